@@ -1,0 +1,150 @@
+// What this process has asked an engine for and not been answered yet, and the locks it holds there.
+import { Hold, Request, type Reply, type Wait } from './engine.js'
+import { StoreError, type StoreErrorCode } from './errors.js'
+
+class Call {
+  /** Takes the timer and the listeners away. */
+  tidy: (() => void) | undefined
+  /** Its caller has been told already; only the slot waits for the answer. */
+  abandoned = false
+
+  constructor (
+    readonly request: Request,
+    readonly resolve: (reply: Reply) => void,
+    readonly reject: (error: StoreError) => void
+  ) {}
+}
+
+/** What an engine gives to have its calls kept. */
+export interface Carrier {
+  /** Sends the request off; the answer comes to `settle` with this id. */
+  send (request: Request, id: number): void
+  /** Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. */
+  cancel (id: number): void
+}
+
+export class Calls {
+  #slots: Array<Call | undefined> = [undefined] // id 0 stands for "no answer wanted"
+  #free: number[] = []
+  #held = new Map<string, Hold>()
+  readonly #carrier: Carrier
+
+  constructor (carrier: Carrier) {
+    this.#carrier = carrier
+  }
+
+  /** Calls that are not answered yet. */
+  get pending (): number {
+    return this.#slots.length - 1 - this.#free.length
+  }
+
+  call (request: Request): Promise<Reply> {
+    const { wait } = request
+    if (wait?.signal?.aborted === true) {
+      return Promise.reject(new StoreError('STORE_ABORTED', about(request), { cause: wait.signal.reason }))
+    }
+    if (request.token !== undefined && request.op !== 'renew') this.#forget(request)
+    return new Promise((resolve, reject) => {
+      const call = new Call(request, resolve, reject)
+      const id = this.#free.pop() ?? this.#slots.length
+      this.#slots[id] = call
+      if (wait !== undefined) this.#watch(call, wait, id)
+      try {
+        this.#carrier.send(request, id)
+      } catch (error) {
+        this.#take(id)
+        reject(error as StoreError)
+        return
+      }
+      if (wait?.giveUp?.given === true) this.#carrier.cancel(id)
+    })
+  }
+
+  post (request: Request): void {
+    if (request.token !== undefined) this.#forget(request)
+    try {
+      this.#carrier.send(request, 0)
+    } catch {} // nobody wants to know
+  }
+
+  settle (id: number, reply: Reply): void {
+    const call = this.#take(id)
+    if (call === undefined) return
+    const { request } = call
+    if (request.op === 'acquire' && reply.token !== undefined) {
+      if (call.abandoned) this.#giveBack(request, reply.token)
+      else this.#held.set(reply.token, reply.hold = new Hold())
+    }
+    if (call.abandoned) return
+    if (reply.code === undefined) call.resolve(reply)
+    else call.reject(new StoreError(reply.code, about(request)))
+  }
+
+  /** The store says that a lock of ours ended without us. */
+  lost (token: string): void {
+    const hold = this.#held.get(token)
+    this.#held.delete(token)
+    hold?.lose()
+  }
+
+  /** Nothing that was asked for will be answered, and nothing that was held is held. */
+  fail (code: StoreErrorCode, why?: string): void {
+    const slots = this.#slots
+    const held = this.#held
+    this.#slots = [undefined]
+    this.#free = []
+    this.#held = new Map()
+    for (const call of slots) {
+      if (call === undefined) continue
+      call.tidy?.()
+      if (!call.abandoned) call.reject(new StoreError(code, why ?? about(call.request)))
+    }
+    for (const hold of held.values()) hold.lose()
+  }
+
+  #take (id: number): Call | undefined {
+    const call = this.#slots[id]
+    if (call === undefined) return undefined
+    this.#slots[id] = undefined
+    this.#free.push(id)
+    call.tidy?.()
+    return call
+  }
+
+  #watch (call: Call, { timeout, signal, giveUp }: Wait, id: number): void {
+    const abandon = (error: StoreError): void => {
+      call.tidy?.()
+      call.tidy = undefined
+      call.abandoned = true
+      call.reject(error)
+      this.#carrier.cancel(id)
+    }
+    const timer = timeout === undefined
+      ? undefined
+      : setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
+    const aborted = (): void => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
+    const given = (): void => { this.#carrier.cancel(id) }
+    signal?.addEventListener('abort', aborted)
+    giveUp?.add(given)
+    call.tidy = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', aborted)
+      giveUp?.delete(given)
+    }
+  }
+
+  /** A grant that comes too late. */
+  #giveBack ({ collection, key }: Request, token: string): void {
+    const request = new Request('release', collection, key)
+    request.token = token
+    this.#carrier.send(request, 0)
+  }
+
+  #forget (request: Request): void {
+    if (request.release || request.op === 'release') this.#held.delete(request.token!)
+  }
+}
+
+function about ({ op, collection, key }: Request): string {
+  return `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)}`
+}

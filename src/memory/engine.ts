@@ -1,0 +1,90 @@
+// The engine of the process in which the keyspace lives.
+import { Calls } from '../calls.js'
+import { Request, type Engine, type Reply } from '../engine.js'
+import { StoreError } from '../errors.js'
+import { fromBytes, toBytes } from '../value.js'
+import { Sweeper } from './expiry.js'
+import type { Keyspace } from './keyspace.js'
+import { Caller } from './lock.js'
+import { serve } from './serve.js'
+
+export class MemoryEngine implements Engine {
+  onerror: Engine['onerror']
+  onclose: Engine['onclose']
+  readonly isShared: boolean = false
+  readonly #keyspace: Keyspace
+  readonly #sweeper: Sweeper
+  readonly #self: Self
+  readonly #calls: Calls
+  #isClosed = false
+
+  constructor (keyspace: Keyspace) {
+    this.#keyspace = keyspace
+    this.#sweeper = new Sweeper(keyspace)
+    this.#calls = new Calls({
+      send: (request, id) => { this.#send(request, id) },
+      cancel: id => { this.#keyspace.cancel(this.#self, id) }
+    })
+    this.#self = new Self(this.#calls)
+  }
+
+  get maxValueBytes (): number {
+    return this.#keyspace.maxValueBytes
+  }
+
+  call (request: Request): Promise<Reply> {
+    return this.#calls.call(request)
+  }
+
+  post (request: Request): void {
+    this.#calls.post(request)
+  }
+
+  close (): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
+    this.#isClosed = true
+    this.onclose?.()
+    this.#sweeper.stop()
+    this.#keyspace.leave(this.#self)
+    this.#calls.fail('STORE_CLOSED')
+    return Promise.resolve()
+  }
+
+  #send (request: Request, id: number): void {
+    if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    this.#keyspace.clock.tick()
+    serve(this.#keyspace, inBytes(request), this.#self, id)
+  }
+}
+
+/** This process as the keyspace sees it. */
+class Self extends Caller {
+  readonly label = `pid ${process.pid}`
+  readonly #calls: Calls
+
+  constructor (calls: Calls) {
+    super()
+    this.#calls = calls
+  }
+
+  answer (id: number, reply: Reply): void {
+    if (id === 0) return
+    if (reply.text !== undefined) reply.text = fromBytes(reply.text)
+    this.#calls.settle(id, reply)
+  }
+
+  // Not at once: who listens may call the store, and the keyspace is in the middle of something.
+  lost (token: string): void {
+    queueMicrotask(() => { this.#calls.lost(token) })
+  }
+}
+
+/** The request as the keyspace takes it: a copy only where that makes a difference. */
+function inBytes (request: Request): Request {
+  const collection = toBytes(request.collection)
+  const key = toBytes(request.key)
+  const text = request.text === undefined ? undefined : toBytes(request.text)
+  const owner = request.owner === undefined ? undefined : toBytes(request.owner)
+  if (collection === request.collection && key === request.key && text === request.text && owner === request.owner) return request
+  return Object.assign(new Request(request.op, collection, key), request, { collection, key, text, owner })
+}

@@ -1,0 +1,284 @@
+// All keys of a store, and the promises about them. Plain synchronous code: requests come in, answers go out, now or,
+// where a key is locked, when it is the request's turn. Names and values are "bytes" here (see value.ts), never parsed.
+import { randomUUID } from 'node:crypto'
+import { Reply, type Request } from '../engine.js'
+import type { StoreErrorCode } from '../errors.js'
+import type { Entry } from './entry.js'
+import { Clock, Deadlines, type Slice, type Sweepable, type Time } from './expiry.js'
+import { Lock, type Caller } from './lock.js'
+import { Shelf } from './shelf.js'
+
+export interface KeyspaceOptions {
+  /** Bytes of JSON text that a value may have. */
+  maxValueBytes?: number
+  /** Calls that may wait for one key. */
+  maxWaiters?: number
+  time?: Time
+}
+
+/** Collections that may be empty before those without bounds or locks are forgotten. */
+const EMPTY_SHELVES = 1000
+
+export class Keyspace implements Sweepable {
+  readonly clock: Clock
+  readonly deadlines = new Deadlines()
+  readonly shelves = new Map<string, Shelf>()
+  maxValueBytes: number
+  readonly #maxWaiters: number
+  #tidyAt = EMPTY_SHELVES
+  // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
+  // microseconds: no keyspace makes a change that often. What is stored is the small number of changes since.
+  readonly #epoch = Date.now() * 1000
+  #changes = 0
+  #grants = 0
+
+  constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, time }: KeyspaceOptions = {}) {
+    this.maxValueBytes = maxValueBytes
+    this.#maxWaiters = maxWaiters
+    this.clock = new Clock(time)
+  }
+
+  /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
+  submit (request: Request, caller: Caller, id: number): void {
+    const shelf = this.shelf(request.collection)
+    const lock = shelf.locks.size === 0 ? undefined : shelf.locks.get(request.key)
+    if (request.token !== undefined) {
+      caller.answer(id, lock?.token === request.token ? this.#withToken(shelf, lock, request) : new Reply('STORE_LOCK_LOST'))
+    } else if (lock === undefined) {
+      caller.answer(id, this.#turn(shelf, undefined, request, caller))
+    } else if (request.op === 'break') {
+      this.#end(shelf, lock, true)
+      caller.answer(id, Reply.of(1))
+    } else if (request.nowait) {
+      caller.answer(id, new Reply('STORE_LOCKED'))
+    } else if (lock.waiters >= this.#maxWaiters) {
+      caller.answer(id, new Reply('STORE_QUEUE_FULL'))
+    } else {
+      lock.enqueue(request, caller, id)
+    }
+  }
+
+  /** Takes a call that still waits out of its queue; it is answered with STORE_ABORTED. */
+  cancel (caller: Caller, id: number): void {
+    const waiter = caller.waiting.get(id)
+    if (waiter === undefined) return
+    waiter.lock.remove(waiter)
+    caller.answer(id, new Reply('STORE_ABORTED'))
+  }
+
+  /** A caller is gone: nothing waits for it any more, and its locks are released without their changes. */
+  leave (caller: Caller): void {
+    for (const waiter of caller.waiting.values()) waiter.lock.remove(waiter)
+    for (const lock of caller.holding) this.#end(this.shelf(lock.collection), lock, false)
+  }
+
+  shelf (name: string): Shelf {
+    return this.shelves.get(name) ?? this.#addShelf(name)
+  }
+
+  sweep (slice: Slice): boolean {
+    let deadline
+    while ((deadline = this.deadlines.next) !== undefined && this.clock.now > deadline.at) {
+      this.deadlines.remove(deadline)
+      deadline.due()
+      if (slice.over()) return true
+    }
+    for (const shelf of this.shelves.values()) {
+      if (shelf.entries.sweep(slice)) return true
+    }
+    return false
+  }
+
+  get idles (): boolean {
+    for (const { entries } of this.shelves.values()) {
+      if (entries.bounds.idle > 0) return true
+    }
+    return false
+  }
+
+  /** Has the sweep look at once whether there is something to do. */
+  wake (): void {
+    this.deadlines.onearlier?.(this.clock.now)
+  }
+
+  versionOf (entry: Entry): number {
+    return this.#epoch + entry.version
+  }
+
+  /** A request whose turn it is: on a free key, or between two holders of a lock. */
+  #turn (shelf: Shelf, lock: Lock | undefined, request: Request, caller: Caller): Reply {
+    switch (request.op) {
+      case 'get':
+      case 'entry':
+      case 'head':
+        return this.#read(shelf, request)
+      case 'set':
+      case 'increment':
+        return this.#write(shelf, request, lock !== undefined)
+      case 'del':
+        return this.#delete(shelf, request)
+      case 'touch':
+        return this.#touch(shelf, request)
+      case 'acquire':
+        return this.#grant(shelf, lock ?? this.#lock(shelf, request.key), request, caller)
+      default: // break, of a key that is not locked
+        return Reply.of(0)
+    }
+  }
+
+  /** A request that comes through the lock it names. */
+  #withToken (shelf: Shelf, lock: Lock, request: Request): Reply {
+    let reply: Reply
+    switch (request.op) {
+      case 'release':
+        reply = new Reply()
+        break
+      case 'renew':
+        reply = new Reply()
+        this.#setLease(lock, request.lease ?? lock.lease)
+        reply.expiresIn = lock.lease
+        break
+      case 'acquire':
+        return new Reply('STORE_LOCKED')
+      default:
+        reply = this.#turn(shelf, lock, request, lock.holder!)
+    }
+    if (request.release || request.op === 'release') this.#end(shelf, lock, false)
+    return reply
+  }
+
+  #read (shelf: Shelf, request: Request): Reply {
+    shelf.reads++
+    const reply = new Reply()
+    const entry = shelf.entries.find(request.key)
+    if (entry === undefined) return reply
+    shelf.entries.use(entry)
+    if (request.op !== 'head') reply.text = entry.text
+    if (request.op !== 'get') this.#describe(shelf, entry, reply)
+    return reply
+  }
+
+  #write (shelf: Shelf, request: Request, locked: boolean): Reply {
+    const entry = shelf.entries.find(request.key)
+    const refusal = this.#refusal(entry, request)
+    if (refusal !== undefined) return new Reply(refusal)
+    const reply = new Reply()
+    let text = request.text
+    let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
+    if (request.op === 'increment') {
+      reply.number = sum(entry?.text, request.number ?? 1)
+      if (reply.number === undefined) return new Reply('STORE_NOT_A_NUMBER')
+      text = String(reply.number)
+      ttl = entry === undefined ? request.ttl : undefined
+    }
+    if (text === undefined || text.length > this.maxValueBytes) return new Reply('STORE_VALUE_TOO_LARGE')
+    const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
+    if (written === undefined) return new Reply('STORE_FULL')
+    shelf.writes++
+    this.#changes++
+    reply.version = this.versionOf(written)
+    return reply
+  }
+
+  #delete (shelf: Shelf, request: Request): Reply {
+    const entry = shelf.entries.find(request.key)
+    const refusal = this.#refusal(entry, request)
+    if (refusal !== undefined) return new Reply(refusal)
+    if (entry === undefined) return Reply.of(0)
+    shelf.entries.remove(entry)
+    shelf.writes++
+    this.#changes++
+    return Reply.of(1)
+  }
+
+  #touch (shelf: Shelf, request: Request): Reply {
+    const entry = shelf.entries.find(request.key)
+    if (entry === undefined) return Reply.of(0)
+    shelf.entries.use(entry)
+    if (request.ttl !== undefined) shelf.entries.setEnd(entry, request.ttl)
+    return Reply.of(1)
+  }
+
+  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
+    if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
+    if (ifVersion === undefined) return undefined
+    return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
+  }
+
+  #lock (shelf: Shelf, key: string): Lock {
+    const entry = shelf.entries.find(key)
+    if (entry !== undefined) shelf.entries.lock(entry)
+    const lock = new Lock(shelf.name, key, lock => { this.#end(shelf, lock, true) })
+    shelf.locks.set(key, lock)
+    return lock
+  }
+
+  #grant (shelf: Shelf, lock: Lock, request: Request, caller: Caller): Reply {
+    lock.token = randomUUID()
+    lock.fence = this.#epoch + ++this.#grants
+    lock.owner = request.owner ?? caller.label
+    lock.since = this.clock.now
+    lock.holder = caller
+    if (!request.detached) caller.holding.add(lock)
+    this.#setLease(lock, request.lease)
+    const reply = this.#read(shelf, request)
+    reply.token = lock.token
+    reply.fence = lock.fence
+    reply.expiresIn = lock.lease
+    return reply
+  }
+
+  #setLease (lock: Lock, lease: number | undefined): void {
+    this.deadlines.remove(lock)
+    lock.lease = lease
+    if (lease === undefined) return
+    lock.at = this.clock.now + Math.ceil(lease)
+    this.deadlines.add(lock)
+  }
+
+  /** Ends a hold and serves who waits: all up to the next one that takes the lock. */
+  #end (shelf: Shelf, lock: Lock, lost: boolean): void {
+    const { holder, token } = lock
+    this.deadlines.remove(lock)
+    holder!.holding.delete(lock)
+    lock.token = ''
+    lock.holder = undefined
+    if (lost) holder!.lost(token)
+    while (lock.token === '') {
+      const waiter = lock.shift()
+      if (waiter === undefined) {
+        shelf.locks.delete(lock.key)
+        const entry = shelf.entries.find(lock.key)
+        if (entry !== undefined) shelf.entries.unlock(entry)
+        return
+      }
+      waiter.caller.answer(waiter.id, this.#turn(shelf, lock, waiter.request, waiter.caller))
+    }
+  }
+
+  #describe (shelf: Shelf, entry: Entry, reply: Reply): void {
+    reply.version = this.versionOf(entry)
+    reply.expiresIn = shelf.entries.expiresIn(entry)
+  }
+
+  #addShelf (name: string): Shelf {
+    if (this.shelves.size >= this.#tidyAt) {
+      for (const shelf of this.shelves.values()) {
+        if (shelf.isDisposable) this.shelves.delete(shelf.name)
+      }
+      this.#tidyAt = Math.max(EMPTY_SHELVES, this.shelves.size * 2)
+    }
+    const shelf = new Shelf(name, this.clock, this.deadlines)
+    this.shelves.set(name, shelf)
+    return shelf
+  }
+}
+
+const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
+
+/** The sum of a stored number, 0 if there is none, and `by`; undefined if it is none or the sum is not finite. */
+function sum (text: string | undefined, by: number): number | undefined {
+  if (text !== undefined && !NUMBER.test(text)) return undefined
+  const result = Number(text ?? 0) + by
+  return Number.isFinite(result) ? result : undefined
+}

@@ -1,0 +1,72 @@
+// A locked key: who holds it, and who waits for it in which order.
+import type { Request, Reply } from '../engine.js'
+import { Deadline } from './expiry.js'
+
+/** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
+export abstract class Caller {
+  /** Its calls that wait for a key, by the id it gave them. */
+  readonly waiting = new Map<number, Waiter>()
+  /** The locks that end with it. */
+  readonly holding = new Set<Lock>()
+  /** For people who look at who holds what. */
+  abstract readonly label: string
+  /** The outcome of call `id`. Nobody waits for that of id 0. */
+  abstract answer (id: number, reply: Reply): void
+  /** A lock that was granted to this caller ended without being released. */
+  abstract lost (token: string): void
+}
+
+export class Waiter {
+  prev: Waiter | undefined
+  next: Waiter | undefined
+  constructor (readonly request: Request, readonly caller: Caller, readonly id: number, readonly lock: Lock) {}
+}
+
+/** Exists while a key is held; calls that come meanwhile queue in it. Its deadline is the end of the lease. */
+export class Lock extends Deadline {
+  /** Empty between two holders. */
+  token = ''
+  fence = 0
+  owner = ''
+  since = 0
+  lease: number | undefined
+  /** Who is told if the lock is lost; it ends with this caller unless it is detached. */
+  holder: Caller | undefined
+  waiters = 0
+  #first: Waiter | undefined
+  #last: Waiter | undefined
+
+  constructor (readonly collection: string, readonly key: string, readonly ondue: (lock: Lock) => void) {
+    super(0)
+  }
+
+  due (): void {
+    this.ondue(this)
+  }
+
+  enqueue (request: Request, caller: Caller, id: number): void {
+    const waiter = new Waiter(request, caller, id, this)
+    waiter.prev = this.#last
+    if (this.#last === undefined) this.#first = waiter
+    else this.#last.next = waiter
+    this.#last = waiter
+    this.waiters++
+    if (id !== 0) caller.waiting.set(id, waiter)
+  }
+
+  /** Takes the first of the queue out of it. */
+  shift (): Waiter | undefined {
+    const waiter = this.#first
+    if (waiter !== undefined) this.remove(waiter)
+    return waiter
+  }
+
+  remove (waiter: Waiter): void {
+    if (waiter.prev === undefined) this.#first = waiter.next
+    else waiter.prev.next = waiter.next
+    if (waiter.next === undefined) this.#last = waiter.prev
+    else waiter.next.prev = waiter.prev
+    this.waiters--
+    waiter.caller.waiting.delete(waiter.id)
+  }
+}

@@ -1,0 +1,102 @@
+// Where a request enters the keyspace, from whichever side. Those about one key pass through; those about collections
+// as a whole are answered here.
+import { Reply, Request } from '../engine.js'
+import type { Bounds } from './entries.js'
+import { Slice } from './expiry.js'
+import type { Keyspace } from './keyspace.js'
+import { Caller } from './lock.js'
+import type { Shelf } from './shelf.js'
+
+/** Answers through `caller.answer(id, …)`: before this returns, unless it has to wait for a locked key. */
+export function serve (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
+  switch (request.op) {
+    case 'scan': return caller.answer(id, scan(keyspace, request))
+    case 'size': return caller.answer(id, size(keyspace, request))
+    case 'clear': return clear(keyspace, request, caller, id)
+    case 'configure': return caller.answer(id, configure(keyspace, request))
+    case 'collections': return caller.answer(id, json(chosen(keyspace, request).map(describe)))
+    case 'locks': return caller.answer(id, json(chosen(keyspace, request).flatMap(shelf => locks(keyspace, shelf))))
+    default: keyspace.submit(request, caller, id)
+  }
+}
+
+function scan (keyspace: Keyspace, request: Request): Reply {
+  const { entries } = keyspace.shelf(request.collection)
+  const page = entries.page(request.cursor ?? 0, request.number ?? 100)
+  const keys = page.values
+    .filter(entry => entry.key.startsWith(request.key))
+    .map(entry => [entry.key, keyspace.versionOf(entry), entries.expiresIn(entry) ?? null, entry.text.length])
+  return json({ keys, cursor: page.next })
+}
+
+/** Exact, unless more is past its time than one slice of the sweep removes. */
+function size (keyspace: Keyspace, request: Request): Reply {
+  keyspace.sweep(new Slice())
+  return Reply.of(keyspace.shelf(request.collection).entries.size)
+}
+
+function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
+  const shelf = keyspace.shelf(request.collection)
+  const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
+  for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0)
+  shelf.entries.clear(shelf.locks.keys())
+  keyspace.wake()
+}
+
+function configure (keyspace: Keyspace, request: Request): Reply {
+  const { bounds } = keyspace.shelf(request.collection).entries
+  const { idle, maxKeys, maxBytes, evict } = JSON.parse(request.text ?? '{}') as Partial<Bounds>
+  if (typeof idle === 'number') bounds.idle = idle
+  if (typeof maxKeys === 'number') bounds.maxKeys = maxKeys
+  if (typeof maxBytes === 'number') bounds.maxBytes = maxBytes
+  if (typeof evict === 'boolean') bounds.evict = evict
+  keyspace.wake()
+  return new Reply()
+}
+
+function locks (keyspace: Keyspace, shelf: Shelf): object[] {
+  const wall = Date.now() - keyspace.clock.now
+  return Array.from(shelf.locks.values(), lock => ({
+    collection: shelf.name,
+    key: lock.key,
+    owner: lock.owner,
+    fence: lock.fence,
+    since: wall + lock.since,
+    expiresAt: lock.lease === undefined ? undefined : wall + lock.at,
+    waiters: lock.waiters
+  }))
+}
+
+/** Asks for several calls, and tells when the last of them is answered. */
+class Countdown extends Caller {
+  readonly label = 'store'
+
+  constructor (private left: number, private readonly done: () => void) {
+    super()
+    if (left === 0) done()
+  }
+
+  answer (): void {
+    if (--this.left === 0) this.done()
+  }
+
+  lost (): void {}
+}
+
+function chosen (keyspace: Keyspace, request: Request): Shelf[] {
+  if (request.key === '') return [...keyspace.shelves.values()]
+  const shelf = keyspace.shelves.get(request.collection)
+  return shelf === undefined ? [] : [shelf]
+}
+
+function describe ({ name, entries, locks, waiters, reads, writes }: Shelf): object {
+  const { size: keys, bytes, expired, evicted, bounds } = entries
+  return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, ...bounds }
+}
+
+/** JSON over bytes is bytes again: it leaves everything from 0x80 on as it is. */
+function json (value: unknown): Reply {
+  const reply = new Reply()
+  reply.text = JSON.stringify(value)
+  return reply
+}

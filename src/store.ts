@@ -1,0 +1,182 @@
+// A URL picks an engine; the store hands out one Collection per name.
+import { EventEmitter } from 'node:events'
+import { ByName } from './by-name.js'
+import { clusterEngine } from './cluster/engine.js'
+import { SHORTEST, milliseconds, onlyKnown, wholeNumber } from './checks.js'
+import { Collection, type Scope } from './collection.js'
+import { Request, type Engine, type Op } from './engine.js'
+import { StoreError } from './errors.js'
+import { MemoryEngine } from './memory/engine.js'
+import { Keyspace } from './memory/keyspace.js'
+import { decode } from './value.js'
+
+export interface StoreOptions {
+  /**
+   * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
+   * cluster: one store a process, however often it is asked for. 'memory:' is a new store in this process for each call.
+   * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
+   */
+  url?: string | undefined
+  /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
+  maxValueBytes?: number | undefined
+  /** Seconds a worker waits for its primary before STORE_UNREACHABLE, from 0.001 on. Default 5. */
+  connectTimeout?: number | undefined
+}
+
+/** A collection as `stats` and `collections` describe it; options as in `configure`. */
+export interface CollectionStats {
+  name: string
+  keys: number
+  /** Of names and values, as UTF-8. */
+  bytes: number
+  /** Keys that are locked now, and calls that wait for one of them. */
+  locks: number
+  waiters: number
+  /** Since the collection came to be. */
+  reads: number
+  writes: number
+  expired: number
+  evicted: number
+  expireKeys: number
+  maxKeys: number
+  maxBytes: number
+  evict: boolean
+}
+
+/** The sums over all collections. */
+export type StoreStats = Omit<CollectionStats, 'name' | 'expireKeys' | 'maxKeys' | 'maxBytes' | 'evict'> & { collections: number }
+
+export interface LockInfo {
+  collection: string
+  key: string
+  owner: string
+  fence: number
+  since: Date
+  expiresAt: Date | undefined
+  waiters: number
+}
+
+const OPTIONS = ['url', 'maxValueBytes', 'connectTimeout'] as const
+const MAX_VALUE_BYTES = 32 * 2 ** 20
+
+/**
+ * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
+ *
+ * Event 'error' (StoreError): the store cannot be reached, or was lost. The calls it concerns fail as well; without a
+ * listener it does nothing more.
+ */
+export class Store extends EventEmitter<{ error: [StoreError] }> {
+  readonly #engine: Engine
+  readonly #scope: Scope | undefined
+  readonly #collections = new ByName<Collection<unknown>>()
+
+  /** Made by createStore, and by a request's scope. */
+  constructor (engine: Engine, scope?: Scope) {
+    super()
+    this.#engine = engine
+    this.#scope = scope
+    if (scope === undefined) {
+      this.setMaxListeners(0)
+      engine.onerror = error => {
+        if (this.listenerCount('error') > 0) this.emit('error', error)
+      }
+    }
+  }
+
+  /** Whether others in this process have the same store: that of the cluster. */
+  get isShared (): boolean {
+    return this.#engine.isShared
+  }
+
+  /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
+  collection<T = unknown> (name: string): Collection<T> {
+    if (this.#scope !== undefined) return new Collection<T>(this.#engine, name, this.#scope)
+    return this.#collections.get(name, () => new Collection(this.#engine, name)) as Collection<T>
+  }
+
+  /** All collections that have keys, locks, options or a recent past. */
+  async collections (): Promise<CollectionStats[]> {
+    const found = await this.#ask('collections') as Array<CollectionStats & { idle: number }>
+    return found.map(({ idle, ...stats }) => ({ ...stats, expireKeys: idle / 1000 }))
+  }
+
+  async stats (): Promise<StoreStats> {
+    const sums = { collections: 0, keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
+    for (const stats of await this.collections()) {
+      sums.collections++
+      for (const name of SUMMED) sums[name] += stats[name]
+    }
+    return sums
+  }
+
+  /** Who holds what, and how many wait for it. */
+  async locks (): Promise<LockInfo[]> {
+    const found = await this.#ask('locks') as Array<Omit<LockInfo, 'since' | 'expiresAt'> & { since: number, expiresAt?: number }>
+    return found.map(({ since, expiresAt, ...lock }) => ({
+      ...lock,
+      since: new Date(since),
+      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt)
+    }))
+  }
+
+  /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
+  within (scope: Scope): Store {
+    return new Store(this.#engine, scope)
+  }
+
+  /**
+   * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
+   * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
+   */
+  async close (): Promise<void> {
+    await this.#engine.close()
+  }
+
+  async #ask (op: Op): Promise<unknown> {
+    const { text } = await this.#engine.call(new Request(op, '', ''))
+    return decode(text)
+  }
+}
+
+const SUMMED = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted'] as const
+
+/** For what is made of a store: a store that is there already, or options for one. */
+export interface PickOptions extends StoreOptions {
+  /** A store that is there already, instead of options for one. It is not closed with what uses it. */
+  store?: Store | undefined
+}
+
+/** STORE_OPTION_INVALID. */
+export function pickStore ({ store, ...options }: PickOptions): Store {
+  if (store === undefined) return createStore(options)
+  if (!(store instanceof Store)) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
+  if (Object.keys(options).length > 0) throw new StoreError('STORE_OPTION_INVALID', `with a store there can be no ${Object.keys(options).join(', ')}`)
+  return store
+}
+
+const stores = new WeakMap<Engine, Store>()
+
+/**
+ * The store at a URL; see StoreOptions for which there are. Nothing is opened before the first call.
+ * Throws STORE_OPTION_INVALID.
+ */
+export function createStore (options: string | StoreOptions = {}): Store {
+  const engine = engineOf(typeof options === 'string' ? { url: options } : options)
+  let store = stores.get(engine)
+  if (store === undefined) stores.set(engine, store = new Store(engine))
+  return store
+}
+
+function engineOf (options: StoreOptions): Engine {
+  onlyKnown(options, OPTIONS)
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 5 } = options
+  if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
+    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
+  }
+  const timeout = milliseconds(connectTimeout, 'connectTimeout', SHORTEST)
+  switch (url) {
+    case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
+    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
+    default: throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:' or 'memory:'`)
+  }
+}
