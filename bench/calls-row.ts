@@ -41,13 +41,11 @@ async function primary (): Promise<void> {
 async function worker (): Promise<void> {
   const calls = await client(process.env.BENCH_ADDRESS!)
   for (const key of KEYS) await calls.set(key, value)
-  process.on('message', message => { if (message === 'go') void run().then(data => process.send!({ type: 'done', data })) })
   await measure(calls, 0.3)
+  process.on('message', () => {
+    measure(calls, Number(seconds)).then(data => process.send!({ type: 'done', data }), error => { throw error })
+  })
   process.send!({ type: 'ready' })
-
-  async function run (): Promise<unknown> {
-    return await measure(calls, Number(seconds))
-  }
 }
 
 async function measure (client: Awaited<ReturnType<typeof rivals[string]['client']>>, seconds: number): Promise<unknown> {

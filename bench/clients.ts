@@ -107,7 +107,10 @@ function caller (socket: Socket, size: number): () => Promise<void> {
   socket.on('data', chunk => {
     rest += chunk.length
     for (; rest >= size; rest -= size) waiting[first++]!()
-    if (first > 4096) waiting.splice(0, first, ...[]), first = 0
+    if (first > 4096) {
+      waiting.splice(0, first)
+      first = 0
+    }
   })
   return () => new Promise(resolve => {
     waiting.push(resolve)

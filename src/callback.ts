@@ -1,9 +1,10 @@
 // The callback API of strong-store-cluster (2013), over the promise API.
 import { EventEmitter } from 'node:events'
 import { ByName } from './by-name.js'
-import type { Collection, CollectionOptions } from './collection.js'
+import type { Collection } from './collection.js'
 import { StoreError } from './errors.js'
 import type { KeyLock } from './key-lock.js'
+import type { CollectionOptions } from './options.js'
 import { createStore, type Store } from './store.js'
 
 export type ErrorCallback = (err: StoreError | null) => void

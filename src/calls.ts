@@ -39,12 +39,13 @@ export class Calls {
   }
 
   call (request: Request): Promise<Reply> {
-    const { wait } = request
-    if (wait?.signal?.aborted === true) {
-      return Promise.reject(new StoreError('STORE_ABORTED', about(request), { cause: wait.signal.reason }))
-    }
-    if (request.token !== undefined && request.op !== 'renew') this.#forget(request)
     return new Promise((resolve, reject) => {
+      const { wait } = request
+      if (wait?.signal?.aborted === true) {
+        reject(new StoreError('STORE_ABORTED', about(request), { cause: wait.signal.reason }))
+        return
+      }
+      if (request.token !== undefined) this.#forget(request)
       const call = new Call(request, resolve, reject)
       const id = this.#free.pop() ?? this.#slots.length
       this.#slots[id] = call
@@ -53,7 +54,7 @@ export class Calls {
         this.#carrier.send(request, id)
       } catch (error) {
         this.#take(id)
-        reject(error as StoreError)
+        reject(error)
         return
       }
       if (wait?.giveUp?.given === true) this.#carrier.cancel(id)

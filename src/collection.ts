@@ -1,63 +1,12 @@
 // A collection as its users hold it: check, turn into text, ask the engine, turn back.
-import { SHORTEST, checkCollection, checkKey, checkName, milliseconds, onlyKnown, wholeNumber } from './checks.js'
+import { SHORTEST, checkCollection, checkKey, checkName, milliseconds, wholeNumber } from './checks.js'
 import { Request, type Engine, type GiveUp, type Op, type Reply } from './engine.js'
 import { StoreError } from './errors.js'
 import { KeyLock, type Holder } from './key-lock.js'
-import { decode, encode } from './value.js'
-
-export interface WaitOptions {
-  /** Gives the call up: STORE_ABORTED. A write that was on its way may still be made. */
-  signal?: AbortSignal | undefined
-  /** Seconds until the call fails with STORE_TIMEOUT; 0: fail with STORE_LOCKED where it would have to wait for a lock. Default: none. */
-  timeout?: number | undefined
-}
-
-export interface SetOptions extends WaitOptions {
-  /** Seconds after which the key ends, reads or not, from 0.001 on. Default: it ends by `expireKeys` alone. */
-  ttl?: number | undefined
-  /** Write only if the key has this version, else STORE_VERSION_MISMATCH. 0 stands for "has no value". */
-  ifVersion?: number | undefined
-  /** Write only if the key has no value, else STORE_EXISTS. */
-  ifAbsent?: boolean | undefined
-  /** False: resolve at once with 0, ask for no confirmation and ignore errors. Order is kept. Default true. */
-  confirm?: boolean | undefined
-}
-
-export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'confirm'>
-
-export interface TtlOptions extends WaitOptions {
-  /** Seconds after which the key ends, from 0.001 on. */
-  ttl?: number | undefined
-}
-
-export interface AcquireOptions extends WaitOptions {
-  /**
-   * Seconds, from 0.001 on, after which the lock is taken from a holder that has neither released nor renewed it.
-   * Default: none, it ends with the holder's process at the latest.
-   */
-  lease?: number | undefined
-  /** Who holds it, for people who look; at most 1024 bytes. Default: the process id. */
-  owner?: string | undefined
-}
-
-export interface CollectionOptions {
-  /** Seconds without a read or an update after which a key goes; 0: never. Default 0. */
-  expireKeys?: number | undefined
-  /** Keys the collection may have; 0: no bound. Default 0. */
-  maxKeys?: number | undefined
-  /** Bytes that names and values (JSON text) together may have; 0: no bound. Default 0. */
-  maxBytes?: number | undefined
-  /** What happens at a bound. True: the least recently used unlocked keys go. False: STORE_FULL. Default true. */
-  evict?: boolean | undefined
-}
-
-export interface Entry<T> {
-  value: T
-  /** Grows with every change of the key and never repeats for it, also after a delete. */
-  version: number
-  /** When the key ends if it is not used before; undefined if it stays. */
-  expiresAt: Date | undefined
-}
+import {
+  boundsOf, type AcquireOptions, type CollectionOptions, type DelOptions, type Entry, type SetOptions, type TtlOptions, type WaitOptions
+} from './options.js'
+import { json, text as textCodec, type Codec } from './value.js'
 
 /** What a request's end takes with it: its waits and its locks. */
 export interface Scope extends GiveUp {
@@ -65,7 +14,6 @@ export interface Scope extends GiveUp {
 }
 
 const PAGE = 500
-const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict'] as const
 
 /**
  * Keys and values that all processes share. Values are whatever JSON can hold; each read gives a copy of its own.
@@ -78,26 +26,33 @@ export class Collection<T = unknown> {
   readonly name: string
   readonly #engine: Engine
   readonly #scope: Scope | undefined
+  readonly #codec: Codec
 
   /** Made by a Store. */
-  constructor (engine: Engine, name: string, scope?: Scope) {
+  constructor (engine: Engine, name: string, scope?: Scope, codec: Codec = json) {
     checkCollection(name)
     this.#engine = engine
     this.name = name
     this.#scope = scope
+    this.#codec = codec
+  }
+
+  /** The same collection, whose values are their JSON text: for who carries values without looking into them. */
+  get text (): Collection<string> {
+    return new Collection<string>(this.#engine, this.name, this.#scope, textCodec)
   }
 
   /** The value, or undefined if there is none. */
   async get (key: string, wait?: WaitOptions): Promise<T | undefined> {
     const { text } = await this.#call('get', key, wait)
-    return decode(text) as T | undefined
+    return text === undefined ? undefined : this.#codec.decode(text) as T
   }
 
   /** The value with its version and its end, or undefined if there is none. */
   async entry (key: string, wait?: WaitOptions): Promise<Entry<T> | undefined> {
     const { text, version, expiresIn } = await this.#call('entry', key, wait)
     if (text === undefined) return undefined
-    return { value: decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
+    return { value: this.#codec.decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
   }
 
   /** Whether the key has a value. Counts as a read. */
@@ -115,7 +70,7 @@ export class Collection<T = unknown> {
       return 0
     }
     const request = this.#request('set', key, options)
-    request.text = encode(value, this.#engine.maxValueBytes)
+    request.text = this.#codec.encode(value, this.#engine.maxValueBytes)
     if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
     request.ifAbsent = options.ifAbsent === true
     return (await this.#write(request, options))?.version ?? 0
@@ -129,8 +84,7 @@ export class Collection<T = unknown> {
 
   /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
   async touch (key: string, options: TtlOptions = {}): Promise<boolean> {
-    const request = this.#request('touch', key, options)
-    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
+    const request = this.#timed('touch', key, options)
     return (await this.#engine.call(request)).number === 1
   }
 
@@ -140,9 +94,8 @@ export class Collection<T = unknown> {
    */
   async increment (key: string, by = 1, options: TtlOptions = {}): Promise<number> {
     if (!Number.isFinite(by)) throw new StoreError('STORE_OPTION_INVALID', `by must be a finite number, got ${String(by)}`)
-    const request = this.#request('increment', key, options)
+    const request = this.#timed('increment', key, options)
     request.number = by
-    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
     return (await this.#engine.call(request)).number!
   }
 
@@ -169,7 +122,11 @@ export class Collection<T = unknown> {
     if (options.lease !== undefined) request.lease = milliseconds(options.lease, 'lease', SHORTEST)
     if (options.owner !== undefined) checkName(options.owner, 'STORE_OPTION_INVALID')
     request.owner = options.owner
-    const lock = new KeyLock<T>(this.#engine, request, await this.#engine.call(request), this.#scope?.locks)
+    if (options.detached === true && options.lease === undefined) {
+      throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
+    }
+    request.detached = options.detached === true
+    const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#engine.call(request), this.#scope?.locks)
     if (this.#scope?.given === true) {
       await lock.release({ discard: true, confirm: false })
       throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
@@ -185,6 +142,26 @@ export class Collection<T = unknown> {
       if ((error as StoreError).code === 'STORE_LOCKED') return undefined
       throw error
     }
+  }
+
+  /** Releases a lock by its token, wherever it was taken. STORE_LOCK_LOST. */
+  async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
+    const request = this.#request('release', key, wait)
+    request.token = checkToken(token)
+    await this.#engine.call(request)
+  }
+
+  /** Starts a lease anew by the token of the lock: with its own length, or `lease` seconds. Resolves with its end. STORE_LOCK_LOST. */
+  async renew (key: string, token: string, lease?: number, wait?: WaitOptions): Promise<Date | undefined> {
+    const request = this.#request('renew', key, wait)
+    request.token = checkToken(token)
+    if (lease !== undefined) request.lease = milliseconds(lease, 'lease', SHORTEST)
+    return moment((await this.#engine.call(request)).expiresIn)
+  }
+
+  /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
+  async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
+    return (await this.#call('break', key, wait)).number === 1
   }
 
   /** The values of many keys, each read on its own, in one crossing where the engine has one. */
@@ -207,7 +184,7 @@ export class Collection<T = unknown> {
       const request: Request = this.#request('scan', prefix, wait)
       request.cursor = cursor
       request.number = PAGE
-      const page = decode((await this.#engine.call(request)).text) as { keys: Array<[string]>, cursor?: number }
+      const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string]>, cursor?: number }
       for (const [key] of page.keys) yield key
       cursor = page.cursor
     }
@@ -250,25 +227,26 @@ export class Collection<T = unknown> {
     return request
   }
 
-  async #write (request: Request, { ifVersion, confirm }: DelOptions): Promise<Reply | undefined> {
+  #timed (op: Op, key: string, options: TtlOptions): Request {
+    const request = this.#request(op, key, options)
+    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
+    if (options.token !== undefined) request.token = checkToken(options.token)
+    return request
+  }
+
+  async #write (request: Request, { ifVersion, token, release, confirm }: DelOptions): Promise<Reply | undefined> {
     if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
+    if (token !== undefined) request.token = checkToken(token)
+    request.release = token !== undefined && release === true
     if (confirm !== false) return await this.#engine.call(request)
     this.#engine.post(request)
     return undefined
   }
 }
 
-/** The options of a collection as the keyspace keeps them. */
-function boundsOf (options: CollectionOptions): object {
-  onlyKnown(options, BOUNDS)
-  const { expireKeys, maxKeys, maxBytes, evict } = options
-  if (evict !== undefined && typeof evict !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'evict must be true or false')
-  return {
-    idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),
-    maxKeys: maxKeys === undefined ? undefined : wholeNumber(maxKeys, 'maxKeys'),
-    maxBytes: maxBytes === undefined ? undefined : wholeNumber(maxBytes, 'maxBytes'),
-    evict
-  }
+function checkToken (token: unknown): string {
+  checkName(token, 'STORE_OPTION_INVALID')
+  return token
 }
 
 function moment (expiresIn: number | undefined): Date | undefined {

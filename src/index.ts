@@ -4,8 +4,7 @@ export { collection, type CallbackCollection, type CallbackKeyLock, type ErrorCa
 export {
   Store, createStore, type CollectionStats, type LockInfo, type PickOptions, type StoreOptions, type StoreStats
 } from './store.js'
-export {
-  Collection, type AcquireOptions, type CollectionOptions, type DelOptions, type Entry, type SetOptions, type TtlOptions, type WaitOptions
-} from './collection.js'
+export { Collection } from './collection.js'
+export type { AcquireOptions, CollectionOptions, DelOptions, Entry, SetOptions, TtlOptions, WaitOptions } from './options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './key-lock.js'
 export { ERRORS, StoreError, type StoreErrorCode } from './errors.js'

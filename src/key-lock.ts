@@ -2,7 +2,7 @@
 import { SHORTEST, milliseconds } from './checks.js'
 import { Request, type Engine, type Reply } from './engine.js'
 import { StoreError } from './errors.js'
-import { decode, encode } from './value.js'
+import type { Codec } from './value.js'
 
 export interface LockSetOptions {
   /** Seconds until the key ends, from the release on. Without it the key keeps the time it has. */
@@ -36,7 +36,10 @@ export class KeyLock<T = unknown> {
   readonly token: string
   /** Grows with every grant of the whole store. Hand it to what the lock protects, so that it can refuse a late holder. */
   readonly fence: number
+  /** The version the value had when it was locked; 0 if there was none. */
+  readonly version: number
   readonly #engine: Engine
+  readonly #codec: Codec
   readonly #collection: string
   readonly #holder: Holder | undefined
   readonly #lease: number | undefined
@@ -50,14 +53,16 @@ export class KeyLock<T = unknown> {
   #controller: AbortController | undefined
 
   /** Made by a Collection. */
-  constructor (engine: Engine, request: Request, reply: Reply, holder: Holder | undefined) {
+  constructor (engine: Engine, codec: Codec, request: Request, reply: Reply, holder: Holder | undefined) {
     this.#engine = engine
+    this.#codec = codec
     this.#collection = request.collection
     this.#lease = request.lease
     this.#holder = holder
     this.key = request.key
     this.token = reply.token!
     this.fence = reply.fence!
+    this.version = reply.version ?? 0
     this.#text = reply.text
     this.#setEnd(reply.expiresIn)
     holder?.add(this)
@@ -68,7 +73,7 @@ export class KeyLock<T = unknown> {
   /** The value as the lock found it, or as `set` and `del` have left it; the last of them after the release. */
   get (): T | undefined {
     if (!this.#isDecoded) {
-      this.#value = decode(this.#text) as T | undefined
+      this.#value = this.#text === undefined ? undefined : this.#codec.decode(this.#text) as T
       this.#isDecoded = true
     }
     return this.#value
@@ -81,7 +86,7 @@ export class KeyLock<T = unknown> {
   set (value?: T, { ttl }: LockSetOptions = {}): void {
     this.#check()
     const life = ttl === undefined ? undefined : milliseconds(ttl, 'ttl', SHORTEST)
-    this.#text = value === undefined ? undefined : encode(value, this.#engine.maxValueBytes)
+    this.#text = value === undefined ? undefined : this.#codec.encode(value, this.#engine.maxValueBytes)
     this.#ttl = life
     this.#isDecoded = false
     this.#change = value === undefined ? 'del' : 'set'

@@ -36,7 +36,8 @@ const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, options) => {
   app.decorateRequest('store', {
     getter (this: FastifyRequest) {
       const request = this as Decorated
-      return request[SCOPED] ??= storeForResponse(store, request[REPLY].raw)
+      request[SCOPED] ??= storeForResponse(store, request[REPLY].raw)
+      return request[SCOPED]
     }
   })
   app.addHook('onRequest', (request, reply, done) => {

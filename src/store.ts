@@ -8,7 +8,6 @@ import { Request, type Engine, type Op } from './engine.js'
 import { StoreError } from './errors.js'
 import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
-import { decode } from './value.js'
 
 export interface StoreOptions {
   /**
@@ -134,7 +133,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   async #ask (op: Op): Promise<unknown> {
     const { text } = await this.#engine.call(new Request(op, '', ''))
-    return decode(text)
+    return JSON.parse(text!)
   }
 }
 

@@ -1,23 +1,49 @@
 // The only place where a value becomes text and back, and where text becomes bytes and back.
 import { StoreError } from './errors.js'
 
-/** The JSON text of a value. STORE_VALUE_INVALID where there is none, STORE_VALUE_TOO_LARGE above `maxBytes` of UTF-8. */
-export function encode (value: unknown, maxBytes: number): string {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (cause) {
-    throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
-  }
-  if (text === undefined) throw new StoreError('STORE_VALUE_INVALID', `JSON has no ${typeof value}`)
-  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) {
-    throw new StoreError('STORE_VALUE_TOO_LARGE', `${Buffer.byteLength(text)} bytes, the limit is ${maxBytes}`)
-  }
-  return text
+/** How a collection's values become JSON text and back. */
+export interface Codec {
+  /** STORE_VALUE_INVALID where there is no such text, STORE_VALUE_TOO_LARGE above `maxBytes` of UTF-8. */
+  encode (value: unknown, maxBytes: number): string
+  decode (text: string): unknown
 }
 
-export function decode (text: string | undefined): unknown {
-  return text === undefined ? undefined : JSON.parse(text)
+/** Values as the language has them. */
+export const json: Codec = {
+  encode (value, maxBytes) {
+    let text: string | undefined
+    try {
+      text = JSON.stringify(value)
+    } catch (cause) {
+      throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
+    }
+    if (text === undefined) throw new StoreError('STORE_VALUE_INVALID', `JSON has no ${typeof value}`)
+    checkSize(text, maxBytes)
+    return text
+  },
+  decode: JSON.parse
+}
+
+/** Values that are JSON text already, for who only carries them. */
+export const text: Codec = {
+  encode (value, maxBytes) {
+    if (typeof value !== 'string') throw new StoreError('STORE_VALUE_INVALID', `expected JSON text, got ${typeof value}`)
+    checkSize(value, maxBytes)
+    try {
+      JSON.parse(value)
+    } catch (cause) {
+      throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
+    }
+    if (!value.isWellFormed()) throw new StoreError('STORE_VALUE_INVALID', 'it has half of a surrogate pair')
+    return value
+  },
+  decode: text => text
+}
+
+function checkSize (text: string, maxBytes: number): void {
+  if (text.length * 3 <= maxBytes) return
+  const size = Buffer.byteLength(text)
+  if (size > maxBytes) throw new StoreError('STORE_VALUE_TOO_LARGE', `${size} bytes, the limit is ${maxBytes}`)
 }
 
 // The keyspace keeps text as "bytes": a string with one character for each byte of its UTF-8. V8 stores such a

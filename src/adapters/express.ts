@@ -4,7 +4,7 @@ import { storeForResponse } from '../request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../store.js'
 
 declare global {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- Express declares its types so
+
   namespace Express {
     interface Request {
       /** The store for the time of this request: its locks and its waits end with the response. */
@@ -20,7 +20,13 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
   const store = pickStore(options)
   return (request, response, next) => {
     let scoped: Store | undefined
-    Object.defineProperty(request, 'store', { configurable: true, get: () => scoped ??= storeForResponse(store, response) })
+    Object.defineProperty(request, 'store', {
+      configurable: true,
+      get () {
+        scoped ??= storeForResponse(store, response)
+        return scoped
+      }
+    })
     next()
   }
 }

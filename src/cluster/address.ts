@@ -56,9 +56,10 @@ export function askAddress (timeout: number): Promise<Address> {
 export function answerWorkers (address: () => Promise<Address>): void {
   cluster.on('message', (worker, message) => {
     if (ours(message) === undefined) return
-    address()
-      .catch((error: Error): Refusal => ({ version: PROTOCOL_VERSION, refused: error.message }))
-      .then(answer => { if (worker.isConnected()) worker.send({ [NAME]: answer }, () => {}) })
+    const answer = (content: Address | Refusal): void => {
+      if (worker.isConnected()) worker.send({ [NAME]: content }, () => {})
+    }
+    address().then(answer, (error: Error) => { answer({ version: PROTOCOL_VERSION, refused: error.message }) })
   })
 }
 

@@ -154,7 +154,10 @@ export class Keyspace implements Sweepable {
     if (entry === undefined) return reply
     shelf.entries.use(entry)
     if (request.op !== 'head') reply.text = entry.text
-    if (request.op !== 'get') this.#describe(shelf, entry, reply)
+    if (request.op !== 'get') {
+      reply.version = this.versionOf(entry)
+      reply.expiresIn = shelf.entries.expiresIn(entry)
+    }
     return reply
   }
 
@@ -221,7 +224,7 @@ export class Keyspace implements Sweepable {
     lock.holder = caller
     if (!request.detached) caller.holding.add(lock)
     this.#setLease(lock, request.lease)
-    const reply = this.#read(shelf, request)
+    const reply = this.#read(shelf, request) // its expiresIn is that of the key
     reply.token = lock.token
     reply.fence = lock.fence
     reply.expiresIn = lock.lease
@@ -254,11 +257,6 @@ export class Keyspace implements Sweepable {
       }
       waiter.caller.answer(waiter.id, this.#turn(shelf, lock, waiter.request, waiter.caller))
     }
-  }
-
-  #describe (shelf: Shelf, entry: Entry, reply: Reply): void {
-    reply.version = this.versionOf(entry)
-    reply.expiresIn = shelf.entries.expiresIn(entry)
   }
 
   #addShelf (name: string): Shelf {
