@@ -22,10 +22,13 @@ export class MemoryEngine implements Engine {
     this.#keyspace = keyspace
     this.#sweeper = new Sweeper(keyspace)
     this.#calls = new Calls({
-      send: (request, id) => { this.#send(request, id) },
+      send: (request, id) => {
+        this.#send(request, id)
+        this.#awaits()
+      },
       cancel: id => { this.#keyspace.cancel(this.#self, id) }
     })
-    this.#self = new Self(this.#calls)
+    this.#self = new Self(this.#calls, () => { this.#awaits() })
   }
 
   get maxValueBytes (): number {
@@ -50,6 +53,10 @@ export class MemoryEngine implements Engine {
     return Promise.resolve()
   }
 
+  #awaits (): void {
+    this.#sweeper.isAwaited = this.#calls.pending > 0
+  }
+
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     this.#keyspace.clock.tick()
@@ -61,16 +68,19 @@ export class MemoryEngine implements Engine {
 class Self extends Caller {
   readonly label = `pid ${process.pid}`
   readonly #calls: Calls
+  readonly #answered: () => void
 
-  constructor (calls: Calls) {
+  constructor (calls: Calls, answered: () => void) {
     super()
     this.#calls = calls
+    this.#answered = answered
   }
 
   answer (id: number, reply: Reply): void {
     if (id === 0) return
     if (reply.text !== undefined) reply.text = fromBytes(reply.text)
     this.#calls.settle(id, reply)
+    this.#answered()
   }
 
   // Not at once: who listens may call the store, and the keyspace is in the middle of something.

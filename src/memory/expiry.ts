@@ -113,8 +113,9 @@ export interface Sweepable {
 const IDLE_CHECK = 250 // ms between two looks for idle keys
 const REST = 10 //       ms at least between two sweeps: deadlines close together are seen to in one
 
-/** Runs the sweeps of a keyspace. Its timer never keeps a process alive. */
+/** Runs the sweeps of a keyspace. Its timer keeps a process alive only while somebody waits for what it may bring. */
 export class Sweeper {
+  #isAwaited = false
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined
   #planned = Infinity
@@ -132,7 +133,16 @@ export class Sweeper {
     clearTimeout(this.#timer)
     // Timers may fire a part of a millisecond early, and a deadline is past only after its millisecond.
     const delay = Math.max(REST, at - this.#swept.clock.now + 2)
-    this.#timer = setTimeout(() => { this.#run() }, Math.min(delay, 2 ** 31 - 1)).unref()
+    this.#timer = setTimeout(() => { this.#run() }, Math.min(delay, 2 ** 31 - 1))
+    if (!this.#isAwaited) this.#timer.unref()
+  }
+
+  /** Whether a call waits that a lease's end may answer. */
+  set isAwaited (is: boolean) {
+    if (is === this.#isAwaited) return
+    this.#isAwaited = is
+    if (is) this.#timer?.ref()
+    else this.#timer?.unref()
   }
 
   stop (): void {

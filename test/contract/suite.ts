@@ -1,0 +1,543 @@
+// What every engine has to do. `a` and `b` are two users of one store: in one process or in two.
+import type { Test } from 'tap'
+import type { Collection, KeyLock, Store } from '../../src/index.js'
+import { until } from '../until.js'
+
+/** A store, or one in another process at the other end of a channel, where what is not a promise becomes one. */
+export interface Peer {
+  collection (name: string): PeerCollection
+  locks (): ReturnType<Store['locks']>
+}
+export type PeerCollection = Pick<Collection<any>, 'name' | 'get' | 'set' | 'del' | 'has' | 'increment' | 'update'> & {
+  acquire (...args: Parameters<Collection['acquire']>): Promise<PeerLock>
+}
+export interface PeerLock {
+  get (): unknown
+  set (value?: unknown): unknown
+  release (options?: { discard?: boolean }): Promise<void>
+}
+
+export interface Arrangement {
+  a: Store
+  b: Peer
+  end (): Promise<void>
+}
+
+const LIMIT = 2 ** 20
+let collections = 0
+
+export function contract (t: Test, name: string, arrange: () => Promise<Arrangement>): void {
+  t.test(`${name} keeps the contract`, async t => {
+    const { a, b, end } = await arrange()
+    /** A collection of the test's own, as both see it. */
+    const fresh = (): { mine: Collection<any>, theirs: PeerCollection } => {
+      const name = `contract ${process.pid} ${++collections}`
+      return { mine: a.collection(name), theirs: b.collection(name) }
+    }
+
+    for (const [title, test] of Object.entries(TESTS)) {
+      await t.test(title, async t => { await test(t, fresh(), a, b) })
+    }
+    t.strictSame(await a.locks(), [], 'no lock is left')
+    await end()
+  })
+}
+
+type Contract = (t: Test, pair: { mine: Collection<any>, theirs: PeerCollection }, a: Store, b: Peer) => Promise<void>
+
+const TESTS: Record<string, Contract> = {
+  async 'what one writes the other reads' (t, { mine, theirs }) {
+    t.equal(await mine.get('key'), undefined)
+    const value = { a: 0, b: 'Hiya', c: { d: [99, null, true] }, e: 'é€😀\u0000"\\' }
+    await mine.set('key', value)
+    t.strictSame(await theirs.get('key'), value)
+    t.equal(await theirs.has('key'), true)
+    await theirs.set('key', 'other')
+    t.equal(await mine.get('key'), 'other')
+    t.equal(await theirs.del('key'), true)
+    t.equal(await mine.get('key'), undefined)
+    t.equal(await mine.has('key'), false)
+    t.equal(await mine.del('key'), false)
+  },
+
+  async 'a value is a copy of its own' (t, { mine }) {
+    const value = { list: [1] }
+    await mine.set('key', value)
+    value.list.push(2)
+    const read = await mine.get('key')
+    t.strictSame(read, { list: [1] })
+    read.list.push(3)
+    t.strictSame(await mine.get('key'), { list: [1] })
+  },
+
+  async 'every value that JSON has comes back' (t, { mine, theirs }) {
+    for (const value of [null, false, true, 0, -1.5, 1e300, '', 'text', '\u2028', [], {}, [[]], { __proto__: null, a: 1 }]) {
+      await mine.set('key', value)
+      t.strictSame(await theirs.get('key'), JSON.parse(JSON.stringify(value)))
+    }
+    const tricky = JSON.parse('{"__proto__":{"x":1},"constructor":2}') as unknown
+    await mine.set('key', tricky)
+    t.equal(JSON.stringify(await theirs.get('key')), JSON.stringify(tricky))
+  },
+
+  async 'setting undefined deletes' (t, { mine, theirs }) {
+    await mine.set('key', 1)
+    t.equal(await mine.set('key', undefined), 0)
+    t.equal(await theirs.has('key'), false)
+  },
+
+  async 'what JSON cannot hold is refused, and nothing is changed' (t, { mine }) {
+    await mine.set('key', 'kept')
+    for (const value of [() => {}, Symbol('s'), 1n]) await t.rejects(mine.set('key', value), { code: 'STORE_VALUE_INVALID' })
+    t.equal(await mine.get('key'), 'kept')
+  },
+
+  async 'values up to the limit, and one byte over it' (t, { mine, theirs }) {
+    for (const bytes of [3, 64 * 1024, LIMIT]) {
+      const value = 'x'.repeat(bytes - 2)
+      await mine.set('key', value)
+      t.ok(await theirs.get('key') === value, `${bytes} bytes`)
+    }
+    const wide = '€'.repeat((LIMIT - 2) / 3)
+    await mine.set('key', wide)
+    t.ok(await theirs.get('key') === wide, 'counted in bytes of UTF-8')
+    await t.rejects(mine.set('key', wide + '€'), { code: 'STORE_VALUE_TOO_LARGE' })
+    await t.rejects(mine.set('key', 'x'.repeat(LIMIT - 1)), { code: 'STORE_VALUE_TOO_LARGE' })
+    t.ok(await mine.get('key') === wide, 'the old value stays')
+    await mine.set('key', 1)
+    t.equal(await theirs.get('key'), 1, 'a one-byte value')
+  },
+
+  async 'any key of up to 1024 bytes' (t, { mine, theirs }) {
+    const keys = ['', ' ', '/', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'toString', 'hasOwnProperty',
+      '\u0000', '\n', 'é', '😀', '😀'.repeat(256), 'k'.repeat(1024), '\u007f\u0080\u00ff\u0100', '\ufffd', 'NaN', '0', '-0']
+    for (const [i, key] of keys.entries()) await mine.set(key, i)
+    for (const [i, key] of keys.entries()) t.equal(await theirs.get(key), i, JSON.stringify(key.slice(0, 20)))
+    const seen = []
+    for await (const key of mine.keys()) seen.push(key)
+    t.strictSame(seen.sort(), keys.slice().sort())
+    for (const key of ['k'.repeat(1025), '€'.repeat(342), '\ud800', 'a\udc00b', 5, null, undefined, {}]) {
+      await t.rejects(mine.get(key as string), { code: 'STORE_KEY_INVALID' })
+    }
+  },
+
+  async 'any name for a collection' (t, _, a, b) {
+    for (const name of ['', '__proto__', 'a/b', 'é€😀', 'c'.repeat(1024)]) {
+      await a.collection(name).set('key', name.length)
+      t.equal(await b.collection(name).get('key'), name.length)
+      await a.collection(name).del('key')
+    }
+    for (const name of ['c'.repeat(1025), '\ud800', 5]) {
+      t.throws(() => a.collection(name as string), { code: 'STORE_NAME_INVALID' })
+    }
+  },
+
+  async 'more collections than a connection has numbers for' (t, { mine }, a) {
+    const names = Array.from({ length: 600 }, (_, i) => `${mine.name} ${i}`)
+    await Promise.all(names.map((name, i) => a.collection(name).set('key', i)))
+    t.strictSame(await Promise.all(names.map(name => a.collection(name).get('key'))), names.map((_, i) => i))
+    await Promise.all(names.map(name => a.collection(name).clear()))
+  },
+
+  async 'versions grow and never repeat, not even after a delete' (t, { mine, theirs }) {
+    const versions = [await mine.set('key', 1), await theirs.set('key', 2)]
+    await mine.increment('key')
+    versions.push((await mine.entry('key'))!.version)
+    await mine.del('key')
+    versions.push(await mine.set('key', 1))
+    versions.push((await mine.entry('key'))!.version)
+    t.equal(versions[3], versions[4])
+    t.ok(versions[0]! < versions[1]! && versions[1]! < versions[2]! && versions[2]! < versions[3]!, versions.join())
+    t.equal(await mine.entry('none'), undefined)
+  },
+
+  async 'conditional writes' (t, { mine, theirs }) {
+    const version = await mine.set('key', 1, { ifAbsent: true })
+    await t.rejects(mine.set('key', 2, { ifAbsent: true }), { code: 'STORE_EXISTS' })
+    await t.rejects(mine.set('key', 2, { ifVersion: version - 1 }), { code: 'STORE_VERSION_MISMATCH' })
+    await t.rejects(mine.set('key', 2, { ifVersion: 0 }), { code: 'STORE_VERSION_MISMATCH' })
+    await t.rejects(mine.del('key', { ifVersion: version + 1 }), { code: 'STORE_VERSION_MISMATCH' })
+    t.equal(await theirs.get('key'), 1)
+    const next = await mine.set('key', 2, { ifVersion: version })
+    t.equal(await mine.del('key', { ifVersion: next }), true)
+    await t.rejects(mine.del('key', { ifVersion: next }), { code: 'STORE_VERSION_MISMATCH' })
+    t.ok(await mine.set('key', 3, { ifVersion: 0 }) > next)
+  },
+
+  async 'read, check and write loops lose no update' (t, { mine, theirs }) {
+    await mine.set('key', 0)
+    const add = async (user: Collection<number>): Promise<void> => {
+      for (;;) {
+        const { value, version } = (await user.entry('key'))!
+        try {
+          await user.set('key', value + 1, { ifVersion: version })
+          return
+        } catch (error) {
+          if ((error as { code: string }).code !== 'STORE_VERSION_MISMATCH') throw error
+        }
+      }
+    }
+    await Promise.all(Array.from({ length: 20 }, () => add(mine)))
+    t.equal(await theirs.get('key'), 20)
+  },
+
+  async 'increment counts for all' (t, { mine, theirs }) {
+    t.equal(await mine.increment('n'), 1)
+    t.equal(await theirs.increment('n', 2.5), 3.5)
+    t.equal(await mine.increment('n', -4), -0.5)
+    const sums = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? mine : theirs).increment('m')))
+    t.strictSame(sums.sort((x, y) => x - y), Array.from({ length: 100 }, (_, i) => i + 1))
+    for (const value of ['1', null, [1], {}]) {
+      await mine.set('text', value)
+      await t.rejects(mine.increment('text'), { code: 'STORE_NOT_A_NUMBER' })
+      t.strictSame(await mine.get('text'), value)
+    }
+    await mine.set('big', 1e308)
+    await t.rejects(mine.increment('big', 1e308), { code: 'STORE_NOT_A_NUMBER' })
+    await t.rejects(mine.increment('n', NaN), { code: 'STORE_OPTION_INVALID' })
+  },
+
+  async 'a ttl is absolute: reads do not extend it' (t, { mine, theirs }) {
+    await mine.set('key', 1, { ttl: 0.1 })
+    const { expiresAt } = (await mine.entry('key'))!
+    t.ok(expiresAt!.getTime() <= Date.now() + 101)
+    await until(async () => await theirs.get('key') === undefined)
+    t.ok(Date.now() >= expiresAt!.getTime() - 2, 'not before its time')
+    await mine.set('key', 1, { ttl: 1000 })
+    await mine.set('key', 2)
+    t.equal((await mine.entry('key'))!.expiresAt, undefined, 'a write without ttl has none')
+    for (const ttl of [0, -1, NaN, Infinity, '5']) await t.rejects(mine.set('key', 3, { ttl: ttl as number }), { code: 'STORE_OPTION_INVALID' })
+  },
+
+  async 'touch moves the end' (t, { mine }) {
+    t.equal(await mine.touch('key'), false)
+    const version = await mine.set('key', 1, { ttl: 0.05 })
+    t.equal(await mine.touch('key', { ttl: 100 }), true)
+    const entry = (await mine.entry('key'))!
+    t.ok(entry.expiresAt!.getTime() > Date.now() + 90_000)
+    t.equal(entry.version, version, 'and is no change of the value')
+  },
+
+  async 'the ttl of a counter is fixed at its first hit' (t, { mine }) {
+    t.equal(await mine.increment('n', 1, { ttl: 100 }), 1)
+    t.equal(await mine.increment('n', 1, { ttl: 1000 }), 2)
+    t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000)
+  },
+
+  async 'idle keys expire, used ones do not' (t, { mine, theirs }) {
+    await mine.configure({ expireKeys: 0.2 })
+    await mine.set('idle', 1)
+    await mine.set('used', 1)
+    const start = Date.now()
+    await until(async () => {
+      t.equal(await theirs.get('used'), 1)
+      return await mine.size() === 1
+    })
+    t.ok(Date.now() - start >= 195, 'not before its time')
+    t.equal(await mine.get('idle'), undefined)
+    t.equal(await mine.get('used'), 1)
+    await until(async () => await mine.size() === 0)
+    await mine.configure({ expireKeys: 0 })
+    await mine.set('stays', 1)
+    t.equal((await mine.entry('stays'))!.expiresAt, undefined)
+  },
+
+  async 'many at once' (t, { mine, theirs }) {
+    const entries = Array.from({ length: 300 }, (_, i) => [`key ${i}`, { i }] as const)
+    const versions = await mine.setMany(entries)
+    t.equal(new Set(versions).size, 300)
+    t.strictSame(await mine.getMany(['key 7', 'none', 'key 299']), [{ i: 7 }, undefined, { i: 299 }])
+    t.strictSame(await theirs.get('key 150'), { i: 150 })
+    t.equal(await mine.size(), 300)
+  },
+
+  async 'keys come in pages, each once, and those of a prefix' (t, { mine }) {
+    const names = Array.from({ length: 3000 }, (_, i) => `${i % 3 === 0 ? 'käse' : 'brot'}:${i}`)
+    await mine.setMany(names.map(name => [name, 1] as const))
+    const seen: string[] = []
+    for await (const key of mine.keys()) {
+      seen.push(key)
+      if (seen.length % 500 === 0) await mine.setMany(Array.from({ length: 50 }, (_, i) => [`late ${seen.length} ${i}`, 1] as const))
+    }
+    const early = seen.filter(key => !key.startsWith('late'))
+    t.equal(early.length, 3000)
+    t.strictSame(early.sort(), names.slice().sort())
+    t.equal(new Set(seen).size, seen.length)
+    const some: string[] = []
+    for await (const key of mine.keys({ prefix: 'käse:1' })) some.push(key)
+    t.strictSame(some.sort(), names.filter(name => name.startsWith('käse:1')).sort())
+    await mine.clear()
+    t.equal(await mine.size(), 0)
+    for await (const key of mine.keys()) t.fail(key)
+  },
+
+  async 'bounds: the least recently used keys go' (t, { mine }) {
+    await mine.configure({ maxKeys: 3 })
+    for (const key of ['a', 'b', 'c']) await mine.set(key, 1)
+    await mine.get('a')
+    await mine.set('d', 1)
+    t.strictSame(await mine.getMany(['a', 'b', 'c', 'd']), [1, undefined, 1, 1])
+    await mine.configure({ evict: false })
+    await t.rejects(mine.set('e', 1), { code: 'STORE_FULL' })
+    await mine.set('a', 2)
+    t.equal(await mine.get('a'), 2, 'what is there can be changed')
+    await mine.configure({ maxKeys: 0, maxBytes: 10, evict: true })
+    await until(async () => await mine.size() === 3)
+    await mine.set('x', 12345)
+    t.equal(await mine.get('x'), 12345)
+    t.ok(await mine.size() < 4)
+    await t.rejects(mine.set('long', 123456789), { code: 'STORE_FULL' })
+    for (const options of [{ maxKeys: -1 }, { maxBytes: 1.5 }, { expireKeys: NaN }, { evict: 1 }, { expirekeys: 1 }]) {
+      await t.rejects(mine.configure(options as object), { code: 'STORE_OPTION_INVALID' })
+    }
+  },
+
+  async 'a lock excludes everybody else, its own process too' (t, { mine, theirs }, a) {
+    await mine.set('key', 1)
+    const lock = await mine.acquire('key')
+    t.equal(lock.get(), 1)
+    const done: string[] = []
+    const waiting = [
+      mine.get('key').then(value => done.push(`get ${value}`)),
+      mine.increment('key').then(value => done.push(`increment ${value}`)),
+      theirs.get('key').then(value => done.push(`their get ${value}`)),
+      mine.has('key').then(value => done.push(`has ${value}`))
+    ]
+    t.equal(await mine.tryAcquire('key'), undefined)
+    await t.rejects(mine.get('key', { timeout: 0 }), { code: 'STORE_LOCKED' })
+    await t.rejects(mine.set('key', 9, { timeout: 0 }), { code: 'STORE_LOCKED' })
+    await until(async () => (await a.locks()).find(lock => lock.collection === mine.name)?.waiters === 4)
+    t.equal(await mine.get('other'), undefined, 'other keys are free')
+    lock.set(10)
+    t.equal(lock.get(), 10)
+    t.strictSame(done, [])
+    await lock.release()
+    await Promise.all(waiting)
+    t.strictSame(done.sort(), ['get 10', 'has true', 'increment 11', done.find(entry => entry.startsWith('their'))].sort())
+    t.equal(await theirs.get('key'), 11)
+  },
+
+  async 'first come, first served' (t, { mine, theirs }, a) {
+    const holder = await theirs.acquire('key')
+    const order: number[] = []
+    const waits: Array<Promise<void>> = []
+    for (let i = 0; i < 20; i++) {
+      const user = i % 2 === 0 ? mine : theirs
+      waits.push(user.acquire('key').then(async (lock: PeerLock | KeyLock<any>) => {
+        order.push(i)
+        await lock.release()
+      }))
+      await until(async () => (await a.locks()).find(lock => lock.collection === mine.name)?.waiters === i + 1)
+    }
+    await holder.release()
+    await Promise.all(waits)
+    t.strictSame(order, Array.from({ length: 20 }, (_, i) => i))
+  },
+
+  async 'updates under a lock lose nothing' (t, { mine, theirs }) {
+    await Promise.all(Array.from({ length: 40 }, async (_, i) => {
+      if (i % 2 === 0) {
+        const lock = await mine.acquire('sum')
+        lock.set((lock.get() ?? 0) + 1)
+        await lock.release()
+      } else {
+        const lock = await theirs.acquire('sum')
+        const sum = await lock.get() as number | undefined
+        await lock.set((sum ?? 0) + 1)
+        await lock.release()
+      }
+    }))
+    t.equal(await mine.get('sum'), 40)
+    t.equal(await mine.update('sum', async sum => sum + 2), 42)
+    await t.rejects(mine.update('sum', () => { throw new Error('no') }), { message: 'no' })
+    t.equal(await mine.update('sum', () => undefined), undefined)
+    t.equal(await theirs.has('sum'), false)
+  },
+
+  async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {
+    await mine.set('key', 'old', { ttl: 100 })
+    const lock = await mine.acquire('key')
+    const value = { n: 1 }
+    lock.set(value)
+    value.n = 2
+    t.strictSame(lock.get(), { n: 1 }, 'what is set is the value of that moment')
+    t.throws(() => { lock.set(() => {}) }, { code: 'STORE_VALUE_INVALID' })
+    await lock.release()
+    t.strictSame(await theirs.get('key'), { n: 1 })
+    t.ok((await mine.entry('key'))!.expiresAt !== undefined, 'the key keeps its ttl')
+    t.strictSame(lock.get(), { n: 1 })
+    t.throws(() => { lock.set(2) }, { code: 'STORE_LOCK_RELEASED' })
+    t.throws(() => { lock.del() }, { code: 'STORE_LOCK_RELEASED' })
+    await t.rejects(lock.release(), { code: 'STORE_LOCK_RELEASED' })
+    t.strictSame(await theirs.get('key'), { n: 1 })
+
+    const second = await mine.acquire('key')
+    second.set(5)
+    await second.release({ discard: true })
+    t.strictSame(await theirs.get('key'), { n: 1 })
+    const third = await mine.acquire('key')
+    third.del()
+    t.equal(third.get(), undefined)
+    await third.release()
+    t.equal(await theirs.has('key'), false)
+  },
+
+  async 'fences grow, tokens differ' (t, { mine, theirs }) {
+    const first = await mine.acquire('key')
+    await first.release()
+    const their = await theirs.acquire('key')
+    await their.release()
+    const second = await mine.acquire('key')
+    await second.release()
+    const other = await mine.acquire('other')
+    await other.release()
+    t.ok(first.fence < second.fence && second.fence < other.fence)
+    t.not(first.token, second.token)
+    t.ok(first.token.length >= 32)
+  },
+
+  async 'a lease that runs out takes the lock away' (t, { mine, theirs }) {
+    await mine.set('key', 'before')
+    const lock = await mine.acquire('key', { lease: 0.05 })
+    t.ok(lock.expiresAt!.getTime() <= Date.now() + 51)
+    lock.set('too late')
+    const aborted = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
+    t.equal(await theirs.get('key'), 'before', 'who waits is served')
+    await aborted
+    t.match(lock.signal.reason, { code: 'STORE_LOCK_LOST' })
+    t.equal(lock.held, false)
+    t.throws(() => { lock.set(1) }, { code: 'STORE_LOCK_LOST' })
+    await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
+    t.equal(await theirs.get('key'), 'before')
+  },
+
+  async 'a lease that is renewed does not' (t, { mine }) {
+    const lock = await mine.acquire('key', { lease: 0.15 })
+    const until = Date.now() + 400
+    while (Date.now() < until) await lock.renew()
+    t.equal(lock.held, true)
+    await lock.renew(100)
+    t.ok(lock.expiresAt!.getTime() > Date.now() + 90_000)
+    lock.set('kept')
+    await lock.release()
+    t.equal(await mine.get('key'), 'kept')
+    await t.rejects(mine.acquire('key', { lease: 0 }), { code: 'STORE_OPTION_INVALID' })
+  },
+
+  async 'a locked key does not expire, and does so after' (t, { mine, theirs }) {
+    await mine.set('key', 'kept', { ttl: 0.03 })
+    const lock = await mine.acquire('key')
+    const later = Date.now() + 60
+    await until(() => Date.now() > later)
+    t.equal(lock.get(), 'kept')
+    t.equal(await mine.size(), 1)
+    await lock.release()
+    t.equal(await theirs.get('key'), undefined)
+  },
+
+  async 'a wait can be given up' (t, { mine, theirs }, a) {
+    const lock = await mine.acquire('key')
+    const waiters = async (): Promise<number | undefined> => (await a.locks()).find(lock => lock.collection === mine.name)?.waiters
+    await t.rejects(mine.acquire('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
+    await t.rejects(mine.get('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
+    const controller = new AbortController()
+    const waits: Array<Promise<unknown>> = [mine.acquire('key', { signal: controller.signal }), mine.set('key', 1, { signal: controller.signal })]
+    await until(async () => await waiters() === 2)
+    const last = theirs.get('key')
+    await until(async () => await waiters() === 3)
+    controller.abort(new Error('changed my mind'))
+    for (const wait of waits) await t.rejects(wait, { code: 'STORE_ABORTED', cause: { message: 'changed my mind' } })
+    await until(async () => await waiters() === 1)
+    await lock.release()
+    t.equal(await last, undefined, 'the others keep their place')
+    await t.rejects(mine.get('key', { signal: controller.signal }), { code: 'STORE_ABORTED' })
+    t.equal(await mine.get('key'), undefined, 'nothing of it happened')
+  },
+
+  async 'a lock given up at any moment is never kept' (t, { mine }) {
+    for (let i = 0; i < 40; i++) {
+      const controller = new AbortController()
+      const lock = await mine.acquire('key')
+      const wait = mine.acquire('key', { signal: controller.signal })
+      const released = lock.release()
+      if (i % 4 > 0) await Promise.resolve()
+      if (i % 4 > 1) await released
+      controller.abort()
+      await wait.then(lock => lock.release(), error => { t.equal(error.code, 'STORE_ABORTED') })
+      await released
+    }
+    t.ok(await mine.tryAcquire('key').then(async lock => { await lock?.release(); return lock }))
+  },
+
+  async 'a token is as good as the handle' (t, { mine, theirs }) {
+    const lock = await mine.acquire('key', { lease: 100, detached: true, owner: 'é 😀' })
+    await mine.set('key', 1, { token: lock.token })
+    await mine.increment('key', 1, { token: lock.token })
+    t.ok(await mine.renew('key', lock.token, 50) instanceof Date)
+    await t.rejects(mine.set('key', 2, { token: 'another' }), { code: 'STORE_LOCK_LOST' })
+    await t.rejects(mine.release('key', 'another'), { code: 'STORE_LOCK_LOST' })
+    const read = theirs.get('key')
+    await mine.set('key', 3, { token: lock.token, release: true })
+    t.equal(await read, 3)
+    await t.rejects(mine.release('key', lock.token), { code: 'STORE_LOCK_LOST' })
+    await t.rejects(mine.set('key', 4, { token: lock.token }), { code: 'STORE_LOCK_LOST' })
+    await t.rejects(mine.acquire('key', { detached: true }), { code: 'STORE_OPTION_INVALID' })
+  },
+
+  async 'a lock can be seen, and broken' (t, { mine, theirs }, a) {
+    const lock = await mine.acquire('kéy', { owner: 'the é 😀 job', lease: 100 })
+    const wait = theirs.get('kéy')
+    const seen = await until(async () => (await a.locks()).find(lock => lock.collection === mine.name && lock.waiters === 1))
+    t.match(seen, { key: 'kéy', owner: 'the é 😀 job', fence: lock.fence })
+    t.ok(Math.abs(seen.since.getTime() - Date.now()) < 10_000)
+    t.ok(seen.expiresAt!.getTime() > Date.now() + 90_000)
+    t.notOk(JSON.stringify(seen).includes(lock.token))
+    const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
+    t.equal(await mine.breakLock('kéy'), true)
+    await wait
+    await lost
+    await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
+    t.equal(await mine.breakLock('kéy'), false)
+  },
+
+  async 'clear waits its turn on a locked key' (t, { mine, theirs }) {
+    await mine.setMany([['free', 1], ['held', 1]])
+    const lock = await mine.acquire('held')
+    const cleared = mine.clear()
+    t.equal(await mine.get('free'), undefined)
+    lock.set(2)
+    await lock.release()
+    await cleared
+    t.equal(await theirs.get('held'), undefined)
+    t.equal(await mine.size(), 0)
+  },
+
+  async 'unconfirmed writes keep the order of one process' (t, { mine, theirs }) {
+    for (let i = 0; i < 200; i++) {
+      mine.set('key', i, { confirm: false }).catch(t.threw)
+      if (i % 50 === 0) t.equal(await mine.get('key'), i)
+    }
+    t.equal(await mine.get('key'), 199)
+    t.equal(await theirs.get('key'), 199)
+    t.equal(await mine.set('key', 'x', { confirm: false }), 0)
+    t.equal(await mine.del('key', { confirm: false }), true)
+    t.equal(await mine.get('key'), undefined)
+  },
+
+  async 'counters and sizes' (t, { mine }, a) {
+    await mine.configure({ expireKeys: 100, maxKeys: 2 })
+    await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])
+    await mine.get('c')
+    const stats = (await a.collections()).find(({ name }) => name === mine.name)
+    t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
+    const sums = await a.stats()
+    t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)
+  },
+
+  async 'text is carried as it is' (t, { mine, theirs }) {
+    await mine.text.set('key', '{ "a" : [1, "é"] }')
+    t.equal(await mine.text.get('key'), '{ "a" : [1, "é"] }')
+    t.strictSame(await theirs.get('key'), { a: [1, 'é'] })
+    await t.rejects(mine.text.set('key', '{'), { code: 'STORE_VALUE_INVALID' })
+  }
+}
