@@ -53,7 +53,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   /** Reads a value; undefined if there is none. */
   get (key: string, callback: ValueCallback<T>): void {
     required(callback)
-    settle<T | undefined>(this.promises.get(key), callback)
+    answer(this.promises.get(key), callback)
   }
 
   /** Writes a value; one that is left out or undefined deletes. */
@@ -61,12 +61,12 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   set (key: string, value: T | undefined, callback?: ErrorCallback): void
   set (key: string, ...rest: Array<T | ErrorCallback | undefined>): void {
     const callback = typeof rest.at(-1) === 'function' ? rest.pop() as ErrorCallback : undefined
-    settle(this.promises.set(key, rest[0] as T | undefined, { confirm: callback !== undefined }), callback)
+    confirm(this.promises.set(key, rest[0] as T | undefined, { confirm: callback !== undefined }), callback)
   }
 
   /** Deletes a key. */
   del (key: string, callback?: ErrorCallback): void {
-    settle(this.promises.del(key, { confirm: callback !== undefined }), callback)
+    confirm(this.promises.del(key, { confirm: callback !== undefined }), callback)
   }
 
   /** Locks a key for exclusive use; the callback gets the lock and the value. */
@@ -116,16 +116,18 @@ export class CallbackKeyLock<T = any> {
   /** Commits the changes and ends the lock. Throws the second time. */
   release (callback?: ErrorCallback): void {
     if (this.#lock.isReleased) throw new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.#lock.key))
-    settle(this.#lock.release({ confirm: callback !== undefined }), callback)
+    confirm(this.#lock.release({ confirm: callback !== undefined }), callback)
   }
 }
 
-/** Hands the outcome to the callback, from outside of the promise: what a callback throws is the process's to deal with. */
-function settle<V> (promise: Promise<V>, callback: ValueCallback<V> | ErrorCallback | undefined): void {
-  promise.then(
-    value => { if (callback !== undefined) process.nextTick(callback, null, value) },
-    (error: StoreError) => { if (callback !== undefined) process.nextTick(callback, error) }
-  )
+// Outcomes reach callbacks from outside of the promise: what a callback throws is the process's to deal with.
+
+function answer<V> (promise: Promise<V>, callback: (err: StoreError | null, value?: V) => void): void {
+  promise.then(value => { process.nextTick(callback, null, value) }, (error: StoreError) => { process.nextTick(callback, error) })
+}
+
+function confirm (promise: Promise<unknown>, callback: ErrorCallback = () => {}): void {
+  promise.then(() => { process.nextTick(callback, null) }, (error: StoreError) => { process.nextTick(callback, error) })
 }
 
 function required (callback: unknown): void {

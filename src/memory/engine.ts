@@ -54,7 +54,7 @@ export class MemoryEngine implements Engine {
   }
 
   #awaits (): void {
-    this.#sweeper.isAwaited = this.#calls.pending > 0
+    this.#sweeper.setAwaited(this.#calls.pending > 0)
   }
 
   #send (request: Request, id: number): void {

@@ -137,11 +137,11 @@ export class Sweeper {
     if (!this.#isAwaited) this.#timer.unref()
   }
 
-  /** Whether a call waits that a lease's end may answer. */
-  set isAwaited (is: boolean) {
-    if (is === this.#isAwaited) return
-    this.#isAwaited = is
-    if (is) this.#timer?.ref()
+  /** Says whether a call waits that a lease's end may answer. */
+  setAwaited (isAwaited: boolean): void {
+    if (isAwaited === this.#isAwaited) return
+    this.#isAwaited = isAwaited
+    if (isAwaited) this.#timer?.ref()
     else this.#timer?.unref()
   }
 

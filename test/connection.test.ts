@@ -1,0 +1,175 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, connect, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Connection, type Handler } from '../src/cluster/connection.js'
+import { until } from './until.js'
+
+interface Ends { ours: Socket, theirs: Socket }
+
+/** Two ends of a socket. */
+async function ends (t: Test): Promise<Ends> {
+  const folder = mkdtempSync(join(tmpdir(), 'connection-')) // short: a socket's path has 107 bytes at most
+  const server: Server = createServer().listen(join(folder, 'socket'))
+  await once(server, 'listening')
+  const theirs = connect(server.address() as string)
+  const [ours] = await once(server, 'connection') as [Socket]
+  t.teardown(() => {
+    ours.destroy()
+    theirs.destroy()
+    server.close()
+    rmSync(folder, { recursive: true })
+  })
+  return { ours, theirs }
+}
+
+class Log implements Handler {
+  frames: string[] = []
+  batches = 0
+  isClosed = false
+  error: Error | undefined
+  onframe: ((text: string) => void) | undefined
+
+  batch (): void { this.batches++ }
+  frame (buffer: Buffer, at: number, end: number): void {
+    const text = buffer.toString('latin1', at, end)
+    this.frames.push(text)
+    this.onframe?.(text)
+  }
+
+  closed (error: Error | undefined): void {
+    this.isClosed = true
+    this.error = error
+  }
+}
+
+function framed (...texts: string[]): Buffer {
+  return Buffer.concat(texts.map(text => {
+    const size = Buffer.alloc(4)
+    size.writeUInt32LE(text.length)
+    return Buffer.concat([size, Buffer.from(text, 'latin1')])
+  }))
+}
+
+function send (connection: Connection, text: string): void {
+  const frame = framed(text)
+  connection.reserve(frame.length)
+  frame.copy(connection.buffer, connection.used)
+  connection.commit(frame.length)
+}
+
+t.test('frames split at every byte boundary', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = new Log()
+  new Connection(ours, log)
+  const bytes = framed('first one', 'the second', 'a third frame')
+  for (let cut = 1; cut < bytes.length; cut++) {
+    log.frames = []
+    const seen = log.batches
+    theirs.write(bytes.subarray(0, cut))
+    if (cut >= 4 + 9) await until(() => log.frames.length > 0)
+    else await until(() => ours.bytesRead % bytes.length === cut)
+    theirs.write(bytes.subarray(cut))
+    await until(() => log.frames.length === 3)
+    t.strictSame(log.frames, ['first one', 'the second', 'a third frame'], `cut at ${cut}`)
+    t.ok(log.batches > seen)
+  }
+})
+
+t.test('byte by byte, and many frames in one read', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.setNoDelay()
+  const log = new Log()
+  new Connection(ours, log)
+  for (const byte of framed('slow frame')) {
+    const read = ours.bytesRead
+    theirs.write(Buffer.of(byte))
+    await until(() => ours.bytesRead > read)
+  }
+  await until(() => log.frames.length === 1)
+  const many = Array.from({ length: 5000 }, (_, i) => `frame ${1000 + i}`)
+  theirs.write(framed(...many))
+  await until(() => log.frames.length === 5001)
+  t.strictSame(log.frames.slice(1), many)
+  t.ok(log.batches < 100)
+})
+
+t.test('a large frame arrives whole', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = new Log()
+  new Connection(ours, log)
+  const large = 'x'.repeat(5_000_000)
+  const sender = new Connection(theirs, new Log())
+  send(sender, 'before it')
+  send(sender, large)
+  send(sender, 'behind it')
+  await until(() => log.frames.length === 3)
+  t.ok(log.frames[1] === large)
+  t.equal(log.frames[2], 'behind it')
+})
+
+t.test('what is sent in one tick is written at once', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = new Log()
+  new Connection(theirs, log)
+  const connection = new Connection(ours, new Log())
+  let writes = 0
+  const write = ours.write.bind(ours)
+  ours.write = ((chunk: Buffer) => {
+    writes++
+    return write(chunk)
+  }) as typeof ours.write
+  for (let i = 0; i < 100; i++) send(connection, `frame number ${i}`)
+  await until(() => log.frames.length === 100)
+  t.equal(writes, 1)
+  t.equal(connection.backlog, 0)
+})
+
+t.test('sizes that no frame has end the connection', async t => {
+  for (const size of [0, 7, 2 ** 26 + 1, 2 ** 32 - 1]) {
+    const { ours, theirs } = await ends(t)
+    const log = new Log()
+    new Connection(ours, log)
+    const head = Buffer.alloc(8)
+    head.writeUInt32LE(size)
+    theirs.write(Buffer.concat([framed('good one'), head]))
+    await until(() => log.isClosed)
+    t.match(log.error, { code: 'STORE_PROTOCOL', message: new RegExp(`${size} bytes`) })
+    t.strictSame(log.frames, ['good one'])
+  }
+})
+
+t.test('what a handler throws ends the connection, and nothing behind it is handled', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = new Log()
+  log.onframe = text => { if (text === 'bad frame') throw new Error('no') }
+  new Connection(ours, log)
+  theirs.write(framed('good frame', 'bad frame', 'later frame'))
+  await until(() => log.isClosed)
+  t.match(log.error, { message: 'no' })
+  t.strictSame(log.frames, ['good frame', 'bad frame'])
+})
+
+t.test('who does not read is not listened to: what waits for him stays bounded, and nothing is lost', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const log = new Log()
+  const connection = new Connection(ours, log)
+  const answer = 'x'.repeat(64 * 1024)
+  let highest = 0
+  log.onframe = () => {
+    send(connection, answer)
+    highest = Math.max(highest, connection.backlog)
+  }
+  theirs.write(framed(...Array.from({ length: 1000 }, () => 'question')))
+  await until(() => ours.isPaused())
+  t.ok(highest < 6 * 2 ** 20, `${highest} bytes wait`)
+  t.ok(log.frames.length < 200)
+  let received = 0
+  theirs.on('data', chunk => { received += chunk.length })
+  theirs.resume()
+  await until(() => received === 1000 * (answer.length + 4))
+  t.equal(log.frames.length, 1000)
+})

@@ -1,0 +1,305 @@
+// The promises about keys, decided with a clock that is set by hand.
+import t from 'tap'
+import { Reply, Request, type Op } from '../src/engine.js'
+import { Slice } from '../src/memory/expiry.js'
+import { Keyspace, type KeyspaceOptions } from '../src/memory/keyspace.js'
+import { Caller } from '../src/memory/lock.js'
+import { serve } from '../src/memory/serve.js'
+
+class User extends Caller {
+  readonly label = 'user'
+  readonly answers = new Map<number, Reply>()
+  readonly lostTokens: string[] = []
+  #ids = 0
+
+  constructor (readonly keyspace: Keyspace) { super() }
+
+  answer (id: number, reply: Reply): void { this.answers.set(id, reply) }
+  lost (token: string): void { this.lostTokens.push(token) }
+
+  /** The id of a new call. */
+  ask (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): number {
+    this.keyspace.clock.tick()
+    serve(this.keyspace, Object.assign(new Request(op, collection, key), fields), this, ++this.#ids)
+    return this.#ids
+  }
+
+  /** The answer to a call that need not wait. */
+  now (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): Reply {
+    const reply = this.answers.get(this.ask(op, key, fields, collection))
+    if (reply === undefined) throw new Error(`${op} of ${key} waits`)
+    return reply
+  }
+}
+
+function setUp (options: KeyspaceOptions = {}) {
+  let time = 1e6
+  const keyspace = new Keyspace({ ...options, time: () => time })
+  return {
+    keyspace,
+    user: new User(keyspace),
+    advance (ms: number) {
+      time += ms
+      keyspace.clock.tick()
+    },
+    /** Sweeps to the end; gives the number of slices it took, each of which is over after `steps` looks at the time. */
+    sweep (steps = Infinity) {
+      let slices = 1
+      while (keyspace.sweep(sliceOf(steps))) slices++
+      return slices
+    }
+  }
+}
+
+function sliceOf (looks: number): Slice {
+  let seen = -1 // the first look is at the beginning
+  return new Slice(() => ++seen < looks ? 0 : 1000)
+}
+
+const configure = (user: User, bounds: object, collection = 'c'): Reply => user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
+
+t.test('idle time: reads and updates start it anew', async t => {
+  const { user, advance } = setUp()
+  configure(user, { idle: 1000 })
+  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle']) user.now('set', key, { text: '1' })
+  for (let i = 0; i < 5; i++) {
+    advance(999)
+    for (const op of ['get', 'entry', 'head', 'touch', 'increment'] as const) user.now(op, op)
+    user.now('set', 'set', { text: '2' })
+    if (i === 0) t.equal(user.now('size', '').number, 7)
+  }
+  t.equal(user.now('size', '').number, 6)
+  t.equal(user.now('get', 'idle').text, undefined)
+  advance(1000)
+  t.equal(user.now('get', 'get').text, '1', 'not before its time is over')
+  t.equal(user.now('entry', 'get').expiresIn, 1000)
+  advance(1001)
+  t.equal(user.now('get', 'get').text, undefined, 'never seen after it, swept or not')
+})
+
+t.test('a changed idle time counts at once, for old keys too', async t => {
+  const { user, advance } = setUp()
+  user.now('set', 'key', { text: '1' })
+  advance(5000)
+  configure(user, { idle: 10_000 })
+  t.equal(user.now('size', '').number, 1)
+  advance(5001)
+  t.equal(user.now('get', 'key').text, undefined)
+})
+
+t.test('a ttl is absolute, and takes the place of idle time', async t => {
+  const { user, advance, sweep } = setUp()
+  configure(user, { idle: 100 })
+  user.now('set', 'key', { text: '1', ttl: 1000 })
+  advance(500)
+  t.equal(user.now('get', 'key').text, '1')
+  advance(500)
+  t.equal(user.now('entry', 'key').expiresIn, 0)
+  advance(1)
+  t.equal(user.now('get', 'key').text, undefined)
+  user.now('set', 'key', { text: '1', ttl: 1000 })
+  user.now('set', 'key', { text: '2' })
+  advance(101)
+  sweep()
+  t.equal(user.now('size', '').number, 0, 'a write without ttl gives it up')
+})
+
+t.test('a sweep removes all that is past its time, gives memory back, and stops when its slice is over', async t => {
+  const { keyspace, user, advance, sweep } = setUp()
+  configure(user, { idle: 1000 })
+  for (let i = 0; i < 5000; i++) user.now('set', `idle ${i}`, { text: '1' })
+  for (let i = 0; i < 5000; i++) user.now('set', `timed ${i}`, { text: '1', ttl: 1000 + i % 7 })
+  user.now('set', 'stays', { text: '1', ttl: 5000 })
+  advance(1500)
+  const { entries } = keyspace.shelf('c')
+  const slices = sweep(1)
+  t.equal(slices, Math.floor(10_000 / 32) + 1, '32 removals between two looks at the time')
+  t.equal(entries.size, 1)
+  t.equal(entries.expired, 10_000)
+  t.equal(entries.bytes, 6)
+  advance(5000)
+  t.equal(sweep(), 1)
+  t.equal(entries.size, 0)
+  t.equal(keyspace.deadlines.next, undefined)
+})
+
+t.test('a locked key neither expires nor is evicted; its time goes on after the release', async t => {
+  const { user, advance, sweep } = setUp()
+  configure(user, { idle: 100, maxKeys: 2 })
+  user.now('set', 'locked', { text: '1' })
+  user.now('set', 'timed', { text: '1', ttl: 50 })
+  const locks = ['locked', 'timed'].map(key => user.now('acquire', key).token!)
+  advance(500)
+  sweep()
+  t.equal(user.now('size', '').number, 2)
+  t.equal(user.now('set', 'third', { text: '1' }).code, 'STORE_FULL', 'nothing may go')
+  user.now('release', 'locked', { token: locks[0]! })
+  user.now('release', 'timed', { token: locks[1]! })
+  t.equal(user.now('get', 'locked').text, '1', 'idle time starts anew with the release')
+  t.equal(user.now('get', 'timed').text, undefined, 'a ttl that has passed meanwhile takes effect')
+})
+
+t.test('reading what is not there leaves nothing behind', async t => {
+  const { keyspace, user } = setUp()
+  for (let i = 0; i < 100; i++) {
+    for (const op of ['get', 'entry', 'head', 'touch', 'del'] as const) user.now(op, `none ${i}`)
+    user.now('release', `none ${i}`, { token: user.now('acquire', `none ${i}`).token! })
+  }
+  const { entries, locks } = keyspace.shelf('c')
+  t.equal(entries.size + locks.size + entries.bytes, 0)
+  for (let i = 0; i < 10_000; i++) user.now('get', 'key', {}, `collection ${i}`)
+  t.ok(keyspace.shelves.size <= 2001, 'nor do collections that nobody has put anything into')
+  configure(user, { idle: 1 }, 'configured')
+  for (let i = 0; i < 10_000; i++) user.now('get', 'key', {}, `more ${i}`)
+  t.equal(keyspace.shelves.get('configured')?.entries.bounds.idle, 1)
+})
+
+t.test('10,000 waiters on one key: in order, each hand-over and each way out costs the same', async t => {
+  const { keyspace, user } = setUp()
+  const first = user.now('acquire', 'key').token!
+  const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
+  const gone = new Set(ids.filter((_, i) => i % 3 === 1))
+  for (const id of gone) {
+    keyspace.cancel(user, id)
+    t.equal(user.answers.get(id)?.code, 'STORE_ABORTED')
+  }
+  t.equal(keyspace.shelf('c').waiters, 10_000 - gone.size)
+  let token = first
+  for (const id of ids) {
+    if (gone.has(id)) continue
+    if (user.answers.has(id)) t.fail('too early')
+    user.now('release', 'key', { token })
+    token = user.answers.get(id)!.token!
+  }
+  user.now('release', 'key', { token })
+  t.equal(keyspace.shelf('c').locks.size, 0)
+  t.equal(user.waiting.size + user.holding.size, 0)
+})
+
+t.test('a queue has an end', async t => {
+  const { user } = setUp({ maxWaiters: 2 })
+  user.now('acquire', 'key')
+  user.ask('get', 'key')
+  user.ask('get', 'key')
+  t.equal(user.now('get', 'key').code, 'STORE_QUEUE_FULL')
+})
+
+t.test('who leaves holds nothing, waits for nothing, and changes nothing', async t => {
+  const { keyspace, user } = setUp()
+  const other = new User(keyspace)
+  user.now('set', 'key', { text: '"before"' })
+  const detached = other.now('acquire', 'detached', { detached: true, lease: 1000 }).token!
+  other.now('acquire', 'key')
+  const theirs = other.ask('acquire', 'key')
+  other.ask('set', 'key', { text: '"never"' })
+  const posted = Object.assign(new Request('set', 'c', 'posted'), { text: '"done"' })
+  const lock = user.now('acquire', 'posted').token!
+  serve(keyspace, posted, other, 0)
+  const mine = user.ask('get', 'key')
+  keyspace.leave(other)
+  t.equal(user.answers.get(mine)?.text, '"before"')
+  t.notOk(other.answers.has(theirs), 'nobody is told')
+  t.equal(other.waiting.size + other.holding.size, 0)
+  user.now('release', 'posted', { token: lock })
+  t.equal(user.now('get', 'posted').text, '"done"', 'what was written without confirmation is written all the same')
+  t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock stays')
+})
+
+t.test('leases end at their time, renewals count from now', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  const first = user.now('acquire', 'key', { lease: 100 })
+  t.equal(first.expiresIn, 100)
+  const waiting = user.ask('acquire', 'key', { lease: 100 })
+  advance(90)
+  t.equal(user.now('renew', 'key', { token: first.token! }).expiresIn, 100)
+  advance(100)
+  sweep()
+  t.strictSame(user.lostTokens, [])
+  advance(1)
+  sweep()
+  t.strictSame(user.lostTokens, [first.token])
+  t.equal(user.now('set', 'key', { text: '1', token: first.token!, release: true }).code, 'STORE_LOCK_LOST')
+  t.equal(user.now('renew', 'key', { token: first.token! }).code, 'STORE_LOCK_LOST')
+  const second = user.answers.get(waiting)!
+  t.ok(second.fence! > first.fence!)
+  user.now('release', 'key', { token: second.token! })
+  t.equal(keyspace.deadlines.next, undefined)
+  advance(1000)
+  t.equal(sweep(), 1)
+  t.equal(user.lostTokens.length, 1)
+})
+
+t.test('a release ends the lock whatever becomes of the change', async t => {
+  const { user } = setUp()
+  configure(user, { maxBytes: 10, evict: false })
+  const { token } = user.now('acquire', 'key')
+  t.equal(user.now('set', 'key', { text: '"much too long"', token: token!, release: true }).code, 'STORE_FULL')
+  t.equal(user.now('get', 'key').text, undefined)
+})
+
+t.test('eviction takes the least recently used of all, and counts', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  configure(user, { maxKeys: 4 })
+  user.now('set', 'a', { text: '1' })
+  advance(1)
+  user.now('set', 'b', { text: '1', ttl: 1e6 })
+  advance(1)
+  user.now('set', 'c', { text: '1' })
+  advance(1)
+  user.now('set', 'd', { text: '1', ttl: 1e6 })
+  advance(1)
+  user.now('get', 'a')
+  for (const gone of ['b', 'c', 'd', 'a']) {
+    advance(1)
+    t.equal(user.now('scan', '').text?.includes(`"${gone}"`), true)
+    user.now('set', `new ${gone}`, { text: '1' })
+    t.equal(user.now('scan', '').text?.includes(`["${gone}"`), false)
+  }
+  t.equal(keyspace.shelf('c').entries.evicted, 4)
+  configure(user, { maxKeys: 0, maxBytes: 8 })
+  sweep()
+  t.equal(user.now('size', '').number, 1, 'lowered bounds are seen to by the sweep')
+})
+
+t.test('bytes are those of names and values, and a full collection stays within its bound', async t => {
+  const { user, keyspace } = setUp()
+  configure(user, { maxBytes: 1000 })
+  for (let i = 0; i < 500; i++) {
+    user.now('set', `key ${i}`, { text: 'x'.repeat(i % 90) })
+    if (i % 3 === 0) user.now('del', `key ${i - 1}`)
+    if (keyspace.shelf('c').entries.bytes > 1000) t.fail('over the bound')
+  }
+  let sum = 0
+  for (const { key, text } of keyspace.shelf('c').entries.values()) sum += key.length + text.length
+  t.equal(keyspace.shelf('c').entries.bytes, sum)
+})
+
+t.test('clear drops deadlines too, and spares what is written after it', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  for (let i = 0; i < 100; i++) user.now('set', `key ${i}`, { text: '1', ttl: 1000 })
+  const { token } = user.now('acquire', 'key 5')
+  const clear = user.ask('clear', '')
+  t.equal(keyspace.shelf('c').entries.size, 1)
+  t.notOk(user.answers.has(clear))
+  user.now('set', 'key 7', { text: '2' })
+  advance(1001)
+  sweep(1)
+  t.equal(user.now('get', 'key 7').text, '2')
+  t.equal(keyspace.deadlines.next, undefined)
+  user.now('release', 'key 5', { token: token! })
+  t.ok(user.answers.has(clear))
+  t.equal(keyspace.shelf('c').entries.bytes, 6)
+})
+
+t.test('versions count on after a restart', async t => {
+  const before = setUp().user.now('set', 'key', { text: '1' }).version!
+  const after = setUp().user.now('set', 'key', { text: '1' }).version!
+  t.ok(after >= before && Number.isSafeInteger(after))
+  t.ok(before > Date.now() * 1000 - 1e9)
+})
+
+t.test('values over the limit are refused here too', async t => {
+  const { user } = setUp({ maxValueBytes: 10 })
+  t.equal(user.now('set', 'key', { text: '12345678901' }).code, 'STORE_VALUE_TOO_LARGE')
+  t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'and a write without a value')
+})
