@@ -53,7 +53,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   /** Reads a value; undefined if there is none. */
   get (key: string, callback: ValueCallback<T>): void {
     required(callback)
-    answer(this.promises.get(key), callback)
+    answer<T | undefined>(this.promises.get(key), callback)
   }
 
   /** Writes a value; one that is left out or undefined deletes. */

@@ -30,6 +30,7 @@ class Log implements Handler {
   batches = 0
   isClosed = false
   error: Error | undefined
+  connection: Connection | undefined
   onframe: ((text: string) => void) | undefined
 
   batch (): void { this.batches++ }
@@ -43,6 +44,12 @@ class Log implements Handler {
     this.isClosed = true
     this.error = error
   }
+}
+
+function listen (socket: Socket): Log {
+  const log = new Log()
+  log.connection = new Connection(socket, log)
+  return log
 }
 
 function framed (...texts: string[]): Buffer {
@@ -62,8 +69,7 @@ function send (connection: Connection, text: string): void {
 
 t.test('frames split at every byte boundary', async t => {
   const { ours, theirs } = await ends(t)
-  const log = new Log()
-  new Connection(ours, log)
+  const log = listen(ours)
   const bytes = framed('first one', 'the second', 'a third frame')
   for (let cut = 1; cut < bytes.length; cut++) {
     log.frames = []
@@ -81,8 +87,7 @@ t.test('frames split at every byte boundary', async t => {
 t.test('byte by byte, and many frames in one read', async t => {
   const { ours, theirs } = await ends(t)
   theirs.setNoDelay()
-  const log = new Log()
-  new Connection(ours, log)
+  const log = listen(ours)
   for (const byte of framed('slow frame')) {
     const read = ours.bytesRead
     theirs.write(Buffer.of(byte))
@@ -98,8 +103,7 @@ t.test('byte by byte, and many frames in one read', async t => {
 
 t.test('a large frame arrives whole', async t => {
   const { ours, theirs } = await ends(t)
-  const log = new Log()
-  new Connection(ours, log)
+  const log = listen(ours)
   const large = 'x'.repeat(5_000_000)
   const sender = new Connection(theirs, new Log())
   send(sender, 'before it')
@@ -112,8 +116,7 @@ t.test('a large frame arrives whole', async t => {
 
 t.test('what is sent in one tick is written at once', async t => {
   const { ours, theirs } = await ends(t)
-  const log = new Log()
-  new Connection(theirs, log)
+  const log = listen(theirs)
   const connection = new Connection(ours, new Log())
   let writes = 0
   const write = ours.write.bind(ours)
@@ -130,8 +133,7 @@ t.test('what is sent in one tick is written at once', async t => {
 t.test('sizes that no frame has end the connection', async t => {
   for (const size of [0, 7, 2 ** 26 + 1, 2 ** 32 - 1]) {
     const { ours, theirs } = await ends(t)
-    const log = new Log()
-    new Connection(ours, log)
+    const log = listen(ours)
     const head = Buffer.alloc(8)
     head.writeUInt32LE(size)
     theirs.write(Buffer.concat([framed('good one'), head]))
@@ -143,9 +145,8 @@ t.test('sizes that no frame has end the connection', async t => {
 
 t.test('what a handler throws ends the connection, and nothing behind it is handled', async t => {
   const { ours, theirs } = await ends(t)
-  const log = new Log()
+  const log = listen(ours)
   log.onframe = text => { if (text === 'bad frame') throw new Error('no') }
-  new Connection(ours, log)
   theirs.write(framed('good frame', 'bad frame', 'later frame'))
   await until(() => log.isClosed)
   t.match(log.error, { message: 'no' })

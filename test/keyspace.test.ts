@@ -1,6 +1,6 @@
 // The promises about keys, decided with a clock that is set by hand.
 import t from 'tap'
-import { Reply, Request, type Op } from '../src/engine.js'
+import { type Reply, Request, type Op } from '../src/engine.js'
 import { Slice } from '../src/memory/expiry.js'
 import { Keyspace, type KeyspaceOptions } from '../src/memory/keyspace.js'
 import { Caller } from '../src/memory/lock.js'
