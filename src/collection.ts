@@ -234,13 +234,14 @@ export class Collection<T = unknown> {
     return request
   }
 
-  async #write (request: Request, { ifVersion, token, release, confirm }: DelOptions): Promise<Reply | undefined> {
+  /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
+  #write (request: Request, { ifVersion, token, release, confirm }: DelOptions): Promise<Reply | undefined> {
     if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
     if (token !== undefined) request.token = checkToken(token)
     request.release = token !== undefined && release === true
-    if (confirm !== false) return await this.#engine.call(request)
+    if (confirm !== false) return this.#engine.call(request)
     this.#engine.post(request)
-    return undefined
+    return Promise.resolve(undefined)
   }
 }
 
