@@ -1,8 +1,8 @@
 // One measurement in a process of its own: a primary, its workers, calls for a while; prints the figures as JSON.
-// node calls-row.js RIVAL WORKERS IN_FLIGHT SHARE_OF_SETS VALUE_BYTES SECONDS
+// node calls.js RIVAL WORKERS IN_FLIGHT SHARE_OF_SETS VALUE_BYTES SECONDS
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
-import { rivals } from './clients.js'
+import { rivals } from '../clients.js'
 
 const [rival, workers, inFlight, sets, bytes, seconds] = process.argv.slice(2) as [string, ...string[]]
 const { serve, client } = rivals[rival]!
