@@ -5,7 +5,7 @@ import { createStore } from '../src/index.js'
 import { offer, remote, type Channel, type Message } from './contract/remote.js'
 
 if (cluster.isPrimary) await primary()
-else if (process.env.CONTRACT_ROLE === 'helper') offer(createStore(), channelTo(process))
+else if (process.env.CONTRACT_ROLE === 'helper') help()
 else await worker()
 
 interface End {
@@ -24,6 +24,7 @@ function channelTo (end: End, via = {}): Channel {
 
 async function primary (): Promise<void> {
   const helper = cluster.fork({ CONTRACT_ROLE: 'helper' })
+  await once(helper, 'message') // what is sent to a worker that does not listen yet is lost
   const tests = cluster.fork({ CONTRACT_ROLE: 'tests' })
   const own = channelTo({ on: () => {}, send: message => tests.send(message) })
   offer(createStore(), own)
@@ -37,6 +38,11 @@ async function primary (): Promise<void> {
   await once(helper, 'exit')
   await createStore().close()
   process.exitCode = code
+}
+
+function help (): void {
+  offer(createStore(), channelTo(process))
+  process.send!('ready')
 }
 
 async function worker (): Promise<void> {

@@ -3,16 +3,16 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { onExit } from 'signal-exit'
 
 const PREFIX = 'strong-store-'
 const SOCKET = 'socket'
 const LONGEST_PATH = 100 // a little under what the system allows a socket's path
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export class Folder {
   readonly path: string
   readonly #folder: string
-  readonly #remove = (): void => { rmSync(this.#folder, { recursive: true, force: true }) }
+  readonly #forget: () => void
 
   /** Only this user can look into it: the mode is 0700. */
   constructor () {
@@ -20,21 +20,17 @@ export class Folder {
     removeAbandoned(parent)
     this.#folder = mkdtempSync(join(parent, PREFIX))
     this.path = join(this.#folder, SOCKET)
-    process.on('exit', this.#remove)
-    for (const signal of SIGNALS) process.on(signal, this.#killed)
+    // Also for a signal that nobody but other users of that package listens to: it ends the process then, as it would have.
+    this.#forget = onExit(() => { this.#remove() })
   }
 
   remove (): void {
+    this.#forget()
     this.#remove()
-    process.off('exit', this.#remove)
-    for (const signal of SIGNALS) process.off(signal, this.#killed)
   }
 
-  // A listener stops the signal from ending the process: where nobody else listens, do what would have been done.
-  readonly #killed = (signal: NodeJS.Signals): void => {
-    if (process.listenerCount(signal) > 1) return
-    this.remove()
-    process.kill(process.pid, signal)
+  #remove (): void {
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 }
 
