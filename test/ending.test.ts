@@ -1,42 +1,15 @@
 // How things begin and end: programs of their own, of which a primary is a part that may die.
-import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { start as startProgram, type Program } from './programs.js'
 import { until } from './until.js'
 
-interface Program {
-  child: ChildProcess
-  /** The folder for temporary files that it was given. */
-  folder: string
-  /** The next line that it or a worker of it prints. */
-  next (): Promise<any>
-  /** Code and signal, when it and its workers have let go of the output. */
-  ended: Promise<[number | null, string | null]>
-}
-
-function start (t: Test, name: string, ...args: string[]): Program {
-  const folder = mkdtempSync(join(tmpdir(), 'ending-'))
-  const child = spawn(process.execPath, [fileURLToPath(new URL(`./fixtures/${name}.js`, import.meta.url)), ...args], {
-    env: { ...process.env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe']
-  })
-  const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
-  t.teardown(() => {
-    child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
-  })
-  child.stderr!.resume()
-  return {
-    child,
-    folder,
-    next: async () => JSON.parse((await lines.next()).value as string) as unknown,
-    ended: once(child, 'close') as Promise<[number | null, string | null]>
-  }
+function start (t: Test, name: string, ...args: string[]): Program & { next (): Promise<any> } {
+  const program = startProgram(t, `test/fixtures/${name}.js`, { args })
+  return { ...program, next: async () => JSON.parse(await program.nextLine()) as unknown }
 }
 
 t.test('a primary that is killed: every call fails at once, the worker ends by itself', async t => {
@@ -64,7 +37,7 @@ t.test('without an import in the primary, the error says what to do', async t =>
 })
 
 t.test('however a primary ends, its folder goes', async t => {
-  for (const [way, signal, outcome] of [
+  await Promise.all(([
     ['exit', undefined, [3, null]],
     ['throw', undefined, [1, null]],
     ['close', undefined, [0, null]],
@@ -72,13 +45,13 @@ t.test('however a primary ends, its folder goes', async t => {
     ['wait', 'SIGINT', [null, 'SIGINT']],
     ['wait', 'SIGHUP', [null, 'SIGHUP']],
     ['listener', 'SIGTERM', [5, null]]
-  ] as const) {
+  ] as const).map(async ([way, signal, outcome]) => {
     const { child, folder, next, ended } = start(t, 'ending', way)
     await next()
     if (signal !== undefined) child.kill(signal)
     t.strictSame(await ended, outcome, `${way} ${signal ?? ''}`)
     t.strictSame(readdirSync(folder), [], 'nothing is left')
-  }
+  }))
 })
 
 t.test('what a killed primary left is removed by the next one, what a living one has is not', async t => {

@@ -1,0 +1,102 @@
+// `npm start`: four workers that share a counter, carts and logins. Whichever of them answers, all see one state.
+import cluster from 'node:cluster'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import Fastify from 'fastify'
+import strongStore from 'strong-store' // in the primary, importing it is all there is to do
+
+const WORKERS = 4
+
+if (cluster.isPrimary) await primary()
+else await worker()
+
+async function primary (): Promise<void> {
+  let isStopping = false
+  const stop = (): void => {
+    if (isStopping) return
+    isStopping = true
+    for (const worker of Object.values(cluster.workers!)) worker!.process.kill('SIGTERM')
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  cluster.on('exit', worker => {
+    if (isStopping) return
+    console.log(`worker ${worker.process.pid} has gone; its locks are free, another takes its place`)
+    cluster.fork()
+  })
+  const addresses = await Promise.all(Array.from({ length: WORKERS }, async () => {
+    const [{ port }] = await once(cluster.fork(), 'listening') as [{ port: number }]
+    return `http://localhost:${port}`
+  }))
+  const url = addresses[0]!
+  console.log(`
+strong-store serves ${url} with ${WORKERS} workers. Each answer names the one that gave it. Try, more than once:
+
+  curl -X POST ${url}/counter
+  curl -X POST ${url}/carts/42 -H 'content-type: application/json' -d '{"item": "tea"}'
+  curl ${url}/carts/42
+  curl -c /tmp/cookies -X POST ${url}/login -H 'content-type: application/json' -d '{"name": "Ada"}'
+  curl -b /tmp/cookies ${url}/me
+
+Ctrl-C stops it.`)
+}
+
+interface Cart { items: string[] }
+interface Session { name: string, visits: number }
+
+async function worker (): Promise<void> {
+  const app = Fastify({ forceCloseConnections: true })
+  await app.register(strongStore)
+
+  const sessions = app.store.collection<Session>('sessions')
+  await sessions.configure({ expireKeys: 30 * 60 }) // seconds without a visit
+
+  app.post('/counter', async request => {
+    const count = await request.store.collection<number>('counters').increment('hits')
+    return { worker: process.pid, count }
+  })
+
+  app.post<{ Params: { id: string }, Body: { item: string } }>('/carts/:id', {
+    schema: { body: { type: 'object', required: ['item'], properties: { item: { type: 'string' } } } }
+  }, async request => {
+    // Two requests for one cart run one after the other, in whichever workers. A failed one changes nothing.
+    const lock = await request.store.collection<Cart>('carts').acquire(request.params.id)
+    const cart = lock.get() ?? { items: [] }
+    cart.items.push(request.body.item)
+    lock.set(cart)
+    await lock.release()
+    return { worker: process.pid, ...cart }
+  })
+
+  app.get<{ Params: { id: string } }>('/carts/:id', async (request, reply) => {
+    const cart = await request.store.collection<Cart>('carts').get(request.params.id)
+    return cart === undefined ? reply.code(404).send({ error: 'no such cart' }) : { worker: process.pid, ...cart }
+  })
+
+  app.post<{ Body: { name: string } }>('/login', {
+    schema: { body: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } } }
+  }, async (request, reply) => {
+    const id = randomUUID()
+    await sessions.set(id, { name: request.body.name, visits: 0 })
+    reply.header('set-cookie', `session=${id}; HttpOnly; SameSite=Lax; Path=/`)
+    return { worker: process.pid, hello: request.body.name }
+  })
+
+  app.get('/me', async (request, reply) => {
+    const id = /(?:^|; )session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1] ?? ''
+    const session = await request.store.collection<Session>('sessions').update(id, session => session && { ...session, visits: session.visits + 1 })
+    return session === undefined ? reply.code(401).send({ error: 'log in first' }) : { worker: process.pid, ...session }
+  })
+
+  let isStopping = false
+  const stop = (): void => {
+    if (isStopping) return
+    isStopping = true
+    setTimeout(() => process.exit(), 500).unref()
+    app.close().then(() => process.exit(), () => process.exit(1))
+  }
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+
+  await app.listen({ port: Number(process.env.PORT ?? 3000) })
+}
