@@ -5,7 +5,7 @@ import { StoreError } from './errors.js'
 import type { Codec } from './value.js'
 
 export interface LockSetOptions {
-  /** Seconds until the key ends, from the release on. Without it the key keeps the time it has. */
+  /** Seconds until the key ends, from the release on. Default: none, the key keeps the time it has. */
   ttl?: number | undefined
 }
 

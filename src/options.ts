@@ -10,15 +10,15 @@ export interface WaitOptions {
 }
 
 export interface SetOptions extends WaitOptions {
-  /** Seconds after which the key ends, reads or not, from 0.001 on. Default: it ends by `expireKeys` alone. */
+  /** Seconds after which the key ends, reads or not, from 0.001 on. Default: none, it ends by `expireKeys` alone. */
   ttl?: number | undefined
   /** Write only if the key has this version, else STORE_VERSION_MISMATCH. 0 stands for "has no value". */
   ifVersion?: number | undefined
-  /** Write only if the key has no value, else STORE_EXISTS. */
+  /** Write only if the key has no value, else STORE_EXISTS. Default false. */
   ifAbsent?: boolean | undefined
   /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. The key keeps its ttl. */
   token?: string | undefined
-  /** With `token`: releases the lock as well, whatever becomes of the change. */
+  /** With `token`: releases the lock as well, whatever becomes of the change. Default false. */
   release?: boolean | undefined
   /** False: resolve at once with 0, ask for no confirmation and ignore errors. Order is kept. Default true. */
   confirm?: boolean | undefined
@@ -27,7 +27,7 @@ export interface SetOptions extends WaitOptions {
 export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm'>
 
 export interface TtlOptions extends WaitOptions {
-  /** Seconds after which the key ends, from 0.001 on. */
+  /** Seconds after which the key ends, from 0.001 on. Default: none. */
   ttl?: number | undefined
   /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
   token?: string | undefined
