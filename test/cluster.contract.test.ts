@@ -23,6 +23,7 @@ function channelTo (end: End, via = {}): Channel {
 }
 
 async function primary (): Promise<void> {
+  cluster.setupPrimary({ execArgv: ['--enable-source-maps'] }) // without the test runner's, which make each start slower
   const helper = cluster.fork({ CONTRACT_ROLE: 'helper' })
   await once(helper, 'message') // what is sent to a worker that does not listen yet is lost
   const tests = cluster.fork({ CONTRACT_ROLE: 'tests' })

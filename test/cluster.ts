@@ -23,7 +23,8 @@ interface Message {
 
 /** Forks a worker, which is killed at the end of the test if it still runs. */
 export async function fork (t: Test): Promise<TestWorker> {
-  cluster.setupPrimary({ exec: fileURLToPath(new URL('./fixtures/worker.js', import.meta.url)), silent: true })
+  // Compiled already: what the test runner has for TypeScript would only make each start slower.
+  cluster.setupPrimary({ exec: fileURLToPath(new URL('./fixtures/worker.js', import.meta.url)), execArgv: ['--enable-source-maps'], silent: true })
   const worker = cluster.fork()
   let output = ''
   worker.process.stderr!.on('data', chunk => { output += String(chunk) })

@@ -71,7 +71,7 @@ t.test("the original's example: without a cluster, in the primary, in a worker",
   writeFileSync(join(folder, 'worker.cjs'), `
     var cluster = require('cluster')
     require('strong-store')
-    if (cluster.isMaster) cluster.fork().on('message', function () { process.exit() })
+    if (cluster.isMaster) cluster.fork().on('message', function (message) { if (message === 'done') process.exit() })
     else {
       var log = console.log
       console.log = function () { log.apply(console, arguments); process.send('done') }

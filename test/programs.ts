@@ -23,7 +23,9 @@ export interface Program {
 /** Starts a compiled program, `name` being its path from dist/. It is killed with all its workers at the end of the test. */
 export function start (t: Test, name: string, { args = [], env = {} }: { args?: string[], env?: NodeJS.ProcessEnv } = {}): Program {
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
-  const child = spawn(process.execPath, ['--enable-source-maps', fileURLToPath(new URL(`../${name}`, import.meta.url)), ...args], {
+  // Without what the test runner adds to every Node that it starts.
+  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../${name}`, import.meta.url)), ...args]
+  const child = spawn('env', command, {
     env: { ...process.env, ...env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
   })
   const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()

@@ -42,7 +42,7 @@ t.test('its programs run, and print what it says', async t => {
 
 /** A program that ends, and says in comments what it prints. */
 async function prints (t: Test, file: string, text: string): Promise<void> {
-  const { stdout } = await promisify(execFile)(process.execPath, [file])
+  const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, file])
   const expected = Array.from(text.matchAll(/\/\/ prints: (.*)/g), match => match[1])
   t.strictSame(stdout.split('\n').slice(0, -1), expected, text.slice(0, 200))
 }
@@ -61,7 +61,7 @@ async function serves (t: Test, number: number, text: string, session: string): 
     start(t, `readme/${number}.mjs`)
     await until(() => new Promise<boolean>(resolve => {
       const socket = connect(path, () => { socket.destroy(); resolve(true) }).on('error', () => { resolve(false) })
-    }))
+    }), 40)
     for (const [, command, answer] of session.matchAll(/^\$ curl (.*)\n(.*)$/gm)) {
       const { stdout } = await promisify(execFile)('sh', ['-c', `curl -s --unix-socket ${path} ${command}`])
       t.equal(stdout.trimEnd(), answer, command!)
