@@ -39,6 +39,11 @@ export function wholeNumber (value: unknown, option: string, least = 0): number 
   return value as number
 }
 
+export function finiteNumber (value: unknown, option: string): number {
+  if (!Number.isFinite(value)) throw new StoreError('STORE_OPTION_INVALID', `${option} must be a finite number, got ${String(value)}`)
+  return value as number
+}
+
 /** Refuses misspelt options, which would otherwise silently do nothing. */
 export function onlyKnown (options: object, known: readonly string[]): void {
   for (const option of Object.keys(options)) {

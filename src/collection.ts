@@ -1,10 +1,11 @@
 // A collection as its users hold it: check, turn into text, ask the engine, turn back.
-import { SHORTEST, checkCollection, checkKey, checkName, milliseconds, wholeNumber } from './checks.js'
+import { SHORTEST, checkCollection, checkKey, checkName, finiteNumber, milliseconds, wholeNumber } from './checks.js'
 import { Request, type Engine, type GiveUp, type Op, type Reply } from './engine.js'
 import { StoreError } from './errors.js'
 import { KeyLock, type Holder } from './key-lock.js'
 import {
-  boundsOf, type AcquireOptions, type CollectionOptions, type DelOptions, type Entry, type SetOptions, type TtlOptions, type WaitOptions
+  boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type PrefixOptions, type SetOptions,
+  type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
 import { json, text as textCodec, type Codec } from './value.js'
 
@@ -90,12 +91,25 @@ export class Collection<T = unknown> {
 
   /**
    * Adds to a number, 0 if there is none, and resolves with the sum. `ttl` counts only for the call that creates the
-   * key, so that a counter's window is fixed at its first hit. STORE_NOT_A_NUMBER, STORE_FULL.
+   * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
    */
-  async increment (key: string, by = 1, options: TtlOptions = {}): Promise<number> {
-    if (!Number.isFinite(by)) throw new StoreError('STORE_OPTION_INVALID', `by must be a finite number, got ${String(by)}`)
-    const request = this.#timed('increment', key, options)
-    request.number = by
+  async increment (key: string, by = 1, options: CountOptions = {}): Promise<number> {
+    return (await this.#engine.call(this.#counting(key, by, options))).number!
+  }
+
+  /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
+  async count (key: string, by = 1, options: CountOptions = {}): Promise<Entry<number>> {
+    const { number, version, expiresIn } = await this.#engine.call(this.#counting(key, by, options))
+    return { value: number!, version: version!, expiresAt: moment(expiresIn) }
+  }
+
+  /**
+   * Takes back what was counted: subtracts, but never goes below 0 and never makes a key that is not there (any more). It
+   * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
+   */
+  async decrement (key: string, by = 1, options: Omit<TtlOptions, 'ttl'> = {}): Promise<number> {
+    const request = this.#counting(key, -by, options)
+    request.down = true
     return (await this.#engine.call(request)).number!
   }
 
@@ -103,11 +117,11 @@ export class Collection<T = unknown> {
    * Sets the key to what `fn` makes of its value, while the key is locked for it; `fn` may be asynchronous. Resolves with
    * the new value; `undefined` deletes. If `fn` throws nothing is changed. Rejects as `acquire` and `set` do.
    */
-  async update (key: string, fn: (value: T | undefined) => T | undefined | Promise<T | undefined>, options?: AcquireOptions): Promise<T | undefined> {
+  async update (key: string, fn: (value: T | undefined) => T | undefined | Promise<T | undefined>, options: UpdateOptions = {}): Promise<T | undefined> {
     const lock = await this.acquire(key, options)
     try {
       const value = await fn(lock.get())
-      lock.set(value)
+      lock.set(value, options)
       await lock.release()
       return value
     } catch (error) {
@@ -178,15 +192,18 @@ export class Collection<T = unknown> {
    * The names of all keys, or of those that begin with `prefix`, in no order that means anything. Fetched in pages, so it
    * holds nobody up. A key that is there all the while comes exactly once, one that comes or goes meanwhile may.
    */
-  async * keys ({ prefix = '', ...wait }: WaitOptions & { prefix?: string | undefined } = {}): AsyncGenerator<string, void, undefined> {
-    let cursor: number | undefined = 0
-    while (cursor !== undefined) {
-      const request: Request = this.#request('scan', prefix, wait)
-      request.cursor = cursor
-      request.number = PAGE
-      const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string]>, cursor?: number }
-      for (const [key] of page.keys) yield key
-      cursor = page.cursor
+  async * keys (options: PrefixOptions = {}): AsyncGenerator<string, void, undefined> {
+    for await (const keys of this.#pages(options)) yield * keys
+  }
+
+  /** All keys with their values, or those of a prefix, as `keys` finds them; each value is read on its own. */
+  async * entries (options: PrefixOptions = {}): AsyncGenerator<[string, T], void, undefined> {
+    for await (const keys of this.#pages(options)) {
+      const values = await this.getMany(keys, options)
+      for (const [i, key] of keys.entries()) {
+        const value = values[i]
+        if (value !== undefined) yield [key, value]
+      }
     }
   }
 
@@ -195,9 +212,13 @@ export class Collection<T = unknown> {
     return (await this.#call('size', '', wait)).number!
   }
 
-  /** Deletes all keys: free ones at once, a locked one when its turn comes. */
-  async clear (wait?: WaitOptions): Promise<void> {
-    await this.#call('clear', '', wait)
+  /**
+   * Deletes all keys: free ones at once, a locked one when its turn comes. With a `prefix` it deletes those that begin with it,
+   * one by one.
+   */
+  async clear (options: PrefixOptions = {}): Promise<void> {
+    if (options.prefix === undefined) await this.#call('clear', '', options)
+    else for await (const keys of this.#pages(options)) await Promise.all(keys.map(key => this.del(key, options)))
   }
 
   /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */
@@ -205,6 +226,18 @@ export class Collection<T = unknown> {
     const request = this.#request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
     await this.#engine.call(request)
+  }
+
+  async * #pages ({ prefix = '', ...wait }: PrefixOptions): AsyncGenerator<string[], void, undefined> {
+    let cursor: number | undefined = 0
+    while (cursor !== undefined) {
+      const request: Request = this.#request('scan', prefix, wait)
+      request.cursor = cursor
+      request.number = PAGE
+      const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string]>, cursor?: number }
+      yield page.keys.map(([key]) => key)
+      cursor = page.cursor
+    }
   }
 
   #call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
@@ -231,6 +264,16 @@ export class Collection<T = unknown> {
     const request = this.#request(op, key, options)
     if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
     if (options.token !== undefined) request.token = checkToken(options.token)
+    return request
+  }
+
+  #counting (key: string, by: number, options: CountOptions): Request {
+    const { limit, backoff } = options
+    const request = this.#timed('increment', key, options)
+    request.number = finiteNumber(by, 'by')
+    if (limit !== undefined) request.limit = finiteNumber(limit, 'limit')
+    if (limit !== undefined && options.ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a limit needs a ttl')
+    request.backoff = backoff === true
     return request
   }
 

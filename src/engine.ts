@@ -3,7 +3,9 @@
 //
 //   get        text                       entry    text, version, expiresIn     head    version, expiresIn
 //   set        version                    del      number: 1 if there was a value, else 0
-//   touch      number: 1 or 0             increment  number, version (starts at 0; `ttl` counts only when it creates the key)
+//   touch      number: 1 or 0
+//   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
+//              `limit`. With `down` it does nothing to a key without value (number: 0), and no sum falls below 0
 //   acquire    token, fence, expiresIn (of the lease), text, version
 //   release    ends the lock `token`; a set or del with `release` does so too, whatever becomes of the change
 //   renew      expiresIn: the lease `token` starts anew with `lease`
@@ -36,6 +38,12 @@ export class Request {
   ifAbsent = false
   /** What increment adds; the limit of a scan. */
   number: number | undefined
+  /** Increment: a sum above it starts the ttl anew. */
+  limit: number | undefined
+  /** With `limit`: not with `ttl` itself but with ttl * 2 ** (sum - limit - 1). */
+  backoff = false
+  /** Increment: takes back what was counted. */
+  down = false
   cursor: number | undefined
   /** The lock that this call comes through. */
   token: string | undefined

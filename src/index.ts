@@ -5,6 +5,6 @@ export {
   Store, createStore, type CollectionStats, type LockInfo, type PickOptions, type StoreOptions, type StoreStats
 } from './store.js'
 export { Collection } from './collection.js'
-export type { AcquireOptions, CollectionOptions, DelOptions, Entry, SetOptions, TtlOptions, WaitOptions } from './options.js'
+export type { AcquireOptions, CollectionOptions, CountOptions, DelOptions, Entry, PrefixOptions, SetOptions, TtlOptions, UpdateOptions, WaitOptions } from './options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './key-lock.js'
 export { ERRORS, StoreError, type StoreErrorCode } from './errors.js'

@@ -9,6 +9,11 @@ export interface WaitOptions {
   timeout?: number | undefined
 }
 
+export interface PrefixOptions extends WaitOptions {
+  /** Only the keys that begin with it. Default: all. */
+  prefix?: string | undefined
+}
+
 export interface SetOptions extends WaitOptions {
   /** Seconds after which the key ends, reads or not, from 0.001 on. Default: none, it ends by `expireKeys` alone. */
   ttl?: number | undefined
@@ -33,6 +38,13 @@ export interface TtlOptions extends WaitOptions {
   token?: string | undefined
 }
 
+export interface CountOptions extends TtlOptions {
+  /** With `ttl`: where the sum is above this number, the ttl starts anew. Default: it is fixed by the call that creates the key. */
+  limit?: number | undefined
+  /** With `limit`: each step above it doubles the ttl that starts anew, from the second on. Default false. */
+  backoff?: boolean | undefined
+}
+
 export interface AcquireOptions extends WaitOptions {
   /**
    * Seconds, from 0.001 on, after which the lock is taken from a holder that has neither released nor renewed it.
@@ -46,6 +58,11 @@ export interface AcquireOptions extends WaitOptions {
   detached?: boolean | undefined
   /** Who holds it, for people who look; at most 1024 bytes. Default: the process id. */
   owner?: string | undefined
+}
+
+export interface UpdateOptions extends AcquireOptions {
+  /** Seconds after which the key ends, from 0.001 on. Default: it keeps the time it has. */
+  ttl?: number | undefined
 }
 
 export interface CollectionOptions {

@@ -33,8 +33,9 @@ const REQUESTS: Array<Partial<Request>> = [
   { text: '' },
   { ttl: 1.5, ifVersion: 2 ** 53 - 1, number: -0.1, cursor: 2 ** 32 - 1, lease: 1e9, token: 'a-token', owner: 'é 😀', text: '{}' },
   { ifAbsent: true, release: true, detached: true, nowait: true },
+  { limit: 2 ** 53, backoff: true, down: true, token: 'a-token', owner: 'é', text: '1' },
   { token: '', owner: '' },
-  { ttl: 0, ifVersion: 0, number: 0, cursor: 0, lease: 0 }
+  { ttl: 0, ifVersion: 0, number: 0, cursor: 0, lease: 0, limit: -1 }
 ]
 
 t.test('every request arrives as it was sent, its strings as bytes', async t => {

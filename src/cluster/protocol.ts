@@ -12,7 +12,7 @@ import { OPS, Reply, Request, type Op } from '../engine.js'
 import { StoreError, isErrorCode } from '../errors.js'
 
 /** Raised whenever a frame changes; both sides must have the same. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 /** No frame is larger. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
@@ -48,6 +48,9 @@ const IF_ABSENT = 256
 const RELEASE = 512
 const DETACHED = 1024
 const NOWAIT = 2048
+const LIMIT = 4096
+const BACKOFF = 8192
+const DOWN = 16384
 
 // Fields of a reply; TEXT, NUMBER and TOKEN are as above.
 const VERSION = 2
@@ -121,8 +124,9 @@ export function writeRequest (target: Target, request: Request, slot: number, id
     (request.cursor === undefined ? 0 : CURSOR) | (request.lease === undefined ? 0 : LEASE) |
     (token === undefined ? 0 : TOKEN) | (owner === undefined ? 0 : OWNER) |
     (request.ifAbsent ? IF_ABSENT : 0) | (request.release ? RELEASE : 0) |
-    (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0)
-  target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 +
+    (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
+    (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0)
+  target.reserve(REQUEST_HEAD + utf8.room(request.key) + 6 * 8 +
     (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
     (text === undefined ? 0 : utf8.room(text)))
   const { buffer, used } = target
@@ -134,6 +138,7 @@ export function writeRequest (target: Target, request: Request, slot: number, id
   if (request.lease !== undefined) at = buffer.writeDoubleLE(request.lease, at)
   if (token !== undefined) at = writeShort(buffer, token, at, utf8)
   if (owner !== undefined) at = writeShort(buffer, owner, at, utf8)
+  if (request.limit !== undefined) at = buffer.writeDoubleLE(request.limit, at)
   if (text !== undefined) at += utf8.write(buffer, text, at)
   buffer.writeUInt32LE(at - used - 4, used)
   target.commit(at - used)
@@ -173,11 +178,14 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
     if ((fields & LEASE) !== 0) request.lease = readNumber(buffer, (at += 8) - 8, end)
     if ((fields & TOKEN) !== 0) at += 2 + (request.token = readShort(buffer, at, end, bytes)).length
     if ((fields & OWNER) !== 0) at += 2 + (request.owner = readShort(buffer, at, end, bytes)).length
+    if ((fields & LIMIT) !== 0) request.limit = readNumber(buffer, (at += 8) - 8, end)
     if ((fields & TEXT) !== 0) request.text = bytes.read(buffer, at, end)
     request.ifAbsent = (fields & IF_ABSENT) !== 0
     request.release = (fields & RELEASE) !== 0
     request.detached = (fields & DETACHED) !== 0
     request.nowait = (fields & NOWAIT) !== 0
+    request.backoff = (fields & BACKOFF) !== 0
+    request.down = (fields & DOWN) !== 0
   }
   return request
 }

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
+import { sum, windowOf } from './counter.js'
 import type { Entry } from './entry.js'
 import { Clock, Deadlines, type Slice, type Sweepable, type Time } from './expiry.js'
 import { Lock, type Caller } from './lock.js'
@@ -169,10 +170,11 @@ export class Keyspace implements Sweepable {
     let text = request.text
     let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
     if (request.op === 'increment') {
-      reply.number = sum(entry?.text, request.number ?? 1)
+      if (request.down && entry === undefined) return Reply.of(0)
+      reply.number = sum(entry?.text, request)
       if (reply.number === undefined) return new Reply('STORE_NOT_A_NUMBER')
       text = String(reply.number)
-      ttl = entry === undefined ? request.ttl : undefined
+      ttl = windowOf(entry === undefined, reply.number, request)
     }
     if (text === undefined || text.length > this.maxValueBytes) return new Reply('STORE_VALUE_TOO_LARGE')
     const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
@@ -180,6 +182,7 @@ export class Keyspace implements Sweepable {
     shelf.writes++
     this.#changes++
     reply.version = this.versionOf(written)
+    if (request.op === 'increment') reply.expiresIn = shelf.entries.expiresIn(written)
     return reply
   }
 
@@ -270,13 +273,4 @@ export class Keyspace implements Sweepable {
     this.shelves.set(name, shelf)
     return shelf
   }
-}
-
-const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
-
-/** The sum of a stored number, 0 if there is none, and `by`; undefined if it is none or the sum is not finite. */
-function sum (text: string | undefined, by: number): number | undefined {
-  if (text !== undefined && !NUMBER.test(text)) return undefined
-  const result = Number(text ?? 0) + by
-  return Number.isFinite(result) ? result : undefined
 }

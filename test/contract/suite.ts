@@ -1,6 +1,6 @@
 // What every engine has to do. `a` and `b` are two users of one store: in one process or in two.
 import type { Test } from 'tap'
-import type { Collection, KeyLock, Store } from '../../src/index.js'
+import type { Collection, Entry, KeyLock, Store } from '../../src/index.js'
 import { until } from '../until.js'
 
 /** A store, or one in another process at the other end of a channel, where what is not a promise becomes one. */
@@ -8,7 +8,7 @@ export interface Peer {
   collection (name: string): PeerCollection
   locks (): ReturnType<Store['locks']>
 }
-export type PeerCollection = Pick<Collection<any>, 'name' | 'get' | 'set' | 'del' | 'has' | 'increment' | 'update'> & {
+export type PeerCollection = Pick<Collection<any>, 'name' | 'get' | 'set' | 'del' | 'has' | 'increment' | 'count' | 'decrement' | 'update'> & {
   acquire (...args: Parameters<Collection['acquire']>): Promise<PeerLock>
 }
 export interface PeerLock {
@@ -224,6 +224,41 @@ const TESTS: Record<string, Contract> = {
     t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000)
   },
 
+  async 'a counter tells when its window ends, which can start anew above a limit' (t, { mine, theirs }) {
+    const isLeft = ({ expiresAt }: Entry<number>, seconds: number): boolean => {
+      const left = (new Date(expiresAt!).getTime() - Date.now()) / 1000
+      return left <= seconds && left > seconds - 60
+    }
+    const first = await mine.count('n', 1, { ttl: 100, limit: 2 })
+    t.match(first, { value: 1, version: (await mine.entry('n'))!.version })
+    t.ok(isLeft(first, 100))
+    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2 }), 100), 'fixed at the first hit')
+    t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2 }), 1000))
+    t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 2000))
+    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 4000))
+    t.ok(isLeft(await mine.count('n', 0), 4000))
+    const far = await mine.count('n', 2000, { ttl: 1000, limit: 2, backoff: true })
+    t.ok(far.expiresAt!.getTime() > Date.now() + 2 ** 49, 'but not for longer than a date can say')
+    t.equal((await mine.count('free')).expiresAt, undefined)
+    await t.rejects(mine.count('n', 1, { limit: 2 }), { code: 'STORE_OPTION_INVALID' })
+    await t.rejects(mine.count('n', 1, { ttl: 1, limit: NaN }), { code: 'STORE_OPTION_INVALID' })
+  },
+
+  async 'a decrement takes back what was counted, and no more' (t, { mine, theirs }) {
+    t.equal(await mine.decrement('n'), 0)
+    t.equal(await theirs.has('n'), false)
+    await mine.increment('n', 3, { ttl: 100 })
+    t.equal(await theirs.decrement('n'), 2)
+    t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000, 'and keeps its end')
+    t.equal(await mine.decrement('n', 5), 0)
+    t.equal(await mine.decrement('n'), 0)
+    await mine.set('n', -3)
+    t.equal(await mine.decrement('n'), -3)
+    t.equal(await mine.get('n'), -3)
+    await mine.set('n', 'text')
+    await t.rejects(mine.decrement('n'), { code: 'STORE_NOT_A_NUMBER' })
+  },
+
   async 'idle keys expire, used ones do not' (t, { mine, theirs }) {
     await mine.configure({ expireKeys: 0.2 })
     await mine.set('idle', 1)
@@ -265,7 +300,14 @@ const TESTS: Record<string, Contract> = {
     t.equal(new Set(seen).size, seen.length)
     const some: string[] = []
     for await (const key of mine.keys({ prefix: 'käse:1' })) some.push(key)
-    t.strictSame(some.sort(), names.filter(name => name.startsWith('käse:1')).sort())
+    const those = names.filter(name => name.startsWith('käse:1'))
+    t.strictSame(some.sort(), those.sort())
+    const pairs: Array<[string, unknown]> = []
+    for await (const pair of mine.entries({ prefix: 'käse:1' })) pairs.push(pair)
+    t.strictSame(pairs.sort(), those.map(name => [name, 1]))
+    const before = await mine.size()
+    await mine.clear({ prefix: 'käse:1' })
+    t.equal(await mine.size(), before - those.length)
     await mine.clear()
     t.equal(await mine.size(), 0)
     for await (const key of mine.keys()) t.fail(key)
@@ -352,6 +394,10 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.update('sum', () => { throw new Error('no') }), { message: 'no' })
     t.equal(await mine.update('sum', () => undefined), undefined)
     t.equal(await theirs.has('sum'), false)
+    t.equal(await mine.update('sum', () => 1, { ttl: 100 }), 1)
+    t.ok((await mine.entry('sum'))!.expiresAt!.getTime() > Date.now() + 90_000)
+    await mine.update('sum', () => 2)
+    t.ok((await mine.entry('sum'))!.expiresAt !== undefined)
   },
 
   async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {
