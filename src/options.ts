@@ -39,7 +39,7 @@ export interface TtlOptions extends WaitOptions {
 }
 
 export interface CountOptions extends TtlOptions {
-  /** With `ttl`: where the sum is above this number, the ttl starts anew. Default: it is fixed by the call that creates the key. */
+  /** With `ttl`: where the sum is above this number, the ttl starts anew. Default: none, it is fixed by the call that creates the key. */
   limit?: number | undefined
   /** With `limit`: each step above it doubles the ttl that starts anew, from the second on. Default false. */
   backoff?: boolean | undefined
@@ -61,7 +61,7 @@ export interface AcquireOptions extends WaitOptions {
 }
 
 export interface UpdateOptions extends AcquireOptions {
-  /** Seconds after which the key ends, from 0.001 on. Default: it keeps the time it has. */
+  /** Seconds after which the key ends, from 0.001 on. Default: none, it keeps the time it has. */
   ttl?: number | undefined
 }
 
