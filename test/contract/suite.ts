@@ -211,7 +211,7 @@ const TESTS: Record<string, Contract> = {
 
   async 'touch moves the end' (t, { mine }) {
     t.equal(await mine.touch('key'), false)
-    const version = await mine.set('key', 1, { ttl: 0.05 })
+    const version = await mine.set('key', 1, { ttl: 5 })
     t.equal(await mine.touch('key', { ttl: 100 }), true)
     const entry = (await mine.entry('key'))!
     t.ok(entry.expiresAt!.getTime() > Date.now() + 90_000)
@@ -448,8 +448,8 @@ const TESTS: Record<string, Contract> = {
 
   async 'a lease that runs out takes the lock away' (t, { mine, theirs }) {
     await mine.set('key', 'before')
-    const lock = await mine.acquire('key', { lease: 0.05 })
-    t.ok(lock.expiresAt!.getTime() <= Date.now() + 51)
+    const lock = await mine.acquire('key', { lease: 0.2 })
+    t.ok(lock.expiresAt!.getTime() <= Date.now() + 201)
     lock.set('too late')
     const aborted = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
     t.equal(await theirs.get('key'), 'before', 'who waits is served')
@@ -462,8 +462,8 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'a lease that is renewed does not' (t, { mine }) {
-    const lock = await mine.acquire('key', { lease: 0.15 })
-    const until = Date.now() + 400
+    const lock = await mine.acquire('key', { lease: 0.4 })
+    const until = Date.now() + 700
     while (Date.now() < until) await lock.renew()
     t.equal(lock.held, true)
     await lock.renew(100)
@@ -475,9 +475,9 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'a locked key does not expire, and does so after' (t, { mine, theirs }) {
-    await mine.set('key', 'kept', { ttl: 0.03 })
+    await mine.set('key', 'kept', { ttl: 0.2 })
     const lock = await mine.acquire('key')
-    const later = Date.now() + 60
+    const later = Date.now() + 230
     await until(() => Date.now() > later)
     t.equal(lock.get(), 'kept')
     t.equal(await mine.size(), 1)
