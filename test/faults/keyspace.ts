@@ -1,0 +1,210 @@
+// Attack: calls of all kinds from several callers, with a clock that is set, against the keyspace and a plain model of it.
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { OPS, Request, type Op, type Reply } from '../../src/engine.js'
+import { Slice } from '../../src/memory/expiry.js'
+import { Keyspace } from '../../src/memory/keyspace.js'
+import { Caller } from '../../src/memory/lock.js'
+import { serve } from '../../src/memory/serve.js'
+import type { Attack } from './attack.js'
+import { Model, type Answer } from './model.js'
+
+const MAX_VALUE_BYTES = 40
+const MAX_WAITERS = 3
+const CALLERS = 3
+const OPERATIONS: Op[] = OPS.filter(op => !['scan', 'configure', 'collections', 'locks'].includes(op))
+
+// Times are even, leases odd: no key and no lease end in the same moment, so there is one order of events.
+const even = fc.constantFrom(2, 10, 40, 200)
+const odd = fc.constantFrom(5, 31, 101)
+
+/** A call; `through` and `version` choose one of those that were seen. */
+const call = fc.record({
+  do: fc.constant('call' as const),
+  caller: fc.nat(CALLERS - 1),
+  op: fc.oneof({ weight: 3, arbitrary: fc.constantFrom<Op>('acquire', 'set', 'get', 'release') }, { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) }),
+  key: fc.constantFrom('a', 'b', 'c', '__proto__', ''),
+  text: fc.constantFrom('1', '2.5', '"x"', 'null', '[1]', '-3e2', `"${'x'.repeat(20)}"`, `"${'x'.repeat(MAX_VALUE_BYTES)}"`),
+  number: fc.constantFrom(1, -2, 0.5, 1e308, -1e308),
+  ttl: fc.option(even, { nil: undefined, freq: 2 }),
+  lease: fc.option(odd, { nil: undefined, freq: 2 }),
+  version: fc.option(fc.nat(3), { nil: undefined, freq: 6 }),
+  ifAbsent: fc.boolean(),
+  through: fc.option(fc.nat(5), { nil: undefined, freq: 2 }),
+  release: fc.boolean(),
+  detached: fc.boolean(),
+  nowait: fc.boolean(),
+  posted: fc.boolean()
+})
+
+const step = fc.oneof(
+  { weight: 20, arbitrary: call },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('advance' as const), by: even }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('cancel' as const), which: fc.nat(5) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), caller: fc.nat(CALLERS - 1) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('configure' as const),
+      idle: fc.constantFrom(0, 20, 100),
+      maxKeys: fc.constantFrom(0, 0, 1, 2, 3),
+      maxBytes: fc.constantFrom(0, 0, 30, 60),
+      evict: fc.boolean()
+    })
+  }
+)
+type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+
+class User extends Caller {
+  readonly waits: number[] = []
+  constructor (readonly label: string, readonly seen: { answers: Answer[], lost: string[], tokens: string[] }) { super() }
+
+  answer (id: number, reply: Reply): void {
+    const { token, hold, ...rest } = reply
+    if (token !== undefined) this.seen.tokens.push(token)
+    if (id !== 0) this.seen.answers.push({ caller: this.label, id, ...rest })
+  }
+
+  lost (token: string): void { this.seen.lost.push(token) }
+}
+
+/** The keyspace and its model, side by side. */
+class Pair {
+  #time = 0
+  readonly keyspace = new Keyspace({ maxValueBytes: MAX_VALUE_BYTES, maxWaiters: MAX_WAITERS, time: () => this.#time })
+  readonly model = new Model(MAX_VALUE_BYTES, MAX_WAITERS)
+  readonly seen: User['seen'] = { answers: [], lost: [], tokens: [] }
+  readonly fences = new Map<string, number>()
+  readonly epoch = this.keyspace.versionOf({ version: 0 } as never)
+  users = Array.from({ length: CALLERS }, (_, i) => new User(`user ${i}`, this.seen))
+  #ids = 0
+  calls: Array<{ user: User, id: number }> = []
+
+  take (step: Step): void {
+    switch (step.do) {
+      case 'call': return this.#call(step)
+      case 'advance': return this.#advance(step.by)
+      case 'cancel': {
+        const call = this.calls.at(-1 - step.which)
+        if (call === undefined) return
+        this.keyspace.cancel(call.user, call.id)
+        return this.model.cancel(call.user.label, call.id)
+      }
+      case 'leave': {
+        const user = this.users[step.caller]!
+        this.users[step.caller] = new User(`later user ${++this.#ids}`, this.seen)
+        this.keyspace.leave(user)
+        this.model.leave(user.label)
+        assert.equal(user.holding.size + user.waiting.size, 0)
+        return
+      }
+      case 'configure': {
+        const { do: _, ...bounds } = step
+        const request = new Request('configure', 'c', '')
+        request.text = JSON.stringify(bounds)
+        this.#ask(this.users[0]!, request, 0, undefined)
+        this.#sweep()
+      }
+    }
+  }
+
+  #call ({ caller, op, key, text, number, ttl, lease, version, through, ...fields }: Step & { do: 'call' }): void {
+    const request = new Request(op, 'c', key)
+    const { ifAbsent, release, detached, nowait } = fields
+    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', nowait })
+    request.detached = detached && lease !== undefined
+    if (version !== undefined) request.ifVersion = version === 0 ? 0 : this.epoch + Math.max(1, this.model.changes - version + 1)
+    let fence: number | undefined
+    if (through !== undefined || op === 'release' || op === 'renew') {
+      const held = this.model.locks.get(key)?.fence
+      fence = through === undefined || through > 1 ? held ?? this.model.grants : this.model.grants - through
+      request.token = [...this.fences].find(([, known]) => known === fence)?.[0] ?? 'no such token'
+      request.release = release
+    }
+    if (op === 'size' || op === 'clear') this.#sweep()
+    this.#ask(this.users[caller]!, request, fields.posted && op !== 'acquire' ? 0 : ++this.#ids, fence)
+  }
+
+  #ask (user: User, request: Request, id: number, fence: number | undefined): void {
+    if (id !== 0) this.calls.push({ user, id })
+    this.keyspace.clock.tick()
+    serve(this.keyspace, request, user, id)
+    const own: Request = Object.assign(new Request(request.op, 'c', request.key), request)
+    if (own.ifVersion !== undefined && own.ifVersion > 0) own.ifVersion -= this.epoch
+    this.model.ask(user.label, id, own, fence)
+  }
+
+  #advance (ms: number): void {
+    this.#time += ms
+    this.model.now += ms
+    this.keyspace.clock.tick()
+    // What is past its time is not seen, swept or not; but it takes room until then, so with bounds the sweep comes first.
+    const { maxKeys, maxBytes } = this.model.bounds
+    if (ms > 2 || maxKeys + maxBytes > 0) this.#sweep()
+  }
+
+  #sweep (): void {
+    while (this.keyspace.sweep(new Slice())) { /* to the end */ }
+    this.#learn()
+    this.model.sweep(this.seen.lost.map(token => this.fences.get(token)!))
+  }
+
+  #learn (): void {
+    for (const { fence } of this.seen.answers) if (fence !== undefined) this.fences.set(this.seen.tokens.shift()!, fence - this.epoch)
+    this.#answers.push(...this.seen.answers.splice(0))
+  }
+
+  #answers: Answer[] = []
+
+  /** Both must have answered the same, and hold the same. */
+  compare (): void {
+    this.#learn()
+    const plain = (answers: Answer[], epoch: number): object[] => answers
+      .sort((a, b) => a.id - b.id)
+      .map(({ version, fence, ...rest }) => JSON.parse(JSON.stringify({
+        ...rest,
+        version: version === undefined ? undefined : version - epoch,
+        fence: fence === undefined ? undefined : fence - epoch
+      })) as object)
+    assert.deepEqual(plain(this.#answers.splice(0), this.epoch), plain(this.model.answers.splice(0), 0), 'answers')
+    assert.deepEqual(this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks')
+    const { keyspace, model } = this
+    const { entries, locks, waiters, reads, writes } = keyspace.shelf('c')
+    const { values } = entries.page(0, 100)
+    assert.deepEqual(values.map(entry => [entry.key, entry.version]).sort(), model.present, 'keys and versions')
+    assert.deepEqual({ locks: locks.size, waiters, reads, writes, evicted: entries.evicted },
+      { locks: model.locks.size, waiters: model.waiters, reads: model.reads, writes: model.writes, evicted: model.evicted })
+  }
+
+  /** All callers leave, all times pass: nothing may be left over. */
+  end (): void {
+    for (let caller = 0; caller < CALLERS; caller++) this.take({ do: 'leave', caller })
+    this.#advance(1000) // ends the leases that nobody has a hand on any more, and then
+    this.#advance(1000) // what was posted to those keys
+    this.compare()
+    const { entries, locks } = this.keyspace.shelf('c')
+    assert.equal(entries.expired, this.model.expired)
+    assert.equal(entries.bytes, this.model.bytes)
+    assert.equal(locks.size, 0, 'a lock is left')
+    assert.equal(this.keyspace.deadlines.next, undefined, 'a deadline is left')
+  }
+}
+
+export const keyspace: Attack = async ({ seed, rounds, secondsLeft }) => {
+  let steps = 0
+  const property = fc.property(fc.array(step, { maxLength: 120, size: 'max' }), all => {
+    steps += all.length
+    const pair = new Pair()
+    for (const one of all) {
+      pair.take(one)
+      pair.compare()
+    }
+    pair.end()
+  })
+  let scenarios = 0
+  do {
+    fc.assert(property, { seed: seed + scenarios, numRuns: 100 })
+    scenarios += 100
+  } while (scenarios < rounds && secondsLeft() > 0)
+  return { scenarios, steps }
+}

@@ -1,0 +1,279 @@
+// What the keyspace promises, said once more in the plainest way: no lists, no heap, every key looked at every time.
+// It decides by itself what each call has to be answered, and in which state the keys are afterwards.
+import { Reply, type Request } from '../../src/engine.js'
+import type { StoreErrorCode } from '../../src/errors.js'
+
+export interface Answer extends Partial<Pick<Reply, 'code' | 'text' | 'version' | 'expiresIn' | 'number' | 'fence'>> {
+  caller: string
+  id: number
+}
+
+interface Value { text: string, version: number, used: number, order: number, end: number | undefined }
+interface Wait { request: Request, caller: string, id: number }
+interface Held { fence: number, caller: string, detached: boolean, lease: number | undefined, end: number, queue: Wait[] }
+
+export class Model {
+  now = 0
+  values = new Map<string, Value>()
+  locks = new Map<string, Held>()
+  bounds = { idle: 0, maxKeys: 0, maxBytes: 0, evict: true }
+  changes = 0
+  grants = 0
+  expired = 0
+  evicted = 0
+  reads = 0
+  writes = 0
+  answers: Answer[] = []
+  lost: number[] = []
+  #order = 0
+  #done = new Map<string, () => void>()
+
+  constructor (readonly maxValueBytes: number, readonly maxWaiters: number) {}
+
+  get bytes (): number {
+    let sum = 0
+    for (const [key, { text }] of this.values) sum += key.length + text.length
+    return sum
+  }
+
+  get waiters (): number {
+    let sum = 0
+    for (const { queue } of this.locks.values()) sum += queue.length
+    return sum
+  }
+
+  /** A call; `fence` is that of the lock it comes through. */
+  ask (caller: string, id: number, request: Request, fence: number | undefined): void {
+    const lock = this.locks.get(request.key)
+    const wait = { request, caller, id }
+    if (request.op === 'configure') {
+      Object.assign(this.bounds, JSON.parse(request.text!))
+      this.#answer(wait, {})
+    } else if (request.op === 'size') this.#answer(wait, { number: this.values.size })
+    else if (request.op === 'clear') this.#clear(wait)
+    else if (fence !== undefined) this.#withFence(wait, fence)
+    else if (lock === undefined) this.#turn(wait)
+    else if (request.op === 'break') {
+      this.#end(request.key, true)
+      this.#answer(wait, { number: 1 })
+    } else if (request.nowait) this.#answer(wait, { code: 'STORE_LOCKED' })
+    else if (lock.queue.length >= this.maxWaiters) this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
+    else lock.queue.push(wait)
+  }
+
+  cancel (caller: string, id: number): void {
+    for (const { queue } of this.locks.values()) {
+      const at = queue.findIndex(wait => wait.caller === caller && wait.id === id)
+      if (at !== -1) this.#answer(queue.splice(at, 1)[0]!, { code: 'STORE_ABORTED' })
+    }
+  }
+
+  /** What was posted (id 0) is done all the same when its turn comes. */
+  leave (caller: string): void {
+    for (const lock of this.locks.values()) lock.queue = lock.queue.filter(wait => wait.caller !== caller || wait.id === 0)
+    const held = [...this.locks].filter(([, lock]) => lock.caller === caller && !lock.detached).sort(([, a], [, b]) => a.fence - b.fence)
+    for (const [key] of held) this.#end(key, false)
+  }
+
+  /** Ends what is past its time. Of leases that end in the same moment any may be the first: `lost` is what was seen. */
+  sweep (lost: number[]): void {
+    for (;;) {
+      const lock = [...this.locks].filter(([, { lease, end }]) => lease !== undefined && this.now > end)
+        .sort(([, a], [, b]) => a.end - b.end || lost.indexOf(a.fence) - lost.indexOf(b.fence))[0]
+      const value = [...this.values].filter(([key, { end }]) => end !== undefined && !this.locks.has(key) && this.now > end)
+        .sort(([, a], [, b]) => a.end! - b.end!)[0]
+      if (value !== undefined && !(lock !== undefined && lock[1].end < value[1].end!)) this.#expire(value[0])
+      else if (lock !== undefined) this.#end(lock[0], true)
+      else break
+    }
+    for (const key of this.values.keys()) this.#live(key)
+    while (this.bounds.evict && this.#isOver(0, 0) && this.#evictOne()) { /* until it fits */ }
+  }
+
+  /** Of each key that has a value: its version. */
+  get present (): Array<[string, number]> {
+    return [...this.values.keys()].filter(key => this.#live(key) !== undefined).sort().map(key => [key, this.values.get(key)!.version])
+  }
+
+  #withFence (wait: Wait, fence: number): void {
+    const { request } = wait
+    const { op, key } = request
+    const lock = this.locks.get(key)
+    if (lock?.fence !== fence) return this.#answer(wait, { code: 'STORE_LOCK_LOST' })
+    if (op === 'acquire') return this.#answer(wait, { code: 'STORE_LOCKED' })
+    if (op === 'renew') {
+      this.#lease(lock, request.lease ?? lock.lease)
+      this.#answer(wait, { expiresIn: lock.lease })
+    } else if (op === 'release') this.#answer(wait, {})
+    else this.#turn(wait)
+    if (request.release || op === 'release') this.#end(key, false)
+  }
+
+  #turn (wait: Wait): void {
+    const { request } = wait
+    const value = this.#live(request.key)
+    switch (request.op) {
+      case 'get':
+      case 'entry':
+      case 'head': return this.#answer(wait, this.#read(request))
+      case 'set':
+      case 'increment': return this.#answer(wait, this.#write(request))
+      case 'del': {
+        const refusal = this.#refusal(value, request)
+        if (refusal !== undefined) return this.#answer(wait, { code: refusal })
+        if (value === undefined) return this.#answer(wait, { number: 0 })
+        this.values.delete(request.key)
+        this.changes++
+        this.writes++
+        return this.#answer(wait, { number: 1 })
+      }
+      case 'touch':
+        if (value === undefined) return this.#answer(wait, { number: 0 })
+        this.#use(value)
+        if (request.ttl !== undefined) value.end = this.now + request.ttl
+        return this.#answer(wait, { number: 1 })
+      case 'acquire': {
+        const lock: Held = this.locks.get(request.key) ?? { fence: 0, caller: '', detached: false, lease: undefined, end: 0, queue: [] }
+        this.locks.set(request.key, lock)
+        Object.assign(lock, { fence: ++this.grants, caller: wait.caller, detached: request.detached })
+        this.#lease(lock, request.lease)
+        return this.#answer(wait, { ...this.#read(request), fence: lock.fence, expiresIn: lock.lease })
+      }
+      default: return this.#answer(wait, { number: 0 })
+    }
+  }
+
+  #read ({ op, key }: Request): Partial<Reply> {
+    this.reads++
+    const value = this.#live(key)
+    if (value === undefined) return {}
+    this.#use(value)
+    const { text, version, used, end } = value
+    const expiresIn = end !== undefined ? Math.max(0, end - this.now) : this.bounds.idle > 0 ? this.bounds.idle - (this.now - used) : undefined
+    return op === 'get' ? { text } : op === 'head' ? { version, expiresIn } : { text, version, expiresIn }
+  }
+
+  #write (request: Request): Partial<Reply> {
+    const { op, key, ttl, token } = request
+    const value = this.#live(key)
+    const refusal = this.#refusal(value, request)
+    if (refusal !== undefined) return { code: refusal }
+    const reply: { number?: number, version?: number } = {}
+    let text = request.text!
+    if (op === 'increment') {
+      const sum = Number(JSON.parse(value?.text ?? '0')) + request.number!
+      if (value !== undefined && typeof JSON.parse(value.text) !== 'number') return { code: 'STORE_NOT_A_NUMBER' }
+      if (!Number.isFinite(sum)) return { code: 'STORE_NOT_A_NUMBER' }
+      text = String(reply.number = sum)
+    }
+    if (text.length > this.maxValueBytes) return { code: 'STORE_VALUE_TOO_LARGE' }
+    if (value !== undefined) this.#use(value)
+    if (!this.#makeRoom(key, text)) return { code: 'STORE_FULL' }
+    const written = value ?? { text, version: 0, used: this.now, order: ++this.#order, end: undefined }
+    written.text = text
+    written.version = ++this.changes
+    if (op === 'set' && ttl === undefined && token === undefined) written.end = undefined
+    if (ttl !== undefined && (op === 'set' || value === undefined)) written.end = this.now + ttl
+    this.values.set(key, written)
+    this.writes++
+    return { ...reply, version: written.version }
+  }
+
+  #refusal (value: Value | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
+    if (ifAbsent && value !== undefined) return 'STORE_EXISTS'
+    return ifVersion === undefined || ifVersion === (value?.version ?? 0) ? undefined : 'STORE_VERSION_MISMATCH'
+  }
+
+  #makeRoom (key: string, text: string): boolean {
+    const { maxBytes, evict } = this.bounds
+    const old = this.values.get(key)
+    const keys = old === undefined ? 1 : 0
+    const size = key.length + text.length
+    const more = old === undefined ? size : text.length - old.text.length
+    if (!this.#isOver(keys, more) || (keys === 0 && more <= 0)) return true
+    if (!evict || (maxBytes > 0 && size > maxBytes)) return false
+    while (this.#isOver(keys, more)) {
+      if (!this.#evictOne(key)) return false
+    }
+    return true
+  }
+
+  #isOver (keys: number, bytes: number): boolean {
+    const { maxKeys, maxBytes } = this.bounds
+    return (maxKeys > 0 && this.values.size + keys > maxKeys) || (maxBytes > 0 && this.bytes + bytes > maxBytes)
+  }
+
+  /** Of two that were used in the same moment, one without a ttl goes first. */
+  #evictOne (spared?: string): boolean {
+    const next = [...this.values].filter(([key]) => key !== spared && !this.locks.has(key)).sort(([, a], [, b]) =>
+      a.used - b.used || Number(a.end !== undefined) - Number(b.end !== undefined) || a.order - b.order)[0]
+    if (next === undefined) return false
+    if (this.#live(next[0]) === undefined) return true
+    this.values.delete(next[0])
+    this.evicted++
+    return true
+  }
+
+  #clear (wait: Wait): void {
+    let left = this.locks.size
+    const answer = (): void => { this.#answer(wait, {}) }
+    if (left === 0) answer()
+    const name = `clear ${wait.caller} ${wait.id}`
+    this.#done.set(name, () => { if (--left === 0) answer() })
+    for (const key of this.values.keys()) {
+      if (!this.locks.has(key)) this.values.delete(key)
+    }
+    for (const [key, { queue }] of this.locks) {
+      queue.push({ request: Object.assign(Object.create(wait.request) as Request, { op: 'del', key, token: undefined, ifVersion: undefined }), caller: name, id: 0 })
+    }
+  }
+
+  #end (key: string, isLost: boolean): void {
+    const lock = this.locks.get(key)!
+    if (isLost) this.lost.push(lock.fence)
+    const fence = lock.fence = -1
+    while (lock.fence === fence) {
+      const wait = lock.queue.shift()
+      if (wait !== undefined) {
+        this.#turn(wait)
+        continue
+      }
+      this.locks.delete(key)
+      const value = this.values.get(key)
+      if (value !== undefined) {
+        this.#use(value)
+        this.#live(key)
+      }
+      return
+    }
+  }
+
+  #lease (lock: Held, lease: number | undefined): void {
+    lock.lease = lease
+    lock.end = this.now + (lease ?? 0)
+  }
+
+  #live (key: string): Value | undefined {
+    const value = this.values.get(key)
+    if (value === undefined || this.locks.has(key)) return value
+    const { idle } = this.bounds
+    if (value.end === undefined ? idle === 0 || this.now - value.used <= idle : this.now <= value.end) return value
+    this.#expire(key)
+    return undefined
+  }
+
+  #expire (key: string): void {
+    this.values.delete(key)
+    this.expired++
+  }
+
+  #use (value: Value): void {
+    value.used = this.now
+    value.order = ++this.#order
+  }
+
+  #answer ({ caller, id }: Wait, reply: Partial<Reply>): void {
+    this.#done.get(caller)?.()
+    if (id !== 0) this.answers.push({ caller, id, ...reply })
+  }
+}
