@@ -2,7 +2,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Test } from 'tap'
+import type { Owner } from './faults/attack.js'
 import type { Tools } from './fixtures/worker.js'
 
 export interface TestWorker {
@@ -22,7 +22,7 @@ interface Message {
 }
 
 /** Forks a worker, which is killed at the end of the test if it still runs. */
-export async function fork (t: Test): Promise<TestWorker> {
+export async function fork (t: Owner): Promise<TestWorker> {
   // Compiled already: what the test runner has for TypeScript would only make each start slower.
   cluster.setupPrimary({ exec: fileURLToPath(new URL('./fixtures/worker.js', import.meta.url)), execArgv: ['--enable-source-maps'], silent: true })
   const worker = cluster.fork()

@@ -1,0 +1,166 @@
+// Whether what several processes saw of one key can have happened in some order of single steps, each between its call
+// and its answer: Wing and Gong's search (1993), with what was tried before remembered as Lowe (2017) does.
+
+export interface Operation {
+  /** Of one process, in the order in which it made its calls. */
+  process: string
+  kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop'
+  /** What is written; what increment adds. */
+  value?: number | undefined
+  ifVersion?: number | undefined
+  ifAbsent?: boolean | undefined
+  /** The lock that this takes, ends or goes through. */
+  lock?: string | undefined
+  /** An answer at once, whoever else waits. */
+  nowait?: boolean | undefined
+  /** Nanoseconds. */
+  called: number
+  /** When the answer was there; Infinity where there is none: it may have happened then, at any time, or not at all. */
+  answered: number
+  /** What came back. `version` is undefined where the answer does not tell it. */
+  result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
+}
+
+interface State {
+  value: number | undefined
+  /** 0 for no value, -1 for one that nobody has been told. */
+  version: number
+  /** The highest version that was told. */
+  floor: number
+  fence: number
+  holder: string
+}
+
+const START: State = { value: undefined, version: 0, floor: 0, fence: 0, holder: '' }
+
+/** The state after `operation`, if it can have had its result in this one. */
+function after (state: State, operation: Operation): State | undefined {
+  const { kind, value, ifVersion, ifAbsent, lock, nowait, result } = operation
+  const code = result?.code
+  if (kind === 'drop') return state.holder === lock ? { ...state, holder: '' } : undefined
+  if (nowait === true && code === 'STORE_LOCKED') return state.holder !== '' ? state : undefined
+  const through = kind === 'acquire' ? '' : lock ?? ''
+  if (state.holder !== through) return undefined
+  if (kind === 'get') return code === undefined ? seen(state, result) : undefined
+  if (kind === 'acquire') {
+    const next = code === undefined ? seen(state, result) : undefined
+    if (next === undefined || lock === undefined || (result !== undefined && !(result.fence! > state.fence))) return undefined
+    return { ...next, holder: lock, fence: result?.fence ?? state.fence }
+  }
+  const holder = kind === 'release' ? '' : state.holder
+  if (kind === 'release' && value === undefined) return code === undefined ? { ...state, holder } : undefined
+  const exists = state.value !== undefined
+  const fits = ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
+  const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : fits ? undefined : 'STORE_VERSION_MISMATCH'
+  // Where the version is not known, both outcomes are possible, and each tells something about it that is not used.
+  if (refused !== code && result !== undefined && !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)) return undefined
+  if (code !== undefined || refused !== undefined) return state
+  if (kind === 'del') {
+    if (result !== undefined && result.value !== Number(exists)) return undefined
+    return { ...state, value: undefined, version: 0 }
+  }
+  const written = kind === 'increment' ? (state.value ?? 0) + value! : value!
+  if (kind === 'increment' && result !== undefined && result.value !== written) return undefined
+  const version = result?.version ?? -1
+  if (version !== -1 && version <= state.floor) return undefined
+  return { ...state, value: written, version, floor: Math.max(state.floor, version), holder }
+}
+
+/** The state once it is known what a read found in it. */
+function seen (state: State, result: Operation['result']): State | undefined {
+  if (result === undefined) return state
+  if (result.value !== state.value) return undefined
+  const version = result.version
+  if (version === undefined || version === state.version) return state
+  return state.version === -1 && version > state.floor ? { ...state, version, floor: version } : undefined
+}
+
+/** What may be done whatever else its process has asked for before: it does not queue. */
+function isFree ({ kind, lock, nowait, result }: Operation): boolean {
+  return kind === 'drop' || (lock !== undefined && kind !== 'acquire') || (nowait === true && result?.code === 'STORE_LOCKED')
+}
+
+export function isLinearizable (operations: Operation[]): boolean {
+  const all = operations.slice().sort((a, b) => a.called - b.called)
+  // The calls of one process on one key take effect in their order: the one that has to come before each.
+  const before = all.map(() => -1)
+  const last = new Map<string, number>()
+  for (const [i, operation] of all.entries()) {
+    if (isFree(operation)) continue
+    before[i] = last.get(operation.process) ?? -1
+    last.set(operation.process, i)
+  }
+  const open = all.flatMap(({ answered }, i) => answered === Infinity ? [i] : [])
+  const done = new Uint8Array(all.length)
+  const tried = new Set<string>()
+
+  // An explicit stack: histories are longer than the language's own is deep.
+  const path: Array<{ state: State, low: number, candidates: number[], taken: number }> = []
+  const enter = (state: State, from: number): void => {
+    let low = from
+    while (low < all.length && (done[low] === 1 || all[low]!.answered === Infinity)) low++
+    const candidates: number[] = []
+    let window = ''
+    let first = Infinity
+    for (let i = low; i < all.length && all[i]!.called < first; i++) {
+      if (done[i] === 1) window += `${i},`
+      else if (all[i]!.answered < first) first = all[i]!.answered
+    }
+    // What was done further on was called before `first` came to be as late as it is now: it lies within the window or is open.
+    const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.holder}`
+    if (!tried.has(key)) {
+      tried.add(key)
+      const may = (i: number): boolean => done[i] === 0 && all[i]!.called < first && (before[i] === -1 || done[before[i]!] === 1)
+      for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) candidates.push(i)
+      for (const i of open) if (i < low && may(i)) candidates.push(i)
+    }
+    // What changes nothing can as well be done at once.
+    const idle = candidates.find(i => after(state, all[i]!) === state)
+    path.push({ state, low, candidates: idle === undefined ? candidates : [idle], taken: -1 })
+  }
+  enter(START, 0)
+  for (let top; (top = path.at(-1)) !== undefined;) {
+    if (top.low === all.length) return true
+    if (top.taken !== -1) done[top.taken] = 0
+    const next = top.candidates.shift()
+    if (next === undefined) {
+      path.pop()
+      continue
+    }
+    top.taken = -1
+    const state = after(top.state, all[next]!)
+    if (state === undefined) continue
+    top.taken = next
+    done[next] = 1
+    enter(state, top.low)
+  }
+  return false
+}
+
+/** The shortest beginning that cannot have happened, without the reads that it does not depend on; undefined if all is well. */
+export function offence (operations: Operation[]): Operation[] | undefined {
+  if (isLinearizable(operations)) return undefined
+  const upTo = (time: number): Operation[] => operations.filter(({ called }) => called <= time)
+    .map(operation => operation.answered <= time ? operation : { ...operation, answered: Infinity, result: undefined })
+    .filter(({ kind, answered }) => kind !== 'get' || answered !== Infinity)
+  const times = operations.map(({ answered }) => answered).filter(Number.isFinite).sort((a, b) => a - b)
+  let low = 0
+  let high = times.length - 1
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (isLinearizable(upTo(times[middle]!))) low = middle + 1
+    else high = middle
+  }
+  let part = times.length === 0 ? operations : upTo(times[high]!)
+  for (const operation of part.filter(({ kind }) => kind === 'get')) {
+    const less = part.filter(other => other !== operation)
+    if (!isLinearizable(less)) part = less
+  }
+  return part.sort((a, b) => a.called - b.called)
+}
+
+export function print (operations: Operation[]): string {
+  const start = operations[0]?.called ?? 0
+  const time = (at: number): string => at === Infinity ? '?' : String(Math.round((at - start) / 1000))
+  return operations.map(({ called, answered, ...rest }) => `${time(called)}-${time(answered)} µs ${JSON.stringify(rest)}`).join('\n')
+}

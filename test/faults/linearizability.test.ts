@@ -1,0 +1,63 @@
+import t from 'tap'
+import { createStore } from '../../src/index.js'
+import { isLinearizable, offence, type Operation } from './history.js'
+import { linearizability } from './linearizability.js'
+import { short } from './short.js'
+
+t.after(async () => { await createStore().close() })
+
+/** Calls with their answers, as [process, kind, called, answered, …]. */
+function history (...operations: Array<[string, Operation['kind'], number, number, Partial<Operation>?]>): Operation[] {
+  return operations.map(([process, kind, called, answered, more]) => ({ process, kind, called, answered, result: {}, ...more }))
+}
+const gets = (value?: number, version?: number): Partial<Operation> => ({ result: { value, version } })
+const OPEN: Partial<Operation> = { result: undefined }
+
+t.test('histories that can have happened', async t => {
+  const right = {
+    'one after the other': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets(1)], ['b', 'del', 4, 5, gets(1)], ['a', 'get', 6, 7, gets()]),
+    'at once, seen by one and not by the other': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets()], ['c', 'get', 3, 4, gets(1)]),
+    'counted at once': history(['a', 'increment', 0, 5, { value: 1, ...gets(2) }], ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
+    'no answer, and it happened': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets(1)]),
+    'no answer, and it did not': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets()]),
+    'a lock that went with its process': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'release', 2, Infinity, { lock: 'l', value: 1, ...OPEN }],
+      ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 1, 5, gets()]),
+    'a wait for a lock': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'get', 2, 9, gets(1)], ['b', 'get', 2, 3, { nowait: true, result: { code: 'STORE_LOCKED' } }],
+      ['a', 'release', 4, 5, { lock: 'l', value: 1 }])
+  }
+  for (const [name, operations] of Object.entries(right)) t.equal(isLinearizable(operations), true, name)
+})
+
+t.test('histories that cannot', async t => {
+  const wrong = {
+    'a stale read': history(['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2 }], ['b', 'get', 4, 5, gets(1)]),
+    'two reads against the order': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets(1)], ['c', 'get', 3, 4, gets()]),
+    'a lost update': history(['a', 'increment', 0, 5, { value: 1, ...gets(1) }], ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
+    'a lost write': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets()]),
+    'a value out of nothing': history(['a', 'get', 0, 1, gets(7)]),
+    'two holders': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['b', 'acquire', 2, 3, { lock: 'm', result: { fence: 2, version: 0 } }],
+      ['a', 'release', 4, 5, { lock: 'l' }], ['b', 'release', 4, 5, { lock: 'm' }]),
+    'a read in spite of a lock': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['b', 'get', 2, 3, gets()], ['a', 'release', 4, 5, { lock: 'l' }]),
+    'a lock refused that is free': history(['a', 'get', 0, 1, { nowait: true, result: { code: 'STORE_LOCKED' } }]),
+    'a fence that falls': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 2, version: 0 } }], ['a', 'release', 2, 3, { lock: 'l' }],
+      ['b', 'acquire', 4, 5, { lock: 'm', result: { fence: 1, version: 0 } }]),
+    'two of whom only one can have had this version': history(
+      ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }], ['b', 'set', 2, 9, { value: 2, ifVersion: 5, result: { version: 6 } }],
+      ['c', 'set', 2, 9, { value: 3, ifVersion: 5, result: { version: 7 } }]),
+    'a version that repeats': history(['a', 'set', 0, 1, { value: 1, result: { version: 5 } }], ['a', 'del', 2, 3, gets(1)], ['a', 'set', 4, 5, { value: 1, result: { version: 5 } }]),
+    'one process, against its own order': history(
+      ['a', 'set', 0, 9, { value: 1 }], ['a', 'set', 1, 9, { value: 2 }], ['b', 'get', 10, 11, gets(1)]),
+    'a change that a killed holder did not live to commit': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
+  }
+  for (const [name, operations] of Object.entries(wrong)) t.equal(isLinearizable(operations), false, name)
+  const part = offence([...wrong['a stale read'], ...history(['c', 'get', 6, 7, gets(2)], ['c', 'set', 8, 9, { value: 3 }], ['d', 'get', 1.1, 1.2, gets(1)])])
+  t.strictSame(part, wrong['a stale read'], 'and what is shown of it is what matters')
+})
+
+short('histories of five processes, some of them killed, are linearizable', linearizability, 4)

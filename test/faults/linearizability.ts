@@ -1,0 +1,87 @@
+// Attack: random calls from the primary and four workers on few keys, some of them killed in the middle; then the history of
+// each key has to be one that could have happened.
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createStore } from '../../src/index.js'
+import { fork, type TestWorker } from '../cluster.js'
+import { until } from '../until.js'
+import { random, type Attack } from './attack.js'
+import { offence, print, type Operation } from './history.js'
+import { perform, read, type Plan } from './program.js'
+
+const WORKERS = 4
+const PROGRAM = new URL('./program.js', import.meta.url).href
+
+export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+  const store = createStore()
+  const next = random(seed)
+  const folder = mkdtempSync(join(tmpdir(), 'history-'))
+  owner.teardown(() => { rmSync(folder, { recursive: true }) })
+  const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
+  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0 }
+  while (figures.rounds < rounds && secondsLeft() > 0) {
+    const round = ++figures.rounds
+    const plan = (name: string): Plan => ({
+      seed: Math.floor(next() * 2 ** 31),
+      name,
+      file: join(folder, `${round} ${name}`),
+      collection: `history ${seed} ${round}`,
+      keys: ['a', 'b', 'c'],
+      calls: 100,
+      lanes: 3
+    })
+    const doomed = round % 2 === 0 ? Math.floor(next() * WORKERS) : -1
+    const own = plan('primary')
+    const plans = workers.map((_, i) => plan(`worker ${i}`))
+    let killed: bigint | undefined
+    await Promise.all([
+      perform(store, own),
+      ...workers.map(async (worker, i) => {
+        const running = worker.run(work, PROGRAM, plans[i]!)
+        if (i !== doomed) return await running
+        running.catch(() => {})
+        const lines = 20 + Math.floor(next() * 100)
+        await until(() => linesOf(plans[i]!.file) > lines, 30)
+        killed = process.hrtime.bigint()
+        worker.kill('SIGKILL')
+        await worker.exited
+        figures.kills++
+      })
+    ])
+    const histories = new Map<string, Operation[]>()
+    for (const [i, { file }] of plans.entries()) read(file, histories, i === doomed ? killed : undefined)
+    read(own.file, histories)
+    for (const [key, history] of histories) {
+      // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
+      const called = Number(process.hrtime.bigint())
+      const value = await store.collection<number>(own.collection).get(key)
+      history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })
+      figures.calls += history.length
+      figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
+      const part = offence(history)
+      assert.ok(part === undefined, `round ${round}, key ${key}: this cannot have happened\n${print(part ?? [])}`)
+    }
+    await store.collection(own.collection).clear()
+    if (doomed !== -1) workers[doomed] = await fork(owner)
+  }
+  for (const { worker, exited } of workers) {
+    worker.disconnect()
+    await exited
+  }
+  return figures
+}
+
+async function work ({ store }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, plan: Plan): Promise<void> {
+  const { perform } = await import(program) as typeof import('./program.js')
+  await perform(store, plan)
+}
+
+function linesOf (file: string): number {
+  try {
+    return readFileSync(file, 'utf8').split('\n').length
+  } catch {
+    return 0
+  }
+}

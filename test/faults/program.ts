@@ -1,0 +1,112 @@
+// What each process does while a history is recorded: random calls, each written down before it is made and when it is
+// answered, into a file, so that what a process did is known even if it is killed.
+import { appendFileSync, readFileSync } from 'node:fs'
+import type { Collection, KeyLock, Store, StoreError } from '../../src/index.js'
+import { random } from './attack.js'
+import type { Operation } from './history.js'
+
+export interface Plan {
+  seed: number
+  name: string
+  file: string
+  collection: string
+  keys: string[]
+  calls: number
+  /** Calls in flight. */
+  lanes: number
+}
+
+type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
+
+export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes }: Plan): Promise<void> {
+  const target: Collection<number> = store.collection(collection)
+  const next = random(seed)
+  const pick = <T>(list: T[]): T => list[Math.floor(next() * list.length)]!
+  const versions = new Map<string, number>()
+  let ids = 0
+  let left = calls
+
+  const now = (): string => String(process.hrtime.bigint())
+  const write = (line: object): void => { appendFileSync(file, JSON.stringify(line) + '\n') }
+  const record = async <T>(key: string, call: Call, make: () => Promise<T>, result: (value: T) => Operation['result']): Promise<T | undefined> => {
+    const id = ++ids
+    write({ id, key, process: name, ...call, at: now() })
+    try {
+      const value = await make()
+      const found = result(value)
+      if (found?.version !== undefined) versions.set(key, found.version)
+      write({ id, result: found, at: now() })
+      return value
+    } catch (error) {
+      write({ id, result: { code: (error as StoreError).code }, at: now() })
+      return undefined
+    }
+  }
+  const unique = (): number => seed % 1000 * 1e6 + ++ids * 100
+
+  const locked = async (key: string): Promise<void> => {
+    const lock = `${name} ${++ids}`
+    const nowait = next() < 0.2
+    const held: KeyLock<number> | undefined = await record(key, { kind: 'acquire', lock, nowait }, () => target.acquire(key, nowait ? { timeout: 0 } : {}),
+      held => ({ value: held.get(), version: held.version, fence: held.fence }))
+    if (held === undefined) return
+    if (next() < 0.3) {
+      const value = unique()
+      await record(key, { kind: 'set', lock, value }, () => target.set(key, value, { token: held.token }), version => ({ version }))
+    }
+    const value = next() < 0.7 ? unique() : undefined
+    if (value !== undefined) held.set(value)
+    await record(key, { kind: 'release', lock, value }, () => held.release(), () => ({}))
+  }
+
+  const lane = async (): Promise<void> => {
+    while (left-- > 0) {
+      const key = pick(keys)
+      const nowait = next() < 0.1
+      const wait = nowait ? { timeout: 0 } : {}
+      const what = next()
+      if (what < 0.2) await record(key, { kind: 'get', nowait }, () => target.entry(key, wait), entry => ({ value: entry?.value, version: entry?.version ?? 0 }))
+      else if (what < 0.3) await record(key, { kind: 'get', nowait }, () => target.get(key, wait), value => ({ value }))
+      else if (what < 0.45) {
+        const value = unique()
+        await record(key, { kind: 'set', value, nowait }, () => target.set(key, value, wait), version => ({ version }))
+      } else if (what < 0.6) {
+        const value = unique()
+        const condition = next() < 0.3 ? { ifAbsent: true } : { ifVersion: versions.get(key) ?? 0 }
+        await record(key, { kind: 'set', value, nowait, ...condition }, () => target.set(key, value, { ...wait, ...condition }), version => ({ version }))
+      } else if (what < 0.75) await record(key, { kind: 'increment', value: 1, nowait }, () => target.increment(key, 1, wait), value => ({ value }))
+      else if (what < 0.82) await record(key, { kind: 'del', nowait }, () => target.del(key, wait), found => ({ value: Number(found) }))
+      else await locked(key)
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, lane))
+}
+
+type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
+
+/** What was written down, by key. `killed`: when the process was, if it was. */
+export function read (file: string, histories: Map<string, Operation[]>, killed?: bigint): void {
+  const calls = new Map<number, Operation>()
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
+    if (!line.endsWith('}')) continue // the end of a file, or a line in which its process died, before the call
+    const { id, key, at, result, ...call } = JSON.parse(line) as Line
+    if (key === undefined) {
+      Object.assign(calls.get(id)!, { answered: Number(at), result })
+      continue
+    }
+    const operation: Operation = { ...call, called: Number(at), answered: Infinity }
+    calls.set(id, operation)
+    const history = histories.get(key) ?? []
+    histories.set(key, history)
+    history.push(operation)
+  }
+  if (killed === undefined) return
+  // What it held went with it.
+  for (const history of histories.values()) {
+    for (const { kind, lock, process, result } of history.slice()) {
+      if (kind === 'acquire' && result?.code === undefined && [...calls.values()].some(call => call.lock === lock)) {
+        history.push({ kind: 'drop', lock, process, called: Number(killed), answered: Infinity })
+      }
+    }
+  }
+}
