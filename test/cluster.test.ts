@@ -179,3 +179,16 @@ t.test('a worker that gives up more waits than it makes leaves nothing behind', 
   await mine.release()
   t.equal(await lockOf('impatient'), undefined)
 })
+
+t.test('large values both ways at once: neither side waits for the other to read', async t => {
+  const worker = await fork(t)
+  await store.collection('both').set('large', 'x'.repeat(1_000_000))
+  t.strictSame(await worker.run(async ({ store }) => {
+    const both = store.collection<string>('both')
+    const reads = Array.from({ length: 60 }, () => both.get('large'))
+    const writes = Array.from({ length: 60 }, (_, i) => both.set(`key ${i}`, 'y'.repeat(1_000_000)))
+    await Promise.all(writes)
+    return (await Promise.all(reads)).every(value => value?.length === 1_000_000)
+  }), true)
+  await store.collection('both').clear()
+})

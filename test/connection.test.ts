@@ -157,7 +157,8 @@ t.test('who does not read is not listened to: what waits for him stays bounded, 
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const log = new Log()
-  const connection = new Connection(ours, log)
+  const connection = log.connection = new Connection(ours, log)
+  connection.patience = 60_000
   const answer = 'x'.repeat(64 * 1024)
   let highest = 0
   log.onframe = () => {
@@ -173,4 +174,30 @@ t.test('who does not read is not listened to: what waits for him stays bounded, 
   theirs.resume()
   await until(() => received === 1000 * (answer.length + 4))
   t.equal(log.frames.length, 1000)
+})
+
+t.test('who never reads is dropped after a while', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const log = listen(ours)
+  log.connection!.patience = 50
+  for (let i = 0; i < 100; i++) send(log.connection!, 'x'.repeat(64 * 1024))
+  await until(() => log.isClosed)
+  t.match(log.error, { code: 'STORE_DISCONNECTED', message: /does not read/ })
+})
+
+t.test('small writes to one who does not read take no buffer each', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const { connection } = listen(ours)
+  const buffers = new Set<Buffer>()
+  const text = 'x'.repeat(46)
+  for (let i = 0; i < 50_000; i++) {
+    send(connection!, text)
+    connection!.flush()
+    buffers.add(connection!.buffer)
+  }
+  t.equal(connection!.backlog, ours.writableLength)
+  t.ok(ours.writableLength > 2e6, 'they wait')
+  t.ok(buffers.size <= 50_000 * 50 / 2 ** 16 + 1, `in ${buffers.size} buffers`)
 })

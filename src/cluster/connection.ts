@@ -4,7 +4,7 @@ import { StoreError } from '../errors.js'
 import { MAX_FRAME, type Target } from './protocol.js'
 
 const BUFFER = 64 * 1024
-/** Bytes that may wait to be taken by the other side before its own requests are no longer read. */
+/** Bytes that may wait to be taken by the other side before it counts as slow. */
 const HIGH_WATER = 4 * 2 ** 20
 
 export interface Handler {
@@ -21,8 +21,18 @@ export class Connection implements Target {
   used = 0
   /** Frames larger than this end the connection. */
   maxFrame = MAX_FRAME
+  /**
+   * Milliseconds that the other side, when it is slow, may take nothing at all before the connection ends; until it has
+   * caught up it is not listened to. 0: it may take its time, and is listened to meanwhile. Only one of two sides may have
+   * patience, or they could wait for each other.
+   */
+  patience = 0
+  /** With patience: whether more than a little waits for the other side. */
+  isSlow = false
   readonly #socket: Socket
   readonly #handler: Handler
+  /** What is before this in the buffer has been handed to the socket. */
+  #written = 0
   #flushing = false
   #paused = false
   // What came of a frame that is not complete yet, and the size it is complete at.
@@ -36,6 +46,7 @@ export class Connection implements Target {
     let error: Error | undefined
     socket.on('data', chunk => { this.#receive(chunk) })
     socket.on('drain', () => { this.#resume() })
+    socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the other side does not read')) })
     socket.on('error', reason => { error = reason })
     socket.on('close', () => {
       this.#parts = []
@@ -45,14 +56,14 @@ export class Connection implements Target {
 
   /** Bytes that the other side has not taken yet. */
   get backlog (): number {
-    return this.used + this.#socket.writableLength
+    return this.used - this.#written + this.#socket.writableLength
   }
 
   /** Makes room for `size` more bytes in `buffer`. */
   reserve (size: number): void {
     if (this.used + size > this.buffer.length) {
       this.flush()
-      if (size > this.buffer.length) this.buffer = Buffer.allocUnsafeSlow(size)
+      if (this.used + size > this.buffer.length) this.#renew(Math.max(size, BUFFER))
     }
     if (!this.#flushing) {
       this.#flushing = true
@@ -69,13 +80,18 @@ export class Connection implements Target {
 
   /** Writes what has gathered. */
   flush (): void {
-    if (this.used === 0) return
-    const size = this.used
-    this.used = 0
-    if (this.#socket.destroyed) return
-    this.#socket.write(this.buffer.subarray(0, size))
-    // Usually the kernel has taken all of it by now and the buffer is free again.
-    if (this.#socket.writableLength > 0 || this.buffer.length > BUFFER) this.buffer = Buffer.allocUnsafeSlow(BUFFER)
+    if (this.used === this.#written) return
+    const chunk = this.buffer.subarray(this.#written, this.used)
+    this.#written = this.used
+    if (!this.#socket.destroyed) this.#socket.write(chunk)
+    const waiting = this.#socket.writableLength
+    // Usually the kernel has taken all of it by now and the buffer is free again. If not, the next bytes go behind these:
+    // many small writes to somebody who does not read must not take a buffer each.
+    if (this.buffer.length > BUFFER) this.#renew(BUFFER)
+    else if (waiting === 0) this.used = this.#written = 0
+    if (waiting < HIGH_WATER || this.patience === 0 || this.isSlow) return
+    this.isSlow = true
+    this.#socket.setTimeout(this.patience)
   }
 
   /** Ends the connection; resolves when the system has taken all that was written, or the connection is gone. */
@@ -132,18 +148,26 @@ export class Connection implements Target {
     this.#partial = chunk.length - at
   }
 
-  /** Whether the other side is to be left alone until it has taken more of what it was sent. */
+  /** Whether the other side is to be left alone until it has taken what it was sent. */
   #isFull (): boolean {
-    if (this.#socket.writableLength < HIGH_WATER) return false
+    if (!this.isSlow) return false
     this.#paused = true
     this.#socket.pause()
     return true
   }
 
   #resume (): void {
+    if (!this.isSlow) return
+    this.isSlow = false
+    this.#socket.setTimeout(0)
     if (!this.#paused) return
     this.#paused = false
     this.#socket.resume()
     this.#receive(Buffer.alloc(0))
+  }
+
+  #renew (size: number): void {
+    this.buffer = Buffer.allocUnsafeSlow(size)
+    this.used = this.#written = 0
   }
 }

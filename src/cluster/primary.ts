@@ -15,6 +15,7 @@ import {
 
 const HELLO_TIMEOUT = 2000
 const HELLO_FRAME = 128
+const PATIENCE = 30_000
 
 export class Primary {
   readonly #keyspace: Keyspace
@@ -86,6 +87,7 @@ class Peer extends Caller implements Handler {
     this.#gone = gone
     this.#connection = new Connection(socket, this)
     this.#connection.maxFrame = HELLO_FRAME
+    this.#connection.patience = PATIENCE
     this.#helloTimer = setTimeout(() => { this.destroy() }, HELLO_TIMEOUT).unref()
   }
 

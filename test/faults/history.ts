@@ -162,5 +162,7 @@ export function offence (operations: Operation[]): Operation[] | undefined {
 export function print (operations: Operation[]): string {
   const start = operations[0]?.called ?? 0
   const time = (at: number): string => at === Infinity ? '?' : String(Math.round((at - start) / 1000))
-  return operations.map(({ called, answered, ...rest }) => `${time(called)}-${time(answered)} µs ${JSON.stringify(rest)}`).join('\n')
+  const shown = operations.slice(-40)
+  const earlier = operations.length - shown.length
+  return (earlier === 0 ? '' : `… ${earlier} before that\n`) + shown.map(({ called, answered, ...rest }) => `${time(called)}-${time(answered)} µs ${JSON.stringify(rest)}`).join('\n')
 }

@@ -9,7 +9,7 @@ import { fork, type TestWorker } from '../cluster.js'
 import { until } from '../until.js'
 import { random, type Attack } from './attack.js'
 import { offence, print, type Operation } from './history.js'
-import { perform, read, type Plan } from './program.js'
+import { perform, read, type Plan, type Program } from './program.js'
 
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
@@ -74,7 +74,7 @@ export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner
 }
 
 async function work ({ store }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, plan: Plan): Promise<void> {
-  const { perform } = await import(program) as typeof import('./program.js')
+  const { perform } = await import(program) as Program
   await perform(store, plan)
 }
 

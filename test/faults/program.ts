@@ -82,6 +82,9 @@ export async function perform (store: Store, { seed, name, file, collection, key
   await Promise.all(Array.from({ length: lanes }, lane))
 }
 
+/** This room, for who imports it by its address. */
+export interface Program { perform: typeof perform }
+
 type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
 
 /** What was written down, by key. `killed`: when the process was, if it was. */
