@@ -18,7 +18,7 @@ export interface StoreOptions {
   url?: string | undefined
   /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
   maxValueBytes?: number | undefined
-  /** Seconds a worker waits for its primary before STORE_UNREACHABLE, from 0.001 on. Default 5. */
+  /** Seconds a worker waits for its primary before STORE_UNREACHABLE, from 0.001 on. Default 10. */
   connectTimeout?: number | undefined
 }
 
@@ -168,7 +168,7 @@ export function createStore (options: string | StoreOptions = {}): Store {
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 5 } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 10 } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
