@@ -19,8 +19,11 @@ class Call {
 export interface Carrier {
   /** Sends the request off; the answer comes to `settle` with this id. */
   send (request: Request, id: number): void
-  /** Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. */
-  cancel (id: number): void
+  /**
+   * Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. `isAbandoned`: nobody wants
+   * to know, and a lock that it brings is not wanted.
+   */
+  cancel (id: number, isAbandoned: boolean): void
 }
 
 export class Calls {
@@ -57,7 +60,7 @@ export class Calls {
         reject(error)
         return
       }
-      if (wait?.giveUp?.given === true) this.#carrier.cancel(id)
+      if (wait?.giveUp?.given === true) this.#carrier.cancel(id, false)
     })
   }
 
@@ -68,7 +71,8 @@ export class Calls {
     } catch {} // nobody wants to know
   }
 
-  settle (id: number, reply: Reply): void {
+  /** The answer to a call; `why`: what is known of an error beside its code. */
+  settle (id: number, reply: Reply, why?: string): void {
     const call = this.#take(id)
     if (call === undefined) return
     const { request } = call
@@ -78,7 +82,7 @@ export class Calls {
     }
     if (call.abandoned) return
     if (reply.code === undefined) call.resolve(reply)
-    else call.reject(new StoreError(reply.code, about(request)))
+    else call.reject(new StoreError(reply.code, why ?? about(request)))
   }
 
   /** The store says that a lock of ours ended without us. */
@@ -118,13 +122,13 @@ export class Calls {
       call.tidy = undefined
       call.abandoned = true
       call.reject(error)
-      this.#carrier.cancel(id)
+      this.#carrier.cancel(id, true)
     }
     const timer = timeout === undefined
       ? undefined
       : setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
     const aborted = (): void => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
-    const given = (): void => { this.#carrier.cancel(id) }
+    const given = (): void => { this.#carrier.cancel(id, false) }
     signal?.addEventListener('abort', aborted)
     giveUp?.add(given)
     call.tidy = () => {

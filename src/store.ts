@@ -8,18 +8,23 @@ import { Request, type Engine, type Op } from './engine.js'
 import { StoreError } from './errors.js'
 import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
+import { redisEngine } from './redis/engine.js'
+import type { RedisStoreOptions } from './redis/options.js'
 
 export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
    * cluster: one store a process, however often it is asked for. 'memory:' is a new store in this process for each call.
+   * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
   /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
   maxValueBytes?: number | undefined
-  /** Seconds a worker waits for its primary before STORE_UNREACHABLE, from 0.001 on. Default 10. */
+  /** Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, from 0.001 on. Default 10. */
   connectTimeout?: number | undefined
+  /** What else a store in Redis needs to know. */
+  redis?: RedisStoreOptions | undefined
 }
 
 /** A collection as `stats` and `collections` describe it; options as in `configure`. */
@@ -55,7 +60,7 @@ export interface LockInfo {
   waiters: number
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'connectTimeout'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'connectTimeout', 'redis'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /**
@@ -168,14 +173,15 @@ export function createStore (options: string | StoreOptions = {}): Store {
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 10 } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 10, redis } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
   const timeout = milliseconds(connectTimeout, 'connectTimeout', SHORTEST)
+  if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
   switch (url) {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
-    default: throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:' or 'memory:'`)
+    default: throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:' or 'redis:'`)
   }
 }

@@ -1,0 +1,109 @@
+// How a server is reached: the client library, found when it is needed, and the two connections of a session.
+import type * as ioredis from 'ioredis'
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import { StoreError } from '../errors.js'
+import type { Target } from './options.js'
+
+/** The connections of one session: when one of them ends, the session does. */
+export interface Wires {
+  /** Calls. */
+  client: Redis | Cluster
+  /** What the server has to tell: answers to calls that had to wait, and locks that were lost. */
+  push: Redis
+}
+
+/** Nodes that were seen in a cluster, to begin with where the one that the url names is down. */
+export type KnownNodes = Map<string, { host: string, port: number }>
+
+/** Opens both connections. STORE_UNREACHABLE. */
+export async function connect (target: Target, known: KnownNodes): Promise<Wires> {
+  const library = await load()
+  const opened: Array<Redis | Cluster> = []
+  let reason: Error | undefined
+  const open = async <C extends Redis | Cluster>(client: C): Promise<C> => {
+    opened.push(client)
+    client.on('error', (error: Error) => { reason ??= error })
+    client.on('node error', (error: Error) => { reason ??= error })
+    await client.connect()
+    return client
+  }
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) }, target.connectTimeout)
+  })
+  try {
+    return await Promise.race([late, (async () => {
+      const client = await open(make(library, target, known))
+      const push = await open(client.isCluster ? someNode(client as Cluster, known).duplicate({ ...ONCE, readOnly: false }) : (client as Redis).duplicate())
+      return { client, push }
+    })()])
+  } catch (error) {
+    for (const client of opened) client.disconnect()
+    const why = reason ?? error as Error
+    throw new StoreError('STORE_UNREACHABLE', `${target.url === '' ? 'redis' : hide(target.url)}: ${why.message}`, { cause: why })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+type Library = Pick<typeof ioredis, 'Redis' | 'Cluster'>
+
+async function load (): Promise<Library> {
+  try {
+    return await import('ioredis')
+  } catch (cause) {
+    throw new StoreError('STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis: npm install ioredis", { cause })
+  }
+}
+
+/** No second attempts behind our back: what was lost, and what was not sent, is for the engine to know. */
+const ONCE = {
+  lazyConnect: true,
+  retryStrategy: null,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false
+} as const satisfies RedisOptions
+
+function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connectTimeout }: Target, known: KnownNodes): Redis | Cluster {
+  const { hostname, port, username, password, pathname, protocol } = new URL(url)
+  const login: RedisOptions = {
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(protocol === 'rediss:' ? { tls: {} } : {}),
+    connectTimeout
+  }
+  const host = hostname === '' ? '127.0.0.1' : hostname.replace(/^\[|\]$/g, '')
+  if (cluster === undefined || cluster === false) {
+    const db = pathname.length > 1 ? Number(pathname.slice(1)) : 0
+    const options: RedisOptions = { host, port: Number(port === '' ? 6379 : port), db, ...login, ...client, ...ONCE }
+    return new Redis(options as object)
+  }
+  const seeds = cluster === true ? [{ host, port: Number(port === '' ? 6379 : port) }] : cluster
+  const { natMap, ...redisOptions } = client as Pick<ClusterOptions, 'natMap'>
+  const options: ClusterOptions = {
+    redisOptions: { ...login, ...redisOptions, autoResendUnfulfilledCommands: false },
+    ...(natMap === undefined ? {} : { natMap }),
+    lazyConnect: true,
+    clusterRetryStrategy: null,
+    enableOfflineQueue: false,
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    slotsRefreshTimeout: connectTimeout
+  }
+  return new Cluster([...seeds, ...known.values()], options as object)
+}
+
+function someNode (cluster: Cluster, known: KnownNodes): Redis {
+  const nodes = cluster.nodes('master')
+  for (const { options: { host, port } } of cluster.nodes()) {
+    if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
+  }
+  return nodes[Math.floor(Math.random() * nodes.length)]!
+}
+
+/** A url without what must not be read in a log. */
+function hide (url: string): string {
+  const { protocol, host, pathname } = new URL(url)
+  return `${protocol}//${host}${pathname}`
+}

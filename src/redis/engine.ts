@@ -1,0 +1,284 @@
+// The engine of a store that lives in Redis: requests as scripts, which run one at a time where the keys are.
+import { randomUUID } from 'node:crypto'
+import { checkName, milliseconds, onlyKnown } from '../checks.js'
+import { Calls } from '../calls.js'
+import { Reply, type Engine, type Request } from '../engine.js'
+import { StoreError } from '../errors.js'
+import { connect, type KnownNodes } from './connect.js'
+import { collections, locks } from './listing.js'
+import type { RedisStoreOptions, Target } from './options.js'
+import { loadScripts } from './scripts.js'
+import { Session } from './session.js'
+import { Tending } from './tending.js'
+import { codeOf, optionsOf, replyOf } from './wire.js'
+
+/** Bytes of text on their way to the server above which calls are refused. */
+const MAX_BACKLOG = 256 * 2 ** 20
+const MAX_LIFE = 3_600_000
+
+/** A call as long as it is not answered. */
+interface Asked {
+  readonly request: Request
+  /** The place of the call in Calls; 0 where nobody wants an answer. */
+  readonly id: number
+  /** What the server knows it by. */
+  readonly number: number
+  /** That of the lock which an acquire may bring. */
+  readonly token: string | undefined
+}
+
+interface Options extends RedisStoreOptions, Target {
+  maxValueBytes?: number | undefined
+}
+
+const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'cluster', 'client'] as const
+
+/** The engine of a store at a url. STORE_OPTION_INVALID. */
+export function redisEngine (options: Options): Engine {
+  onlyKnown(options, KNOWN)
+  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = options
+  checkName(prefix, 'STORE_OPTION_INVALID')
+  if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
+  const lifeMs = milliseconds(life, 'life', 1)
+  if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `life can be ${MAX_LIFE / 1000} at most`)
+  return new RedisEngine(maxValueBytes, prefix, lifeMs, target)
+}
+
+class RedisEngine implements Engine {
+  onerror: Engine['onerror']
+  onclose: Engine['onclose']
+  readonly isShared = false
+  readonly #target: Target
+  readonly #life: number
+  readonly #prefix: string
+  readonly #calls: Calls
+  readonly #known: KnownNodes = new Map()
+  #session: Session | undefined
+  #tending: Tending | undefined
+  #connecting: Promise<void> | undefined
+  #queue: Array<{ request: Request, id: number }> = []
+  #backlog = 0
+  #numbers = 0
+  /** By the call's place. */
+  #asked: Array<Asked | undefined> = []
+  /** Calls that wait for their turn, by number; and turns that came before the word that they wait. */
+  #waiting = new Map<number, Asked>()
+  #early = new Map<number, string>()
+  #isClosed = false
+
+  constructor (readonly maxValueBytes: number, prefix: string, life: number, target: Target) {
+    this.#target = target
+    this.#life = life
+    this.#prefix = prefix
+    this.#calls = new Calls({
+      send: (request, id) => { this.#send(request, id) },
+      cancel: (id, isAbandoned) => { this.#cancel(id, isAbandoned) }
+    })
+  }
+
+  call (request: Request): Promise<Reply> {
+    return this.#calls.call(request)
+  }
+
+  post (request: Request): void {
+    this.#calls.post(request)
+  }
+
+  async close (): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.onclose?.()
+    await this.#connecting
+    await this.#tending?.leave().catch(() => {}) // then the connection is lost, and all of it with it
+    await this.#session?.settled()
+    this.#session?.end()
+    this.#calls.fail('STORE_CLOSED')
+  }
+
+  #send (request: Request, id: number): void {
+    if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    if (this.#backlog > MAX_BACKLOG) throw new StoreError('STORE_OVERLOADED')
+    if (this.#session !== undefined) {
+      this.#ask(this.#session, request, id)
+      return
+    }
+    this.#queue.push({ request, id })
+    this.#backlog += request.text?.length ?? 0
+    this.#connecting ??= this.#connect()
+  }
+
+  #ask (session: Session, request: Request, id: number): void {
+    const { op, collection, token, text } = request
+    if (token !== undefined && (request.release || op === 'release')) this.#tending!.release(collection, token)
+    const asked: Asked = {
+      request, id, number: ++this.#numbers, token: op === 'acquire' ? randomUUID() : undefined
+    }
+    if (id !== 0) {
+      this.#asked[id] = asked
+      this.#setAwaited(true)
+    }
+    const size = text?.length ?? 0
+    this.#backlog += size
+    this.#run(session, asked).then(answer => {
+      this.#backlog -= size
+      if (session !== this.#session) return
+      if (answer.charCodeAt(0) === 81) this.#wait(session, asked, Number(answer.slice(1)))
+      else this.#answer(asked, replyOf(answer))
+    }, (error: Error) => {
+      this.#backlog -= size
+      this.#failed(session, asked, error)
+    })
+  }
+
+  #run (session: Session, asked: Asked): Promise<string> {
+    const { op, collection, key, cursor, number, text } = asked.request
+    const base = this.#baseOf(collection)
+    switch (op) {
+      case 'scan': return session.run('scan', base, [String(cursor ?? 0), String(number ?? 100), key])
+      case 'size': return session.run('size', base, [])
+      case 'clear': return session.run('clear', base, [this.#who(session, asked)])
+      case 'configure': return session.run('configure', base, [text ?? '{}'])
+      case 'collections': return this.#tending!.flush().then(() => collections(session, this.#prefix, key === '' ? undefined : collection))
+      case 'locks': return locks(session, this.#prefix, key === '' ? undefined : collection)
+      default: return session.run('call', base, [op, key, this.#who(session, asked), optionsOf(asked.request, this.#life, asked.token), text ?? ''])
+    }
+  }
+
+  /** The call is in a queue now: its answer is pushed when it is its turn, which may have been already. */
+  #wait (session: Session, asked: Asked, expiresIn: number): void {
+    const early = this.#early.get(asked.number)
+    this.#early.delete(asked.number)
+    if (early !== undefined) {
+      this.#answer(asked, replyOf(early))
+    } else if (asked.id !== 0) {
+      this.#waiting.set(asked.number, asked)
+      const who = this.#who(session, asked)
+      const { op, collection, key } = asked.request
+      this.#tending!.wait(collection, key, asked.number, op === 'clear' ? `parts ${who}` : who, expiresIn)
+    }
+  }
+
+  #pushed (number: number, answer: string): void {
+    const asked = this.#waiting.get(number)
+    if (asked === undefined) {
+      this.#early.set(number, answer)
+      return
+    }
+    this.#answered(asked)
+    this.#answer(asked, replyOf(answer))
+  }
+
+  /** The call does not wait any more. */
+  #answered (asked: Asked): void {
+    this.#waiting.delete(asked.number)
+    this.#tending!.answered(asked.request.collection, asked.number)
+  }
+
+  #answer (asked: Asked, reply: Reply, why?: string): void {
+    const { request: { op, collection, key, detached, lease }, id, token } = asked
+    if (reply.code === undefined) {
+      if (op === 'get' || op === 'entry' || op === 'head' || op === 'acquire') this.#tending!.read(collection)
+      if (op === 'acquire') {
+        reply.token = token
+        if (!detached) this.#tending!.hold(collection, key, token!)
+        if (lease !== undefined) this.#tending!.look(collection, lease)
+      }
+    }
+    if (id === 0) return
+    this.#asked[id] = undefined
+    this.#calls.settle(id, reply, why)
+    if (this.#calls.pending === 0) this.#setAwaited(false)
+  }
+
+  #failed (session: Session, asked: Asked, error: Error): void {
+    if (session !== this.#session) return // it was told with all the others
+    const code = codeOf(error)
+    this.#answer(asked, new Reply(code), code === 'STORE_FULL' ? undefined : error.message)
+    // A server that has become another's replica will not be of use again, and half a connection is none.
+    if (code === 'STORE_DISCONNECTED' || error.message.startsWith('READONLY')) session.end(error)
+  }
+
+  /** Asks for an early end of a wait. What is on its way to the server is overtaken by nothing, so this comes after it. */
+  #cancel (id: number, isAbandoned: boolean): void {
+    const session = this.#session
+    const place = this.#queue.findIndex(queued => queued.id === id)
+    if (place !== -1) {
+      this.#queue.splice(place, 1)
+      this.#calls.settle(id, new Reply('STORE_ABORTED'))
+      return
+    }
+    const asked = this.#asked[id]
+    if (session === undefined || asked === undefined) return
+    const { request: { collection, key }, token } = asked
+    session.run<number>('cancel', this.#baseOf(collection), [this.#who(session, asked), key, isAbandoned ? token ?? '' : '']).then(isDone => {
+      if (isDone !== 1 || session !== this.#session) return
+      this.#answered(asked)
+      this.#answer(asked, new Reply('STORE_ABORTED'))
+    }, (error: Error) => { if (error.name !== 'ReplyError') session.end(error) })
+  }
+
+  async #connect (): Promise<void> {
+    let session: Session | undefined
+    try {
+      const scripts = await loadScripts()
+      const wires = await connect(this.#target, this.#known)
+      session = await Session.open(wires, scripts, this.#prefix, {
+        answer: (number, answer) => { this.#pushed(number, answer) },
+        lost: token => { this.#lost(token) },
+        closed: error => { this.#lose('STORE_DISCONNECTED', error.message) }
+      })
+    } catch (error) {
+      this.#lose('STORE_UNREACHABLE', (error as Error).message)
+    } finally {
+      this.#connecting = undefined
+    }
+    if (session !== undefined) this.#begin(session)
+  }
+
+  #begin (session: Session): void {
+    this.#session = session
+    this.#tending = new Tending(session, this.#life, collection => this.#baseOf(collection), {
+      lost: token => { this.#calls.lost(token) },
+      broken: error => { session.end(error) }
+    })
+    this.#setAwaited(this.#calls.pending > 0)
+    const queue = this.#queue
+    this.#queue = []
+    for (const { request, id } of queue) {
+      this.#backlog -= request.text?.length ?? 0
+      this.#ask(session, request, id)
+    }
+  }
+
+  #lost (token: string): void {
+    this.#tending?.lost(token)
+    this.#calls.lost(token)
+  }
+
+  #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string): void {
+    this.#tending?.stop()
+    this.#session = undefined
+    this.#tending = undefined
+    for (const { request } of this.#queue) this.#backlog -= request.text?.length ?? 0
+    this.#queue = []
+    this.#asked = []
+    this.#waiting.clear()
+    this.#early.clear()
+    this.#calls.fail(code, why)
+    this.onerror?.(new StoreError(code, why))
+  }
+
+  #setAwaited (isAwaited: boolean): void {
+    this.#session?.setReferenced(isAwaited)
+    this.#tending?.setReferenced(isAwaited)
+  }
+
+  /** The key that names a collection. What stands in braces chooses its slot in a Redis Cluster. */
+  #baseOf (collection: string): string {
+    return `${this.#prefix}:{c:${collection}}`
+  }
+
+  #who (session: Session, { id, number }: Asked): string {
+    return `${session.channel} ${id === 0 ? -number : number}`
+  }
+}

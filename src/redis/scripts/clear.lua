@@ -1,0 +1,29 @@
+-- Deletes all keys: the free ones now, a locked one when its turn comes. ARGV: who. Answers as call.lua does.
+local who = ARGV[1]
+evenIfFull()
+local kept = {}
+local next = math.huge
+for _, key in ipairs(redis.call('HKEYS', LOCKS)) do
+  local lock = heldLock(key)
+  if lock then kept[#kept + 1] = lock end
+end
+local entries = {}
+for _, lock in ipairs(kept) do
+  entries[#entries + 1] = load(lock.key)
+  next = math.min(next, runsOut(lock))
+end
+local births = {}
+for _, entry in ipairs(entries) do births[entry.key] = redis.call('ZSCORE', NAMES, entry.key) end
+redis.call('UNLINK', TEXTS, NAMES, ENDS, IDLE, TIMED)
+meta.bytes = 0
+for _, entry in ipairs(entries) do
+  redis.call('HSET', TEXTS, entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
+  redis.call('ZADD', NAMES, births[entry.key], entry.key)
+  meta.bytes = meta.bytes + entry.bytes
+end
+for i, lock in ipairs(kept) do
+  enqueue(lock, 'part ' .. i .. ' ' .. who, { op = 'del', key = lock.key, part = who })
+end
+if #kept > 0 then redis.call('HSET', WAITING, 'parts ' .. who, #kept) end
+save()
+return #kept == 0 and reply('', '', '', '', '') or 'Q' .. int(next - now)

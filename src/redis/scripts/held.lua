@@ -1,0 +1,10 @@
+-- Who holds what: of each lock key, owner, fence, since, when its lease ends ('' without) and how many wait.
+local found = {}
+for _, key in ipairs(redis.call('HKEYS', LOCKS)) do
+  local lock = heldLock(key)
+  if lock then
+    found[#found + 1] = { key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(waiters(lock)) }
+  end
+end
+save()
+return found

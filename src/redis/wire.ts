@@ -1,0 +1,66 @@
+// A request as the scripts take it, and their answer as a reply.
+import { hostname } from 'node:os'
+import { Reply, type Request } from '../engine.js'
+import { isErrorCode, type StoreErrorCode } from '../errors.js'
+
+const OWNER = `pid ${process.pid} on ${hostname()}`
+
+/** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
+export function optionsOf (request: Request, life: number, newToken: string | undefined): string {
+  switch (request.op) {
+    case 'get':
+    case 'entry':
+    case 'head':
+      if (request.token === undefined && !request.nowait) return ''
+      break
+    case 'acquire':
+      return JSON.stringify({
+        nowait: request.nowait || undefined,
+        token: request.token,
+        lease: request.lease,
+        life: request.detached ? 0 : life,
+        owner: request.owner ?? OWNER,
+        newToken
+      })
+  }
+  return JSON.stringify({
+    ttl: request.ttl,
+    ifVersion: request.ifVersion === undefined ? undefined : String(request.ifVersion),
+    ifAbsent: request.ifAbsent || undefined,
+    number: request.number,
+    token: request.token,
+    release: request.release || undefined,
+    lease: request.lease,
+    nowait: request.nowait || undefined
+  })
+}
+
+/** "R version expiresIn number fence text", with nothing where there is none, or "E code". */
+export function replyOf (answer: string): Reply {
+  if (answer.charCodeAt(0) === 69) {
+    const code = answer.slice(1)
+    return new Reply(isErrorCode(code) ? code : 'STORE_PROTOCOL')
+  }
+  const reply = new Reply()
+  let at = 1
+  const field = (): number | undefined => {
+    const end = answer.indexOf(' ', at)
+    const text = answer.slice(at, end)
+    at = end + 1
+    return text === '' ? undefined : Number(text)
+  }
+  reply.version = field()
+  reply.expiresIn = field()
+  reply.number = field()
+  reply.fence = field()
+  if (at < answer.length) reply.text = answer.slice(at)
+  return reply
+}
+
+/** What an error of the server, or of the way to it, means to a caller. */
+export function codeOf (error: Error): StoreErrorCode {
+  if (/\bOOM\b/.test(error.message)) return 'STORE_FULL'
+  // Nothing was done: the server can not, or must not, serve us.
+  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b/.test(error.message)) return 'STORE_UNREACHABLE'
+  return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
+}

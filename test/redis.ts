@@ -1,0 +1,56 @@
+// Real Redis servers, spawned for a test on a socket of their own.
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import type { StoreOptions } from '../src/index.js'
+import { until } from './until.js'
+
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
+/** Why a test that needs it is left out. */
+export const NO_REDIS = 'left out: it needs the command redis-server (apt-get install redis-server)'
+
+export interface TestServer {
+  readonly options: StoreOptions
+  /** A bare client of the server. */
+  readonly redis: Redis
+  /** Kills the server, and resolves when it is gone. */
+  kill (): Promise<void>
+  start (): Promise<void>
+  signal (signal: NodeJS.Signals): void
+}
+
+/** Starts a redis-server, which is killed at the end of the test. */
+export async function startServer (t: Test): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'ss-redis-'))
+  const path = join(folder, 's')
+  const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
+  redis.on('error', () => {}) // while the server is down
+  let child: ChildProcess | undefined
+  const server: TestServer = {
+    options: { url: 'redis:', redis: { client: { path } } },
+    redis,
+    async start () {
+      child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' })
+      await until(() => redis.ping())
+    },
+    async kill () {
+      if (child === undefined) return
+      const exit = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exit
+      child = undefined
+    },
+    signal: signal => { child!.kill(signal) }
+  }
+  t.teardown(async () => {
+    redis.disconnect()
+    await server.kill()
+    rmSync(folder, { recursive: true })
+  })
+  await server.start()
+  return server
+}
