@@ -81,6 +81,14 @@ t.test("the original's example: without a cluster, in the primary, in a worker",
   t.equal(await node('worker.cjs'), PRINTS)
 })
 
+t.test('a store in Redis says what is missing', async t => {
+  writeFileSync(join(folder, 'redis.cjs'), `
+    require('strong-store').createStore('redis:').collection('c').get('key').catch(({ code, message }) => { console.log(code, message) })
+  `)
+  // The scripts were found: they are loaded before.
+  t.match(await node('redis.cjs'), "STORE_UNREACHABLE No store answers: a store at 'redis:' needs the package ioredis: npm install ioredis")
+})
+
 t.test('import and require give one store', async t => {
   writeFileSync(join(folder, 'both.mjs'), `
     import { createRequire } from 'node:module'

@@ -37,6 +37,7 @@ const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'clus
 export function redisEngine (options: Options): Engine {
   onlyKnown(options, KNOWN)
   const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = options
+  if (!URL.canParse(options.url)) throw new StoreError('STORE_OPTION_INVALID', `${JSON.stringify(options.url)} is no url`)
   checkName(prefix, 'STORE_OPTION_INVALID')
   if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
   const lifeMs = milliseconds(life, 'life', 1)
