@@ -1,4 +1,4 @@
--- A number as JavaScript prints it (ECMA-262, Number::toString): the fewest digits from which it can be read again.
+-- Counters. First a number as JavaScript prints it (ECMA-262, Number::toString): the fewest digits from which it can be read again.
 local function jsNumber (number)
   if number == 0 then return '0' end
   if math.abs(number) < 2 ^ 53 and number == math.floor(number) then return int(number) end
@@ -19,10 +19,22 @@ local function jsNumber (number)
   return sign .. string.sub(digits, 1, point) .. '.' .. string.sub(digits, point + 1)
 end
 
--- The sum of a stored number, 0 if there is none, and `by`; nil if it is none or the sum is not finite.
-local function sum (entry, by)
+-- The sum of a stored number, 0 if there is none, and what the call adds; nil if it is none or the sum is not finite.
+local function sum (entry, call)
   if entry and not string.match(entry.text, '^%-?%d[%d%.eE+-]*$') then return nil end
-  local result = (entry and tonumber(entry.text) or 0) + by
-  if result ~= result or math.abs(result) == math.huge then return nil end
-  return result
+  local before = entry and tonumber(entry.text) or 0
+  local after = before + (call.number or 1)
+  if after ~= after or math.abs(after) == math.huge then return nil end
+  if call.down and after < 0 then return math.min(before, 0) end
+  return after
+end
+
+-- Milliseconds that a window may have grown to: some 35,000 years, which a date can still hold.
+local LONGEST = 2 ^ 50
+
+-- The time to live that a counter gets with its new sum; nil where it keeps what it has.
+local function windowOf (isNew, result, call)
+  if not call.ttl then return nil end
+  if not call.limit or result <= call.limit then return isNew and call.ttl or nil end
+  return call.backoff and math.min(call.ttl * 2 ^ (result - call.limit - 1), LONGEST) or call.ttl
 end

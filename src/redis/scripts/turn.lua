@@ -32,11 +32,12 @@ end
 
 function ops.increment (call, lock)
   local entry = find(call.key, lock)
-  local result = sum(entry, call.number or 1)
+  if call.down and not entry then return reply('', '', '0', '', '') end
+  local result = sum(entry, call)
   if not result then return 'ESTORE_NOT_A_NUMBER' end
   local text = jsNumber(result)
-  local written = put(call.key, entry, text, not entry and call.ttl or nil, lock)
-  return written and reply(written.version, '', text, '', '') or 'ESTORE_FULL'
+  local written = put(call.key, entry, text, windowOf(not entry, result, call), lock)
+  return written and reply(written.version, expiresIn(written, lock), text, '', '') or 'ESTORE_FULL'
 end
 
 function ops.del (call, lock)
