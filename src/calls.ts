@@ -142,7 +142,7 @@ export class Calls {
   #giveBack ({ collection, key }: Request, token: string): void {
     const request = new Request('release', collection, key)
     request.token = token
-    this.#carrier.send(request, 0)
+    this.post(request)
   }
 
   #forget (request: Request): void {

@@ -28,11 +28,12 @@ t.test('a worker that is older than the import in the primary is served', async 
 
 t.test('without an import in the primary, the error says what to do', async t => {
   const { next, ended } = start(t, 'no-import')
-  const { outcomes, errors } = await next()
+  const { outcomes, errors, again } = await next()
   for (const outcome of outcomes) {
     t.match(outcome, { code: 'STORE_UNREACHABLE', message: /did not answer within 0.2 s; import 'strong-store' in the primary/ })
   }
   t.strictSame(errors, ['STORE_UNREACHABLE'])
+  t.equal(again, 'STORE_UNREACHABLE', 'also for who calls again as soon as he hears of it')
   t.strictSame(await ended, [0, null])
 })
 

@@ -11,6 +11,8 @@ import {
 
 /** Bytes on their way to the primary above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
+/** Calls without an answer above which calls are refused: they take about as much memory. */
+const MAX_PENDING = 2 ** 19
 
 export class WorkerEngine implements Engine {
   onerror: Engine['onerror']
@@ -61,7 +63,9 @@ export class WorkerEngine implements Engine {
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const connection = this.#connection
-    if ((connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG) throw new StoreError('STORE_OVERLOADED')
+    // The end of a lock is let through: refused, it would leave the key locked.
+    if (!request.release && request.op !== 'release' &&
+      ((connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG || this.#calls.pending > MAX_PENDING)) throw new StoreError('STORE_OVERLOADED')
     if (connection === undefined) {
       this.#queue.push({ request, id })
       this.#queuedBytes += request.text?.length ?? 0
@@ -104,10 +108,10 @@ export class WorkerEngine implements Engine {
       const address = await askAddress(this.#connectTimeout)
       this.maxValueBytes = address.maxValueBytes
       await this.#open(address)
-    } catch (error) {
-      this.#lose('STORE_UNREACHABLE', (error as Error).message)
-    } finally {
       this.#connecting = undefined
+    } catch (error) {
+      this.#connecting = undefined // before anybody is told, who may call the store again at once
+      this.#lose('STORE_UNREACHABLE', (error as Error).message)
     }
   }
 
