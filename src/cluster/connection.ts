@@ -94,12 +94,13 @@ export class Connection implements Target {
     this.#socket.setTimeout(this.patience)
   }
 
-  /** Ends the connection; resolves when the system has taken all that was written, or the connection is gone. */
+  /** Ends the connection; resolves when it is gone, after the other side has read all that was written. */
   async end (): Promise<void> {
     this.flush()
     await new Promise<void>(resolve => {
       this.#socket.once('close', resolve)
-      this.#socket.end(resolve)
+      this.#socket.end()
+      this.#socket.ref()
     })
   }
 
