@@ -21,7 +21,13 @@ export const json: Codec = {
     checkSize(text, maxBytes)
     return text
   },
-  decode: JSON.parse
+  decode (text) {
+    try {
+      return JSON.parse(text)
+    } catch (cause) {
+      throw new StoreError('STORE_PROTOCOL', 'a value that is no JSON text', { cause })
+    }
+  }
 }
 
 /** Values that are JSON text already, for who only carries them. */

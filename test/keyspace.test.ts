@@ -303,3 +303,64 @@ t.test('values over the limit are refused here too', async t => {
   t.equal(user.now('set', 'key', { text: '12345678901' }).code, 'STORE_VALUE_TOO_LARGE')
   t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'and a write without a value')
 })
+
+t.test('no lock outlives a caller that cannot be asked to give it back', async t => {
+  const { keyspace, user } = setUp()
+  const { token } = user.now('acquire', 'key')
+  const other = new User(keyspace)
+  const acquire = (key: string): Request => new Request('acquire', 'c', key)
+  t.throws(() => { serve(keyspace, acquire('key'), other, 0) }, { code: 'STORE_PROTOCOL' }, 'a wait that nobody could be told the end of')
+  serve(keyspace, acquire('key'), other, 7)
+  t.throws(() => { serve(keyspace, acquire('key'), other, 7) }, { code: 'STORE_PROTOCOL' }, 'two waits of one name')
+  other.now('acquire', 'for ever', { detached: true })
+  serve(keyspace, acquire('unasked'), other, 0)
+  t.equal(keyspace.shelf('c').locks.size, 3)
+  keyspace.leave(other)
+  user.now('release', 'key', { token: token! })
+  t.equal(keyspace.shelf('c').locks.size, 0)
+})
+
+t.test('values that wait to be written take no more memory than they may', async t => {
+  const { keyspace, user } = setUp({ maxWaitingBytes: 100 })
+  const { token } = user.now('acquire', 'key')
+  const text = 'x'.repeat(40)
+  const waits = [1, 2].map(() => user.ask('set', 'key', { text }))
+  t.equal(user.now('set', 'key', { text }).code, 'STORE_OVERLOADED')
+  user.ask('get', 'key')
+  const other = new User(keyspace)
+  other.ask('set', 'key', { text })
+  t.notOk(other.answers.has(1), 'each caller has a bound of its own')
+  keyspace.cancel(user, waits[0]!)
+  user.ask('set', 'key', { text })
+  user.now('release', 'key', { token: token! })
+  t.equal(user.waitingBytes + other.waitingBytes, 0)
+})
+
+t.test('a clear waits in no queue that is full', async t => {
+  const { keyspace, user } = setUp({ maxWaiters: 2 })
+  user.now('acquire', 'key')
+  user.ask('clear', '')
+  user.ask('clear', '')
+  t.equal(user.now('clear', '').code, 'STORE_QUEUE_FULL')
+  t.equal(keyspace.shelf('c').waiters, 2)
+})
+
+t.test('options from another process are looked at', async t => {
+  const { user } = setUp()
+  for (const text of ['{"idle":1e999}', '{"idle":-1}', '{"maxKeys":"3"}', '{"maxBytes":null}', '{"evict":1}']) {
+    t.equal(user.now('configure', '', { text }).code, 'STORE_OPTION_INVALID', text)
+  }
+  t.equal(user.now('configure', '', { text: 'null' }).code, undefined)
+  t.throws(() => user.now('configure', '', { text: '{' }), { code: 'STORE_PROTOCOL' })
+  user.now('set', 'key', { text: '1' })
+  t.equal(user.now('entry', 'key').expiresIn, undefined)
+})
+
+t.test('a page of a scan has its bounds, whatever is asked for', async t => {
+  const { user } = setUp()
+  for (let i = 0; i < 5000; i++) user.now('set', `key ${i}`, { text: '1' })
+  for (const [number, least, most] of [[1e9, 1000, 2100], [0, 1, 1], [-5, 1, 1], [1.5, 1, 1]] as const) {
+    const { keys } = JSON.parse(user.now('scan', '', { number }).text!) as { keys: unknown[] }
+    t.ok(keys.length >= least && keys.length <= most, `${number}: ${keys.length}`)
+  }
+})

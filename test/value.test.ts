@@ -29,3 +29,7 @@ t.test('bytes have one character for each byte, and turn back into the same text
     t.equal(fromBytes(toBytes(sample)), sample)
   }
 })
+
+t.test('text that is no JSON is an error of the store, not a miss', async t => {
+  for (const text of ['', '{', '\u{fffd}', 'undefined']) t.throws(() => json.decode(text), { code: 'STORE_PROTOCOL' }, text)
+})

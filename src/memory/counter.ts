@@ -18,5 +18,6 @@ export function sum (text: string | undefined, { number = 1, down }: Request): n
 export function windowOf (isNew: boolean, sum: number, { ttl, limit, backoff }: Request): number | undefined {
   if (ttl === undefined) return undefined
   if (limit === undefined || sum <= limit) return isNew ? ttl : undefined
-  return backoff ? Math.min(ttl * 2 ** (sum - limit - 1), LONGEST) : ttl
+  const grown = backoff ? ttl * 2 ** (sum - limit - 1) : ttl
+  return grown < LONGEST ? grown : LONGEST // also where it is no number at all, which no clock could compare
 }

@@ -14,6 +14,8 @@ export interface KeyspaceOptions {
   maxValueBytes?: number
   /** Calls that may wait for one key. */
   maxWaiters?: number
+  /** Bytes of values that may wait to be written, of one caller. */
+  maxWaitingBytes?: number
   time?: Time
 }
 
@@ -26,6 +28,7 @@ export class Keyspace implements Sweepable {
   readonly shelves = new Map<string, Shelf>()
   maxValueBytes: number
   readonly #maxWaiters: number
+  readonly #maxWaitingBytes: number
   #tidyAt = EMPTY_SHELVES
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often. What is stored is the small number of changes since.
@@ -33,9 +36,10 @@ export class Keyspace implements Sweepable {
   #changes = 0
   #grants = 0
 
-  constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, time }: KeyspaceOptions = {}) {
+  constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time }: KeyspaceOptions = {}) {
     this.maxValueBytes = maxValueBytes
     this.#maxWaiters = maxWaiters
+    this.#maxWaitingBytes = maxWaitingBytes
     this.clock = new Clock(time)
   }
 
@@ -54,6 +58,8 @@ export class Keyspace implements Sweepable {
       caller.answer(id, new Reply('STORE_LOCKED'))
     } else if (lock.waiters >= this.#maxWaiters) {
       caller.answer(id, new Reply('STORE_QUEUE_FULL'))
+    } else if (caller.waitingBytes + (request.text?.length ?? 0) > this.#maxWaitingBytes) {
+      caller.answer(id, new Reply('STORE_OVERLOADED'))
     } else {
       lock.enqueue(request, caller, id)
     }
@@ -71,6 +77,14 @@ export class Keyspace implements Sweepable {
   leave (caller: Caller): void {
     for (const waiter of caller.waiting.values()) waiter.lock.remove(waiter)
     for (const lock of caller.holding) this.#end(this.shelf(lock.collection), lock, false)
+  }
+
+  /** Whether another call may wait for each locked key of a collection. */
+  hasRoom (shelf: Shelf): boolean {
+    for (const { waiters } of shelf.locks.values()) {
+      if (waiters >= this.#maxWaiters) return false
+    }
+    return true
   }
 
   shelf (name: string): Shelf {
@@ -225,7 +239,7 @@ export class Keyspace implements Sweepable {
     lock.owner = request.owner ?? caller.label
     lock.since = this.clock.now
     lock.holder = caller
-    if (!request.detached) caller.holding.add(lock)
+    if (!request.detached || request.lease === undefined) caller.holding.add(lock)
     this.#setLease(lock, request.lease)
     const reply = this.#read(shelf, request) // its expiresIn is that of the key
     reply.token = lock.token

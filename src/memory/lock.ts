@@ -1,11 +1,14 @@
 // A locked key: who holds it, and who waits for it in which order.
 import type { Request, Reply } from '../engine.js'
+import { StoreError } from '../errors.js'
 import { Deadline } from './expiry.js'
 
 /** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
 export abstract class Caller {
   /** Its calls that wait for a key, by the id it gave them. */
   readonly waiting = new Map<number, Waiter>()
+  /** Of the values that these, and what it has posted, are to write. */
+  waitingBytes = 0
   /** The locks that end with it. */
   readonly holding = new Set<Lock>()
   /** For people who look at who holds what. */
@@ -20,6 +23,10 @@ export class Waiter {
   prev: Waiter | undefined
   next: Waiter | undefined
   constructor (readonly request: Request, readonly caller: Caller, readonly id: number, readonly lock: Lock) {}
+
+  get bytes (): number {
+    return this.request.text?.length ?? 0
+  }
 }
 
 /** Exists while a key is held; calls that come meanwhile queue in it. Its deadline is the end of the lease. */
@@ -44,13 +51,16 @@ export class Lock extends Deadline {
     this.ondue(this)
   }
 
+  /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
   enqueue (request: Request, caller: Caller, id: number): void {
+    if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this)
     waiter.prev = this.#last
     if (this.#last === undefined) this.#first = waiter
     else this.#last.next = waiter
     this.#last = waiter
     this.waiters++
+    caller.waitingBytes += waiter.bytes
     if (id !== 0) caller.waiting.set(id, waiter)
   }
 
@@ -67,6 +77,7 @@ export class Lock extends Deadline {
     if (waiter.next === undefined) this.#last = waiter.prev
     else waiter.next.prev = waiter.prev
     this.waiters--
+    waiter.caller.waitingBytes -= waiter.bytes
     waiter.caller.waiting.delete(waiter.id)
   }
 }

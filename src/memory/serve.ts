@@ -1,6 +1,7 @@
 // Where a request enters the keyspace, from whichever side. Those about one key pass through; those about collections
 // as a whole are answered here.
 import { Reply, Request } from '../engine.js'
+import { StoreError } from '../errors.js'
 import type { Bounds } from './entries.js'
 import { Slice } from './expiry.js'
 import type { Keyspace } from './keyspace.js'
@@ -20,9 +21,13 @@ export function serve (keyspace: Keyspace, request: Request, caller: Caller, id:
   }
 }
 
+/** Keys in one page of a scan, at most. */
+const MAX_PAGE = 1000
+
 function scan (keyspace: Keyspace, request: Request): Reply {
   const { entries } = keyspace.shelf(request.collection)
-  const page = entries.page(request.cursor ?? 0, request.number ?? 100)
+  const limit = Math.min(MAX_PAGE, Math.max(1, Math.floor(request.number ?? 100)))
+  const page = entries.page(request.cursor ?? 0, limit)
   const keys = page.values
     .filter(entry => entry.key.startsWith(request.key))
     .map(entry => [entry.key, keyspace.versionOf(entry), entries.expiresIn(entry) ?? null, entry.text.length])
@@ -37,6 +42,7 @@ function size (keyspace: Keyspace, request: Request): Reply {
 
 function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
   const shelf = keyspace.shelf(request.collection)
+  if (!keyspace.hasRoom(shelf)) return caller.answer(id, new Reply('STORE_QUEUE_FULL'))
   const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
   for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0)
   shelf.entries.clear(shelf.locks.keys())
@@ -45,13 +51,21 @@ function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number
 
 function configure (keyspace: Keyspace, request: Request): Reply {
   const { bounds } = keyspace.shelf(request.collection).entries
-  const { idle, maxKeys, maxBytes, evict } = JSON.parse(request.text ?? '{}') as Partial<Bounds>
-  if (typeof idle === 'number') bounds.idle = idle
-  if (typeof maxKeys === 'number') bounds.maxKeys = maxKeys
-  if (typeof maxBytes === 'number') bounds.maxBytes = maxBytes
-  if (typeof evict === 'boolean') bounds.evict = evict
+  const { idle = bounds.idle, maxKeys = bounds.maxKeys, maxBytes = bounds.maxBytes, evict = bounds.evict } = parsed(request.text)
+  // It came as text from another process, and what is no number here would reach all the others.
+  if (![idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0) || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
+  Object.assign(bounds, { idle, maxKeys, maxBytes, evict })
   keyspace.wake()
   return new Reply()
+}
+
+function parsed (text = '{}'): Partial<Bounds> {
+  try {
+    const bounds = JSON.parse(text) as Partial<Bounds> | null
+    return bounds ?? {}
+  } catch {
+    throw new StoreError('STORE_PROTOCOL', 'options that are no JSON')
+  }
 }
 
 function locks (keyspace: Keyspace, shelf: Shelf): object[] {

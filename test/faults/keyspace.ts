@@ -26,6 +26,9 @@ const call = fc.record({
   key: fc.constantFrom('a', 'b', 'c', '__proto__', ''),
   text: fc.constantFrom('1', '2.5', '"x"', 'null', '[1]', '-3e2', `"${'x'.repeat(20)}"`, `"${'x'.repeat(MAX_VALUE_BYTES)}"`),
   number: fc.constantFrom(1, -2, 0.5, 1e308, -1e308),
+  limit: fc.option(fc.constantFrom(-1, 0, 1, 3), { nil: undefined, freq: 2 }),
+  backoff: fc.boolean(),
+  down: fc.boolean(),
   ttl: fc.option(even, { nil: undefined, freq: 2 }),
   lease: fc.option(odd, { nil: undefined, freq: 2 }),
   version: fc.option(fc.nat(3), { nil: undefined, freq: 6 }),
@@ -110,8 +113,8 @@ class Pair {
 
   #call ({ caller, op, key, text, number, ttl, lease, version, through, ...fields }: Step & { do: 'call' }): void {
     const request = new Request(op, 'c', key)
-    const { ifAbsent, release, detached, nowait } = fields
-    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', nowait })
+    const { ifAbsent, release, detached, nowait, limit, backoff, down } = fields
+    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', nowait, limit, backoff, down })
     request.detached = detached && lease !== undefined
     if (version !== undefined) request.ifVersion = version === 0 ? 0 : this.epoch + Math.max(1, this.model.changes - version + 1)
     let fence: number | undefined

@@ -148,8 +148,8 @@ export class Model {
     const value = this.#live(key)
     if (value === undefined) return {}
     this.#use(value)
-    const { text, version, used, end } = value
-    const expiresIn = end !== undefined ? Math.max(0, end - this.now) : this.bounds.idle > 0 ? this.bounds.idle - (this.now - used) : undefined
+    const { text, version } = value
+    const expiresIn = this.#expiresIn(value)
     return op === 'get' ? { text } : op === 'head' ? { version, expiresIn } : { text, version, expiresIn }
   }
 
@@ -158,13 +158,18 @@ export class Model {
     const value = this.#live(key)
     const refusal = this.#refusal(value, request)
     if (refusal !== undefined) return { code: refusal }
-    const reply: { number?: number, version?: number } = {}
+    const reply: { number?: number } = {}
     let text = request.text!
+    let life = op === 'set' ? ttl : undefined
     if (op === 'increment') {
-      const sum = Number(JSON.parse(value?.text ?? '0')) + request.number!
-      if (value !== undefined && typeof JSON.parse(value.text) !== 'number') return { code: 'STORE_NOT_A_NUMBER' }
-      if (!Number.isFinite(sum)) return { code: 'STORE_NOT_A_NUMBER' }
-      text = String(reply.number = sum)
+      const { number, down, limit, backoff } = request
+      if (down && value === undefined) return { number: 0 }
+      const old = JSON.parse(value?.text ?? '0') as unknown
+      if (typeof old !== 'number' || !Number.isFinite(old + number!)) return { code: 'STORE_NOT_A_NUMBER' }
+      const sum = reply.number = down && old + number! < 0 ? Math.min(old, 0) : old + number!
+      text = String(sum)
+      if (ttl !== undefined && limit !== undefined && sum > limit) life = backoff ? Math.min(ttl * 2 ** (sum - limit - 1), 2 ** 50) : ttl
+      else if (value === undefined) life = ttl
     }
     if (text.length > this.maxValueBytes) return { code: 'STORE_VALUE_TOO_LARGE' }
     if (value !== undefined) this.#use(value)
@@ -173,10 +178,10 @@ export class Model {
     written.text = text
     written.version = ++this.changes
     if (op === 'set' && ttl === undefined && token === undefined) written.end = undefined
-    if (ttl !== undefined && (op === 'set' || value === undefined)) written.end = this.now + ttl
+    if (life !== undefined) written.end = this.now + Math.ceil(life)
     this.values.set(key, written)
     this.writes++
-    return { ...reply, version: written.version }
+    return { ...reply, version: written.version, expiresIn: op === 'set' ? undefined : this.#expiresIn(written) }
   }
 
   #refusal (value: Value | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
@@ -215,6 +220,7 @@ export class Model {
   }
 
   #clear (wait: Wait): void {
+    if ([...this.locks.values()].some(({ queue }) => queue.length >= this.maxWaiters)) return this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
     let left = this.locks.size
     const answer = (): void => { this.#answer(wait, {}) }
     if (left === 0) answer()
@@ -265,6 +271,11 @@ export class Model {
   #expire (key: string): void {
     this.values.delete(key)
     this.expired++
+  }
+
+  #expiresIn ({ used, end }: Value): number | undefined {
+    const { idle } = this.bounds
+    return end !== undefined ? Math.max(0, end - this.now) : idle > 0 ? idle - (this.now - used) : undefined
   }
 
   #use (value: Value): void {
