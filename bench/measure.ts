@@ -3,19 +3,29 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-export type Figures = Record<string, number>
+export type Figures = Record<string, number | undefined>
 
 export interface Row {
   name: string
-  /** A program of rows/, and its arguments; it prints Figures as JSON. */
+  /** A program of rows/, and its options as JSON; it prints Figures as JSON. */
   program: string
-  args: Array<string | number>
+  options: object
+}
+
+export interface Figure {
+  /** One of each round. */
+  values: number[]
+  median: number
+  /** Half the distance between the smallest and the largest. */
+  spread: number
+  /** To the first row. */
+  ratio: number
 }
 
 export interface Measured {
   name: string
-  /** Of each figure, its median over the rounds and half the distance between its quartiles. Undefined: it could not be run. */
-  figures: Record<string, { median: number, spread: number }> | undefined
+  /** Undefined: it could not be run. */
+  figures: Record<string, Figure> | undefined
   why?: string
 }
 
@@ -36,24 +46,40 @@ export async function measure (rows: Row[], rounds: number): Promise<Measured[]>
   }
   return rows.map(({ name }, i) => {
     const why = failures[i]
-    return why === undefined ? { name, figures: summary(samples[i]!) } : { name, figures: undefined, why }
+    return why === undefined ? { name, figures: summary(samples[i]!, samples[0]!) } : { name, figures: undefined, why }
   })
 }
 
-async function once ({ program, args }: Row): Promise<Figures> {
+async function once ({ program, options }: Row): Promise<Figures> {
   const file = fileURLToPath(new URL(`./rows/${program}.js`, import.meta.url))
-  const { stdout } = await run(process.execPath, ['--expose-gc', file, ...args.map(String)], { timeout: 120_000 })
+  const { stdout } = await run(process.execPath, ['--expose-gc', file, JSON.stringify(options)], { timeout: 120_000 })
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as Figures
 }
 
 function reason ({ stderr, message }: Error & { stderr?: string }): string {
-  return stderr?.match(/missing: .*/)?.[0] ?? message.split('\n').at(-1)!
+  return stderr?.match(/missing: .*/)?.[0] ?? stderr?.match(/^\w*Error: .*/m)?.[0] ?? message.split('\n')[0]!
 }
 
-function summary (samples: Figures[]): NonNullable<Measured['figures']> {
-  return Object.fromEntries(Object.keys(samples[0]!).map(figure => {
-    const values = samples.map(sample => sample[figure]!).sort((a, b) => a - b)
-    const at = (share: number): number => values[Math.round((values.length - 1) * share)]!
-    return [figure, { median: at(0.5), spread: (at(0.75) - at(0.25)) / 2 }]
-  }))
+function summary (samples: Figures[], base: Figures[]): Record<string, Figure> {
+  const figures: Record<string, Figure> = {}
+  for (const name of Object.keys(samples[0]!)) {
+    const values = samples.map(sample => sample[name]!)
+    figures[name] = {
+      values,
+      median: median(values),
+      spread: (Math.max(...values) - Math.min(...values)) / 2,
+      ratio: ratio(values, base.map(sample => sample[name] ?? NaN))
+    }
+  }
+  return figures
+}
+
+/** The median of the ratios that each round has found: the rows of one round ran on the machine as it was then. */
+export function ratio (values: number[], base: number[]): number {
+  return median(values.map((value, round) => value / (base[round] ?? NaN)))
+}
+
+function median (values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[sorted.length >> 1]!
 }

@@ -1,35 +1,140 @@
-// What is compared with what.
+// What is compared with what, under which conditions.
 import type { Row } from './measure.js'
+import type { RivalName } from './rivals/index.js'
+import type { CallsOptions } from './rows/calls.js'
+import type { ExpiryOptions } from './rows/expiry.js'
+import type { HttpOptions } from './rows/http.js'
+import type { MemoryOptions } from './rows/memory.js'
 import type { Column } from './table.js'
 
-interface Comparison {
+export interface Comparison {
   title: string
   columns: Column[]
+  /** Ratios are to the first. */
   rows: Row[]
 }
 
 const CALLS: Column[] = [
   { figure: 'callsPerSecond', title: 'calls/s' },
-  { figure: 'primaryMicroseconds', title: 'primary CPU µs/call', digits: 2 },
+  { figure: 'microseconds', title: 'CPU of the store, µs/call', digits: 2 },
   { figure: 'p50', title: 'p50 ms', digits: 3 },
   { figure: 'p99', title: 'p99 ms', digits: 3 }
 ]
+const BYTES: Column[] = [{ figure: 'megabytesPerSecond', title: 'MB/s' }, ...CALLS]
+const MEMORY: Column[] = [
+  { figure: 'bytesPerKey', title: 'bytes/key' },
+  { figure: 'residentPerKey', title: 'resident bytes/key' },
+  { figure: 'longestFilling', title: 'longest GC pause while it fills, ms', digits: 1 },
+  { figure: 'longest', title: 'while it is full, ms', digits: 1 },
+  { figure: 'share', title: 'time in GC while it is full, %', digits: 1 }
+]
+const EXPIRY: Column[] = [
+  { figure: 'removed', title: 'keys removed' },
+  { figure: 'longestSlice', title: 'longest sweep slice, ms', digits: 2 },
+  { figure: 'delay999', title: 'loop delay p99.9, ms', digits: 2 },
+  { figure: 'longestDelay', title: 'longest, ms', digits: 1 },
+  { figure: 'longestWithoutGc', title: 'longest less its GC, ms', digits: 1 },
+  { figure: 'longestGc', title: 'longest GC pause, ms', digits: 1 }
+]
+const HTTP: Column[] = [
+  { figure: 'requestsPerSecond', title: 'requests/s' },
+  { figure: 'p50', title: 'p50 ms', digits: 2 },
+  { figure: 'p99', title: 'p99 ms', digits: 2 }
+]
 
-interface Calls { workers?: number, inFlight?: number, sets?: number, bytes?: number, seconds?: number }
+const PRIMARY_STORES: RivalName[] = ['strong-store-cluster', 'cluster-shared-memory', 'memored', 'lru-cache-for-clusters-as-promised']
+const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, redis']
 
-function calls (rivals: string[], { workers = 4, inFlight = 64, sets = 0, bytes = 300, seconds = 2 }: Calls): Comparison {
-  const operation = sets === 0 ? 'get' : sets === 100 ? 'set' : `${100 - sets}/${sets} get/set`
+type Conditions = Partial<CallsOptions>
+
+function calls (name: RivalName, conditions: Conditions, title: string = name): Row {
+  const options: CallsOptions = { rival: name, operation: 'get', workers: 4, inFlight: 64, bytes: 300, keys: 1000, seconds: 1, ...conditions }
+  return { name: title, program: 'calls', options }
+}
+
+function compare (names: RivalName[], conditions: Conditions, columns = CALLS): Comparison {
+  const { operation = 'get', bytes = 300, workers = 4, inFlight = 64 } = conditions
   return {
     title: `${operation}, ${bytes} bytes, ${workers} ${workers === 1 ? 'worker' : 'workers'} × ${inFlight} in flight`,
-    columns: CALLS,
-    rows: rivals.map(name => ({ name, program: 'calls', args: [name, workers, inFlight, sets, bytes, seconds] }))
+    columns,
+    rows: names.map(name => calls(name, conditions))
   }
 }
 
-export const subjects: Record<string, Comparison[]> = {
-  calls: [
-    calls(['strong-store', 'strong-store-cluster', 'echo'], {}),
-    calls(['strong-store', 'strong-store-cluster'], { sets: 100 }),
-    calls(['strong-store', 'strong-store-cluster', 'echo'], { workers: 1, inFlight: 1 })
-  ]
+function locks (title: string, names: RivalName[], conditions: Conditions, more: Row[] = []): Comparison {
+  return { title, columns: CALLS, rows: [...names.map(name => calls(name, conditions)), ...more] }
+}
+
+/** The larger the value, the fewer of them at a time. */
+const SIZES: Array<[bytes: number, inFlight: number]> = [[100, 64], [1024, 64], [16_384, 32], [262_144, 4]]
+
+export const subjects = {
+  calls: {
+    get: compare(['strong-store', 'strong-store, memory:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
+    set: compare(['strong-store', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
+    mixed: compare(['strong-store', 'strong-store-cluster', ...REDIS], { operation: '80/20' }),
+    one: compare(['strong-store', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'], { workers: 1, inFlight: 1 }),
+    oneEach: compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare ping-pong'], { inFlight: 1 })
+  },
+
+  sizes: Object.fromEntries((['get', 'set'] as const).flatMap(operation => SIZES.map(([bytes, inFlight]) => [
+    `${operation}${bytes}`,
+    compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare batched echo'], { operation, bytes, inFlight, keys: 100 }, BYTES)
+  ]))),
+
+  locks: {
+    free: locks('acquire + release of a free key, 1 worker × 1 in flight',
+      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'lock', workers: 1, inFlight: 1 }),
+    freeMany: locks('acquire + release of a free key, 4 workers × 16 in flight',
+      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'lock', inFlight: 16 }),
+    hot: locks('acquire + release of one key that all want, 4 workers × 16 waiters',
+      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'hot lock', inFlight: 16 },
+      [calls('bare ping-pong', { workers: 1, inFlight: 1 }, 'bare ping-pong, 1 worker × 1 in flight')])
+  },
+
+  memory: {
+    memory: {
+      title: '1,000,000 keys of 20 bytes with values of 100 bytes',
+      columns: MEMORY,
+      rows: (['strong-store', 'Map', 'Redis', 'strong-store-cluster'] as const).map(store => {
+        const options: MemoryOptions = { store, keys: 1_000_000, seconds: 2 }
+        return { name: store, program: 'memory', options }
+      })
+    }
+  },
+
+  expiry: {
+    expiry: {
+      title: '1,000,000 keys go idle and are swept while 10,000 a second arrive',
+      columns: EXPIRY,
+      rows: [true, false].map(expires => {
+        const options: ExpiryOptions = { expires, keys: 1_000_000, perSecond: 10_000, seconds: 6 }
+        return { name: expires ? 'strong-store' : 'the same without expiry', program: 'expiry', options }
+      })
+    }
+  },
+
+  http: {
+    route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant'])
+  },
+
+  growth: {
+    growth: {
+      title: 'get, 300 bytes, 64 in flight, as workers and keys become more',
+      columns: CALLS,
+      rows: [[1, 1e3], [2, 1e3], [4, 1e3], [8, 1e3], [1, 1e4], [1, 1e5], [1, 1e6], [8, 1e6]].map(([workers, keys]) =>
+        calls('strong-store', { workers: workers!, keys: keys! }, `${workers} × workers, ${keys!.toLocaleString('en')} keys`))
+    }
+  }
+} satisfies Record<string, Record<string, Comparison>>
+
+function http (title: string, sites: Array<HttpOptions['site']>): Comparison {
+  return {
+    title,
+    columns: HTTP,
+    rows: sites.map(site => {
+      const options: HttpOptions = { site, connections: 64, seconds: 2 }
+      return { name: site, program: 'http', options }
+    })
+  }
 }

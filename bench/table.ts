@@ -7,21 +7,22 @@ export interface Column {
   digits?: number
 }
 
-export function table (title: string, columns: Column[], rows: Measured[]): string {
-  const base = rows[0]?.figures
+export function table (columns: Column[], rows: Measured[]): string {
   const lines = rows.map(({ name, figures, why }) => figures === undefined
     ? [name, why ?? '', ...columns.slice(1).map(() => '')]
     : [name, ...columns.map(({ figure, digits = 0 }) => {
         const found = figures[figure]
         if (found === undefined) return ''
-        const ratio = found.median / (base?.[figure]?.median ?? NaN)
-        return `${format(found.median, digits)} ±${format(found.spread, digits)} (×${ratio.toFixed(2)})`
+        const { median, spread, ratio } = found
+        return `${format(median, digits)} ±${format(spread, digits)}` + (Number.isFinite(ratio) ? ` (×${format(ratio, 2)})` : '')
       })])
+  return markdown(['', ...columns.map(column => column.title)], lines)
+}
+
+export function markdown (heads: string[], lines: string[][]): string {
   return [
-    `### ${title}`,
-    '',
-    `| | ${columns.map(column => column.title).join(' | ')} |`,
-    `|---|${columns.map(() => '---:|').join('')}`,
+    `| ${heads.join(' | ')} |`,
+    `|---|${heads.slice(1).map(() => '---:|').join('')}`,
     ...lines.map(line => `| ${line.join(' | ')} |`),
     ''
   ].join('\n')

@@ -1,72 +1,112 @@
-// One measurement in a process of its own: a primary, its workers, calls for a while; prints the figures as JSON.
-// node calls.js RIVAL WORKERS IN_FLIGHT SHARE_OF_SETS VALUE_BYTES SECONDS
+// Calls, or locks, for a while, from workers that have so many in flight at a time.
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
-import { rivals } from '../clients.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { rivals, type RivalName } from '../rivals/index.js'
+import type { Client, Rival } from '../rivals/rival.js'
+import { finish, forkWorkers, workWhenTold } from '../workers.js'
 
-const [rival, workers, inFlight, sets, bytes, seconds] = process.argv.slice(2) as [string, ...string[]]
-const { serve, client } = rivals[rival]!
-const value = { text: 'x'.repeat(Math.max(0, Number(bytes) - 11)) } // 11 for {"text":""} and a little
-const KEYS = Array.from({ length: 1000 }, (_, i) => `key-${1000 + i}`)
+export interface CallsOptions {
+  rival: RivalName
+  /** 'lock' takes and releases locks that nobody else wants, 'hot lock' one that all want. */
+  operation: 'get' | 'set' | '80/20' | 'lock' | 'hot lock'
+  workers: number
+  inFlight: number
+  bytes: number
+  keys: number
+  seconds: number
+}
+
+const { rival, operation, workers, inFlight, bytes, keys, seconds } = JSON.parse(process.argv[2]!) as CallsOptions
+const { serve, client }: Rival = rivals[rival]
+const value = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
+const WARM_UP = 0.3 // seconds
+
+interface Result {
+  calls: number
+  latencies: number[]
+}
 
 if (cluster.isPrimary) await primary()
 else await worker()
 
 async function primary (): Promise<void> {
-  const address = await serve(value)
-  const forks = Array.from({ length: Number(workers) }, () => cluster.fork({ BENCH_ADDRESS: address }))
-  const all = (type: string): Promise<unknown[]> => Promise.all(forks.map(fork => new Promise(resolve => {
-    fork.on('message', (message: { type?: string, data?: unknown }) => { if (message.type === type) resolve(message.data) })
-  })))
-  const done = all('done')
-  await all('ready')
-  const cpu = process.cpuUsage()
+  const { address, cpu } = await serve({ bytes, operation })
+  const go = await forkWorkers<Result>(workers, { BENCH_ADDRESS: address })
+  const used = cpu?.()
   const start = performance.now()
-  for (const fork of forks) fork.send('go')
-  const results = await done as Array<{ calls: number, latencies: number[] }>
-  const used = process.cpuUsage(cpu)
+  const results = await go()
   const elapsed = performance.now() - start
   const calls = results.reduce((sum, result) => sum + result.calls, 0)
   const latencies = results.flatMap(result => result.latencies).sort((a, b) => a - b)
-  console.log(JSON.stringify({
+  finish({
     callsPerSecond: calls / elapsed * 1000,
-    primaryMicroseconds: (used.user + used.system) / calls,
+    microseconds: used === undefined ? undefined : (cpu!() - used) / calls,
+    megabytesPerSecond: calls * bytes / elapsed / 1000,
     p50: latencies[latencies.length >> 1],
     p99: latencies[Math.floor(latencies.length * 0.99)]
-  }))
-  for (const fork of forks) fork.kill('SIGKILL')
-  process.exit()
+  })
 }
 
 async function worker (): Promise<void> {
-  const calls = await client(process.env.BENCH_ADDRESS!)
-  for (const key of KEYS) await calls.set(key, value)
-  await measure(calls, 0.3)
-  process.on('message', () => {
-    measure(calls, Number(seconds)).then(data => process.send!({ type: 'done', data }), error => { throw error })
-  })
-  process.send!({ type: 'ready' })
+  const asked = await client(process.env.BENCH_ADDRESS!)
+  await fill(asked)
+  await run(asked, WARM_UP)
+  workWhenTold(() => run(asked, seconds))
 }
 
-async function measure (client: Awaited<ReturnType<typeof rivals[string]['client']>>, seconds: number): Promise<unknown> {
+/** Each worker its part of the keys. */
+async function fill (client: Client): Promise<void> {
+  const part = Math.ceil(keys / workers)
+  const first = (cluster.worker!.id - 1) * part
+  for (let i = first; i < Math.min(keys, first + part);) {
+    const batch: Array<Promise<unknown>> = []
+    for (const end = Math.min(keys, first + part, i + inFlight); i < end; i++) batch.push(client.set(keyAt(i), value))
+    await Promise.all(batch)
+  }
+}
+
+async function run (client: Client, seconds: number): Promise<Result> {
+  let isOver = false
   const end = performance.now() + seconds * 1000
-  const share = Number(sets)
   const latencies: number[] = []
   let calls = 0
-  let isOver = false
-  const loop = async (): Promise<void> => {
-    for (let i = 0; !isOver; i++) {
-      const key = KEYS[calls % KEYS.length]!
+  const loop = async (_: unknown, lane: number): Promise<void> => {
+    const once = caller(client, lane)
+    while (!isOver) {
       const isTimed = calls++ % 16 === 0
       const start = isTimed ? performance.now() : 0
-      if (calls % 100 < share) await client.set(key, value)
-      else await client.get(key)
+      await once()
       if (!isTimed) continue
       const now = performance.now()
       latencies.push(now - start)
-      isOver ||= now > end
+      isOver ||= now > end // the timer alone would never fire where a call needs no turn of the event loop
     }
   }
-  await Promise.all(Array.from({ length: Number(inFlight) }, loop))
+  const over = sleep(seconds * 1000).then(() => { isOver = true })
+  await Promise.all([over, ...Array.from({ length: inFlight }, loop)])
   return { calls, latencies: latencies.slice(0, 20_000) }
+}
+
+function caller (client: Client, lane: number): () => Promise<unknown> {
+  // A prime step visits all keys; lanes and workers begin at different ones.
+  let at = (lane * 7919 + process.pid * 104_729) % keys
+  const next = (): string => keyAt(at = (at + 7919) % keys)
+  let sets = lane
+  switch (operation) {
+    case 'get': return () => client.get(next())
+    case 'set': return () => client.set(next(), value)
+    case '80/20': return () => sets++ % 5 === 0 ? client.set(next(), value) : client.get(next())
+    case 'lock': return () => lockOnce(client, `lock-${process.pid}-${lane}`)
+    case 'hot lock': return () => lockOnce(client, 'hot')
+  }
+}
+
+async function lockOnce (client: Client, key: string): Promise<void> {
+  const release = await client.lock!(key)
+  await release()
+}
+
+function keyAt (i: number): string {
+  return `k${1_000_000 + i}`
 }

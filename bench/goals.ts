@@ -1,0 +1,60 @@
+// What is to hold in one run.
+import { ratio, type Measured } from './measure.js'
+import { markdown } from './table.js'
+
+/** A row of a comparison, and one of its figures. */
+type Of = [comparison: string, row: string, figure: string]
+
+interface Goal {
+  of: Of
+  /** What it is divided by; without it the figure itself counts. */
+  by?: Of
+  atLeast?: number
+  atMost?: number
+}
+
+const OWN = 'strong-store'
+const SMALLEST = '1 × workers, 1,000 keys'
+const LARGEST = '8 × workers, 1,000,000 keys'
+
+const goals: Goal[] = [
+  { of: ['get', OWN, 'callsPerSecond'], by: ['get', 'strong-store-cluster', 'callsPerSecond'], atLeast: 6 },
+  { of: ['get', OWN, 'microseconds'], by: ['get', 'strong-store-cluster', 'microseconds'], atMost: 1 / 8 },
+  { of: ['get', OWN, 'callsPerSecond'], by: ['get', 'Redis, ioredis', 'callsPerSecond'], atLeast: 3.5 },
+  { of: ['get', OWN, 'callsPerSecond'], by: ['get', 'bare batched echo', 'callsPerSecond'], atLeast: 0.8 },
+  { of: ['set', OWN, 'callsPerSecond'], by: ['set', 'strong-store-cluster', 'callsPerSecond'], atLeast: 5 },
+  { of: ['one', OWN, 'p50'], by: ['one', 'bare ping-pong', 'p50'], atMost: 1.1 },
+  { of: ['one', OWN, 'p50'], by: ['one', 'Redis, ioredis', 'p50'], atMost: 1 },
+  { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'bare ping-pong, 1 worker × 1 in flight', 'callsPerSecond'], atLeast: 0.7 },
+  { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'strong-store-cluster', 'callsPerSecond'], atLeast: 1.4 },
+  { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'Redis, redlock', 'callsPerSecond'], atLeast: 10 },
+  { of: ['memory', OWN, 'bytesPerKey'], by: ['memory', 'Redis', 'bytesPerKey'], atMost: 1.5 },
+  { of: ['expiry', OWN, 'longestSlice'], atMost: 2 },
+  { of: ['expiry', OWN, 'delay999'], by: ['expiry', 'the same without expiry', 'delay999'], atMost: 1.5 },
+  { of: ['growth', LARGEST, 'microseconds'], by: ['growth', SMALLEST, 'microseconds'], atMost: 1.5 },
+  { of: ['route', 'req.store', 'requestsPerSecond'], by: ['route', 'constant', 'requestsPerSecond'], atLeast: 0.6 },
+  { of: ['get262144', OWN, 'megabytesPerSecond'], by: ['get262144', 'Redis, ioredis', 'megabytesPerSecond'], atLeast: 1 },
+  { of: ['set262144', OWN, 'megabytesPerSecond'], by: ['set262144', 'Redis, ioredis', 'megabytesPerSecond'], atLeast: 1 }
+]
+
+/** A table of the goals, of those that were measured. */
+export function judge (measured: Record<string, Measured[]>): string {
+  const lines: string[][] = []
+  for (const { of, by, atLeast = -Infinity, atMost = Infinity } of goals) {
+    const values = find(measured, of)
+    const base = by === undefined ? values?.map(() => 1) : find(measured, by)
+    if (values === undefined || base === undefined) continue
+    const found = ratio(values, base)
+    lines.push([
+      by === undefined ? `${of.join(', ')}` : `${of.join(', ')} / ${by[1]}`,
+      atLeast > -Infinity ? `≥ ${Number(atLeast.toFixed(3))}` : `≤ ${Number(atMost.toFixed(3))}`,
+      found.toFixed(2),
+      found >= atLeast && found <= atMost ? 'yes' : '**no**'
+    ])
+  }
+  return markdown(['goal', 'bound', 'found', 'holds'], lines)
+}
+
+function find (measured: Record<string, Measured[]>, [comparison, row, figure]: Of): number[] | undefined {
+  return measured[comparison]?.find(({ name }) => name === row)?.figures?.[figure]?.values
+}

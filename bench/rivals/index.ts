@@ -1,0 +1,25 @@
+// All that can be measured, by the name it has in a table.
+import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
+import { batchedEcho, pingPong } from './limits.js'
+import { lmdb } from './lmdb.js'
+import { original } from './original.js'
+import { ioredis, nodeRedis, redlock } from './redis.js'
+import type { Rival } from './rival.js'
+import { clusterStore, memoryStore } from './strong-store.js'
+
+export const rivals = {
+  'strong-store': clusterStore,
+  'strong-store, memory:': memoryStore,
+  'strong-store-cluster': original,
+  'cluster-shared-memory': clusterSharedMemory,
+  memored,
+  'lru-cache-for-clusters-as-promised': lruCacheForClusters,
+  'Redis, ioredis': ioredis,
+  'Redis, redis': nodeRedis,
+  'Redis, redlock': redlock,
+  lmdb,
+  'bare ping-pong': pingPong,
+  'bare batched echo': batchedEcho
+} satisfies Record<string, Rival>
+
+export type RivalName = keyof typeof rivals

@@ -1,0 +1,104 @@
+// What cannot be beaten: the bytes of a call there and back over the same kind of socket, and nothing done with them.
+import { connect, createServer, type Socket } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ownCpu, type Load, type Rival, type Served } from './rival.js'
+
+// The frames of strong-store: heads of 14 and 12 bytes, a key of 8, and a version of 8 in the reply to a set.
+const REQUEST_HEAD = 22
+const REPLY_HEAD = 12
+const VERSION = 8
+
+interface Sizes { request: number, reply: number }
+
+function sizesOf ({ bytes, operation }: Load): Sizes {
+  return operation === 'set'
+    ? { request: REQUEST_HEAD + bytes, reply: REPLY_HEAD + VERSION }
+    : { request: REQUEST_HEAD, reply: REPLY_HEAD + bytes }
+}
+
+/** One call at a time: each is a write and a read on both sides. */
+export const pingPong: Rival = {
+  serve: load => serve(load, (socket, { request, reply }) => {
+    const content = Buffer.alloc(reply)
+    receive(socket, request, () => { socket.write(content) })
+  }),
+  async client (address) {
+    const { path, request, reply } = JSON.parse(address) as Sizes & { path: string }
+    const socket = await open(path)
+    const content = Buffer.alloc(request)
+    let settle = (): void => {}
+    receive(socket, reply, () => { settle() })
+    const call = (): Promise<void> => new Promise(resolve => {
+      settle = resolve
+      socket.write(content)
+    })
+    return { get: call, set: call }
+  }
+}
+
+/** Many calls at a time: one write for all that there is to say, as strong-store does. */
+export const batchedEcho: Rival = {
+  serve: load => serve(load, (socket, { request, reply }) => {
+    const content = Buffer.alloc(reply)
+    receive(socket, request, calls => {
+      const out = Buffer.allocUnsafe(calls * reply)
+      for (let i = 0; i < calls; i++) content.copy(out, i * reply)
+      socket.write(out)
+    })
+  }),
+  async client (address) {
+    const { path, request, reply } = JSON.parse(address) as Sizes & { path: string }
+    const socket = await open(path)
+    const content = Buffer.alloc(request)
+    let waiting: Array<() => void> = []
+    let gathered = 0
+    receive(socket, reply, calls => {
+      const settled = waiting.slice(0, calls)
+      waiting = waiting.slice(calls)
+      for (const settle of settled) settle()
+    })
+    const flush = (): void => {
+      const out = Buffer.allocUnsafe(gathered * request)
+      for (let i = 0; i < gathered; i++) content.copy(out, i * request)
+      gathered = 0
+      socket.write(out)
+    }
+    const call = (): Promise<void> => new Promise(resolve => {
+      waiting.push(resolve)
+      if (gathered++ === 0) process.nextTick(flush)
+    })
+    return { get: call, set: call }
+  }
+}
+
+async function serve (load: Load, answer: (socket: Socket, sizes: Sizes) => void): Promise<Served> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-echo-'))
+  const path = join(folder, 'socket')
+  const sizes = sizesOf(load)
+  const server = createServer(socket => {
+    socket.on('error', () => {}) // workers are killed when they are done
+    answer(socket, sizes)
+  })
+  await new Promise<void>(resolve => { server.listen(path, resolve) })
+  process.on('exit', () => { rmSync(folder, { recursive: true, force: true }) })
+  return { address: JSON.stringify({ path, ...sizes }), cpu: ownCpu }
+}
+
+async function open (path: string): Promise<Socket> {
+  const socket = connect(path)
+  await new Promise(resolve => { socket.once('connect', resolve) })
+  return socket
+}
+
+/** Tells how many more messages of `size` have come. */
+function receive (socket: Socket, size: number, received: (messages: number) => void): void {
+  let rest = 0
+  socket.on('data', chunk => {
+    rest += chunk.length
+    const messages = Math.floor(rest / size)
+    rest %= size
+    if (messages > 0) received(messages)
+  })
+}

@@ -1,0 +1,104 @@
+// Redis over a Unix socket, through both of its usual clients, and redlock on top of one of them.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { load, type Rival, type Served } from './rival.js'
+
+interface Commands {
+  get (key: string): Promise<string | null>
+  set (key: string, value: string): Promise<unknown>
+}
+
+export interface IoredisModule {
+  Redis: new (options: object) => Commands & { info (section: string): Promise<string> }
+}
+
+interface NodeRedisModule {
+  createClient (options: object): Commands & { connect (): Promise<unknown> }
+}
+
+type Redlock = new (clients: unknown[], options: object) => {
+  lock (resource: string, ttl: number): Promise<{ unlock (): Promise<void> }>
+}
+
+/** A server with nothing but memory, that ends with this process. Its address is the path of its socket. */
+export async function serveRedis (): Promise<Served & { pid: number }> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-redis-'))
+  const address = join(folder, 'socket')
+  const server = spawn('redis-server', ['--port', '0', '--unixsocket', address, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' })
+  let isMissing = false
+  server.on('error', () => { isMissing = true })
+  process.on('exit', () => {
+    server.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+  while (!await answers(address)) {
+    if (isMissing) throw new Error('missing: redis-server (apt-get install redis-server)')
+    if (server.exitCode !== null) throw new Error('redis-server has ended')
+    await sleep(10)
+  }
+  return { address, cpu: () => cpuOf(server.pid!), pid: server.pid! }
+}
+
+export const ioredis: Rival = {
+  serve: () => serveRedis(),
+  async client (path) {
+    const { Redis } = load<IoredisModule>('ioredis')
+    return parsed(new Redis({ path, enableAutoPipelining: true }))
+  }
+}
+
+export const nodeRedis: Rival = {
+  serve: () => serveRedis(),
+  async client (path) {
+    const client = load<NodeRedisModule>('redis').createClient({ socket: { path } }) // pipelines by itself
+    await client.connect()
+    return parsed(client)
+  }
+}
+
+export const redlock: Rival = {
+  serve: () => serveRedis(),
+  async client (path) {
+    const { Redis } = load<IoredisModule>('ioredis')
+    const client = new Redis({ path })
+    // Its own delay of 200 ms between two attempts would make it a bench of sleeping: as short as still pays here.
+    const redlock = new (load<Redlock>('redlock'))([client], { retryCount: -1, retryDelay: 5, retryJitter: 5 })
+    return {
+      ...parsed(client),
+      lock: async key => {
+        const lock = await redlock.lock(key, 10_000)
+        return () => lock.unlock()
+      }
+    }
+  }
+}
+
+/** Values as an application has them: objects, there and back. */
+function parsed (client: Commands): Commands & { get (key: string): Promise<unknown>, set (key: string, value: unknown): Promise<unknown> } {
+  return {
+    get: async key => {
+      const text = await client.get(key)
+      return text === null ? undefined : JSON.parse(text)
+    },
+    set: (key, value) => client.set(key, JSON.stringify(value))
+  }
+}
+
+function answers (path: string): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(path)
+    socket.on('connect', () => { socket.destroy(); resolve(true) })
+    socket.on('error', () => { resolve(false) })
+  })
+}
+
+const TICK = 10_000 // µs in which Linux counts CPU
+
+function cpuOf (pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * TICK
+}

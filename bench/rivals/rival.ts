@@ -1,0 +1,47 @@
+// What a rival has to offer to be measured, and how its package is found.
+import { createRequire } from 'node:module'
+
+export interface Client {
+  get (key: string): Promise<unknown>
+  set (key: string, value: unknown): Promise<unknown>
+  /** Takes the lock of a key; what it resolves with releases it. */
+  lock? (key: string): Promise<() => Promise<unknown>>
+}
+
+export interface Served {
+  /** What a client needs to know. */
+  address: string
+  /** Microseconds of CPU that the process has used in which the keys are; undefined if they are with the clients. */
+  cpu: (() => number) | undefined
+}
+
+export interface Load {
+  /** Of a value's JSON text. */
+  bytes: number
+  operation: string
+}
+
+export interface Rival {
+  /** In the primary, before workers are forked. */
+  serve (load: Load): Promise<Served>
+  /** In each worker. */
+  client (address: string): Promise<Client>
+}
+
+/** The CPU of this process. */
+export function ownCpu (): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
+const require = createRequire(new URL('../../../bench/package.json', import.meta.url))
+
+/** A rival's package, from bench/node_modules or the project's own. */
+export function load<T> (name: string): T {
+  try {
+    return require(name) as T
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error
+    throw new Error(`missing: ${name} (npm ci --prefix bench)`)
+  }
+}

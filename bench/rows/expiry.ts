@@ -1,0 +1,96 @@
+// What a sweep does to the process it runs in: keys that all go idle at once, while others arrive.
+import cluster from 'node:cluster'
+import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { clusterEngine } from '../../src/cluster/engine.js'
+import { createStore } from '../../src/index.js'
+import type { Keyspace } from '../../src/memory/keyspace.js'
+import { longest, watchGc, type Pause } from '../gc.js'
+import { finish, forkWorkers, workWhenTold } from '../workers.js'
+
+export interface ExpiryOptions {
+  expires: boolean
+  keys: number
+  /** Keys that arrive meanwhile. */
+  perSecond: number
+  seconds: number
+}
+
+const { expires, keys, perSecond, seconds } = JSON.parse(process.argv[2]!) as ExpiryOptions
+const IDLE = 1 // seconds
+const BATCH = 10 // ms between two batches of arriving keys
+const value = { text: 'x'.repeat(89) }
+
+if (cluster.isPrimary) finish(await primary())
+else await worker()
+
+async function primary (): Promise<object> {
+  const store = createStore('cluster:')
+  const { keyspace } = clusterEngine({ connectTimeout: 0 }) as unknown as { keyspace: Keyspace }
+  const slices: number[] = []
+  const { sweep } = keyspace
+  keyspace.sweep = slice => {
+    const start = performance.now()
+    const isOver = sweep.call(keyspace, slice)
+    slices.push(performance.now() - start)
+    return isOver
+  }
+  const go = await forkWorkers(1)
+  globalThis.gc!()
+  const gcs = watchGc()
+  const delays = watchDelays()
+  if (expires) await store.collection('bench').configure({ expireKeys: IDLE })
+  await go()
+  const found = delays()
+  const pauses = gcs()
+  const durations = found.map(({ duration }) => duration).sort((a, b) => a - b)
+  return {
+    removed: (await store.stats()).expired,
+    longestSlice: Math.max(0, ...slices),
+    delay999: durations[Math.floor(durations.length * 0.999)],
+    longestDelay: durations.at(-1),
+    longestWithoutGc: longest(found.map(delay => ({ ...delay, duration: delay.duration - within(pauses, delay) }))),
+    longestGc: longest(pauses)
+  }
+}
+
+/**
+ * How much later than its millisecond each of a chain of timers came. monitorEventLoopDelay tells the same, but not when
+ * it was, without which the share of the garbage collector cannot be told.
+ */
+function watchDelays (): () => Pause[] {
+  const delays: Pause[] = []
+  let start = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    delays.push({ start, duration: Math.max(0, now - start - 1) })
+    start = now
+  }, 1)
+  return () => {
+    clearInterval(timer)
+    return delays
+  }
+}
+
+/** Milliseconds of the pauses within a delay. */
+function within (pauses: Pause[], { start, duration }: Pause): number {
+  const end = start + duration + 1
+  return pauses.reduce((sum, pause) => sum + Math.max(0, Math.min(end, pause.start + pause.duration) - Math.max(start, pause.start)), 0)
+}
+
+async function worker (): Promise<void> {
+  const collection = createStore('cluster:').collection('bench')
+  for (let i = 0; i < keys;) {
+    const batch: Array<Promise<unknown>> = []
+    for (const end = Math.min(keys, i + 1000); i < end; i++) batch.push(collection.set(`first-${i}`, value))
+    await Promise.all(batch)
+  }
+  workWhenTold(async () => {
+    const start = performance.now()
+    let sent = 0
+    for (let elapsed = 0; elapsed < seconds * 1000; elapsed = performance.now() - start) {
+      for (; sent < elapsed / 1000 * perSecond; sent++) collection.set(`next-${sent}`, value, { confirm: false }).catch(() => {})
+      await sleep(BATCH)
+    }
+  })
+}

@@ -1,0 +1,49 @@
+// Requests over HTTP, from wrk, to a site that one worker serves.
+import cluster from 'node:cluster'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { sites, type SiteName } from '../rivals/sites.js'
+import { finish } from '../workers.js'
+
+export interface HttpOptions {
+  site: SiteName
+  connections: number
+  seconds: number
+}
+
+const { site, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
+const { serve, listen, path } = sites[site]
+
+if (cluster.isPrimary) finish(await primary())
+else await listen(process.env.BENCH_ADDRESS!)
+
+async function primary (): Promise<object> {
+  cluster.fork({ BENCH_ADDRESS: await serve() })
+  const port = await new Promise<number>((resolve, reject) => {
+    cluster.on('listening', (_, { port }) => { resolve(port) })
+    cluster.on('exit', (_, code) => { reject(new Error(`the worker has ended with ${code}`)) })
+  })
+  const url = `http://127.0.0.1:${port}${path}`
+  const { status } = await fetch(url)
+  if (status !== 200) throw new Error(`${url} answers ${status}`)
+  await wrk(url, 0.5)
+  return await wrk(url, seconds)
+}
+
+async function wrk (url: string, seconds: number): Promise<object> {
+  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', url]
+  const { stdout } = await promisify(execFile)('wrk', args).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'ENOENT' ? new Error('missing: wrk (apt-get install wrk)') : error
+  })
+  if (/Non-2xx/.test(stdout)) throw new Error(`not all requests were answered: ${stdout}`)
+  return {
+    requestsPerSecond: Number(stdout.match(/Requests\/sec:\s+([\d.]+)/)![1]),
+    p50: milliseconds(stdout.match(/50%\s+(\S+)/)![1]!),
+    p99: milliseconds(stdout.match(/99%\s+(\S+)/)![1]!)
+  }
+}
+
+function milliseconds (text: string): number {
+  const factor = text.endsWith('us') ? 0.001 : text.endsWith('ms') ? 1 : 1000
+  return parseFloat(text) * factor
+}

@@ -1,0 +1,105 @@
+// What a key takes when there are very many, and how the process that has them fares with its garbage collector.
+import cluster from 'node:cluster'
+import { readFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
+import { longest, watchGc } from '../gc.js'
+import { rivals } from '../rivals/index.js'
+import { load, type Rival } from '../rivals/rival.js'
+import { serveRedis, type IoredisModule } from '../rivals/redis.js'
+import { finish, forkWorkers, workWhenTold } from '../workers.js'
+
+export interface MemoryOptions {
+  store: 'strong-store' | 'strong-store-cluster' | 'Map' | 'Redis'
+  keys: number
+  /** Of 80/20 gets and sets once it is full. */
+  seconds: number
+}
+
+const { store, keys, seconds } = JSON.parse(process.argv[2]!) as MemoryOptions
+const IN_FLIGHT = 256
+const KEY = 20
+const VALUE = 100
+const value = { text: 'x'.repeat(VALUE - '{"text":""}'.length) }
+const rival: Rival = rivals[store === 'Map' || store === 'Redis' ? 'Redis, ioredis' : store]
+
+if (cluster.isPrimary) finish(await (store === 'Map' ? map() : served()))
+else await worker()
+
+interface Memory {
+  used: number
+  resident: number
+}
+
+async function map (): Promise<object> {
+  const before = ownMemory()
+  const map = new Map<string, string>()
+  for (let i = 0; i < keys; i++) map.set(flat(keyAt(i)), flat(JSON.stringify(value)))
+  const figures = perKey(before, ownMemory())
+  map.clear() // it was there until now
+  return figures
+}
+
+async function served (): Promise<object> {
+  const redis = store === 'Redis' ? await serveRedis() : undefined
+  const { address } = redis ?? await rival.serve({ bytes: VALUE, operation: 'set' })
+  const memory = redis === undefined ? async () => ownMemory() : await redisMemory(redis.address, redis.pid)
+  const before = await memory()
+  const gcs = watchGc()
+  const go = await forkWorkers(1, { BENCH_ADDRESS: address })
+  const whileFilling = gcs().length
+  const figures = perKey(before, await memory())
+  const untilFull = gcs().length
+  await go()
+  if (redis !== undefined) return figures
+  const pauses = gcs().slice(untilFull)
+  return {
+    ...figures,
+    longestFilling: longest(gcs().slice(0, whileFilling)),
+    longest: longest(pauses),
+    share: pauses.reduce((sum, { duration }) => sum + duration, 0) / seconds / 10
+  }
+}
+
+async function worker (): Promise<void> {
+  const client = await rival.client(process.env.BENCH_ADDRESS!)
+  for (let i = 0; i < keys;) {
+    const batch: Array<Promise<unknown>> = []
+    for (const end = Math.min(keys, i + IN_FLIGHT); i < end; i++) batch.push(client.set(keyAt(i), value))
+    await Promise.all(batch)
+  }
+  workWhenTold(async () => {
+    const end = performance.now() + seconds * 1000
+    let calls = 0
+    const next = (): string => keyAt((calls * 7919) % keys)
+    await Promise.all(Array.from({ length: IN_FLIGHT }, async () => {
+      while (performance.now() < end) await (calls++ % 5 === 0 ? client.set(next(), value) : client.get(next()))
+    }))
+  })
+}
+
+function keyAt (i: number): string {
+  return `key-${String(i).padStart(KEY - 4, '0')}`
+}
+
+/** The text in one piece, one byte a character, as it comes from a socket. */
+function flat (text: string): string {
+  return Buffer.from(text).toString('latin1')
+}
+
+function perKey (before: Memory, after: Memory): object {
+  return { bytesPerKey: (after.used - before.used) / keys, residentPerKey: (after.resident - before.resident) / keys }
+}
+
+function ownMemory (): Memory {
+  for (let i = 0; i < 3; i++) globalThis.gc!()
+  const { heapUsed, external, rss } = process.memoryUsage()
+  return { used: heapUsed + external, resident: rss }
+}
+
+async function redisMemory (path: string, pid: number): Promise<() => Promise<Memory>> {
+  const client = new (load<IoredisModule>('ioredis').Redis)({ path })
+  return async () => ({
+    used: Number((await client.info('memory')).match(/used_memory:(\d+)/)![1]),
+    resident: Number(readFileSync(`/proc/${pid}/status`, 'latin1').match(/VmRSS:\s+(\d+)/)![1]) * 1024
+  })
+}
