@@ -1,5 +1,6 @@
 // The garbage collections of this process.
 import { PerformanceObserver } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Pause {
   /** As of performance.now(). */
@@ -8,16 +9,16 @@ export interface Pause {
   duration: number
 }
 
-/** Collects pauses from now on; the function gives what there is so far. */
-export function watchGc (): () => Pause[] {
+/** Collects pauses from now on; the function stops it, and gives them once the last of them has been reported. */
+export function watchGc (): () => Promise<Pause[]> {
   const pauses: Pause[] = []
-  const add = (entries: Array<{ startTime: number, duration: number }>): void => {
-    for (const { startTime, duration } of entries) pauses.push({ start: startTime, duration })
-  }
-  const observer = new PerformanceObserver(list => { add(list.getEntries()) })
+  const observer = new PerformanceObserver(list => {
+    for (const { startTime, duration } of list.getEntries()) pauses.push({ start: startTime, duration })
+  })
   observer.observe({ entryTypes: ['gc'] })
-  return () => {
-    add(observer.takeRecords())
+  return async () => {
+    await sleep(10)
+    observer.disconnect()
     return pauses
   }
 }

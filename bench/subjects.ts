@@ -17,6 +17,7 @@ export interface Comparison {
 const CALLS: Column[] = [
   { figure: 'callsPerSecond', title: 'calls/s' },
   { figure: 'microseconds', title: 'CPU of the store, µs/call', digits: 2 },
+  { figure: 'clientMicroseconds', title: 'of the workers', digits: 2 },
   { figure: 'p50', title: 'p50 ms', digits: 3 },
   { figure: 'p99', title: 'p99 ms', digits: 3 }
 ]
@@ -38,6 +39,7 @@ const EXPIRY: Column[] = [
 ]
 const HTTP: Column[] = [
   { figure: 'requestsPerSecond', title: 'requests/s' },
+  { figure: 'microseconds', title: 'CPU of the worker, µs/request', digits: 1 },
   { figure: 'p50', title: 'p50 ms', digits: 2 },
   { figure: 'p99', title: 'p99 ms', digits: 2 }
 ]

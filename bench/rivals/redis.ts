@@ -1,11 +1,11 @@
 // Redis over a Unix socket, through both of its usual clients, and redlock on top of one of them.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { load, type Rival, type Served } from './rival.js'
+import { cpuOf, load, type Rival, type Served } from './rival.js'
 
 interface Commands {
   get (key: string): Promise<string | null>
@@ -94,11 +94,4 @@ function answers (path: string): Promise<boolean> {
     socket.on('connect', () => { socket.destroy(); resolve(true) })
     socket.on('error', () => { resolve(false) })
   })
-}
-
-const TICK = 10_000 // µs in which Linux counts CPU
-
-function cpuOf (pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * TICK
 }

@@ -1,4 +1,5 @@
 // What a rival has to offer to be measured, and how its package is found.
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 export interface Client {
@@ -32,6 +33,14 @@ export interface Rival {
 export function ownCpu (): number {
   const { user, system } = process.cpuUsage()
   return user + system
+}
+
+const TICK = 10_000 // µs in which Linux counts
+
+/** The CPU of another process. */
+export function cpuOf (pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * TICK
 }
 
 const require = createRequire(new URL('../../../bench/package.json', import.meta.url))

@@ -3,7 +3,7 @@ import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { rivals, type RivalName } from '../rivals/index.js'
-import type { Client, Rival } from '../rivals/rival.js'
+import { ownCpu, type Client, type Rival } from '../rivals/rival.js'
 import { finish, forkWorkers, workWhenTold } from '../workers.js'
 
 export interface CallsOptions {
@@ -24,6 +24,7 @@ const WARM_UP = 0.3 // seconds
 
 interface Result {
   calls: number
+  cpu: number
   latencies: number[]
 }
 
@@ -42,6 +43,7 @@ async function primary (): Promise<void> {
   finish({
     callsPerSecond: calls / elapsed * 1000,
     microseconds: used === undefined ? undefined : (cpu!() - used) / calls,
+    clientMicroseconds: results.reduce((sum, result) => sum + result.cpu, 0) / calls,
     megabytesPerSecond: calls * bytes / elapsed / 1000,
     p50: latencies[latencies.length >> 1],
     p99: latencies[Math.floor(latencies.length * 0.99)]
@@ -68,6 +70,7 @@ async function fill (client: Client): Promise<void> {
 
 async function run (client: Client, seconds: number): Promise<Result> {
   let isOver = false
+  const cpu = ownCpu()
   const end = performance.now() + seconds * 1000
   const latencies: number[] = []
   let calls = 0
@@ -85,7 +88,7 @@ async function run (client: Client, seconds: number): Promise<Result> {
   }
   const over = sleep(seconds * 1000).then(() => { isOver = true })
   await Promise.all([over, ...Array.from({ length: inFlight }, loop)])
-  return { calls, latencies: latencies.slice(0, 20_000) }
+  return { calls, cpu: ownCpu() - cpu, latencies: latencies.slice(0, 20_000) }
 }
 
 function caller (client: Client, lane: number): () => Promise<unknown> {

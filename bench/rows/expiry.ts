@@ -42,7 +42,7 @@ async function primary (): Promise<object> {
   if (expires) await store.collection('bench').configure({ expireKeys: IDLE })
   await go()
   const found = delays()
-  const pauses = gcs()
+  const pauses = await gcs()
   const durations = found.map(({ duration }) => duration).sort((a, b) => a - b)
   return {
     removed: (await store.stats()).expired,

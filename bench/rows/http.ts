@@ -3,6 +3,7 @@ import cluster from 'node:cluster'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { sites, type SiteName } from '../rivals/sites.js'
+import { cpuOf } from '../rivals/rival.js'
 import { finish } from '../workers.js'
 
 export interface HttpOptions {
@@ -18,7 +19,7 @@ if (cluster.isPrimary) finish(await primary())
 else await listen(process.env.BENCH_ADDRESS!)
 
 async function primary (): Promise<object> {
-  cluster.fork({ BENCH_ADDRESS: await serve() })
+  const worker = cluster.fork({ BENCH_ADDRESS: await serve() })
   const port = await new Promise<number>((resolve, reject) => {
     cluster.on('listening', (_, { port }) => { resolve(port) })
     cluster.on('exit', (_, code) => { reject(new Error(`the worker has ended with ${code}`)) })
@@ -26,17 +27,21 @@ async function primary (): Promise<object> {
   const url = `http://127.0.0.1:${port}${path}`
   const { status } = await fetch(url)
   if (status !== 200) throw new Error(`${url} answers ${status}`)
-  await wrk(url, 0.5)
-  return await wrk(url, seconds)
+  await wrk(url, 1)
+  const { pid } = worker.process
+  const used = cpuOf(pid!)
+  const found = await wrk(url, seconds)
+  return { ...found, microseconds: (cpuOf(pid!) - used) / found.requests }
 }
 
-async function wrk (url: string, seconds: number): Promise<object> {
+async function wrk (url: string, seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
   const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', url]
   const { stdout } = await promisify(execFile)('wrk', args).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENOENT' ? new Error('missing: wrk (apt-get install wrk)') : error
   })
   if (/Non-2xx/.test(stdout)) throw new Error(`not all requests were answered: ${stdout}`)
   return {
+    requests: Number(stdout.match(/(\d+) requests in/)![1]),
     requestsPerSecond: Number(stdout.match(/Requests\/sec:\s+([\d.]+)/)![1]),
     p50: milliseconds(stdout.match(/50%\s+(\S+)/)![1]!),
     p99: milliseconds(stdout.match(/99%\s+(\S+)/)![1]!)

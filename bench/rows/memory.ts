@@ -44,19 +44,19 @@ async function served (): Promise<object> {
   const { address } = redis ?? await rival.serve({ bytes: VALUE, operation: 'set' })
   const memory = redis === undefined ? async () => ownMemory() : await redisMemory(redis.address, redis.pid)
   const before = await memory()
-  const gcs = watchGc()
+  const filled = watchGc()
   const go = await forkWorkers(1, { BENCH_ADDRESS: address })
-  const whileFilling = gcs().length
+  const whileFilling = await filled()
   const figures = perKey(before, await memory())
-  const untilFull = gcs().length
+  const full = watchGc()
   await go()
+  const whileFull = await full()
   if (redis !== undefined) return figures
-  const pauses = gcs().slice(untilFull)
   return {
     ...figures,
-    longestFilling: longest(gcs().slice(0, whileFilling)),
-    longest: longest(pauses),
-    share: pauses.reduce((sum, { duration }) => sum + duration, 0) / seconds / 10
+    longestFilling: longest(whileFilling),
+    longest: longest(whileFull),
+    share: whileFull.reduce((sum, { duration }) => sum + duration, 0) / seconds / 10
   }
 }
 
