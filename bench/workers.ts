@@ -27,12 +27,16 @@ export function workWhenTold (work: () => Promise<unknown>): void {
   process.on('message', message => {
     if (message === 'go') work().then(data => process.send!({ type: 'done', data }), error => { throw error })
   })
+  process.on('SIGTERM', () => process.exit())
   process.send!({ type: 'ready' })
 }
 
-/** Ends the primary and its workers, with what the row prints. */
-export function finish (figures: object): void {
+/** Ends the primary and its workers, in the order that lets --cpu-prof write the profiles of all, with what the row prints. */
+export async function finish (figures: object): Promise<void> {
   process.stdout.write(JSON.stringify(figures) + '\n')
-  for (const fork of Object.values(cluster.workers ?? {})) fork!.process.kill('SIGKILL')
+  await Promise.all(Object.values(cluster.workers ?? {}).map(fork => new Promise(resolve => {
+    fork!.removeAllListeners('exit').on('exit', resolve)
+    fork!.process.kill('SIGTERM')
+  })))
   process.exit()
 }

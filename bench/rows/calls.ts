@@ -40,7 +40,7 @@ async function primary (): Promise<void> {
   const elapsed = performance.now() - start
   const calls = results.reduce((sum, result) => sum + result.calls, 0)
   const latencies = results.flatMap(result => result.latencies).sort((a, b) => a - b)
-  finish({
+  await finish({
     callsPerSecond: calls / elapsed * 1000,
     microseconds: used === undefined ? undefined : (cpu!() - used) / calls,
     clientMicroseconds: results.reduce((sum, result) => sum + result.cpu, 0) / calls,

@@ -21,7 +21,7 @@ const IDLE = 1 // seconds
 const BATCH = 10 // ms between two batches of arriving keys
 const value = { text: 'x'.repeat(89) }
 
-if (cluster.isPrimary) finish(await primary())
+if (cluster.isPrimary) await finish(await primary())
 else await worker()
 
 async function primary (): Promise<object> {

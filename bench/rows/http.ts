@@ -15,14 +15,17 @@ export interface HttpOptions {
 const { site, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
 const { serve, listen, path } = sites[site]
 
-if (cluster.isPrimary) finish(await primary())
-else await listen(process.env.BENCH_ADDRESS!)
+if (cluster.isPrimary) await finish(await primary())
+else {
+  process.on('SIGTERM', () => process.exit())
+  await listen(process.env.BENCH_ADDRESS!)
+}
 
 async function primary (): Promise<object> {
   const worker = cluster.fork({ BENCH_ADDRESS: await serve() })
   const port = await new Promise<number>((resolve, reject) => {
     cluster.on('listening', (_, { port }) => { resolve(port) })
-    cluster.on('exit', (_, code) => { reject(new Error(`the worker has ended with ${code}`)) })
+    worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
   })
   const url = `http://127.0.0.1:${port}${path}`
   const { status } = await fetch(url)

@@ -22,7 +22,7 @@ const VALUE = 100
 const value = { text: 'x'.repeat(VALUE - '{"text":""}'.length) }
 const rival: Rival = rivals[store === 'Map' || store === 'Redis' ? 'Redis, ioredis' : store]
 
-if (cluster.isPrimary) finish(await (store === 'Map' ? map() : served()))
+if (cluster.isPrimary) await finish(await (store === 'Map' ? map() : served()))
 else await worker()
 
 interface Memory {
