@@ -1,9 +1,11 @@
 // Real Redis servers, spawned for a test on a socket of their own.
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { StoreOptions } from '../src/index.js'
@@ -11,7 +13,7 @@ import { until } from './until.js'
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 /** Why a test that needs it is left out. */
-export const NO_REDIS = 'left out: it needs the command redis-server (apt-get install redis-server)'
+export const NO_REDIS = 'is left out: it needs the command redis-server (apt-get install redis-server)'
 
 export interface TestServer {
   readonly options: StoreOptions
@@ -53,4 +55,22 @@ export async function startServer (t: Test): Promise<TestServer> {
   })
   await server.start()
   return server
+}
+
+/** Starts a Valkey that needs nothing but Node, which ends with the test. */
+export async function startValkey (t: Test): Promise<StoreOptions> {
+  const port = await freePort()
+  const child = fork(fileURLToPath(new URL('./fixtures/valkey.js', import.meta.url)), [String(port)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  t.teardown(() => { child.kill() })
+  await once(child, 'message')
+  return { url: `redis://127.0.0.1:${port}` }
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
 }

@@ -5,7 +5,7 @@ const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expir
 
 /** All collections, or one, as engine.ts wants them told. */
 export async function collections (session: Session, prefix: string, only: string | undefined): Promise<string> {
-  const found = await ofEach(session, prefix, only, async (name, base) => {
+  const found = await ofEach(session, prefix, '}', only, async (name, base) => {
     const counts = await session.run<string[]>('describe', base, [])
     if (counts.length === 0) return []
     const stats = COUNTERS.map((counter, i) => [counter, Number(counts[i])] as const)
@@ -16,7 +16,7 @@ export async function collections (session: Session, prefix: string, only: strin
 
 /** All locks, or those of one collection. */
 export async function locks (session: Session, prefix: string, only: string | undefined): Promise<string> {
-  const found = await ofEach(session, prefix, only, async (collection, base) => {
+  const found = await ofEach(session, prefix, '}:locks', only, async (collection, base) => {
     const held = await session.run<string[][]>('held', base, [])
     return held.map(([key, owner, fence, since, expiresAt, waiters]) => ({
       collection,
@@ -31,12 +31,15 @@ export async function locks (session: Session, prefix: string, only: string | un
   return answer(found)
 }
 
-async function ofEach<T> (session: Session, prefix: string, only: string | undefined, look: (name: string, base: string) => Promise<T[]>): Promise<T[]> {
+/** Looks at each collection that has the key that ends so, or at one. */
+async function ofEach<T> (
+  session: Session, prefix: string, ending: string, only: string | undefined, look: (name: string, base: string) => Promise<T[]>
+): Promise<T[]> {
   const start = `${prefix}:{c:`
   if (only !== undefined) return await look(only, `${start}${only}}`)
-  const pattern = `${start.replace(/[\\*?[\]]/g, '\\$&')}*}` // those of other keys go on behind the brace
-  const bases = await session.keys(pattern)
-  const found = await Promise.all(Array.from(bases, base => look(base.slice(start.length, -1), base)))
+  const keys = await session.keys(`${start.replace(/[\\*?[\]]/g, '\\$&')}*${ending}`)
+  const names = Array.from(keys, key => key.slice(start.length, -ending.length))
+  const found = await Promise.all(names.map(name => look(name, `${start}${name}}`)))
   return found.flat()
 }
 

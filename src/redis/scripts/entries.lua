@@ -9,10 +9,10 @@ local function load (key)
   return { key = key, version = version, finish = tonumber(finish), text = text, bytes = #key + #text }
 end
 
--- Milliseconds since the last use. Uses are kept in microseconds, which tells them apart.
+-- Milliseconds since the last use. Uses are kept in microseconds, made different, which tells their order.
 local function unused (entry)
   local used = redis.call('ZSCORE', entry.finish > 0 and TIMED or IDLE, entry.key)
-  return (micros - math.max(tonumber(used or 0), meta.tracked)) / 1000
+  return math.max(0, micros - math.max(tonumber(used or 0), meta.tracked)) / 1000
 end
 
 -- Of a key that is not locked.
@@ -22,7 +22,7 @@ local function isPast (entry)
 end
 
 local function enlist (entry)
-  if meta.tracked > 0 then redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, int(micros), entry.key) end
+  if meta.tracked > 0 then redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, int(nextNumber()), entry.key) end
   if entry.finish > 0 then redis.call('ZADD', ENDS, int(entry.finish), entry.key) end
 end
 
@@ -54,7 +54,7 @@ end
 local function use (entry, isLocked)
   if isLocked or meta.tracked == 0 then return end
   evenIfFull()
-  redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, int(micros), entry.key)
+  redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, int(nextNumber()), entry.key)
 end
 
 -- Milliseconds that an entry has left; '' if it stays.
