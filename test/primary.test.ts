@@ -10,7 +10,7 @@ import { NAME, writeControl, writeHello, writeRequest, type Target } from '../sr
 import { until } from './until.js'
 
 const keyspace = new Keyspace()
-const primary = new Primary(keyspace)
+const primary = new Primary(keyspace, { hello: 500, strangers: 20, patience: 100, unread: 2 ** 20 })
 const { path, token } = await primary.address()
 t.after(() => { primary.close() })
 
@@ -129,6 +129,37 @@ t.test('half a frame that never goes on holds nobody up', async () => {
   const friend = await new Peer().greet()
   await friend.get()
   half.socket.destroy()
+})
+
+t.test('a flood of connections keeps nobody out, and does not stay', async t => {
+  const strangers = Array.from({ length: 200 }, () => new Peer())
+  const friend = await new Peer().greet()
+  await until(() => strangers.filter(({ isClosed }) => !isClosed).length <= 20)
+  await until(() => strangers.every(({ isClosed }) => isClosed))
+  await friend.get()
+  t.equal(friend.isClosed, false)
+})
+
+t.test('who does not read is refused what would take too much memory, and dropped after a while', async t => {
+  const holder = await new Peer().greet()
+  writeRequest(holder, Object.assign(new Request('set', 'collection', 'large'), { text: 'x'.repeat(50_000) }), 0, 0)
+  writeRequest(holder, new Request('acquire', 'collection', 'large'), 0, 2)
+  holder.send()
+  await until(() => keyspace.shelf('collection').locks.size === 1)
+  const deaf = await new Peer().greet()
+  deaf.socket.pause()
+  for (let i = 1; i <= 500; i++) writeRequest(deaf, new Request('get', 'collection', 'large'), 0, i)
+  deaf.send()
+  await until(() => keyspace.shelf('collection').waiters === 500)
+  const before = process.memoryUsage().arrayBuffers
+  const { peers } = primary
+  holder.socket.destroy()
+  await until(() => keyspace.shelf('collection').waiters === 0)
+  t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
+  const friend = await new Peer().greet()
+  await until(() => primary.peers === peers - 1) // one came, two went
+  await friend.get()
+  keyspace.shelf('collection').entries.clear([])
 })
 
 t.test('close ends all connections and removes the folder', async t => {

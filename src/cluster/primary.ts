@@ -1,7 +1,7 @@
 // The primary's side: a server on a local socket, and a Peer for each worker that is connected.
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
-import type { Reply } from '../engine.js'
+import { Reply } from '../engine.js'
 import { StoreError } from '../errors.js'
 import type { Keyspace } from '../memory/keyspace.js'
 import { Caller } from '../memory/lock.js'
@@ -13,23 +13,36 @@ import {
   CANCEL, ERROR, LOST, MAX_FRAME, NAME, PROTOCOL_VERSION, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
 } from './protocol.js'
 
-const HELLO_TIMEOUT = 2000
 const HELLO_FRAME = 128
-const PATIENCE = 30_000
+
+/** What a connection may ask of the primary; another may be given for tests. */
+export const LIMITS = {
+  /** Milliseconds until a connection has to have said hello: more than a busy primary needs to read it. */
+  hello: 10_000,
+  /** Connections that have not yet. One more, and the oldest of them goes, so that a flood keeps no worker out. */
+  strangers: 128,
+  /** Milliseconds for which a worker may read nothing while more than 4 MiB wait for it. It is not listened to meanwhile, then dropped. */
+  patience: 30_000,
+  /** Bytes that may wait for it when a lock ends for which many of its reads have waited; further ones get STORE_OVERLOADED. */
+  unread: 64 * 2 ** 20
+}
 
 export class Primary {
   readonly #keyspace: Keyspace
   readonly #token = randomBytes(32).toString('hex')
   readonly #peers = new Set<Peer>()
+  readonly #strangers = new Set<Peer>()
+  readonly #limits: typeof LIMITS
   #server: Server | undefined
   #folder: Folder | undefined
   #address: Promise<Address> | undefined
 
-  constructor (keyspace: Keyspace) {
+  constructor (keyspace: Keyspace, limits: Partial<typeof LIMITS> = {}) {
     this.#keyspace = keyspace
+    this.#limits = { ...LIMITS, ...limits }
   }
 
-  /** Workers that are connected now. */
+  /** Connections that there are now. */
   get peers (): number {
     return this.#peers.size
   }
@@ -55,7 +68,7 @@ export class Primary {
       path = this.#folder.path
     }
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
+      server.on('error', reject) // also for later ones, of single connections when file descriptors run out: they are the other side's to notice
       server.listen(path, resolve)
     })
     server.unref()
@@ -63,10 +76,27 @@ export class Primary {
   }
 
   #accept (socket: Socket): void {
-    const peer: Peer = new Peer(socket, this.#keyspace, this.#token, () => { this.#peers.delete(peer) })
+    const peer: Peer = new Peer(socket, this.#keyspace, this.#token, this.#limits, {
+      known: () => { this.#strangers.delete(peer) },
+      gone: () => {
+        this.#strangers.delete(peer)
+        this.#peers.delete(peer)
+      }
+    })
     this.#peers.add(peer)
+    this.#strangers.add(peer)
     socket.unref()
+    if (this.#strangers.size <= this.#limits.strangers) return
+    const [oldest] = this.#strangers
+    this.#strangers.delete(oldest!)
+    oldest!.destroy()
   }
+}
+
+/** Told who comes in, and who leaves. */
+interface Door {
+  known (): void
+  gone (): void
 }
 
 /** A worker as the keyspace sees it. */
@@ -75,20 +105,22 @@ class Peer extends Caller implements Handler {
   readonly #keyspace: Keyspace
   readonly #token: string
   readonly #connection: Connection
-  readonly #gone: () => void
+  readonly #unread: number
+  readonly #door: Door
   readonly #names: Array<string | undefined> = []
   #helloTimer: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor (socket: Socket, keyspace: Keyspace, token: string, gone: () => void) {
+  constructor (socket: Socket, keyspace: Keyspace, token: string, limits: typeof LIMITS, door: Door) {
     super()
     this.#keyspace = keyspace
     this.#token = token
-    this.#gone = gone
+    this.#unread = limits.unread
+    this.#door = door
     this.#connection = new Connection(socket, this)
     this.#connection.maxFrame = HELLO_FRAME
-    this.#connection.patience = PATIENCE
-    this.#helloTimer = setTimeout(() => { this.destroy() }, HELLO_TIMEOUT).unref()
+    this.#connection.patience = limits.patience
+    this.#helloTimer = setTimeout(() => { this.destroy() }, limits.hello).unref()
   }
 
   batch (): void {
@@ -115,11 +147,15 @@ class Peer extends Caller implements Handler {
     this.#isClosed = true
     this.#keyspace.clock.tick()
     this.#keyspace.leave(this)
-    this.#gone()
+    this.#door.gone()
   }
 
   answer (id: number, reply: Reply): void {
     if (id === 0 || this.#isClosed) return
+    // The grant of a lock is told in any case: there are no more of them than keys.
+    if (this.#connection.isSlow && reply.text !== undefined && reply.token === undefined && this.#connection.backlog > this.#unread) {
+      reply = new Reply('STORE_OVERLOADED')
+    }
     if (reply.code === undefined) writeReply(this.#connection, reply, id)
     else writeNotice(this.#connection, ERROR, reply.code, id)
   }
@@ -140,5 +176,6 @@ class Peer extends Caller implements Handler {
     this.#helloTimer = undefined
     this.#connection.maxFrame = MAX_FRAME
     this.label = hello!.label
+    this.#door.known()
   }
 }
