@@ -1,0 +1,7 @@
+import t from 'tap'
+import { createStore } from '../../src/index.js'
+import { peers } from './peers.js'
+import { short } from './short.js'
+
+t.after(async () => { await createStore().close() })
+short('connections that keep no rule disturb nobody', peers, 88)

@@ -1,0 +1,80 @@
+// Attack: connections that break every rule, while a worker goes on with its work.
+import assert from 'node:assert/strict'
+import { PROTOCOL_VERSION } from '../../src/cluster/protocol.js'
+import type { Primary } from '../../src/cluster/primary.js'
+import { createStore } from '../../src/index.js'
+import { fork, type TestWorker } from '../cluster.js'
+import { until } from '../until.js'
+import type { Attack } from './attack.js'
+import type { Assault, Program } from './hostile.js'
+
+const PROGRAM = new URL('./hostile.js', import.meta.url).href
+
+/** The primary of this process, which nobody outside needs to see. */
+export function primaryOf (process: object): Primary {
+  const { engine } = (process as Record<symbol, { engine: { primary: Primary } }>)[Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)]!
+  return engine.primary
+}
+
+export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+  const store = createStore()
+  const [worker, hostile] = await Promise.all([fork(owner), fork(owner)])
+  await worker.run(({ store }) => store.collection('victim').set('key', 'kept'))
+  const primary = primaryOf(globalThis)
+  const { path, token } = await primary.address()
+  const before = primary.peers
+  const quiet = await worker.run(work, 500)
+  const seconds = Math.min(secondsLeft() / 1.2, 1e6)
+  let isOver = false
+  const assault = hostile.run(assail, PROGRAM, { path, token, seed, rounds, seconds } satisfies Assault)
+  assault.finally(() => { isOver = true }).catch(() => {})
+  let most = 0
+  const loud: number[] = []
+  while (!isOver) {
+    loud.push(...await worker.run(work, 100))
+    most = Math.max(most, process.memoryUsage().rss)
+  }
+  const counts = await assault
+  await until(() => primary.peers === before, 30)
+  // What was taken rightly by the protocol may stay: locks that have nothing but a lease.
+  for (const { collection, key, expiresAt } of await store.locks()) {
+    assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)
+    await store.collection(collection).breakLock(key)
+  }
+  for (const { name, waiters } of await store.collections()) {
+    assert.equal(waiters, 0, `somebody still waits in ${name}`)
+    if (name !== 'victim') await store.collection(name).clear()
+  }
+  assert.equal(await worker.run(({ store }) => store.collection('victim').get('key')), 'kept')
+  hostile.worker.disconnect()
+  worker.worker.disconnect()
+  await Promise.all([hostile.exited, worker.exited])
+  return {
+    assaults: Object.values(counts).reduce((sum, count) => sum + count, 0),
+    'a call of others, quiet, median/p99 µs': `${at(quiet, 0.5)}/${at(quiet, 0.99)}`,
+    'under attack': `${at(loud, 0.5)}/${at(loud, 0.99)}`,
+    'memory of the primary at most, MB': Math.round(most / 1e6)
+  }
+}
+
+/** Microseconds that each of some calls takes; what they give has to be right. */
+async function work ({ store }: Tools, calls: number): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; i < calls; i++) {
+    const start = process.hrtime.bigint()
+    if (await store.collection('victim').get('key') !== 'kept') throw new Error('the value is gone')
+    times.push(Number(process.hrtime.bigint() - start) / 1000)
+  }
+  return times
+}
+
+async function assail (_: Tools, program: string, assault: Assault): Promise<Record<string, number>> {
+  const { assail } = await import(program) as Program
+  return await assail(assault)
+}
+
+type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
+
+function at (times: number[], share: number): number {
+  return Math.round(times.sort((a, b) => a - b)[Math.floor((times.length - 1) * share)]!)
+}

@@ -1,0 +1,42 @@
+// `npm run soak -- --minutes N [--only NAME] [--seed S]`: the attacks of the tests, for as long as is wanted. Ends with a
+// table of what was done; the process fails if a promise was broken.
+import { parseArgs } from 'node:util'
+import { createStore } from '../src/index.js'
+import type { Attack, Figures } from './faults/attack.js'
+import { keyspace } from './faults/keyspace.js'
+import { linearizability } from './faults/linearizability.js'
+import { peers } from './faults/peers.js'
+
+const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers }
+
+const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
+const { only } = values
+const seed = Number(values.seed ?? Date.now() % 2 ** 31)
+const chosen = Object.entries(ATTACKS).filter(([name]) => only === undefined || name === only)
+const seconds = Number(values.minutes) * 60 / chosen.length
+if (!(seconds > 0)) throw new Error(`usage: npm run soak -- --minutes N [--only ${Object.keys(ATTACKS).join('|')}] [--seed S]`)
+
+console.log(`${values.minutes} minutes, --seed ${seed}`)
+const failures: string[] = []
+for (const [name, attack] of chosen) {
+  const ends: Array<() => unknown> = []
+  const start = Date.now()
+  let figures: Figures = {}
+  try {
+    figures = await attack({
+      seed,
+      rounds: Infinity,
+      secondsLeft: () => seconds - (Date.now() - start) / 1000,
+      owner: { teardown: end => { ends.unshift(end) }, threw: error => { throw error } }
+    })
+  } catch (error) {
+    failures.push(name)
+    console.error(error)
+  }
+  for (const end of ends) await end()
+  console.log(`\n${name}: ${failures.includes(name) ? 'FAILED' : 'held'}, ${Math.round((Date.now() - start) / 1000)} s`)
+  for (const [what, figure] of Object.entries(figures)) console.log(`  ${what}: ${figure}`)
+}
+await createStore().close()
+console.log(failures.length === 0 ? '\nall held' : `\nfailed: ${failures.join(', ')}`)
+process.exitCode = failures.length === 0 ? 0 : 1
