@@ -4,10 +4,11 @@ import { parseArgs } from 'node:util'
 import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'
 import { keyspace } from './faults/keyspace.js'
+import { killing } from './faults/killing.js'
 import { linearizability } from './faults/linearizability.js'
 import { peers } from './faults/peers.js'
 
-const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers }
+const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing }
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const { only } = values
@@ -25,7 +26,7 @@ for (const [name, attack] of chosen) {
   try {
     figures = await attack({
       seed,
-      rounds: Infinity,
+      rounds: Number.MAX_SAFE_INTEGER,
       secondsLeft: () => seconds - (Date.now() - start) / 1000,
       owner: { teardown: end => { ends.unshift(end) }, threw: error => { throw error } }
     })

@@ -25,12 +25,12 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const before = primary.peers
   const quiet = await worker.run(work, 500)
   const seconds = Math.min(secondsLeft() / 1.2, 1e6)
-  let isOver = false
+  const course = { isOver: false }
   const assault = hostile.run(assail, PROGRAM, { path, token, seed, rounds, seconds } satisfies Assault)
-  assault.finally(() => { isOver = true }).catch(() => {})
+  assault.finally(() => { course.isOver = true }).catch(() => {})
   let most = 0
   const loud: number[] = []
-  while (!isOver) {
+  while (!course.isOver) {
     loud.push(...await worker.run(work, 100))
     most = Math.max(most, process.memoryUsage().rss)
   }

@@ -1,0 +1,13 @@
+// What the heap holds once all that can go has gone.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+/** KB of objects, and of buffers outside the heap. */
+export function heap (): number {
+  for (let i = 0; i < 3; i++) collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return Math.round((heapUsed + arrayBuffers) / 1000)
+}

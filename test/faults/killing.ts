@@ -1,0 +1,92 @@
+// Attack: workers are killed while they hold, wait and work. Nothing of them may stay, and those who live go on.
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { createStore, type KeyLock } from '../../src/index.js'
+import { fork, type TestWorker } from '../cluster.js'
+import { until } from '../until.js'
+import { random, type Attack, type Owner } from './attack.js'
+import { heap } from './heap.js'
+import { primaryOf } from './peers.js'
+
+const MOST = 1000
+const LOCKS = 5
+
+interface Life { worker: TestWorker, end (): Promise<void> }
+
+export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+  const store = createStore()
+  const jobs = store.collection<number>('killing')
+  const next = random(seed)
+  const survivor = await fork(owner)
+  const primary = primaryOf(globalThis)
+  const figures = { rounds: 0, 'file descriptors before': 0, after: 0, 'heap before, KB': 0, 'heap after, KB': 0 }
+  let life = await begin(owner)
+  while (figures.rounds < Math.min(rounds, MOST) && secondsLeft() > 0) {
+    const { worker } = life
+    const mine: KeyLock<number> = await jobs.acquire('wanted')
+    await worker.run(live, LOCKS)
+    const theirs = survivor.run(take, LOCKS)
+    await until(async () => (await store.locks()).filter(({ waiters }) => waiters > 0).length === LOCKS + 1, 30)
+    if (next() < 0.5) await new Promise(resolve => { setTimeout(resolve, next() * 10) })
+    worker.kill('SIGKILL')
+    // The next one comes while the dead one is not yet cold.
+    const [another] = await Promise.all([begin(owner), worker.exited])
+    assert.deepEqual(await theirs, Array(LOCKS).fill('before'), 'the locks go to who waits, without what was changed')
+    await until(async () => (await store.locks()).length === 1, 30)
+    await until(async () => (await store.locks())[0]!.waiters === 0, 30)
+    await mine.release()
+    assert.equal(await jobs.get('wanted'), undefined, 'what waited was not done')
+    await until(() => primary.peers <= 2, 30)
+    await life.end()
+    await jobs.clear()
+    life = another
+    if (++figures.rounds === 5) Object.assign(figures, { 'file descriptors before': descriptors(), 'heap before, KB': heap() })
+  }
+  assert.deepEqual(await store.locks(), [])
+  assert.equal(await jobs.size(), 0)
+  Object.assign(figures, { after: descriptors(), 'heap after, KB': heap() })
+  assert.ok(figures.after <= figures['file descriptors before'], `${figures.after} descriptors are open, before there were ${figures['file descriptors before']}`)
+  const grown = figures['heap after, KB'] - figures['heap before, KB']
+  assert.ok(grown < 1000 + figures.rounds, `the heap has grown by ${grown} KB in ${figures.rounds} rounds`)
+  await Promise.all([life.worker, survivor].map(async ({ worker, exited }) => {
+    worker.disconnect()
+    await exited
+  }))
+  return figures
+}
+
+/** A worker of which nothing is kept once it has ended. */
+async function begin (owner: Owner): Promise<Life> {
+  const ends: Array<() => unknown> = []
+  const worker = await fork({ threw: owner.threw, teardown: end => { ends.push(end) } })
+  return { worker, end: async () => { for (const end of ends) await end() } }
+}
+
+type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
+
+/** Holds locks, waits for one in several ways, and has calls in flight all the time. */
+async function live ({ store, kept }: Tools, count: number): Promise<void> {
+  const jobs = store.collection('killing')
+  kept.locks = []
+  for (let i = 0; i < count; i++) {
+    await jobs.set(`held ${i}`, 'before')
+    const lock = await jobs.acquire(`held ${i}`)
+    lock.set('never')
+    kept.locks.push(lock)
+  }
+  kept.waits = [jobs.acquire('wanted'), jobs.set('wanted', 1), jobs.increment('wanted'), jobs.get('wanted'), jobs.acquire('wanted', { timeout: 100 })]
+  const busy = async (): Promise<void> => {
+    for (;;) await Promise.all([jobs.increment('busy'), jobs.set('large', 'x'.repeat(50_000)), jobs.get('large')])
+  }
+  kept.busy = [busy(), busy()]
+}
+
+async function take ({ store }: Tools, count: number): Promise<unknown[]> {
+  const locks = await Promise.all(Array.from({ length: count }, (_, i) => store.collection('killing').acquire(`held ${i}`)))
+  for (const lock of locks) await lock.release()
+  return locks.map(lock => lock.get())
+}
+
+function descriptors (): number {
+  return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0
+}
