@@ -6,15 +6,11 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../src/index.js'
 import { fork } from './cluster.js'
-import { NO_REDIS, hasRedis, startServer, type TestServer } from './redis.js'
+import { NO_REDIS, hasRedis, outcome, startServer, type TestServer } from './redis.js'
 import { until } from './until.js'
 
 if (hasRedis) await all()
 else t.plan(0, NO_REDIS)
-
-type Outcome = Promise<string>
-/** The code with which a call fails, or what it gives. */
-const outcome = (call: Promise<unknown>): Outcome => call.then(value => `gave ${String(value)}`, (error: { code: string }) => error.code)
 
 function storeAt (t: Test, options: StoreOptions, more: StoreOptions['redis'] = {}): Store {
   const store = createStore({ ...options, redis: { ...options.redis, ...more } })

@@ -15,6 +15,11 @@ export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 /** Why a test that needs it is left out. */
 export const NO_REDIS = 'is left out: it needs the command redis-server (apt-get install redis-server)'
 
+/** The code with which a call fails, or what it gives. */
+export function outcome (call: Promise<unknown>): Promise<string> {
+  return call.then(value => `gave ${String(value)}`, (error: { code: string }) => error.code)
+}
+
 export interface TestServer {
   readonly options: StoreOptions
   /** A bare client of the server. */
@@ -66,7 +71,7 @@ export async function startValkey (t: Test): Promise<StoreOptions> {
   return { url: `redis://127.0.0.1:${port}` }
 }
 
-async function freePort (): Promise<number> {
+export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

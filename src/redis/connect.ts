@@ -94,12 +94,15 @@ function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connect
   return new Cluster([...seeds, ...known.values()], options as object)
 }
 
+/** A node that answers. */
 function someNode (cluster: Cluster, known: KnownNodes): Redis {
-  const nodes = cluster.nodes('master')
   for (const { options: { host, port } } of cluster.nodes()) {
     if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
   }
-  return nodes[Math.floor(Math.random() * nodes.length)]!
+  const nodes = cluster.nodes('master')
+  const ready = nodes.filter(({ status }) => status === 'ready')
+  const choice = ready.length > 0 ? ready : nodes
+  return choice[Math.floor(Math.random() * choice.length)]!
 }
 
 /** A url without what must not be read in a log. */
