@@ -88,8 +88,7 @@ function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connect
     clusterRetryStrategy: null,
     enableOfflineQueue: false,
     retryDelayOnFailover: 0,
-    retryDelayOnClusterDown: 0,
-    slotsRefreshTimeout: connectTimeout
+    retryDelayOnClusterDown: 0
   }
   return new Cluster([...seeds, ...known.values()], options as object)
 }
