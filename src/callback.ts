@@ -1,5 +1,6 @@
 // The callback API of strong-store-cluster (2013), over the promise API.
 import { EventEmitter } from 'node:events'
+import { answer } from './answer.js'
 import { ByName } from './by-name.js'
 import type { Collection } from './collection.js'
 import { StoreError } from './errors.js'
@@ -118,12 +119,6 @@ export class CallbackKeyLock<T = any> {
     if (this.#lock.isReleased) throw new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.#lock.key))
     confirm(this.#lock.release({ confirm: callback !== undefined }), callback)
   }
-}
-
-// Outcomes reach callbacks from outside of the promise: what a callback throws is the process's to deal with.
-
-function answer<V> (promise: Promise<V>, callback: (err: StoreError | null, value?: V) => void): void {
-  promise.then(value => { process.nextTick(callback, null, value) }, (error: StoreError) => { process.nextTick(callback, error) })
 }
 
 function confirm (promise: Promise<unknown>, callback: ErrorCallback = () => {}): void {
