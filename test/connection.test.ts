@@ -84,6 +84,18 @@ t.test('frames split at every byte boundary', async t => {
   }
 })
 
+t.test('frames in a buffer that is used again after each read', async t => {
+  const { ours } = await ends(t)
+  const log = listen(ours)
+  const bytes = framed('first one', 'the second', 'a third frame')
+  const buffer = Buffer.alloc(16)
+  for (let at = 0; at < bytes.length; at += buffer.length) {
+    const size = bytes.copy(buffer, 0, at)
+    log.connection!.receive(buffer.subarray(0, size), true)
+  }
+  t.strictSame(log.frames, ['first one', 'the second', 'a third frame'])
+})
+
 t.test('byte by byte, and many frames in one read', async t => {
   const { ours, theirs } = await ends(t)
   theirs.setNoDelay()

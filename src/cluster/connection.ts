@@ -44,7 +44,7 @@ export class Connection implements Target {
     this.#socket = socket
     this.#handler = handler
     let error: Error | undefined
-    socket.on('data', chunk => { this.#receive(chunk) })
+    socket.on('data', chunk => { this.receive(chunk, false) })
     socket.on('drain', () => { this.#resume() })
     socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the other side does not read')) })
     socket.on('error', reason => { error = reason })
@@ -116,9 +116,10 @@ export class Connection implements Target {
     this.#socket.unref()
   }
 
-  #receive (chunk: Buffer): void {
+  /** Bytes have come. `isLent`: the chunk is the sender's to use again; the connection calls this itself for a socket that has 'data'. */
+  receive (chunk: Buffer, isLent: boolean): void {
     if (this.#partial > 0) {
-      this.#parts.push(chunk)
+      this.#parts.push(isLent ? Buffer.from(chunk) : chunk)
       this.#partial += chunk.length
       if (this.#partial < this.#needed) return
       chunk = Buffer.concat(this.#parts, this.#partial)
@@ -145,8 +146,9 @@ export class Connection implements Target {
     }
     if (at === chunk.length) return
     // A copy of the rest of a large chunk would cost more than keeping the chunk for a moment.
-    this.#parts.push(chunk.subarray(at))
-    this.#partial = chunk.length - at
+    const rest = chunk.subarray(at)
+    this.#parts.push(isLent ? Buffer.from(rest) : rest)
+    this.#partial = rest.length
   }
 
   /** Whether the other side is to be left alone until it has taken what it was sent. */
@@ -164,7 +166,7 @@ export class Connection implements Target {
     if (!this.#paused) return
     this.#paused = false
     this.#socket.resume()
-    this.#receive(Buffer.alloc(0))
+    this.receive(Buffer.alloc(0), false)
   }
 
   #renew (size: number): void {

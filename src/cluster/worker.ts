@@ -13,6 +13,7 @@ import {
 const MAX_BACKLOG = 256 * 2 ** 20
 /** Calls without an answer above which calls are refused: they take about as much memory. */
 const MAX_PENDING = 2 ** 19
+const READ = 64 * 1024
 
 export class WorkerEngine implements Engine {
   onerror: Engine['onerror']
@@ -117,10 +118,17 @@ export class WorkerEngine implements Engine {
 
   #open ({ path, token }: Address): Promise<void> {
     return new Promise((resolve, reject) => {
-      const socket = connect(path)
+      // One buffer for all that is read: a new one of 64 KiB for each would cost more than the rest of a read.
+      const buffer = Buffer.allocUnsafeSlow(READ)
+      let connection: Connection
+      const callback = (size: number): boolean => {
+        connection.receive(buffer.subarray(0, size), true)
+        return true
+      }
+      const socket = connect({ path, onread: { buffer, callback } })
       socket.once('error', reject)
       socket.once('connect', () => {
-        const connection = new Connection(socket, {
+        connection = new Connection(socket, {
           frame: (buffer, at, end) => { this.#frame(buffer, at, end) },
           closed: error => { this.#closed(connection, error) }
         })
