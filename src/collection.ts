@@ -4,9 +4,10 @@ import { Request, type Engine, type GiveUp, type Op, type Reply } from './engine
 import { StoreError } from './errors.js'
 import { KeyLock, type Holder } from './key-lock.js'
 import {
-  boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type PrefixOptions, type SetOptions,
-  type TtlOptions, type UpdateOptions, type WaitOptions
+  boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type KeyPage,
+  type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
+import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from './stats.js'
 import { json, text as textCodec, type Codec } from './value.js'
 
 /** What a request's end takes with it: its waits and its locks. */
@@ -50,8 +51,10 @@ export class Collection<T = unknown> {
   }
 
   /** The value with its version and its end, or undefined if there is none. */
-  async entry (key: string, wait?: WaitOptions): Promise<Entry<T> | undefined> {
-    const { text, version, expiresIn } = await this.#call('entry', key, wait)
+  async entry (key: string, options: EntryOptions = {}): Promise<Entry<T> | undefined> {
+    const request = this.#request('entry', key, options)
+    if (options.token !== undefined) request.token = checkToken(options.token)
+    const { text, version, expiresIn } = await this.#engine.call(request)
     if (text === undefined) return undefined
     return { value: this.#codec.decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
   }
@@ -70,11 +73,13 @@ export class Collection<T = unknown> {
       await this.del(key, options)
       return 0
     }
-    const request = this.#request('set', key, options)
-    request.text = this.#codec.encode(value, this.#engine.maxValueBytes)
-    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
-    request.ifAbsent = options.ifAbsent === true
-    return (await this.#write(request, options))?.version ?? 0
+    return (await this.#set(key, value, options))?.version ?? 0
+  }
+
+  /** As `set`, of a value that is not undefined, and tells whether the key is new. */
+  async put (key: string, value: T, options: SetOptions = {}): Promise<{ version: number, isNew: boolean }> {
+    const reply = await this.#set(key, value, options)
+    return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
   /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
@@ -140,6 +145,7 @@ export class Collection<T = unknown> {
       throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
     }
     request.detached = options.detached === true
+    if (options.token !== undefined) request.token = checkNewToken(options.token)
     const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#engine.call(request), this.#scope?.locks)
     if (this.#scope?.given === true) {
       await lock.release({ discard: true, confirm: false })
@@ -158,7 +164,7 @@ export class Collection<T = unknown> {
     }
   }
 
-  /** Releases a lock by its token, wherever it was taken. STORE_LOCK_LOST. */
+  /** Releases a lock by its token, wherever it was taken, or gives up the wait of an `acquire` that named it. STORE_LOCK_LOST. */
   async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
     const request = this.#request('release', key, wait)
     request.token = checkToken(token)
@@ -176,6 +182,12 @@ export class Collection<T = unknown> {
   /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
   async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
     return (await this.#call('break', key, wait)).number === 1
+  }
+
+  /** Who holds the lock of a key, and who waits for it; undefined if it is not locked. */
+  async lockInfo (key: string, wait?: WaitOptions): Promise<LockQueue | undefined> {
+    const { text } = await this.#call('lock', key, wait)
+    return text === undefined ? undefined : lockOf(JSON.parse(text) as RawLock) as LockQueue
   }
 
   /** The values of many keys, each read on its own, in one crossing where the engine has one. */
@@ -207,9 +219,27 @@ export class Collection<T = unknown> {
     }
   }
 
+  /** One page of the keys, with what is known of each but its value. A page may be empty with more to come. STORE_OPTION_INVALID. */
+  async page ({ prefix = '', cursor = 0, limit = 100 }: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
+    const request = this.#request('scan', prefix, wait)
+    request.cursor = wholeNumber(cursor, 'cursor')
+    request.number = wholeNumber(limit, 'limit', 1)
+    const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: number }
+    return {
+      keys: page.keys.map(([key, version, expiresIn, bytes]) => ({ key, version, bytes, expiresAt: moment(expiresIn ?? undefined) })),
+      cursor: page.cursor
+    }
+  }
+
   /** How many keys have a value. */
   async size (wait?: WaitOptions): Promise<number> {
     return (await this.#call('size', '', wait)).number!
+  }
+
+  /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
+  async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
+    const { text } = await this.#call('collections', '1', wait)
+    return (JSON.parse(text!) as RawCollection[]).map(collectionOf)[0]
   }
 
   /**
@@ -231,11 +261,8 @@ export class Collection<T = unknown> {
   async * #pages ({ prefix = '', ...wait }: PrefixOptions): AsyncGenerator<string[], void, undefined> {
     let cursor: number | undefined = 0
     while (cursor !== undefined) {
-      const request: Request = this.#request('scan', prefix, wait)
-      request.cursor = cursor
-      request.number = PAGE
-      const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string]>, cursor?: number }
-      yield page.keys.map(([key]) => key)
+      const page: KeyPage = await this.page({ prefix, cursor, limit: PAGE }, wait)
+      yield page.keys.map(({ key }) => key)
       cursor = page.cursor
     }
   }
@@ -277,6 +304,15 @@ export class Collection<T = unknown> {
     return request
   }
 
+  /** Not asynchronous where it can be helped: see #write. */
+  #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
+    const request = this.#request('set', key, options)
+    request.text = this.#codec.encode(value, this.#engine.maxValueBytes)
+    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
+    request.ifAbsent = options.ifAbsent === true
+    return this.#write(request, options)
+  }
+
   /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
   #write (request: Request, { ifVersion, token, release, confirm }: DelOptions): Promise<Reply | undefined> {
     if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
@@ -291,6 +327,12 @@ export class Collection<T = unknown> {
 function checkToken (token: unknown): string {
   checkName(token, 'STORE_OPTION_INVALID')
   return token
+}
+
+/** A token that whoever takes the lock brings along: it travels in a header. */
+function checkNewToken (token: unknown): string {
+  if (typeof token === 'string' && /^[\x21-\x7e]{16,128}$/.test(token)) return token
+  throw new StoreError('STORE_OPTION_INVALID', 'token must have 16 to 128 visible ASCII characters')
 }
 
 function moment (expiresIn: number | undefined): Date | undefined {

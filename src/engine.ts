@@ -2,19 +2,22 @@
 // Reply. Where that is, is the engine's business; what a request means is the same everywhere:
 //
 //   get        text                       entry    text, version, expiresIn     head    version, expiresIn
-//   set        version                    del      number: 1 if there was a value, else 0
+//   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
 //   touch      number: 1 or 0
 //   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
 //              `limit`. With `down` it does nothing to a key without value (number: 0), and no sum falls below 0
-//   acquire    token, fence, expiresIn (of the lease), text, version
-//   release    ends the lock `token`; a set or del with `release` does so too, whatever becomes of the change
+//   acquire    token, fence, expiresIn (of the lease), text, version; `token` is the one the lock is to have
+//   release    ends the lock `token`, or gives up the place of the acquire that still waits with that token;
+//              a set or del with `release` ends it too, whatever becomes of the change
 //   renew      expiresIn: the lease `token` starts anew with `lease`
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
 //              limit, `cursor` where to go on (0 at first; the reply has none at the end)
 //   size       number                     clear    every key; a locked one when its turn comes
 //   configure  `text`: JSON of the changed options
-//   collections, locks    text: JSON; of `collection` alone where `key` is '1'
+//   collections    text: JSON; of `collection` alone where `key` is '1'
+//   locks          text: JSON             lock     text: JSON of that of `key`, with who waits; none if it is not locked
+//   stats          text: JSON of the whole store and the process that has it
 //
 // Calls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
 // locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.
@@ -23,7 +26,7 @@ import type { StoreErrorCode, StoreError } from './errors.js'
 /** The place in this list is the number on the wire: append only, or raise the protocol's version. */
 export const OPS = [
   'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
-  'scan', 'size', 'clear', 'configure', 'collections', 'locks'
+  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats'
 ] as const
 
 export type Op = typeof OPS[number]
@@ -45,7 +48,7 @@ export class Request {
   /** Increment: takes back what was counted. */
   down = false
   cursor: number | undefined
-  /** The lock that this call comes through. */
+  /** The lock that this call comes through; the token that an acquire wants for its lock. */
   token: string | undefined
   release = false
   lease: number | undefined

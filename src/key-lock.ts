@@ -23,6 +23,8 @@ export interface Holder {
 }
 
 export interface Held {
+  /** Whether it outlives what it was taken in. */
+  readonly isDetached: boolean
   release (options?: ReleaseOptions): Promise<void>
 }
 
@@ -38,6 +40,8 @@ export class KeyLock<T = unknown> {
   readonly fence: number
   /** The version the value had when it was locked; 0 if there was none. */
   readonly version: number
+  /** Whether it ends with its lease alone, as asked for by `detached`. */
+  readonly isDetached: boolean
   readonly #engine: Engine
   readonly #codec: Codec
   readonly #collection: string
@@ -60,6 +64,7 @@ export class KeyLock<T = unknown> {
     this.#lease = request.lease
     this.#holder = holder
     this.key = request.key
+    this.isDetached = request.detached
     this.token = reply.token!
     this.fence = reply.fence!
     this.version = reply.version ?? 0

@@ -31,6 +31,11 @@ export interface SetOptions extends WaitOptions {
 
 export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm'>
 
+export interface EntryOptions extends WaitOptions {
+  /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
+  token?: string | undefined
+}
+
 export interface TtlOptions extends WaitOptions {
   /** Seconds after which the key ends, from 0.001 on. Default: none. */
   ttl?: number | undefined
@@ -56,6 +61,11 @@ export interface AcquireOptions extends WaitOptions {
    * can go on with it, in any process. Default false.
    */
   detached?: boolean | undefined
+  /**
+   * The token that the lock is to have: 16 to 128 visible ASCII characters that nobody can guess, never used before. For who
+   * wants to be able to release it even if the answer is lost. Default: a random one.
+   */
+  token?: string | undefined
   /** Who holds it, for people who look; at most 1024 bytes. Default: the process id. */
   owner?: string | undefined
 }
@@ -82,6 +92,28 @@ export interface Entry<T> {
   version: number
   /** When the key ends if it is not used before; undefined if it stays. */
   expiresAt: Date | undefined
+}
+
+export interface PageOptions {
+  /** Only keys that begin with it. Default: all. */
+  prefix?: string | undefined
+  /** Where to go on: that of the page before. Default 0, the begin. */
+  cursor?: number | undefined
+  /** Keys to look at, from 1 on. Default 100. */
+  limit?: number | undefined
+}
+
+export interface KeyPage {
+  keys: Array<{
+    key: string
+    version: number
+    /** Of the value, as JSON text in UTF-8. */
+    bytes: number
+    /** As in Entry. */
+    expiresAt: Date | undefined
+  }>
+  /** Where the next page begins; undefined after the last. */
+  cursor: number | undefined
 }
 
 const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict'] as const

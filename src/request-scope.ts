@@ -22,13 +22,16 @@ class RequestScope implements Scope {
   end (isSuccess: boolean): void {
     this.given = true
     for (const giveUp of this.#waits) giveUp()
-    for (const lock of this.locks) lock.release({ discard: !isSuccess, confirm: false }).catch(() => {})
+    for (const lock of this.locks) {
+      // A detached lock is its client's own from now on, if the client has got to know of it.
+      if (!isSuccess || !lock.isDetached) lock.release({ discard: !isSuccess, confirm: false }).catch(() => {})
+    }
   }
 }
 
 /**
  * The store for the time of a response. Locks that are still held when it ends are released; their changes are committed if
- * the whole response was sent with a status below 500, else dropped. Waits are given up when the client has gone.
+ * the whole response was sent with a status below 500, else dropped. Detached locks stay if it was. Waits are given up when the client has gone.
  */
 export function storeForResponse (store: Store, response: ServerResponse): Store {
   const scope = new RequestScope()

@@ -10,6 +10,7 @@ import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
 import { redisEngine } from './redis/engine.js'
 import type { RedisStoreOptions } from './redis/options.js'
+import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollection, type RawLock, type StoreStats } from './stats.js'
 
 export interface StoreOptions {
   /**
@@ -25,39 +26,6 @@ export interface StoreOptions {
   connectTimeout?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
-}
-
-/** A collection as `stats` and `collections` describe it; options as in `configure`. */
-export interface CollectionStats {
-  name: string
-  keys: number
-  /** Of names and values, as UTF-8. */
-  bytes: number
-  /** Keys that are locked now, and calls that wait for one of them. */
-  locks: number
-  waiters: number
-  /** Since the collection came to be. */
-  reads: number
-  writes: number
-  expired: number
-  evicted: number
-  expireKeys: number
-  maxKeys: number
-  maxBytes: number
-  evict: boolean
-}
-
-/** The sums over all collections. */
-export type StoreStats = Omit<CollectionStats, 'name' | 'expireKeys' | 'maxKeys' | 'maxBytes' | 'evict'> & { collections: number }
-
-export interface LockInfo {
-  collection: string
-  key: string
-  owner: string
-  fence: number
-  since: Date
-  expiresAt: Date | undefined
-  waiters: number
 }
 
 const OPTIONS = ['url', 'maxValueBytes', 'connectTimeout', 'redis'] as const
@@ -92,6 +60,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return this.#engine.isShared
   }
 
+  /** Bytes of JSON text that a value may have, as far as this process knows: after its first call it does. */
+  get maxValueBytes (): number {
+    return this.#engine.maxValueBytes
+  }
+
   /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
   collection<T = unknown> (name: string): Collection<T> {
     if (this.#scope !== undefined) return new Collection<T>(this.#engine, name, this.#scope)
@@ -100,27 +73,17 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** All collections that have keys, locks, options or a recent past. */
   async collections (): Promise<CollectionStats[]> {
-    const found = await this.#ask('collections') as Array<CollectionStats & { idle: number }>
-    return found.map(({ idle, ...stats }) => ({ ...stats, expireKeys: idle / 1000 }))
+    return (await this.#ask('collections') as RawCollection[]).map(collectionOf)
   }
 
+  /** All collections together, and the process that has them. */
   async stats (): Promise<StoreStats> {
-    const sums = { collections: 0, keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
-    for (const stats of await this.collections()) {
-      sums.collections++
-      for (const name of SUMMED) sums[name] += stats[name]
-    }
-    return sums
+    return await this.#ask('stats') as StoreStats
   }
 
   /** Who holds what, and how many wait for it. */
   async locks (): Promise<LockInfo[]> {
-    const found = await this.#ask('locks') as Array<Omit<LockInfo, 'since' | 'expiresAt'> & { since: number, expiresAt?: number }>
-    return found.map(({ since, expiresAt, ...lock }) => ({
-      ...lock,
-      since: new Date(since),
-      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt)
-    }))
+    return (await this.#ask('locks') as RawLock[]).map(lockOf)
   }
 
   /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
@@ -141,8 +104,6 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return JSON.parse(text!)
   }
 }
-
-const SUMMED = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted'] as const
 
 /** For what is made of a store: a store that is there already, or options for one. */
 export interface PickOptions extends StoreOptions {

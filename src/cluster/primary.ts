@@ -147,6 +147,7 @@ class Peer extends Caller implements Handler {
     this.#isClosed = true
     this.#keyspace.clock.tick()
     this.#keyspace.leave(this)
+    if (this.#helloTimer === undefined) this.#keyspace.peers--
     this.#door.gone()
   }
 
@@ -174,6 +175,7 @@ class Peer extends Caller implements Handler {
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new StoreError('STORE_PROTOCOL', 'a stranger')
     clearTimeout(this.#helloTimer)
     this.#helloTimer = undefined
+    this.#keyspace.peers++
     this.#connection.maxFrame = MAX_FRAME
     this.label = hello!.label
     this.#door.known()

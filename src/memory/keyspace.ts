@@ -4,10 +4,12 @@ import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
 import { sum, windowOf } from './counter.js'
+import { Tally } from './tally.js'
 import type { Entry } from './entry.js'
 import { Clock, Deadlines, type Slice, type Sweepable, type Time } from './expiry.js'
-import { Lock, type Caller } from './lock.js'
-import { Shelf } from './shelf.js'
+import { Lock, type Caller, type Waiter } from './lock.js'
+import type { Shelf } from './shelf.js'
+import { Shelves } from './shelves.js'
 
 export interface KeyspaceOptions {
   /** Bytes of JSON text that a value may have. */
@@ -19,17 +21,16 @@ export interface KeyspaceOptions {
   time?: Time
 }
 
-/** Collections that may be empty before those without bounds or locks are forgotten. */
-const EMPTY_SHELVES = 1000
-
 export class Keyspace implements Sweepable {
   readonly clock: Clock
   readonly deadlines = new Deadlines()
-  readonly shelves = new Map<string, Shelf>()
+  readonly tally = new Tally()
+  readonly shelves: Shelves
+  /** Other processes that are connected. */
+  peers = 0
   maxValueBytes: number
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
-  #tidyAt = EMPTY_SHELVES
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often. What is stored is the small number of changes since.
   readonly #epoch = Date.now() * 1000
@@ -41,36 +42,36 @@ export class Keyspace implements Sweepable {
     this.#maxWaiters = maxWaiters
     this.#maxWaitingBytes = maxWaitingBytes
     this.clock = new Clock(time)
+    this.shelves = new Shelves(this.clock, this.deadlines, this.tally)
   }
 
   /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
   submit (request: Request, caller: Caller, id: number): void {
     const shelf = this.shelf(request.collection)
     const lock = shelf.locks.size === 0 ? undefined : shelf.locks.get(request.key)
-    if (request.token !== undefined) {
-      caller.answer(id, lock?.token === request.token ? this.#withToken(shelf, lock, request) : new Reply('STORE_LOCK_LOST'))
+    if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
+      caller.answer(id, lock?.token === request.token ? this.#withToken(shelf, lock, request, caller) : this.#withoutLock(lock, request))
     } else if (lock === undefined) {
       caller.answer(id, this.#turn(shelf, undefined, request, caller))
     } else if (request.op === 'break') {
+      this.tally.calls.break++
       this.#end(shelf, lock, true)
       caller.answer(id, Reply.of(1))
     } else if (request.nowait) {
-      caller.answer(id, new Reply('STORE_LOCKED'))
+      caller.answer(id, this.#turnAway(request, 'STORE_LOCKED'))
     } else if (lock.waiters >= this.#maxWaiters) {
-      caller.answer(id, new Reply('STORE_QUEUE_FULL'))
+      caller.answer(id, this.#turnAway(request, 'STORE_QUEUE_FULL'))
     } else if (caller.waitingBytes + (request.text?.length ?? 0) > this.#maxWaitingBytes) {
-      caller.answer(id, new Reply('STORE_OVERLOADED'))
+      caller.answer(id, this.#turnAway(request, 'STORE_OVERLOADED'))
     } else {
-      lock.enqueue(request, caller, id)
+      lock.enqueue(request, caller, id, this.clock.now)
     }
   }
 
   /** Takes a call that still waits out of its queue; it is answered with STORE_ABORTED. */
   cancel (caller: Caller, id: number): void {
     const waiter = caller.waiting.get(id)
-    if (waiter === undefined) return
-    waiter.lock.remove(waiter)
-    caller.answer(id, new Reply('STORE_ABORTED'))
+    if (waiter !== undefined) this.#giveUp(waiter)
   }
 
   /** A caller is gone: nothing waits for it any more, and its locks are released without their changes. */
@@ -88,7 +89,7 @@ export class Keyspace implements Sweepable {
   }
 
   shelf (name: string): Shelf {
-    return this.shelves.get(name) ?? this.#addShelf(name)
+    return this.shelves.get(name)
   }
 
   sweep (slice: Slice): boolean {
@@ -98,17 +99,11 @@ export class Keyspace implements Sweepable {
       deadline.due()
       if (slice.over()) return true
     }
-    for (const shelf of this.shelves.values()) {
-      if (shelf.entries.sweep(slice)) return true
-    }
-    return false
+    return this.shelves.sweep(slice)
   }
 
   get idles (): boolean {
-    for (const { entries } of this.shelves.values()) {
-      if (entries.bounds.idle > 0) return true
-    }
-    return false
+    return this.shelves.idles
   }
 
   /** Has the sweep look at once whether there is something to do. */
@@ -122,44 +117,90 @@ export class Keyspace implements Sweepable {
 
   /** A request whose turn it is: on a free key, or between two holders of a lock. */
   #turn (shelf: Shelf, lock: Lock | undefined, request: Request, caller: Caller): Reply {
+    const { calls } = this.tally
     switch (request.op) {
       case 'get':
+        calls.get++
+        return this.#read(shelf, request)
       case 'entry':
+        calls.entry++
+        return this.#read(shelf, request)
       case 'head':
+        calls.head++
         return this.#read(shelf, request)
       case 'set':
+        calls.set++
+        return this.#write(shelf, request, lock !== undefined)
       case 'increment':
+        calls.increment++
         return this.#write(shelf, request, lock !== undefined)
       case 'del':
+        calls.del++
         return this.#delete(shelf, request)
       case 'touch':
+        calls.touch++
         return this.#touch(shelf, request)
       case 'acquire':
+        calls.acquire++
         return this.#grant(shelf, lock ?? this.#lock(shelf, request.key), request, caller)
       default: // break, of a key that is not locked
+        calls.break++
         return Reply.of(0)
     }
   }
 
   /** A request that comes through the lock it names. */
-  #withToken (shelf: Shelf, lock: Lock, request: Request): Reply {
+  #withToken (shelf: Shelf, lock: Lock, request: Request, caller: Caller): Reply {
     let reply: Reply
     switch (request.op) {
       case 'release':
+        this.tally.calls.release++
         reply = new Reply()
         break
       case 'renew':
+        this.tally.calls.renew++
         reply = new Reply()
         this.#setLease(lock, request.lease ?? lock.lease)
         reply.expiresIn = lock.lease
         break
       case 'acquire':
-        return new Reply('STORE_LOCKED')
+        return this.#turnAway(request, 'STORE_LOCKED')
       default:
         reply = this.#turn(shelf, lock, request, lock.holder!)
     }
-    if (request.release || request.op === 'release') this.#end(shelf, lock, false)
+    // Where somebody else releases a lock by its token, whoever it was granted to is told.
+    if (request.release || request.op === 'release') this.#end(shelf, lock, lock.holder !== caller)
     return reply
+  }
+
+  /** A request whose token is not that of a lock that is held: it may be that of one who waits to hold it. */
+  #withoutLock (lock: Lock | undefined, request: Request): Reply {
+    if (lock !== undefined && request.op === 'release') {
+      for (const waiter of lock.queue()) {
+        if (waiter.request.token !== request.token) continue
+        this.tally.calls.release++
+        this.#giveUp(waiter)
+        return new Reply()
+      }
+    }
+    return this.#turnAway(request, 'STORE_LOCK_LOST')
+  }
+
+  #giveUp (waiter: Waiter): void {
+    waiter.lock.remove(waiter)
+    this.tally.wait(this.clock.now - waiter.since)
+    waiter.caller.answer(waiter.id, this.#turnAway(waiter.request, 'STORE_ABORTED'))
+  }
+
+  /** The answer to a call that has not had its turn. */
+  #turnAway (request: Request, code: StoreErrorCode): Reply {
+    this.tally.calls[request.op as keyof Tally['calls']]++
+    return this.#refuse(request, code)
+  }
+
+  #refuse (request: Request, code: StoreErrorCode): Reply {
+    this.tally.refuse(request.op, code)
+    return new Reply(code)
   }
 
   #read (shelf: Shelf, request: Request): Reply {
@@ -179,31 +220,32 @@ export class Keyspace implements Sweepable {
   #write (shelf: Shelf, request: Request, locked: boolean): Reply {
     const entry = shelf.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
-    if (refusal !== undefined) return new Reply(refusal)
+    if (refusal !== undefined) return this.#refuse(request, refusal)
     const reply = new Reply()
     let text = request.text
     let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
     if (request.op === 'increment') {
       if (request.down && entry === undefined) return Reply.of(0)
       reply.number = sum(entry?.text, request)
-      if (reply.number === undefined) return new Reply('STORE_NOT_A_NUMBER')
+      if (reply.number === undefined) return this.#refuse(request, 'STORE_NOT_A_NUMBER')
       text = String(reply.number)
       ttl = windowOf(entry === undefined, reply.number, request)
     }
-    if (text === undefined || text.length > this.maxValueBytes) return new Reply('STORE_VALUE_TOO_LARGE')
+    if (text === undefined || text.length > this.maxValueBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
     const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
-    if (written === undefined) return new Reply('STORE_FULL')
+    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
     shelf.writes++
     this.#changes++
     reply.version = this.versionOf(written)
     if (request.op === 'increment') reply.expiresIn = shelf.entries.expiresIn(written)
+    else if (entry === undefined) reply.number = 1
     return reply
   }
 
   #delete (shelf: Shelf, request: Request): Reply {
     const entry = shelf.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
-    if (refusal !== undefined) return new Reply(refusal)
+    if (refusal !== undefined) return this.#refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
     shelf.entries.remove(entry)
     shelf.writes++
@@ -234,7 +276,7 @@ export class Keyspace implements Sweepable {
   }
 
   #grant (shelf: Shelf, lock: Lock, request: Request, caller: Caller): Reply {
-    lock.token = randomUUID()
+    lock.token = request.token ?? randomUUID()
     lock.fence = this.#epoch + ++this.#grants
     lock.owner = request.owner ?? caller.label
     lock.since = this.clock.now
@@ -272,19 +314,8 @@ export class Keyspace implements Sweepable {
         if (entry !== undefined) shelf.entries.unlock(entry)
         return
       }
+      this.tally.wait(this.clock.now - waiter.since)
       waiter.caller.answer(waiter.id, this.#turn(shelf, lock, waiter.request, waiter.caller))
     }
-  }
-
-  #addShelf (name: string): Shelf {
-    if (this.shelves.size >= this.#tidyAt) {
-      for (const shelf of this.shelves.values()) {
-        if (shelf.isDisposable) this.shelves.delete(shelf.name)
-      }
-      this.#tidyAt = Math.max(EMPTY_SHELVES, this.shelves.size * 2)
-    }
-    const shelf = new Shelf(name, this.clock, this.deadlines)
-    this.shelves.set(name, shelf)
-    return shelf
   }
 }

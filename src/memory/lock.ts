@@ -22,7 +22,7 @@ export abstract class Caller {
 export class Waiter {
   prev: Waiter | undefined
   next: Waiter | undefined
-  constructor (readonly request: Request, readonly caller: Caller, readonly id: number, readonly lock: Lock) {}
+  constructor (readonly request: Request, readonly caller: Caller, readonly id: number, readonly lock: Lock, readonly since: number) {}
 
   get bytes (): number {
     return this.request.text?.length ?? 0
@@ -52,9 +52,9 @@ export class Lock extends Deadline {
   }
 
   /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
-  enqueue (request: Request, caller: Caller, id: number): void {
+  enqueue (request: Request, caller: Caller, id: number, now: number): void {
     if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
-    const waiter = new Waiter(request, caller, id, this)
+    const waiter = new Waiter(request, caller, id, this, now)
     waiter.prev = this.#last
     if (this.#last === undefined) this.#first = waiter
     else this.#last.next = waiter
@@ -62,6 +62,11 @@ export class Lock extends Deadline {
     this.waiters++
     caller.waitingBytes += waiter.bytes
     if (id !== 0) caller.waiting.set(id, waiter)
+  }
+
+  /** Who waits, in their order. */
+  * queue (): Generator<Waiter> {
+    for (let waiter = this.#first; waiter !== undefined; waiter = waiter.next) yield waiter
   }
 
   /** Takes the first of the queue out of it. */

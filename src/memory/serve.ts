@@ -2,11 +2,11 @@
 // as a whole are answered here.
 import { Reply, Request } from '../engine.js'
 import { StoreError } from '../errors.js'
+import { describeKeyspace, describeLock, describeQueue, describeShelf } from './describe.js'
 import type { Bounds } from './entries.js'
 import { Slice } from './expiry.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
-import type { Shelf } from './shelf.js'
 
 /** Answers through `caller.answer(id, …)`: before this returns, unless it has to wait for a locked key. */
 export function serve (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
@@ -15,8 +15,10 @@ export function serve (keyspace: Keyspace, request: Request, caller: Caller, id:
     case 'size': return caller.answer(id, size(keyspace, request))
     case 'clear': return clear(keyspace, request, caller, id)
     case 'configure': return caller.answer(id, configure(keyspace, request))
-    case 'collections': return caller.answer(id, json(chosen(keyspace, request).map(describe)))
-    case 'locks': return caller.answer(id, json(chosen(keyspace, request).flatMap(shelf => locks(keyspace, shelf))))
+    case 'collections': return caller.answer(id, collections(keyspace, request))
+    case 'locks': return caller.answer(id, locks(keyspace))
+    case 'lock': return caller.answer(id, lock(keyspace, request))
+    case 'stats': return caller.answer(id, json(describeKeyspace(keyspace)))
     default: keyspace.submit(request, caller, id)
   }
 }
@@ -44,7 +46,7 @@ function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number
   const shelf = keyspace.shelf(request.collection)
   if (!keyspace.hasRoom(shelf)) return caller.answer(id, new Reply('STORE_QUEUE_FULL'))
   const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
-  for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0)
+  for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0, keyspace.clock.now)
   shelf.entries.clear(shelf.locks.keys())
   keyspace.wake()
 }
@@ -68,17 +70,25 @@ function parsed (text = '{}'): Partial<Bounds> {
   }
 }
 
-function locks (keyspace: Keyspace, shelf: Shelf): object[] {
-  const wall = Date.now() - keyspace.clock.now
-  return Array.from(shelf.locks.values(), lock => ({
-    collection: shelf.name,
-    key: lock.key,
-    owner: lock.owner,
-    fence: lock.fence,
-    since: wall + lock.since,
-    expiresAt: lock.lease === undefined ? undefined : wall + lock.at,
-    waiters: lock.waiters
-  }))
+function collections (keyspace: Keyspace, request: Request): Reply {
+  if (request.key === '') return json(Array.from(keyspace.shelves.values(), describeShelf))
+  keyspace.sweep(new Slice()) // as for the size
+  const shelf = keyspace.shelves.find(request.collection)
+  return json(shelf === undefined ? [] : [describeShelf(shelf)])
+}
+
+function locks (keyspace: Keyspace): Reply {
+  const found: object[] = []
+  for (const { locks } of keyspace.shelves.values()) {
+    for (const lock of locks.values()) found.push(describeLock(keyspace, lock))
+  }
+  return json(found)
+}
+
+/** No text where the key is not locked. */
+function lock (keyspace: Keyspace, request: Request): Reply {
+  const lock = keyspace.shelf(request.collection).locks.get(request.key)
+  return lock === undefined ? new Reply() : json(describeQueue(keyspace, lock))
 }
 
 /** Asks for several calls, and tells when the last of them is answered. */
@@ -95,17 +105,6 @@ class Countdown extends Caller {
   }
 
   lost (): void {}
-}
-
-function chosen (keyspace: Keyspace, request: Request): Shelf[] {
-  if (request.key === '') return [...keyspace.shelves.values()]
-  const shelf = keyspace.shelves.get(request.collection)
-  return shelf === undefined ? [] : [shelf]
-}
-
-function describe ({ name, entries, locks, waiters, reads, writes }: Shelf): object {
-  const { size: keys, bytes, expired, evicted, bounds } = entries
-  return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, ...bounds }
 }
 
 /** JSON over bytes is bytes again: it leaves everything from 0x80 on as it is. */

@@ -534,6 +534,62 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.acquire('key', { detached: true }), { code: 'STORE_OPTION_INVALID' })
   },
 
+  async 'whoever names the token can give up the wait, or the lock, without an answer' (t, { mine, theirs }, a) {
+    const token = `token of ${mine.name}`.replaceAll(' ', '-')
+    const lock = await mine.acquire('key')
+    const wait = mine.acquire('key', { token, lease: 100, detached: true })
+    const next = theirs.get('key')
+    await until(async () => (await mine.lockInfo('key'))?.waiters === 2)
+    await mine.release('key', token)
+    await t.rejects(wait, { code: 'STORE_ABORTED' })
+    await t.rejects(mine.release('key', token), { code: 'STORE_LOCK_LOST' })
+    await lock.release()
+    await next
+    const second = await mine.acquire('key', { token, lease: 100, detached: true })
+    t.equal(second.token, token)
+    await t.rejects(mine.acquire('key', { token, lease: 100, detached: true }), { code: 'STORE_LOCKED' })
+    await mine.release('key', token)
+    t.equal(await theirs.get('key'), undefined)
+    for (const token of ['short', 'with a space in it', 'é'.repeat(20), 'x'.repeat(129)]) {
+      await t.rejects(mine.acquire('key', { token }), { code: 'STORE_OPTION_INVALID' })
+    }
+    t.strictSame(await a.locks(), [])
+  },
+
+  async 'a lock tells who waits, in which order' (t, { mine, theirs }) {
+    t.equal(await mine.lockInfo('key'), undefined)
+    const lock = await mine.acquire('key', { owner: 'the holder' })
+    const waiters = async (): Promise<number | undefined> => (await mine.lockInfo('key'))?.waiters
+    const waits: Array<Promise<unknown>> = [mine.acquire('key', { owner: 'é waits' }).then(lock => lock.release())]
+    await until(async () => await waiters() === 1)
+    waits.push(theirs.get('key'))
+    const info = await until(async () => await waiters() === 2 && await mine.lockInfo('key'))
+    t.match(info, { key: 'key', owner: 'the holder', fence: lock.fence, queue: [{ owner: 'é waits', op: 'acquire' }, { op: 'get' }] })
+    t.ok(info!.queue[0]!.since <= info!.queue[1]!.since)
+    await lock.release()
+    await Promise.all(waits)
+  },
+
+  async 'writes tell what they did, pages what is there' (t, { mine }) {
+    const first = await mine.put('é', 'x')
+    t.equal(first.isNew, true)
+    const second = await mine.put('é', 'yé', { ttl: 100 })
+    t.equal(second.isNew, false)
+    t.ok(second.version > first.version)
+    const sum = await mine.count('n', 2.5)
+    t.strictSame([sum.value, (await mine.entry('n'))!.version], [2.5, sum.version])
+    const { keys, cursor } = await mine.page({ prefix: 'é' })
+    t.match(keys, [{ key: 'é', version: second.version, bytes: 5 }])
+    t.ok(keys[0]!.expiresAt!.getTime() > Date.now() + 90_000)
+    t.equal(cursor, undefined)
+    for (const options of [{ limit: 0 }, { limit: 1.5 }, { cursor: -1 }]) await t.rejects(mine.page(options), { code: 'STORE_OPTION_INVALID' })
+    t.match(await mine.stats(), { name: mine.name, keys: 2, bytes: 11, writes: 3 })
+    const lock = await mine.acquire('n')
+    t.equal((await mine.entry('n', { token: lock.token }))!.value, 2.5, 'the holder can read through its lock')
+    await t.rejects(mine.entry('n', { token: 'another' }), { code: 'STORE_LOCK_LOST' })
+    await lock.release()
+  },
+
   async 'a lock can be seen, and broken' (t, { mine, theirs }, a) {
     const lock = await mine.acquire('kéy', { owner: 'the é 😀 job', lease: 100 })
     const wait = theirs.get('kéy')
@@ -582,6 +638,12 @@ const TESTS: Record<string, Contract> = {
     t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
     const sums = await a.stats()
     t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)
+    await mine.set('c', 'text')
+    await t.rejects(mine.increment('c'), { code: 'STORE_NOT_A_NUMBER' })
+    const later = await a.stats()
+    t.ok(later.calls.increment! > sums.calls.increment! && later.refused.increment!.STORE_NOT_A_NUMBER! >= 1)
+    t.ok(later.processes >= 1 && later.uptime > 0 && later.loopDelay.max >= 0)
+    t.ok(later.waits.length === 9 && later.waits.every(count => count >= 0))
   },
 
   async 'text is carried as it is' (t, { mine, theirs }) {

@@ -1,0 +1,82 @@
+// What a store tells about itself, as its users see it and as engines bring it.
+import type { Op } from './engine.js'
+import type { StoreErrorCode } from './errors.js'
+import type { CollectionOptions } from './options.js'
+
+interface Counts {
+  keys: number
+  /** Of names and values, as UTF-8. */
+  bytes: number
+  /** Keys that are locked now, and calls that wait for one of them. */
+  locks: number
+  waiters: number
+  /** Since the collection came to be. */
+  reads: number
+  writes: number
+  expired: number
+  evicted: number
+}
+
+/** A collection; its options are as in `configure`. */
+export interface CollectionStats extends Counts, Required<CollectionOptions> {
+  name: string
+  expireKeys: number
+  maxKeys: number
+  maxBytes: number
+  evict: boolean
+}
+
+/** All collections together, those that are forgotten included, and the process that has them. */
+export interface StoreStats extends Counts {
+  collections: number
+  maxValueBytes: number
+  /** Processes that share the store now, this one included. */
+  processes: number
+  /** Seconds that the process has run. */
+  uptime: number
+  /** Calls on single keys that were answered, and how many of them with an error, by code. */
+  calls: Partial<Record<Op, number>>
+  refused: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
+  /** Calls that waited for a locked key, by how long: up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and more. */
+  waits: number[]
+  /** Seconds that they waited, all together. */
+  waited: number
+  /** Milliseconds by which the process's event loop was late since the last look. */
+  loopDelay: { mean: number, p99: number, max: number }
+}
+
+export interface LockInfo {
+  collection: string
+  key: string
+  owner: string
+  fence: number
+  since: Date
+  expiresAt: Date | undefined
+  waiters: number
+}
+
+export interface LockQueue extends LockInfo {
+  /** Who waits, in their order: the first hundred. */
+  queue: Array<{ owner: string, op: Op, since: Date }>
+}
+
+export type RawCollection = Omit<CollectionStats, 'expireKeys'> & { idle: number }
+
+export interface RawLock extends Omit<LockInfo, 'since' | 'expiresAt'> {
+  since: number
+  expiresAt?: number
+  queue?: Array<{ owner: string, op: Op, since: number }>
+}
+
+export function collectionOf ({ idle, ...stats }: RawCollection): CollectionStats {
+  return { ...stats, expireKeys: idle / 1000 }
+}
+
+export function lockOf ({ since, expiresAt, queue, ...lock }: RawLock): LockInfo | LockQueue {
+  return {
+    ...lock,
+    since: new Date(since),
+    expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
+    ...queue === undefined ? {} : { queue: queue.map(waiter => ({ ...waiter, since: new Date(waiter.since) })) }
+  }
+}
