@@ -1,11 +1,15 @@
 // Fastify: `app.store` for the life of the server, `req.store` for that of a request.
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
+import type { AdminOptions } from '../routes/index.js'
 import { StoreError } from './errors.js'
 import { storeForResponse } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from './store.js'
 
-export type StrongStoreOptions = PickOptions
+export interface StrongStoreOptions extends PickOptions {
+  /** Serves the admin API: see AdminOptions. Default: it is not served. */
+  admin?: AdminOptions | undefined
+}
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -25,7 +29,7 @@ interface Decorated extends FastifyRequest {
   [SCOPED]: Store | null
 }
 
-const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, options) => {
+const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, { admin, ...options }) => {
   if (app.hasDecorator('store')) {
     throw new StoreError('STORE_OPTION_INVALID', 'app.store is there already: register strong-store once, on the app that all routes share')
   }
@@ -44,7 +48,27 @@ const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, options) => {
     (request as Decorated)[REPLY] = reply
     done()
   })
+  if (admin !== undefined) await serveAdmin(app, store, admin)
   if (options.store === undefined && !store.isShared) app.addHook('onClose', async () => { await store.close() })
+}
+
+const ADMIN_PREFIX = '/_store/v1'
+
+/** Hands what comes in under the prefix on to the admin API before anything of it is read. Hooks of type onRequest have run. */
+async function serveAdmin (app: FastifyInstance, store: Store, options: AdminOptions): Promise<void> {
+  const prefix = options.prefix ?? ADMIN_PREFIX
+  const { adminApp } = await import('../routes/index.js') // it is not loaded where it is not used
+  const admin = adminApp(store, { ...options, prefix: app.prefix + prefix })
+  await admin.ready()
+  app.all(`${prefix}/*`, {
+    exposeHeadRoute: false,
+    schema: { hide: true } as object, // from a description of the app's own routes
+    onRequest: (request, reply) => {
+      reply.hijack()
+      admin.routing(request.raw, reply.raw)
+    }
+  }, () => {})
+  app.addHook('onClose', async () => { await admin.close() })
 }
 
 /** `app.register(strongStore, options)`: adds `app.store` and `req.store`. Throws STORE_OPTION_INVALID. */

@@ -6,6 +6,7 @@ import { SHORTEST, milliseconds, onlyKnown, wholeNumber } from './checks.js'
 import { Collection, type Scope } from './collection.js'
 import { Request, type Engine, type Op } from './engine.js'
 import { StoreError } from './errors.js'
+import type { WaitOptions } from './options.js'
 import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
 import { redisEngine } from './redis/engine.js'
@@ -77,8 +78,8 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   /** All collections together, and the process that has them. */
-  async stats (): Promise<StoreStats> {
-    return await this.#ask('stats') as StoreStats
+  async stats (wait?: Pick<WaitOptions, 'timeout'>): Promise<StoreStats> {
+    return await this.#ask('stats', wait?.timeout) as StoreStats
   }
 
   /** Who holds what, and how many wait for it. */
@@ -99,8 +100,10 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     await this.#engine.close()
   }
 
-  async #ask (op: Op): Promise<unknown> {
-    const { text } = await this.#engine.call(new Request(op, '', ''))
+  async #ask (op: Op, timeout?: number): Promise<unknown> {
+    const request = new Request(op, '', '')
+    if (timeout !== undefined) request.wait = { timeout: milliseconds(timeout, 'timeout'), signal: undefined, giveUp: undefined }
+    const { text } = await this.#engine.call(request)
     return JSON.parse(text!)
   }
 }

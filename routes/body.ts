@@ -1,0 +1,42 @@
+// Bodies: no longer than a value may be, and, where they are values, kept as the text they are.
+import { Transform } from 'node:stream'
+import type { FastifyRequest, preParsingAsyncHookHandler } from 'fastify'
+import { StoreError } from '../src/errors.js'
+import type { Store } from '../src/store.js'
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Refuses a body over the limit while it arrives. */
+export function limitBody (store: Store): preParsingAsyncHookHandler {
+  let isKnown = false
+  return async (request, _, payload) => {
+    if (!isKnown) {
+      await store.stats() // the limit is the store's to say
+      isKnown = true
+    }
+    const limit = store.maxValueBytes
+    const declared = request.headers['content-length']
+    if (declared !== undefined) {
+      if (Number(declared) > limit) throw new StoreError('STORE_VALUE_TOO_LARGE', `${declared} bytes, the limit is ${limit}`)
+      return payload
+    }
+    let size = 0
+    const counter = new Transform({
+      transform (chunk: Buffer, _, done) {
+        size += chunk.length
+        done(size > limit ? new StoreError('STORE_VALUE_TOO_LARGE', `the limit is ${limit}`) : null, chunk)
+      }
+    })
+    payload.on('error', error => { counter.destroy(error) })
+    return payload.pipe(counter)
+  }
+}
+
+/** A content type parser that leaves JSON as the text it is; whether it is JSON is for the store to say. */
+export async function jsonText (_: FastifyRequest, body: Buffer): Promise<string> {
+  try {
+    return decoder.decode(body)
+  } catch (cause) {
+    throw new StoreError('STORE_VALUE_INVALID', 'the body is not UTF-8', { cause })
+  }
+}

@@ -1,0 +1,85 @@
+// Collections, and the keys that are in them.
+import { StoreError } from '../src/errors.js'
+import { limitBody } from './body.js'
+import type { Admin } from './index.js'
+import { Problem, done } from './problems.js'
+import { BODY, Bounds, Collection, CollectionParams, Collections, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
+
+const tags = ['collections']
+
+export function collectionRoutes ({ app, store, waiting }: Admin): void {
+  app.get('/collections', {
+    schema: { operationId: 'listCollections', summary: 'List all collections', tags, response: { 200: Collections, ...FAILURES } }
+  }, async () => ({ collections: await store.collections() }))
+
+  app.get('/collections/:collection', {
+    schema: {
+      operationId: 'readCollection',
+      summary: 'Show a collection',
+      tags,
+      params: CollectionParams,
+      response: { 200: Collection, ...FAILURES, ...NOT_FOUND }
+    }
+  }, async request => await stats(request.params.collection))
+
+  app.patch('/collections/:collection', {
+    preParsing: limitBody(store),
+    schema: {
+      operationId: 'configureCollection',
+      summary: 'Change the options of a collection',
+      tags,
+      params: CollectionParams,
+      body: Bounds,
+      response: { 200: Collection, ...FAILURES, ...BODY }
+    }
+  }, async request => {
+    await store.collection(request.params.collection).configure(request.body)
+    return await stats(request.params.collection)
+  })
+
+  app.delete('/collections/:collection', {
+    schema: {
+      operationId: 'clearCollection',
+      summary: 'Delete all keys of a collection',
+      description: 'Free keys go at once. 202 says that there are locked ones, which go when it is their turn; with `Prefer: wait` that is waited for.',
+      tags,
+      params: CollectionParams,
+      headers: WaitHeaders,
+      response: { 202: NOTHING, 204: NOTHING, ...FAILURES, ...LOCKED }
+    }
+  }, async (request, reply) => {
+    const collection = store.collection(request.params.collection)
+    const timeout = waiting.seconds(request, reply)
+    const cleared = collection.clear(timeout > 0 ? { timeout } : undefined).then(() => 204)
+    // What is asked after it is answered after it, unless it has to wait.
+    const ask = (): Promise<number> => collection.lockInfo('').then(() => 202)
+    if (timeout > 0) waiting.announce(request, reply, cleared, ask)
+    return await done(reply, await (timeout > 0 ? cleared : Promise.race([cleared, ask()])))
+  })
+
+  app.get('/collections/:collection/keys', {
+    schema: {
+      operationId: 'listKeys',
+      summary: 'List keys, page by page',
+      description: 'Names and what is known of them, in no order that means anything; never values. A page may be empty with more to come.',
+      tags,
+      params: CollectionParams,
+      querystring: PageQuery,
+      response: { 200: Page, ...FAILURES }
+    }
+  }, async request => {
+    const { prefix, cursor = '0', limit } = request.query
+    if (Number(cursor) >= 2 ** 32) throw new StoreError('STORE_OPTION_INVALID', 'there is no such cursor')
+    const page = await store.collection(request.params.collection).page({ prefix, limit, cursor: Number(cursor) })
+    return {
+      keys: page.keys.map(({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }),
+      cursor: page.cursor?.toString()
+    }
+  })
+
+  async function stats (name: string): Promise<NonNullable<Awaited<ReturnType<ReturnType<typeof store.collection>['stats']>>>> {
+    const found = await store.collection(name).stats()
+    if (found === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the collection has nothing in it')
+    return found
+  }
+}

@@ -1,0 +1,67 @@
+// The admin API: a Fastify of its own that never listens. Whatever server there is hands its requests on to it; so it needs no
+// more of that server than Node's own request and response, and names of the full length fit into its paths.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import { SHORTEST, onlyKnown } from '../src/checks.js'
+import { StoreError } from '../src/errors.js'
+import type { Store } from '../src/store.js'
+import { authenticator, type AuthOptions } from './auth.js'
+import { collectionRoutes } from './collections.js'
+import { healthRoutes } from './health.js'
+import { keyRoutes } from './keys.js'
+import { lockRoutes } from './locks.js'
+import { Problem, problemHandler } from './problems.js'
+import { Waiting } from './waiting.js'
+
+export interface AdminOptions extends AuthOptions {
+  /** Where it is, from the root of the server. Default '/_store/v1'. */
+  prefix?: string | undefined
+  /** Seconds that a lease can be at most. Default 3600. */
+  maxLease?: number | undefined
+  /** Seconds that a request may wait for a lock at most. Default 600. */
+  maxWait?: number | undefined
+}
+
+type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+
+/** What the routes have in common. */
+export interface Admin {
+  app: App
+  store: Store
+  waiting: Waiting
+  maxLease: number
+}
+
+const OPTIONS = ['prefix', 'token', 'readToken', 'auth', 'maxLease', 'maxWait']
+/** Characters of a percent-encoded name that is too long for sure. */
+const MAX_PARAM = 4096
+/** Above what any store takes; what a store does take is checked as the body arrives. */
+const MAX_BODY = 64 * 2 ** 20
+
+/** The admin API of a store, not ready yet. `plugins`: what has to be there before the routes. STORE_OPTION_INVALID. */
+export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (app: App) => void): App {
+  onlyKnown(options, OPTIONS)
+  const { prefix = '', maxLease = 3600, maxWait = 600 } = options
+  for (const [name, value] of Object.entries({ maxLease, maxWait })) {
+    if (!(typeof value === 'number' && value >= SHORTEST)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
+  }
+  const handle = problemHandler(store)
+  const app = Fastify({
+    bodyLimit: MAX_BODY,
+    routerOptions: { maxParamLength: MAX_PARAM },
+    frameworkErrors: (error, request, reply) => { handle(error, request, reply).then(text => { reply.send(text as never) }, () => {}) }
+  }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(TypeBoxValidatorCompiler)
+  app.setErrorHandler(handle)
+  app.setNotFoundHandler(() => { throw new Problem('ADMIN_NOT_FOUND') })
+  app.addHook('onRequest', authenticator(options))
+  plugins?.(app)
+  app.register(async app => {
+    const admin: Admin = { app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new Waiting(store, maxWait), maxLease }
+    healthRoutes(admin)
+    collectionRoutes(admin)
+    keyRoutes(admin)
+    lockRoutes(admin)
+  }, { prefix })
+  return app
+}

@@ -1,0 +1,146 @@
+// One key: its value is the body, its version the ETag.
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyReply } from 'fastify'
+import { StoreError } from '../src/errors.js'
+import { jsonText, limitBody } from './body.js'
+import type { Admin } from './index.js'
+import { Problem, done } from './problems.js'
+import {
+  BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, Sum,
+  Value, WriteHeaders, WriteQuery
+} from './schemas.js'
+
+const url = '/collections/:collection/keys/*'
+const tags = ['keys']
+
+export function keyRoutes ({ app, store, waiting }: Admin): void {
+  app.get(url, {
+    schema: {
+      operationId: 'readKey',
+      summary: 'Read a value',
+      description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without the body.',
+      tags,
+      params: KeyParams,
+      headers: ReadHeaders,
+      response: { 200: Value, 304: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
+    }
+  }, async (request, reply) => {
+    const token = request.headers['lock-token']
+    const entry = await waiting.onKey(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token }))
+    if (entry === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
+    const etag = setVersion(reply, entry.version)
+    setEnd(reply, entry.expiresAt)
+    reply.header('cache-control', 'no-store')
+    if (matches(request.headers['if-none-match'], etag)) return await done(reply, 304)
+    reply.type('application/json')
+    return entry.value
+  })
+
+  app.patch(url, {
+    preParsing: limitBody(store),
+    schema: {
+      operationId: 'changeKey',
+      summary: 'Add to a number, or touch a key',
+      description: 'The ttl of an increment counts only when it creates the key. A touch is answered with 204.',
+      tags,
+      params: KeyParams,
+      headers: ChangeHeaders,
+      body: Change,
+      response: { 200: Sum, 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED, ...BODY }
+    }
+  }, async (request, reply) => {
+    const { body, headers: { 'lock-token': token } } = request
+    if ('increment' in body) {
+      const { increment, ttl } = body
+      const sum = await waiting.onKey(request, reply, (collection, key, timeout) => collection.add(key, increment, { ttl, timeout, token }))
+      setVersion(reply, sum.version)
+      return sum
+    }
+    const found = await waiting.onKey(request, reply, (collection, key, timeout) => collection.touch(key, { ttl: body.ttl, timeout, token }))
+    if (!found) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
+    return await done(reply, 204)
+  })
+
+  app.delete(url, {
+    schema: {
+      operationId: 'deleteKey',
+      summary: 'Delete a key',
+      description: 'Also when there is none: the header X-Deleted tells whether there was a value.',
+      tags,
+      params: KeyParams,
+      headers: DeleteHeaders,
+      querystring: DeleteQuery,
+      response: { 204: NOTHING, ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED }
+    }
+  }, async (request, reply) => {
+    const { headers, query: { release } } = request
+    const options = { token: headers['lock-token'], release, ifVersion: ifMatch(headers['if-match']) }
+    const deleted = await waiting.onKey(request, reply, (collection, key, timeout) => collection.del(key, { ...options, timeout }))
+    reply.header('x-deleted', String(deleted))
+    return await done(reply, 204)
+  })
+
+  app.register(async scoped => {
+    const app = scoped.withTypeProvider<TypeBoxTypeProvider>()
+    app.removeContentTypeParser('application/json')
+    app.addContentTypeParser('application/json', { parseAs: 'buffer' }, jsonText)
+    app.put(url, {
+      preParsing: limitBody(store),
+      schema: {
+        operationId: 'writeKey',
+        summary: 'Write a value',
+        description: 'The body is the JSON value itself. Without ttl the key has no end, or, with a Lock-Token, keeps the one it has.',
+        tags,
+        params: KeyParams,
+        headers: WriteHeaders,
+        querystring: WriteQuery,
+        body: Value,
+        response: { 201: NOTHING, 204: NOTHING, ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED, ...BODY }
+      }
+    }, async (request, reply) => {
+      const { body, headers, query: { ttl, release } } = request
+      if (body === undefined) throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
+      const options = {
+        ttl,
+        release,
+        token: headers['lock-token'],
+        ifVersion: ifMatch(headers['if-match']),
+        ifAbsent: isAny(headers['if-none-match'])
+      }
+      const { version, isNew } = await waiting.onKey(request, reply, (collection, key, timeout) => collection.put(key, body as string, { ...options, timeout }))
+      setVersion(reply, version)
+      return await done(reply, isNew ? 201 : 204)
+    })
+  })
+}
+
+function setVersion (reply: FastifyReply, version: number): string {
+  const etag = `"${version}"`
+  reply.header('etag', etag)
+  return etag
+}
+
+/** Remaining seconds, as `X-TTL`. */
+export function setEnd (reply: FastifyReply, end: Date | undefined): void {
+  if (end !== undefined) reply.header('x-ttl', (Math.max(0, end.getTime() - Date.now()) / 1000).toFixed(3))
+}
+
+/** RFC 9110, section 13.1.2: versions are compared as weak ones. */
+function matches (ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false
+  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)
+}
+
+/** The version that `If-Match` names: one alone, as there can be no more. RFC 9110, section 13.1.1: a weak one never matches. */
+function ifMatch (header: string | undefined): number | undefined {
+  if (header === undefined) return undefined
+  const version = /^\s*"(\d{1,16})"\s*$/.exec(header)
+  if (version !== null) return Number(version[1])
+  if (/^\s*(W\/)?"[^"]*"\s*$/.test(header)) throw new StoreError('STORE_VERSION_MISMATCH', 'no key has such a version')
+  throw new StoreError('STORE_OPTION_INVALID', 'If-Match must name one version, in quotes')
+}
+
+function isAny (ifNoneMatch: string | undefined): boolean {
+  if (ifNoneMatch === undefined || ifNoneMatch.trim() === '*') return ifNoneMatch !== undefined
+  throw new StoreError('STORE_OPTION_INVALID', 'If-None-Match of a write can only be *')
+}

@@ -1,0 +1,177 @@
+// What goes in and out, said once: it validates, it types, and openapi.yaml is made of it.
+import { Type } from '@sinclair/typebox'
+
+const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description })
+const name = (description: string): ReturnType<typeof Type.String> => Type.String({ maxLength: 1024, description })
+const moment = (description: string): ReturnType<typeof Type.String> => Type.String({ format: 'date-time', maxLength: 32, description })
+const strict = { additionalProperties: false }
+
+// Where.
+
+export const CollectionParams = Type.Object({ collection: name('The collection, percent-encoded') })
+
+/** '*' is shown as {key} in openapi.yaml. */
+export const KeyParams = Type.Object({
+  collection: name('The collection, percent-encoded'),
+  '*': name('The key, percent-encoded; a plain / is part of it')
+})
+
+// How.
+
+const Prefer = Type.Optional(Type.String({
+  maxLength: 256,
+  description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it a locked key is answered with 423 at once. ' +
+    '`processing`: with it, 102 tells that the call has taken its place among those who wait'
+}))
+const LockToken = Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock through which this is done' }))
+const IfMatch = Type.Optional(Type.String({ maxLength: 64, description: 'Only if the key has this version, in quotes; "0" stands for no value' }))
+const ttl = Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, reads or not' }))
+const release = Type.Optional(Type.Boolean({ description: 'With Lock-Token: releases the lock, whatever becomes of the change' }))
+
+export const WaitHeaders = Type.Object({ prefer: Prefer })
+export const ReadHeaders = Type.Object({
+  prefer: Prefer,
+  'lock-token': LockToken,
+  'if-none-match': Type.Optional(Type.String({ maxLength: 1024, description: '304 if the key has one of these versions' }))
+})
+export const WriteHeaders = Type.Object({
+  prefer: Prefer,
+  'lock-token': LockToken,
+  'if-match': IfMatch,
+  'if-none-match': Type.Optional(Type.String({ maxLength: 64, description: '`*`: only if the key has no value' }))
+})
+export const DeleteHeaders = Type.Object({ prefer: Prefer, 'lock-token': LockToken, 'if-match': IfMatch })
+export const ChangeHeaders = Type.Object({ prefer: Prefer, 'lock-token': LockToken })
+export const AcquireHeaders = Type.Object({
+  prefer: Prefer,
+  'lock-token': Type.Optional(Type.String({
+    maxLength: 128,
+    pattern: '^[\\x21-\\x7e]{16,}$',
+    description: 'The token that the lock is to have, never used before: with it the lock, or the wait for it, can be given up even if the answer is lost'
+  }))
+})
+export const HolderHeaders = Type.Object({ 'lock-token': Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock' })) })
+
+export const WriteQuery = Type.Object({ ttl, release }, strict)
+export const DeleteQuery = Type.Object({ release }, strict)
+export const ReleaseQuery = Type.Object({ force: Type.Optional(Type.Boolean({ description: 'Takes the lock from whoever holds it' })) }, strict)
+export const PageQuery = Type.Object({
+  prefix: Type.Optional(name('Only keys that begin with it')),
+  cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,10}$', maxLength: 10, description: 'Where to go on, as the page before told' })),
+  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' }))
+}, strict)
+
+const bounds = {
+  expireKeys: Type.Number({ minimum: 0, maximum: 2 ** 32, description: 'Seconds without use after which a key goes; 0: never' }),
+  maxKeys: count('Keys it may have; 0: no bound'),
+  maxBytes: count('Bytes that names and values may have; 0: no bound'),
+  evict: Type.Boolean({ description: 'At a bound: true drops what was least recently used, false refuses with 507' })
+}
+
+export const Bounds = Type.Partial(Type.Object(bounds), strict)
+export const Change = Type.Union([
+  Type.Object({ increment: Type.Number({ description: 'What to add; a key without a value counts as 0' }), ttl }, strict),
+  Type.Object({ touch: Type.Literal(true, { description: 'Counts as a use of the key, and sets its end where ttl is given' }), ttl }, strict)
+])
+export const Acquire = Type.Object({
+  lease: Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the lock ends if it is not renewed; 30 by default' })),
+  owner: Type.Optional(name('Who holds it, for people; the address of the client by default'))
+}, strict)
+export const Renew = Type.Object({ lease: Type.Optional(Acquire.properties.lease) }, strict)
+
+// What comes back.
+
+const counts = {
+  keys: count('Keys that have a value'),
+  bytes: count('Of names and values'),
+  locks: count('Keys that are locked'),
+  waiters: count('Calls that wait for a locked key'),
+  reads: count('So far'),
+  writes: count('So far'),
+  expired: count('So far'),
+  evicted: count('So far')
+}
+
+export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds })
+export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 2 ** 31 - 1 }) })
+export const Stats = Type.Object({
+  collections: count('Collections'),
+  ...counts,
+  maxValueBytes: count('Bytes a value may have'),
+  processes: count('Processes that share the store'),
+  uptime: Type.Number({ description: 'Seconds that the process of the store has run' }),
+  calls: Type.Record(Type.String(), Type.Integer(), { description: 'Calls on single keys, by operation' }),
+  refused: Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Those that failed, by operation and code' }),
+  waits: Type.Array(Type.Integer(), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
+  waited: Type.Number({ description: 'Seconds that they waited, all together' }),
+  loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'Of the process of the store, since the last look, in milliseconds' })
+})
+export const Page = Type.Object({
+  keys: Type.Array(Type.Object({
+    key: name('Its name'),
+    version: count('Its version, as in the ETag'),
+    bytes: count('Of its value'),
+    expiresAt: Type.Optional(moment('When it ends if it is not used before'))
+  }), { maxItems: 10_000 }),
+  cursor: Type.Optional(Type.String({ maxLength: 10, description: 'Where the next page begins; there is none after the last' }))
+})
+export const Sum = Type.Object({ value: Type.Number({ description: 'The sum' }), version: count('The new version') })
+
+const lock = {
+  collection: name('The collection'),
+  key: name('The key'),
+  owner: name('Who holds it'),
+  fence: count('Grows with every grant'),
+  since: moment('When it was granted'),
+  expiresAt: Type.Optional(moment('When its lease ends; none if it ends with its holder')),
+  waiters: count('Calls that wait for it')
+}
+export const Locks = Type.Object({ locks: Type.Array(Type.Object(lock), { maxItems: 2 ** 31 - 1 }) })
+export const Lock = Type.Object({
+  ...lock,
+  queue: Type.Array(Type.Object({ owner: name('Who waits'), op: Type.String({ maxLength: 16, description: 'For what' }), since: moment('Since when') }), {
+    maxItems: 100, description: 'Who waits, in their order; the first hundred'
+  })
+})
+export const Grant = Type.Object({
+  token: Type.String({ maxLength: 128, description: 'The proof of holding: as Lock-Token in later requests' }),
+  fence: count('Grows with every grant'),
+  expiresAt: moment('When the lease ends'),
+  owner: name('Who holds it'),
+  version: count('The version of the key; 0 if it has no value'),
+  value: Type.Optional(Type.Unknown({ description: 'The value, as it is stored; none if the key has none' }))
+})
+export const Lease = Type.Object({ expiresAt: moment('When the lease ends') })
+export const Health = Type.Object({ status: Type.Literal('ok') })
+export const Value = Type.Unknown({ description: 'The JSON value itself' })
+
+/** An answer without a body; type null is how this is said to what makes openapi.yaml. */
+export const NOTHING = Type.Null({ description: 'Done' })
+
+/** RFC 9457. */
+export const Problem = Type.Object({
+  type: Type.String({ format: 'uri', maxLength: 64 }),
+  title: Type.String({ maxLength: 256 }),
+  status: Type.Integer({ minimum: 400, maximum: 599 }),
+  code: Type.String({ maxLength: 64, description: 'The stable name of what went wrong' }),
+  detail: Type.Optional(Type.String({ maxLength: 4096 })),
+  holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: who holds the lock' })),
+  since: Type.Optional(moment('With 423: since when')),
+  waiters: Type.Optional(count('With 423: calls that wait'))
+})
+const problem = (description: string): object => ({ description, content: { 'application/problem+json': { schema: Problem } } })
+
+/** The answers that every route may give. */
+export const FAILURES = {
+  400: problem('What was asked for is malformed'),
+  401: problem('No token, or a wrong one'),
+  403: problem('A token that may only read'),
+  429: problem('Too many tries with a wrong token, or too many calls that wait for the key'),
+  503: problem('The store cannot be reached')
+}
+export const NOT_FOUND = { 404: problem('There is no such thing') }
+export const LOCKED = { 423: problem('The key is locked') }
+export const CONFLICT = { 409: problem('The lock is held by somebody else, or the value is no number') }
+export const CHANGED = { 412: problem('The key has another version') }
+export const BODY = { 413: problem('The value is too large'), 415: problem('The body is not application/json'), 507: problem('The collection is full') }
+
