@@ -26,7 +26,7 @@ export function authenticator ({ token, readToken, auth }: AuthOptions): (reques
     throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs a token, or auth: false where something else protects it')
   }
   for (const [name, value] of Object.entries({ token, readToken })) {
-    if (value !== undefined && !/^[\x21-\x7e]+$/.test(value)) throw new StoreError('STORE_OPTION_INVALID', `${name} must have visible ASCII characters only`)
+    if (value !== undefined && !(typeof value === 'string' && /^[\x21-\x7e]+$/.test(value))) throw new StoreError('STORE_OPTION_INVALID', `${name} must have visible ASCII characters only`)
   }
   if (readToken === token) throw new StoreError('STORE_OPTION_INVALID', 'readToken must be another than token')
   const full = digest(token)

@@ -52,6 +52,7 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
     routerOptions: { maxParamLength: MAX_PARAM },
     frameworkErrors: (error, request, reply) => { handle(error, request, reply).then(text => { reply.send(text as never) }, () => {}) }
   }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(TypeBoxValidatorCompiler)
+  app.removeContentTypeParser('text/plain')
   app.setErrorHandler(handle)
   app.setNotFoundHandler(() => { throw new Problem('ADMIN_NOT_FOUND') })
   app.addHook('onRequest', authenticator(options))

@@ -174,4 +174,3 @@ export const LOCKED = { 423: problem('The key is locked') }
 export const CONFLICT = { 409: problem('The lock is held by somebody else, or the value is no number') }
 export const CHANGED = { 412: problem('The key has another version') }
 export const BODY = { 413: problem('The value is too large'), 415: problem('The body is not application/json'), 507: problem('The collection is full') }
-
