@@ -7,6 +7,7 @@ import { Collection, type Scope } from './collection.js'
 import { Request, type Engine, type Op } from './engine.js'
 import { StoreError } from './errors.js'
 import type { WaitOptions } from './options.js'
+import { httpEngine } from './http/engine.js'
 import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
 import { redisEngine } from './redis/engine.js'
@@ -18,18 +19,21 @@ export interface StoreOptions {
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
    * cluster: one store a process, however often it is asked for. 'memory:' is a new store in this process for each call.
    * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
+   * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
   /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
   maxValueBytes?: number | undefined
+  /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
+  token?: string | undefined
   /** Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, from 0.001 on. Default 10. */
   connectTimeout?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'connectTimeout', 'redis'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /**
@@ -137,7 +141,7 @@ export function createStore (options: string | StoreOptions = {}): Store {
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, connectTimeout = 10, redis } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
@@ -146,6 +150,10 @@ function engineOf (options: StoreOptions): Engine {
   switch (url) {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
-    default: throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:' or 'redis:'`)
   }
+  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
+  }
+  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
+  return httpEngine({ url: new URL(url), token })
 }
