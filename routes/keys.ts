@@ -51,10 +51,16 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
   }, async (request, reply) => {
     const { body, headers: { 'lock-token': token } } = request
     if ('increment' in body) {
-      const { increment, ttl } = body
-      const sum = await waiting.onKey(request, reply, (collection, key, timeout) => collection.add(key, increment, { ttl, timeout, token }))
-      setVersion(reply, sum.version)
-      return sum
+      const { increment, down, ttl, limit, backoff } = body
+      if (down === true) {
+        return { value: await waiting.onKey(request, reply, (collection, key, timeout) => collection.decrement(key, -increment, { timeout, token })) }
+      }
+      const { value, version, expiresAt } = await waiting.onKey(request, reply, (collection, key, timeout) => (
+        collection.count(key, increment, { ttl, limit, backoff, timeout, token })
+      ))
+      setVersion(reply, version)
+      setEnd(reply, expiresAt)
+      return { value, version }
     }
     const found = await waiting.onKey(request, reply, (collection, key, timeout) => collection.touch(key, { ttl: body.ttl, timeout, token }))
     if (!found) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')

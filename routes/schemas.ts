@@ -70,7 +70,13 @@ const bounds = {
 
 export const Bounds = Type.Partial(Type.Object(bounds), strict)
 export const Change = Type.Union([
-  Type.Object({ increment: Type.Number({ description: 'What to add; a key without a value counts as 0' }), ttl }, strict),
+  Type.Object({
+    increment: Type.Number({ description: 'What to add; a key without a value counts as 0' }),
+    down: Type.Optional(Type.Boolean({ description: 'Takes back what was counted: makes no key, and no sum below 0' })),
+    ttl,
+    limit: Type.Optional(Type.Number({ description: 'A sum above it starts the ttl anew' })),
+    backoff: Type.Optional(Type.Boolean({ description: 'With limit: twice as long for each one above it' }))
+  }, strict),
   Type.Object({ touch: Type.Literal(true, { description: 'Counts as a use of the key, and sets its end where ttl is given' }), ttl }, strict)
 ])
 export const Acquire = Type.Object({
@@ -98,13 +104,15 @@ export const Stats = Type.Object({
   collections: count('Collections'),
   ...counts,
   maxValueBytes: count('Bytes a value may have'),
-  processes: count('Processes that share the store'),
-  uptime: Type.Number({ description: 'Seconds that the process of the store has run' }),
-  calls: Type.Record(Type.String(), Type.Integer(), { description: 'Calls on single keys, by operation' }),
-  refused: Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Those that failed, by operation and code' }),
-  waits: Type.Array(Type.Integer(), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
-  waited: Type.Number({ description: 'Seconds that they waited, all together' }),
-  loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'Of the process of the store, since the last look, in milliseconds' })
+  ...Type.Partial(Type.Object({
+    processes: count('Processes that share the store'),
+    uptime: Type.Number({ description: 'Seconds that the process of the store has run' }),
+    calls: Type.Record(Type.String(), Type.Integer(), { description: 'Calls on single keys, by operation' }),
+    refused: Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Those that failed, by operation and code' }),
+    waits: Type.Array(Type.Integer(), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
+    waited: Type.Number({ description: 'Seconds that they waited, all together' }),
+    loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'Of the process of the store, since the last look, in milliseconds' })
+  })).properties
 })
 export const Page = Type.Object({
   keys: Type.Array(Type.Object({
@@ -115,7 +123,7 @@ export const Page = Type.Object({
   }), { maxItems: 10_000 }),
   cursor: Type.Optional(Type.String({ maxLength: 10, description: 'Where the next page begins; there is none after the last' }))
 })
-export const Sum = Type.Object({ value: Type.Number({ description: 'The sum' }), version: count('The new version') })
+export const Sum = Type.Object({ value: Type.Number({ description: 'The sum' }), version: Type.Optional(count('The new version; none where it was counted down')) })
 
 const lock = {
   collection: name('The collection'),

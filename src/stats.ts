@@ -30,19 +30,20 @@ export interface CollectionStats extends Counts, Required<CollectionOptions> {
 export interface StoreStats extends Counts {
   collections: number
   maxValueBytes: number
+  // What follows is known where the store is a process: not in Redis.
   /** Processes that share the store now, this one included. */
-  processes: number
+  processes?: number
   /** Seconds that the process has run. */
-  uptime: number
+  uptime?: number
   /** Calls on single keys that were answered, and how many of them with an error, by code. */
-  calls: Partial<Record<Op, number>>
-  refused: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
+  calls?: Partial<Record<Op, number>>
+  refused?: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
   /** Calls that waited for a locked key, by how long: up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and more. */
-  waits: number[]
+  waits?: number[]
   /** Seconds that they waited, all together. */
-  waited: number
+  waited?: number
   /** Milliseconds by which the process's event loop was late since the last look. */
-  loopDelay: { mean: number, p99: number, max: number }
+  loopDelay?: { mean: number, p99: number, max: number }
 }
 
 export interface LockInfo {

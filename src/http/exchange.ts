@@ -52,7 +52,7 @@ export function outgoing (request: Request): Outgoing {
     case 'set': return out('PUT', keyPath + query({ ttl, release: request.release || undefined }), request.text)
     case 'del': return out('DELETE', keyPath + query({ release: request.release || undefined }))
     case 'touch': return out('PATCH', keyPath, { touch: true, ttl })
-    case 'increment': return out('PATCH', keyPath, { increment: request.number, ttl })
+    case 'increment': return out('PATCH', keyPath, { increment: request.number, ttl, limit: request.limit, backoff: request.backoff || undefined, down: request.down || undefined })
     case 'acquire': return out('POST', lockPath, { lease: lease ?? LEASE, owner: request.owner })
     case 'release': return out('DELETE', lockPath)
     case 'renew': return out('PATCH', lockPath, { lease })
@@ -93,9 +93,10 @@ export function incoming ({ op }: Request, { status, headers, text }: Answer): R
     case 'touch':
     case 'break': return Reply.of(1)
     case 'increment': {
-      const { value, version } = JSON.parse(text) as { value: number, version: number }
+      const { value, version } = JSON.parse(text) as { value: number, version?: number }
       reply.number = value
       reply.version = version
+      reply.expiresIn = ttlOf(headers)
       return reply
     }
     case 'acquire': {

@@ -5,7 +5,7 @@ import { Calls } from '../calls.js'
 import { Reply, type Engine, type Request } from '../engine.js'
 import { StoreError } from '../errors.js'
 import { connect, type KnownNodes } from './connect.js'
-import { collections, locks } from './listing.js'
+import { collections, lock, locks, stats } from './listing.js'
 import type { RedisStoreOptions, Target } from './options.js'
 import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
@@ -112,7 +112,7 @@ class RedisEngine implements Engine {
     const { op, collection, token, text } = request
     if (token !== undefined && (request.release || op === 'release')) this.#tending!.release(collection, token)
     const asked: Asked = {
-      request, id, number: ++this.#numbers, token: op === 'acquire' ? randomUUID() : undefined
+      request, id, number: ++this.#numbers, token: op === 'acquire' ? token ?? randomUUID() : undefined
     }
     if (id !== 0) {
       this.#asked[id] = asked
@@ -140,7 +140,9 @@ class RedisEngine implements Engine {
       case 'clear': return session.run('clear', base, [this.#who(session, asked)])
       case 'configure': return session.run('configure', base, [text ?? '{}'])
       case 'collections': return this.#tending!.flush().then(() => collections(session, this.#prefix, key === '' ? undefined : collection))
-      case 'locks': return locks(session, this.#prefix, key === '' ? undefined : collection)
+      case 'locks': return locks(session, this.#prefix)
+      case 'lock': return lock(session, base, collection, key)
+      case 'stats': return this.#tending!.flush().then(() => stats(session, this.#prefix, this.maxValueBytes))
       default: return session.run('call', base, [op, key, this.#who(session, asked), optionsOf(asked.request, this.#life, asked.token), text ?? ''])
     }
   }

@@ -2,6 +2,7 @@
 import type { Session } from './session.js'
 
 const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'] as const
+const SUMMED = COUNTERS.slice(0, 8)
 
 /** All collections, or one, as engine.ts wants them told. */
 export async function collections (session: Session, prefix: string, only: string | undefined): Promise<string> {
@@ -14,21 +15,39 @@ export async function collections (session: Session, prefix: string, only: strin
   return answer(found)
 }
 
-/** All locks, or those of one collection. */
-export async function locks (session: Session, prefix: string, only: string | undefined): Promise<string> {
-  const found = await ofEach(session, prefix, '}:locks', only, async (collection, base) => {
+/** The sums over all collections. What a process would count of itself is unknown here. */
+export async function stats (session: Session, prefix: string, maxValueBytes: number): Promise<string> {
+  const found = JSON.parse((await collections(session, prefix, undefined)).slice(5)) as Array<Record<string, number>>
+  const sums = Object.fromEntries(SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + counts[counter]!, 0)]))
+  return answer({ collections: found.length, ...sums, maxValueBytes })
+}
+
+/** All locks. */
+export async function locks (session: Session, prefix: string): Promise<string> {
+  const found = await ofEach(session, prefix, '}:locks', undefined, async (collection, base) => {
     const held = await session.run<string[][]>('held', base, [])
-    return held.map(([key, owner, fence, since, expiresAt, waiters]) => ({
-      collection,
-      key,
-      owner,
-      fence: Number(fence),
-      since: Number(since),
-      expiresAt: expiresAt === '' ? undefined : Number(expiresAt),
-      waiters: Number(waiters)
-    }))
+    return held.map(fields => lockOf(collection, fields))
   })
   return answer(found)
+}
+
+/** The lock of a key, with the first of those who wait; no text if it is not locked. */
+export async function lock (session: Session, base: string, collection: string, key: string): Promise<string> {
+  const [held, ...queue] = await session.run<string[][]>('queue', base, [key])
+  if (held === undefined) return 'R    '
+  return answer({ ...lockOf(collection, held), queue: queue.map(([owner, op, since]) => ({ owner, op, since: Number(since) })) })
+}
+
+function lockOf (collection: string, [key, owner, fence, since, expiresAt, waiters]: string[]): object {
+  return {
+    collection,
+    key,
+    owner,
+    fence: Number(fence),
+    since: Number(since),
+    expiresAt: expiresAt === '' ? undefined : Number(expiresAt),
+    waiters: Number(waiters)
+  }
 }
 
 /** Looks at each collection that has the key that ends so, or at one. */

@@ -13,6 +13,7 @@ const PARTS = {
   describe: [...COMMON, 'describe'],
   held: [...COMMON, 'held'],
   leave: [...COMMON, 'leave'],
+  queue: [...COMMON, 'queue'],
   scan: [...COMMON, 'scan'],
   size: [...COMMON, 'size'],
   tend: [...COMMON, 'tend']

@@ -16,7 +16,6 @@ export function optionsOf (request: Request, life: number, newToken: string | un
     case 'acquire':
       return JSON.stringify({
         nowait: request.nowait || undefined,
-        token: request.token,
         lease: request.lease,
         life: request.detached ? 0 : life,
         owner: request.owner ?? OWNER,

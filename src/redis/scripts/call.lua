@@ -5,7 +5,6 @@ call.op, call.key, call.who, call.text = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 
 -- Through the lock that the call names.
 local function withToken (lock)
-  if call.op == 'acquire' then return 'ESTORE_LOCKED' end
   if call.op == 'renew' then
     evenIfFull()
     setLease(lock, call.lease or lock.length)
@@ -30,12 +29,24 @@ local function withToken (lock)
   return answer
 end
 
+-- The place of an acquire that still waits with the token that is named.
+local function giveUp (lock)
+  for _, place in ipairs(queued(lock, -1)) do
+    if place[2].newToken == call.token then
+      withdraw(place[1])
+      answer(place[1], 'ESTORE_ABORTED')
+      return reply('', '', '', '', '')
+    end
+  end
+end
+
 local function submit ()
   local lock = heldLock(call.key)
   if call.token then
-    return lock and lock.token == call.token and withToken(lock) or 'ESTORE_LOCK_LOST'
+    return lock and lock.token == call.token and withToken(lock) or lock and call.op == 'release' and giveUp(lock) or 'ESTORE_LOCK_LOST'
   end
   if not lock then return turn(call, nil) end
+  if call.op == 'acquire' and lock.token == call.newToken then return 'ESTORE_LOCKED' end
   if call.op == 'break' then
     evenIfFull()
     finish(lock, true)

@@ -3,7 +3,7 @@ local found = {}
 for _, key in ipairs(redis.call('HKEYS', LOCKS)) do
   local lock = heldLock(key)
   if lock then
-    found[#found + 1] = { key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(waiters(lock)) }
+    found[#found + 1] = described(lock)
   end
 end
 save()

@@ -64,7 +64,13 @@ local function waiters (lock)
   return redis.call('ZLEXCOUNT', QUEUE, queueOf(lock))
 end
 
+-- Of a lock: key, owner, fence, since, when its lease ends ('' without) and how many wait.
+local function described (lock)
+  return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(waiters(lock)) }
+end
+
 local function enqueue (lock, who, call)
+  call.since = now
   call.place = string.format('%016.0f:%016.0f:%s', lock.queue, nextNumber(), who)
   redis.call('ZADD', QUEUE, 0, call.place)
   redis.call('HSET', WAITING, who, cmsgpack.pack(call))
@@ -78,6 +84,18 @@ local function withdraw (who)
   redis.call('HDEL', WAITING, who)
   redis.call('ZREM', QUEUE, call.place)
   return call
+end
+
+-- Calls that wait for a lock, the first `limit` in their order, as { who, call }.
+local function queued (lock, limit)
+  local from, to = queueOf(lock)
+  local found = {}
+  for _, place in ipairs(redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, limit)) do
+    local who = string.sub(place, 35)
+    local packed = redis.call('HGET', WAITING, who)
+    if packed then found[#found + 1] = { who, cmsgpack.unpack(packed) } end
+  end
+  return found
 end
 
 -- A process is gone: nothing waits for it any more.

@@ -27,7 +27,7 @@ function ops.set (call, lock)
   local ttl = call.ttl
   if not ttl and not call.token then ttl = 0 end
   local written = put(call.key, entry, call.text, ttl, lock)
-  return written and reply(written.version, '', '', '', '') or 'ESTORE_FULL'
+  return written and reply(written.version, '', entry and '' or '1', '', '') or 'ESTORE_FULL'
 end
 
 function ops.increment (call, lock)
