@@ -12,6 +12,7 @@ import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
 import { Problem, problemHandler } from './problems.js'
+import { Problem as ProblemDocument } from './schemas.js'
 import { Waiting } from './waiting.js'
 
 export interface AdminOptions extends AuthOptions {
@@ -53,6 +54,7 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
     frameworkErrors: (error, request, reply) => { handle(error, request, reply).then(text => { reply.send(text as never) }, () => {}) }
   }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(TypeBoxValidatorCompiler)
   app.removeContentTypeParser('text/plain')
+  app.addSchema(ProblemDocument)
   app.setErrorHandler(handle)
   app.setNotFoundHandler(() => { throw new Problem('ADMIN_NOT_FOUND') })
   app.addHook('onRequest', authenticator(options))

@@ -166,8 +166,8 @@ export const Problem = Type.Object({
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: who holds the lock' })),
   since: Type.Optional(moment('With 423: since when')),
   waiters: Type.Optional(count('With 423: calls that wait'))
-})
-const problem = (description: string): object => ({ description, content: { 'application/problem+json': { schema: Problem } } })
+}, { $id: 'Problem' })
+const problem = (description: string): object => ({ description, content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } } })
 
 /** The answers that every route may give. */
 export const FAILURES = {

@@ -33,6 +33,7 @@ export async function describe (): Promise<string> {
         ],
         components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'The token that the API was mounted with' } } }
       },
+      refResolver: { buildLocalReference: ({ $id }, _, __, i) => typeof $id === 'string' ? $id : `def-${i}` },
       transform: ({ schema, url }) => ({ schema: named(schema as Described), url: url.replace('*', ':key') })
     })
   })
