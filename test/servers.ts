@@ -14,12 +14,17 @@ export interface Answer {
 export interface Servers {
   /** Asks on a connection of its own, so that the workers take turns. The body comes parsed, where it is JSON. */
   get (path: string, headers?: Record<string, string>): Promise<Answer>
+  /** Asks many times at once, on 64 connections. */
+  burst (path: string, count: number): Promise<Answer[]>
   /** What the workers have printed: nothing, if all is well. */
   output (): string
 }
 
 /** Starts workers of a compiled fixture, which is told `what` to serve, and kills them at the end of the test. */
 export async function servers (t: Test, fixture: string, what: object, count = 4): Promise<Servers> {
+  const single = new Agent({ pipelining: 0 })
+  const pool = new Agent({ connections: 64 })
+  t.teardown(() => Promise.all([single.destroy(), pool.destroy()]))
   cluster.setupPrimary({ exec: fileURLToPath(new URL(`./fixtures/${fixture}.js`, import.meta.url)), silent: true })
   let output = ''
   const ports = await Promise.all(Array.from({ length: count }, async () => {
@@ -35,18 +40,15 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
     const [{ port }] = await Promise.race([once(worker, 'listening'), failed]) as [{ port: number }]
     return port
   }))
+  const ask = async (dispatcher: Agent, path: string, headers: Record<string, string>): Promise<Answer> => {
+    const { statusCode, headers: answered, body } = await request(`http://127.0.0.1:${ports[0]}${path}`, { dispatcher, headers })
+    const text = await body.text()
+    const isJson = String(answered['content-type']).startsWith('application/json')
+    return { status: statusCode, headers: answered, body: isJson ? JSON.parse(text) : text }
+  }
   return {
-    async get (path, headers = {}) {
-      const dispatcher = new Agent({ pipelining: 0 })
-      try {
-        const { statusCode, headers: answered, body } = await request(`http://127.0.0.1:${ports[0]}${path}`, { dispatcher, headers })
-        const text = await body.text()
-        const isJson = String(answered['content-type']).startsWith('application/json')
-        return { status: statusCode, headers: answered, body: isJson ? JSON.parse(text) : text }
-      } finally {
-        await dispatcher.close()
-      }
-    },
+    get: (path, headers = {}) => ask(single, path, headers),
+    burst: (path, count) => Promise.all(Array.from({ length: count }, () => ask(pool, path, {}))),
     output: () => output
   }
 }
