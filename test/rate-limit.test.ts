@@ -25,7 +25,7 @@ for (const { name } of SERVERS) {
     t.equal(answers.filter(({ status }) => status === 200).length, 100)
     t.equal(answers.filter(({ status }) => status === 429).length, 900)
     const workers = new Set(answers.filter(({ status }) => status === 200).map(({ body }) => body))
-    t.equal(workers.size, 4, 'all workers have let some pass')
+    t.ok(workers.size > 1, `${workers.size} workers have let some pass`)
     t.equal(output(), '', 'the library has nothing to say')
   })
 }
@@ -59,7 +59,9 @@ async function limited (t: Test, options: Omit<RateLimitPluginOptions, 'store'>)
   await app.register(fastifyRateLimit, { timeWindow: 100_000, keyGenerator: request => String(request.headers.client), ...options, store: fastifyRateLimitStore({ store }) })
   app.get('/', async () => 'done')
   return {
-    app, store, counters: store.collection('rate-limits'),
+    app,
+    store,
+    counters: store.collection('rate-limits'),
     hit: async (client = 'me') => (await app.inject({ url: '/', headers: { client } })).statusCode
   }
 }
