@@ -1,6 +1,6 @@
 // A process's time with a server: from the opening of its connections to the end of one of them.
 import { randomUUID } from 'node:crypto'
-import type { Cluster, Redis } from 'ioredis'
+import type { ChainableCommander, Cluster, Redis } from 'ioredis'
 import type { Wires } from './connect.js'
 import type { Script, ScriptName, Scripts } from './scripts.js'
 
@@ -14,6 +14,8 @@ interface Job extends Sent {
   script: Script
   base: string
   args: string[]
+  /** By its text, not by its hash. */
+  asText: boolean
   resolve (result: unknown): void
   reject (error: Error): void
 }
@@ -36,10 +38,10 @@ export class Session {
   readonly #handler: Handler
   readonly #sent = new Set<Sent>()
   #running = 0
+  #outbox: Job[] = []
   // Scripts that the server did not know: they are sent again, in their order, when all before them are answered.
   #unknown: Job[] = []
   #behind: Job[] = []
-  #isCorked = false
   #isReferenced = true
   #isEnded = false
 
@@ -67,9 +69,9 @@ export class Session {
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
     return new Promise((resolve, reject) => {
-      const job: Job = { script: this.#scripts[name], base, args, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
+      const job: Job = { script: this.#scripts[name], base, args, asText: false, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
       if (this.#unknown.length > 0) this.#behind.push(job)
-      else this.#send(job, false)
+      else this.#send(job)
     })
   }
 
@@ -115,51 +117,57 @@ export class Session {
     if (error !== undefined) this.#handler.closed(error)
   }
 
-  #send (job: Job, asText: boolean): void {
+  #send (job: Job): void {
     this.#sent.add(job)
     this.#running++
-    this.#cork()
-    const { script, base, args } = job
-    const sent = asText ? this.#client.eval(script.text, 1, base, ...args) : this.#client.evalsha(script.sha, 1, base, ...args)
-    sent.then(
-      result => {
-        this.#answered(job)
-        job.resolve(result)
-      },
-      (error: Error) => {
-        if (error.message.startsWith('NOSCRIPT')) this.#unknown.push(job)
-        else job.reject(error)
-        this.#answered(job)
+    if (this.#outbox.push(job) === 1) process.nextTick(() => { this.#flush() })
+  }
+
+  /** What was sent in one tick leaves in one write. */
+  #flush (): void {
+    const jobs = this.#outbox
+    this.#outbox = []
+    if (jobs.length === 1 || this.#client.isCluster) {
+      for (const job of jobs) {
+        command(this.#client, job).then(
+          result => { this.#answered(job, undefined, result) },
+          (error: Error) => { this.#answered(job, error, undefined) }
+        )
       }
-    )
+      return
+    }
+    const pipeline = this.#client.pipeline()
+    for (const job of jobs) command(pipeline, job)
+    pipeline.exec((failure, results) => {
+      for (const [i, job] of jobs.entries()) {
+        const [error, result] = results?.[i] ?? [failure ?? new Error('no answer'), undefined]
+        this.#answered(job, error ?? undefined, result)
+      }
+    }).catch(() => {}) // told above
   }
 
-  #arrived (sent: Sent): void {
-    this.#sent.delete(sent)
-    sent.onend?.()
-  }
-
-  #answered (job: Job): void {
+  #answered (job: Job, error: Error | undefined, result: unknown): void {
     this.#arrived(job)
-    if (--this.#running > 0 || this.#unknown.length === 0) return
+    this.#running--
+    if (error === undefined) job.resolve(result)
+    else if (error.message.startsWith('NOSCRIPT')) this.#unknown.push(job)
+    else job.reject(error)
+    if (this.#unknown.length > 0 && this.#running === 0) this.#sendAgain()
+  }
+
+  #sendAgain (): void {
     const jobs = [...this.#unknown, ...this.#behind]
     this.#unknown = []
     this.#behind = []
     // The first brings the text with it, so the server knows the script for those that follow. What it does not know then,
     // as another node or another script, comes here again.
-    for (const [i, job] of jobs.entries()) this.#send(job, i === 0)
+    jobs[0]!.asText = true
+    for (const job of jobs) this.#send(job)
   }
 
-  /** What is sent in one tick leaves in one write. */
-  #cork (): void {
-    if (this.#isCorked || this.#client.isCluster) return
-    const { stream } = this.#client as Redis
-    this.#isCorked = true
-    stream.cork()
-    process.nextTick(() => {
-      this.#isCorked = false
-      stream.uncork()
-    })
+  #arrived (sent: Sent): void {
+    this.#sent.delete(sent)
+    sent.onend?.()
   }
 
   #listen (): void {
@@ -196,4 +204,8 @@ export class Session {
     if (this.#isReferenced) stream?.ref()
     else stream?.unref()
   }
+}
+
+function command<C extends ChainableCommander | Redis | Cluster> (client: C, { script, base, args, asText }: Job): ReturnType<C['evalsha']> {
+  return (asText ? client.eval(script.text, 1, base, ...args) : client.evalsha(script.sha, 1, base, ...args)) as ReturnType<C['evalsha']>
 }
