@@ -27,17 +27,17 @@ interface Asked {
   readonly token: string | undefined
 }
 
-interface Options extends RedisStoreOptions, Target {
+interface Place extends RedisStoreOptions, Target {
   maxValueBytes?: number | undefined
 }
 
 const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'cluster', 'client'] as const
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
-export function redisEngine (options: Options): Engine {
-  onlyKnown(options, KNOWN)
-  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = options
-  if (!URL.canParse(options.url)) throw new StoreError('STORE_OPTION_INVALID', `${JSON.stringify(options.url)} is no url`)
+export function redisEngine (place: Place): Engine {
+  onlyKnown(place, KNOWN)
+  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = place
+  if (!URL.canParse(place.url)) throw new StoreError('STORE_OPTION_INVALID', `${JSON.stringify(place.url)} is no url`)
   checkName(prefix, 'STORE_OPTION_INVALID')
   if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
   const lifeMs = milliseconds(life, 'life', 1)

@@ -8,7 +8,7 @@ export interface RedisStoreOptions {
    * that does not answer for lost: 1 to 3600, default 10.
    */
   life?: number | undefined
-  /** For a Redis Cluster: true where the url names one of its nodes, or more of them. */
+  /** For a Redis Cluster: true where the url names one of its nodes, or nodes to begin with. Default false. */
   cluster?: boolean | Array<{ host: string, port: number }> | undefined
   /** Options of ioredis: `path`, `sentinels` and `name`, `tls`, … (for a cluster its `redisOptions`; `natMap` is seen to as well). */
   client?: object | undefined
