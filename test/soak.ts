@@ -6,9 +6,10 @@ import type { Attack, Figures } from './faults/attack.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { linearizability } from './faults/linearizability.js'
+import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 
-const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing }
+const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload }
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const { only } = values

@@ -23,6 +23,7 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const primary = primaryOf(globalThis)
   const { path, token } = await primary.address()
   const before = primary.peers
+  await worker.run(work, 500)
   const quiet = await worker.run(work, 500)
   const seconds = Math.min(secondsLeft() / 1.2, 1e6)
   const course = { isOver: false }

@@ -1,0 +1,138 @@
+// Attack: more than the primary can take. Memory stays bounded, what is too much is refused by its code, nothing is lost, and
+// the others are served as before when it is over.
+import assert from 'node:assert/strict'
+import { createStore } from '../../src/index.js'
+import { fork, type TestWorker } from '../cluster.js'
+import { random, type Attack } from './attack.js'
+import { heap } from './heap.js'
+
+const BOUND = 8 * 2 ** 20
+
+export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+  const store = createStore()
+  const [loud, other] = await Promise.all([fork(owner), fork(owner)])
+  const next = random(seed)
+  await other.run(latency, 200)
+  const before = await other.run(latency, 200)
+  const during: number[] = []
+  const figures = { rounds: 0, calls: 0, refused: 0 }
+  let most = 0
+  const watch = setInterval(() => { most = Math.max(most, process.memoryUsage().rss) }, 20)
+  owner.teardown(() => { clearInterval(watch) })
+  while (figures.rounds < rounds && secondsLeft() > 0) {
+    figures.rounds++
+    // Half a million calls take a slow machine a while.
+    for (const flood of rounds === 1 ? [bytes, waits] : [bytes, calls, waits]) {
+      const lock = flood === waits ? await store.collection('overload').acquire('locked') : undefined
+      const course = { isOver: false }
+      const ended = loud.run(flood)
+      ended.finally(() => { course.isOver = true }).catch(() => {})
+      const served = (async () => { do during.push(...await other.run(latency, 5)); while (!course.isOver) })()
+      if (lock !== undefined) {
+        await loud.run(({ store }) => store.collection('overload').get('behind them'))
+        await lock.release()
+      }
+      const outcome = await ended
+      await served
+      assert.deepEqual(outcome.codes, ['STORE_OVERLOADED'], 'what is too much is refused, and nothing else')
+      assert.equal(outcome.released, true, 'the end of a lock is not')
+      assert.ok(outcome.done > 0 && outcome.refused > 0)
+      figures.calls += outcome.done + outcome.refused
+      figures.refused += outcome.refused
+    }
+    assert.deepEqual(await store.locks(), [])
+    await store.collection('overload').clear()
+  }
+  clearInterval(watch)
+  const after = await other.run(latency, 200)
+
+  // A collection that is always full.
+  const full = store.collection('overload full')
+  await full.configure({ maxBytes: BOUND })
+  const empty = heap()
+  let written = 0
+  let least = BOUND
+  do {
+    const writes: Array<Promise<unknown>> = []
+    for (let i = 0; i < 2000; i++) {
+      const size = Math.floor(next() * 2000)
+      writes.push(full.set(`key ${Math.floor(next() * 50_000)}`, 'x'.repeat(size)))
+      written += size
+    }
+    await Promise.all(writes)
+    const { bytes } = (await store.collections()).find(({ name }) => name === 'overload full')!
+    assert.ok(bytes <= BOUND, `${bytes} bytes are more than ${BOUND}`)
+    if (written > 4 * BOUND) least = Math.min(least, bytes)
+  } while (written < 5 * BOUND || (figures.rounds > 1 && secondsLeft() > -10))
+  assert.ok(least > 0.95 * BOUND, `${least} bytes are much less than ${BOUND}`)
+  const real = heap() - empty
+  await full.clear()
+  for (const { worker, exited } of [loud, other]) {
+    worker.disconnect()
+    await exited
+  }
+  return {
+    ...figures,
+    'memory of the primary at most, MB': Math.round(most / 1e6),
+    'a call of others, before/during/after, median µs': [before, during, after].map(times => Math.round(median(times))).join('/'),
+    'written to a full collection, MB': Math.round(written / 1e6),
+    'of its bound it uses, %': `${Math.round(least / BOUND * 1000) / 10} to 100`,
+    'and of the heap, for each byte of the bound': Math.round(real * 1000 / BOUND * 100) / 100
+  }
+}
+
+type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
+interface Outcome { done: number, refused: number, codes: string[], released: boolean }
+
+/** 300 MiB in one go, while a lock is held. */
+async function bytes ({ store }: Tools): Promise<Outcome> {
+  const overload = store.collection('overload')
+  const lock = await overload.acquire('mine')
+  const value = 'x'.repeat(2 ** 20 - 2)
+  const writes = Array.from({ length: 300 }, (_, i) => overload.set(`key ${i % 20}`, value))
+  const released = lock.release()
+  const outcomes = await Promise.allSettled(writes)
+  await released
+  const codes = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [])
+  const free = await overload.tryAcquire('mine')
+  await free?.release()
+  return { done: writes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined }
+}
+
+/** Half a million calls in one go, and some more. */
+async function calls ({ store }: Tools): Promise<Outcome> {
+  const overload = store.collection('overload')
+  const lock = await overload.acquire('mine')
+  let done = 0
+  const codes: string[] = []
+  const all: Array<Promise<unknown>> = []
+  for (let i = 0; i < 530_000; i++) all.push(overload.has('key').then(() => { done++ }, (error: { code: string }) => { codes.push(error.code) }))
+  const released = lock.release({ confirm: false })
+  await Promise.all(all)
+  await released
+  const free = await overload.tryAcquire('mine')
+  await free?.release()
+  return { done, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined }
+}
+
+/** More values than may wait for a locked key. */
+async function waits ({ store }: Tools): Promise<Outcome> {
+  const value = 'x'.repeat(2 ** 20 - 2)
+  const outcomes = await Promise.allSettled(Array.from({ length: 80 }, () => store.collection('overload').set('locked', value)))
+  const codes = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [])
+  return { done: outcomes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: true }
+}
+
+async function latency ({ store }: Tools, calls: number): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; i < calls; i++) {
+    const start = process.hrtime.bigint()
+    await store.collection('overload others').get('key')
+    times.push(Number(process.hrtime.bigint() - start) / 1000)
+  }
+  return times
+}
+
+function median (times: number[]): number {
+  return times.sort((a, b) => a - b)[times.length >> 1]!
+}
