@@ -1,18 +1,33 @@
 // What this process has asked an engine for and not been answered yet, and the locks it holds there.
-import { Hold, Request, type Reply, type Wait } from './engine.js'
+import { Hold, Request, type Reply, type Wait, type Waiting } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
 
-class Call {
-  /** Takes the timer and the listeners away. */
-  tidy: (() => void) | undefined
+class Call implements Waiting {
+  timer: NodeJS.Timeout | undefined
+  onabort: (() => void) | undefined
   /** Its caller has been told already; only the slot waits for the answer. */
   abandoned = false
 
   constructor (
     readonly request: Request,
+    readonly id: number,
+    readonly carrier: Carrier,
     readonly resolve: (reply: Reply) => void,
     readonly reject: (error: StoreError) => void
   ) {}
+
+  giveUp (): void {
+    this.carrier.cancel(this.id, this.abandoned)
+  }
+
+  /** Takes the timer and the listeners away. */
+  tidy (): void {
+    const { wait } = this.request
+    if (wait === undefined) return
+    clearTimeout(this.timer)
+    if (this.onabort !== undefined) wait.signal?.removeEventListener('abort', this.onabort)
+    wait.giveUp?.delete(this)
+  }
 }
 
 /** What an engine gives to have its calls kept. */
@@ -49,10 +64,10 @@ export class Calls {
         return
       }
       if (request.token !== undefined) this.#forget(request)
-      const call = new Call(request, resolve, reject)
       const id = this.#free.pop() ?? this.#slots.length
+      const call = new Call(request, id, this.#carrier, resolve, reject)
       this.#slots[id] = call
-      if (wait !== undefined) this.#watch(call, wait, id)
+      if (wait !== undefined) watch(call, wait)
       try {
         this.#carrier.send(request, id)
       } catch (error) {
@@ -101,7 +116,7 @@ export class Calls {
     this.#held = new Map()
     for (const call of slots) {
       if (call === undefined) continue
-      call.tidy?.()
+      call.tidy()
       if (!call.abandoned) call.reject(new StoreError(code, why ?? about(call.request)))
     }
     for (const hold of held.values()) hold.lose()
@@ -112,30 +127,8 @@ export class Calls {
     if (call === undefined) return undefined
     this.#slots[id] = undefined
     this.#free.push(id)
-    call.tidy?.()
+    call.tidy()
     return call
-  }
-
-  #watch (call: Call, { timeout, signal, giveUp }: Wait, id: number): void {
-    const abandon = (error: StoreError): void => {
-      call.tidy?.()
-      call.tidy = undefined
-      call.abandoned = true
-      call.reject(error)
-      this.#carrier.cancel(id, true)
-    }
-    const timer = timeout === undefined
-      ? undefined
-      : setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
-    const aborted = (): void => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
-    const given = (): void => { this.#carrier.cancel(id, false) }
-    signal?.addEventListener('abort', aborted)
-    giveUp?.add(given)
-    call.tidy = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', aborted)
-      giveUp?.delete(given)
-    }
   }
 
   /** A grant that comes too late. */
@@ -148,6 +141,22 @@ export class Calls {
   #forget (request: Request): void {
     if (request.release || request.op === 'release') this.#held.delete(request.token!)
   }
+}
+
+function watch (call: Call, { timeout, signal, giveUp }: Wait): void {
+  giveUp?.add(call)
+  if (timeout === undefined && signal === undefined) return
+  const abandon = (error: StoreError): void => {
+    call.tidy()
+    call.abandoned = true
+    call.reject(error)
+    call.giveUp()
+  }
+  if (timeout !== undefined) {
+    call.timer = setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
+  }
+  call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
+  signal?.addEventListener('abort', call.onabort)
 }
 
 function about ({ op, collection, key }: Request): string {

@@ -108,8 +108,12 @@ export class Hold {
 /** A signal that costs next to nothing to listen to, for one that is listened to once a call. */
 export interface GiveUp {
   readonly given: boolean
-  add (listener: () => void): void
-  delete (listener: () => void): void
+  add (wait: Waiting): void
+  delete (wait: Waiting): void
+}
+
+export interface Waiting {
+  giveUp (): void
 }
 
 export interface Engine {

@@ -1,27 +1,27 @@
 // The part of a store that belongs to one HTTP request: it ends when the response does, however that ends.
-import { finished } from 'node:stream'
 import type { ServerResponse } from 'node:http'
 import type { Scope } from './collection.js'
+import type { Waiting } from './engine.js'
 import type { Held } from './key-lock.js'
 import type { Store } from './store.js'
 
 class RequestScope implements Scope {
   given = false
   readonly locks = new Set<Held>()
-  readonly #waits = new Set<() => void>()
+  readonly #waits = new Set<Waiting>()
 
-  add (listener: () => void): void {
-    this.#waits.add(listener)
+  add (wait: Waiting): void {
+    this.#waits.add(wait)
   }
 
-  delete (listener: () => void): void {
-    this.#waits.delete(listener)
+  delete (wait: Waiting): void {
+    this.#waits.delete(wait)
   }
 
   /** Gives up the waits, and releases the locks: with what was changed under them only if the response was a success. */
   end (isSuccess: boolean): void {
     this.given = true
-    for (const giveUp of this.#waits) giveUp()
+    for (const wait of this.#waits) wait.giveUp()
     for (const lock of this.locks) {
       // A detached lock is its client's own from now on, if the client has got to know of it.
       if (!isSuccess || !lock.isDetached) lock.release({ discard: !isSuccess, confirm: false }).catch(() => {})
@@ -35,6 +35,9 @@ class RequestScope implements Scope {
  */
 export function storeForResponse (store: Store, response: ServerResponse): Store {
   const scope = new RequestScope()
-  finished(response, error => { scope.end(error == null && response.statusCode < 500) })
+  // 'close' comes after every response, whole or not, and one listener is a tenth of what stream.finished() costs.
+  const end = (): void => { scope.end(response.writableFinished && response.statusCode < 500) }
+  if (response.closed) process.nextTick(end)
+  else response.once('close', end)
   return store.within(scope)
 }

@@ -45,7 +45,7 @@ const MAX_VALUE_BYTES = 32 * 2 ** 20
 export class Store extends EventEmitter<{ error: [StoreError] }> {
   readonly #engine: Engine
   readonly #scope: Scope | undefined
-  readonly #collections = new ByName<Collection<unknown>>()
+  readonly #collections: ByName<Collection<unknown>> | undefined
 
   /** Made by createStore, and by a request's scope. */
   constructor (engine: Engine, scope?: Scope) {
@@ -53,6 +53,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     this.#engine = engine
     this.#scope = scope
     if (scope === undefined) {
+      this.#collections = new ByName()
       this.setMaxListeners(0)
       engine.onerror = error => {
         if (this.listenerCount('error') > 0) this.emit('error', error)
@@ -72,7 +73,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
   collection<T = unknown> (name: string): Collection<T> {
-    if (this.#scope !== undefined) return new Collection<T>(this.#engine, name, this.#scope)
+    if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#scope)
     return this.#collections.get(name, () => new Collection(this.#engine, name)) as Collection<T>
   }
 
