@@ -40,6 +40,7 @@ const EXPIRY: Column[] = [
 const HTTP: Column[] = [
   { figure: 'requestsPerSecond', title: 'requests/s' },
   { figure: 'microseconds', title: 'CPU of the worker, µs/request', digits: 1 },
+  { figure: 'storeMicroseconds', title: 'of the primary', digits: 1 },
   { figure: 'p50', title: 'p50 ms', digits: 2 },
   { figure: 'p99', title: 'p99 ms', digits: 2 }
 ]

@@ -113,6 +113,22 @@ t.test('byte by byte, and many frames in one read', async t => {
   t.ok(log.batches < 100)
 })
 
+t.test('what gathers for a turn of the event loop goes in one write', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(ours)
+  const sender = new Connection(theirs, new Log())
+  for (const gathers of [true, false]) {
+    sender.gathers = gathers
+    const before = theirs.bytesWritten
+    for (let i = 0; i < 3; i++) {
+      send(sender, 'any frame')
+      await new Promise(process.nextTick)
+    }
+    t.equal(theirs.bytesWritten - before, gathers ? 0 : 3 * (4 + 9))
+    await until(() => log.frames.length === (gathers ? 3 : 6))
+  }
+})
+
 t.test('a large frame arrives whole', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(ours)

@@ -1,4 +1,4 @@
-// One end of a connection: cuts what comes in into frames, and gathers what goes out, to be written once a tick.
+// One end of a connection: cuts what comes in into frames, and gathers what goes out, to be written at once.
 import type { Socket } from 'node:net'
 import { StoreError } from '../errors.js'
 import { MAX_FRAME, type Target } from './protocol.js'
@@ -27,6 +27,11 @@ export class Connection implements Target {
    * patience, or they could wait for each other.
    */
   patience = 0
+  /**
+   * True: what is written waits for the rest of this turn of the event loop, so that calls for which separate sockets gave
+   * reason go in one write. False: for the rest of the tick.
+   */
+  gathers = false
   /** With patience: whether more than a little waits for the other side. */
   isSlow = false
   readonly #socket: Socket
@@ -67,10 +72,12 @@ export class Connection implements Target {
     }
     if (!this.#flushing) {
       this.#flushing = true
-      process.nextTick(() => {
+      const flush = (): void => {
         this.#flushing = false
         this.flush()
-      })
+      }
+      if (this.gathers) setImmediate(flush)
+      else process.nextTick(flush)
     }
   }
 

@@ -77,6 +77,9 @@ export class WorkerEngine implements Engine {
   }
 
   #write (connection: Connection, request: Request, id: number): void {
+    // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer cannot be read
+    // before the next one, and the primary is spared a read and a write for each call.
+    connection.gathers = this.#calls.pending > 1
     writeRequest(connection, request, this.#slots.get(request.collection) ?? this.#name(connection, request.collection), id)
     if (id !== 0 && !this.#isReferenced) {
       this.#isReferenced = true
