@@ -11,6 +11,7 @@ import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
+import { metricsRoute } from './metrics.js'
 import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { Waiting } from './waiting.js'
@@ -65,6 +66,7 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
     collectionRoutes(admin)
     keyRoutes(admin)
     lockRoutes(admin)
+    metricsRoute(admin)
   }, { prefix })
   return app
 }

@@ -151,6 +151,7 @@ export const Grant = Type.Object({
 })
 export const Lease = Type.Object({ expiresAt: moment('When the lease ends') })
 export const Health = Type.Object({ status: Type.Literal('ok') })
+export const PrometheusText = Type.String({ maxLength: 10_000_000, description: 'Figures, a line each' })
 export const Value = Type.Unknown({ description: 'The JSON value itself' })
 
 /** An answer without a body; type null is how this is said to what makes openapi.yaml. */

@@ -3,6 +3,9 @@ import type { Op } from './engine.js'
 import type { StoreErrorCode } from './errors.js'
 import type { CollectionOptions } from './options.js'
 
+/** Upper bounds of the lengths of waits that are counted, in seconds. */
+export const WAITS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60] as const
+
 interface Counts {
   keys: number
   /** Of names and values, as UTF-8. */
@@ -38,7 +41,7 @@ export interface StoreStats extends Counts {
   /** Calls on single keys that were answered, and how many of them with an error, by code. */
   calls?: Partial<Record<Op, number>>
   refused?: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
-  /** Calls that waited for a locked key, by how long: up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and more. */
+  /** Calls that waited for a locked key, by how long: up to each of WAITS, and longer. */
   waits?: number[]
   /** Seconds that they waited, all together. */
   waited?: number

@@ -174,6 +174,37 @@ t.test('collections: show, configure, clear', async t => {
   t.equal(await store.collection('bounded').size(), 0)
 })
 
+t.test('metrics', async t => {
+  const metrics = createStore('memory:')
+  t.teardown(() => metrics.close())
+  const { ask } = await serveAdmin(t, metrics)
+  await ask('GET', '/metrics') // from now on the loop is watched
+  const c = metrics.collection('c')
+  await c.set('k', 1)
+  await c.get('k')
+  await c.get('none')
+  await t.rejects(c.set('k', 2, { ifVersion: 1 }))
+  const lock = await c.acquire('k')
+  await t.rejects(c.get('k', { timeout: 0 }))
+  const waiting = c.get('k')
+  t.match((await ask('GET', '/metrics')).text, /^strong_store_waiters 1$/m)
+  await lock.release()
+  await waiting
+  const { status, headers, text } = await ask('GET', '/metrics')
+  t.equal(status, 200)
+  t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
+  for (const line of ['keys 1', 'bytes 2', 'locks 0', 'waiters 0', 'processes 1', 'collections 1', 'reads_total 4', 'writes_total 1', 'expired_total 0', 'evicted_total 0',
+    'calls_total{op="set",outcome="ok"} 1', 'calls_total{op="set",outcome="STORE_VERSION_MISMATCH"} 1', 'calls_total{op="get",outcome="ok"} 3',
+    'calls_total{op="get",outcome="STORE_LOCKED"} 1', 'calls_total{op="acquire",outcome="ok"} 1', 'calls_total{op="release",outcome="ok"} 1',
+    'call_duration_seconds_bucket{le="+Inf"} 8', 'call_duration_seconds_count 8']) {
+    t.ok(text.includes(`strong_store_${line}\n`), line)
+  }
+  t.match(text, /^# TYPE strong_store_calls_total counter$/m)
+  t.match(text, /^# TYPE strong_store_call_duration_seconds histogram$/m)
+  t.match(text, /^strong_store_event_loop_delay_seconds\{kind="p99"\} \d/m)
+  t.equal((await ask('GET', '/metrics', { headers: { authorization: '' } })).status, 401)
+})
+
 t.test('the store as a whole', async t => {
   t.match(await one.ask('GET', '/health', { headers: { authorization: '' } }), { status: 200, json: { status: 'ok' } })
   t.match(await one.ask('GET', '/stats'), { status: 200, json: { maxValueBytes: 2 ** 20, processes: 1 } })

@@ -1,9 +1,7 @@
 // What a keyspace has done so far, for who watches it.
 import type { Op } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
-
-/** Upper bounds of the histogram of waits, in seconds. */
-export const WAITS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60] as const
+import { WAITS } from '../stats.js'
 
 type Counted = Exclude<Op, 'scan' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats'>
 

@@ -1,0 +1,90 @@
+// The store for Prometheus. The figures are the store's own, counted where calls are served: whichever worker is scraped, it
+// speaks for all of them.
+import { StoreError } from '../src/errors.js'
+import { WAITS, type StoreStats } from '../src/stats.js'
+import type { Admin } from './index.js'
+import { FAILURES, PrometheusText } from './schemas.js'
+
+export function metricsRoute ({ app, store }: Admin): void {
+  app.get('/metrics', {
+    schema: {
+      operationId: 'readMetrics',
+      summary: 'The figures of the whole store, for Prometheus',
+      description: 'Needs the package @platformatic/prom-client; without it the answer is 400, and says so.',
+      tags: ['health'],
+      response: { 200: { description: 'Prometheus text', content: { 'text/plain': { schema: PrometheusText } } }, ...FAILURES }
+    }
+  }, async (_, reply) => {
+    const { Registry } = await client()
+    const registry = new Registry()
+    for (const metric of metricsOf(await store.stats())) {
+      // The registry takes whatever gives its values when asked for them: there is nothing to keep up to date here.
+      registry.registerMetric({ name: metric.name, get: async () => metric } as unknown as Parameters<typeof registry.registerMetric>[0])
+    }
+    reply.type(registry.contentType).header('cache-control', 'no-store')
+    return await registry.metrics()
+  })
+}
+
+async function client (): Promise<typeof import('@platformatic/prom-client')> {
+  try {
+    const module = await import('@platformatic/prom-client')
+    return module.default ?? module
+  } catch (cause) {
+    throw new StoreError('STORE_OPTION_INVALID', 'for metrics, install the package @platformatic/prom-client', { cause })
+  }
+}
+
+interface Value { value: number, metricName?: string, labels?: Record<string, string | number> }
+interface Metric { name: string, help: string, type: 'counter' | 'gauge' | 'histogram', aggregator: 'sum', values: Value[] }
+
+function metricsOf (stats: StoreStats): Metric[] {
+  const metric = (type: Metric['type'], name: string, help: string, ...values: Array<Value | number | undefined>): Metric => ({
+    name: `strong_store_${name}`,
+    help,
+    type,
+    aggregator: 'sum',
+    values: values.filter(value => value !== undefined).map(value => typeof value === 'number' ? { value } : value)
+  })
+  return [
+    metric('gauge', 'collections', 'Collections', stats.collections),
+    metric('gauge', 'keys', 'Keys that have a value', stats.keys),
+    metric('gauge', 'bytes', 'Bytes of names and values', stats.bytes),
+    metric('gauge', 'locks', 'Keys that are locked', stats.locks),
+    metric('gauge', 'waiters', 'Calls that wait for a locked key', stats.waiters),
+    metric('counter', 'reads_total', 'Reads of keys', stats.reads),
+    metric('counter', 'writes_total', 'Changes of keys', stats.writes),
+    metric('counter', 'expired_total', 'Keys that have ended by their time', stats.expired),
+    metric('counter', 'evicted_total', 'Keys that were dropped to make room', stats.evicted),
+    metric('gauge', 'processes', 'Processes that share the store', stats.processes),
+    metric('gauge', 'uptime_seconds', 'Seconds that the process of the store has run', stats.uptime),
+    metric('counter', 'calls_total', 'Calls on single keys, by operation and outcome', ...calls(stats)),
+    metric('histogram', 'call_duration_seconds', 'From a call\'s arrival at the store to its answer: the time it waited for a lock', ...durations(stats)),
+    metric('gauge', 'event_loop_delay_seconds', 'Of the process of the store, since the last look', ...delays(stats))
+  ].filter(({ values }) => values.length > 0)
+}
+
+function calls ({ calls = {}, refused = {} }: StoreStats): Value[] {
+  return Object.entries(calls).flatMap(([op, count]) => {
+    const failures = Object.entries(refused[op as keyof typeof refused] ?? {})
+    const failed = failures.reduce((sum, [, count]) => sum + count, 0)
+    return [['ok', count - failed] as const, ...failures].map(([outcome, value]) => ({ labels: { op, outcome }, value }))
+  })
+}
+
+/** A call that has not waited was answered in the same turn of the loop in which it came: it counts for the shortest. */
+function durations ({ calls, waits, waited }: StoreStats): Value[] {
+  if (calls === undefined || waits === undefined || waited === undefined) return []
+  const all = Object.values(calls).reduce((sum, count) => sum + count, 0)
+  let sum = all - waits.reduce((sum, count) => sum + count, 0)
+  const metricName = 'strong_store_call_duration_seconds'
+  return [
+    ...waits.map((count, i) => ({ metricName: `${metricName}_bucket`, labels: { le: WAITS[i] ?? '+Inf' }, value: sum += count })),
+    { metricName: `${metricName}_sum`, value: waited },
+    { metricName: `${metricName}_count`, value: all }
+  ]
+}
+
+function delays ({ loopDelay }: StoreStats): Value[] {
+  return Object.entries(loopDelay ?? {}).map(([kind, value]) => ({ labels: { kind }, value: value / 1000 }))
+}
