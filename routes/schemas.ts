@@ -1,7 +1,7 @@
 // What goes in and out, said once: it validates, it types, and openapi.yaml is made of it.
 import { Type } from '@sinclair/typebox'
 
-const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description })
+const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description })
 const name = (description: string): ReturnType<typeof Type.String> => Type.String({ maxLength: 1024, description })
 const moment = (description: string): ReturnType<typeof Type.String> => Type.String({ format: 'date-time', maxLength: 32, description })
 const strict = { additionalProperties: false }
@@ -107,9 +107,9 @@ export const Stats = Type.Object({
   ...Type.Partial(Type.Object({
     processes: count('Processes that share the store'),
     uptime: Type.Number({ description: 'Seconds that the process of the store has run' }),
-    calls: Type.Record(Type.String(), Type.Integer(), { description: 'Calls on single keys, by operation' }),
-    refused: Type.Record(Type.String(), Type.Record(Type.String(), Type.Integer()), { description: 'Those that failed, by operation and code' }),
-    waits: Type.Array(Type.Integer(), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
+    calls: Type.Record(Type.String(), count('How many'), { description: 'Calls on single keys, by operation' }),
+    refused: Type.Record(Type.String(), Type.Record(Type.String(), count('How many')), { description: 'Those that failed, by operation and code' }),
+    waits: Type.Array(count('How many'), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
     waited: Type.Number({ description: 'Seconds that they waited, all together' }),
     loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'Of the process of the store, since the last look, in milliseconds' })
   })).properties
@@ -161,7 +161,7 @@ export const NOTHING = Type.Null({ description: 'Done' })
 export const Problem = Type.Object({
   type: Type.String({ format: 'uri', maxLength: 64 }),
   title: Type.String({ maxLength: 256 }),
-  status: Type.Integer({ minimum: 400, maximum: 599 }),
+  status: Type.Integer({ minimum: 400, maximum: 599, format: 'int32' }),
   code: Type.String({ maxLength: 64, description: 'The stable name of what went wrong' }),
   detail: Type.Optional(Type.String({ maxLength: 4096 })),
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: who holds the lock' })),

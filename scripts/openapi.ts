@@ -23,7 +23,7 @@ export async function describe (): Promise<string> {
           description: 'Times are in seconds. Errors are problem documents (RFC 9457) with a stable `code`.',
           license: { name: 'MIT', identifier: 'MIT' } as { name: string }
         },
-        servers: [{ url: '/_store/v1', description: 'Where it is mounted if nothing else is said' }],
+        servers: [{ url: '/_store/v1', description: 'Where it is mounted if nothing else is said, in production as locally', 'x-internal': true } as { url: string }],
         security: [{ token: [] }],
         tags: [
           { name: 'keys', description: 'Single keys and their values' },

@@ -1,5 +1,7 @@
 // Express 4 and 5: `req.store`, as the Fastify plugin gives it.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { AdminOptions } from '../../routes/index.js'
+import { StoreError } from '../errors.js'
 import { storeForResponse } from '../request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../store.js'
 
@@ -29,4 +31,35 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
     })
     next()
   }
+}
+
+export interface ExpressAdminOptions extends PickOptions {
+  /** As for the Fastify plugin; the prefix is that of `app.use`. */
+  admin: Omit<AdminOptions, 'prefix'>
+}
+
+/**
+ * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API, before any parser of bodies. It needs the
+ * package fastify, which routes its requests but does not listen. STORE_OPTION_INVALID, thrown or as the first request's error.
+ */
+export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
+  const store = pickStore(options)
+  const app = load(store, admin)
+  app.catch(() => {}) // told to each request
+  return (request, response, next) => {
+    if ((request as { body?: unknown }).body !== undefined && request.readableEnded) {
+      next(new StoreError('STORE_OPTION_INVALID', 'the body has been read already: mount the admin API before express.json()'))
+      return
+    }
+    app.then(app => { app.routing(request, response) }, next)
+  }
+}
+
+async function load (store: Store, options: Omit<AdminOptions, 'prefix'>): Promise<{ routing (request: IncomingMessage, response: ServerResponse): void }> {
+  const { adminApp } = await import('../../routes/index.js').catch(cause => {
+    throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs the package fastify', { cause })
+  })
+  const app = adminApp(store, options)
+  await app.ready()
+  return app
 }

@@ -1,0 +1,55 @@
+// The admin API beside an Express app, with the same store as its routes.
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
+import t from 'tap'
+import { expressAdmin, expressStore } from '../src/adapters/express.js'
+import { createStore } from '../src/index.js'
+import { TOKEN, client } from './admin.js'
+
+t.test('it is mounted by app.use', async t => {
+  const store = createStore('memory:')
+  const app = express()
+  app.use('/_store/v1', expressAdmin({ store, admin: { token: TOKEN } }))
+  app.use(express.json(), expressStore({ store }))
+  app.use('/late', expressAdmin({ store, admin: { token: TOKEN } }))
+  app.get('/value', async (req, res) => { res.json(await req.store.collection('c').get('a/b')) })
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { ask, close } = client(origin, '/_store/v1')
+  t.teardown(async () => {
+    await close()
+    server.close()
+    await store.close()
+  })
+  t.equal((await ask('PUT', '/collections/c/keys/a/b', { json: { n: 1 } })).status, 201)
+  t.strictSame(await (await fetch(`${origin}/value`)).json(), { n: 1 })
+  for (const key of ['k'.repeat(1024), '😀'.repeat(256), '..', '%zz'.slice(0, 1), '']) {
+    t.equal((await ask('PUT', `/collections/c/keys/${encodeURIComponent(key)}`, { json: 2 })).status, 201)
+    t.equal(await store.collection('c').get(key), 2)
+  }
+  const grant = await ask('POST', '/collections/c/locks/k')
+  t.match(grant, { status: 201, headers: { location: '/_store/v1/collections/c/locks/k' } })
+  t.equal((await ask('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204)
+  t.equal((await ask('GET', '/collections', { headers: { authorization: '' } })).status, 401)
+  t.match(await ask('PUT', '/collections/c/keys/k', { body: '{' }), { status: 400, headers: { 'content-type': /problem/ } })
+  t.match(await ask('GET', '/collections/c/keys/%zz'), { status: 400, headers: { 'content-type': /problem/ } })
+  t.match(await ask('GET', '/nothing'), { status: 404, json: { code: 'ADMIN_NOT_FOUND' } })
+  const late = client(origin, '/late')
+  t.match(await late.ask('PUT', '/collections/c/keys/k', { json: 1 }), { status: 400, text: /before express\.json/ }, 'a body that somebody has read is not waited for')
+  await late.close()
+})
+
+t.test('a wrong option is told to each request', async t => {
+  const store = createStore('memory:')
+  const app = express()
+  app.use('/_store/v1', expressAdmin({ store, admin: {} }))
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { ask, close } = client(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/_store/v1')
+  t.match(await ask('GET', '/health'), { status: 400, text: /needs a token/ })
+  await close()
+  server.close()
+  await store.close()
+})
