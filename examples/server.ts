@@ -2,15 +2,20 @@
 import cluster from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
 import Fastify from 'fastify'
 import strongStore from 'strong-store' // in the primary, importing it is all there is to do
 
 const WORKERS = 4
+const ADMIN = '/_store/v1'
 
 if (cluster.isPrimary) await primary()
 else await worker()
 
 async function primary (): Promise<void> {
+  const env = { STORE_TOKEN: process.env.STORE_TOKEN ?? randomUUID() }
   let isStopping = false
   const stop = (): void => {
     if (isStopping) return
@@ -22,10 +27,10 @@ async function primary (): Promise<void> {
   cluster.on('exit', worker => {
     if (isStopping) return
     console.log(`worker ${worker.process.pid} has gone; its locks are free, another takes its place`)
-    cluster.fork()
+    cluster.fork(env)
   })
   const addresses = await Promise.all(Array.from({ length: WORKERS }, async () => {
-    const [{ port }] = await once(cluster.fork(), 'listening') as [{ port: number }]
+    const [{ port }] = await once(cluster.fork(env), 'listening') as [{ port: number }]
     return `http://localhost:${port}`
   }))
   const url = addresses[0]!
@@ -38,6 +43,13 @@ strong-store serves ${url} with ${WORKERS} workers. Each answer names the one th
   curl -c /tmp/cookies -X POST ${url}/login -H 'content-type: application/json' -d '{"name": "Ada"}'
   curl -b /tmp/cookies ${url}/me
 
+The store itself, for who has the token; ${url}/docs says what else it does:
+
+  curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/collections
+  curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/collections/counters/keys/hits
+  curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/collections/carts/locks/42 -X POST
+  curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/locks
+
 Ctrl-C stops it.`)
 }
 
@@ -46,7 +58,10 @@ interface Session { name: string, visits: number }
 
 async function worker (): Promise<void> {
   const app = Fastify({ forceCloseConnections: true })
-  await app.register(strongStore)
+  await app.register(strongStore, { admin: { prefix: ADMIN, token: process.env.STORE_TOKEN } })
+  const openapi = fileURLToPath(new URL('../../openapi.yaml', import.meta.url))
+  await app.register(swagger, { mode: 'static', specification: { path: openapi, baseDir: '' } })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
 
   const sessions = app.store.collection<Session>('sessions')
   await sessions.configure({ expireKeys: 30 * 60 }) // seconds without a visit

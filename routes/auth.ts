@@ -2,16 +2,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { StoreError } from '../src/errors.js'
+import type { AdminOptions } from './index.js'
 import { Problem } from './problems.js'
-
-export interface AuthOptions {
-  /** Whoever sends `Authorization: Bearer TOKEN` may do everything. */
-  token?: string | undefined
-  /** A second token, with which one may read, but change nothing. Default: none. */
-  readToken?: string | undefined
-  /** False: no token is asked for, because something else sees to it who can get here. */
-  auth?: false | undefined
-}
 
 /** Wrong tokens that one address may try in a minute; after that it is not listened to until the minute is over. */
 const TRIES = 20
@@ -20,7 +12,7 @@ const MINUTE = 60_000
 const ADDRESSES = 10_000
 
 /** An onRequest hook; a route says `config: { open: true }` if it needs no token. STORE_OPTION_INVALID. */
-export function authenticator ({ token, readToken, auth }: AuthOptions): (request: FastifyRequest) => Promise<void> {
+export function authenticator ({ token, readToken, auth }: Pick<AdminOptions, 'token' | 'readToken' | 'auth'>): (request: FastifyRequest) => Promise<void> {
   if (auth === false) return async () => {}
   if (token === undefined) {
     throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs a token, or auth: false where something else protects it')

@@ -6,7 +6,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDe
 import { SHORTEST, onlyKnown } from '../src/checks.js'
 import { StoreError } from '../src/errors.js'
 import type { Store } from '../src/store.js'
-import { authenticator, type AuthOptions } from './auth.js'
+import { authenticator } from './auth.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
@@ -16,7 +16,13 @@ import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { Waiting } from './waiting.js'
 
-export interface AdminOptions extends AuthOptions {
+export interface AdminOptions {
+  /** Whoever sends `Authorization: Bearer TOKEN` may do everything. */
+  token?: string | undefined
+  /** A second token, with which one may read, but change nothing. Default: none. */
+  readToken?: string | undefined
+  /** False: no token is asked for, because something else sees to it who can get here. */
+  auth?: false | undefined
   /** Where it is, from the root of the server. Default '/_store/v1'. */
   prefix?: string | undefined
   /** Seconds that a lease can be at most. Default 3600. */

@@ -1,5 +1,6 @@
 // The store for Prometheus. The figures are the store's own, counted where calls are served: whichever worker is scraped, it
 // speaks for all of them.
+import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/errors.js'
 import { WAITS, type StoreStats } from '../src/stats.js'
 import type { Admin } from './index.js'
@@ -26,7 +27,7 @@ export function metricsRoute ({ app, store }: Admin): void {
   })
 }
 
-async function client (): Promise<typeof import('@platformatic/prom-client')> {
+async function client (): Promise<typeof PromClient> {
   try {
     const module = await import('@platformatic/prom-client')
     return module.default ?? module
@@ -79,7 +80,10 @@ function durations ({ calls, waits, waited }: StoreStats): Value[] {
   let sum = all - waits.reduce((sum, count) => sum + count, 0)
   const metricName = 'strong_store_call_duration_seconds'
   return [
-    ...waits.map((count, i) => ({ metricName: `${metricName}_bucket`, labels: { le: WAITS[i] ?? '+Inf' }, value: sum += count })),
+    ...waits.map((count, i) => {
+      sum += count
+      return { metricName: `${metricName}_bucket`, labels: { le: WAITS[i] ?? '+Inf' }, value: sum }
+    }),
     { metricName: `${metricName}_sum`, value: waited },
     { metricName: `${metricName}_count`, value: all }
   ]

@@ -1,5 +1,7 @@
 // The example server, as `npm start` runs it.
+import { execFile, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { Agent, request } from 'undici'
 import { start } from './programs.js'
@@ -10,9 +12,11 @@ t.test('the example server: several workers, one state, a clean end', async t =>
   const { child, folder, nextLine, ended, signal } = start(t, 'examples/server.js', { env: { PORT: '0' } })
   let line
   let url: string | undefined
+  const commands: string[] = []
   do {
     line = await nextLine()
     url ??= /http:\/\/localhost:\d+/.exec(line)?.[0]
+    if (line.startsWith('  curl ')) commands.push(line)
   } while (!line.startsWith('Ctrl-C'))
 
   const workers = new Set<number>()
@@ -43,10 +47,23 @@ t.test('the example server: several workers, one state, a clean end', async t =>
   t.equal(visits[0]!.answer.name, 'Ada')
   t.ok(workers.size > 1, `${workers.size} workers answered`)
 
+  t.equal(commands.length, 9)
+  const hasCurl = spawnSync('curl', ['--version']).status === 0
+  if (!hasCurl) t.comment('curl is not installed: its lines are left out')
+  else {
+    for (const command of commands) {
+      const { stdout } = await promisify(execFile)('sh', ['-c', `${command.replaceAll('/tmp/cookies', `${folder}/cookies`)} -s --fail-with-body`])
+      t.ok(stdout.startsWith('{') || /^\d+$/.test(stdout), `${command}: ${stdout}`)
+    }
+    await promisify(execFile)('rm', ['-f', `${folder}/cookies`])
+  }
+  const docs = await request(`${url}/docs/`)
+  t.match([docs.statusCode, docs.headers['content-security-policy'], await docs.body.text()], [200, /default-src 'self'/, /swagger/])
+
   const [victim] = workers
   process.kill(victim!, 'SIGKILL')
   t.match(await nextLine(), `worker ${victim} has gone`)
-  t.equal((await call('POST', '/counter')).answer.count, 41)
+  t.equal((await call('POST', '/counter')).answer.count, hasCurl ? 42 : 41)
 
   signal('SIGINT')
   t.strictSame(await ended, [0, null])

@@ -3,7 +3,7 @@ import { execFile, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -82,10 +82,10 @@ t.test('the table of errors is that of the code', async t => {
 })
 
 t.test('the table of options is that of the code, with its defaults', async t => {
-  const program = ts.createProgram(ts.sys.readDirectory(join(ROOT, 'src'), ['.ts']), compiled)
+  const program = ts.createProgram(['src', 'routes'].flatMap(folder => ts.sys.readDirectory(join(ROOT, folder), ['.ts'])), compiled)
   const documented = new Map<string, string>() // of each option, its definition with its comment
   for (const file of program.getSourceFiles()) {
-    if (!file.fileName.startsWith(join(ROOT, 'src'))) continue
+    if (!/^(src|routes)\//.test(relative(ROOT, file.fileName))) continue
     ts.forEachChild(file, node => {
       if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) return
       for (const member of node.members) {
@@ -102,4 +102,4 @@ t.test('the table of options is that of the code, with its defaults', async t =>
 })
 
 /** Of engines, not of users. */
-const INTERNAL = new Set(['ClusterOptions', 'KeyspaceOptions'])
+const INTERNAL = new Set(['ClusterOptions', 'HttpOptions', 'KeyspaceOptions'])
