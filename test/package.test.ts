@@ -102,6 +102,19 @@ t.test('import and require give one store', async t => {
   t.equal(await node('both.mjs'), 'true true function 1\n')
 })
 
+t.test('what serves other libraries loads without them', async t => {
+  writeFileSync(join(folder, 'adapters.mjs'), `
+    import { KeyvStore } from 'strong-store/keyv'
+    import { ExpressRateLimitStore, fastifyRateLimitStore } from 'strong-store/rate-limit'
+    import { SessionStore } from 'strong-store/session'
+    new SessionStore({ locking: true }).set('sid', { cookie: {} }, async error => {
+      await new KeyvStore().set('key', 1)
+      console.log(error, await new KeyvStore().get('key'), await new ExpressRateLimitStore().increment('key').then(({ totalHits }) => totalHits), typeof fastifyRateLimitStore())
+    })
+  `)
+  t.equal(await node('adapters.mjs'), 'null 1 1 function\n')
+})
+
 t.test('two copies of the package in one process share one store', async t => {
   const copy = join(folder, 'copy')
   mkdirSync(join(copy, 'node_modules'), { recursive: true })
