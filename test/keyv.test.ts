@@ -15,6 +15,9 @@ import { until } from './until.js'
 
 t.teardown(() => createStore().close())
 
+const SERVERS: KeyvServer[] = [{ name: 'keyv5' }, { name: 'keyv6' }, { name: 'cache-manager' }]
+const { get, output } = await servers(t, 'keyv-server', SERVERS)
+
 t.test("Keyv's own test suite passes", async t => {
   const ROOT = fileURLToPath(new URL('../..', import.meta.url))
   const vitest = [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--root', join(ROOT, 'dist/test/fixtures'), '--reporter', 'json']
@@ -25,9 +28,6 @@ t.test("Keyv's own test suite passes", async t => {
   t.ok(results.length >= 42, `${results.length} tests`)
   for (const { fullName, status, failureMessages } of results) t.equal(status, 'passed', fullName, { failureMessages })
 })
-
-const SERVERS: KeyvServer[] = [{ name: 'keyv5' }, { name: 'keyv6' }, { name: 'cache-manager' }]
-const { get, output } = await servers(t, 'keyv-server', SERVERS)
 
 for (const { name } of SERVERS) {
   t.test(`${name}: what one worker has stored all others read`, async t => {
