@@ -9,4 +9,5 @@ export type {
   TtlOptions, UpdateOptions, WaitOptions
 } from './options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './key-lock.js'
+export type { RedisStoreOptions } from './redis/options.js'
 export { ERRORS, StoreError, type StoreErrorCode } from './errors.js'

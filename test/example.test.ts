@@ -2,14 +2,22 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { start } from './programs.js'
+import { NO_REDIS, hasRedis, startServer } from './redis.js'
 
 interface Answer { worker: number, [field: string]: unknown }
 
-t.test('the example server: several workers, one state, a clean end', async t => {
-  const { child, folder, nextLine, ended, signal } = start(t, 'examples/server.js', { env: { PORT: '0' } })
+t.test('the example server: several workers, one state, a clean end', async t => { await serves(t) })
+
+t.test('the same in Redis', { skip: !hasRedis && NO_REDIS }, async t => {
+  const { options } = await startServer(t)
+  await serves(t, { STRONG_STORE_URL: options.url })
+})
+
+async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
+  const { child, folder, nextLine, ended, signal } = start(t, 'examples/server.js', { env: { PORT: '0', ...env } })
   let line
   let url: string | undefined
   const commands: string[] = []
@@ -69,4 +77,4 @@ t.test('the example server: several workers, one state, a clean end', async t =>
   t.strictSame(await ended, [0, null])
   t.throws(() => process.kill(-child.pid!, 0), { code: 'ESRCH' }, 'no process is left')
   t.strictSame(readdirSync(folder), [], 'no file either')
-})
+}

@@ -21,7 +21,8 @@ export function outcome (call: Promise<unknown>): Promise<string> {
 }
 
 export interface TestServer {
-  readonly options: StoreOptions
+  readonly options: StoreOptions & { url: string }
+  readonly path: string
   /** A bare client of the server. */
   readonly redis: Redis
   /** Kills the server, and resolves when it is gone. */
@@ -38,7 +39,8 @@ export async function startServer (t: Test): Promise<TestServer> {
   redis.on('error', () => {}) // while the server is down
   let child: ChildProcess | undefined
   const server: TestServer = {
-    options: { url: 'redis:', redis: { client: { path } } },
+    path,
+    options: { url: `redis://${path}` },
     redis,
     async start () {
       child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' })

@@ -3,6 +3,7 @@ import type * as ioredis from 'ioredis'
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { StoreError } from '../errors.js'
 import type { Target } from './options.js'
+import { hide, parse } from './url.js'
 
 /** The connections of one session: when one of them ends, the session does. */
 export interface Wires {
@@ -40,7 +41,7 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
   } catch (error) {
     for (const client of opened) client.disconnect()
     const why = reason ?? error as Error
-    throw new StoreError('STORE_UNREACHABLE', `${target.url === '' ? 'redis' : hide(target.url)}: ${why.message}`, { cause: why })
+    throw new StoreError('STORE_UNREACHABLE', `${hide(target.url)}: ${why.message}`, { cause: why })
   } finally {
     clearTimeout(timer)
   }
@@ -66,23 +67,15 @@ const ONCE = {
 } as const satisfies RedisOptions
 
 function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connectTimeout }: Target, known: KnownNodes): Redis | Cluster {
-  const { hostname, port, username, password, pathname, protocol } = new URL(url)
-  const login: RedisOptions = {
-    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-    ...(protocol === 'rediss:' ? { tls: {} } : {}),
-    connectTimeout
-  }
-  const host = hostname === '' ? '127.0.0.1' : hostname.replace(/^\[|\]$/g, '')
+  const { host, port, path, db, ...login } = parse(url)
   if (cluster === undefined || cluster === false) {
-    const db = pathname.length > 1 ? Number(pathname.slice(1)) : 0
-    const options: RedisOptions = { host, port: Number(port === '' ? 6379 : port), db, ...login, ...client, ...ONCE }
+    const options: RedisOptions = { ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client, ...ONCE }
     return new Redis(options as object)
   }
-  const seeds = cluster === true ? [{ host, port: Number(port === '' ? 6379 : port) }] : cluster
+  const seeds = cluster === true ? [{ host, port }] : cluster
   const { natMap, ...redisOptions } = client as Pick<ClusterOptions, 'natMap'>
   const options: ClusterOptions = {
-    redisOptions: { ...login, ...redisOptions, autoResendUnfulfilledCommands: false },
+    redisOptions: { ...login, connectTimeout, ...redisOptions, autoResendUnfulfilledCommands: false },
     ...(natMap === undefined ? {} : { natMap }),
     lazyConnect: true,
     clusterRetryStrategy: null,
@@ -102,10 +95,4 @@ function someNode (cluster: Cluster, known: KnownNodes): Redis {
   const ready = nodes.filter(({ status }) => status === 'ready')
   const choice = ready.length > 0 ? ready : nodes
   return choice[Math.floor(Math.random() * choice.length)]!
-}
-
-/** A url without what must not be read in a log. */
-function hide (url: string): string {
-  const { protocol, host, pathname } = new URL(url)
-  return `${protocol}//${host}${pathname}`
 }

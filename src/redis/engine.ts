@@ -10,6 +10,7 @@ import type { RedisStoreOptions, Target } from './options.js'
 import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
 import { Tending } from './tending.js'
+import { parse } from './url.js'
 import { codeOf, optionsOf, replyOf } from './wire.js'
 
 /** Bytes of text on their way to the server above which calls are refused. */
@@ -37,7 +38,7 @@ const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'clus
 export function redisEngine (place: Place): Engine {
   onlyKnown(place, KNOWN)
   const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = place
-  if (!URL.canParse(place.url)) throw new StoreError('STORE_OPTION_INVALID', `${JSON.stringify(place.url)} is no url`)
+  parse(place.url)
   checkName(prefix, 'STORE_OPTION_INVALID')
   if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
   const lifeMs = milliseconds(life, 'life', 1)
