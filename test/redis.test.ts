@@ -115,6 +115,18 @@ async function all (): Promise<void> {
     t.strictSame(order, Array.from({ length: 1000 }, (_, i) => i))
   })
 
+  t.test('long values reach many who waited', async t => {
+    const store = storeAt(t, options)
+    const long = store.collection<string>('long')
+    await long.set('key', 'x'.repeat(2 ** 20 - 2))
+    const lock = await long.acquire('key')
+    const waits = Array.from({ length: 40 }, () => long.get('key')) // more than the 32 MB that the server keeps for who listens
+    await until(async () => await waitersOf(store, 'key') === 40)
+    await lock.release()
+    t.ok((await Promise.all(waits)).every(value => value!.length === 2 ** 20 - 2))
+    t.equal(await redis.exists('strong-store:{c:long}:kept'), 0)
+  })
+
   t.test('what is deleted or released leaves nothing, versions and fences go on growing', async t => {
     const store = storeAt(t, options, { prefix: 'traces' })
     const traces = store.collection('c')

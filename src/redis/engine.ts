@@ -153,7 +153,7 @@ class RedisEngine implements Engine {
     const early = this.#early.get(asked.number)
     this.#early.delete(asked.number)
     if (early !== undefined) {
-      this.#answer(asked, replyOf(early))
+      this.#take(asked, early)
     } else if (asked.id !== 0) {
       this.#waiting.set(asked.number, asked)
       const who = this.#who(session, asked)
@@ -169,7 +169,20 @@ class RedisEngine implements Engine {
       return
     }
     this.#answered(asked)
-    this.#answer(asked, replyOf(answer))
+    this.#take(asked, answer)
+  }
+
+  /** An answer that was pushed: it, or word that it is long and has to be fetched. */
+  #take (asked: Asked, answer: string): void {
+    const session = this.#session!
+    if (answer !== 'F') {
+      this.#answer(asked, replyOf(answer))
+      return
+    }
+    session.run<string | null>('fetch', this.#baseOf(asked.request.collection), [this.#who(session, asked)]).then(kept => {
+      if (kept === null) session.end(new Error('an answer of the server did not arrive'))
+      else if (session === this.#session) this.#answer(asked, replyOf(kept))
+    }, (error: Error) => { session.end(error) })
   }
 
   /** The call does not wait any more. */

@@ -11,6 +11,7 @@ const PARTS = {
   clear: [...COMMON, 'clear'],
   configure: [...COMMON, 'configure'],
   describe: [...COMMON, 'describe'],
+  fetch: [...COMMON, 'fetch'],
   held: [...COMMON, 'held'],
   leave: [...COMMON, 'leave'],
   queue: [...COMMON, 'queue'],

@@ -10,6 +10,7 @@ local LOCKS = BASE .. ':locks'    -- hash: locked key -> lock
 local UNTIL = BASE .. ':until'    -- sorted set: locked key by the time at which its lock runs out
 local QUEUE = BASE .. ':queue'    -- sorted set, all of one score: "lock:number:who" in the order in which they came
 local WAITING = BASE .. ':waiting' -- hash: who -> the call that waits
+local KEPT = BASE .. ':kept'      -- hash: who -> a long answer, until it is fetched
 -- A locked key is in none of ENDS, IDLE and TIMED: it neither expires nor is it evicted.
 
 local time = redis.call('TIME')

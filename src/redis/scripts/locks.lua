@@ -1,6 +1,10 @@
 -- Locked keys: who holds them, and who waits for them in which order. "Who" is a process's channel and the number that the
 -- process gave its call; the number begins with "-" where nobody wants to know.
 local MAX_WAITERS = 65536
+-- Bytes of an answer that is told; a longer one is to be fetched, as a server cuts off who has too much to listen to. And the
+-- milliseconds for which it is kept for that.
+local LONG = 65536
+local LONG_KEPT = 60000
 
 local turn -- what a call does when its turn comes, from turn.lua
 local subscribed = {}
@@ -18,7 +22,13 @@ end
 
 local function answer (who, reply)
   local channel, id = string.match(who, '^(.*) (%d+)$')
-  if channel then tell(channel, id .. ' ' .. reply) end
+  if not channel then return end
+  if #reply > LONG then
+    redis.call('HSET', KEPT, who, reply)
+    redis.call('PEXPIRE', KEPT, LONG_KEPT)
+    reply = 'F'
+  end
+  tell(channel, id .. ' ' .. reply)
 end
 
 local function lockOf (key)
