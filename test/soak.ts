@@ -5,11 +5,13 @@ import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
+import { leaks } from './faults/leaks.js'
 import { linearizability } from './faults/linearizability.js'
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
+import { stopping } from './faults/stopping.js'
 
-const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload }
+const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload, leaks, stopping }
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const { only } = values

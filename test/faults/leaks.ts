@@ -1,0 +1,149 @@
+// Attack: the same thing over and over; heap and handles of the primary and of the worker have to stay what they were.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import Fastify from 'fastify'
+import { writeControl, writeHello, NAME, type Target } from '../../src/cluster/protocol.js'
+import { createStore, strongStore, type Store } from '../../src/index.js'
+import { fork, type TestWorker } from '../cluster.js'
+import { until } from '../until.js'
+import type { Attack, Figures } from './attack.js'
+import { heap } from './heap.js'
+import { primaryOf } from './peers.js'
+
+const AT_ONCE = 500
+
+/** Done `times` times, in the process of the store that is given: sent as text to a worker. */
+const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
+  async 'missing reads' (store, times) {
+    for (let i = 0; i < times; i++) await store.collection(`leaks ${i % 2000}`).get(`key ${i}`)
+  },
+  async 'lock cycles' (store, times) {
+    const leaks = store.collection('leaks')
+    for (let i = 0; i < times; i++) await (await leaks.acquire(`key ${i}`, i % 2 === 0 ? {} : { lease: 100 })).release()
+  },
+  async 'aborted waits' (store, times) {
+    const leaks = store.collection('leaks')
+    for (let i = 0; i < times; i++) {
+      const controller = new AbortController()
+      const { signal } = controller
+      const wait = i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal })
+      controller.abort()
+      await wait.catch(() => {})
+      if (i % 10 === 0) await leaks.get('free')
+    }
+  },
+  async 'timed-out waits' (store, times) {
+    const leaks = store.collection('leaks')
+    await Promise.allSettled(Array.from({ length: times }, () => leaks.acquire('locked', { timeout: 0.001 })))
+  }
+}
+
+export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
+  const store = createStore()
+  const worker = await fork(owner)
+  const lock = await store.collection('leaks').acquire('locked')
+  const figures: Figures = {}
+  const share = secondsLeft() / (Object.keys(HABITS).length + 2)
+
+  /** Does something `rounds` times, or as long as there is time, and compares. */
+  const watch = async (name: string, habit: (times: number) => Promise<unknown>, most: number): Promise<void> => {
+    await habit(Math.min(most, 2 * AT_ONCE)) // what is compiled or made once is made now
+    await habit(AT_ONCE)
+    const before = await settled()
+    const handles = process.getActiveResourcesInfo().length
+    const end = Date.now() + share * 1000
+    let times = 0
+    for (; times < most && Date.now() < end; times += AT_ONCE) await habit(AT_ONCE)
+    const compare = async (): Promise<boolean> => {
+      const after = await both()
+      const grown = after.map((kilobytes, i) => kilobytes - before[i]!)
+      figures[name] = `${times}, heap of the primary ${signed(grown[0]!)} KB, of the worker ${signed(grown[1]!)} KB`
+      return grown.every(kilobytes => kilobytes < 1000 + times / 1000) && process.getActiveResourcesInfo().length <= handles
+    }
+    // Some of it, as what HTTP and finalizers keep, takes a few turns to go.
+    await until(compare, 20).catch(() => { throw new Error(`${name}: ${figures[name]}, ${process.getActiveResourcesInfo().join()}`) })
+  }
+  const both = async (): Promise<number[]> => {
+    await new Promise(resolve => { setTimeout(resolve, 100) })
+    return [heap(), await worker.run(measure, HEAP)]
+  }
+  const settled = async (): Promise<number[]> => {
+    for (let last = await both(); ;) {
+      const next = await both()
+      if (next.every((kilobytes, i) => last[i]! - kilobytes < 50)) return next
+      last = next
+    }
+  }
+
+  for (const [name, habit] of Object.entries(HABITS)) {
+    const text = habit.toString().replace(/^async '[^']*' ?/, 'async function ')
+    await watch(name, times => worker.run(indulge, text, times), rounds)
+  }
+  await lock.release()
+  assert.deepEqual((await store.locks()), [])
+
+  const app = Fastify()
+  await app.register(strongStore)
+  app.post('/:key', async (request, reply) => {
+    const { key } = request.params as { key: string }
+    const lock = await request.store.collection<number>('leaks').acquire(key)
+    lock.set((lock.get() ?? 0) + 1)
+    if (Number(key) % 2 === 0) return await reply.send({ value: lock.get() }) // released by the end of the response
+    await lock.release()
+    throw new Error('on purpose')
+  })
+  await watch('requests through the plugin', async times => {
+    await Promise.all(Array.from({ length: times }, (_, i) => app.inject({ method: 'POST', url: `/${i % 10}` })))
+  }, rounds)
+  await app.close()
+
+  const primary = primaryOf(globalThis)
+  const address = await primary.address()
+  const { peers } = primary
+  await watch('connections', async times => {
+    for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
+    await until(() => primary.peers === peers, 30)
+  }, rounds)
+  await store.collection('leaks').clear()
+  worker.worker.disconnect()
+  await worker.exited
+  return figures
+}
+
+type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
+
+async function indulge ({ store }: Tools, text: string, times: number): Promise<void> {
+  // eslint-disable-next-line no-eval -- it comes from above
+  const habit = (0, eval)(`(${text})`) as (store: Store, times: number) => Promise<void>
+  await habit(store, times)
+}
+
+const HEAP = new URL('./heap.js', import.meta.url).href
+
+async function measure (_: Tools, room: string): Promise<number> {
+  const { heap } = await import(room) as { heap (): number }
+  return heap()
+}
+
+/** Comes, says hello and goes: politely, or not. */
+async function visit ({ path, token }: { path: string, token: string }, isPolite: boolean): Promise<void> {
+  const paper: Target & { buffer: Buffer, used: number } = {
+    buffer: Buffer.alloc(200), used: 0, reserve () {}, commit (size) { this.used += size }
+  }
+  writeHello(paper, token, 'visitor')
+  writeControl(paper, NAME, 0, 0, 'leaks')
+  const socket = connect(path)
+  socket.on('error', () => {})
+  socket.resume()
+  const closed = once(socket, 'close')
+  await once(socket, 'connect')
+  socket.write(paper.buffer.subarray(0, paper.used))
+  if (isPolite) socket.end()
+  else socket.destroy()
+  await closed
+}
+
+function signed (kilobytes: number): string {
+  return kilobytes < 0 ? String(kilobytes) : `+${kilobytes}`
+}
