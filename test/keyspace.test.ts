@@ -176,6 +176,30 @@ t.test('10,000 waiters on one key: in order, each hand-over and each way out cos
   t.equal(user.waiting.size + user.holding.size, 0)
 })
 
+t.test('what a place in a queue costs does not depend on how long it is', async t => {
+  /** Microseconds of this process for each waiter: coming, going from the middle, and having its turn. */
+  const cost = (waiters: number): number => {
+    const { keyspace, user } = setUp()
+    const first = user.now('acquire', 'key').token!
+    const start = process.cpuUsage()
+    const ids = Array.from({ length: waiters }, () => user.ask('acquire', 'key'))
+    for (let i = waiters >> 1; i < waiters; i += 2) keyspace.cancel(user, ids[i]!)
+    let token = first
+    for (const id of ids) {
+      if (user.answers.has(id)) continue
+      user.now('release', 'key', { token })
+      token = user.answers.get(id)!.token!
+    }
+    const { user: spent } = process.cpuUsage(start)
+    return spent / waiters
+  }
+  const least = (waiters: number): number => Math.min(...Array.from({ length: 7 }, () => cost(waiters)))
+  cost(10_000) // compiled now
+  const [few, many] = [least(1000), least(10_000)]
+  t.comment(`${few.toFixed(2)} µs with 1,000 waiters, ${many.toFixed(2)} µs with 10,000`)
+  t.ok(many < few * 5, 'ten times as many cost each about the same')
+})
+
 t.test('a queue has an end', async t => {
   const { user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')

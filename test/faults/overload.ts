@@ -63,7 +63,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     const { bytes } = (await store.collections()).find(({ name }) => name === 'overload full')!
     assert.ok(bytes <= BOUND, `${bytes} bytes are more than ${BOUND}`)
     if (written > 4 * BOUND) least = Math.min(least, bytes)
-  } while (written < 5 * BOUND || (figures.rounds > 1 && secondsLeft() > -10))
+  } while (written < 5 * BOUND || (figures.rounds > 1 && secondsLeft() > -5))
   assert.ok(least > 0.95 * BOUND, `${least} bytes are much less than ${BOUND}`)
   const real = heap() - empty
   await full.clear()

@@ -1,0 +1,80 @@
+// Attack: very many keys go idle at once, or reach the end of their ttl, while the primary has other things to do.
+import assert from 'node:assert/strict'
+import { Request, type Reply } from '../../src/engine.js'
+import { Slice } from '../../src/memory/expiry.js'
+import { Keyspace } from '../../src/memory/keyspace.js'
+import { Caller } from '../../src/memory/lock.js'
+import { serve } from '../../src/memory/serve.js'
+import type { Attack } from './attack.js'
+import { heap } from './heap.js'
+
+const IDLE = 1000
+const LOOK = 32 // removals between two looks at the time
+
+class User extends Caller {
+  readonly label = 'user'
+  last: Reply | undefined
+  answer (_: number, reply: Reply): void { this.last = reply }
+  lost (): void {}
+}
+
+export const expiry: Attack = async ({ rounds, secondsLeft }) => {
+  const isShort = rounds === 1
+  const count = isShort ? 100_000 : 1_000_000
+  let done = 0
+  const slices: number[] = []
+  let held = 0
+  do {
+    let now = 0
+    const keyspace = new Keyspace({ time: () => now })
+    const user = new User()
+    const ask = (request: Request): Reply => {
+      serve(keyspace, request, user, 1)
+      return user.last!
+    }
+    ask(Object.assign(new Request('configure', 'c', ''), { text: `{"idle":${IDLE}}` }))
+    const before = heap()
+    for (let i = 0; i < count; i++) {
+      ask(Object.assign(new Request('set', 'c', `key ${i}`), { text: '"value"', ttl: i % 4 === 0 ? IDLE - i % 100 : undefined }))
+    }
+    held = heap() - before
+    const { entries } = keyspace.shelf('c')
+    now += IDLE
+    keyspace.clock.tick()
+    while (keyspace.sweep(new Slice())) { /* those with a ttl of less */ }
+    const due = count / 4 * 0.96
+    assert.equal(entries.size, count - due, 'nothing goes before its time is over')
+    now += 1
+    keyspace.clock.tick()
+    assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'nor is seen after it')
+    // What bounds a slice is how often it looks at the time: one that is over at the first look has taken so many steps.
+    let [size, looks] = [entries.size, -1]
+    assert.equal(keyspace.sweep(new Slice(() => ++looks * 1000)), true)
+    assert.equal(size - entries.size, LOOK)
+    for (let more = true; more;) {
+      size = entries.size
+      looks = 0
+      const start = process.cpuUsage() // a slice that is interrupted by another process is not a long one
+      more = keyspace.sweep(new Slice(() => {
+        looks++
+        return performance.now()
+      }))
+      const { user, system } = process.cpuUsage(start)
+      slices.push((user + system) / 1000)
+      assert.ok(size - entries.size <= looks * LOOK, 'it looks after so many steps, however many keys there are')
+    }
+    assert.deepEqual([entries.size, entries.bytes, entries.expired], [0, 0, count])
+    assert.equal(keyspace.deadlines.next, undefined)
+    const left = heap() - before
+    assert.ok(left < 0.05 * held, `${left} of ${held} KB are still taken`)
+    done += count
+  } while (!isShort && secondsLeft() > 0)
+  slices.sort((a, b) => a - b)
+  return {
+    keys: done,
+    'bytes of heap for each, before': Math.round(held * 1000 / count),
+    slices: slices.length,
+    'slices, median/p99.9/longest ms of CPU': [0.5, 0.999, 1].map(share => slices[Math.ceil(slices.length * share) - 1]!.toFixed(2)).join('/'),
+    'slices over 2 ms': slices.filter(time => time > 2).length
+  }
+}
