@@ -24,7 +24,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
   let done = 0
   const slices: number[] = []
   let held = 0
-  do {
+  for (const last = (): boolean => isShort || secondsLeft() <= 0; done === 0 || !last();) {
     let now = 0
     const keyspace = new Keyspace({ time: () => now })
     const user = new User()
@@ -68,7 +68,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     const left = heap() - before
     assert.ok(left < 0.05 * held, `${left} of ${held} KB are still taken`)
     done += count
-  } while (!isShort && secondsLeft() > 0)
+  }
   slices.sort((a, b) => a - b)
   return {
     keys: done,
