@@ -106,7 +106,7 @@ export class Model {
       this.#answer(wait, { expiresIn: lock.lease })
     } else if (op === 'release') this.#answer(wait, {})
     else this.#turn(wait)
-    if (request.release || op === 'release') this.#end(key, false)
+    if (request.release || op === 'release') this.#end(key, lock.caller !== wait.caller)
   }
 
   #turn (wait: Wait): void {
@@ -181,7 +181,7 @@ export class Model {
     if (life !== undefined) written.end = this.now + Math.ceil(life)
     this.values.set(key, written)
     this.writes++
-    return { ...reply, version: written.version, expiresIn: op === 'set' ? undefined : this.#expiresIn(written) }
+    return { ...reply, version: written.version, ...(op === 'set' ? { number: value === undefined ? 1 : undefined } : { expiresIn: this.#expiresIn(written) }) }
   }
 
   #refusal (value: Value | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
