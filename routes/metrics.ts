@@ -27,7 +27,7 @@ export function metricsRoute ({ app, store }: Admin): void {
   })
 }
 
-async function client (): Promise<typeof PromClient> {
+async function client (): Promise<Pick<typeof PromClient, 'Registry'>> {
   try {
     const module = await import('@platformatic/prom-client')
     return module.default ?? module

@@ -36,16 +36,24 @@ export type StoreErrorCode = keyof typeof ERRORS
 export class StoreError extends Error {
   override readonly name = 'StoreError'
   readonly code: StoreErrorCode
+  /** What is particular about this one: `message` without the meaning of its code. */
+  readonly detail: string | undefined
 
   constructor (code: StoreErrorCode, detail?: string, options?: ErrorOptions) {
     super(detail === undefined ? ERRORS[code].meaning : `${ERRORS[code].meaning}: ${detail}`, options)
     this.code = code
+    this.detail = detail
   }
 
   /** The HTTP status that fits, where Fastify and Express look for it. */
   get statusCode (): number {
     return ERRORS[this.code].status
   }
+}
+
+/** What a cause has to say, for the detail of another error. */
+export function detailOf (cause: Error): string {
+  return (cause instanceof StoreError ? cause.detail : undefined) ?? cause.message
 }
 
 /** Whether a string that came from elsewhere is one of our codes. */

@@ -2,7 +2,7 @@
 import { connect } from 'node:net'
 import { Calls } from '../calls.js'
 import { Reply, type Engine, type Request } from '../engine.js'
-import { StoreError } from '../errors.js'
+import { StoreError, detailOf } from '../errors.js'
 import { askAddress, type Address } from './address.js'
 import { Connection } from './connection.js'
 import {
@@ -115,7 +115,7 @@ export class WorkerEngine implements Engine {
       this.#connecting = undefined
     } catch (error) {
       this.#connecting = undefined // before anybody is told, who may call the store again at once
-      this.#lose('STORE_UNREACHABLE', (error as Error).message)
+      this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
     }
   }
 
@@ -164,7 +164,7 @@ export class WorkerEngine implements Engine {
   }
 
   #closed (connection: Connection, error: Error | undefined): void {
-    if (this.#connection === connection) this.#lose('STORE_DISCONNECTED', error?.message)
+    if (this.#connection === connection) this.#lose('STORE_DISCONNECTED', error && detailOf(error))
   }
 
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string | undefined): void {

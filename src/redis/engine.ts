@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { checkName, milliseconds, onlyKnown } from '../checks.js'
 import { Calls } from '../calls.js'
 import { Reply, type Engine, type Request } from '../engine.js'
-import { StoreError } from '../errors.js'
+import { StoreError, detailOf } from '../errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { collections, lock, locks, stats } from './listing.js'
 import type { RedisStoreOptions, Target } from './options.js'
@@ -242,10 +242,10 @@ class RedisEngine implements Engine {
       session = await Session.open(wires, scripts, this.#prefix, {
         answer: (number, answer) => { this.#pushed(number, answer) },
         lost: token => { this.#lost(token) },
-        closed: error => { this.#lose('STORE_DISCONNECTED', error.message) }
+        closed: error => { this.#lose('STORE_DISCONNECTED', detailOf(error)) }
       })
     } catch (error) {
-      this.#lose('STORE_UNREACHABLE', (error as Error).message)
+      this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
     } finally {
       this.#connecting = undefined
     }
