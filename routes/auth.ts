@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { StoreError } from '../src/errors.js'
-import type { AdminOptions } from './index.js'
+import type { AdminOptions } from './admin.js'
 import { Problem } from './problems.js'
 
 /** Wrong tokens that one address may try in a minute; after that it is not listened to until the minute is over. */

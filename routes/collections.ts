@@ -1,7 +1,7 @@
 // Collections, and the keys that are in them.
 import { StoreError } from '../src/errors.js'
 import { limitBody } from './body.js'
-import type { Admin } from './index.js'
+import type { Admin } from './admin.js'
 import { Problem, done } from './problems.js'
 import { BODY, Bounds, Collection, CollectionParams, Collections, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
 

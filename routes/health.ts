@@ -1,7 +1,7 @@
 // How the store is doing, for machines that watch it.
 import { readFile } from 'node:fs/promises'
 import { Type } from '@sinclair/typebox'
-import type { Admin } from './index.js'
+import type { Admin } from './admin.js'
 import { FAILURES, Health, Stats } from './schemas.js'
 
 const tags = ['health']

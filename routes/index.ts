@@ -1,11 +1,11 @@
 // The admin API: a Fastify of its own that never listens. Whatever server there is hands its requests on to it; so it needs no
 // more of that server than Node's own request and response, and names of the full length fit into its paths.
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import Fastify from 'fastify'
 import { SHORTEST, onlyKnown } from '../src/checks.js'
 import { StoreError } from '../src/errors.js'
 import type { Store } from '../src/store.js'
+import type { Admin, AdminOptions, App } from './admin.js'
 import { authenticator } from './auth.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
@@ -15,31 +15,6 @@ import { metricsRoute } from './metrics.js'
 import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { Waiting } from './waiting.js'
-
-export interface AdminOptions {
-  /** Whoever sends `Authorization: Bearer TOKEN` may do everything. */
-  token?: string | undefined
-  /** A second token, with which one may read, but change nothing. Default: none. */
-  readToken?: string | undefined
-  /** False: no token is asked for, because something else sees to it who can get here. */
-  auth?: false | undefined
-  /** Where it is, from the root of the server. Default '/_store/v1'. */
-  prefix?: string | undefined
-  /** Seconds that a lease can be at most. Default 3600. */
-  maxLease?: number | undefined
-  /** Seconds that a request may wait for a lock at most. Default 600. */
-  maxWait?: number | undefined
-}
-
-type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
-
-/** What the routes have in common. */
-export interface Admin {
-  app: App
-  store: Store
-  waiting: Waiting
-  maxLease: number
-}
 
 const OPTIONS = ['prefix', 'token', 'readToken', 'auth', 'maxLease', 'maxWait']
 /** Characters of a percent-encoded name that is too long for sure. */

@@ -3,7 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import { StoreError } from '../src/errors.js'
 import { jsonText, limitBody } from './body.js'
-import type { Admin } from './index.js'
+import type { Admin } from './admin.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, Sum,

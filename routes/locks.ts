@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { StoreError } from '../src/errors.js'
 import { limitBody } from './body.js'
-import type { Admin } from './index.js'
+import type { Admin } from './admin.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {

@@ -3,7 +3,7 @@
 import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/errors.js'
 import { WAITS, type StoreStats } from '../src/stats.js'
-import type { Admin } from './index.js'
+import type { Admin } from './admin.js'
 import { FAILURES, PrometheusText } from './schemas.js'
 
 export function metricsRoute ({ app, store }: Admin): void {

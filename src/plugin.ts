@@ -1,7 +1,7 @@
 // Fastify: `app.store` for the life of the server, `req.store` for that of a request.
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import type { AdminOptions } from '../routes/index.js'
+import type { AdminOptions } from '../routes/admin.js'
 import { StoreError } from './errors.js'
 import { storeForResponse } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from './store.js'

@@ -1,6 +1,6 @@
 // Express 4 and 5: `req.store`, as the Fastify plugin gives it.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AdminOptions } from '../../routes/index.js'
+import type { AdminOptions } from '../../routes/admin.js'
 import { StoreError } from '../errors.js'
 import { storeForResponse } from '../request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../store.js'

@@ -7,7 +7,12 @@ import type { KeyLock } from '../key-lock.js'
 import { storeForResponse } from '../request-scope.js'
 import type { Store } from '../store.js'
 import { json } from '../value.js'
-import type { StoredSession } from './session.js'
+
+/** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
+export interface StoredSession {
+  cookie?: { expires?: unknown }
+  [name: string]: unknown
+}
 
 /** A lock, and what is stored under it, as JSON text. */
 interface Held {

@@ -6,7 +6,9 @@ import { SHORTEST, milliseconds } from '../checks.js'
 import type { Collection } from '../collection.js'
 import { StoreError } from '../errors.js'
 import { pickStore, type PickOptions, type Store } from '../store.js'
-import { SessionLocks } from './session-lock.js'
+import { SessionLocks, type StoredSession } from './session-lock.js'
+
+export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
@@ -31,12 +33,6 @@ export interface SessionStoreOptions extends PickOptions {
    * goes on as if there were no session, and saves nothing; only `destroy` fails. Default 'fail'.
    */
   unreachable?: 'fail' | 'no-session' | undefined
-}
-
-/** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
-export interface StoredSession {
-  cookie?: { expires?: unknown }
-  [name: string]: unknown
 }
 
 // Loose where the two libraries do not agree with each other.
