@@ -27,10 +27,10 @@ export function metricsRoute ({ app, store }: Admin): void {
   })
 }
 
-async function client (): Promise<Pick<typeof PromClient, 'Registry'>> {
+async function client (): Promise<typeof PromClient.default> {
   try {
     const module = await import('@platformatic/prom-client')
-    return module.default ?? module
+    return module.default
   } catch (cause) {
     throw new StoreError('STORE_OPTION_INVALID', 'for metrics, install the package @platformatic/prom-client', { cause })
   }

@@ -101,7 +101,7 @@ t.test('a hundred loops of reading and writing with If-Match lose nothing', asyn
       const { json, headers } = await ask('GET', path)
       const { status } = await ask('PUT', path, { json: json + 1, headers: { 'if-match': headers.etag as string } })
       if (status === 204) return
-      t.equal(status, 412)
+      if (status !== 412) t.fail(String(status)) // an assertion each would take longer than the rest
       refused++
     }
   }))
