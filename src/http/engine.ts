@@ -149,7 +149,7 @@ export class HttpEngine implements Engine {
       return pool
     } catch (error) {
       this.#pool = undefined
-      throw new StoreError('STORE_UNREACHABLE', (error as Error).message, { cause: error })
+      throw error instanceof StoreError ? error : new StoreError('STORE_UNREACHABLE', (error as Error).message, { cause: error })
     }
   }
 
