@@ -46,7 +46,7 @@ const HTTP: Column[] = [
 ]
 
 const PRIMARY_STORES: RivalName[] = ['strong-store-cluster', 'cluster-shared-memory', 'memored', 'lru-cache-for-clusters-as-promised']
-const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, redis']
+const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, ioredis with auto-pipelining', 'Redis, redis']
 
 type Conditions = Partial<CallsOptions>
 

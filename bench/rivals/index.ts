@@ -3,7 +3,7 @@ import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
 import { batchedEcho, pingPong } from './limits.js'
 import { lmdb } from './lmdb.js'
 import { original } from './original.js'
-import { ioredis, nodeRedis, redlock } from './redis.js'
+import { ioredis, ioredisPipelined, nodeRedis, redlock } from './redis.js'
 import type { Rival } from './rival.js'
 import { clusterStore, memoryStore } from './strong-store.js'
 
@@ -15,6 +15,7 @@ export const rivals = {
   memored,
   'lru-cache-for-clusters-as-promised': lruCacheForClusters,
   'Redis, ioredis': ioredis,
+  'Redis, ioredis with auto-pipelining': ioredisPipelined,
   'Redis, redis': nodeRedis,
   'Redis, redlock': redlock,
   lmdb,

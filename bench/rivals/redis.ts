@@ -43,7 +43,17 @@ export async function serveRedis (): Promise<Served & { pid: number }> {
   return { address, cpu: () => cpuOf(server.pid!), pid: server.pid! }
 }
 
+/** As it comes: a write for each command. */
 export const ioredis: Rival = {
+  serve: () => serveRedis(),
+  async client (path) {
+    const { Redis } = load<IoredisModule>('ioredis')
+    return parsed(new Redis({ path }))
+  }
+}
+
+/** Its option for many commands at a time. */
+export const ioredisPipelined: Rival = {
   serve: () => serveRedis(),
   async client (path) {
     const { Redis } = load<IoredisModule>('ioredis')

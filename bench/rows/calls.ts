@@ -20,7 +20,7 @@ export interface CallsOptions {
 const { rival, operation, workers, inFlight, bytes, keys, seconds } = JSON.parse(process.argv[2]!) as CallsOptions
 const { serve, client }: Rival = rivals[rival]
 const value = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
-const WARM_UP = 0.3 // seconds
+const WARM_UP = 0.7 // seconds, in which V8 compiles what it will
 
 interface Result {
   calls: number
