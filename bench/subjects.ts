@@ -118,7 +118,8 @@ export const subjects = {
   },
 
   http: {
-    route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant'])
+    route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant']),
+    sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections', ['SessionStore', 'connect-redis'])
   },
 
   growth: {

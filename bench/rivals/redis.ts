@@ -16,7 +16,7 @@ export interface IoredisModule {
   Redis: new (options: object) => Commands & { info (section: string): Promise<string> }
 }
 
-interface NodeRedisModule {
+export interface NodeRedisModule {
   createClient (options: object): Commands & { connect (): Promise<unknown> }
 }
 

@@ -28,18 +28,19 @@ async function primary (): Promise<object> {
     worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
   })
   const url = `http://127.0.0.1:${port}${path}`
-  const { status } = await fetch(url)
+  const { status, headers } = await fetch(url)
   if (status !== 200) throw new Error(`${url} answers ${status}`)
-  await wrk(url, 1)
+  const cookie = headers.getSetCookie().map(cookie => cookie.split(';')[0]).join('; ')
+  await wrk(url, cookie, 1)
   const { pid } = worker.process
   const used = cpuOf(pid!)
   const own = ownCpu()
-  const found = await wrk(url, seconds)
+  const found = await wrk(url, cookie, seconds)
   return { ...found, microseconds: (cpuOf(pid!) - used) / found.requests, storeMicroseconds: (ownCpu() - own) / found.requests }
 }
 
-async function wrk (url: string, seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
-  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', url]
+async function wrk (url: string, cookie: string, seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
+  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', '-H', `Cookie: ${cookie}`, url]
   const { stdout } = await promisify(execFile)('wrk', args).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENOENT' ? new Error('missing: wrk (apt-get install wrk)') : error
   })
