@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'
 import { expiry } from './faults/expiry.js'
+import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
@@ -12,7 +13,7 @@ import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 
-const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload, leaks, stopping, expiry }
+const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload, leaks, stopping, expiry, http }
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const { only } = values
