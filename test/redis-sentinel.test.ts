@@ -42,7 +42,7 @@ t.test('a server is found through its Sentinel, and lost and found again', { ski
   const lock = await c.acquire('key')
   const wait = outcome(c.get('key'))
   await until(async () => (await store.locks())[0]?.waiters === 1)
-  await master.client('KILL', 'TYPE', 'pubsub') // a Sentinel does so to the clients of one that it has deposed
+  await master.call('CLIENT', 'KILL', 'TYPE', 'pubsub') // a Sentinel does so to the clients of one that it has deposed
   t.equal(await wait, 'STORE_DISCONNECTED')
   t.equal(lock.held, false)
   t.equal(await c.get('key'), 1)
