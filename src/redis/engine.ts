@@ -26,6 +26,7 @@ interface Asked {
   readonly number: number
   /** That of the lock which an acquire may bring. */
   readonly token: string | undefined
+  readonly at: number
 }
 
 interface Place extends RedisStoreOptions, Target {
@@ -113,7 +114,7 @@ class RedisEngine implements Engine {
     const { op, collection, token, text } = request
     if (token !== undefined && (request.release || op === 'release')) this.#tending!.release(collection, token)
     const asked: Asked = {
-      request, id, number: ++this.#numbers, token: op === 'acquire' ? token ?? randomUUID() : undefined
+      request, id, number: ++this.#numbers, token: op === 'acquire' ? token ?? randomUUID() : undefined, at: Date.now()
     }
     if (id !== 0) {
       this.#asked[id] = asked
@@ -125,7 +126,7 @@ class RedisEngine implements Engine {
       this.#backlog -= size
       if (session !== this.#session) return
       if (answer.charCodeAt(0) === 81) this.#wait(session, asked, Number(answer.slice(1)))
-      else this.#answer(asked, replyOf(answer))
+      else this.#answer(asked, since(asked.at, replyOf(answer)))
     }, (error: Error) => {
       this.#backlog -= size
       this.#failed(session, asked, error)
@@ -298,4 +299,10 @@ class RedisEngine implements Engine {
   #who (session: Session, { id, number }: Asked): string {
     return `${session.channel} ${id === 0 ? -number : number}`
   }
+}
+
+/** What is left of a time since it was asked for: the server may have counted from then on, and never from later. */
+function since (at: number, reply: Reply): Reply {
+  if (reply.expiresIn !== undefined) reply.expiresIn = Math.max(0, reply.expiresIn - (Date.now() - at))
+  return reply
 }

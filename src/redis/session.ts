@@ -11,6 +11,8 @@ interface Sent {
 }
 
 interface Job extends Sent {
+  /** Its place among all jobs: answers to a pipeline are told later than one that came behind it. */
+  order: number
   script: Script
   base: string
   args: string[]
@@ -38,6 +40,7 @@ export class Session {
   readonly #handler: Handler
   readonly #sent = new Set<Sent>()
   #running = 0
+  #orders = 0
   #outbox: Job[] = []
   // Scripts that the server did not know: they are sent again, in their order, when all before them are answered.
   #unknown: Job[] = []
@@ -69,7 +72,7 @@ export class Session {
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
     return new Promise((resolve, reject) => {
-      const job: Job = { script: this.#scripts[name], base, args, asText: false, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
+      const job: Job = { order: ++this.#orders, script: this.#scripts[name], base, args, asText: false, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
       if (this.#unknown.length > 0) this.#behind.push(job)
       else this.#send(job)
     })
@@ -156,7 +159,7 @@ export class Session {
   }
 
   #sendAgain (): void {
-    const jobs = [...this.#unknown, ...this.#behind]
+    const jobs = [...this.#unknown, ...this.#behind].sort((a, b) => a.order - b.order)
     this.#unknown = []
     this.#behind = []
     // The first brings the text with it, so the server knows the script for those that follow. What it does not know then,
