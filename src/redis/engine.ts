@@ -11,7 +11,7 @@ import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
 import { Tending } from './tending.js'
 import { parse } from './url.js'
-import { codeOf, optionsOf, replyOf } from './wire.js'
+import { codeOf, optionsOf, replyOf, since } from './wire.js'
 
 /** Bytes of text on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
@@ -299,10 +299,4 @@ class RedisEngine implements Engine {
   #who (session: Session, { id, number }: Asked): string {
     return `${session.channel} ${id === 0 ? -number : number}`
   }
-}
-
-/** What is left of a time since it was asked for: the server may have counted from then on, and never from later. */
-function since (at: number, reply: Reply): Reply {
-  if (reply.expiresIn !== undefined) reply.expiresIn = Math.max(0, reply.expiresIn - (Date.now() - at))
-  return reply
 }

@@ -66,3 +66,9 @@ export function codeOf (error: Error): StoreErrorCode {
   if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b/.test(error.message)) return 'STORE_UNREACHABLE'
   return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
 }
+
+/** What is left of a time since it was asked for: the server may have counted from then on, and never from later. */
+export function since (at: number, reply: Reply): Reply {
+  if (reply.expiresIn !== undefined) reply.expiresIn = Math.max(0, reply.expiresIn - (Date.now() - at))
+  return reply
+}
