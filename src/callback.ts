@@ -12,6 +12,16 @@ export type ErrorCallback = (err: StoreError | null) => void
 export type ValueCallback<T> = (err: StoreError | null, value?: T) => void
 export type LockCallback<T> = (err: StoreError | null, keylock?: CallbackKeyLock<T>, value?: T) => void
 
+let own: Store | undefined
+
+/** The store of the process. `createStore` gives one that is not shared anew for each call: here it is kept. */
+function defaultStore (): Store {
+  if (own?.isClosed === false) return own
+  const store = createStore()
+  own = store.isShared ? undefined : store
+  return store
+}
+
 const collections = new ByName<CallbackCollection<unknown>>()
 
 /** The collection of that name in the store of the cluster. Throws STORE_NAME_INVALID. */
@@ -32,7 +42,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   constructor (name: string) {
     super()
     this.name = name
-    createStore().collection(name) // throws where it is no name
+    defaultStore().collection(name) // throws where it is no name
     this.on('newListener' as 'error', (event: unknown) => {
       if (event === 'error') this.#subscribe()
     })
@@ -40,7 +50,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
 
   /** The same collection with promises, as `fs.promises` is to `fs`. */
   get promises (): Collection<T> {
-    return createStore().collection<T>(this.name)
+    return defaultStore().collection<T>(this.name)
   }
 
   /** Changes the options that are given, for all processes. What goes wrong is an 'error' event. */
@@ -80,7 +90,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   }
 
   #subscribe (): void {
-    const store = createStore()
+    const store = defaultStore()
     if (this.#store === store) return
     this.#store = store
     store.on('error', error => { this.#report(error) })

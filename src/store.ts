@@ -45,6 +45,7 @@ const MAX_VALUE_BYTES = 32 * 2 ** 20
 export class Store extends EventEmitter<{ error: [StoreError] }> {
   readonly #engine: Engine
   readonly #scope: Scope | undefined
+  #isClosed = false
   readonly #collections: ByName<Collection<unknown>> | undefined
 
   /** Made by createStore, and by a request's scope. */
@@ -69,6 +70,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   /** Bytes of JSON text that a value may have, as far as this process knows: after its first call it does. */
   get maxValueBytes (): number {
     return this.#engine.maxValueBytes
+  }
+
+  /** Whether it was closed by its `close`. */
+  get isClosed (): boolean {
+    return this.#isClosed
   }
 
   /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
@@ -102,6 +108,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
    * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
    */
   async close (): Promise<void> {
+    this.#isClosed = true
     await this.#engine.close()
   }
 

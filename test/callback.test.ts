@@ -124,3 +124,13 @@ t.test('what a callback throws is not swallowed', async t => {
   test.get('key', () => { throw new Error('mine') })
   t.match(await thrown, { message: 'mine' })
 })
+
+t.test('where the store of the process is not shared, it is one store all the same', async t => {
+  await createStore().close()
+  process.env.STRONG_STORE_URL = 'memory:'
+  t.teardown(() => { delete process.env.STRONG_STORE_URL })
+  const alone = collection('alone')
+  alone.set('key', 'kept')
+  t.strictSame(await called(cb => { alone.get('key', cb) }), [null, 'kept'])
+  t.equal(alone.promises, alone.promises)
+})
