@@ -24,9 +24,9 @@ function channelTo (end: End, via = {}): Channel {
 
 async function primary (): Promise<void> {
   cluster.setupPrimary({ execArgv: ['--enable-source-maps'] }) // without the test runner's, which make each start slower
-  const helper = cluster.fork({ CONTRACT_ROLE: 'helper' })
+  const helper = cluster.fork({ CONTRACT_ROLE: 'helper', NODE_OPTIONS: '' })
   await once(helper, 'message') // what is sent to a worker that does not listen yet is lost
-  const tests = cluster.fork({ CONTRACT_ROLE: 'tests' })
+  const tests = cluster.fork({ CONTRACT_ROLE: 'tests', NODE_OPTIONS: '' })
   const own = channelTo({ on: () => {}, send: message => tests.send(message) })
   offer(createStore(), own)
   tests.on('message', (message: Message & { to?: string }) => {

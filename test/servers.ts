@@ -28,7 +28,7 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
   cluster.setupPrimary({ exec: fileURLToPath(new URL(`./fixtures/${fixture}.js`, import.meta.url)), silent: true })
   let output = ''
   const ports = await Promise.all(Array.from({ length: count }, async () => {
-    const worker = cluster.fork({ SERVE: JSON.stringify(what) })
+    const worker = cluster.fork({ SERVE: JSON.stringify(what), NODE_OPTIONS: '' })
     for (const stream of [worker.process.stdout!, worker.process.stderr!]) stream.on('data', chunk => { output += String(chunk) })
     t.teardown(async () => {
       if (worker.isDead()) return
