@@ -3,7 +3,7 @@ import t from 'tap'
 import { type Reply, Request, type Op } from '../src/engine.js'
 import { Slice } from '../src/memory/expiry.js'
 import { Keyspace, type KeyspaceOptions } from '../src/memory/keyspace.js'
-import { Caller } from '../src/memory/lock.js'
+import { Caller, type Waiter } from '../src/memory/lock.js'
 import { serve } from '../src/memory/serve.js'
 
 class User extends Caller {
@@ -176,28 +176,30 @@ t.test('10,000 waiters on one key: in order, each hand-over and each way out cos
   t.equal(user.waiting.size + user.holding.size, 0)
 })
 
-t.test('what a place in a queue costs does not depend on how long it is', async t => {
-  /** Microseconds of this process for each waiter: coming, going from the middle, and having its turn. */
-  const cost = (waiters: number): number => {
+t.test('a place in a queue is left, and a turn comes, without a look at the rest of the queue', async t => {
+  const queue = () => {
     const { keyspace, user } = setUp()
-    const first = user.now('acquire', 'key').token!
-    const start = process.cpuUsage()
-    const ids = Array.from({ length: waiters }, () => user.ask('acquire', 'key'))
-    for (let i = waiters >> 1; i < waiters; i += 2) keyspace.cancel(user, ids[i]!)
-    let token = first
-    for (const id of ids) {
-      if (user.answers.has(id)) continue
-      user.now('release', 'key', { token })
-      token = user.answers.get(id)!.token!
-    }
-    const { user: spent } = process.cpuUsage(start)
-    return spent / waiters
+    const token = user.now('acquire', 'key').token!
+    const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
+    return { keyspace, user, token, ids, waiters: ids.map(id => user.waiting.get(id)!) }
   }
-  const least = (waiters: number): number => Math.min(...Array.from({ length: 7 }, () => cost(waiters)))
-  cost(10_000) // compiled now
-  const [few, many] = [least(1000), least(10_000)]
-  t.comment(`${few.toFixed(2)} µs with 1,000 waiters, ${many.toFixed(2)} µs with 10,000`)
-  t.ok(many < few * 5, 'ten times as many cost each about the same')
+  /** Does something that may look at no other waiters than those in these places. */
+  const touching = (waiters: Waiter[], places: number[], act: () => void): void => {
+    const others = waiters.filter((_, place) => !places.includes(place)).map(waiter => ({ waiter, links: { prev: waiter.prev, next: waiter.next } }))
+    const touched = { configurable: true, get: () => { throw new Error('touched') }, set: () => { throw new Error('touched') } }
+    for (const { waiter } of others) Object.defineProperties(waiter, { prev: touched, next: touched })
+    act()
+    for (const { waiter, links } of others) {
+      for (const [name, value] of Object.entries(links)) Object.defineProperty(waiter, name, { configurable: true, writable: true, enumerable: true, value })
+    }
+  }
+  const { keyspace, user, token, ids, waiters } = queue()
+  touching(waiters, [4999, 5000, 5001], () => { keyspace.cancel(user, ids[5000]!) })
+  t.equal(user.answers.get(ids[5000]!)?.code, 'STORE_ABORTED')
+  touching(waiters, [0, 1], () => { user.now('release', 'key', { token }) })
+  t.ok(user.answers.get(ids[0]!)?.token)
+  const other = queue()
+  t.throws(() => { touching(other.waiters, [5000], () => { other.keyspace.cancel(other.user, other.ids[5000]!) }) }, { message: 'touched' }, 'it would be seen')
 })
 
 t.test('a queue has an end', async t => {

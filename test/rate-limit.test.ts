@@ -19,11 +19,11 @@ const SERVERS: RateLimitServer[] = [
 const { get, burst, output } = await servers(t, 'rate-limit-server', [...SERVERS, { name: 'express5-skip', library: 'express 5', limit: 1000 }])
 const counters = createStore().collection<number>('rate-limits')
 
-for (const { name } of SERVERS) {
-  t.test(`${name}: of 1,000 requests at once, exactly 100 pass`, async t => {
-    const answers = await burst(`/${name}/`, 1000)
+for (const [{ name }, requests] of [[SERVERS[0]!, 1000], [SERVERS[1]!, 1000], [SERVERS[2]!, 300]] as const) {
+  t.test(`${name}: of ${requests} requests at once, exactly 100 pass`, async t => {
+    const answers = await burst(`/${name}/`, requests)
     t.equal(answers.filter(({ status }) => status === 200).length, 100)
-    t.equal(answers.filter(({ status }) => status === 429).length, 900)
+    t.equal(answers.filter(({ status }) => status === 429).length, requests - 100)
     const workers = new Set(answers.filter(({ status }) => status === 200).map(({ body }) => body))
     t.ok(workers.size > 1, `${workers.size} workers have let some pass`)
     t.equal(output(), '', 'the library has nothing to say')

@@ -3,7 +3,7 @@ import { execFile, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -82,10 +82,9 @@ t.test('the table of errors is that of the code', async t => {
 })
 
 t.test('the table of options is that of the code, with its defaults', async t => {
-  const program = ts.createProgram(['src', 'routes'].flatMap(folder => ts.sys.readDirectory(join(ROOT, folder), ['.ts'])), compiled)
   const documented = new Map<string, string>() // of each option, its definition with its comment
-  for (const file of program.getSourceFiles()) {
-    if (!/^(src|routes)\//.test(relative(ROOT, file.fileName))) continue
+  for (const path of ['src', 'routes'].flatMap(folder => ts.sys.readDirectory(join(ROOT, folder), ['.ts']))) {
+    const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ESNext)
     ts.forEachChild(file, node => {
       if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) return
       for (const member of node.members) {
