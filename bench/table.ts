@@ -12,7 +12,7 @@ export function table (columns: Column[], rows: Measured[]): string {
     ? [name, why ?? '', ...columns.slice(1).map(() => '')]
     : [name, ...columns.map(({ figure, digits = 0 }) => {
         const found = figures[figure]
-        if (found === undefined) return ''
+        if (found === undefined || !Number.isFinite(found.median)) return '' // not to be had of this row
         const { median, spread, ratio } = found
         return `${format(median, digits)} ±${format(spread, digits)}` + (Number.isFinite(ratio) ? ` (×${format(ratio, 2)})` : '')
       })])

@@ -21,6 +21,17 @@ export function checkName (name: unknown, code: StoreErrorCode): asserts name is
   }
 }
 
+export function checkToken (token: unknown): string {
+  checkName(token, 'STORE_OPTION_INVALID')
+  return token
+}
+
+/** A token that whoever takes the lock brings along: it travels in a header. */
+export function checkNewToken (token: unknown): string {
+  if (typeof token === 'string' && /^[\x21-\x7e]{16,128}$/.test(token)) return token
+  throw new StoreError('STORE_OPTION_INVALID', 'token must have 16 to 128 visible ASCII characters')
+}
+
 /** Seconds as milliseconds. `least` is the smallest duration allowed, in seconds. */
 export function milliseconds (seconds: unknown, option: string, least = 0): number {
   if (typeof seconds !== 'number' || !(seconds >= least && seconds < 2 ** 40)) {

@@ -1,12 +1,13 @@
 // A collection as its users hold it: check, turn into text, ask the engine, turn back.
-import { SHORTEST, checkCollection, checkKey, checkName, finiteNumber, milliseconds, wholeNumber } from './checks.js'
-import { Request, type Engine, type GiveUp, type Op, type Reply } from './engine.js'
+import { SHORTEST, checkCollection, checkToken, milliseconds, wholeNumber } from './checks.js'
+import type { Engine, GiveUp, Op, Reply, Request } from './engine.js'
 import { StoreError } from './errors.js'
 import { KeyLock, type Holder } from './key-lock.js'
 import {
   boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type KeyPage,
   type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
+import { requestOf, withCount, withLease, withTtl, withValue, withWrite } from './requests.js'
 import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from './stats.js'
 import { json, text as textCodec, type Codec } from './value.js'
 
@@ -90,8 +91,7 @@ export class Collection<T = unknown> {
 
   /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
   async touch (key: string, options: TtlOptions = {}): Promise<boolean> {
-    const request = this.#timed('touch', key, options)
-    return (await this.#engine.call(request)).number === 1
+    return (await this.#engine.call(withTtl(this.#request('touch', key, options), options))).number === 1
   }
 
   /**
@@ -99,12 +99,12 @@ export class Collection<T = unknown> {
    * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
    */
   async increment (key: string, by = 1, options: CountOptions = {}): Promise<number> {
-    return (await this.#engine.call(this.#counting(key, by, options))).number!
+    return (await this.#engine.call(withCount(this.#request('increment', key, options), by, options))).number!
   }
 
   /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
   async count (key: string, by = 1, options: CountOptions = {}): Promise<Entry<number>> {
-    const { number, version, expiresIn } = await this.#engine.call(this.#counting(key, by, options))
+    const { number, version, expiresIn } = await this.#engine.call(withCount(this.#request('increment', key, options), by, options))
     return { value: number!, version: version!, expiresAt: moment(expiresIn) }
   }
 
@@ -113,7 +113,7 @@ export class Collection<T = unknown> {
    * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
    */
   async decrement (key: string, by = 1, options: Omit<TtlOptions, 'ttl'> = {}): Promise<number> {
-    const request = this.#counting(key, -by, options)
+    const request = withCount(this.#request('increment', key, options), -by, options)
     request.down = true
     return (await this.#engine.call(request)).number!
   }
@@ -137,15 +137,7 @@ export class Collection<T = unknown> {
 
   /** Locks the key for exclusive use, after all who asked before. */
   async acquire (key: string, options: AcquireOptions = {}): Promise<KeyLock<T>> {
-    const request = this.#request('acquire', key, options)
-    if (options.lease !== undefined) request.lease = milliseconds(options.lease, 'lease', SHORTEST)
-    if (options.owner !== undefined) checkName(options.owner, 'STORE_OPTION_INVALID')
-    request.owner = options.owner
-    if (options.detached === true && options.lease === undefined) {
-      throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
-    }
-    request.detached = options.detached === true
-    if (options.token !== undefined) request.token = checkNewToken(options.token)
+    const request = withLease(this.#request('acquire', key, options), options)
     const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#engine.call(request), this.#scope?.locks)
     if (this.#scope?.given === true) {
       await lock.release({ discard: true, confirm: false })
@@ -272,67 +264,22 @@ export class Collection<T = unknown> {
   }
 
   #request (op: Op, key: string, wait?: WaitOptions): Request {
-    checkKey(key)
-    const request = new Request(op, this.name, key)
-    if (wait === undefined && this.#scope === undefined) return request
-    const { signal, timeout } = wait ?? {}
-    if (timeout === 0) request.nowait = true
-    if (signal !== undefined || timeout !== undefined || this.#scope !== undefined) {
-      request.wait = {
-        timeout: timeout === undefined || timeout === 0 ? undefined : milliseconds(timeout, 'timeout'),
-        signal,
-        giveUp: this.#scope
-      }
-    }
-    return request
-  }
-
-  #timed (op: Op, key: string, options: TtlOptions): Request {
-    const request = this.#request(op, key, options)
-    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
-    if (options.token !== undefined) request.token = checkToken(options.token)
-    return request
-  }
-
-  #counting (key: string, by: number, options: CountOptions): Request {
-    const { limit, backoff } = options
-    const request = this.#timed('increment', key, options)
-    request.number = finiteNumber(by, 'by')
-    if (limit !== undefined) request.limit = finiteNumber(limit, 'limit')
-    if (limit !== undefined && options.ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a limit needs a ttl')
-    request.backoff = backoff === true
-    return request
+    return requestOf(op, this.name, key, wait, this.#scope)
   }
 
   /** Not asynchronous where it can be helped: see #write. */
   #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
     const request = this.#request('set', key, options)
-    request.text = this.#codec.encode(value, this.#engine.maxValueBytes)
-    if (options.ttl !== undefined) request.ttl = milliseconds(options.ttl, 'ttl', SHORTEST)
-    request.ifAbsent = options.ifAbsent === true
-    return this.#write(request, options)
+    return this.#write(withValue(request, this.#codec.encode(value, this.#engine.maxValueBytes), options), options)
   }
 
   /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
-  #write (request: Request, { ifVersion, token, release, confirm }: DelOptions): Promise<Reply | undefined> {
-    if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
-    if (token !== undefined) request.token = checkToken(token)
-    request.release = token !== undefined && release === true
-    if (confirm !== false) return this.#engine.call(request)
+  #write (request: Request, options: DelOptions): Promise<Reply | undefined> {
+    withWrite(request, options)
+    if (options.confirm !== false) return this.#engine.call(request)
     this.#engine.post(request)
     return Promise.resolve(undefined)
   }
-}
-
-function checkToken (token: unknown): string {
-  checkName(token, 'STORE_OPTION_INVALID')
-  return token
-}
-
-/** A token that whoever takes the lock brings along: it travels in a header. */
-function checkNewToken (token: unknown): string {
-  if (typeof token === 'string' && /^[\x21-\x7e]{16,128}$/.test(token)) return token
-  throw new StoreError('STORE_OPTION_INVALID', 'token must have 16 to 128 visible ASCII characters')
 }
 
 function moment (expiresIn: number | undefined): Date | undefined {

@@ -1,17 +1,25 @@
 // The admin API beside an Express app, with the same store as its routes.
 import { once } from 'node:events'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { expressAdmin, expressStore } from '../src/adapters/express.js'
 import { createStore } from '../src/index.js'
 import { TOKEN, client } from './admin.js'
 
-t.test('it is mounted by app.use', async t => {
+// Version 4 under a name of its own, which has no types of its own.
+const express4 = createRequire(import.meta.url)('express4') as typeof express
+
+for (const [version, make] of [[4, express4], [5, express]] as const) {
+  t.test(`Express ${version}: it is mounted by app.use`, async t => { await mounted(t, make) })
+}
+
+async function mounted (t: Test, make: typeof express): Promise<void> {
   const store = createStore('memory:')
-  const app = express()
+  const app = make()
   app.use('/_store/v1', expressAdmin({ store, admin: { token: TOKEN } }))
-  app.use(express.json(), expressStore({ store }))
+  app.use(make.json(), expressStore({ store }))
   app.use('/late', expressAdmin({ store, admin: { token: TOKEN } }))
   app.get('/value', async (req, res) => { res.json(await req.store.collection('c').get('a/b')) })
   const server = app.listen(0, '127.0.0.1')
@@ -39,7 +47,7 @@ t.test('it is mounted by app.use', async t => {
   const late = client(origin, '/late')
   t.match(await late.ask('PUT', '/collections/c/keys/k', { json: { n: 1 } }), { status: 400, text: /before express\.json/ }, 'a body that somebody has read is not waited for')
   await late.close()
-})
+}
 
 t.test('a wrong option is told to each request', async t => {
   const store = createStore('memory:')
