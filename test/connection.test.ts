@@ -1,21 +1,25 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, connect, type Server, type Socket } from 'node:net'
+import { Socket, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Connection, type Handler } from '../src/cluster/connection.js'
+import { adopt, connectTo } from '../src/cluster/socket.js'
 import { until } from './until.js'
 
 interface Ends { ours: Socket, theirs: Socket }
 
-/** Two ends of a socket. */
+const connections = new WeakMap<Socket, Connection>()
+
+/** Two ends of a socket; ours reads as the primary does. */
 async function ends (t: Test): Promise<Ends> {
   const folder = mkdtempSync(join(tmpdir(), 'connection-')) // short: a socket's path has 107 bytes at most
-  const server: Server = createServer().listen(join(folder, 'socket'))
+  const server: Server = createServer({ pauseOnConnect: true }).listen(join(folder, 'socket'))
   await once(server, 'listening')
-  const theirs = connect(server.address() as string)
-  const [ours] = await once(server, 'connection') as [Socket]
+  const theirs: Socket = connectTo(server.address() as string, bytes => { connections.get(theirs)?.receive(bytes) })
+  const [accepted] = await once(server, 'connection') as [Socket]
+  const ours: Socket = adopt(accepted, bytes => { connections.get(ours)!.receive(bytes) })
   t.teardown(() => {
     ours.destroy()
     theirs.destroy()
@@ -48,7 +52,7 @@ class Log implements Handler {
 
 function listen (socket: Socket): Log {
   const log = new Log()
-  log.connection = new Connection(socket, log)
+  connections.set(socket, log.connection = new Connection(socket, log))
   return log
 }
 
@@ -91,9 +95,28 @@ t.test('frames in a buffer that is used again after each read', async t => {
   const buffer = Buffer.alloc(16)
   for (let at = 0; at < bytes.length; at += buffer.length) {
     const size = bytes.copy(buffer, 0, at)
-    log.connection!.receive(buffer.subarray(0, size), true)
+    log.connection!.receive(buffer.subarray(0, size))
   }
   t.strictSame(log.frames, ['first one', 'the second', 'a third frame'])
+})
+
+t.test('a socket whose handle is out of reach reads as it always does', async t => {
+  const { ours } = await ends(t)
+  const accepted = Object.assign(new Socket(), { resume: () => ours })
+  t.equal(adopt(accepted, () => { t.fail('must not be told') }), ours)
+})
+
+t.test('all that a socket reads comes in one buffer', async t => {
+  const { ours, theirs } = await ends(t)
+  for (const [from, to] of [[ours, theirs], [theirs, ours]] as const) {
+    const buffers = new Set<ArrayBufferLike>()
+    connections.set(to, { receive: (bytes: Buffer) => { buffers.add(bytes.buffer) } } as Connection)
+    for (let i = 1; i <= 10; i++) {
+      from.write('some bytes')
+      await until(() => to.bytesRead === i * 10)
+    }
+    t.equal(buffers.size, 1)
+  }
 })
 
 t.test('byte by byte, and many frames in one read', async t => {
@@ -184,8 +207,8 @@ t.test('what a handler throws ends the connection, and nothing behind it is hand
 t.test('who does not read is not listened to: what waits for him stays bounded, and nothing is lost', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
-  const log = new Log()
-  const connection = log.connection = new Connection(ours, log)
+  const log = listen(ours)
+  const connection = log.connection!
   connection.patience = 60_000
   const answer = 'x'.repeat(64 * 1024)
   let highest = 0
@@ -197,10 +220,8 @@ t.test('who does not read is not listened to: what waits for him stays bounded, 
   await until(() => ours.isPaused())
   t.ok(highest < 6 * 2 ** 20, `${highest} bytes wait`)
   t.ok(log.frames.length < 200)
-  let received = 0
-  theirs.on('data', chunk => { received += chunk.length })
   theirs.resume()
-  await until(() => received === 1000 * (answer.length + 4))
+  await until(() => theirs.bytesRead === 1000 * (answer.length + 4))
   t.equal(log.frames.length, 1000)
 })
 

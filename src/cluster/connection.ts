@@ -6,6 +6,9 @@ import { MAX_FRAME, type Target } from './protocol.js'
 const BUFFER = 64 * 1024
 /** Bytes that may wait to be taken by the other side before it counts as slow. */
 const HIGH_WATER = 4 * 2 ** 20
+/** Bytes of a buffer for frames in parts that is kept for the next. */
+const MAX_KEPT = 2 ** 20
+const EMPTY = Buffer.alloc(0)
 
 export interface Handler {
   /** One or more frames are about to come. */
@@ -41,20 +44,20 @@ export class Connection implements Target {
   #flushing = false
   #paused = false
   // What came of a frame that is not complete yet, and the size it is complete at.
-  #parts: Buffer[] = []
-  #partial = 0
+  #waiting = EMPTY
+  #filled = 0
   #needed = 0
 
   constructor (socket: Socket, handler: Handler) {
     this.#socket = socket
     this.#handler = handler
     let error: Error | undefined
-    socket.on('data', chunk => { this.receive(chunk, false) })
+    socket.on('data', bytes => { this.receive(bytes) })
     socket.on('drain', () => { this.#resume() })
     socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the other side does not read')) })
     socket.on('error', reason => { error = reason })
     socket.on('close', () => {
-      this.#parts = []
+      this.#waiting = EMPTY
       handler.closed(error)
     })
   }
@@ -123,26 +126,26 @@ export class Connection implements Target {
     this.#socket.unref()
   }
 
-  /** Bytes have come. `isLent`: the chunk is the sender's to use again; the connection calls this itself for a socket that has 'data'. */
-  receive (chunk: Buffer, isLent: boolean): void {
-    if (this.#partial > 0) {
-      this.#parts.push(isLent ? Buffer.from(chunk) : chunk)
-      this.#partial += chunk.length
-      if (this.#partial < this.#needed) return
-      chunk = Buffer.concat(this.#parts, this.#partial)
-      this.#parts = []
-      this.#partial = 0
+  /**
+   * Bytes have come, which are the sender's to use again when this returns. The connection calls it itself for a socket that
+   * has 'data'.
+   */
+  receive (bytes: Buffer): void {
+    if (this.#filled > 0) {
+      bytes = this.#gather(bytes)
+      if (this.#filled < this.#needed) return
+      this.#filled = 0
     }
     let at = 0
     this.#needed = 4
     this.#handler.batch?.()
     try {
-      while (chunk.length - at >= 4) {
-        const size = chunk.readUInt32LE(at)
+      while (bytes.length - at >= 4) {
+        const size = bytes.readUInt32LE(at)
         if (size < 8 || size > this.maxFrame) throw new StoreError('STORE_PROTOCOL', `a frame of ${size} bytes`)
         this.#needed = size + 4
-        if (chunk.length - at < this.#needed || this.#isFull()) break
-        this.#handler.frame(chunk, at + 4, at + this.#needed)
+        if (bytes.length - at < this.#needed || this.#isFull()) break
+        this.#handler.frame(bytes, at + 4, at + this.#needed)
         if (this.#socket.destroyed) return
         at += this.#needed
         this.#needed = 4
@@ -151,11 +154,21 @@ export class Connection implements Target {
       this.destroy(error as Error)
       return
     }
-    if (at === chunk.length) return
-    // A copy of the rest of a large chunk would cost more than keeping the chunk for a moment.
-    const rest = chunk.subarray(at)
-    this.#parts.push(isLent ? Buffer.from(rest) : rest)
-    this.#partial = rest.length
+    if (at < bytes.length) this.#gather(bytes.subarray(at))
+    else if (this.#waiting.length > MAX_KEPT) this.#waiting = EMPTY
+  }
+
+  /** Copies bytes behind those that wait for the rest of their frame; gives all of them. */
+  #gather (bytes: Buffer): Buffer {
+    const filled = this.#filled + bytes.length
+    if (filled > this.#waiting.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(filled, this.#needed) + BUFFER)
+      this.#waiting.copy(larger, 0, 0, this.#filled)
+      this.#waiting = larger
+    }
+    bytes.copy(this.#waiting, this.#filled)
+    this.#filled = filled
+    return this.#waiting.subarray(0, filled)
   }
 
   /** Whether the other side is to be left alone until it has taken what it was sent. */
@@ -173,7 +186,7 @@ export class Connection implements Target {
     if (!this.#paused) return
     this.#paused = false
     this.#socket.resume()
-    this.receive(Buffer.alloc(0), false)
+    this.receive(EMPTY)
   }
 
   #renew (size: number): void {

@@ -12,6 +12,7 @@ import { Folder } from './folder.js'
 import {
   CANCEL, ERROR, LOST, MAX_FRAME, NAME, PROTOCOL_VERSION, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
 } from './protocol.js'
+import { adopt } from './socket.js'
 
 const HELLO_FRAME = 128
 
@@ -60,7 +61,7 @@ export class Primary {
   }
 
   async #listen (): Promise<Address> {
-    const server = createServer(socket => { this.#accept(socket) })
+    const server = createServer({ pauseOnConnect: true }, socket => { this.#accept(socket) })
     this.#server = server
     let path = `\\\\.\\pipe\\strong-store-${process.pid}-${randomBytes(8).toString('hex')}`
     if (process.platform !== 'win32') {
@@ -75,7 +76,8 @@ export class Primary {
     return { version: PROTOCOL_VERSION, path, token: this.#token, maxValueBytes: this.#keyspace.maxValueBytes }
   }
 
-  #accept (socket: Socket): void {
+  #accept (accepted: Socket): void {
+    const socket = adopt(accepted, bytes => { peer.receive(bytes) })
     const peer: Peer = new Peer(socket, this.#keyspace, this.#token, this.#limits, {
       known: () => { this.#strangers.delete(peer) },
       gone: () => {
@@ -121,6 +123,10 @@ class Peer extends Caller implements Handler {
     this.#connection.maxFrame = HELLO_FRAME
     this.#connection.patience = limits.patience
     this.#helloTimer = setTimeout(() => { this.destroy() }, limits.hello).unref()
+  }
+
+  receive (bytes: Buffer): void {
+    this.#connection.receive(bytes)
   }
 
   batch (): void {

@@ -1,5 +1,4 @@
 // The engine of a worker: its calls as frames to the primary.
-import { connect } from 'node:net'
 import { Calls } from '../calls.js'
 import { Reply, type Engine, type Request } from '../engine.js'
 import { StoreError, detailOf } from '../errors.js'
@@ -8,12 +7,12 @@ import { Connection } from './connection.js'
 import {
   CANCEL, LOST, MAX_FRAME, NAME, SLOTS, codeOf, idOf, readLost, readReply, writeControl, writeHello, writeRequest
 } from './protocol.js'
+import { connectTo } from './socket.js'
 
 /** Bytes on their way to the primary above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
 /** Calls without an answer above which calls are refused: they take about as much memory. */
 const MAX_PENDING = 2 ** 19
-const READ = 64 * 1024
 
 export class WorkerEngine implements Engine {
   onerror: Engine['onerror']
@@ -121,14 +120,8 @@ export class WorkerEngine implements Engine {
 
   #open ({ path, token }: Address): Promise<void> {
     return new Promise((resolve, reject) => {
-      // One buffer for all that is read: a new one of 64 KiB for each would cost more than the rest of a read.
-      const buffer = Buffer.allocUnsafeSlow(READ)
       let connection: Connection
-      const callback = (size: number): boolean => {
-        connection.receive(buffer.subarray(0, size), true)
-        return true
-      }
-      const socket = connect({ path, onread: { buffer, callback } })
+      const socket = connectTo(path, bytes => { connection.receive(bytes) })
       socket.once('error', reject)
       socket.once('connect', () => {
         connection = new Connection(socket, {
