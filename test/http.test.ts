@@ -33,23 +33,23 @@ t.test('what is no admin API, or lets nobody in, is no miss', async t => {
   for (const [options, message] of [
     [{ url: `http://127.0.0.1:${(other.address() as AddressInfo).port}/_store/v1`, token: TOKEN }, /answered with 404/],
     [{ url: `${origin}/elsewhere`, token: TOKEN }, /answered with 404/],
-    [{ url, token: 'wrong' }, /answered with 401/],
+    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG: createStore.* needs the token/],
     [{ url }, /answered with 401/],
     [{ url: 'http://127.0.0.1:1/', token: TOKEN }, /ECONNREFUSED/]
   ] as const) {
     const remote = createStore(options)
     const errors: string[] = []
     remote.on('error', error => { errors.push(error.message) })
-    await t.rejects(remote.collection('c').get('k'), { code: 'STORE_UNREACHABLE' })
-    await t.rejects(remote.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE' })
-    await t.rejects(remote.collection('c').has('k'), { code: 'STORE_UNREACHABLE' })
+    await t.rejects(remote.collection('c').get('k'), { code: 'STORE_UNREACHABLE', message })
+    await t.rejects(remote.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message })
+    await t.rejects(remote.collection('c').has('k'), { code: 'STORE_UNREACHABLE', message })
     t.match(errors, [message, message, message])
     await remote.close()
   }
   const reader = createStore({ url, token: READ_TOKEN })
   await store.collection('c').set('k', 'there')
   t.equal(await reader.collection('c').get('k'), 'there')
-  await t.rejects(reader.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE' })
+  await t.rejects(reader.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message: /answered with 403 ADMIN_READ_ONLY/ })
   await t.rejects(reader.collection('c').acquire('k'), { code: 'STORE_UNREACHABLE' })
   await reader.close()
 })

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool } from 'undici'
 import { Calls } from '../calls.js'
 import { Reply, Request, type Engine } from '../engine.js'
-import { StoreError, type StoreErrorCode } from '../errors.js'
+import { StoreError, detailOf, type StoreErrorCode } from '../errors.js'
 import { incoming, outgoing, waits, type Answer } from './exchange.js'
 import { Holds } from './holds.js'
 import { Order, type Passage } from './order.js'
@@ -24,6 +24,8 @@ class Trip {
   readonly controller = new AbortController()
   isCancelled = false
   isAnswered = false
+  /** What is known of its failure beside the code. */
+  why: string | undefined
   constructor (readonly request: Request) {}
 }
 
@@ -86,7 +88,7 @@ export class HttpEngine implements Engine {
       trip.isAnswered = true
       if (id === 0 || this.#trips.get(id) !== trip) return
       this.#trips.delete(id)
-      this.#calls.settle(id, reply)
+      this.#calls.settle(id, reply, trip.why)
       if (reply.hold !== undefined) this.#holds.add(request, reply)
     })
     if (id !== 0) return
@@ -102,7 +104,7 @@ export class HttpEngine implements Engine {
       const reply = await this.#exchange(trip, arrive)
       return this.#holds.learn(trip.request, reply, sent)
     } catch (error) {
-      return new Reply(this.#code(error as Error))
+      return new Reply(this.#code(error as Error, trip))
     } finally {
       arrive()
     }
@@ -136,7 +138,8 @@ export class HttpEngine implements Engine {
     const answer: Answer = { status, headers: received, text: await stream.text() }
     const reply = incoming(trip.request, answer)
     if (reply !== undefined) return reply
-    throw new StoreError('STORE_UNREACHABLE', `${method} ${this.#url.origin}${this.#prefix}… was answered with ${status} ${/"code":"\w+"/.exec(answer.text)?.[0] ?? ''}`)
+    const hint = status === 401 ? ': createStore({ url, token }) needs the token of that admin API' : ''
+    throw new StoreError('STORE_UNREACHABLE', `${method} ${this.#url.origin}${this.#prefix}… was answered with ${status} ${/(?<="code":")\w+/.exec(answer.text)?.[0] ?? ''}${hint}`)
   }
 
   /** The first call asks for what has to be known of the store, which also tells whether there is one. */
@@ -171,10 +174,11 @@ export class HttpEngine implements Engine {
     }
   }
 
-  #code (error: Error & { code?: string }): StoreErrorCode {
+  #code (error: Error & { code?: string }, trip: Trip): StoreErrorCode {
     if (error.name === 'AbortError') return 'STORE_ABORTED'
     const known = error instanceof StoreError ? error : undefined
     const code = known?.code ?? (NEVER_SENT.includes(error.code ?? '') ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED')
+    trip.why = detailOf(error)
     this.onerror?.(known ?? new StoreError(code, error.message, { cause: error }))
     return code
   }
