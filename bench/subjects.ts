@@ -73,8 +73,8 @@ const SIZES: Array<[bytes: number, inFlight: number]> = [[100, 64], [1024, 64], 
 
 export const subjects = {
   calls: {
-    get: compare(['strong-store', 'strong-store, memory:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
-    set: compare(['strong-store', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
+    get: compare(['strong-store', 'strong-store, memory:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
+    set: compare(['strong-store', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
     mixed: compare(['strong-store', 'strong-store-cluster', ...REDIS], { operation: '80/20' }),
     one: compare(['strong-store', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'], { workers: 1, inFlight: 1 }),
     oneEach: compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare ping-pong'], { inFlight: 1 })
@@ -119,6 +119,7 @@ export const subjects = {
 
   http: {
     route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant']),
+    admin: http('GET of a value over HTTP, 1 worker, 64 connections', ['admin API', 'constant', 'webdis']),
     sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections', ['SessionStore', 'connect-redis'])
   },
 

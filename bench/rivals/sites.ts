@@ -1,21 +1,38 @@
 // What is asked over HTTP, each in a worker of its own.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import fastify, { type FastifyInstance } from 'fastify'
 import fastifyCookie from '@fastify/cookie'
 import fastifySession, { type FastifySessionOptions } from '@fastify/session'
 import { SessionStore } from '../../src/adapters/session.js'
 import strongStore, { createStore } from '../../src/index.js'
-import { serveRedis, type NodeRedisModule } from './redis.js'
+import { serveRedis, type IoredisModule, type NodeRedisModule } from './redis.js'
 import { load } from './rival.js'
 
 export interface Site {
   /** In the primary; gives what `listen` needs to know. */
   serve (): Promise<string>
   /** In the worker. */
-  listen (address: string): Promise<unknown>
+  listen (address: string): Promise<Listening>
   path: string
+  /** What is to be sent as a bearer token. */
+  token?: string
+}
+
+export interface Listening {
+  port: number
+  /** Of the process that answers. */
+  pid: number
 }
 
 const value = { text: 'x'.repeat(289) }
+const PREFIX = '/_store/v1'
+const TOKEN = 't'.repeat(32)
 
 function site (path: string, routes: (app: FastifyInstance, address: string) => Promise<unknown>, serve = async () => ''): Site {
   return {
@@ -24,7 +41,8 @@ function site (path: string, routes: (app: FastifyInstance, address: string) => 
     listen: async address => {
       const app = fastify()
       await routes(app, address)
-      await app.listen({ port: 0, host: '127.0.0.1' })
+      const url = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+      return { port: Number(url.port), pid: process.pid }
     }
   }
 }
@@ -53,6 +71,25 @@ export const sites = {
     app.get('/value', async request => await request.store.collection('bench').get('value'))
   }),
 
+  'admin API': {
+    ...site(`${PREFIX}/collections/bench/keys/value`, async app => {
+      await app.register(strongStore, { admin: { prefix: PREFIX, token: TOKEN } })
+      await createStore().collection('bench').set('value', value)
+    }),
+    token: TOKEN
+  },
+
+  /** HTTP over Redis, as Debian has it: an answer in plain text is as near to a JSON value as it comes. */
+  webdis: {
+    path: '/GET/value.txt',
+    serve: async () => (await serveRedis()).address,
+    listen: async path => {
+      const { Redis } = load<IoredisModule>('ioredis')
+      await new Redis({ path }).set('value', JSON.stringify(value))
+      return await serveWebdis(path)
+    }
+  },
+
   SessionStore: site('/session', app => session(app, new SessionStore() as unknown as SessionOptions['store'])),
 
   'connect-redis': site('/session', async (app, path) => {
@@ -64,3 +101,29 @@ export const sites = {
 } satisfies Record<string, Site>
 
 export type SiteName = keyof typeof sites
+
+/** Webdis over the Redis at a socket's path; it ends with this process. */
+async function serveWebdis (path: string): Promise<Listening> {
+  const port = await freePort()
+  const config = join(mkdtempSync(join(tmpdir(), 'bench-webdis-')), 'webdis.json')
+  writeFileSync(config, JSON.stringify({ redis_host: path, http_host: '127.0.0.1', http_port: port, threads: 1, pool_size: 4, verbosity: 0, logfile: '/dev/null' }))
+  const server = spawn('webdis', [config], { stdio: 'ignore' })
+  process.on('exit', () => {
+    server.kill('SIGKILL')
+    rmSync(dirname(config), { recursive: true, force: true })
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.on('spawn', resolve)
+    server.on('error', () => { reject(new Error('missing: webdis (apt-get install webdis)')) })
+  })
+  while (!await fetch(`http://127.0.0.1:${port}/PING`).then(({ ok }) => ok, () => false)) await sleep(10)
+  return { port, pid: server.pid! }
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}

@@ -1,9 +1,12 @@
 // What this project makes, over the engines there are.
-import { createStore } from '../../src/index.js'
+import fastify from 'fastify'
+import strongStore, { createStore } from '../../src/index.js'
 import { ownCpu, type Client, type Rival } from './rival.js'
 
-function client (url: string): Client {
-  const collection = createStore(url).collection('bench')
+const TOKEN = 't'.repeat(32)
+
+function client (url: string, token?: string): Client {
+  const collection = createStore({ url, token }).collection('bench')
   return {
     get: key => collection.get(key),
     set: (key, value) => collection.set(key, value),
@@ -26,4 +29,14 @@ export const clusterStore: Rival = {
 export const memoryStore: Rival = {
   serve: async () => ({ address: '', cpu: undefined }),
   client: async () => client('memory:')
+}
+
+/** The admin API, here of the process that has the keys, and the engine over it. */
+export const httpStore: Rival = {
+  async serve () {
+    const app = fastify()
+    await app.register(strongStore, { admin: { prefix: '/_store/v1', token: TOKEN } })
+    return { address: `${await app.listen({ port: 0, host: '127.0.0.1' })}/_store/v1`, cpu: ownCpu }
+  },
+  client: async url => client(url, TOKEN)
 }

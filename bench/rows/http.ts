@@ -2,7 +2,7 @@
 import cluster from 'node:cluster'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { sites, type SiteName } from '../rivals/sites.js'
+import { sites, type Listening, type Site, type SiteName } from '../rivals/sites.js'
 import { cpuOf, ownCpu } from '../rivals/rival.js'
 import { finish } from '../workers.js'
 
@@ -13,34 +13,35 @@ export interface HttpOptions {
 }
 
 const { site, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
-const { serve, listen, path } = sites[site]
+const { serve, listen, path, token }: Site = sites[site]
 
 if (cluster.isPrimary) await finish(await primary())
 else {
   process.on('SIGTERM', () => process.exit())
-  await listen(process.env.BENCH_ADDRESS!)
+  process.send!(await listen(process.env.BENCH_ADDRESS!))
 }
 
 async function primary (): Promise<object> {
   const worker = cluster.fork({ BENCH_ADDRESS: await serve() })
-  const port = await new Promise<number>((resolve, reject) => {
-    cluster.on('listening', (_, { port }) => { resolve(port) })
+  const { port, pid } = await new Promise<Listening>((resolve, reject) => {
+    worker.on('message', (message: Partial<Listening>) => { if (message.port !== undefined) resolve(message as Listening) })
     worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
   })
   const url = `http://127.0.0.1:${port}${path}`
-  const { status, headers } = await fetch(url)
+  const authorization = `Bearer ${token ?? ''}`
+  const { status, headers } = await fetch(url, { headers: { authorization } })
   if (status !== 200) throw new Error(`${url} answers ${status}`)
   const cookie = headers.getSetCookie().map(cookie => cookie.split(';')[0]).join('; ')
-  await wrk(url, cookie, 1)
-  const { pid } = worker.process
-  const used = cpuOf(pid!)
+  const sent = [...cookie === '' ? [] : [`Cookie: ${cookie}`], ...token === undefined ? [] : [`Authorization: ${authorization}`]]
+  await wrk(url, sent, 1)
+  const used = cpuOf(pid)
   const own = ownCpu()
-  const found = await wrk(url, cookie, seconds)
-  return { ...found, microseconds: (cpuOf(pid!) - used) / found.requests, storeMicroseconds: (ownCpu() - own) / found.requests }
+  const found = await wrk(url, sent, seconds)
+  return { ...found, microseconds: (cpuOf(pid) - used) / found.requests, storeMicroseconds: (ownCpu() - own) / found.requests }
 }
 
-async function wrk (url: string, cookie: string, seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
-  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', '-H', `Cookie: ${cookie}`, url]
+async function wrk (url: string, headers: string[], seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
+  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', ...headers.flatMap(header => ['-H', header]), url]
   const { stdout } = await promisify(execFile)('wrk', args).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENOENT' ? new Error('missing: wrk (apt-get install wrk)') : error
   })
