@@ -61,7 +61,7 @@ function metricsOf (stats: StoreStats): Metric[] {
     metric('gauge', 'uptime_seconds', 'Seconds that the process of the store has run', stats.uptime),
     metric('counter', 'calls_total', 'Calls on single keys, by operation and outcome', ...calls(stats)),
     metric('histogram', 'call_duration_seconds', 'From a call\'s arrival at the store to its answer: the time it waited for a lock', ...durations(stats)),
-    metric('gauge', 'event_loop_delay_seconds', 'Of the process of the store, since the last look', ...delays(stats))
+    metric('gauge', 'event_loop_delay_seconds', 'By which the event loop of the process of the store was late in the last full minute', ...delays(stats))
   ].filter(({ values }) => values.length > 0)
 }
 

@@ -111,7 +111,7 @@ export const Stats = Type.Object({
     refused: Type.Record(Type.String(), Type.Record(Type.String(), count('How many')), { description: 'Those that failed, by operation and code' }),
     waits: Type.Array(count('How many'), { maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer' }),
     waited: Type.Number({ description: 'Seconds that they waited, all together' }),
-    loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'Of the process of the store, since the last look, in milliseconds' })
+    loopDelay: Type.Object({ mean: Type.Number(), p99: Type.Number(), max: Type.Number() }, { description: 'By which the event loop of the process of the store was late in the last full minute, in milliseconds' })
   })).properties
 })
 export const Page = Type.Object({

@@ -20,6 +20,13 @@ interface Counts {
   evicted: number
 }
 
+/** Milliseconds by which an event loop was late. */
+export interface LoopDelay {
+  mean: number
+  p99: number
+  max: number
+}
+
 /** A collection; its options are as in `configure`. */
 export interface CollectionStats extends Counts, Required<CollectionOptions> {
   name: string
@@ -45,8 +52,8 @@ export interface StoreStats extends Counts {
   waits?: number[]
   /** Seconds that they waited, all together. */
   waited?: number
-  /** Milliseconds by which the process's event loop was late since the last look. */
-  loopDelay?: { mean: number, p99: number, max: number }
+  /** Of the process, in the last full minute, or in the first one so far. */
+  loopDelay?: LoopDelay
 }
 
 export interface LockInfo {

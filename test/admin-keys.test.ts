@@ -2,6 +2,7 @@
 import t from 'tap'
 import { createStore } from '../src/index.js'
 import { serveAdmin } from './admin.js'
+import { until } from './until.js'
 
 const store = createStore('memory:')
 const one = await serveAdmin(t, store)
@@ -201,7 +202,7 @@ t.test('metrics', async t => {
   }
   t.match(text, /^# TYPE strong_store_calls_total counter$/m)
   t.match(text, /^# TYPE strong_store_call_duration_seconds histogram$/m)
-  t.match(text, /^strong_store_event_loop_delay_seconds\{kind="p99"\} \d/m)
+  await until(async () => /^strong_store_event_loop_delay_seconds\{kind="p99"\} \d/m.test((await ask('GET', '/metrics')).text))
   t.equal((await ask('GET', '/metrics', { headers: { authorization: '' } })).status, 401)
 })
 

@@ -1,7 +1,7 @@
 // What a keyspace tells about itself to those who watch: plain objects, of which the names are still bytes.
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
 import type { Keyspace } from './keyspace.js'
 import type { Lock } from './lock.js'
+import { loopDelay } from './loop-delay.js'
 import type { Shelf } from './shelf.js'
 
 /** Waiters of one lock that are named. */
@@ -50,18 +50,4 @@ export function describeKeyspace (keyspace: Keyspace): object {
     sums.evicted += entries.evicted
   }
   return { ...sums, maxValueBytes, processes: peers + 1, uptime: process.uptime(), calls, refused, waits, waited, loopDelay: loopDelay() }
-}
-
-let histogram: IntervalHistogram | undefined
-
-/** Of this process since the last look, in milliseconds; all 0 at the first. */
-function loopDelay (): object {
-  if (histogram === undefined) {
-    histogram = monitorEventLoopDelay({ resolution: 10 })
-    histogram.enable()
-  }
-  const { count, mean, max } = histogram
-  const delay = count === 0 ? { mean: 0, p99: 0, max: 0 } : { mean: mean / 1e6, p99: histogram.percentile(99) / 1e6, max: max / 1e6 }
-  histogram.reset()
-  return delay
 }
