@@ -1,7 +1,9 @@
-// The admin API's options, and what its routes have in common.
+// The admin API's options, and what its routes have in common. It loads without Fastify.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import { SHORTEST, onlyKnown } from '../src/checks.js'
+import { StoreError } from '../src/errors.js'
 import type { Store } from '../src/store.js'
 import type { Waiting } from './waiting.js'
 
@@ -27,4 +29,29 @@ export interface Admin {
   store: Store
   waiting: Waiting
   maxLease: number
+}
+
+/** The client, as the server in front sees it, which may trust proxies: it leaves it at Node's request, as Express does. */
+export function addressOf (request: Pick<FastifyRequest, 'raw' | 'ip'>): string {
+  const { raw, ip } = request as { raw: { ip?: string }, ip: string | undefined } // none on a Unix socket
+  return raw.ip ?? ip ?? 'local'
+}
+
+const OPTIONS = ['prefix', 'token', 'readToken', 'auth', 'maxLease', 'maxWait']
+
+/** STORE_OPTION_INVALID. */
+export function checkAdmin (options: AdminOptions = {}): void {
+  onlyKnown(options, OPTIONS)
+  const { token, readToken, auth, maxLease, maxWait } = options
+  for (const [name, value] of Object.entries({ maxLease, maxWait })) {
+    if (value !== undefined && !(typeof value === 'number' && value >= SHORTEST)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
+  }
+  if (auth === false) return
+  if (token === undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs a token, or auth: false where something else protects it')
+  }
+  for (const [name, value] of Object.entries({ token, readToken })) {
+    if (value !== undefined && !(typeof value === 'string' && /^[\x21-\x7e]+$/.test(value))) throw new StoreError('STORE_OPTION_INVALID', `${name} must have visible ASCII characters only`)
+  }
+  if (readToken === token) throw new StoreError('STORE_OPTION_INVALID', 'readToken must be another than token')
 }

@@ -2,10 +2,8 @@
 // more of that server than Node's own request and response, and names of the full length fit into its paths.
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
-import { SHORTEST, onlyKnown } from '../src/checks.js'
-import { StoreError } from '../src/errors.js'
 import type { Store } from '../src/store.js'
-import type { Admin, AdminOptions, App } from './admin.js'
+import { checkAdmin, type Admin, type AdminOptions, type App } from './admin.js'
 import { authenticator } from './auth.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
@@ -16,7 +14,8 @@ import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { Waiting } from './waiting.js'
 
-const OPTIONS = ['prefix', 'token', 'readToken', 'auth', 'maxLease', 'maxWait']
+export { problemHandler }
+
 /** Characters of a percent-encoded name that is too long for sure. */
 const MAX_PARAM = 4096
 /** Above what any store takes; what a store does take is checked as the body arrives. */
@@ -24,11 +23,8 @@ const MAX_BODY = 64 * 2 ** 20
 
 /** The admin API of a store, not ready yet. `plugins`: what has to be there before the routes. STORE_OPTION_INVALID. */
 export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (app: App) => void): App {
-  onlyKnown(options, OPTIONS)
+  checkAdmin(options)
   const { prefix = '', maxLease = 3600, maxWait = 600 } = options
-  for (const [name, value] of Object.entries({ maxLease, maxWait })) {
-    if (!(typeof value === 'number' && value >= SHORTEST)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
-  }
   const handle = problemHandler(store)
   const app = Fastify({
     bodyLimit: MAX_BODY,
@@ -39,7 +35,7 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
   app.addSchema(ProblemDocument)
   app.setErrorHandler(handle)
   app.setNotFoundHandler(() => { throw new Problem('ADMIN_NOT_FOUND') })
-  app.addHook('onRequest', authenticator(options))
+  app.addHook('onRequest', authenticator(store, options))
   plugins?.(app)
   app.register(async app => {
     const admin: Admin = { app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new Waiting(store, maxWait), maxLease }

@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { StoreError } from '../src/errors.js'
 import { limitBody } from './body.js'
-import type { Admin } from './admin.js'
+import { addressOf, type Admin } from './admin.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
@@ -46,7 +46,7 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       response: { 201: Grant, ...FAILURES, ...LOCKED, ...BODY }
     }
   }, async (request, reply) => {
-    const { lease = LEASE, owner = `http ${request.ip}` } = request.body
+    const { lease = LEASE, owner = `http ${addressOf(request)}` } = request.body
     checkLease(lease)
     const options = { lease, owner, detached: true, token: request.headers['lock-token'] }
     const lock = await waiting.onKey(request, reply, (collection, key, timeout) => collection.acquire(key, { ...options, timeout }), true)

@@ -32,7 +32,7 @@ async function client (): Promise<typeof PromClient.default> {
     const module = await import('@platformatic/prom-client')
     return module.default
   } catch (cause) {
-    throw new StoreError('STORE_OPTION_INVALID', 'for metrics, install the package @platformatic/prom-client', { cause })
+    throw new StoreError('STORE_OPTION_INVALID', 'metrics need the package @platformatic/prom-client: npm install @platformatic/prom-client', { cause })
   }
 }
 

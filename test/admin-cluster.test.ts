@@ -20,6 +20,25 @@ async function serve (worker: TestWorker, token: string): Promise<string> {
   }, token)
 }
 
+t.test('wrong tokens are counted once for all workers', async t => {
+  const workers = await Promise.all([fork(t), fork(t)])
+  const [one, two] = await Promise.all(workers.map(async worker => {
+    const { ask, close } = client(await serve(worker, TOKEN), '/_store/v1')
+    t.teardown(close)
+    return ask
+  }))
+  const wrong = { headers: { authorization: 'Bearer wrong' } }
+  for (let i = 0; i < 10; i++) {
+    t.equal((await one!('GET', '/locks', wrong)).status, 401)
+    t.equal((await two!('GET', '/locks', wrong)).status, 401)
+  }
+  t.equal(await store.collection('admin-tries').get('127.0.0.1'), 20)
+  t.equal((await two!('GET', '/locks')).status, 429, 'the right token, in the worker that has seen the last one')
+  t.equal((await one!('GET', '/locks')).status, 200, 'the other one asks nobody about a right token')
+  t.match(await one!('GET', '/locks', wrong), { status: 429, json: { code: 'ADMIN_TOO_MANY_TRIES' } }, 'but knows at the next wrong one')
+  t.equal((await one!('GET', '/locks')).status, 429)
+})
+
 t.test('two workers', async t => {
   const workers = await Promise.all([fork(t), fork(t)])
   const [one, two] = await Promise.all(workers.map(async worker => {

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
 import t, { type Test } from 'tap'
-import { expressAdmin, expressStore } from '../src/adapters/express.js'
+import { expressAdmin, expressStore, type ExpressAdminOptions } from '../src/adapters/express.js'
 import { createStore } from '../src/index.js'
 import { TOKEN, client } from './admin.js'
 
@@ -49,15 +49,17 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
   await late.close()
 }
 
-t.test('a wrong option is told to each request', async t => {
+t.test('a wrong option is told at the start', async t => {
   const store = createStore('memory:')
-  const app = express()
-  app.use('/_store/v1', expressAdmin({ store, admin: {} }))
-  const server = app.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { ask, close } = client(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, '/_store/v1')
-  t.match(await ask('GET', '/health'), { status: 400, text: /needs a token/ })
-  await close()
-  server.close()
+  for (const [options, message] of [
+    [{}, /needs a token, or auth: false/],
+    [{ admin: {} }, /needs a token, or auth: false/],
+    [{ admin: { token: 'with a space' } }, /token must have/],
+    [{ admin: { token: TOKEN, maxWait: '5' } }, /maxWait must be/],
+    [{ admin: { token: TOKEN, tokens: 'x' } }, /no option "tokens"/],
+    [{ admin: { token: TOKEN }, store: {} }, /store must be what createStore gives/]
+  ] as Array<[object, RegExp]>) {
+    t.throws(() => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message })
+  }
   await store.close()
 })

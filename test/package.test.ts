@@ -1,6 +1,6 @@
 // The package as npm packs it, installed into an empty folder: no Fastify there, and nothing of ours but the tarball.
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -87,6 +87,28 @@ t.test('a store in Redis says what is missing', async t => {
   `)
   // The scripts were found: they are loaded before.
   t.match(await node('redis.cjs'), "STORE_UNREACHABLE No store answers: a store at 'redis:' needs the package ioredis: npm install ioredis")
+})
+
+t.test('the admin API says what is missing', async t => {
+  writeFileSync(join(folder, 'admin.mjs'), `
+    import { expressAdmin } from 'strong-store/express'
+    const admin = expressAdmin({ url: 'memory:', admin: { token: 'x' } })
+    admin({}, {}, ({ code, message }) => { console.log(code, message) })
+  `)
+  t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: the admin API needs the package fastify: npm install fastify\n$/)
+  // That of this folder instead of another installation.
+  symlinkSync(join(ROOT, 'node_modules/fastify'), join(folder, 'node_modules/fastify'))
+  t.teardown(() => { rmSync(join(folder, 'node_modules/fastify')) })
+  writeFileSync(join(folder, 'metrics.mjs'), `
+    import Fastify from 'fastify'
+    import strongStore from 'strong-store'
+    const app = Fastify()
+    await app.register(strongStore, { url: 'memory:', admin: { auth: false } })
+    const { statusCode, body } = await app.inject('/_store/v1/metrics')
+    console.log(statusCode, JSON.parse(body).detail)
+    await app.close()
+  `)
+  t.match(await node('metrics.mjs'), /^400 .*: metrics need the package @platformatic\/prom-client: npm install @platformatic\/prom-client\n$/)
 })
 
 t.test('import and require give one store', async t => {

@@ -1,6 +1,6 @@
 // Express 4 and 5: `req.store`, as the Fastify plugin gives it.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AdminOptions } from '../../routes/admin.js'
+import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import { StoreError } from '../errors.js'
 import { storeForResponse } from '../request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../store.js'
@@ -40,9 +40,10 @@ export interface ExpressAdminOptions extends PickOptions {
 
 /**
  * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API, before any parser of bodies. It needs the
- * package fastify, which routes its requests but does not listen. STORE_OPTION_INVALID, thrown or as the first request's error.
+ * package fastify, which routes its requests but does not listen; without it each request gets STORE_OPTION_INVALID. Throws STORE_OPTION_INVALID.
  */
 export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
+  checkAdmin(admin)
   const store = pickStore(options)
   const app = load(store, admin)
   app.catch(() => {}) // told to each request
@@ -57,7 +58,7 @@ export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): Expre
 
 async function load (store: Store, options: Omit<AdminOptions, 'prefix'>): Promise<{ routing (request: IncomingMessage, response: ServerResponse): void }> {
   const { adminApp } = await import('../../routes/index.js').catch(cause => {
-    throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs the package fastify', { cause })
+    throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs the package fastify: npm install fastify', { cause })
   })
   const app = adminApp(store, options)
   await app.ready()
