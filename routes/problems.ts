@@ -9,7 +9,7 @@ export const PROBLEMS = {
   ADMIN_TOKEN_WRONG: { status: 401, meaning: 'A bearer token is needed, and it must be the right one' },
   ADMIN_READ_ONLY: { status: 403, meaning: 'This token may read, but change nothing' },
   ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such thing' },
-  ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many tries with a wrong token; wait a minute' }
+  ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many tries with a wrong token; wait until the minute is over' }
 } as const
 
 export type ProblemCode = keyof typeof PROBLEMS
@@ -31,16 +31,16 @@ const SAME: Record<string, keyof typeof ERRORS> = {
 
 /** The error handler of the admin API. Nothing is logged: details may hold what was sent. */
 export function problemHandler (store: Store) {
-  return async (error: FastifyError | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
-    const code = SAME[error.code] ?? error.code
-    const kind = isErrorCode(code) ? ERRORS[code] : PROBLEMS[code as ProblemCode]
+  return async (error: Error & { code?: string | undefined } | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
+    const code = SAME[error.code!] ?? error.code
+    const kind = code === undefined ? undefined : isErrorCode(code) ? ERRORS[code] : PROBLEMS[code as ProblemCode]
     const status: number = kind?.status ?? (error as FastifyError).statusCode ?? 500
     reply.code(status).header('cache-control', 'no-store').type('application/problem+json')
-    if (status === 401) reply.header('www-authenticate', 'Bearer realm="strong-store"')
+    if (status === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="strong-store"')
     if (status === 413) reply.header('connection', 'close') // the rest of the body is not worth reading
-    if (status === 429) reply.header('retry-after', code === 'ADMIN_TOO_MANY_TRIES' ? '60' : '1')
+    if (status === 429 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
     return JSON.stringify({
-      type: `urn:strong-store:${code ?? 'BUG'}`,
+      type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`,
       title: kind?.meaning ?? STATUS_CODES[status] ?? 'Error',
       status,
       code,

@@ -162,7 +162,7 @@ export const Problem = Type.Object({
   type: Type.String({ format: 'uri', maxLength: 64 }),
   title: Type.String({ maxLength: 256 }),
   status: Type.Integer({ minimum: 400, maximum: 599, format: 'int32' }),
-  code: Type.String({ maxLength: 64, description: 'The stable name of what went wrong' }),
+  code: Type.Optional(Type.String({ maxLength: 64, description: 'The stable name of what went wrong; none where the app in front of the API refused the request' })),
   detail: Type.Optional(Type.String({ maxLength: 4096 })),
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: who holds the lock' })),
   since: Type.Optional(moment('With 423: since when')),

@@ -54,18 +54,28 @@ const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, { admin, ...o
 
 const ADMIN_PREFIX = '/_store/v1'
 
-/** Hands what comes in under the prefix on to the admin API before anything of it is read. Hooks of type onRequest have run. */
+/**
+ * Hands what comes in under the prefix on to the admin API before anything of it is read, with the headers that the app's hooks have set. Those of
+ * type onRequest have run, also of the route, where limiters add theirs; and those of preParsing that are the app's.
+ */
 async function serveAdmin (app: FastifyInstance, store: Store, options: AdminOptions): Promise<void> {
   const prefix = options.prefix ?? ADMIN_PREFIX
-  const { adminApp } = await import('../routes/index.js') // it is not loaded where it is not used
+  const { adminApp, problemHandler } = await import('../routes/index.js') // it is not loaded where it is not used
   const admin = adminApp(store, { ...options, prefix: app.prefix + prefix })
   await admin.ready()
+  const explain = problemHandler(store)
   app.all(`${prefix}/*`, {
     exposeHeadRoute: false,
     schema: { hide: true } as object, // from a description of the app's own routes
-    onRequest: (request, reply) => {
+    errorHandler: (error, request, reply) => {
+      if (!(error instanceof StoreError) && (error.statusCode ?? 500) >= 500) throw error // for the app to tell
+      explain(error, request, reply).then(text => { reply.send(text) }, () => {})
+    },
+    preParsing: (request, reply, payload) => {
+      if (payload !== request.raw) throw new StoreError('STORE_OPTION_INVALID', 'a preParsing hook of the app has taken the body: keep it from the routes of the admin API')
       reply.hijack()
-      admin.routing(request.raw, reply.raw)
+      for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!)
+      admin.routing(Object.assign(request.raw, { ip: request.ip }), reply.raw)
     }
   }, () => {})
   app.addHook('onClose', async () => { await admin.close() })
