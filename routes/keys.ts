@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify'
 import { StoreError } from '../src/errors.js'
 import { jsonText, limitBody } from './body.js'
 import type { Admin } from './admin.js'
+import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, Sum,
@@ -28,10 +29,10 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     const token = request.headers['lock-token']
     const entry = await waiting.onKey(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token }))
     if (entry === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
-    const etag = setVersion(reply, entry.version)
+    setVersion(reply, entry.version)
     setEnd(reply, entry.expiresAt)
     reply.header('cache-control', 'no-store')
-    if (matches(request.headers['if-none-match'], etag)) return await done(reply, 304)
+    if (isKnown(request.headers['if-none-match'], entry.version)) return await done(reply, 304)
     reply.type('application/json')
     return entry.value
   })
@@ -50,6 +51,7 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     }
   }, async (request, reply) => {
     const { body, headers: { 'lock-token': token } } = request
+    noConditions(request.headers)
     if ('increment' in body) {
       const { increment, down, ttl, limit, backoff } = body
       if (down === true) {
@@ -80,8 +82,10 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     }
   }, async (request, reply) => {
     const { headers, query: { release } } = request
-    const options = { token: headers['lock-token'], release, ifVersion: ifMatch(headers['if-match']) }
-    const deleted = await waiting.onKey(request, reply, (collection, key, timeout) => collection.del(key, { ...options, timeout }))
+    const token = headers['lock-token']
+    const deleted = await waiting.onKey(request, reply, (collection, key, timeout) => (
+      onMatch(headers['if-match'], collection, key, { timeout, token }, options => collection.del(key, { ...options, token, release }))
+    ))
     reply.header('x-deleted', String(deleted))
     return await done(reply, 204)
   })
@@ -106,47 +110,21 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     }, async (request, reply) => {
       const { body, headers, query: { ttl, release } } = request
       if (body === undefined) throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
-      const options = {
-        ttl,
-        release,
-        token: headers['lock-token'],
-        ifVersion: ifMatch(headers['if-match']),
-        ifAbsent: isAny(headers['if-none-match'])
-      }
-      const { version, isNew } = await waiting.onKey(request, reply, (collection, key, timeout) => collection.put(key, body as string, { ...options, timeout }))
+      const settled = { ttl, release, token: headers['lock-token'], ifAbsent: ifAbsent(headers['if-none-match']) }
+      const { version, isNew } = await waiting.onKey(request, reply, (collection, key, timeout) => (
+        onMatch(headers['if-match'], collection, key, { timeout, token: settled.token }, options => collection.put(key, body as string, { ...settled, ...options }))
+      ))
       setVersion(reply, version)
       return await done(reply, isNew ? 201 : 204)
     })
   })
 }
 
-function setVersion (reply: FastifyReply, version: number): string {
-  const etag = `"${version}"`
-  reply.header('etag', etag)
-  return etag
+function setVersion (reply: FastifyReply, version: number): void {
+  reply.header('etag', `"${version}"`)
 }
 
 /** Remaining seconds, as `X-TTL`. */
 export function setEnd (reply: FastifyReply, end: Date | undefined): void {
   if (end !== undefined) reply.header('x-ttl', (Math.max(0, end.getTime() - Date.now()) / 1000).toFixed(3))
-}
-
-/** RFC 9110, section 13.1.2: versions are compared as weak ones. */
-function matches (ifNoneMatch: string | undefined, etag: string): boolean {
-  if (ifNoneMatch === undefined) return false
-  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)
-}
-
-/** The version that `If-Match` names: one alone, as there can be no more. RFC 9110, section 13.1.1: a weak one never matches. */
-function ifMatch (header: string | undefined): number | undefined {
-  if (header === undefined) return undefined
-  const version = /^\s*"(\d{1,16})"\s*$/.exec(header)
-  if (version !== null) return Number(version[1])
-  if (/^\s*(W\/)?"[^"]*"\s*$/.test(header)) throw new StoreError('STORE_VERSION_MISMATCH', 'no key has such a version')
-  throw new StoreError('STORE_OPTION_INVALID', 'If-Match must name one version, in quotes')
-}
-
-function isAny (ifNoneMatch: string | undefined): boolean {
-  if (ifNoneMatch === undefined || ifNoneMatch.trim() === '*') return ifNoneMatch !== undefined
-  throw new StoreError('STORE_OPTION_INVALID', 'If-None-Match of a write can only be *')
 }

@@ -24,7 +24,9 @@ const Prefer = Type.Optional(Type.String({
     '`processing`: with it, 102 tells that the call has taken its place among those who wait'
 }))
 const LockToken = Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock through which this is done' }))
-const IfMatch = Type.Optional(Type.String({ maxLength: 64, description: 'Only if the key has this version, in quotes; "0" stands for no value' }))
+const IfMatch = Type.Optional(Type.String({
+  maxLength: 1024, description: 'Only if the key has one of these versions, in quotes, or, with `*`, any value; "0" stands for no value'
+}))
 const ttl = Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, reads or not' }))
 const release = Type.Optional(Type.Boolean({ description: 'With Lock-Token: releases the lock, whatever becomes of the change' }))
 
@@ -32,7 +34,7 @@ export const WaitHeaders = Type.Object({ prefer: Prefer })
 export const ReadHeaders = Type.Object({
   prefer: Prefer,
   'lock-token': LockToken,
-  'if-none-match': Type.Optional(Type.String({ maxLength: 1024, description: '304 if the key has one of these versions' }))
+  'if-none-match': Type.Optional(Type.String({ maxLength: 1024, description: '304 if the key has one of these versions, or, with `*`, any value' }))
 })
 export const WriteHeaders = Type.Object({
   prefer: Prefer,

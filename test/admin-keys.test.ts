@@ -87,9 +87,48 @@ t.test('conditions', async t => {
   t.equal((await one.ask('DELETE', path, { headers: { 'if-match': etag } })).status, 412)
   t.match(await one.ask('DELETE', path, { headers: { 'if-match': second.headers.etag as string } }), { status: 204, headers: { 'x-deleted': 'true' } })
   t.match(await one.ask('DELETE', path), { status: 204, headers: { 'x-deleted': 'false' } })
-  for (const headers of [{ 'if-match': '5' }, { 'if-match': '' }, { 'if-none-match': '"5"' }] as Array<Record<string, string>>) {
+  t.match(await one.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }), { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } })
+  t.equal((await one.ask('DELETE', path, { headers: { 'if-match': '*' } })).status, 412)
+  t.equal((await one.ask('GET', path)).status, 404, 'nothing was written')
+  const created = await one.ask('PUT', path, { json: 1, headers: { 'if-match': '"7", "0"' } })
+  t.equal(created.status, 201)
+  const any = await two.ask('PUT', path, { json: 2, headers: { 'if-match': ' * ' } })
+  t.equal(any.status, 204)
+  for (const list of [created.headers.etag, `${created.headers.etag},"0"`, `W/${any.headers.etag}, "x"`, '"a,b", "9999999999999999"'] as string[]) {
+    t.match(await one.ask('PUT', path, { json: 3, headers: { 'if-match': list } }), { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }, list)
+  }
+  const listed = await one.ask('PUT', path, { json: 4, headers: { 'if-match': `"a,b",W/"1" ,${created.headers.etag}, ${any.headers.etag}` } })
+  t.equal(listed.status, 204)
+  t.match(await one.ask('DELETE', path, { headers: { 'if-match': `"1",${listed.headers.etag}` } }), { status: 204, headers: { 'x-deleted': 'true' } })
+  for (const name of ['if-match', 'if-none-match']) {
+    t.match(await one.ask('PATCH', path, { json: { increment: 1 }, headers: { [name]: '*' } }), { status: 400, json: { code: 'STORE_OPTION_INVALID', detail: /with PUT/ } })
+  }
+  for (const headers of [{ 'if-match': '5' }, { 'if-match': '' }, { 'if-match': '"1" "2"' }, { 'if-match': '*, "1"' }, { 'if-none-match': '"5"' }] as Array<Record<string, string>>) {
     t.match(await one.ask('PUT', path, { json: 2, headers }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(headers))
   }
+})
+
+t.test('a condition that takes two steps loses nothing between them', async t => {
+  const path = '/collections/steps/keys/k'
+  // Each of them reads and writes while others do: whatever is overwritten was there, and only one finds the last value to delete.
+  await one.ask('PUT', path, { json: 0 })
+  const writes = await Promise.all(Array.from({ length: 50 }, (_, i) => [one, two][i % 2]!.ask('PUT', path, { json: i, headers: { 'if-match': '*' } })))
+  t.strictSame([...new Set(writes.map(({ status }) => status))], [204])
+  t.equal(new Set(writes.map(({ headers }) => headers.etag)).size, 50)
+  const deletes = await Promise.all(Array.from({ length: 20 }, (_, i) => [one, two][i % 2]!.ask('DELETE', path, { headers: { 'if-match': '*' } })))
+  t.strictSame(deletes.map(({ status }) => status).sort(), [204, ...Array.from({ length: 19 }, () => 412)])
+})
+
+t.test('and keeps to the lock', async t => {
+  const path = '/collections/locked/keys/k'
+  const { json: { token } } = await one.ask('POST', '/collections/locked/locks/k')
+  t.match(await two.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }), { status: 423, json: { code: 'STORE_LOCKED' } })
+  const waiting = two.ask('PUT', path, { json: 1, headers: { 'if-match': '*', prefer: 'wait=60' } })
+  await until(async () => (await store.collection('locked').lockInfo('k'))?.waiters === 1)
+  t.equal((await one.ask('PUT', path, { json: 2, headers: { 'lock-token': token, 'if-match': '"0", "1"' } })).status, 201)
+  t.equal((await one.ask('PUT', `${path}?release=true`, { json: 3, headers: { 'lock-token': token, 'if-match': '"a", "b"' } })).status, 412)
+  t.equal((await waiting).status, 204, 'the lock was released, whatever became of the change')
+  t.equal(await store.collection('locked').get('k'), 1)
 })
 
 t.test('a hundred loops of reading and writing with If-Match lose nothing', async t => {

@@ -1,0 +1,60 @@
+// If-Match and If-None-Match (RFC 9110, section 13.1): the version of a key is its ETag.
+import { StoreError } from '../src/errors.js'
+import type { Collection } from '../src/collection.js'
+
+type Headers = Record<string, string | string[] | undefined>
+
+/** A version that no key has: with it a write fails as it should, and releases its lock where that is asked for. */
+const NEVER = Number.MAX_SAFE_INTEGER
+
+/** Versions are compared as weak ones. */
+export function isKnown (ifNoneMatch: string | undefined, version: number): boolean {
+  if (ifNoneMatch === undefined) return false
+  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === `"${version}"`)
+}
+
+/** Of a write: whether the key has to have no value. */
+export function ifAbsent (ifNoneMatch: string | undefined): boolean {
+  if (ifNoneMatch === undefined || ifNoneMatch.trim() === '*') return ifNoneMatch !== undefined
+  throw new StoreError('STORE_OPTION_INVALID', 'If-None-Match of a write can only be *')
+}
+
+/** Refuses conditions where there can be none: to go on without them would do what the client has not asked for. */
+export function noConditions (headers: Headers): void {
+  if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return
+  throw new StoreError('STORE_OPTION_INVALID', 'a PATCH takes no If-Match and no If-None-Match: send the whole value with PUT')
+}
+
+/**
+ * Does a write under `If-Match`. One version is the store's to compare; for more of them, or any, the one that the key has is read, and
+ * the write is for that one alone. If it has changed meanwhile, so that somebody else has written, it is read anew.
+ */
+export async function onMatch<T> (
+  ifMatch: string | undefined, collection: Collection<string>, key: string, { timeout, token }: { timeout: number, token: string | undefined },
+  write: (options: { ifVersion: number | undefined, timeout: number }) => Promise<T>
+): Promise<T> {
+  const condition = conditionOf(ifMatch)
+  if (condition === undefined || typeof condition === 'number') return await write({ ifVersion: condition, timeout })
+  const end = performance.now() + timeout * 1000
+  const left = (): number => Math.max(0, end - performance.now()) / 1000
+  for (;;) {
+    const version = (await collection.entry(key, { timeout: left(), token }))?.version ?? 0
+    const matches = condition === '*' ? version !== 0 : condition.includes(version)
+    try {
+      return await write({ ifVersion: matches ? version : NEVER, timeout: left() })
+    } catch (error) {
+      if (!matches || (error as StoreError).code !== 'STORE_VERSION_MISMATCH') throw error
+    }
+  }
+}
+
+/** Weak tags never match, nor do those that no key can have; "0" stands for no value. */
+function conditionOf (ifMatch: string | undefined): '*' | number | number[] | undefined {
+  if (ifMatch === undefined) return undefined
+  if (ifMatch.trim() === '*') return '*'
+  if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) throw new StoreError('STORE_OPTION_INVALID', 'If-Match must be *, or versions in quotes with commas between them')
+  const versions = Array.from(ifMatch.matchAll(/(W\/)?"([^"]*)"/g), ([, weak, tag]) => (
+    weak === undefined && /^(?:0|[1-9]\d{0,15})$/.test(tag!) ? Math.min(Number(tag), NEVER) : NEVER
+  ))
+  return versions.length === 1 ? versions[0] : versions
+}
