@@ -3,10 +3,12 @@ import cluster from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import rateLimit from '@fastify/rate-limit'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify from 'fastify'
 import strongStore from 'strong-store' // in the primary, importing it is all there is to do
+import { fastifyRateLimitStore } from 'strong-store/rate-limit'
 
 const WORKERS = 4
 const ADMIN = '/_store/v1'
@@ -58,6 +60,7 @@ interface Session { name: string, visits: number }
 
 async function worker (): Promise<void> {
   const app = Fastify({ forceCloseConnections: true })
+  await app.register(rateLimit, { max: 1000, timeWindow: '1 minute', store: fastifyRateLimitStore() }) // the admin API included
   await app.register(strongStore, { admin: { prefix: ADMIN, token: process.env.STORE_TOKEN } })
   const openapi = fileURLToPath(new URL('../../openapi.yaml', import.meta.url))
   await app.register(swagger, { mode: 'static', specification: { path: openapi, baseDir: '' } })

@@ -177,7 +177,7 @@ export const FAILURES = {
   400: problem('What was asked for is malformed'),
   401: problem('No token, or a wrong one'),
   403: problem('A token that may only read'),
-  429: problem('Too many tries with a wrong token, or too many calls that wait for the key'),
+  429: problem('Too many tries with a wrong token, too many calls that wait for the key, or more requests than the app in front lets pass'),
   503: problem('The store cannot be reached')
 }
 export const NOT_FOUND = { 404: problem('There is no such thing') }

@@ -65,6 +65,9 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
     }
     await promisify(execFile)('rm', ['-f', `${folder}/cookies`])
   }
+  const health = await request(`${url}/_store/v1/health`)
+  t.match([health.statusCode, await health.body.json()], [200, { status: 'ok' }])
+  t.match(health.headers, { 'x-ratelimit-limit': '1000', 'x-ratelimit-remaining': /^\d+$/ }, 'the limits of the app are those of the admin API, as openapi.yaml says')
   const docs = await request(`${url}/docs/`)
   t.match([docs.statusCode, docs.headers['content-security-policy'], await docs.body.text()], [200, /default-src 'self'/, /swagger/])
 
