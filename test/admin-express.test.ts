@@ -18,6 +18,7 @@ for (const [version, make] of [[4, express4], [5, express]] as const) {
 async function mounted (t: Test, make: typeof express): Promise<void> {
   const store = createStore('memory:')
   const app = make()
+  app.set('trust proxy', true)
   app.use('/_store/v1', expressAdmin({ store, admin: { token: TOKEN } }))
   app.use(make.json(), expressStore({ store }))
   app.use('/late', expressAdmin({ store, admin: { token: TOKEN } }))
@@ -37,7 +38,8 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
     t.equal((await ask('PUT', `/collections/c/keys/${encodeURIComponent(key)}`, { json: 2 })).status, 201)
     t.equal(await store.collection('c').get(key), 2)
   }
-  const grant = await ask('POST', '/collections/c/locks/k')
+  const grant = await ask('POST', '/collections/c/locks/k', { headers: { 'x-forwarded-for': '192.0.2.1' } })
+  t.equal(grant.json.owner, 'http 192.0.2.1', 'the address that Express sees')
   t.match(grant, { status: 201, headers: { location: '/_store/v1/collections/c/locks/k' } })
   t.equal((await ask('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204)
   t.equal((await ask('GET', '/collections', { headers: { authorization: '' } })).status, 401)

@@ -40,7 +40,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   assert.ok(operations.size >= 15)
   const values = [...operations].filter(([operation]) => /^(PUT|GET) .*keys\/\{key\}$/.test(operation))
   const tokens = ['no-such-token']
-  const versions = ['"1"', '*', 'W/"1"', 'nonsense', '']
+  const versions = ['"1"', '*', 'W/"1"', '"0", "1"', 'nonsense', '']
   const counts: Record<string, number> = { requests: 0 }
   while (counts.requests! < rounds && secondsLeft() > 0) {
     const [operation, statuses] = pick(...operations, ...values, ...values)
@@ -93,7 +93,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     }
     if (answer.headers['lock-token'] !== undefined) tokens.push(String(answer.headers['lock-token']))
     if (answer.headers.etag !== undefined) versions.push(String(answer.headers.etag))
-    if (versions.length > 20) versions.splice(5, 10)
+    if (versions.length > 20) versions.splice(6, 10)
   }
   assert.ok(counts['values compared']! > 0)
   return counts
