@@ -180,7 +180,7 @@ t.test('a place in a queue is left, and a turn comes, without a look at the rest
   const queue = () => {
     const { keyspace, user } = setUp()
     const token = user.now('acquire', 'key').token!
-    const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
+    const ids = Array.from({ length: 10_000 }, (_, i) => user.ask('acquire', 'key', i % 2 === 0 ? {} : { token: `named ${i}` }))
     return { keyspace, user, token, ids, waiters: ids.map(id => user.waiting.get(id)!) }
   }
   /** Does something that may look at no other waiters than those in these places. */
@@ -196,10 +196,27 @@ t.test('a place in a queue is left, and a turn comes, without a look at the rest
   const { keyspace, user, token, ids, waiters } = queue()
   touching(waiters, [4999, 5000, 5001], () => { keyspace.cancel(user, ids[5000]!) })
   t.equal(user.answers.get(ids[5000]!)?.code, 'STORE_ABORTED')
+  touching(waiters, [], () => {
+    for (const op of ['release', 'renew', 'set', 'del', 'get'] as const) t.equal(user.now(op, 'key', { token: 'stale', text: '1' }).code, 'STORE_LOCK_LOST', op)
+  })
+  touching(waiters, [7000, 7001, 7002], () => { user.now('release', 'key', { token: 'named 7001' }) })
+  t.equal(user.answers.get(ids[7001]!)?.code, 'STORE_ABORTED')
+  t.equal(user.now('release', 'key', { token: 'named 7001' }).code, 'STORE_LOCK_LOST', 'its wait is over')
   touching(waiters, [0, 1], () => { user.now('release', 'key', { token }) })
   t.ok(user.answers.get(ids[0]!)?.token)
   const other = queue()
   t.throws(() => { touching(other.waiters, [5000], () => { other.keyspace.cancel(other.user, other.ids[5000]!) }) }, { message: 'touched' }, 'it would be seen')
+})
+
+t.test('a token that waits twice is given up by its last wait first', async t => {
+  const { user } = setUp()
+  const { token } = user.now('acquire', 'key')
+  const [first, second] = [1, 2].map(() => user.ask('acquire', 'key', { token: 'again' }))
+  user.now('release', 'key', { token: 'again' })
+  t.equal(user.answers.get(second!)?.code, 'STORE_ABORTED', 'who asks again has usually given up the wait before')
+  user.now('release', 'key', { token: token! })
+  t.equal(user.answers.get(first!)?.token, 'again')
+  t.equal(user.now('release', 'key', { token: 'again' }).code, undefined)
 })
 
 t.test('a queue has an end', async t => {

@@ -175,15 +175,11 @@ export class Keyspace implements Sweepable {
 
   /** A request whose token is not that of a lock that is held: it may be that of one who waits to hold it. */
   #withoutLock (lock: Lock | undefined, request: Request): Reply {
-    if (lock !== undefined && request.op === 'release') {
-      for (const waiter of lock.queue()) {
-        if (waiter.request.token !== request.token) continue
-        this.tally.calls.release++
-        this.#giveUp(waiter)
-        return new Reply()
-      }
-    }
-    return this.#turnAway(request, 'STORE_LOCK_LOST')
+    const waiter = request.op === 'release' ? lock?.named(request.token!) : undefined
+    if (waiter === undefined) return this.#turnAway(request, 'STORE_LOCK_LOST')
+    this.tally.calls.release++
+    this.#giveUp(waiter)
+    return new Reply()
   }
 
   #giveUp (waiter: Waiter): void {

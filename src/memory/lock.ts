@@ -42,6 +42,8 @@ export class Lock extends Deadline {
   waiters = 0
   #first: Waiter | undefined
   #last: Waiter | undefined
+  /** Acquires that wait with a token of their own, by that token. */
+  #named: Map<string, Waiter> | undefined
 
   constructor (readonly collection: string, readonly key: string, readonly ondue: (lock: Lock) => void) {
     super(0)
@@ -62,6 +64,12 @@ export class Lock extends Deadline {
     this.waiters++
     caller.waitingBytes += waiter.bytes
     if (id !== 0) caller.waiting.set(id, waiter)
+    if (request.token !== undefined) (this.#named ??= new Map()).set(request.token, waiter)
+  }
+
+  /** The acquire that waits to hold the lock with this token: the last, where it was asked for again. */
+  named (token: string): Waiter | undefined {
+    return this.#named?.get(token)
   }
 
   /** Who waits, in their order. */
@@ -84,5 +92,7 @@ export class Lock extends Deadline {
     this.waiters--
     waiter.caller.waitingBytes -= waiter.bytes
     waiter.caller.waiting.delete(waiter.id)
+    const { token } = waiter.request
+    if (token !== undefined && this.named(token) === waiter) this.#named!.delete(token)
   }
 }
