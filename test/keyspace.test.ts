@@ -1,6 +1,7 @@
 // The promises about keys, decided with a clock that is set by hand.
 import t from 'tap'
 import { type Reply, Request, type Op } from '../src/engine.js'
+import { MemoryEngine } from '../src/memory/engine.js'
 import { Slice } from '../src/memory/expiry.js'
 import { Keyspace, type KeyspaceOptions } from '../src/memory/keyspace.js'
 import { Caller, type Waiter } from '../src/memory/lock.js'
@@ -246,6 +247,61 @@ t.test('who leaves holds nothing, waits for nothing, and changes nothing', async
   user.now('release', 'posted', { token: lock })
   t.equal(user.now('get', 'posted').text, '"done"', 'what was written without confirmation is written all the same')
   t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock stays')
+})
+
+t.test('of thousands of locks and waits that a caller leaves, a slice ends as many as fit; nobody sees the rest', async t => {
+  const { keyspace, user, advance } = setUp()
+  const gone = new User(keyspace)
+  const count = 10_000
+  const step = 32 // between two looks at the time
+  const { locks } = keyspace.shelf('c')
+  const tokens = Array.from({ length: count }, (_, i) => gone.now('acquire', `held ${i}`, i % 2 === 0 ? {} : { lease: 1000 }).token!)
+  const kept = gone.now('acquire', 'detached', { detached: true, lease: 1e6 }).token!
+  const mine = Array.from({ length: count }, (_, i) => user.now('acquire', `mine ${i}`).token!)
+  for (let i = 0; i < count; i++) gone.ask(i % 2 === 0 ? 'acquire' : 'set', `mine ${i}`, { text: '"never"' })
+  serve(keyspace, Object.assign(new Request('set', 'c', 'mine 9997'), { text: '"posted"' }), gone, 0)
+  const waits = Array.from({ length: count }, (_, i) => user.ask('acquire', `held ${i}`))
+  keyspace.leave(gone, sliceOf(1))
+  t.equal(gone.holding.size, count - step)
+  t.equal(waits.filter(id => user.answers.has(id)).length, step, 'who waited is served in the order in which the locks were taken')
+  t.ok(user.answers.get(waits[step - 1]!)?.token)
+
+  t.equal(user.now('release', 'held 9000', { token: tokens[9000]! }).code, 'STORE_LOCK_LOST', 'what is left is no good any more')
+  t.ok(user.answers.get(waits[9000]!)?.token, 'and served before whoever comes now')
+  t.equal((JSON.parse(user.now('lock', 'held 9001').text!) as { owner: string, queue: [] }).queue.length, 0)
+  t.ok(user.answers.get(waits[9001]!)?.token)
+  t.equal(user.now('get', 'held 9002', { nowait: true }).code, 'STORE_LOCKED', 'by the next holder')
+  t.equal(user.now('renew', 'detached', { token: kept }).code, undefined, 'a detached lock stays')
+  user.now('release', 'mine 9998', { token: mine[9998]! })
+  t.equal(user.now('get', 'mine 9998', { nowait: true }).code, undefined, 'a lock is not granted to who is gone')
+  user.now('release', 'mine 9997', { token: mine[9997]! })
+  t.equal(user.now('get', 'mine 9997').text, '"posted"', 'what was posted is done, the rest is not')
+
+  advance(1001) // leases of the dead run out meanwhile
+  let slices = 1
+  while (keyspace.sweep(sliceOf(1))) slices++
+  t.ok(slices >= Math.floor(2 * (count - step - 3) / step), `${slices} slices`)
+  t.equal(gone.holding.size + gone.waiting.size + gone.waitingBytes, 0)
+  gone.answers.delete(0)
+  t.equal(gone.answers.size, count + 1, 'nobody is told')
+  t.ok(waits.every(id => user.answers.get(id)?.token !== undefined))
+  for (const [i, id] of waits.entries()) user.now('release', `held ${i}`, { token: user.answers.get(id)!.token! })
+  for (const [i, token] of mine.entries()) if (i < 9997 || i > 9998) user.now('release', `mine ${i}`, { token })
+  t.equal(locks.size, 1)
+  t.equal(user.now('get', 'mine 9996').text, undefined)
+})
+
+t.test('who waits for the last of the locks that were left gets it by itself', async t => {
+  const keyspace = new Keyspace()
+  const engine = new MemoryEngine(keyspace)
+  const gone = new User(keyspace)
+  for (let i = 0; i < 1000; i++) gone.now('acquire', `held ${i}`)
+  const wait = engine.call(new Request('acquire', 'c', 'held 999'))
+  keyspace.leave(gone, sliceOf(1))
+  t.ok(gone.holding.size > 900)
+  t.ok((await wait).token)
+  t.equal(gone.holding.size, 0)
+  await engine.close()
 })
 
 t.test('leases end at their time, renewals count from now', async t => {

@@ -32,7 +32,7 @@ export abstract class Deadline {
 /** Deadlines, the next one first: a binary heap in which each knows its place, so that any can be taken out. */
 export class Deadlines {
   #heap: Deadline[] = []
-  /** Told when one is added that comes before all others. */
+  /** Told when one is added that comes before all others; -Infinity: there is something to do now. */
   onearlier: ((at: number) => void) | undefined
 
   get next (): Deadline | undefined {
@@ -130,6 +130,10 @@ export class Sweeper {
   wake (at: number): void {
     if (at >= this.#planned || this.#immediate !== undefined) return
     this.#planned = at
+    if (at === -Infinity) {
+      this.#runNext()
+      return
+    }
     clearTimeout(this.#timer)
     // Timers may fire a part of a millisecond early, and a deadline is past only after its millisecond.
     const delay = Math.max(REST, at - this.#swept.clock.now + 2)
@@ -141,8 +145,10 @@ export class Sweeper {
   setAwaited (isAwaited: boolean): void {
     if (isAwaited === this.#isAwaited) return
     this.#isAwaited = isAwaited
-    if (isAwaited) this.#timer?.ref()
-    else this.#timer?.unref()
+    for (const timer of [this.#timer, this.#immediate]) {
+      if (isAwaited) timer?.ref()
+      else timer?.unref()
+    }
   }
 
   stop (): void {
@@ -151,12 +157,19 @@ export class Sweeper {
     this.#swept.deadlines.onearlier = undefined
   }
 
+  /** In the next turn of the loop: what has come meanwhile goes first. */
+  #runNext (): void {
+    clearTimeout(this.#timer)
+    this.#immediate = setImmediate(() => { this.#run() })
+    if (!this.#isAwaited) this.#immediate.unref()
+  }
+
   #run (): void {
     this.#immediate = undefined
     this.#planned = Infinity
     this.#swept.clock.tick()
     if (this.#swept.sweep(new Slice())) {
-      this.#immediate = setImmediate(() => { this.#run() }).unref()
+      this.#runNext()
       return
     }
     if (this.#swept.idles) this.wake(this.#swept.clock.now + IDLE_CHECK)

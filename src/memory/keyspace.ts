@@ -6,7 +6,8 @@ import type { StoreErrorCode } from '../errors.js'
 import { sum, windowOf } from './counter.js'
 import { Tally } from './tally.js'
 import type { Entry } from './entry.js'
-import { Clock, Deadlines, type Slice, type Sweepable, type Time } from './expiry.js'
+import { Clock, Deadlines, Slice, type Sweepable, type Time } from './expiry.js'
+import { Leaving } from './leaving.js'
 import { Lock, type Caller, type Waiter } from './lock.js'
 import type { Shelf } from './shelf.js'
 import { Shelves } from './shelves.js'
@@ -31,6 +32,7 @@ export class Keyspace implements Sweepable {
   maxValueBytes: number
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
+  readonly #leaving = new Leaving(lock => { this.#end(this.shelf(lock.collection), lock, false) })
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often. What is stored is the small number of changes since.
   readonly #epoch = Date.now() * 1000
@@ -48,7 +50,7 @@ export class Keyspace implements Sweepable {
   /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
   submit (request: Request, caller: Caller, id: number): void {
     const shelf = this.shelf(request.collection)
-    const lock = shelf.locks.size === 0 ? undefined : shelf.locks.get(request.key)
+    const lock = shelf.locks.size === 0 ? undefined : this.lockOf(shelf, request.key)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
       caller.answer(id, lock?.token === request.token ? this.#withToken(shelf, lock, request, caller) : this.#withoutLock(lock, request))
     } else if (lock === undefined) {
@@ -74,10 +76,21 @@ export class Keyspace implements Sweepable {
     if (waiter !== undefined) this.#giveUp(waiter)
   }
 
-  /** A caller is gone: nothing waits for it any more, and its locks are released without their changes. */
-  leave (caller: Caller): void {
-    for (const waiter of caller.waiting.values()) waiter.lock.remove(waiter)
-    for (const lock of caller.holding) this.#end(this.shelf(lock.collection), lock, false)
+  /**
+   * A caller is gone: nothing waits for it any more, and its locks are released without their changes. What is too much for
+   * the slice is left to the sweep; who comes to such a key before it finds it released all the same.
+   */
+  leave (caller: Caller, slice = new Slice()): void {
+    this.#leaving.add(caller)
+    if (this.#leaving.sweep(slice)) this.wake()
+  }
+
+  /** The lock of a key that is held. */
+  lockOf (shelf: Shelf, key: string): Lock | undefined {
+    const lock = shelf.locks.get(key)
+    if (lock?.isAbandoned !== true) return lock
+    this.#end(shelf, lock, false)
+    return shelf.locks.get(key)
   }
 
   /** Whether another call may wait for each locked key of a collection. */
@@ -99,7 +112,7 @@ export class Keyspace implements Sweepable {
       deadline.due()
       if (slice.over()) return true
     }
-    return this.shelves.sweep(slice)
+    return this.#leaving.sweep(slice) || this.shelves.sweep(slice)
   }
 
   get idles (): boolean {
@@ -108,7 +121,7 @@ export class Keyspace implements Sweepable {
 
   /** Has the sweep look at once whether there is something to do. */
   wake (): void {
-    this.deadlines.onearlier?.(this.clock.now)
+    this.deadlines.onearlier?.(-Infinity)
   }
 
   versionOf (entry: Entry): number {
@@ -310,6 +323,7 @@ export class Keyspace implements Sweepable {
         if (entry !== undefined) shelf.entries.unlock(entry)
         return
       }
+      if (waiter.caller.hasLeft && waiter.id !== 0) continue
       this.tally.wait(this.clock.now - waiter.since)
       waiter.caller.answer(waiter.id, this.#turn(shelf, lock, waiter.request, waiter.caller))
     }

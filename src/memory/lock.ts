@@ -11,6 +11,8 @@ export abstract class Caller {
   waitingBytes = 0
   /** The locks that end with it. */
   readonly holding = new Set<Lock>()
+  /** It is gone: what it still holds is as good as released, and what it waits for never comes. */
+  hasLeft = false
   /** For people who look at who holds what. */
   abstract readonly label: string
   /** The outcome of call `id`. Nobody waits for that of id 0. */
@@ -51,6 +53,11 @@ export class Lock extends Deadline {
 
   due (): void {
     this.ondue(this)
+  }
+
+  /** Whether it is still to be ended after its holder has left. */
+  get isAbandoned (): boolean {
+    return this.holder!.hasLeft && this.holder!.holding.has(this)
   }
 
   /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */

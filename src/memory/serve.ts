@@ -87,7 +87,8 @@ function locks (keyspace: Keyspace): Reply {
 
 /** No text where the key is not locked. */
 function lock (keyspace: Keyspace, request: Request): Reply {
-  const lock = keyspace.shelves.find(request.collection)?.locks.get(request.key)
+  const shelf = keyspace.shelves.find(request.collection)
+  const lock = shelf && keyspace.lockOf(shelf, request.key)
   return lock === undefined ? new Reply() : json(describeQueue(keyspace, lock))
 }
 
