@@ -21,6 +21,8 @@ export class Entries {
   bytes = 0
   expired = 0
   evicted = 0
+  /** Of the entries that are locked: no list has them, and nothing makes them go. */
+  #pinned = { keys: 0, bytes: 0 }
   #table = new Table<Entry>()
   // Two lists, as keys with a ttl do not go idle: the head of each is the next to go.
   #idle = new Recency()
@@ -60,14 +62,16 @@ export class Entries {
   put (key: string, text: string, version: number, ttl: number | null | undefined, locked: boolean): Entry | undefined {
     let entry = this.find(key)
     if (entry !== undefined) this.use(entry)
-    if (!this.#fits(entry, key.length + text.length)) return undefined
+    if (!this.#fits(entry, key.length + text.length, locked)) return undefined
     if (entry === undefined) {
       entry = new Entry(key, text, version, this.#clock.now)
       this.#table.add(key, entry)
       this.bytes += entry.bytes
-      if (!locked) this.#idle.append(entry)
+      if (locked) this.#pin(entry, 1)
+      else this.#idle.append(entry)
     } else {
       this.bytes += text.length - entry.text.length
+      if (locked) this.#pinned.bytes += text.length - entry.text.length
       entry.text = text
       entry.version = version
     }
@@ -86,6 +90,7 @@ export class Entries {
 
   remove (entry: Entry): void {
     if (this.#isListed(entry)) this.#unlist(entry)
+    else this.#pin(entry, -1)
     this.#table.delete(entry.key)
     this.bytes -= entry.bytes
   }
@@ -93,12 +98,10 @@ export class Entries {
   /** Drops all entries but those of the locked keys. Takes no longer for many; the sweep tidies up behind it. */
   clear (locked: Iterable<string>): void {
     const table = new Table<Entry>()
-    this.bytes = 0
+    this.bytes = this.#pinned.bytes
     for (const key of locked) {
       const entry = this.#table.get(key)
-      if (entry === undefined) continue
-      table.add(key, entry)
-      this.bytes += entry.bytes
+      if (entry !== undefined) table.add(key, entry)
     }
     this.#table = table
     if (this.#timed.oldest !== undefined) this.#cleared.push(this.#timed)
@@ -109,11 +112,13 @@ export class Entries {
   /** Keeps an entry from expiry and eviction. */
   lock (entry: Entry): void {
     this.#unlist(entry)
+    this.#pin(entry, 1)
   }
 
   /** The end of `lock`: its idle time starts anew; a ttl that has passed meanwhile takes effect. */
   unlock (entry: Entry): void {
     entry.used = this.#clock.now
+    this.#pin(entry, -1)
     this.#enlist(entry)
     if (this.#isPast(entry)) this.expire(entry)
   }
@@ -167,8 +172,8 @@ export class Entries {
     return entry.end === undefined ? this.bounds.idle > 0 && now - entry.used > this.bounds.idle : now > entry.end.at
   }
 
-  /** Makes room for an entry that will have `bytes`; `entry` is the one it replaces. */
-  #fits (entry: Entry | undefined, bytes: number): boolean {
+  /** Makes room for an entry that will have `bytes`, if there can be; `entry` is the one it replaces. */
+  #fits (entry: Entry | undefined, bytes: number, locked: boolean): boolean {
     const { maxKeys, maxBytes, evict } = this.bounds
     if (maxKeys === 0 && maxBytes === 0) return true
     const keys = entry === undefined ? 1 : 0
@@ -176,13 +181,24 @@ export class Entries {
     if (!this.#isOver(keys, more)) return true
     // What makes nothing worse is let through where bounds were lowered below what is stored.
     if (keys === 0 && more <= 0) return true
-    if (!evict || (maxBytes > 0 && bytes > maxBytes)) return false
-    const spared = entry !== undefined && this.#isListed(entry)
-    if (spared) this.#unlist(entry!)
-    let evicting = true
-    for (let i = 0; i < EVICT_AT_ONCE && evicting && this.#isOver(keys, more); i++) evicting = this.#evictOne()
-    if (spared) this.#enlist(entry!)
-    return evicting
+    if (!evict || !this.#canFit(locked ? entry : undefined, bytes)) return false
+    const spared = entry !== undefined && !locked
+    if (spared) this.#unlist(entry)
+    for (let i = 0; i < EVICT_AT_ONCE && this.#isOver(keys, more); i++) this.#evictOne()
+    if (spared) this.#enlist(entry)
+    return true
+  }
+
+  /** Whether an entry of `bytes` would fit if all went that may go; `pinned` is the one it replaces, where that may not. */
+  #canFit (pinned: Entry | undefined, bytes: number): boolean {
+    const { maxKeys, maxBytes } = this.bounds
+    const keys = this.#pinned.keys + (pinned === undefined ? 1 : 0)
+    return (maxKeys === 0 || keys <= maxKeys) && (maxBytes === 0 || this.#pinned.bytes + bytes - (pinned?.bytes ?? 0) <= maxBytes)
+  }
+
+  #pin (entry: Entry, sign: 1 | -1): void {
+    this.#pinned.keys += sign
+    this.#pinned.bytes += sign * entry.bytes
   }
 
   #isOver (keys: number, bytes: number): boolean {

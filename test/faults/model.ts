@@ -1,5 +1,6 @@
 // What the keyspace promises, said once more in the plainest way: no lists, no heap, every key looked at every time.
 // It decides by itself what each call has to be answered, and in which state the keys are afterwards.
+import assert from 'node:assert/strict'
 import type { Reply, Request } from '../../src/engine.js'
 import type { StoreErrorCode } from '../../src/errors.js'
 
@@ -190,17 +191,23 @@ export class Model {
   }
 
   #makeRoom (key: string, text: string): boolean {
-    const { maxBytes, evict } = this.bounds
+    const { evict } = this.bounds
     const old = this.values.get(key)
     const keys = old === undefined ? 1 : 0
     const size = key.length + text.length
     const more = old === undefined ? size : text.length - old.text.length
     if (!this.#isOver(keys, more) || (keys === 0 && more <= 0)) return true
-    if (!evict || (maxBytes > 0 && size > maxBytes)) return false
-    while (this.#isOver(keys, more)) {
-      if (!this.#evictOne(key)) return false
-    }
+    if (!evict || !this.#canFit(key, size)) return false
+    while (this.#isOver(keys, more)) assert.ok(this.#evictOne(key))
     return true
+  }
+
+  /** Whether a key of that size would fit if all others went that are not locked. */
+  #canFit (key: string, size: number): boolean {
+    const { maxKeys, maxBytes } = this.bounds
+    const staying = [...this.values].filter(([other]) => other !== key && this.locks.has(other))
+    const bytes = staying.reduce((sum, [other, { text }]) => sum + other.length + text.length, size)
+    return (maxKeys === 0 || staying.length < maxKeys) && (maxBytes === 0 || bytes <= maxBytes)
   }
 
   #isOver (keys: number, bytes: number): boolean {
