@@ -41,7 +41,8 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'clearCollection',
       summary: 'Delete all keys of a collection',
-      description: 'Free keys go at once. 202 says that there are locked ones, which go when it is their turn; with `Prefer: wait` that is waited for.',
+      description: 'Free keys go at once. 202 says that there are locked ones, which go when it is their turn; with `Prefer: wait=N` that is waited for, ' +
+        'and with `wait=0` they stay: 423.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,
@@ -50,11 +51,11 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
   }, async (request, reply) => {
     const collection = store.collection(request.params.collection)
     const timeout = waiting.seconds(request, reply)
-    const cleared = collection.clear(timeout > 0 ? { timeout } : undefined).then(() => 204)
+    const cleared = collection.clear({ timeout }).then(() => 204)
     // What is asked after it is answered after it, unless it has to wait.
     const ask = (): Promise<number> => collection.lockInfo('').then(() => 202)
-    if (timeout > 0) waiting.announce(request, reply, cleared, ask)
-    return await done(reply, await (timeout > 0 ? cleared : Promise.race([cleared, ask()])))
+    if (timeout !== undefined) waiting.announce(request, reply, cleared, ask)
+    return await done(reply, await (timeout === undefined ? Promise.race([cleared, ask()]) : cleared))
   })
 
   app.get('/collections/:collection/keys', {

@@ -21,7 +21,7 @@ export class Waiting {
   /** Does a call on the request's key. A client that hangs up meanwhile loses its place, and a lock that comes too late. */
   async onKey<T> (request: FastifyRequest, reply: FastifyReply, call: OnKey<T>, locks = false): Promise<T> {
     const { collection: name, '*': key } = request.params as { collection: string, '*': string }
-    const timeout = this.seconds(request, reply)
+    const timeout = this.seconds(request, reply) ?? 0
     const store = timeout > 0 || locks ? storeForResponse(this.#store, reply.raw) : this.#store
     const collection = store.collection(name).text
     const answer = call(collection, key, timeout)
@@ -31,10 +31,10 @@ export class Waiting {
     return result
   }
 
-  /** Seconds that the client is ready to wait. */
-  seconds (request: FastifyRequest, reply: FastifyReply): number {
+  /** Seconds that the client is ready to wait; undefined where it does not say. */
+  seconds (request: FastifyRequest, reply: FastifyReply): number | undefined {
     const wanted = /(?:^|[,;\s])wait=(\d{1,10})(?:$|[,;\s])/i.exec(request.headers.prefer?.toString() ?? '')
-    if (wanted === null) return 0
+    if (wanted === null) return undefined
     const seconds = Math.min(Number(wanted[1]), this.#maxWait)
     reply.header('preference-applied', `wait=${seconds}`)
     return seconds

@@ -13,7 +13,7 @@
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
 //              limit, `cursor` where to go on (0 at first; the reply has none at the end)
-//   size       number                     clear    every key; a locked one when its turn comes
+//   size       number                     clear    every key; a locked one when its turn comes, or not with `nowait`
 //   configure  `text`: JSON of the changed options
 //   collections    text: JSON; of `collection` alone where `key` is '1'
 //   locks          text: JSON             lock     text: JSON of that of `key`, with who waits; none if it is not locked

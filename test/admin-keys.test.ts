@@ -206,6 +206,8 @@ t.test('collections: show, configure, clear', async t => {
     t.match(await one.ask('PATCH', '/collections/bounded', { json }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json))
   }
   const lock = await store.collection('bounded').acquire('a')
+  t.match(await one.ask('DELETE', '/collections/bounded', { headers: { prefer: 'wait=0' } }), { status: 423, json: { code: 'STORE_LOCKED' } })
+  t.equal(await store.collection('bounded').has('b'), false)
   t.equal((await one.ask('DELETE', '/collections/bounded')).status, 202, 'a locked key goes when it is its turn')
   t.equal(await store.collection('bounded').has('b'), false)
   const waiting = one.ask('DELETE', '/collections/bounded', { headers: { prefer: 'wait=60' } })

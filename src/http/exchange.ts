@@ -39,6 +39,7 @@ export function outgoing (request: Request): Outgoing {
   if (request.ifVersion !== undefined) headers['if-match'] = `"${request.ifVersion}"`
   if (request.ifAbsent) headers['if-none-match'] = '*'
   if (waits(request)) headers.prefer = `wait=${Math.min(WAIT, Math.ceil((request.wait?.timeout ?? Infinity) / 1000) + 1)}, processing`
+  else if (op === 'clear') headers.prefer = 'wait=0' // without it, it is answered before the locked keys have gone
   const out = (method: Outgoing['method'], path: string, json?: object | string): Outgoing => {
     if (json !== undefined) headers['content-type'] = 'application/json'
     return { method, path, headers, body: typeof json === 'object' ? JSON.stringify(json) : json }

@@ -44,11 +44,13 @@ function size (keyspace: Keyspace, request: Request): Reply {
 
 function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
   const shelf = keyspace.shelf(request.collection)
-  if (!keyspace.hasRoom(shelf)) return caller.answer(id, new Reply('STORE_QUEUE_FULL'))
-  const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
-  for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0, keyspace.clock.now)
+  if (request.nowait) keyspace.sweep(new Slice()) // locks of who is gone
+  else if (!keyspace.hasRoom(shelf)) return caller.answer(id, new Reply('STORE_QUEUE_FULL'))
   shelf.entries.clear(shelf.locks.keys())
   keyspace.wake()
+  if (request.nowait) return caller.answer(id, new Reply(shelf.locks.size > 0 ? 'STORE_LOCKED' : undefined))
+  const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
+  for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0, keyspace.clock.now)
 }
 
 function configure (keyspace: Keyspace, request: Request): Reply {

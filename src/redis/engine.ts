@@ -139,7 +139,7 @@ class RedisEngine implements Engine {
     switch (op) {
       case 'scan': return session.run('scan', base, [String(cursor ?? 0), String(number ?? 100), key])
       case 'size': return session.run('size', base, [])
-      case 'clear': return session.run('clear', base, [this.#who(session, asked)])
+      case 'clear': return session.run('clear', base, [this.#who(session, asked), asked.request.nowait ? '1' : ''])
       case 'configure': return session.run('configure', base, [text ?? '{}'])
       case 'collections': return this.#tending!.flush().then(() => collections(session, this.#prefix, key === '' ? undefined : collection))
       case 'locks': return locks(session, this.#prefix)

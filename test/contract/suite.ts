@@ -618,6 +618,25 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.size(), 0)
   },
 
+  async 'clear does not wait for locked keys where it is not to' (t, { mine, theirs }) {
+    const names = ['free', 'held', 'taken', 'other']
+    for (const options of [{}, { prefix: '' }]) {
+      await mine.setMany(names.map(name => [name, 1] as const))
+      const lock = await mine.acquire('held')
+      const other = await theirs.acquire('taken')
+      await t.rejects(mine.clear({ ...options, timeout: 0 }), { code: 'STORE_LOCKED' })
+      t.strictSame([await theirs.get('free'), await mine.get('other'), await mine.size()], [undefined, undefined, 2], 'free keys go all the same')
+      await lock.release()
+      await other.release()
+      t.strictSame(await mine.getMany(['held', 'taken']), [1, 1], 'locked ones stay')
+      await mine.clear({ ...options, timeout: 0 })
+      t.equal(await mine.size(), 0)
+    }
+    const lock = await theirs.acquire('held')
+    await t.rejects(mine.clear({ timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
+    await lock.release()
+  },
+
   async 'unconfirmed writes keep the order of one process' (t, { mine, theirs }) {
     for (let i = 0; i < 200; i++) {
       mine.set('key', i, { confirm: false }).catch(t.threw)

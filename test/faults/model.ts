@@ -227,6 +227,12 @@ export class Model {
   }
 
   #clear (wait: Wait): void {
+    if (wait.request.nowait) {
+      for (const key of this.values.keys()) {
+        if (!this.locks.has(key)) this.values.delete(key)
+      }
+      return this.#answer(wait, this.locks.size > 0 ? { code: 'STORE_LOCKED' } : {})
+    }
     if ([...this.locks.values()].some(({ queue }) => queue.length >= this.maxWaiters)) return this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
     let left = this.locks.size
     const answer = (): void => { this.#answer(wait, {}) }

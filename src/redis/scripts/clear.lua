@@ -1,5 +1,6 @@
--- Deletes all keys: the free ones now, a locked one when its turn comes. ARGV: who. Answers as call.lua does.
-local who = ARGV[1]
+-- Deletes all keys: the free ones now, a locked one when its turn comes, or not at all where the call is not to
+-- wait. ARGV: who, '1' for not to wait. Answers as call.lua does.
+local who, nowait = ARGV[1], ARGV[2] == '1'
 evenIfFull()
 local kept = {}
 local next = math.huge
@@ -20,6 +21,10 @@ for _, entry in ipairs(entries) do
   redis.call('HSET', TEXTS, entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
   redis.call('ZADD', NAMES, births[entry.key], entry.key)
   meta.bytes = meta.bytes + entry.bytes
+end
+if nowait and #kept > 0 then
+  save()
+  return 'ESTORE_LOCKED'
 end
 for i, lock in ipairs(kept) do
   enqueue(lock, 'part ' .. i .. ' ' .. who, { op = 'del', key = lock.key, part = who })
