@@ -6,7 +6,7 @@ import { addressOf, type Admin } from './admin.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
-  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, NOTHING, NOT_FOUND, ReleaseQuery, Renew
+  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew
 } from './schemas.js'
 
 const LEASE = 30
@@ -15,8 +15,15 @@ const tags = ['locks']
 
 export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
   app.get('/locks', {
-    schema: { operationId: 'listLocks', summary: 'List all locks', tags, response: { 200: Locks, ...FAILURES } }
-  }, async () => ({ locks: (await store.locks()).map(written) }))
+    schema: {
+      operationId: 'listLocks',
+      summary: 'List locks',
+      description: 'In no order that means anything. `locks` in /stats is the number of all.',
+      tags,
+      querystring: LocksQuery,
+      response: { 200: Locks, ...FAILURES }
+    }
+  }, async request => ({ locks: (await store.locks({ limit: request.query.limit })).map(written) }))
 
   app.get(url, {
     schema: {

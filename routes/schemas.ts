@@ -1,5 +1,6 @@
 // What goes in and out, said once: it validates, it types, and openapi.yaml is made of it.
 import { Type } from '@sinclair/typebox'
+import { MAX_LOCKS } from '../src/engine.js'
 
 const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description })
 const name = (description: string): ReturnType<typeof Type.String> => Type.String({ maxLength: 1024, description })
@@ -61,6 +62,10 @@ export const PageQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with it')),
   cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,10}$', maxLength: 10, description: 'Where to go on, as the page before told' })),
   limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' }))
+}, strict)
+
+export const LocksQuery = Type.Object({
+  limit: Type.Optional(Type.Number({ minimum: 1, maximum: MAX_LOCKS, multipleOf: 1, description: 'Locks to tell of; 1000 by default. If there are as many, there may be more' }))
 }, strict)
 
 const bounds = {
@@ -136,7 +141,7 @@ const lock = {
   expiresAt: Type.Optional(moment('When its lease ends; none if it ends with its holder')),
   waiters: count('Calls that wait for it')
 }
-export const Locks = Type.Object({ locks: Type.Array(Type.Object(lock), { maxItems: 2 ** 31 - 1 }) })
+export const Locks = Type.Object({ locks: Type.Array(Type.Object(lock), { maxItems: MAX_LOCKS }) })
 export const Lock = Type.Object({
   ...lock,
   queue: Type.Array(Type.Object({ owner: name('Who waits'), op: Type.String({ maxLength: 16, description: 'For what' }), since: moment('Since when') }), {

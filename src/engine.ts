@@ -16,7 +16,7 @@
 //   size       number                     clear    every key; a locked one when its turn comes, or not with `nowait`
 //   configure  `text`: JSON of the changed options
 //   collections    text: JSON; of `collection` alone where `key` is '1'
-//   locks          text: JSON             lock     text: JSON of that of `key`, with who waits; none if it is not locked
+//   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
 //
 // Calls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
@@ -29,6 +29,9 @@ export const OPS = [
   'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats'
 ] as const
 
+/** Locks that are told of at a time. */
+export const MAX_LOCKS = 1000
+
 export type Op = typeof OPS[number]
 
 /** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON. */
@@ -39,7 +42,7 @@ export class Request {
   /** Only if the key has this version; 0 stands for "has no value". */
   ifVersion: number | undefined
   ifAbsent = false
-  /** What increment adds; the limit of a scan. */
+  /** What increment adds; the limit of a scan, and of locks. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */
   limit: number | undefined

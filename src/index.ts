@@ -5,7 +5,7 @@ export { Store, createStore, type PickOptions, type StoreOptions } from './store
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './stats.js'
 export { Collection } from './collection.js'
 export type {
-  AcquireOptions, CollectionOptions, CountOptions, DelOptions, Entry, EntryOptions, KeyPage, PageOptions, PrefixOptions, SetOptions,
+  AcquireOptions, CollectionOptions, CountOptions, DelOptions, Entry, EntryOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions,
   TtlOptions, UpdateOptions, WaitOptions
 } from './options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './key-lock.js'

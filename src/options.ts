@@ -103,6 +103,11 @@ export interface PageOptions {
   limit?: number | undefined
 }
 
+export interface LocksOptions {
+  /** Locks to tell of, 1 to 1000. If there are as many, there may be more: `stats` has their number. Default 1000. */
+  limit?: number | undefined
+}
+
 export interface KeyPage {
   keys: Array<{
     key: string

@@ -4,9 +4,9 @@ import { ByName } from './by-name.js'
 import { clusterEngine } from './cluster/engine.js'
 import { SHORTEST, milliseconds, onlyKnown, wholeNumber } from './checks.js'
 import { Collection, type Scope } from './collection.js'
-import { Request, type Engine, type Op } from './engine.js'
+import { MAX_LOCKS, Request, type Engine } from './engine.js'
 import { StoreError } from './errors.js'
-import type { WaitOptions } from './options.js'
+import type { LocksOptions, WaitOptions } from './options.js'
 import { httpEngine } from './http/engine.js'
 import { MemoryEngine } from './memory/engine.js'
 import { Keyspace } from './memory/keyspace.js'
@@ -85,17 +85,20 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** All collections that have keys, locks, options or a recent past. */
   async collections (): Promise<CollectionStats[]> {
-    return (await this.#ask('collections') as RawCollection[]).map(collectionOf)
+    return (await this.#ask(new Request('collections', '', '')) as RawCollection[]).map(collectionOf)
   }
 
   /** All collections together, and the process that has them. */
   async stats (wait?: Pick<WaitOptions, 'timeout'>): Promise<StoreStats> {
-    return await this.#ask('stats', wait?.timeout) as StoreStats
+    return await this.#ask(new Request('stats', '', ''), wait?.timeout) as StoreStats
   }
 
-  /** Who holds what, and how many wait for it. */
-  async locks (): Promise<LockInfo[]> {
-    return (await this.#ask('locks') as RawLock[]).map(lockOf)
+  /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
+  async locks ({ limit = MAX_LOCKS }: LocksOptions = {}): Promise<LockInfo[]> {
+    if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
+    const request = new Request('locks', '', '')
+    request.number = limit
+    return (await this.#ask(request) as RawLock[]).map(lockOf)
   }
 
   /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
@@ -112,8 +115,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     await this.#engine.close()
   }
 
-  async #ask (op: Op, timeout?: number): Promise<unknown> {
-    const request = new Request(op, '', '')
+  async #ask (request: Request, timeout?: number): Promise<unknown> {
     if (timeout !== undefined) request.wait = { timeout: milliseconds(timeout, 'timeout'), signal: undefined, giveUp: undefined }
     const { text } = await this.#engine.call(request)
     return JSON.parse(text!)

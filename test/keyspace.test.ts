@@ -4,7 +4,7 @@ import { type Reply, Request, type Op } from '../src/engine.js'
 import { MemoryEngine } from '../src/memory/engine.js'
 import { Slice } from '../src/memory/expiry.js'
 import { Keyspace, type KeyspaceOptions } from '../src/memory/keyspace.js'
-import { Caller, type Waiter } from '../src/memory/lock.js'
+import { Caller, type Lock, type Waiter } from '../src/memory/lock.js'
 import { serve } from '../src/memory/serve.js'
 
 class User extends Caller {
@@ -485,6 +485,28 @@ t.test('a clear waits in no queue that is full', async t => {
   user.ask('clear', '')
   t.equal(user.now('clear', '').code, 'STORE_QUEUE_FULL')
   t.equal(keyspace.shelf('c').waiters, 2)
+})
+
+t.test('of a hundred thousand locks a thousand are looked at, whatever is asked for', async t => {
+  const { keyspace, user } = setUp()
+  for (let i = 0; i < 100_000; i++) user.now('acquire', `key ${i}`, {}, `collection ${i % 7}`)
+  let looks = 0
+  for (const { locks } of keyspace.shelves.values()) {
+    const { values } = locks
+    const counted = function * (): Generator<Lock, undefined> {
+      for (const lock of values.call(locks)) {
+        looks++
+        yield lock
+      }
+    }
+    locks.values = counted as typeof values
+  }
+  for (const [number, count] of [[undefined, 1000], [1e9, 1000], [10, 10], [0, 0], [-1, 0]] as const) {
+    looks = 0
+    const found = JSON.parse(user.now('locks', '', number === undefined ? {} : { number }).text!) as unknown[]
+    t.equal(found.length, count)
+    t.ok(looks <= count + 1, `${looks} looks`)
+  }
 })
 
 t.test('options from another process are looked at', async t => {

@@ -64,7 +64,7 @@ export function outgoing (request: Request): Outgoing {
     case 'clear': return out('DELETE', collection)
     case 'configure': return out('PATCH', collection, bounds(request.text!))
     case 'collections': return out('GET', key === '' ? '/collections' : collection)
-    case 'locks': return out('GET', '/locks')
+    case 'locks': return out('GET', `/locks${query({ limit: request.number })}`)
     case 'stats': return out('GET', '/stats')
   }
 }

@@ -1,6 +1,6 @@
 // Where a request enters the keyspace, from whichever side. Those about one key pass through; those about collections
 // as a whole are answered here.
-import { Reply, Request } from '../engine.js'
+import { MAX_LOCKS, Reply, Request } from '../engine.js'
 import { StoreError } from '../errors.js'
 import { describeKeyspace, describeLock, describeQueue, describeShelf } from './describe.js'
 import type { Bounds } from './entries.js'
@@ -16,7 +16,7 @@ export function serve (keyspace: Keyspace, request: Request, caller: Caller, id:
     case 'clear': return clear(keyspace, request, caller, id)
     case 'configure': return caller.answer(id, configure(keyspace, request))
     case 'collections': return caller.answer(id, collections(keyspace, request))
-    case 'locks': return caller.answer(id, locks(keyspace))
+    case 'locks': return caller.answer(id, locks(keyspace, request))
     case 'lock': return caller.answer(id, lock(keyspace, request))
     case 'stats': return caller.answer(id, json(describeKeyspace(keyspace)))
     default: keyspace.submit(request, caller, id)
@@ -79,10 +79,16 @@ function collections (keyspace: Keyspace, request: Request): Reply {
   return json(shelf === undefined ? [] : [describeShelf(shelf)])
 }
 
-function locks (keyspace: Keyspace): Reply {
+/** Not all of them: a hundred thousand would hold everybody up. Those of who is gone are left out, as far as a slice goes. */
+function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request): Reply {
+  keyspace.sweep(new Slice())
+  const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
   for (const { locks } of keyspace.shelves.values()) {
-    for (const lock of locks.values()) found.push(describeLock(keyspace, lock))
+    for (const lock of locks.values()) {
+      if (found.length >= limit) return json(found)
+      found.push(describeLock(keyspace, lock))
+    }
   }
   return json(found)
 }

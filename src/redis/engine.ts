@@ -142,7 +142,7 @@ class RedisEngine implements Engine {
       case 'clear': return session.run('clear', base, [this.#who(session, asked), asked.request.nowait ? '1' : ''])
       case 'configure': return session.run('configure', base, [text ?? '{}'])
       case 'collections': return this.#tending!.flush().then(() => collections(session, this.#prefix, key === '' ? undefined : collection))
-      case 'locks': return locks(session, this.#prefix)
+      case 'locks': return locks(session, this.#prefix, number)
       case 'lock': return lock(session, base, collection, key)
       case 'stats': return this.#tending!.flush().then(() => stats(session, this.#prefix, this.maxValueBytes))
       default: return session.run('call', base, [op, key, this.#who(session, asked), optionsOf(asked.request, this.#life, asked.token), text ?? ''])

@@ -1,4 +1,5 @@
 // What is asked about collections as a whole, over all nodes.
+import { MAX_LOCKS } from '../engine.js'
 import type { Session } from './session.js'
 
 const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'] as const
@@ -22,13 +23,13 @@ export async function stats (session: Session, prefix: string, maxValueBytes: nu
   return answer({ collections: found.length, ...sums, maxValueBytes })
 }
 
-/** All locks. */
-export async function locks (session: Session, prefix: string): Promise<string> {
+/** All locks, or as many as `limit`. */
+export async function locks (session: Session, prefix: string, limit = MAX_LOCKS): Promise<string> {
   const found = await ofEach(session, prefix, '}:locks', undefined, async (collection, base) => {
-    const held = await session.run<string[][]>('held', base, [])
+    const held = await session.run<string[][]>('held', base, [String(limit)])
     return held.map(fields => lockOf(collection, fields))
   })
-  return answer(found)
+  return answer(found.slice(0, limit))
 }
 
 /** The lock of a key, with the first of those who wait; no text if it is not locked. */

@@ -606,6 +606,15 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.breakLock('kéy'), false)
   },
 
+  async 'of many locks some are told' (t, { mine }, a) {
+    const held = await Promise.all(Array.from({ length: 12 }, (_, i) => mine.acquire(`key ${i}`)))
+    t.equal((await a.locks({ limit: 5 })).length, 5)
+    t.strictSame((await a.locks({ limit: 12 })).map(({ key }) => key).sort(), held.map(({ key }) => key).sort())
+    t.equal((await a.locks()).length, 12)
+    for (const limit of [0, 1.5, 1001]) await t.rejects(a.locks({ limit }), { code: 'STORE_OPTION_INVALID' })
+    await Promise.all(held.map(lock => lock.release()))
+  },
+
   async 'clear waits its turn on a locked key' (t, { mine, theirs }) {
     await mine.setMany([['free', 1], ['held', 1]])
     const lock = await mine.acquire('held')
