@@ -14,19 +14,23 @@ import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 
 const ATTACKS: Record<string, Attack> = { keyspace, linearizability, peers, killing, overload, leaks, stopping, expiry, http }
+/** How much of the time each gets; 1 where nothing is said. */
+const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, leaks: 8 }
+const shareOf = (name: string): number => SHARES[name] ?? 1
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const { only } = values
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
 const chosen = Object.entries(ATTACKS).filter(([name]) => only === undefined || name === only)
-const seconds = Number(values.minutes) * 60 / chosen.length
-if (!(seconds > 0)) throw new Error(`usage: npm run soak -- --minutes N [--only ${Object.keys(ATTACKS).join('|')}] [--seed S]`)
+const secondsEach = Number(values.minutes) * 60 / chosen.reduce((sum, [name]) => sum + shareOf(name), 0)
+if (!(secondsEach > 0 && secondsEach < Infinity)) throw new Error(`usage: npm run soak -- --minutes N [--only ${Object.keys(ATTACKS).join('|')}] [--seed S]`)
 
 console.log(`${values.minutes} minutes, --seed ${seed}`)
 const failures: string[] = []
 for (const [name, attack] of chosen) {
   const ends: Array<() => unknown> = []
   const start = Date.now()
+  const seconds = secondsEach * shareOf(name)
   let figures: Figures = {}
   try {
     figures = await attack({

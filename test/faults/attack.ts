@@ -21,6 +21,12 @@ export type Figures = Record<string, number | string>
 
 export type Attack = (order: Order) => Promise<Figures>
 
+/** Of some times in microseconds, for people: median and 99th percentile. */
+export function quantiles (times: number[]): string {
+  const sorted = times.slice().sort((a, b) => a - b)
+  return [0.5, 0.99].map(share => Math.round(sorted[Math.floor((sorted.length - 1) * share)]!)).join('/')
+}
+
 /** Numbers from 0 to below 1: xorshift, so that a seed gives the same ones everywhere. */
 export function random (seed: number): () => number {
   let state = seed | 0 || 1

@@ -12,26 +12,29 @@ import { heap } from './heap.js'
 import { primaryOf } from './peers.js'
 
 const AT_ONCE = 500
+const MOST = 1_000_000
 
-/** Done `times` times, in the process of the store that is given: sent as text to a worker. */
+/** Done `times` times at once, in the process of the store that is given: sent as text to a worker. */
 const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   async 'missing reads' (store, times) {
-    for (let i = 0; i < times; i++) await store.collection(`leaks ${i % 2000}`).get(`key ${i}`)
+    const from = Date.now() // other names each time
+    await Promise.all(Array.from({ length: times }, (_, i) => store.collection(`leaks ${(from + i) % 2000}`).get(`key ${from} ${i}`)))
   },
   async 'lock cycles' (store, times) {
     const leaks = store.collection('leaks')
-    for (let i = 0; i < times; i++) await (await leaks.acquire(`key ${i}`, i % 2 === 0 ? {} : { lease: 100 })).release()
+    await Promise.all(Array.from({ length: times }, async (_, i) => {
+      const lock = await leaks.acquire(`key ${i}`, i % 2 === 0 ? {} : { lease: 100 })
+      await lock.release()
+    }))
   },
   async 'aborted waits' (store, times) {
     const leaks = store.collection('leaks')
-    for (let i = 0; i < times; i++) {
-      const controller = new AbortController()
-      const { signal } = controller
-      const wait = i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal })
-      controller.abort()
-      await wait.catch(() => {})
-      if (i % 10 === 0) await leaks.get('free')
-    }
+    const controllers = Array.from({ length: times }, () => new AbortController())
+    const waits = controllers.map(({ signal }, i) => i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal }))
+    if (Date.now() % 2 === 0) await leaks.get('free') // they wait by now, or are on their way
+    for (const controller of controllers) controller.abort()
+    await Promise.allSettled(waits)
+    await leaks.get('free')
   },
   async 'timed-out waits' (store, times) {
     const leaks = store.collection('leaks')
@@ -44,21 +47,24 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   const worker = await fork(owner)
   const lock = await store.collection('leaks').acquire('locked')
   const figures: Figures = {}
-  const share = secondsLeft() / (Object.keys(HABITS).length + 2)
+  const most = Math.min(rounds, MOST)
+  let left = Object.keys(HABITS).length + 2
 
-  /** Does something `rounds` times, or as long as there is time, and compares. */
-  const watch = async (name: string, habit: (times: number) => Promise<unknown>, most: number): Promise<void> => {
+  /** Does something `most` times, or as long as there is time, and compares. */
+  const watch = async (name: string, habit: (times: number) => Promise<unknown>): Promise<void> => {
     await habit(Math.min(most, 2 * AT_ONCE)) // what is compiled or made once is made now
     await habit(AT_ONCE)
     const before = await settled()
     const handles = process.getActiveResourcesInfo().length
-    const end = Date.now() + share * 1000
+    const start = Date.now()
+    const end = start + secondsLeft() / left-- * 1000
     let times = 0
     for (; times < most && Date.now() < end; times += AT_ONCE) await habit(AT_ONCE)
+    const pace = Math.round(times / (Date.now() - start) * 1000)
     const compare = async (): Promise<boolean> => {
       const after = await both()
       const grown = after.map((kilobytes, i) => kilobytes - before[i]!)
-      figures[name] = `${times}, heap of the primary ${signed(grown[0]!)} KB, of the worker ${signed(grown[1]!)} KB`
+      figures[name] = `${times}, ${pace} a second, heap of the primary ${signed(grown[0]!)} KB, of the worker ${signed(grown[1]!)} KB`
       return grown.every(kilobytes => kilobytes < 1000 + times / 1000) && process.getActiveResourcesInfo().length <= handles
     }
     // Some of it, as what HTTP and finalizers keep, takes a few turns to go.
@@ -78,7 +84,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
 
   for (const [name, habit] of Object.entries(HABITS)) {
     const text = habit.toString().replace(/^async '[^']*' ?/, 'async function ')
-    await watch(name, times => worker.run(indulge, text, times), rounds)
+    await watch(name, times => worker.run(indulge, text, times))
   }
   await lock.release()
   assert.deepEqual((await store.locks()), [])
@@ -95,7 +101,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   })
   await watch('requests through the plugin', async times => {
     await Promise.all(Array.from({ length: times }, (_, i) => app.inject({ method: 'POST', url: `/${i % 10}` })))
-  }, rounds)
+  })
   await app.close()
 
   const primary = primaryOf(globalThis)
@@ -104,7 +110,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   await watch('connections', async times => {
     for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
     await until(() => primary.peers === peers, 30)
-  }, rounds)
+  })
   await store.collection('leaks').clear()
   worker.worker.disconnect()
   await worker.exited

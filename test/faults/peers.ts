@@ -5,7 +5,7 @@ import type { Primary } from '../../src/cluster/primary.js'
 import { createStore } from '../../src/index.js'
 import { fork, type TestWorker } from '../cluster.js'
 import { until } from '../until.js'
-import type { Attack } from './attack.js'
+import { quantiles, type Attack } from './attack.js'
 import type { Assault, Program } from './hostile.js'
 
 const PROGRAM = new URL('./hostile.js', import.meta.url).href
@@ -22,21 +22,21 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   await worker.run(({ store }) => store.collection('victim').set('key', 'kept'))
   const primary = primaryOf(globalThis)
   const { path, token } = await primary.address()
-  const before = primary.peers
+  const { peers } = primary
   await worker.run(work, 500)
-  const quiet = await worker.run(work, 500)
+  const before = await worker.run(work, 500)
   const seconds = Math.min(secondsLeft() / 1.2, 1e6)
   const course = { isOver: false }
   const assault = hostile.run(assail, PROGRAM, { path, token, seed, rounds, seconds } satisfies Assault)
   assault.finally(() => { course.isOver = true }).catch(() => {})
   let most = 0
-  const loud: number[] = []
+  const during: number[] = []
   while (!course.isOver) {
-    loud.push(...await worker.run(work, 100))
+    during.push(...await worker.run(work, 100))
     most = Math.max(most, process.memoryUsage().rss)
   }
   const counts = await assault
-  await until(() => primary.peers === before, 30)
+  await until(() => primary.peers === peers, 30)
   // What was taken rightly by the protocol may stay: locks that have nothing but a lease.
   for (const { collection, key, expiresAt } of await store.locks()) {
     assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)
@@ -47,13 +47,15 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     if (name !== 'victim') await store.collection(name).clear()
   }
   assert.equal(await worker.run(({ store }) => store.collection('victim').get('key')), 'kept')
+  const after = await worker.run(work, 500)
   hostile.worker.disconnect()
   worker.worker.disconnect()
   await Promise.all([hostile.exited, worker.exited])
   return {
     assaults: Object.values(counts).reduce((sum, count) => sum + count, 0),
-    'a call of others, quiet, median/p99 µs': `${at(quiet, 0.5)}/${at(quiet, 0.99)}`,
-    'under attack': `${at(loud, 0.5)}/${at(loud, 0.99)}`,
+    'a call of others, median/p99 µs, before': quantiles(before),
+    'a call of others, during': quantiles(during),
+    'a call of others, after': quantiles(after),
     'memory of the primary at most, MB': Math.round(most / 1e6)
   }
 }
@@ -75,7 +77,3 @@ async function assail (_: Tools, program: string, assault: Assault): Promise<Rec
 }
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
-
-function at (times: number[], share: number): number {
-  return Math.round(times.sort((a, b) => a - b)[Math.floor((times.length - 1) * share)]!)
-}
