@@ -51,7 +51,7 @@ export function clusterEngine ({ maxValueBytes, connectTimeout }: ClusterOptions
     return keep(shared.engine as WorkerEngine | undefined ?? new WorkerEngine(connectTimeout))
   }
   const engine = keep(shared.engine as PrimaryEngine | undefined ?? new PrimaryEngine(new Keyspace()))
-  if (maxValueBytes !== undefined) engine.keyspace.maxValueBytes = maxValueBytes
+  if (maxValueBytes !== undefined) engine.keyspace.values.maxBytes = maxValueBytes
   return engine
 }
 

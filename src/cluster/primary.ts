@@ -73,7 +73,7 @@ export class Primary {
       server.listen(path, resolve)
     })
     server.unref()
-    return { version: PROTOCOL_VERSION, path, token: this.#token, maxValueBytes: this.#keyspace.maxValueBytes }
+    return { version: PROTOCOL_VERSION, path, token: this.#token, maxValueBytes: this.#keyspace.values.maxBytes }
   }
 
   #accept (accepted: Socket): void {

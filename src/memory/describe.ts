@@ -37,7 +37,7 @@ export function describeQueue (keyspace: Keyspace, lock: Lock): object {
 }
 
 export function describeKeyspace (keyspace: Keyspace): object {
-  const { tally: { past, calls, refused, waits, waited }, maxValueBytes, peers } = keyspace
+  const { tally: { past, calls, refused, waits, waited }, values, peers } = keyspace
   const sums = { collections: keyspace.shelves.size, keys: 0, bytes: 0, locks: 0, waiters: 0, ...past }
   for (const { entries, locks, waiters, reads, writes } of keyspace.shelves.values()) {
     sums.keys += entries.size
@@ -49,5 +49,5 @@ export function describeKeyspace (keyspace: Keyspace): object {
     sums.expired += entries.expired
     sums.evicted += entries.evicted
   }
-  return { ...sums, maxValueBytes, processes: peers + 1, uptime: process.uptime(), calls, refused, waits, waited, loopDelay: loopDelay() }
+  return { ...sums, maxValueBytes: values.maxBytes, processes: peers + 1, uptime: process.uptime(), calls, refused, waits, waited, loopDelay: loopDelay() }
 }

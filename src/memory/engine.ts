@@ -32,7 +32,7 @@ export class MemoryEngine implements Engine {
   }
 
   get maxValueBytes (): number {
-    return this.#keyspace.maxValueBytes
+    return this.#keyspace.values.maxBytes
   }
 
   call (request: Request): Promise<Reply> {

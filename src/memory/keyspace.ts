@@ -3,14 +3,13 @@
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
-import { sum, windowOf } from './counter.js'
 import { Tally } from './tally.js'
-import type { Entry } from './entry.js'
 import { Clock, Deadlines, Slice, type Sweepable, type Time } from './expiry.js'
 import { Leaving } from './leaving.js'
 import { Lock, type Caller, type Waiter } from './lock.js'
 import type { Shelf } from './shelf.js'
 import { Shelves } from './shelves.js'
+import { Values } from './values.js'
 
 export interface KeyspaceOptions {
   /** Bytes of JSON text that a value may have. */
@@ -27,24 +26,23 @@ export class Keyspace implements Sweepable {
   readonly deadlines = new Deadlines()
   readonly tally = new Tally()
   readonly shelves: Shelves
+  readonly values: Values
   /** Other processes that are connected. */
   peers = 0
-  maxValueBytes: number
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #leaving = new Leaving(lock => { this.#end(this.shelf(lock.collection), lock, false) })
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
-  // microseconds: no keyspace makes a change that often. What is stored is the small number of changes since.
+  // microseconds: no keyspace makes a change that often.
   readonly #epoch = Date.now() * 1000
-  #changes = 0
   #grants = 0
 
   constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time }: KeyspaceOptions = {}) {
-    this.maxValueBytes = maxValueBytes
     this.#maxWaiters = maxWaiters
     this.#maxWaitingBytes = maxWaitingBytes
     this.clock = new Clock(time)
     this.shelves = new Shelves(this.clock, this.deadlines, this.tally)
+    this.values = new Values(this.#epoch, maxValueBytes, this.tally)
   }
 
   /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
@@ -124,35 +122,31 @@ export class Keyspace implements Sweepable {
     this.deadlines.onearlier?.(-Infinity)
   }
 
-  versionOf (entry: Entry): number {
-    return this.#epoch + entry.version
-  }
-
   /** A request whose turn it is: on a free key, or between two holders of a lock. */
   #turn (shelf: Shelf, lock: Lock | undefined, request: Request, caller: Caller): Reply {
     const { calls } = this.tally
     switch (request.op) {
       case 'get':
         calls.get++
-        return this.#read(shelf, request)
+        return this.values.read(shelf, request)
       case 'entry':
         calls.entry++
-        return this.#read(shelf, request)
+        return this.values.read(shelf, request)
       case 'head':
         calls.head++
-        return this.#read(shelf, request)
+        return this.values.read(shelf, request)
       case 'set':
         calls.set++
-        return this.#write(shelf, request, lock !== undefined)
+        return this.values.write(shelf, request, lock !== undefined)
       case 'increment':
         calls.increment++
-        return this.#write(shelf, request, lock !== undefined)
+        return this.values.write(shelf, request, lock !== undefined)
       case 'del':
         calls.del++
-        return this.#delete(shelf, request)
+        return this.values.delete(shelf, request)
       case 'touch':
         calls.touch++
-        return this.#touch(shelf, request)
+        return this.values.touch(shelf, request)
       case 'acquire':
         calls.acquire++
         return this.#grant(shelf, lock ?? this.#lock(shelf, request.key), request, caller)
@@ -204,76 +198,8 @@ export class Keyspace implements Sweepable {
   /** The answer to a call that has not had its turn. */
   #turnAway (request: Request, code: StoreErrorCode): Reply {
     this.tally.calls[request.op as keyof Tally['calls']]++
-    return this.#refuse(request, code)
-  }
-
-  #refuse (request: Request, code: StoreErrorCode): Reply {
     this.tally.refuse(request.op, code)
     return new Reply(code)
-  }
-
-  #read (shelf: Shelf, request: Request): Reply {
-    shelf.reads++
-    const reply = new Reply()
-    const entry = shelf.entries.find(request.key)
-    if (entry === undefined) return reply
-    shelf.entries.use(entry)
-    if (request.op !== 'head') reply.text = entry.text
-    if (request.op !== 'get') {
-      reply.version = this.versionOf(entry)
-      reply.expiresIn = shelf.entries.expiresIn(entry)
-    }
-    return reply
-  }
-
-  #write (shelf: Shelf, request: Request, locked: boolean): Reply {
-    const entry = shelf.entries.find(request.key)
-    const refusal = this.#refusal(entry, request)
-    if (refusal !== undefined) return this.#refuse(request, refusal)
-    const reply = new Reply()
-    let text = request.text
-    let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
-    if (request.op === 'increment') {
-      if (request.down && entry === undefined) return Reply.of(0)
-      reply.number = sum(entry?.text, request)
-      if (reply.number === undefined) return this.#refuse(request, 'STORE_NOT_A_NUMBER')
-      text = String(reply.number)
-      ttl = windowOf(entry === undefined, reply.number, request)
-    }
-    if (text === undefined || text.length > this.maxValueBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
-    const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
-    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
-    shelf.writes++
-    this.#changes++
-    reply.version = this.versionOf(written)
-    if (request.op === 'increment') reply.expiresIn = shelf.entries.expiresIn(written)
-    else if (entry === undefined) reply.number = 1
-    return reply
-  }
-
-  #delete (shelf: Shelf, request: Request): Reply {
-    const entry = shelf.entries.find(request.key)
-    const refusal = this.#refusal(entry, request)
-    if (refusal !== undefined) return this.#refuse(request, refusal)
-    if (entry === undefined) return Reply.of(0)
-    shelf.entries.remove(entry)
-    shelf.writes++
-    this.#changes++
-    return Reply.of(1)
-  }
-
-  #touch (shelf: Shelf, request: Request): Reply {
-    const entry = shelf.entries.find(request.key)
-    if (entry === undefined) return Reply.of(0)
-    shelf.entries.use(entry)
-    if (request.ttl !== undefined) shelf.entries.setEnd(entry, request.ttl)
-    return Reply.of(1)
-  }
-
-  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
-    if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
-    if (ifVersion === undefined) return undefined
-    return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
   }
 
   #lock (shelf: Shelf, key: string): Lock {
@@ -292,7 +218,7 @@ export class Keyspace implements Sweepable {
     lock.holder = caller
     if (!request.detached || request.lease === undefined) caller.holding.add(lock)
     this.#setLease(lock, request.lease)
-    const reply = this.#read(shelf, request) // its expiresIn is that of the key
+    const reply = this.values.read(shelf, request) // its expiresIn is that of the key
     reply.token = lock.token
     reply.fence = lock.fence
     reply.expiresIn = lock.lease

@@ -32,7 +32,7 @@ function scan (keyspace: Keyspace, request: Request): Reply {
   const page = entries.page(request.cursor ?? 0, limit)
   const keys = page.values
     .filter(entry => entry.key.startsWith(request.key))
-    .map(entry => [entry.key, keyspace.versionOf(entry), entries.expiresIn(entry) ?? null, entry.text.length])
+    .map(entry => [entry.key, keyspace.values.versionOf(entry), entries.expiresIn(entry) ?? null, entry.text.length])
   return json({ keys, cursor: page.next })
 }
 

@@ -78,7 +78,7 @@ class Pair {
   readonly model = new Model(MAX_VALUE_BYTES, MAX_WAITERS)
   readonly seen: User['seen'] = { answers: [], lost: [], tokens: [] }
   readonly fences = new Map<string, number>()
-  readonly epoch = this.keyspace.versionOf({ version: 0 } as never)
+  readonly epoch = this.keyspace.values.versionOf({ version: 0 } as never)
   users = Array.from({ length: CALLERS }, (_, i) => new User(`user ${i}`, this.seen))
   #ids = 0
   calls: Array<{ user: User, id: number }> = []

@@ -1,0 +1,93 @@
+// What a call whose turn it is does to the value of its key.
+import { Reply, type Request } from '../engine.js'
+import type { StoreErrorCode } from '../errors.js'
+import { sum, windowOf } from './counter.js'
+import type { Entry } from './entry.js'
+import type { Shelf } from './shelf.js'
+import type { Tally } from './tally.js'
+
+export class Values {
+  /** What versions count on from. An entry stores the small number of changes since. */
+  readonly #epoch: number
+  readonly #tally: Tally
+  #changes = 0
+
+  constructor (epoch: number, public maxBytes: number, tally: Tally) {
+    this.#epoch = epoch
+    this.#tally = tally
+  }
+
+  versionOf (entry: Entry): number {
+    return this.#epoch + entry.version
+  }
+
+  read (shelf: Shelf, request: Request): Reply {
+    shelf.reads++
+    const reply = new Reply()
+    const entry = shelf.entries.find(request.key)
+    if (entry === undefined) return reply
+    shelf.entries.use(entry)
+    if (request.op !== 'head') reply.text = entry.text
+    if (request.op !== 'get') {
+      reply.version = this.versionOf(entry)
+      reply.expiresIn = shelf.entries.expiresIn(entry)
+    }
+    return reply
+  }
+
+  /** `locked`: see Entries.put. */
+  write (shelf: Shelf, request: Request, locked: boolean): Reply {
+    const entry = shelf.entries.find(request.key)
+    const refusal = this.#refusal(entry, request)
+    if (refusal !== undefined) return this.#refuse(request, refusal)
+    const reply = new Reply()
+    let text = request.text
+    let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
+    if (request.op === 'increment') {
+      if (request.down && entry === undefined) return Reply.of(0)
+      reply.number = sum(entry?.text, request)
+      if (reply.number === undefined) return this.#refuse(request, 'STORE_NOT_A_NUMBER')
+      text = String(reply.number)
+      ttl = windowOf(entry === undefined, reply.number, request)
+    }
+    if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
+    const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
+    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
+    shelf.writes++
+    this.#changes++
+    reply.version = this.versionOf(written)
+    if (request.op === 'increment') reply.expiresIn = shelf.entries.expiresIn(written)
+    else if (entry === undefined) reply.number = 1
+    return reply
+  }
+
+  delete (shelf: Shelf, request: Request): Reply {
+    const entry = shelf.entries.find(request.key)
+    const refusal = this.#refusal(entry, request)
+    if (refusal !== undefined) return this.#refuse(request, refusal)
+    if (entry === undefined) return Reply.of(0)
+    shelf.entries.remove(entry)
+    shelf.writes++
+    this.#changes++
+    return Reply.of(1)
+  }
+
+  touch (shelf: Shelf, request: Request): Reply {
+    const entry = shelf.entries.find(request.key)
+    if (entry === undefined) return Reply.of(0)
+    shelf.entries.use(entry)
+    if (request.ttl !== undefined) shelf.entries.setEnd(entry, request.ttl)
+    return Reply.of(1)
+  }
+
+  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
+    if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
+    if (ifVersion === undefined) return undefined
+    return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
+  }
+
+  #refuse (request: Request, code: StoreErrorCode): Reply {
+    this.#tally.refuse(request.op, code)
+    return new Reply(code)
+  }
+}
