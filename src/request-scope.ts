@@ -36,8 +36,13 @@ class RequestScope implements Scope {
 export function storeForResponse (store: Store, response: ServerResponse): Store {
   const scope = new RequestScope()
   // 'close' comes after every response, whole or not, and one listener is a tenth of what stream.finished() costs.
-  const end = (): void => { scope.end(response.writableFinished && response.statusCode < 500) }
+  const end = (): void => { scope.end(isWhole(response) && response.statusCode < 500) }
   if (response.closed) process.nextTick(end)
   else response.once('close', end)
   return store.within(scope)
+}
+
+/** Whether a response that is closed was sent to its end. What `app.inject` makes is closed before its socket says so, which stays open. */
+function isWhole (response: ServerResponse): boolean {
+  return response.writableFinished || (response.writableEnded && response.socket?.destroyed === false)
 }

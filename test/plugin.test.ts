@@ -41,6 +41,23 @@ t.test('app.store and req.store are one store, everywhere in the app', async t =
   t.equal(await app.store.collection('c').get('n'), 1)
 })
 
+t.test('app.inject ends a request as a client does', async t => {
+  const app = fastify(t)
+  await app.register(strongStore, { url: 'memory:', admin: { auth: false } })
+  app.post('/:key', async request => {
+    const { key } = request.params as { key: string }
+    const lock = await request.store.collection('c').acquire(key)
+    lock.set('set')
+    if (key === 'failed') throw new Error('on purpose')
+    return 'done'
+  })
+  await app.inject({ method: 'POST', url: '/good' })
+  await app.inject({ method: 'POST', url: '/failed' })
+  t.strictSame(await app.store.collection('c').getMany(['good', 'failed']), ['set', undefined])
+  t.equal((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/taken' })).statusCode, 201)
+  t.match(await app.store.locks(), [{ key: 'taken' }], 'a lock that the client knows of stays')
+})
+
 t.test('without options it is the store of the cluster, which app.close leaves alone', async t => {
   const app = fastify(t)
   await app.register(strongStore)
