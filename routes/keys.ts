@@ -8,7 +8,7 @@ import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, Sum,
-  Value, WriteHeaders, WriteQuery
+  Value, WriteHeaders, WriteQuery, withHeaders
 } from './schemas.js'
 
 const url = '/collections/:collection/keys/*'
@@ -23,7 +23,7 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
       tags,
       params: KeyParams,
       headers: ReadHeaders,
-      response: { 200: Value, 304: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
+      response: { 200: withHeaders(Value, 'ETag', 'X-TTL'), 304: withHeaders(NOTHING, 'ETag', 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
     }
   }, async (request, reply) => {
     const token = request.headers['lock-token']
@@ -47,7 +47,7 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
       params: KeyParams,
       headers: ChangeHeaders,
       body: Change,
-      response: { 200: Sum, 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED, ...BODY }
+      response: { 200: withHeaders(Sum, 'ETag', 'X-TTL'), 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED, ...BODY }
     }
   }, async (request, reply) => {
     const { body, headers: { 'lock-token': token } } = request
@@ -78,7 +78,7 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
       params: KeyParams,
       headers: DeleteHeaders,
       querystring: DeleteQuery,
-      response: { 204: NOTHING, ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED }
+      response: { 204: withHeaders(NOTHING, 'X-Deleted'), ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED }
     }
   }, async (request, reply) => {
     const { headers, query: { release } } = request
@@ -105,7 +105,7 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
         headers: WriteHeaders,
         querystring: WriteQuery,
         body: Value,
-        response: { 201: NOTHING, 204: NOTHING, ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED, ...BODY }
+        response: { 201: withHeaders(NOTHING, 'ETag'), 204: withHeaders(NOTHING, 'ETag'), ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED, ...BODY }
       }
     }, async (request, reply) => {
       const { body, headers, query: { ttl, release } } = request

@@ -6,7 +6,7 @@ import { addressOf, type Admin } from './admin.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
-  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew
+  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew, withHeaders
 } from './schemas.js'
 
 const LEASE = 30
@@ -50,7 +50,7 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       params: KeyParams,
       headers: AcquireHeaders,
       body: Acquire,
-      response: { 201: Grant, ...FAILURES, ...LOCKED, ...BODY }
+      response: { 201: withHeaders(Grant, 'Location', 'Lock-Token', 'X-TTL'), ...FAILURES, ...LOCKED, ...BODY }
     }
   }, async (request, reply) => {
     const { lease = LEASE, owner = `http ${addressOf(request)}` } = request.body
@@ -74,7 +74,7 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       params: KeyParams,
       headers: HolderHeaders,
       body: Renew,
-      response: { 200: Lease, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...BODY }
+      response: { 200: withHeaders(Lease, 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...BODY }
     }
   }, async (request, reply) => {
     const { lease } = request.body

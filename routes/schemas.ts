@@ -1,5 +1,5 @@
 // What goes in and out, said once: it validates, it types, and openapi.yaml is made of it.
-import { Type } from '@sinclair/typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
 import { MAX_LOCKS } from '../src/engine.js'
 
 const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description })
@@ -161,6 +161,19 @@ export const Health = Type.Object({ status: Type.Literal('ok') })
 export const PrometheusText = Type.String({ maxLength: 10_000_000, description: 'Figures, a line each' })
 export const Value = Type.Unknown({ description: 'The JSON value itself' })
 
+const HEADERS = {
+  ETag: Type.String({ maxLength: 18, pattern: '^"[0-9]{1,16}"$', description: 'The version of the key' }),
+  'X-TTL': Type.Number({ minimum: 0, description: 'Seconds that are left: to the key, or to the lease of the lock; none where it has no end' }),
+  'X-Deleted': Type.String({ maxLength: 5, pattern: '^(true|false)$', description: 'Whether there was a value' }),
+  Location: Type.String({ format: 'uri-reference', maxLength: 8192, description: 'The lock' }),
+  'Lock-Token': Type.String({ maxLength: 128, description: 'The proof of holding' })
+}
+
+/** An answer that may have these headers, beside those that any has. */
+export function withHeaders<T extends TSchema> (schema: T, ...names: Array<keyof typeof HEADERS>): T {
+  return { ...schema, headers: Object.fromEntries(names.map(name => [name, { ...HEADERS[name] }])) }
+}
+
 /** An answer without a body; type null is how this is said to what makes openapi.yaml. */
 export const NOTHING = Type.Null({ description: 'Done' })
 
@@ -173,6 +186,7 @@ export const Problem = Type.Object({
   detail: Type.Optional(Type.String({ maxLength: 4096 })),
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: who holds the lock' })),
   since: Type.Optional(moment('With 423: since when')),
+  expiresAt: Type.Optional(moment('With 423: when the lease ends; none if the lock ends with its holder')),
   waiters: Type.Optional(count('With 423: calls that wait'))
 }, { $id: 'Problem' })
 const problem = (description: string): object => ({ description, content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } } })

@@ -1,29 +1,18 @@
 // Attack: every route of openapi.yaml with parameters, headers, bodies and orders of calls that come by chance. Every answer is
-// one that the document knows, none is a 500, and no value is found under another key.
+// one that the document has, to its last header; no value is found under another key, no lock gives way to another's token,
+// and no condition lets through what it should not.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import Fastify, { type InjectOptions } from 'fastify'
+import Fastify, { type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import { createStore, strongStore } from '../../src/index.js'
 import { random, type Attack } from './attack.js'
+import { Description } from './description.js'
+import { Memory } from './memory.js'
 
 const PREFIX = '/s'
 const COLLECTIONS = ['c', 'd', '__proto__', 'ä/ö', ' ', 'x'.repeat(1024), 'x'.repeat(1025)]
 const KEYS = ['k', 'l', 'a/b', '__proto__', '😀', '%', '...', '?&#', 'y'.repeat(1024), 'y'.repeat(1025)]
-
-/** The statuses that openapi.yaml gives for each method of each path. It is generated: what stands where tells what it is. */
-function documented (): Map<string, Set<number>> {
-  const statuses = new Map<string, Set<number>>()
-  let path = ''
-  let operation = ''
-  for (const line of readFileSync(new URL('../../../openapi.yaml', import.meta.url), 'utf8').split('\n')) {
-    path = /^ {2}(\/\S*):$/.exec(line)?.[1] ?? path
-    const method = /^ {4}(get|put|post|patch|delete):$/.exec(line)?.[1]
-    if (method !== undefined) statuses.set(operation = `${method.toUpperCase()} ${path}`, new Set())
-    const status = /^ {8}"(\d{3})":$/.exec(line)?.[1]
-    if (status !== undefined) statuses.get(operation)!.add(Number(status))
-  }
-  return statuses
-}
+/** Keys whose values are numbers, multiples of one that is the key's own: a number has no room for a name. */
+const NUMBERS = new Map([['n', 1009], ['m', 1013]])
 
 export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const next = random(seed)
@@ -36,16 +25,44 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     await app.close()
     await store.close()
   })
-  const operations = documented()
-  assert.ok(operations.size >= 15)
-  const values = [...operations].filter(([operation]) => /^(PUT|GET) .*keys\/\{key\}$/.test(operation))
+  const description = await Description.read()
+  const { operations } = description
+  assert.ok(operations.length >= 15)
+  const values = operations.filter(operation => /^(PUT|GET) .*keys\/\{key\}$/.test(operation))
   const tokens = ['no-such-token']
   const versions = ['"1"', '*', 'W/"1"', '"0", "1"', 'nonsense', '']
-  const counts: Record<string, number> = { requests: 0 }
+  const memory = new Memory()
+  const counts: Record<string, number> = { requests: 0, 'values compared': 0, 'foreign tokens': 0, 'conditions met': 0 }
+  const count = (what: string | number): void => { counts[what] = (counts[what] ?? 0) + 1 }
+
+  /** A value says whose it is; what does not is refused. */
+  const bodyOf = (method: string, collection: string, key: string): string => {
+    const step = NUMBERS.get(key)
+    if (next() < 0.1) return pick('', '{', '['.repeat(100_000), 'null,', '{"expireKeys":-1')
+    if (method === 'PUT') {
+      const rest = pick('', '', '\ud800', 'z'.repeat(pick(10, 1000)), 'z'.repeat(1_048_400), 'z'.repeat(1_200_000))
+      return JSON.stringify(step === undefined ? { collection, key, n: counts.requests, rest } : step * counts.requests!)
+    }
+    if (method === 'POST') return pick('', ...Array<string>(6).fill('{"lease":0.01}'), '{"lease":20,"owner":"somebody"}', '{}', 'null', '{"expireKeys":-1}')
+    const changes = step === undefined ? [] : [`{"increment":${step}}`, `{"increment":${step},"ttl":5}`, `{"increment":${-step},"down":true}`]
+    return pick(...changes, ...changes, '{"touch":true}', '{"touch":true,"ttl":0.01}', '{"lease":0.05}', '{"lease":20}', '{"maxKeys":5}', '{"maxBytes":5000}',
+      '{"maxKeys":0,"maxBytes":0}', '{"expireKeys":-1}', '{}', 'null')
+  }
+
+  const ask = async (request: InjectOptions, operation: string): Promise<{ answer: LightMyRequestResponse, what: string }> => {
+    const answer = await app.inject(request)
+    count('requests')
+    count(answer.statusCode)
+    const what = `--seed ${seed}, ${JSON.stringify(request).slice(0, 600)} answers ${answer.statusCode} ${answer.body.slice(0, 300)}`
+    description.check(operation, request.method === 'HEAD', answer, what)
+    if (answer.statusCode >= 400 && request.method !== 'HEAD') assert.equal(answer.json<{ status: number }>().status, answer.statusCode, what)
+    return { answer, what }
+  }
+
   while (counts.requests! < rounds && secondsLeft() > 0) {
-    const [operation, statuses] = pick(...operations, ...values, ...values)
+    const operation = pick(...operations, ...values, ...values, ...values, ...values)
     const [method, template] = operation.split(' ') as [string, string]
-    const [collection, key] = next() < 0.5 ? [pick('c', 'd'), pick('k', 'l')] : [pick(...COLLECTIONS), pick(...KEYS)]
+    const [collection, key] = next() < 0.6 ? [pick('c', 'd'), pick('k', 'l', 'n', 'm')] : [pick(...COLLECTIONS), pick(...KEYS)]
     const path = template.replace('{collection}', encodeURIComponent(collection)).replace('{key}', encodeURIComponent(key))
     const isPlain = next() < 0.5 // or hardly any would come through
     const query = isPlain
@@ -53,48 +70,67 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`), maybe(0.2, `release=${pick('true', 'false', 'x')}`),
           maybe(0.1, `force=${pick('true', 'x')}`), maybe(0.1, `prefix=${pick('k', '%F0')}`), maybe(0.1, `cursor=${pick('0', '99', 'x', '-1')}`),
           maybe(0.1, `limit=${pick('1', '0', '99999', 'x')}`), maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
-    const value = { collection, key, n: counts.requests }
-    const body = method === 'PUT' && next() < 0.7
-      ? JSON.stringify(value)
-      : pick(
-        () => JSON.stringify(value), () => String(counts.requests), () => '{"increment":1}', () => '{"increment":1,"ttl":5}', () => '{"touch":true}', () => '{"lease":0.05}',
-        () => '{"lease":20,"owner":"somebody"}', () => '{"maxKeys":5}', () => '{"expireKeys":-1}', () => '{}', () => '', () => '{', () => 'null', () => '"\\ud800"',
-        () => `"${'x'.repeat(pick(1000, 1_048_574, 1_048_575, 1_200_000))}"`, () => '['.repeat(100_000)
-      )()
+    const hasBody = method !== 'GET' && method !== 'DELETE'
     const headers: Record<string, string | undefined> = {
-      'content-type': method === 'GET' || method === 'DELETE' ? undefined : isPlain ? 'application/json' : pick('application/json', 'text/plain', undefined),
-      'if-match': maybe(isPlain ? 0 : 0.1, pick(...versions)),
-      'if-none-match': maybe(isPlain ? 0 : 0.1, pick(...versions)),
-      'lock-token': maybe(0.3, pick(...tokens.slice(-5))),
+      'content-type': hasBody ? isPlain ? 'application/json' : pick('application/json', 'application/json', 'application/json', 'text/plain', undefined) : undefined,
+      'if-match': maybe(isPlain ? 0 : 0.3, pick(pick(...versions), memory.versionOf(collection, key))),
+      'if-none-match': maybe(isPlain ? 0 : 0.3, pick('*', pick(...versions), memory.versionOf(collection, key))),
+      'lock-token': maybe(0.3, pick(pick(...tokens.slice(-5)), memory.tokenOf(collection, key))),
       prefer: maybe(0.1, pick('wait=0', 'wait=0.01', 'wait=x', 'respond-async'))
     }
     const request = {
       method: method === 'GET' ? pick('GET', 'GET', 'HEAD') : method,
       url: `${PREFIX}${path}${query === '' ? '' : `?${query}`}`,
       headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)),
-      ...(method === 'GET' || method === 'DELETE' ? {} : { payload: body })
+      ...hasBody ? { payload: bodyOf(method, collection, key) } : {}
     } as InjectOptions
-    const answer = await app.inject(request)
-    counts.requests!++
-    counts[answer.statusCode] = (counts[answer.statusCode] ?? 0) + 1
-    const what = `--seed ${seed}, ${JSON.stringify(request).slice(0, 600)} answers ${answer.statusCode} ${answer.body.slice(0, 300)}`
-    assert.ok(statuses.has(answer.statusCode), `not in openapi.yaml: ${what}`)
-    if (answer.statusCode >= 400 && request.method !== 'HEAD') {
-      assert.match(String(answer.headers['content-type']), /^application\/problem\+json/, what)
-      assert.equal(answer.json<{ status: number }>().status, answer.statusCode, what)
-      assert.ok(answer.json<{ code?: string }>().code !== undefined, what)
+    const { answer, what } = await ask(request, operation)
+    const { statusCode: status, headers: received } = answer
+
+    // What is found is what was asked for.
+    let found: unknown
+    if (template.endsWith('/keys/{key}') && method === 'GET' && request.method === 'GET' && status === 200) found = answer.json()
+    if (template.endsWith('/locks/{key}') && status === 201) found = answer.json<{ value?: unknown }>().value
+    if (found !== undefined) {
+      const step = NUMBERS.get(key)
+      const named = found as { collection?: string, key?: string }
+      if (step !== undefined) assert.equal((found as number) % step, 0, `a value of another key: ${what}`)
+      else assert.deepEqual([named.collection, named.key], [collection, key], `a value of another key: ${what}`)
+      count('values compared')
     }
-    if (request.method === 'GET' && template.endsWith('/keys/{key}') && answer.statusCode === 200) {
-      const found = answer.json<{ collection?: string, key?: string } | null>()
-      if (typeof found === 'object' && found?.key !== undefined) {
-        assert.deepEqual([found.collection, found.key], [collection, key], `a value of another key: ${what}`)
-        counts['values compared'] = (counts['values compared'] ?? 0) + 1
+    if (template.endsWith('/locks/{key}') && method === 'GET' && request.method === 'GET' && status === 200) {
+      const lock = answer.json<{ collection: string, key: string }>()
+      assert.deepEqual([lock.collection, lock.key], [collection, key], what)
+    }
+    if (template.endsWith('/keys/{key}')) {
+      if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) count('conditions met')
+    } else if (template === '/collections/{collection}' && method !== 'GET') memory.forget(collection)
+
+    // A token opens the lock that it was given with, and no other.
+    const token = headers['lock-token']
+    if (token !== undefined && template.endsWith('{key}') && method !== 'POST' && !query.includes('force=true') && !(template.includes('locks') && method === 'GET')) {
+      if (!memory.isTokenOf(collection, key, token)) {
+        assert.ok(status >= 400, `a token of another key is taken: ${what}`)
+        count('foreign tokens')
       }
     }
-    if (answer.headers['lock-token'] !== undefined) tokens.push(String(answer.headers['lock-token']))
-    if (answer.headers.etag !== undefined) versions.push(String(answer.headers.etag))
+    if (received['lock-token'] !== undefined) {
+      tokens.push(String(received['lock-token']))
+      memory.grant(collection, key, String(received['lock-token']))
+      assert.equal(received['lock-token'], answer.json<{ token: string }>().token, what)
+      assert.equal(received.location, `${PREFIX}${path}`, what)
+    }
+
+    // HEAD is GET without a body.
+    if (request.method === 'HEAD' && template.endsWith('/keys/{key}') && status !== 423) {
+      const whole = await ask({ ...request, method: 'GET' }, operation)
+      if (status === 200 && whole.answer.statusCode === 200) assert.equal(whole.answer.headers.etag, received.etag, what)
+      else assert.ok(whole.answer.statusCode === status || (status < 400 && whole.answer.statusCode === 404), `${what}, and ${whole.what}`)
+    }
+    if (received.etag !== undefined) versions.push(String(received.etag))
     if (versions.length > 20) versions.splice(6, 10)
   }
-  assert.ok(counts['values compared']! > 0)
+  assert.ok(counts['values compared']! > 0 && counts['foreign tokens']! > 0)
+  assert.ok(counts.requests! < 10_000 || counts['conditions met']! > 0)
   return counts
 }
