@@ -31,8 +31,8 @@ export interface TestServer {
   signal (signal: NodeJS.Signals): void
 }
 
-/** Starts a redis-server, which is killed at the end of the test. */
-export async function startServer (t: Test): Promise<TestServer> {
+/** Starts a redis-server, with more arguments if need be, which is killed at the end of the test. */
+export async function startServer (t: Test, args: string[] = []): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'ss-redis-'))
   const path = join(folder, 's')
   const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
@@ -43,7 +43,7 @@ export async function startServer (t: Test): Promise<TestServer> {
     options: { url: `redis://${path}` },
     redis,
     async start () {
-      child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' })
+      child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder, ...args], { stdio: 'ignore' })
       await until(() => redis.ping())
     },
     async kill () {

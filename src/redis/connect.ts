@@ -41,10 +41,18 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
   } catch (error) {
     for (const client of opened) client.disconnect()
     const why = reason ?? error as Error
-    throw new StoreError('STORE_UNREACHABLE', `${hide(target.url)}: ${why.message}`, { cause: why })
+    throw new StoreError('STORE_UNREACHABLE', `${hide(target.url)}: ${why.message}${adviceOn(why, target)}`, { cause: why })
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** What may be done about it. Who does not get through with TLS is told why by some servers, and cut off by others. */
+function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
+  if (!/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)) return ''
+  return parse(url).tls === undefined && !('tls' in client)
+    ? '; a server with TLS is reached by rediss:'
+    : '; the option redis.client.tls takes ca and servername, and cert and key where the server wants to see one; a server without TLS is reached by redis:'
 }
 
 type Library = Pick<typeof ioredis, 'Redis' | 'Cluster'>
