@@ -1,9 +1,9 @@
 // A Fastify server with the admin API of a store, on a free port of the loopback, and a client that sends paths as they are.
 import type { IncomingHttpHeaders } from 'node:http'
 import Fastify, { type FastifyServerOptions } from 'fastify'
-import type { Test } from 'tap'
 import { Pool } from 'undici'
 import strongStore, { type Store, type StrongStoreOptions } from '../src/index.js'
+import type { Owner } from './faults/attack.js'
 
 export const TOKEN = 'a-token-for-tests'
 export const READ_TOKEN = 'a-token-for-tests-that-read'
@@ -26,7 +26,7 @@ export interface Server {
   ask: Ask
 }
 
-export async function serveAdmin (t: Test, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}): Promise<Server> {
+export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}): Promise<Server> {
   const app = Fastify({ forceCloseConnections: true, ...options })
   await app.register(strongStore, { store, admin: { token: TOKEN, readToken: READ_TOKEN, ...admin } })
   const origin = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { StoreOptions } from '../src/index.js'
+import type { Owner } from './faults/attack.js'
 import { until } from './until.js'
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
@@ -32,7 +33,7 @@ export interface TestServer {
 }
 
 /** Starts a redis-server, with more arguments if need be, which is killed at the end of the test. */
-export async function startServer (t: Test, args: string[] = []): Promise<TestServer> {
+export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = []): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'ss-redis-'))
   const path = join(folder, 's')
   const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })

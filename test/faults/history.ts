@@ -39,6 +39,7 @@ function after (state: State, operation: Operation): State | undefined {
   const code = result?.code
   if (kind === 'drop') return state.holder === lock ? { ...state, holder: '' } : undefined
   if (nowait === true && code === 'STORE_LOCKED') return state.holder !== '' ? state : undefined
+  if (lock !== undefined && code === 'STORE_LOCK_LOST') return state.holder !== lock ? state : undefined
   const through = kind === 'acquire' ? '' : lock ?? ''
   if (state.holder !== through) return undefined
   if (kind === 'get') return code === undefined ? seen(state, result) : undefined

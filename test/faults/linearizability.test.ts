@@ -1,7 +1,8 @@
 import t from 'tap'
 import { createStore } from '../../src/index.js'
+import { NO_REDIS, hasRedis } from '../redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
-import { linearizability } from './linearizability.js'
+import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis } from './linearizability.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
@@ -23,6 +24,9 @@ t.test('histories that can have happened', async t => {
     'a lock that went with its process': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'release', 2, Infinity, { lock: 'l', value: 1, ...OPEN }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 1, 5, gets()]),
+    'a lock whose lease ran out': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }],
+      ['b', 'set', 2, 4, { value: 1 }], ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
     'a wait for a lock': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'get', 2, 9, gets(1)], ['b', 'get', 2, 3, { nowait: true, result: { code: 'STORE_LOCKED' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 1 }])
@@ -52,6 +56,9 @@ t.test('histories that cannot', async t => {
     'a version that repeats': history(['a', 'set', 0, 1, { value: 1, result: { version: 5 } }], ['a', 'del', 2, 3, gets(1)], ['a', 'set', 4, 5, { value: 1, result: { version: 5 } }]),
     'one process, against its own order': history(
       ['a', 'set', 0, 9, { value: 1 }], ['a', 'set', 1, 9, { value: 2 }], ['b', 'get', 10, 11, gets(1)]),
+    'a lock that is lost and held': history(
+      ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'set', 2, 3, { lock: 'l', value: 1, result: { code: 'STORE_LOCK_LOST' } }],
+      ['a', 'release', 4, 5, { lock: 'l', value: 2 }]),
     'a change that a killed holder did not live to commit': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
   }
@@ -61,3 +68,6 @@ t.test('histories that cannot', async t => {
 })
 
 short('histories of five processes, some of them killed, are linearizable', linearizability, 4)
+short('and so they are over the admin API', linearizabilityOfHttp, 2)
+if (hasRedis) short('and so they are in Redis', linearizabilityOfRedis, 4)
+else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -1,21 +1,48 @@
-// Attack: random calls from the primary and four workers on few keys, some of them killed in the middle; then the history of
-// each key has to be one that could have happened.
+// Attacks, one for each engine that crosses processes: random calls from the primary and four workers on few keys, some of them
+// killed in the middle; then the history of each key has to be one that could have happened.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createStore } from '../../src/index.js'
+import { createStore, type StoreOptions } from '../../src/index.js'
+import { TOKEN, serveAdmin } from '../admin.js'
 import { fork, type TestWorker } from '../cluster.js'
+import { startServer } from '../redis.js'
 import { until } from '../until.js'
-import { random, type Attack } from './attack.js'
+import { random, type Attack, type Owner } from './attack.js'
 import { offence, print, type Operation } from './history.js'
 import { perform, read, type Plan, type Program } from './program.js'
 
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
 
-export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
-  const store = createStore()
+/** Where the store is, and the seconds of lease without which a dead holder's locks would stay for long. */
+interface Place {
+  options: StoreOptions
+  lease?: number
+}
+
+export const linearizability = over(async () => ({ options: {} }))
+
+export const linearizabilityOfHttp = over(async owner => {
+  const store = createStore('memory:')
+  owner.teardown(() => store.close())
+  const { origin } = await serveAdmin(owner, store)
+  return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 1 }
+})
+
+export const linearizabilityOfRedis = over(async owner => {
+  const { options } = await startServer(owner)
+  return { options: { ...options, redis: { life: 1 } } }
+})
+
+function over (open: (owner: Owner) => Promise<Place>): Attack {
+  return async order => await attack(order, await open(order.owner))
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease }: Place): ReturnType<Attack> {
+  const store = createStore(options)
+  owner.teardown(() => store.close())
   const next = random(seed)
   const folder = mkdtempSync(join(tmpdir(), 'history-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
@@ -30,7 +57,8 @@ export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner
       collection: `history ${seed} ${round}`,
       keys: ['a', 'b', 'c'],
       calls: 100,
-      lanes: 3
+      lanes: 3,
+      lease
     })
     const doomed = round % 2 === 0 ? Math.floor(next() * WORKERS) : -1
     const own = plan('primary')
@@ -39,7 +67,7 @@ export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner
     await Promise.all([
       perform(store, own),
       ...workers.map(async (worker, i) => {
-        const running = worker.run(work, PROGRAM, plans[i]!)
+        const running = worker.run(work, PROGRAM, options, plans[i]!)
         if (i !== doomed) return await running
         running.catch(() => {})
         const lines = 20 + Math.floor(next() * 100)
@@ -51,8 +79,8 @@ export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner
       })
     ])
     const histories = new Map<string, Operation[]>()
-    for (const [i, { file }] of plans.entries()) read(file, histories, i === doomed ? killed : undefined)
-    read(own.file, histories)
+    for (const [i, plan] of plans.entries()) read(plan, histories, i === doomed ? killed : undefined)
+    read(own, histories)
     for (const [key, history] of histories) {
       // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
       const called = Number(process.hrtime.bigint())
@@ -73,9 +101,10 @@ export const linearizability: Attack = async ({ seed, rounds, secondsLeft, owner
   return figures
 }
 
-async function work ({ store }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, plan: Plan): Promise<void> {
+async function work ({ strongStore, kept }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, options: StoreOptions, plan: Plan): Promise<void> {
   const { perform } = await import(program) as Program
-  await perform(store, plan)
+  kept.store ??= strongStore.createStore(options)
+  await perform(kept.store, plan)
 }
 
 function linesOf (file: string): number {

@@ -14,11 +14,13 @@ export interface Plan {
   calls: number
   /** Calls in flight. */
   lanes: number
+  /** Seconds; of every lock. */
+  lease?: number | undefined
 }
 
 type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
 
-export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes }: Plan): Promise<void> {
+export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes, lease }: Plan): Promise<void> {
   const target: Collection<number> = store.collection(collection)
   const next = random(seed)
   const pick = <T>(list: T[]): T => list[Math.floor(next() * list.length)]!
@@ -47,7 +49,7 @@ export async function perform (store: Store, { seed, name, file, collection, key
   const locked = async (key: string): Promise<void> => {
     const lock = `${name} ${++ids}`
     const nowait = next() < 0.2
-    const held: KeyLock<number> | undefined = await record(key, { kind: 'acquire', lock, nowait }, () => target.acquire(key, nowait ? { timeout: 0 } : {}),
+    const held: KeyLock<number> | undefined = await record(key, { kind: 'acquire', lock, nowait }, () => target.acquire(key, { lease, ...nowait ? { timeout: 0 } : {} }),
       held => ({ value: held.get(), version: held.version, fence: held.fence }))
     if (held === undefined) return
     if (next() < 0.3) {
@@ -88,7 +90,7 @@ export interface Program { perform: typeof perform }
 type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
 
 /** What was written down, by key. `killed`: when the process was, if it was. */
-export function read (file: string, histories: Map<string, Operation[]>, killed?: bigint): void {
+export function read ({ file, lease }: Plan, histories: Map<string, Operation[]>, killed?: bigint): void {
   const calls = new Map<number, Operation>()
   for (const line of readFileSync(file, 'utf8').split('\n')) {
     if (!line.endsWith('}')) continue // the end of a file, or a line in which its process died, before the call
@@ -103,13 +105,15 @@ export function read (file: string, histories: Map<string, Operation[]>, killed?
     histories.set(key, history)
     history.push(operation)
   }
-  if (killed === undefined) return
-  // What it held went with it.
+  // Locks that were not released, as far as is known, may have ended by themselves.
+  const own = new Set(calls.values())
+  const released = new Set([...own].filter(({ kind, result }) => kind === 'release' && result !== undefined && result.code === undefined).map(({ lock }) => lock))
   for (const history of histories.values()) {
-    for (const { kind, lock, process, result } of history.slice()) {
-      if (kind === 'acquire' && result?.code === undefined && [...calls.values()].some(call => call.lock === lock)) {
-        history.push({ kind: 'drop', lock, process, called: Number(killed), answered: Infinity })
-      }
+    for (const operation of history.slice()) {
+      const { kind, lock, process, called, result } = operation
+      if (kind !== 'acquire' || result?.code !== undefined || released.has(lock) || !own.has(operation)) continue
+      const end = lease === undefined ? killed : called + lease * 1e9
+      if (end !== undefined) history.push({ kind: 'drop', lock, process, called: Number(end), answered: Infinity })
     }
   }
 }
