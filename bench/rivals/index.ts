@@ -5,12 +5,13 @@ import { lmdb } from './lmdb.js'
 import { original } from './original.js'
 import { ioredis, ioredisPipelined, nodeRedis, redlock } from './redis.js'
 import type { Rival } from './rival.js'
-import { clusterStore, httpStore, memoryStore } from './strong-store.js'
+import { clusterStore, httpStore, memoryStore, redisStore } from './strong-store.js'
 
 export const rivals = {
   'strong-store': clusterStore,
   'strong-store, memory:': memoryStore,
   'strong-store, http:': httpStore,
+  'strong-store, redis:': redisStore,
   'strong-store-cluster': original,
   'cluster-shared-memory': clusterSharedMemory,
   memored,

@@ -1,6 +1,7 @@
 // What this project makes, over the engines there are.
 import fastify from 'fastify'
 import strongStore, { createStore } from '../../src/index.js'
+import { serveRedis } from './redis.js'
 import { ownCpu, type Client, type Rival } from './rival.js'
 
 const TOKEN = 't'.repeat(32)
@@ -23,6 +24,12 @@ export const clusterStore: Rival = {
     return { address: '', cpu: ownCpu }
   },
   client: async () => client('cluster:')
+}
+
+/** The same API on a Redis of its own. */
+export const redisStore: Rival = {
+  serve: () => serveRedis(),
+  client: async path => client(`redis://${path}`)
 }
 
 /** No crossing at all: each worker has a keyspace of its own. */

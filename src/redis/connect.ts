@@ -49,9 +49,9 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
 
 /** What may be done about it. Who does not get through with TLS is told why by some servers, and cut off by others. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
-  if (!/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)) return ''
-  return parse(url).tls === undefined && !('tls' in client)
-    ? '; a server with TLS is reached by rediss:'
+  if (parse(url).tls === undefined && !('tls' in client)) return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+  return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
+    ? ''
     : '; the option redis.client.tls takes ca and servername, and cert and key where the server wants to see one; a server without TLS is reached by redis:'
 }
 
@@ -87,7 +87,7 @@ function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connect
     ...(natMap === undefined ? {} : { natMap }),
     lazyConnect: true,
     clusterRetryStrategy: null,
-    enableOfflineQueue: false,
+    enableOfflineQueue: true, // a node is connected to when it is first needed: until then calls wait, or fail with the attempt
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0
   }

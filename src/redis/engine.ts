@@ -7,6 +7,7 @@ import { StoreError, detailOf } from '../errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { collections, lock, locks, stats } from './listing.js'
 import type { RedisStoreOptions, Target } from './options.js'
+import { Reads, answerIn, isLocked } from './reads.js'
 import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
 import { Tending } from './tending.js'
@@ -62,6 +63,7 @@ class RedisEngine implements Engine {
   #queue: Array<{ request: Request, id: number }> = []
   #backlog = 0
   #numbers = 0
+  readonly #reads = new Reads()
   /** By the call's place. */
   #asked: Array<Asked | undefined> = []
   /** Calls that wait for their turn, by number; and turns that came before the word that they wait. */
@@ -120,8 +122,29 @@ class RedisEngine implements Engine {
       this.#asked[id] = asked
       this.#setAwaited(true)
     }
-    const size = text?.length ?? 0
-    this.#backlog += size
+    this.#backlog += text?.length ?? 0
+    this.#reads.enter(request, !this.#tending!.isTimed(collection), isPlain => {
+      if (isPlain) this.#read(session, asked)
+      else this.#submit(session, asked)
+    })
+  }
+
+  /** Without a script, if that is enough. */
+  #read (session: Session, asked: Asked): void {
+    const { request, request: { collection, key } } = asked
+    session.read(this.#baseOf(collection), key).then(found => {
+      const reply = answerIn(found)
+      if (reply === undefined && !isLocked(found)) this.#tending?.time(collection)
+      const isAnswer = this.#reads.leave(request, reply !== undefined, () => { this.#submit(session, asked) })
+      if (isAnswer && session === this.#session) this.#answer(asked, reply!)
+    }, (error: Error) => {
+      this.#reads.leave(request, true, () => {})
+      this.#failed(session, asked, error)
+    })
+  }
+
+  #submit (session: Session, asked: Asked): void {
+    const size = asked.request.text?.length ?? 0
     this.#run(session, asked).then(answer => {
       this.#backlog -= size
       if (session !== this.#session) return
@@ -227,12 +250,14 @@ class RedisEngine implements Engine {
     }
     const asked = this.#asked[id]
     if (session === undefined || asked === undefined) return
-    const { request: { collection, key }, token } = asked
-    session.run<number>('cancel', this.#baseOf(collection), [this.#who(session, asked), key, isAbandoned ? token ?? '' : '']).then(isDone => {
-      if (isDone !== 1 || session !== this.#session) return
-      this.#answered(asked)
-      this.#answer(asked, new Reply('STORE_ABORTED'))
-    }, (error: Error) => { if (error.name !== 'ReplyError') session.end(error) })
+    const { request, request: { collection, key }, token } = asked
+    this.#reads.enter(request, false, () => {
+      session.run<number>('cancel', this.#baseOf(collection), [this.#who(session, asked), key, isAbandoned ? token ?? '' : '']).then(isDone => {
+        if (isDone !== 1 || session !== this.#session) return
+        this.#answered(asked)
+        this.#answer(asked, new Reply('STORE_ABORTED'))
+      }, (error: Error) => { if (error.name !== 'ReplyError') session.end(error) })
+    })
   }
 
   async #connect (): Promise<void> {

@@ -25,7 +25,7 @@ export async function stats (session: Session, prefix: string, maxValueBytes: nu
 
 /** All locks, or as many as `limit`. */
 export async function locks (session: Session, prefix: string, limit = MAX_LOCKS): Promise<string> {
-  const found = await ofEach(session, prefix, '}:locks', undefined, async (collection, base) => {
+  const found = await ofEach(session, prefix, '}:until', undefined, async (collection, base) => {
     const held = await session.run<string[][]>('held', base, [String(limit)])
     return held.map(fields => lockOf(collection, fields))
   })

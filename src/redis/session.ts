@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { ChainableCommander, Cluster, Redis } from 'ioredis'
 import type { Wires } from './connect.js'
+import type { Found } from './reads.js'
 import type { Script, ScriptName, Scripts } from './scripts.js'
 
 /** What the server has not answered yet. */
@@ -11,13 +12,10 @@ interface Sent {
 }
 
 interface Job extends Sent {
-  /** Its place among all jobs: answers to a pipeline are told later than one that came behind it. */
-  order: number
-  script: Script
+  /** Without one it is a plain read: see reads.ts. */
+  script: Script | undefined
   base: string
   args: string[]
-  /** By its text, not by its hash. */
-  asText: boolean
   resolve (result: unknown): void
   reject (error: Error): void
 }
@@ -40,7 +38,7 @@ export class Session {
   readonly #handler: Handler
   readonly #sent = new Set<Sent>()
   #running = 0
-  #orders = 0
+  #pipelines = 0
   #outbox: Job[] = []
   // Scripts that the server did not know: they are sent again, in their order, when all before them are answered.
   #unknown: Job[] = []
@@ -60,6 +58,7 @@ export class Session {
   /** Is ready when the server knows where to reach it. */
   static async open (wires: Wires, scripts: Scripts, prefix: string, handler: Handler): Promise<Session> {
     const session = new Session(wires, scripts, prefix, handler)
+    session.#load()
     await session.#push.subscribe(session.channel)
     return session
   }
@@ -71,11 +70,12 @@ export class Session {
   }
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const job: Job = { order: ++this.#orders, script: this.#scripts[name], base, args, asText: false, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
-      if (this.#unknown.length > 0) this.#behind.push(job)
-      else this.#send(job)
-    })
+    return this.#do(this.#scripts[name], base, args)
+  }
+
+  /** What there is to know of a key without a script. */
+  read (base: string, key: string): Promise<Found> {
+    return this.#do(undefined, base, [`:${key}`, `!${key}`, 'tracked'])
   }
 
   /** Makes sure that the push connection is alive, too. */
@@ -120,17 +120,38 @@ export class Session {
     if (error !== undefined) this.#handler.closed(error)
   }
 
+  /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
+  #load (): void {
+    const nodes = this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
+    for (const node of nodes) {
+      for (const { text } of Object.values(this.#scripts)) {
+        node.script('LOAD', text).catch((error: Error) => { if (error.message.startsWith('NOPERM')) this.end(error) })
+      }
+    }
+  }
+
+  #do<T> (script: Script | undefined, base: string, args: string[]): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const job: Job = { script, base, args, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
+      if (this.#unknown.length > 0) this.#behind.push(job)
+      else this.#send(job)
+    })
+  }
+
   #send (job: Job): void {
     this.#sent.add(job)
     this.#running++
     if (this.#outbox.push(job) === 1) process.nextTick(() => { this.#flush() })
   }
 
-  /** What was sent in one tick leaves in one write. */
+  /**
+   * What was sent in one tick leaves in one write. Answers are told in the order of the calls: those of a pipeline come when it is
+   * complete, so a single call behind one is a pipeline, too.
+   */
   #flush (): void {
     const jobs = this.#outbox
     this.#outbox = []
-    if (jobs.length === 1 || this.#client.isCluster) {
+    if ((jobs.length === 1 && this.#pipelines === 0) || this.#client.isCluster) {
       for (const job of jobs) {
         command(this.#client, job).then(
           result => { this.#answered(job, undefined, result) },
@@ -139,9 +160,11 @@ export class Session {
       }
       return
     }
+    this.#pipelines++
     const pipeline = this.#client.pipeline()
     for (const job of jobs) command(pipeline, job)
     pipeline.exec((failure, results) => {
+      this.#pipelines--
       for (const [i, job] of jobs.entries()) {
         const [error, result] = results?.[i] ?? [failure ?? new Error('no answer'), undefined]
         this.#answered(job, error ?? undefined, result)
@@ -152,19 +175,19 @@ export class Session {
   #answered (job: Job, error: Error | undefined, result: unknown): void {
     this.#arrived(job)
     this.#running--
-    if (error === undefined) job.resolve(result)
-    else if (error.message.startsWith('NOSCRIPT')) this.#unknown.push(job)
+    // A plain read that came behind a script that was not run has read too early.
+    const isEarly = job.script === undefined && this.#unknown.length > 0
+    if (isEarly || error?.message.startsWith('NOSCRIPT') === true) this.#unknown.push(job)
+    else if (error === undefined) job.resolve(result)
     else job.reject(error)
     if (this.#unknown.length > 0 && this.#running === 0) this.#sendAgain()
   }
 
   #sendAgain (): void {
-    const jobs = [...this.#unknown, ...this.#behind].sort((a, b) => a.order - b.order)
+    const jobs = [...this.#unknown, ...this.#behind]
     this.#unknown = []
     this.#behind = []
-    // The first brings the text with it, so the server knows the script for those that follow. What it does not know then,
-    // as another node or another script, comes here again.
-    jobs[0]!.asText = true
+    this.#load()
     for (const job of jobs) this.#send(job)
   }
 
@@ -209,6 +232,7 @@ export class Session {
   }
 }
 
-function command<C extends ChainableCommander | Redis | Cluster> (client: C, { script, base, args, asText }: Job): ReturnType<C['evalsha']> {
-  return (asText ? client.eval(script.text, 1, base, ...args) : client.evalsha(script.sha, 1, base, ...args)) as ReturnType<C['evalsha']>
+function command<C extends ChainableCommander | Redis | Cluster> (client: C, { script, base, args }: Job): ReturnType<C['evalsha']> {
+  const sent = script === undefined ? client.hmget(`${base}:records`, ...args) : client.evalsha(script.sha, 1, base, ...args)
+  return sent as ReturnType<C['evalsha']>
 }

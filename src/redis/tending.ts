@@ -8,6 +8,8 @@ const OLDEST = 200 // calls that wait of which one look makes sure
 
 interface Place {
   reads: number
+  /** Keys have times, or their uses are kept, as far as is known. */
+  isTimed: boolean
   /** Token by key of the locks that live by signs of life. */
   held: Map<string, string>
   /** Calls that wait: their number, key, and whether the server did not know of it when last asked. */
@@ -43,6 +45,15 @@ export class Tending {
   /** Takes the counts of reads along when the collection is next looked at. */
   read (collection: string): void {
     this.#place(collection).reads++
+  }
+
+  /** A read has found that there is more to a key than its value. */
+  time (collection: string): void {
+    this.#place(collection).isTimed = true
+  }
+
+  isTimed (collection: string): boolean {
+    return this.#places.get(collection)?.isTimed === true
   }
 
   hold (collection: string, key: string, token: string): void {
@@ -112,7 +123,7 @@ export class Tending {
   #place (collection: string): Place {
     let place = this.#places.get(collection)
     if (place === undefined) {
-      place = { reads: 0, held: new Map(), waiting: new Map(), due: Date.now() + this.#beat, isAsked: false }
+      place = { reads: 0, isTimed: false, held: new Map(), waiting: new Map(), due: Date.now() + this.#beat, isAsked: false }
       this.#places.set(collection, place)
     }
     return place
@@ -168,7 +179,8 @@ export class Tending {
       keys: [...new Set(waiting.map(([, { key }]) => key))],
       waiting: waiting.map(([, { who }]) => who)
     }
-    const [next, ...found] = await this.#session.run<string[]>('tend', this.#baseOf(collection), [JSON.stringify(asked)])
+    const [next, isTimed, ...found] = await this.#session.run<string[]>('tend', this.#baseOf(collection), [JSON.stringify(asked)])
+    place.isTimed = isTimed === '1'
     this.#found(place, found)
     this.#plan(collection, place, Number(next))
   }

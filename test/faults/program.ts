@@ -57,8 +57,10 @@ export async function perform (store: Store, { seed, name, file, collection, key
       await record(key, { kind: 'set', lock, value }, () => target.set(key, value, { token: held.token }), version => ({ version }))
     }
     const value = next() < 0.7 ? unique() : undefined
-    if (value !== undefined) held.set(value)
-    await record(key, { kind: 'release', lock, value }, () => held.release(), () => ({}))
+    await record(key, { kind: 'release', lock, value }, async () => {
+      if (value !== undefined) held.set(value) // fails as the release does where the lease has run out
+      await held.release()
+    }, () => ({}))
   }
 
   const lane = async (): Promise<void> => {

@@ -4,7 +4,7 @@ local who, nowait = ARGV[1], ARGV[2] == '1'
 evenIfFull()
 local kept = {}
 local next = math.huge
-for _, key in ipairs(redis.call('HKEYS', LOCKS)) do
+for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do
   local lock = heldLock(key)
   if lock then kept[#kept + 1] = lock end
 end
@@ -15,10 +15,12 @@ for _, lock in ipairs(kept) do
 end
 local births = {}
 for _, entry in ipairs(entries) do births[entry.key] = redis.call('ZSCORE', NAMES, entry.key) end
-redis.call('UNLINK', TEXTS, NAMES, ENDS, IDLE, TIMED)
+redis.call('UNLINK', RECORDS, NAMES, ENDS, IDLE, TIMED)
+if meta.tracked > 0 then redis.call('HSET', RECORDS, 'tracked', int(meta.tracked)) end
+for _, lock in ipairs(kept) do keep(lock) end
 meta.bytes = 0
 for _, entry in ipairs(entries) do
-  redis.call('HSET', TEXTS, entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
+  store(entry)
   redis.call('ZADD', NAMES, births[entry.key], entry.key)
   meta.bytes = meta.bytes + entry.bytes
 end

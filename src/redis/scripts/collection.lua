@@ -1,12 +1,13 @@
 -- The keys of one collection, its counters and bounds, and the clock. Only KEYS[1] is named by the caller; the names of the
 -- others begin with it, tag included, so that all are in its slot.
 local BASE = KEYS[1]              -- hash: counters and bounds
-local TEXTS = BASE .. ':texts'    -- hash: key -> "version end text"; end 0 where there is none
+-- Hash: ":" and a key -> "version end text", end 0 where there is none; "!" and a locked key -> its lock; "tracked" -> since when
+-- uses are kept. What most reads have to know is in one place, so that they need no script: see reads.ts.
+local RECORDS = BASE .. ':records'
 local NAMES = BASE .. ':names'    -- sorted set: key by the number of its creation, for scans
 local ENDS = BASE .. ':ends'      -- sorted set: key with a ttl by its end
 local IDLE = BASE .. ':idle'      -- sorted sets: key by its last use, those without a ttl
 local TIMED = BASE .. ':timed'    --   and those with one; kept only where idle time or a bound is configured
-local LOCKS = BASE .. ':locks'    -- hash: locked key -> lock
 local UNTIL = BASE .. ':until'    -- sorted set: locked key by the time at which its lock runs out
 local QUEUE = BASE .. ':queue'    -- sorted set, all of one score: "lock:number:who" in the order in which they came
 local WAITING = BASE .. ':waiting' -- hash: who -> the call that waits
@@ -17,7 +18,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local micros = time[1] * 1000000 + time[2]
 
-local FIELDS = { 'seq', 'bytes', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes', 'refuse', 'tracked' }
+local FIELDS = { 'seq', 'bytes', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes', 'refuse' }
 -- Milliseconds for which the counters of a collection that has nothing else outlive it.
 local REMEMBERED = 3600000
 
@@ -29,6 +30,7 @@ end
 local stored = redis.call('HMGET', BASE, unpack(FIELDS))
 local meta = {}
 for i, field in ipairs(FIELDS) do meta[field] = tonumber(stored[i] or 0) end
+meta.tracked = tonumber(redis.call('HGET', RECORDS, 'tracked') or 0)
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
@@ -41,7 +43,7 @@ local function save ()
     end
   end
   if #changed > 0 then redis.call('HSET', BASE, unpack(changed)) end
-  if meta.idle + meta.maxKeys + meta.maxBytes > 0 or redis.call('EXISTS', TEXTS, LOCKS) > 0 then
+  if meta.idle + meta.maxKeys + meta.maxBytes > 0 or redis.call('EXISTS', RECORDS) > 0 then
     redis.call('PERSIST', BASE)
   else
     redis.call('PEXPIRE', BASE, REMEMBERED)

@@ -8,12 +8,14 @@ local isTracked = meta.idle + meta.maxKeys + meta.maxBytes > 0
 if isTracked and meta.tracked == 0 then
   -- Nobody knows when a key was used before: it counts as used now.
   meta.tracked = micros
+  redis.call('HSET', RECORDS, 'tracked', int(micros))
   redis.call('ZUNIONSTORE', TIMED, 1, ENDS, 'WEIGHTS', 0)
   redis.call('ZDIFFSTORE', IDLE, 2, NAMES, ENDS)
   redis.call('ZUNIONSTORE', IDLE, 1, IDLE, 'WEIGHTS', 0)
-  for _, key in ipairs(redis.call('HKEYS', LOCKS)) do redis.call('ZREM', IDLE, key) end
+  for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do redis.call('ZREM', IDLE, key) end
 elseif not isTracked and meta.tracked > 0 then
   meta.tracked = 0
+  redis.call('HDEL', RECORDS, 'tracked')
   redis.call('UNLINK', IDLE, TIMED)
 end
 save()

@@ -4,7 +4,7 @@ evenIfFull()
 sweep(1000)
 save()
 return {
-  int(redis.call('HLEN', TEXTS)), int(meta.bytes), int(redis.call('HLEN', LOCKS)), int(redis.call('ZCARD', QUEUE)),
+  int(redis.call('ZCARD', NAMES)), int(meta.bytes), int(redis.call('ZCARD', UNTIL)), int(redis.call('ZCARD', QUEUE)),
   int(meta.reads), int(meta.writes), int(meta.expired), int(meta.evicted),
   int(meta.idle), int(meta.maxKeys), int(meta.maxBytes), int(1 - meta.refuse)
 }

@@ -2,11 +2,15 @@
 local EVICT_AT_ONCE = 1000
 
 local function load (key)
-  local record = redis.call('HGET', TEXTS, key)
+  local record = redis.call('HGET', RECORDS, ':' .. key)
   if not record then return nil end
   local version, finish, at = string.match(record, '^(%d+) (%d+) ()')
   local text = string.sub(record, at)
   return { key = key, version = version, finish = tonumber(finish), text = text, bytes = #key + #text }
+end
+
+local function store (entry)
+  redis.call('HSET', RECORDS, ':' .. entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
 end
 
 -- Milliseconds since the last use. Uses are kept in microseconds, made different, which tells their order.
@@ -33,7 +37,7 @@ end
 
 local function remove (entry)
   unlist(entry)
-  redis.call('HDEL', TEXTS, entry.key)
+  redis.call('HDEL', RECORDS, ':' .. entry.key)
   redis.call('ZREM', NAMES, entry.key)
   meta.bytes = meta.bytes - entry.bytes
 end
@@ -65,7 +69,7 @@ local function expiresIn (entry, isLocked)
 end
 
 local function isOver (keys, bytes)
-  return (meta.maxKeys > 0 and redis.call('HLEN', TEXTS) + keys > meta.maxKeys) or
+  return (meta.maxKeys > 0 and redis.call('ZCARD', NAMES) + keys > meta.maxKeys) or
     (meta.maxBytes > 0 and meta.bytes + bytes > meta.maxBytes)
 end
 
@@ -113,7 +117,7 @@ local function put (key, entry, text, ttl, isLocked)
   local finish = entry and entry.finish or 0
   if ttl then finish = ttl > 0 and now + math.ceil(ttl) or 0 end
   local written = { key = key, version = int(nextNumber()), finish = finish, text = text, bytes = #key + #text }
-  redis.call('HSET', TEXTS, key, written.version .. ' ' .. int(finish) .. ' ' .. text)
+  store(written)
   if entry and not isLocked and (finish == 0) ~= (entry.finish == 0) then unlist(entry) end
   if not entry then redis.call('ZADD', NAMES, written.version, key) end
   if not isLocked then enlist(written) end
@@ -126,7 +130,7 @@ end
 local function setEnd (entry, ttl, isLocked)
   if not isLocked then unlist(entry) end
   entry.finish = now + math.ceil(ttl)
-  redis.call('HSET', TEXTS, entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
+  store(entry)
   if not isLocked then enlist(entry) end
 end
 

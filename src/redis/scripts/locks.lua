@@ -32,7 +32,7 @@ local function answer (who, reply)
 end
 
 local function lockOf (key)
-  local packed = redis.call('HGET', LOCKS, key)
+  local packed = redis.call('HGET', RECORDS, '!' .. key)
   if not packed then return nil end
   local lock = cmsgpack.unpack(packed)
   lock.key = key
@@ -47,7 +47,7 @@ local function runsOut (lock)
 end
 
 local function keep (lock)
-  redis.call('HSET', LOCKS, lock.key, cmsgpack.pack(lock))
+  redis.call('HSET', RECORDS, '!' .. lock.key, cmsgpack.pack(lock))
   redis.call('ZADD', UNTIL, int(runsOut(lock)), lock.key)
 end
 
@@ -126,7 +126,7 @@ local function finish (lock, isLost)
     local from, to = queueOf(lock)
     local place = redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 1)[1]
     if not place then
-      redis.call('HDEL', LOCKS, lock.key)
+      redis.call('HDEL', RECORDS, '!' .. lock.key)
       redis.call('ZREM', UNTIL, lock.key)
       local entry = load(lock.key)
       if entry then

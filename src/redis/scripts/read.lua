@@ -1,7 +1,8 @@
--- The way most calls go: a get of a key that is not locked and does not expire. All else is left to what follows.
-if ARGV[1] == 'get' and ARGV[4] == '' and redis.call('HEXISTS', KEYS[1] .. ':locks', ARGV[2]) == 0 then
-  local record = redis.call('HGET', KEYS[1] .. ':texts', ARGV[2])
-  if not record then return 'R    ' end
-  local at = string.match(record, '^%d+ 0 ()')
-  if at and (redis.call('HGET', KEYS[1], 'tracked') or '0') == '0' then return 'R    ' .. string.sub(record, at) end
+-- A get of a key that is not locked and does not expire, for who has reason to think that the plain command would not do (see
+-- reads.ts). All else is left to what follows.
+if ARGV[1] == 'get' and ARGV[4] == '' then
+  local record, lock, tracked = unpack(redis.call('HMGET', KEYS[1] .. ':records', ':' .. ARGV[2], '!' .. ARGV[2], 'tracked'))
+  if not lock and not record then return 'R    ' end
+  local at = not lock and not tracked and string.match(record, '^%d+ 0 ()')
+  if at then return 'R    ' .. string.sub(record, at) end
 end

@@ -12,7 +12,7 @@ for i = 1, #names, 2 do
   last = names[i + 1]
   if string.sub(key, 1, #prefix) == prefix then
     local entry = load(key)
-    local isLocked = redis.call('HEXISTS', LOCKS, key) == 1
+    local isLocked = redis.call('HEXISTS', RECORDS, '!' .. key) == 1
     bytes = bytes + #entry.text
     if isLocked or not isPast(entry) then
       local left = expiresIn(entry, isLocked)

@@ -2,7 +2,7 @@
 evenIfFull()
 sweep(1000)
 save()
-local count = redis.call('HLEN', TEXTS) - redis.call('ZCOUNT', ENDS, '-inf', '(' .. int(now))
+local count = redis.call('ZCARD', NAMES) - redis.call('ZCOUNT', ENDS, '-inf', '(' .. int(now))
 local before = idleLimit()
 if before then count = count - redis.call('ZCOUNT', IDLE, '-inf', '(' .. int(before)) end
 return reply('', '', int(count), '', '')

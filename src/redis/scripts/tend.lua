@@ -1,10 +1,11 @@
 -- What a process does for a collection now and then while it uses it: a sign of life for the locks it holds there, a look at
 -- what has run out, and at its own calls that wait. ARGV: JSON of { channel, life, reads, held: [[key, token]],
 -- keys: those waited for, waiting: who }. Answers with the milliseconds until it makes sense to come again (-1: nothing is
--- to be expected), "L token" for locks that are not held any more and "G who" for calls that do not wait any more.
+-- to be expected), whether any key has a time or its uses kept, "L token" for locks that are not held any more and "G who" for calls
+-- that do not wait any more.
 local SLICE = 200
 local asked = cjson.decode(ARGV[1])
-local found = { '' }
+local found = { '', '' }
 evenIfFull()
 
 meta.reads = meta.reads + asked.reads
@@ -37,5 +38,6 @@ local used = meta.idle > 0 and first(IDLE)
 if used then expect(math.max(used, meta.tracked) / 1000 + meta.idle) end
 if isMore then next = 0 end
 save()
+found[2] = (meta.tracked > 0 or redis.call('EXISTS', ENDS) == 1) and '1' or '0'
 found[1] = next == math.huge and '-1' or int(next)
 return found
