@@ -26,6 +26,22 @@ t.test('one store for a URL and a token, until it is closed', async t => {
   for (const options of ['ftp://x', 'http://', 'http:// x', { url, maxValueBytes: 5 }]) t.throws(() => createStore(options), { code: 'STORE_OPTION_INVALID' })
 })
 
+t.test('a lock that was waited for longer than its lease is held for its lease', async t => {
+  const remote = createStore({ url, token: TOKEN })
+  t.teardown(() => remote.close())
+  const before = await store.collection('waits').acquire('key')
+  const start = Date.now()
+  const wait = remote.collection('waits').acquire('key', { lease: 0.5 })
+  await until(() => Date.now() - start > 600)
+  await before.release()
+  const lock = await wait
+  lock.set('kept')
+  await remote.collection('waits').get('other')
+  t.equal(lock.held, true)
+  await lock.release()
+  t.equal(await store.collection('waits').get('key'), 'kept')
+})
+
 t.test('what is no admin API, or lets nobody in, is no miss', async t => {
   const other = createServer((_, response) => { response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"Route not found"}') })
   await new Promise<void>(resolve => { other.listen(0, '127.0.0.1', resolve) })

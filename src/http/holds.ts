@@ -54,7 +54,15 @@ export class Holds {
       request, token: reply.token!, fence: reply.fence!, isOurs: request.lease === undefined, end: this.#sent.get(reply)!, timer: undefined
     }
     this.#holds.set(hold.token, hold)
-    this.#plan(hold)
+    const now = performance.now()
+    const lease = leaseOf(hold)
+    if (hold.end - now > lease / 2) {
+      this.#plan(hold)
+    } else {
+      // It was waited for, so when it began is not known well enough: it begins anew.
+      hold.end = now + lease
+      this.#look(hold, true).catch(() => {})
+    }
   }
 
   delete (token: string): void {
@@ -74,19 +82,19 @@ export class Holds {
     hold.timer = setTimeout(() => { this.#look(hold).catch(() => {}) }, Math.max(0, Math.min(LOOK, hold.end - performance.now()))).unref()
   }
 
-  async #look (hold: Hold): Promise<void> {
+  async #look (hold: Hold, isRenewal = hold.isOurs): Promise<void> {
     if (performance.now() >= hold.end) {
       this.#end(hold)
       return
     }
     const sent = performance.now()
     try {
-      const reply = await this.#ask(about(hold.isOurs ? 'renew' : 'lock', hold))
-      if (hold.isOurs ? reply.code === 'STORE_LOCK_LOST' : fenceOf(reply) !== hold.fence) {
+      const reply = await this.#ask(about(isRenewal ? 'renew' : 'lock', hold))
+      if (isRenewal ? reply.code === 'STORE_LOCK_LOST' : fenceOf(reply) !== hold.fence) {
         this.#end(hold)
         return
       }
-      if (hold.isOurs && reply.code === undefined) hold.end = sent + LEASE * 1000
+      if (isRenewal && reply.code === undefined) hold.end = sent + leaseOf(hold)
     } catch {} // nobody answers: it is still held until its lease ends
     if (this.#holds.get(hold.token) === hold) this.#plan(hold)
   }
@@ -98,10 +106,15 @@ export class Holds {
   }
 }
 
-function about (op: 'release' | 'renew' | 'lock', { request: { collection, key }, token }: Hold): Request {
+function leaseOf ({ request: { lease } }: Hold): number {
+  return lease ?? LEASE * 1000
+}
+
+function about (op: 'release' | 'renew' | 'lock', hold: Hold): Request {
+  const { request: { collection, key }, token } = hold
   const request = new Request(op, collection, key)
   if (op !== 'lock') request.token = token
-  if (op === 'renew') request.lease = LEASE * 1000
+  if (op === 'renew') request.lease = leaseOf(hold)
   return request
 }
 

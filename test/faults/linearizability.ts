@@ -28,7 +28,7 @@ export const linearizabilityOfHttp = over(async owner => {
   const store = createStore('memory:')
   owner.teardown(() => store.close())
   const { origin } = await serveAdmin(owner, store)
-  return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 1 }
+  return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 2 }
 })
 
 export const linearizabilityOfRedis = over(async owner => {

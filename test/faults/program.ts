@@ -107,6 +107,10 @@ export function read ({ file, lease }: Plan, histories: Map<string, Operation[]>
     histories.set(key, history)
     history.push(operation)
   }
+  // A process knows of a lease that ran out by its own clock, and may before the store does: such a call was not made.
+  if (lease !== undefined) {
+    for (const [key, history] of histories) histories.set(key, history.filter(({ lock, result }) => lock === undefined || result?.code !== 'STORE_LOCK_LOST'))
+  }
   // Locks that were not released, as far as is known, may have ended by themselves.
   const own = new Set(calls.values())
   const released = new Set([...own].filter(({ kind, result }) => kind === 'release' && result !== undefined && result.code === undefined).map(({ lock }) => lock))
