@@ -1,22 +1,20 @@
 // The engine of a store that lives in Redis: requests as scripts, which run one at a time where the keys are.
 import { randomUUID } from 'node:crypto'
-import { checkName, milliseconds, onlyKnown } from '../checks.js'
 import { Calls } from '../calls.js'
 import { Reply, type Engine, type Request } from '../engine.js'
 import { StoreError, detailOf } from '../errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { collections, lock, locks, stats } from './listing.js'
-import type { RedisStoreOptions, Target } from './options.js'
+import { settle, type Place, type Settled, type Target } from './options.js'
 import { Reads, answerIn, isLocked } from './reads.js'
 import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
 import { Tending } from './tending.js'
-import { parse } from './url.js'
+import { Turns } from './turns.js'
 import { codeOf, optionsOf, replyOf, since } from './wire.js'
 
 /** Bytes of text on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
-const MAX_LIFE = 3_600_000
 
 /** A call as long as it is not answered. */
 interface Asked {
@@ -30,28 +28,16 @@ interface Asked {
   readonly at: number
 }
 
-interface Place extends RedisStoreOptions, Target {
-  maxValueBytes?: number | undefined
-}
-
-const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'cluster', 'client'] as const
-
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (place: Place): Engine {
-  onlyKnown(place, KNOWN)
-  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = place
-  parse(place.url)
-  checkName(prefix, 'STORE_OPTION_INVALID')
-  if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
-  const lifeMs = milliseconds(life, 'life', 1)
-  if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `life can be ${MAX_LIFE / 1000} at most`)
-  return new RedisEngine(maxValueBytes, prefix, lifeMs, target)
+  return new RedisEngine(settle(place))
 }
 
 class RedisEngine implements Engine {
   onerror: Engine['onerror']
   onclose: Engine['onclose']
   readonly isShared = false
+  readonly maxValueBytes: number
   readonly #target: Target
   readonly #life: number
   readonly #prefix: string
@@ -66,12 +52,11 @@ class RedisEngine implements Engine {
   readonly #reads = new Reads()
   /** By the call's place. */
   #asked: Array<Asked | undefined> = []
-  /** Calls that wait for their turn, by number; and turns that came before the word that they wait. */
-  #waiting = new Map<number, Asked>()
-  #early = new Map<number, string>()
+  readonly #turns = new Turns<Asked>()
   #isClosed = false
 
-  constructor (readonly maxValueBytes: number, prefix: string, life: number, target: Target) {
+  constructor ({ maxValueBytes, prefix, life, target }: Settled) {
+    this.maxValueBytes = maxValueBytes
     this.#target = target
     this.#life = life
     this.#prefix = prefix
@@ -174,12 +159,11 @@ class RedisEngine implements Engine {
 
   /** The call is in a queue now: its answer is pushed when it is its turn, which may have been already. */
   #wait (session: Session, asked: Asked, expiresIn: number): void {
-    const early = this.#early.get(asked.number)
-    this.#early.delete(asked.number)
+    if (asked.id === 0) return // nobody wants to know
+    const early = this.#turns.wait(asked.number, asked)
     if (early !== undefined) {
       this.#take(asked, early)
-    } else if (asked.id !== 0) {
-      this.#waiting.set(asked.number, asked)
+    } else {
       const who = this.#who(session, asked)
       const { op, collection, key } = asked.request
       this.#tending!.wait(collection, key, asked.number, op === 'clear' ? `parts ${who}` : who, expiresIn)
@@ -187,11 +171,8 @@ class RedisEngine implements Engine {
   }
 
   #pushed (number: number, answer: string): void {
-    const asked = this.#waiting.get(number)
-    if (asked === undefined) {
-      this.#early.set(number, answer)
-      return
-    }
+    const asked = this.#turns.come(number, answer)
+    if (asked === undefined) return
     this.#answered(asked)
     this.#take(asked, answer)
   }
@@ -211,7 +192,7 @@ class RedisEngine implements Engine {
 
   /** The call does not wait any more. */
   #answered (asked: Asked): void {
-    this.#waiting.delete(asked.number)
+    this.#turns.delete(asked.number)
     this.#tending!.answered(asked.request.collection, asked.number)
   }
 
@@ -305,8 +286,7 @@ class RedisEngine implements Engine {
     for (const { request } of this.#queue) this.#backlog -= request.text?.length ?? 0
     this.#queue = []
     this.#asked = []
-    this.#waiting.clear()
-    this.#early.clear()
+    this.#turns.clear()
     this.#calls.fail(code, why)
     this.onerror?.(new StoreError(code, why))
   }

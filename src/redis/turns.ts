@@ -1,0 +1,34 @@
+// Calls that wait for their turn, by number. It may come before the word that they wait: the two travel on different connections.
+export class Turns<T> {
+  readonly #waiting = new Map<number, T>()
+  readonly #early = new Map<number, string>()
+
+  /** A call waits. The answer, if its turn has come already. */
+  wait (number: number, call: T): string | undefined {
+    const early = this.#early.get(number)
+    if (early === undefined) this.#waiting.set(number, call)
+    else this.#early.delete(number)
+    return early
+  }
+
+  /** A turn has come, with the answer to the call; undefined if it is not known to wait yet. */
+  come (number: number, answer: string): T | undefined {
+    const call = this.#waiting.get(number)
+    if (call === undefined) this.#early.set(number, answer)
+    return call
+  }
+
+  /** The call that waits as this number, if one does. */
+  get (number: number): T | undefined {
+    return this.#waiting.get(number)
+  }
+
+  delete (number: number): void {
+    this.#waiting.delete(number)
+  }
+
+  clear (): void {
+    this.#waiting.clear()
+    this.#early.clear()
+  }
+}
