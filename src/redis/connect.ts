@@ -5,12 +5,14 @@ import { StoreError } from '../errors.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
 
-/** The connections of one session: when one of them ends, the session does. */
+/** The connections of one session. When one of them ends, so does the session; in a cluster when there is no node any more. */
 export interface Wires {
   /** Calls. */
   client: Redis | Cluster
   /** What the server has to tell: answers to calls that had to wait, and locks that were lost. */
   push: Redis
+  /** In a cluster: another such connection, from a node that answers. */
+  openPush?: () => Promise<Redis>
 }
 
 /** Nodes that were seen in a cluster, to begin with where the one that the url names is down. */
@@ -35,8 +37,9 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
   try {
     return await Promise.race([late, (async () => {
       const client = await open(make(library, target, known))
-      const push = await open(client.isCluster ? someNode(client as Cluster, known).duplicate({ ...ONCE, readOnly: false }) : (client as Redis).duplicate())
-      return { client, push }
+      if (!client.isCluster) return { client, push: await open((client as Redis).duplicate()) }
+      const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known)
+      return { client, push: await openPush(), openPush }
     })()])
   } catch (error) {
     for (const client of opened) client.disconnect()
@@ -94,13 +97,22 @@ function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connect
   return new Cluster([...seeds, ...known.values()], options as object)
 }
 
-/** A node that answers. */
-function someNode (cluster: Cluster, known: KnownNodes): Redis {
+/** A connection of its own to a node that answers. */
+async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis> {
   for (const { options: { host, port } } of cluster.nodes()) {
     if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
   }
-  const nodes = cluster.nodes('master')
-  const ready = nodes.filter(({ status }) => status === 'ready')
-  const choice = ready.length > 0 ? ready : nodes
-  return choice[Math.floor(Math.random() * choice.length)]!
+  const nodes = cluster.nodes('master').sort(() => Math.random() - 0.5)
+  let reason: unknown = new Error('no node of the cluster is connected')
+  for (const node of nodes) {
+    const push = node.duplicate({ ...ONCE, readOnly: false })
+    push.on('error', error => { reason = error })
+    try {
+      await push.connect()
+      return push
+    } catch {
+      push.disconnect()
+    }
+  }
+  throw reason as Error
 }

@@ -10,23 +10,11 @@ import { Reads, answerIn, isLocked } from './reads.js'
 import { loadScripts } from './scripts.js'
 import { Session } from './session.js'
 import { Tending } from './tending.js'
-import { Turns } from './turns.js'
-import { codeOf, optionsOf, replyOf, since } from './wire.js'
+import { Turns, type Asked } from './turns.js'
+import { codeOf, replyOf, scriptOf, since } from './wire.js'
 
 /** Bytes of text on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
-
-/** A call as long as it is not answered. */
-interface Asked {
-  readonly request: Request
-  /** The place of the call in Calls; 0 where nobody wants an answer. */
-  readonly id: number
-  /** What the server knows it by. */
-  readonly number: number
-  /** That of the lock which an acquire may bring. */
-  readonly token: string | undefined
-  readonly at: number
-}
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (place: Place): Engine {
@@ -52,7 +40,7 @@ class RedisEngine implements Engine {
   readonly #reads = new Reads()
   /** By the call's place. */
   #asked: Array<Asked | undefined> = []
-  readonly #turns = new Turns<Asked>()
+  readonly #turns = new Turns()
   #isClosed = false
 
   constructor ({ maxValueBytes, prefix, life, target }: Settled) {
@@ -142,18 +130,14 @@ class RedisEngine implements Engine {
   }
 
   #run (session: Session, asked: Asked): Promise<string> {
-    const { op, collection, key, cursor, number, text } = asked.request
+    const { request, request: { op, collection, key }, token } = asked
     const base = this.#baseOf(collection)
     switch (op) {
-      case 'scan': return session.run('scan', base, [String(cursor ?? 0), String(number ?? 100), key])
-      case 'size': return session.run('size', base, [])
-      case 'clear': return session.run('clear', base, [this.#who(session, asked), asked.request.nowait ? '1' : ''])
-      case 'configure': return session.run('configure', base, [text ?? '{}'])
       case 'collections': return this.#tending!.flush().then(() => collections(session, this.#prefix, key === '' ? undefined : collection))
-      case 'locks': return locks(session, this.#prefix, number)
+      case 'locks': return locks(session, this.#prefix, request.number)
       case 'lock': return lock(session, base, collection, key)
       case 'stats': return this.#tending!.flush().then(() => stats(session, this.#prefix, this.maxValueBytes))
-      default: return session.run('call', base, [op, key, this.#who(session, asked), optionsOf(asked.request, this.#life, asked.token), text ?? ''])
+      default: return session.run(...scriptOf(request, base, this.#who(session, asked), this.#life, token))
     }
   }
 
@@ -185,9 +169,9 @@ class RedisEngine implements Engine {
       return
     }
     session.run<string | null>('fetch', this.#baseOf(asked.request.collection), [this.#who(session, asked)]).then(kept => {
-      if (kept === null) session.end(new Error('an answer of the server did not arrive'))
+      if (kept === null) this.#failed(session, asked, new Error('an answer of the server did not arrive'))
       else if (session === this.#session) this.#answer(asked, replyOf(kept))
-    }, (error: Error) => { session.end(error) })
+    }, (error: Error) => { this.#failed(session, asked, error) })
   }
 
   /** The call does not wait any more. */
@@ -216,8 +200,7 @@ class RedisEngine implements Engine {
     if (session !== this.#session) return // it was told with all the others
     const code = codeOf(error)
     this.#answer(asked, new Reply(code), code === 'STORE_FULL' ? undefined : error.message)
-    // A server that has become another's replica will not be of use again, and half a connection is none.
-    if (code === 'STORE_DISCONNECTED' || error.message.startsWith('READONLY')) session.end(error)
+    session.doubt(error)
   }
 
   /** Asks for an early end of a wait. What is on its way to the server is overtaken by nothing, so this comes after it. */
@@ -237,7 +220,7 @@ class RedisEngine implements Engine {
         if (isDone !== 1 || session !== this.#session) return
         this.#answered(asked)
         this.#answer(asked, new Reply('STORE_ABORTED'))
-      }, (error: Error) => { if (error.name !== 'ReplyError') session.end(error) })
+      }, (error: Error) => { session.doubt(error) })
     })
   }
 
@@ -249,6 +232,7 @@ class RedisEngine implements Engine {
       session = await Session.open(wires, scripts, this.#prefix, {
         answer: (number, answer) => { this.#pushed(number, answer) },
         lost: token => { this.#lost(token) },
+        nodeLost: () => { this.#tending?.check() },
         closed: error => { this.#lose('STORE_DISCONNECTED', detailOf(error)) }
       })
     } catch (error) {
@@ -263,7 +247,12 @@ class RedisEngine implements Engine {
     this.#session = session
     this.#tending = new Tending(session, this.#life, collection => this.#baseOf(collection), {
       lost: token => { this.#calls.lost(token) },
-      broken: error => { session.end(error) }
+      unanswered: (number, error) => {
+        const asked = this.#turns.get(number)
+        if (asked === undefined) return
+        this.#answered(asked)
+        this.#failed(session, asked, error)
+      }
     })
     this.#setAwaited(this.#calls.pending > 0)
     const queue = this.#queue

@@ -2,12 +2,15 @@
 import { randomUUID } from 'node:crypto'
 import type { ChainableCommander, Cluster, Redis } from 'ioredis'
 import type { Wires } from './connect.js'
+import { Push, type Told } from './push.js'
 import type { Found } from './reads.js'
 import type { Script, ScriptName, Scripts } from './scripts.js'
+import { codeOf } from './wire.js'
 
 /** What the server has not answered yet. */
 interface Sent {
   sentAt: number
+  reject (error: Error): void
   onend?: () => void
 }
 
@@ -17,15 +20,12 @@ interface Job extends Sent {
   base: string
   args: string[]
   resolve (result: unknown): void
-  reject (error: Error): void
 }
 
-export interface Handler {
-  /** The answer to a call that had to wait. */
-  answer (number: number, answer: string): void
-  /** A lock was lost. */
-  lost (token: string): void
-  /** A connection has ended. Called once, unless by `end`. */
+export interface Handler extends Told {
+  /** A node of a cluster is gone, or what was told in the last moments may not have arrived. */
+  nodeLost (): void
+  /** The session is over. Called once, unless by `end`. */
   closed (error: Error): void
 }
 
@@ -33,7 +33,7 @@ export class Session {
   /** Where the server reaches this process; what stands behind it in a "who" is the number of a call. */
   readonly channel: string
   readonly #client: Redis | Cluster
-  readonly #push: Redis
+  readonly #push: Push
   readonly #scripts: Scripts
   readonly #handler: Handler
   readonly #sent = new Set<Sent>()
@@ -46,12 +46,16 @@ export class Session {
   #isReferenced = true
   #isEnded = false
 
-  private constructor ({ client, push }: Wires, scripts: Scripts, prefix: string, handler: Handler) {
+  private constructor ({ client, push, openPush }: Wires, scripts: Scripts, prefix: string, handler: Handler) {
     this.#client = client
-    this.#push = push
     this.#scripts = scripts
     this.#handler = handler
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
+    this.#push = new Push(push, openPush, this.channel, handler, {
+      watch: (connection, closed) => { this.#watch(connection, closed) },
+      missed: () => { handler.nodeLost() },
+      ended: error => { this.end(error) }
+    })
     this.#listen()
   }
 
@@ -59,14 +63,29 @@ export class Session {
   static async open (wires: Wires, scripts: Scripts, prefix: string, handler: Handler): Promise<Session> {
     const session = new Session(wires, scripts, prefix, handler)
     session.#load()
-    await session.#push.subscribe(session.channel)
+    await session.#push.subscribe()
     return session
   }
 
-  /** Milliseconds for which the server has not answered, 0 if it has. */
-  silence (now: number): number {
-    const oldest = this.#sent.values().next().value
-    return oldest === undefined ? 0 : now - oldest.sentAt
+  get isEnded (): boolean {
+    return this.#isEnded
+  }
+
+  /** What was sent before a time and is not answered will not be: ends the session, or fails what was asked of a cluster. */
+  giveUp (before: number, error: Error): void {
+    for (const sent of this.#sent) {
+      if (sent.sentAt > before) return
+      if (!this.#client.isCluster) return this.end(error)
+      this.#arrived(sent)
+      sent.reject(error)
+    }
+  }
+
+  /** A call has failed: ends the session if that tells of the connection. In a cluster it is about one node. */
+  doubt (error: Error): void {
+    if (this.#client.isCluster) return
+    // A server that has become another's replica will not be of use again, and half a connection is none.
+    if (codeOf(error) === 'STORE_DISCONNECTED' || error.message.startsWith('READONLY')) this.end(error)
   }
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
@@ -80,19 +99,25 @@ export class Session {
 
   /** Makes sure that the push connection is alive, too. */
   probe (): void {
-    const ping: Sent = { sentAt: Date.now() }
-    this.#sent.add(ping)
-    this.#push.ping().catch(() => {}).finally(() => { this.#arrived(ping) })
+    const { connection } = this.#push
+    this.#expect(connection.ping()).catch(() => { connection.disconnect() })
   }
 
   /** Names of keys on all nodes. */
   async keys (pattern: string): Promise<Set<string>> {
     const found = new Set<string>()
-    const nodes = this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
+    const nodes = this.#masters()
+    if (this.#client.isCluster) {
+      const { slots } = this.#client as Cluster
+      if (new Set(Object.values(slots).map(([master]) => master)).size > nodes.length) {
+        (this.#client as Cluster).refreshSlotsCache()
+        throw new Error('a node of the cluster is gone')
+      }
+    }
     await Promise.all(nodes.map(async node => {
       let cursor = '0'
       do {
-        const [next, keys] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000)
+        const [next, keys] = await this.#expect(node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000))
         for (const key of keys) found.add(key)
         cursor = next
       } while (cursor !== '0')
@@ -116,14 +141,13 @@ export class Session {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#client.disconnect()
-    this.#push.disconnect()
+    this.#push.end()
     if (error !== undefined) this.#handler.closed(error)
   }
 
   /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
   #load (): void {
-    const nodes = this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
-    for (const node of nodes) {
+    for (const node of this.#masters()) {
       for (const { text } of Object.values(this.#scripts)) {
         node.script('LOAD', text).catch((error: Error) => { if (error.message.startsWith('NOPERM')) this.end(error) })
       }
@@ -133,13 +157,22 @@ export class Session {
   #do<T> (script: Script | undefined, base: string, args: string[]): Promise<T> {
     return new Promise((resolve, reject) => {
       const job: Job = { script, base, args, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
+      this.#sent.add(job)
       if (this.#unknown.length > 0) this.#behind.push(job)
       else this.#send(job)
     })
   }
 
+  /** What is asked without a script. */
+  #expect<T> (answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const sent: Sent = { sentAt: Date.now(), reject }
+      this.#sent.add(sent)
+      answer.then(resolve, reject).finally(() => { this.#arrived(sent) })
+    })
+  }
+
   #send (job: Job): void {
-    this.#sent.add(job)
     this.#running++
     if (this.#outbox.push(job) === 1) process.nextTick(() => { this.#flush() })
   }
@@ -173,13 +206,16 @@ export class Session {
   }
 
   #answered (job: Job, error: Error | undefined, result: unknown): void {
-    this.#arrived(job)
     this.#running--
     // A plain read that came behind a script that was not run has read too early.
     const isEarly = job.script === undefined && this.#unknown.length > 0
-    if (isEarly || error?.message.startsWith('NOSCRIPT') === true) this.#unknown.push(job)
-    else if (error === undefined) job.resolve(result)
-    else job.reject(error)
+    if (isEarly || error?.message.startsWith('NOSCRIPT') === true) {
+      this.#unknown.push(job)
+    } else {
+      this.#arrived(job)
+      if (error === undefined) job.resolve(result)
+      else job.reject(error)
+    }
     if (this.#unknown.length > 0 && this.#running === 0) this.#sendAgain()
   }
 
@@ -198,31 +234,33 @@ export class Session {
 
   #listen (): void {
     const ended = (error?: Error): void => { this.end(error ?? new Error('the connection was closed')) }
-    for (const node of this.#nodes()) this.#watch(node, ended)
-    if (this.#client.isCluster) {
-      this.#client.on('+node', (node: Redis) => { this.#watch(node, ended) })
-      this.#client.on('end', ended)
+    if (!this.#client.isCluster) {
+      this.#watch(this.#client as Redis, ended)
+      return
     }
-    this.#push.on('message', (_channel: string, message: string) => {
-      const space = message.indexOf(' ')
-      const rest = message.slice(space + 1)
-      if (message.startsWith('L')) this.#handler.lost(rest)
-      else this.#handler.answer(Number(message.slice(0, space)), rest)
-    })
+    const gone = (): void => { if (!this.#isEnded) this.#handler.nodeLost() }
+    for (const node of (this.#client as Cluster).nodes()) this.#watch(node, gone)
+    this.#client.on('+node', (node: Redis) => { this.#watch(node, gone) })
+    this.#client.on('end', ended)
   }
 
-  #watch (node: Redis, ended: () => void): void {
+  #watch (node: Redis, closed: () => void): void {
     let wasReady = node.status === 'ready'
+    if (wasReady) this.#reference(node)
     node.on('ready', () => {
       wasReady = true
       this.#reference(node)
     })
-    node.on('close', () => { if (wasReady) ended() })
+    node.on('close', () => { if (wasReady) closed() })
     node.on('error', () => {}) // 'close' follows
   }
 
+  #masters (): Redis[] {
+    return this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
+  }
+
   #nodes (): Redis[] {
-    return [this.#push, ...this.#client.isCluster ? (this.#client as Cluster).nodes() : [this.#client as Redis]]
+    return [this.#push.connection, ...this.#client.isCluster ? (this.#client as Cluster).nodes() : [this.#client as Redis]]
   }
 
   #reference (node: Redis): void {

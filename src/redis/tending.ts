@@ -1,5 +1,6 @@
 // What a process has in hand: locks it holds, calls that wait, collections it uses. One timer sees to all of them.
 import type { Session } from './session.js'
+import { codeOf } from './wire.js'
 
 /** Beats in the life of a lock that is not renewed. */
 const BEATS = 10
@@ -14,14 +15,22 @@ interface Place {
   held: Map<string, string>
   /** Calls that wait: their number, key, and whether the server did not know of it when last asked. */
   waiting: Map<number, { key: string, who: string, isMissing: boolean }>
+  /** What went with a node, to be given up as soon as there is one again: it may have kept it, or a replica of it. */
+  gone: Gone
   due: number
   isAsked: boolean
 }
 
+/** As leave.lua takes it. */
+interface Gone {
+  held: Array<[key: string, token: string]>
+  waiting: string[]
+}
+
 export interface TendingHandler {
   lost (token: string): void
-  /** The server is silent, or an answer of it did not arrive. */
-  broken (error: Error): void
+  /** The answer to a call that waited will not arrive. */
+  unanswered (number: number, error: Error): void
 }
 
 export class Tending {
@@ -88,6 +97,13 @@ export class Tending {
     this.#wake(at)
   }
 
+  /** A node of a cluster is gone: has all looked at that is in hand. */
+  check (): void {
+    for (const [collection, place] of this.#places) {
+      if (place.held.size + place.waiting.size > 0) this.#look(collection, place)
+    }
+  }
+
   /** Whether the process is to go on until the next beat. */
   setReferenced (isReferenced: boolean): void {
     this.#isReferenced = isReferenced
@@ -123,7 +139,7 @@ export class Tending {
   #place (collection: string): Place {
     let place = this.#places.get(collection)
     if (place === undefined) {
-      place = { reads: 0, isTimed: false, held: new Map(), waiting: new Map(), due: Date.now() + this.#beat, isAsked: false }
+      place = { reads: 0, isTimed: false, held: new Map(), waiting: new Map(), gone: { held: [], waiting: [] }, due: Date.now() + this.#beat, isAsked: false }
       this.#places.set(collection, place)
     }
     return place
@@ -144,10 +160,8 @@ export class Tending {
     if (this.#planned === -Infinity) return
     this.#planned = Infinity
     const now = Date.now()
-    if (this.#session.silence(now) >= this.#life) {
-      this.#handler.broken(new Error(`the server has not answered for ${this.#life / 1000} s`))
-      return
-    }
+    this.#session.giveUp(now - this.#life, new Error(`the server has not answered for ${this.#life / 1000} s`))
+    if (this.#session.isEnded) return
     let isInUse = false
     for (const [collection, place] of this.#places) {
       isInUse ||= place.held.size + place.waiting.size > 0
@@ -163,13 +177,18 @@ export class Tending {
     place.due = Infinity
     if (place.isAsked) return
     place.isAsked = true
-    this.#tend(collection, place).catch(() => {
-      this.look(collection, this.#beat) // if the connection is gone, there is no next look
+    this.#tend(collection, place).catch((error: Error) => {
+      if (codeOf(error) === 'STORE_DISCONNECTED') this.#lose(place, error)
+      this.look(collection, this.#beat) // if the session is over, there is no next look
     }).finally(() => { place.isAsked = false })
   }
 
   async #tend (collection: string, place: Place): Promise<void> {
-    const { reads } = place
+    const { reads, gone } = place
+    if (gone.held.length + gone.waiting.length > 0) {
+      await this.#session.run('leave', this.#baseOf(collection), [JSON.stringify(gone)])
+      place.gone = { held: [], waiting: [] }
+    }
     place.reads = 0
     const waiting = [...place.waiting].slice(0, OLDEST)
     const asked = {
@@ -192,9 +211,23 @@ export class Tending {
         if (place.held.delete(rest)) this.#handler.lost(rest)
         continue
       }
-      const waiting = place.waiting.get(Number(rest.slice(rest.lastIndexOf(' ') + 1)))
-      if (waiting?.isMissing === true) this.#handler.broken(new Error('an answer of the server did not arrive'))
+      const number = Number(rest.slice(rest.lastIndexOf(' ') + 1))
+      const waiting = place.waiting.get(number)
+      if (waiting?.isMissing === true) this.#handler.unanswered(number, new Error('an answer of the server did not arrive'))
       else if (waiting !== undefined) waiting.isMissing = true
+    }
+  }
+
+  /** The node that has a collection is gone, and with it what was held and waited for there. */
+  #lose ({ held, waiting, gone }: Place, error: Error): void {
+    for (const [token, key] of held) {
+      gone.held.push([key, token])
+      this.#handler.lost(token)
+    }
+    held.clear()
+    for (const [number, { who }] of waiting) {
+      gone.waiting.push(who)
+      this.#handler.unanswered(number, error)
     }
   }
 

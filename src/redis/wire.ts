@@ -2,11 +2,24 @@
 import { hostname } from 'node:os'
 import { Reply, type Request } from '../engine.js'
 import { isErrorCode, type StoreErrorCode } from '../errors.js'
+import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
 
+/** The script of a request about one collection, with what it is to be told. */
+export function scriptOf (request: Request, base: string, who: string, life: number, newToken: string | undefined): [ScriptName, string, string[]] {
+  const { op, key, cursor, number, text } = request
+  switch (op) {
+    case 'scan': return ['scan', base, [String(cursor ?? 0), String(number ?? 100), key]]
+    case 'size': return ['size', base, []]
+    case 'clear': return ['clear', base, [who, request.nowait ? '1' : '']]
+    case 'configure': return ['configure', base, [text ?? '{}']]
+    default: return ['call', base, [op, key, who, optionsOf(request, life, newToken), text ?? '']]
+  }
+}
+
 /** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
-export function optionsOf (request: Request, life: number, newToken: string | undefined): string {
+function optionsOf (request: Request, life: number, newToken: string | undefined): string {
   switch (request.op) {
     case 'get':
     case 'entry':

@@ -108,10 +108,13 @@ local function queued (lock, limit)
   return found
 end
 
--- A process is gone: nothing waits for it any more.
-local function forget (channel)
+-- A process was gone at that time: nothing that it asked before waits for it any more.
+local function forget (channel, time)
   for _, who in ipairs(redis.call('HKEYS', WAITING)) do
-    if string.sub(who, 1, #channel + 1) == channel .. ' ' then withdraw(who) end
+    if string.sub(who, 1, #channel + 1) == channel .. ' ' then
+      local call = cmsgpack.unpack(redis.call('HGET', WAITING, who))
+      if call.since <= time then withdraw(who) end
+    end
   end
 end
 
@@ -119,7 +122,7 @@ end
 local function finish (lock, isLost)
   if isLost then
     tell(lock.channel, 'L ' .. lock.token)
-    if lock.life > 0 and now > lock.life then forget(lock.channel) end
+    if lock.life > 0 and now > lock.life then forget(lock.channel, lock.life) end
   end
   lock.token = ''
   while lock.token == '' do
