@@ -30,7 +30,7 @@ async function start (t: Test, port: number, ...args: string[]): Promise<Redis> 
 
 t.test('a server is found through its Sentinel, and lost and found again', { skip: !hasRedis && NO_REDIS }, async t => {
   const [first, second] = [await freePort(), await freePort()]
-  const master = await start(t, first, '--port', String(first), '--bind', HOST, '--save', '', '--appendonly', 'no')
+  const master = await start(t, first, '--port', String(first), '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder)
   const config = join(folder, 'sentinel.conf')
   writeFileSync(config, `port ${second}\nbind ${HOST}\nsentinel monitor main ${HOST} ${first} 1\n`)
   await start(t, second, config, '--sentinel')

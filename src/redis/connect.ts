@@ -103,7 +103,7 @@ async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis
     if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
   }
   const nodes = cluster.nodes('master').sort(() => Math.random() - 0.5)
-  let reason: unknown = new Error('no node of the cluster is connected')
+  let reason = new Error('no node of the cluster is connected')
   for (const node of nodes) {
     const push = node.duplicate({ ...ONCE, readOnly: false })
     push.on('error', error => { reason = error })
@@ -114,5 +114,5 @@ async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis
       push.disconnect()
     }
   }
-  throw reason as Error
+  throw reason
 }
