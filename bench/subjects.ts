@@ -123,6 +123,11 @@ export const subjects = {
     sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections', ['SessionStore', 'connect-redis'])
   },
 
+  redis: {
+    redisGet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1 }),
+    redisSet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1, operation: 'set' })
+  },
+
   growth: {
     growth: {
       title: 'get, 300 bytes, 64 in flight, as workers and keys become more',

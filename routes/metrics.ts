@@ -47,16 +47,18 @@ function metricsOf (stats: StoreStats): Metric[] {
     aggregator: 'sum',
     values: values.filter(value => value !== undefined).map(value => typeof value === 'number' ? { value } : value)
   })
+  // In Redis collections are forgotten with what they counted, so the sums fall: for Prometheus that would be no counter.
+  const { reads, writes, expired, evicted }: Partial<StoreStats> = stats.calls === undefined ? {} : stats
   return [
     metric('gauge', 'collections', 'Collections', stats.collections),
     metric('gauge', 'keys', 'Keys that have a value', stats.keys),
     metric('gauge', 'bytes', 'Bytes of names and values', stats.bytes),
     metric('gauge', 'locks', 'Keys that are locked', stats.locks),
     metric('gauge', 'waiters', 'Calls that wait for a locked key', stats.waiters),
-    metric('counter', 'reads_total', 'Reads of keys', stats.reads),
-    metric('counter', 'writes_total', 'Changes of keys', stats.writes),
-    metric('counter', 'expired_total', 'Keys that have ended by their time', stats.expired),
-    metric('counter', 'evicted_total', 'Keys that were dropped to make room', stats.evicted),
+    metric('counter', 'reads_total', 'Reads of keys', reads),
+    metric('counter', 'writes_total', 'Changes of keys', writes),
+    metric('counter', 'expired_total', 'Keys that have ended by their time', expired),
+    metric('counter', 'evicted_total', 'Keys that were dropped to make room', evicted),
     metric('gauge', 'processes', 'Processes that share the store', stats.processes),
     metric('gauge', 'uptime_seconds', 'Seconds that the process of the store has run', stats.uptime),
     metric('counter', 'calls_total', 'Calls on single keys, by operation and outcome', ...calls(stats)),

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../src/index.js'
+import { serveAdmin } from './admin.js'
 import { fork } from './cluster.js'
 import { NO_REDIS, hasRedis, outcome, startServer, type TestServer } from './redis.js'
 import { until } from './until.js'
@@ -232,6 +233,17 @@ async function all (): Promise<void> {
     t.ok(await callsOf('evalsha') - scripts < 100, 'only looks at the collection run scripts')
     t.ok(await callsOf('hmget') - before >= 1000)
     t.equal((await store.collections()).find(({ name }) => name === 'plain')?.reads, 1000)
+  })
+
+  t.test('metrics leave out what is not known', async t => {
+    const store = storeAt(t, options, { prefix: 'metrics' })
+    await store.collection('c').set('key', 1)
+    const { ask } = await serveAdmin(t, store)
+    const { text } = await ask('GET', '/metrics')
+    const names = text.split('\n').filter(line => /^\w/.test(line)).map(line => /^\w+/.exec(line)![0])
+    t.strictSame(names, ['strong_store_collections', 'strong_store_keys', 'strong_store_bytes', 'strong_store_locks', 'strong_store_waiters'])
+    t.match(text, /^strong_store_keys 1$/m)
+    t.strictSame(Object.keys((await ask('GET', '/stats')).json as object).filter(name => /processes|uptime|calls|refused|wait(s|ed)$|loopDelay/.test(name)), [])
   })
 
   t.test('a get that the plain command does not answer keeps its place', async t => {

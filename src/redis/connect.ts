@@ -106,7 +106,7 @@ async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis
   let reason = new Error('no node of the cluster is connected')
   for (const node of nodes) {
     const push = node.duplicate({ ...ONCE, readOnly: false })
-    push.on('error', error => { reason = error })
+    push.on('error', (error: Error) => { reason = error })
     try {
       await push.connect()
       return push
