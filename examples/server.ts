@@ -10,7 +10,7 @@ import Fastify from 'fastify'
 import strongStore from 'strong-store' // in the primary, importing it is all there is to do
 import { fastifyRateLimitStore } from 'strong-store/rate-limit'
 
-const WORKERS = 4
+const WORKERS = Number(process.env.WORKERS ?? 4)
 const ADMIN = '/_store/v1'
 
 if (cluster.isPrimary) await primary()

@@ -13,7 +13,7 @@ t.test('the example server: several workers, one state, a clean end', async t =>
 
 t.test('the same in Redis', { skip: !hasRedis && NO_REDIS }, async t => {
   const { options } = await startServer(t)
-  await serves(t, { STRONG_STORE_URL: options.url })
+  await serves(t, { STRONG_STORE_URL: options.url, WORKERS: '2' })
 })
 
 async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {

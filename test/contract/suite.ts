@@ -338,6 +338,19 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
+  async 'a write that cannot fit makes nothing go' (t, { mine }) {
+    await mine.configure({ maxBytes: 20 })
+    await mine.set('free', 1)
+    await mine.set('held', 123456)
+    const lock = await mine.acquire('held')
+    await t.rejects(mine.set('more', 1234567), { code: 'STORE_FULL' })
+    t.equal(await mine.get('free'), 1)
+    await mine.set('more', 123456)
+    t.strictSame(await mine.getMany(['free', 'more']), [undefined, 123456])
+    await lock.release()
+    t.equal(await mine.get('held'), 123456)
+  },
+
   async 'a lock excludes everybody else, its own process too' (t, { mine, theirs }, a) {
     await mine.set('key', 1)
     const lock = await mine.acquire('key')

@@ -67,7 +67,7 @@ t.test('histories that cannot', async t => {
   t.strictSame(part, wrong['a stale read'], 'and what is shown of it is what matters')
 })
 
-short('histories of five processes, some of them killed, are linearizable', linearizability, 4)
-short('and so they are over the admin API', linearizabilityOfHttp, 2)
-if (hasRedis) short('and so they are in Redis', linearizabilityOfRedis, 4)
+short('histories of five processes, some of them killed, are linearizable', linearizability, 3)
+short('and so they are over the admin API', linearizabilityOfHttp, 1)
+if (hasRedis) short('and so they are in Redis', linearizabilityOfRedis, 2)
 else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -73,24 +73,28 @@ local function isOver (keys, bytes)
     (meta.maxBytes > 0 and meta.bytes + bytes > meta.maxBytes)
 end
 
--- Drops the least recently used of all.
-local function evictOne ()
-  local idle = redis.call('ZRANGE', IDLE, 0, 0, 'WITHSCORES')
-  local timed = redis.call('ZRANGE', TIMED, 0, 0, 'WITHSCORES')
-  local key = idle[1]
-  if not key or (timed[1] and tonumber(timed[2]) < tonumber(idle[2])) then key = timed[1] end
-  if not key then return false end
-  local entry = load(key)
-  if isPast(entry) then
-    expire(entry)
-  else
-    remove(entry)
-    meta.evicted = meta.evicted + 1
+-- The keys that are not locked, the least recently used first.
+local function leastUsed ()
+  local i, j = 0, 0
+  return function ()
+    local idle = redis.call('ZRANGE', IDLE, i, i, 'WITHSCORES')
+    local timed = redis.call('ZRANGE', TIMED, j, j, 'WITHSCORES')
+    if idle[1] and (not timed[1] or tonumber(idle[2]) <= tonumber(timed[2])) then
+      i = i + 1
+      return idle[1]
+    end
+    j = j + 1
+    return timed[1]
   end
-  return true
 end
 
--- Makes room for an entry that will have so many bytes; `entry` is the one it replaces.
+local function evict (entry)
+  if isPast(entry) then return expire(entry) end
+  remove(entry)
+  meta.evicted = meta.evicted + 1
+end
+
+-- Makes room for an entry that will have so many bytes; `entry` is the one it replaces. Where that is not enough, all stay.
 local function fits (entry, bytes, isLocked)
   if meta.maxKeys == 0 and meta.maxBytes == 0 then return true end
   local keys = entry and 0 or 1
@@ -99,16 +103,18 @@ local function fits (entry, bytes, isLocked)
   -- What makes nothing worse is let through where bounds were lowered below what is stored.
   if keys == 0 and more <= 0 then return true end
   if meta.refuse == 1 or (meta.maxBytes > 0 and bytes > meta.maxBytes) then return false end
-  local isSpared = entry and not isLocked
-  if isSpared then unlist(entry) end
-  local evicting = true
-  local count = 0
-  while evicting and count < EVICT_AT_ONCE and isOver(keys, more) do
-    evicting = evictOne()
-    count = count + 1
+  local victims = {}
+  for key in leastUsed() do
+    if #victims == EVICT_AT_ONCE or not isOver(keys, more) then break end
+    if not entry or key ~= entry.key then
+      local victim = load(key)
+      victims[#victims + 1] = victim
+      keys, more = keys - 1, more - victim.bytes
+    end
   end
-  if isSpared then enlist(entry) end
-  return evicting
+  if #victims < EVICT_AT_ONCE and isOver(keys, more) then return false end
+  for _, victim in ipairs(victims) do evict(victim) end
+  return true
 end
 
 -- Writes, where the bounds allow; the new entry or nil. `ttl`: milliseconds, 0 for none, nil to leave the time of a key as it is.
@@ -151,6 +157,11 @@ local function sweep (limit)
     for _, key in ipairs(due) do expire(load(key)) end
     removed = removed + #due
   end
-  while meta.refuse == 0 and removed < limit and isOver(0, 0) and evictOne() do removed = removed + 1 end
+  while meta.refuse == 0 and removed < limit and isOver(0, 0) do
+    local key = leastUsed()()
+    if not key then break end
+    evict(load(key))
+    removed = removed + 1
+  end
   return removed >= limit
 end
