@@ -17,7 +17,9 @@ export interface Bounds {
 const EVICT_AT_ONCE = 1000
 
 export class Entries {
-  readonly bounds: Bounds = { idle: 0, maxKeys: 0, maxBytes: 0, evict: true }
+  readonly #bounds: Bounds = { idle: 0, maxKeys: 0, maxBytes: 0, evict: true }
+  /** Keys that were not used since are past the idle time that was, whatever it is now. */
+  #goneBefore = 0
   bytes = 0
   expired = 0
   evicted = 0
@@ -39,6 +41,15 @@ export class Entries {
 
   get size (): number {
     return this.#table.size
+  }
+
+  get bounds (): Readonly<Bounds> {
+    return this.#bounds
+  }
+
+  configure (changed: Partial<Bounds>): void {
+    this.#goneBefore = this.#idleSince()
+    Object.assign(this.#bounds, changed)
   }
 
   /** The entry of a key that has a value and is not past its time. */
@@ -126,7 +137,7 @@ export class Entries {
   /** Milliseconds that the entry has left if it is not used; undefined if it stays. */
   expiresIn (entry: Entry): number | undefined {
     if (entry.end !== undefined) return Math.max(0, entry.end.at - this.#clock.now)
-    return this.bounds.idle > 0 ? this.bounds.idle - (this.#clock.now - entry.used) : undefined
+    return this.#bounds.idle > 0 ? this.#bounds.idle - (this.#clock.now - entry.used) : undefined
   }
 
   /** Entries in an order of their own, from `position` on. */
@@ -146,7 +157,7 @@ export class Entries {
       this.expire(entry)
       if (slice.over()) return true
     }
-    while (this.bounds.evict && this.#isOver(0, 0) && this.#evictOne()) {
+    while (this.#bounds.evict && this.#isOver(0, 0) && this.#evictOne()) {
       if (slice.over()) return true
     }
     for (let cleared; (cleared = this.#cleared.at(-1)) !== undefined; this.#cleared.pop()) {
@@ -168,13 +179,18 @@ export class Entries {
 
   #isPast (entry: Entry): boolean {
     if (!this.#isListed(entry)) return false
-    const now = this.#clock.now
-    return entry.end === undefined ? this.bounds.idle > 0 && now - entry.used > this.bounds.idle : now > entry.end.at
+    return entry.end === undefined ? entry.used < this.#idleSince() : this.#clock.now > entry.end.at
+  }
+
+  /** A key must have been used since not to be past its idle time. */
+  #idleSince (): number {
+    const { idle } = this.#bounds
+    return idle === 0 ? this.#goneBefore : Math.max(this.#goneBefore, this.#clock.now - idle)
   }
 
   /** Makes room for an entry that will have `bytes`, if there can be; `entry` is the one it replaces. */
   #fits (entry: Entry | undefined, bytes: number, locked: boolean): boolean {
-    const { maxKeys, maxBytes, evict } = this.bounds
+    const { maxKeys, maxBytes, evict } = this.#bounds
     if (maxKeys === 0 && maxBytes === 0) return true
     const keys = entry === undefined ? 1 : 0
     const more = bytes - (entry?.bytes ?? 0)
@@ -191,7 +207,7 @@ export class Entries {
 
   /** Whether an entry of `bytes` would fit if all went that may go; `pinned` is the one it replaces, where that may not. */
   #canFit (pinned: Entry | undefined, bytes: number): boolean {
-    const { maxKeys, maxBytes } = this.bounds
+    const { maxKeys, maxBytes } = this.#bounds
     const keys = this.#pinned.keys + (pinned === undefined ? 1 : 0)
     return (maxKeys === 0 || keys <= maxKeys) && (maxBytes === 0 || this.#pinned.bytes + bytes - (pinned?.bytes ?? 0) <= maxBytes)
   }
@@ -202,7 +218,7 @@ export class Entries {
   }
 
   #isOver (keys: number, bytes: number): boolean {
-    const { maxKeys, maxBytes } = this.bounds
+    const { maxKeys, maxBytes } = this.#bounds
     return (maxKeys > 0 && this.size + keys > maxKeys) || (maxBytes > 0 && this.bytes + bytes > maxBytes)
   }
 

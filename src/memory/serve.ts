@@ -54,11 +54,12 @@ function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number
 }
 
 function configure (keyspace: Keyspace, request: Request): Reply {
-  const { bounds } = keyspace.shelf(request.collection).entries
+  const { entries } = keyspace.shelf(request.collection)
+  const { bounds } = entries
   const { idle = bounds.idle, maxKeys = bounds.maxKeys, maxBytes = bounds.maxBytes, evict = bounds.evict } = parsed(request.text)
   // It came as text from another process, and what is no number here would reach all the others.
   if (![idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0) || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
-  Object.assign(bounds, { idle, maxKeys, maxBytes, evict })
+  entries.configure({ idle, maxKeys, maxBytes, evict })
   keyspace.wake()
   return new Reply()
 }

@@ -338,6 +338,18 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
+  async 'a key that is past its time does not come back with another configuration' (t, { mine }) {
+    await mine.configure({ expireKeys: 0.05 })
+    await mine.set('idle', 1)
+    const end = Date.now() + 100
+    await until(() => Date.now() > end)
+    await mine.configure({ expireKeys: 0 })
+    t.equal(await mine.get('idle'), undefined)
+    await mine.set('kept', 1)
+    await mine.configure({ expireKeys: 100 })
+    t.equal(await mine.get('kept'), 1)
+  },
+
   async 'a write that cannot fit makes nothing go' (t, { mine }) {
     await mine.configure({ maxBytes: 20 })
     await mine.set('free', 1)

@@ -115,8 +115,8 @@ export function isLinearizable (operations: Operation[]): boolean {
       for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) candidates.push(i)
       for (const i of open) if (i < low && may(i)) candidates.push(i)
     }
-    // What changes nothing can as well be done at once.
-    const idle = candidates.find(i => after(state, all[i]!) === state)
+    // What changes nothing can as well be done at once; but without an answer it may have changed something later.
+    const idle = candidates.find(i => all[i]!.result !== undefined && after(state, all[i]!) === state)
     path.push({ state, low, candidates: idle === undefined ? candidates : [idle], taken: -1 })
   }
   enter(START, 0)

@@ -21,6 +21,8 @@ t.test('histories that can have happened', async t => {
     'counted at once': history(['a', 'increment', 0, 5, { value: 1, ...gets(2) }], ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
     'no answer, and it happened': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets(1)]),
     'no answer, and it did not': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets()]),
+    'no answer, and it happened later than it might have': history(
+      ['a', 'set', 0, 1, { value: 1 }], ['b', 'set', 0, Infinity, { value: 2, ifAbsent: true, ...OPEN }], ['a', 'del', 2, 3, gets(1)], ['c', 'get', 4, 5, gets(2)]),
     'a lock that went with its process': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'release', 2, Infinity, { lock: 'l', value: 1, ...OPEN }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 1, 5, gets()]),

@@ -1,5 +1,9 @@
 -- Changes the options that are given. ARGV: JSON of { idle, maxKeys, maxBytes, evict }.
 local options = cjson.decode(ARGV[1])
+-- What is past its idle time by now must not come back.
+if options.idle and meta.idle > 0 then
+  while sweep(1000) do end
+end
 meta.idle = options.idle and math.ceil(options.idle) or meta.idle
 meta.maxKeys = options.maxKeys or meta.maxKeys
 meta.maxBytes = options.maxBytes or meta.maxBytes
