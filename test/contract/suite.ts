@@ -198,11 +198,12 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'a ttl is absolute: reads do not extend it' (t, { mine, theirs }) {
+    const start = Date.now()
     await mine.set('key', 1, { ttl: 0.1 })
     const { expiresAt } = (await mine.entry('key'))!
     t.ok(expiresAt!.getTime() <= Date.now() + 101)
     await until(async () => await theirs.get('key') === undefined)
-    t.ok(Date.now() >= expiresAt!.getTime() - 2, 'not before its time')
+    t.ok(Date.now() >= start + 100, 'not before its time')
     await mine.set('key', 1, { ttl: 1000 })
     await mine.set('key', 2)
     t.equal((await mine.entry('key'))!.expiresAt, undefined, 'a write without ttl has none')
