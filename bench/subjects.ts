@@ -126,6 +126,7 @@ export const subjects = {
 
   redis: {
     redisGet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1 }),
+    redisOne: compare(['Redis, ioredis', 'strong-store, redis:'], { workers: 1, inFlight: 1 }),
     redisSet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1, operation: 'set' })
   },
 

@@ -25,6 +25,8 @@ async function all (): Promise<void> {
   const server = await startServer(t)
   const { options, redis } = server
 
+  const callsOf = async (command: string): Promise<number> => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0)
+
   t.test('a killed process leaves its locks and its place in the queue, and nothing it changed', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
@@ -98,7 +100,6 @@ async function all (): Promise<void> {
   t.test('a thousand waiters are no polls', async t => {
     const store = storeAt(t, options)
     const other = storeAt(t, options)
-    const calls = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))![1])
     const lock = await other.collection('crowd').acquire('key')
     const order: number[] = []
     const waits = Array.from({ length: 1000 }, (_, i) => store.collection('crowd').acquire('key').then(lock => {
@@ -106,10 +107,10 @@ async function all (): Promise<void> {
       return lock.release()
     }))
     await until(async () => await waitersOf(store, 'key') === 1000)
-    const before = await calls()
+    const before = await callsOf('evalsha')
     const start = Date.now()
     await until(() => Date.now() - start > 1200)
-    const count = await calls() - before
+    const count = await callsOf('evalsha') - before
     t.ok(count > 0 && count < 20, `${count} calls`)
     await lock.release()
     await Promise.all(waits)
@@ -226,13 +227,28 @@ async function all (): Promise<void> {
     const c = store.collection('plain')
     await c.set('key', 'value')
     await c.configure({ expireKeys: 0 })
-    const callsOf = async (command: string): Promise<number> => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0)
     const before = await callsOf('hmget')
     const scripts = await callsOf('evalsha')
     for (let i = 0; i < 1000; i++) t.equal(i % 10 === 0 ? await c.get('none') : await c.get('key'), i % 10 === 0 ? undefined : 'value')
     t.ok(await callsOf('evalsha') - scripts < 100, 'only looks at the collection run scripts')
     t.ok(await callsOf('hmget') - before >= 1000)
     t.equal((await store.collections()).find(({ name }) => name === 'plain')?.reads, 1000)
+  })
+
+  t.test('gets of one tick that follow each other share a command', async t => {
+    const c = storeAt(t, options).collection('together')
+    const other = storeAt(t, options).collection('together')
+    await c.setMany(Array.from({ length: 100 }, (_, i) => [`key ${i}`, i]))
+    const before = await callsOf('hmget')
+    t.strictSame(await other.getMany(Array.from({ length: 101 }, (_, i) => `key ${i}`)), [...Array(100).keys(), undefined])
+    t.ok(await callsOf('hmget') - before <= 5)
+
+    const lock = await c.acquire('key 1')
+    lock.set('one')
+    const found = Promise.all([other.get('key 0'), other.get('key 1'), other.set('key 0', 'zero'), other.get('key 0'), other.get('key 2')])
+    await until(async () => (await c.lockInfo('key 1'))?.queue.length === 1)
+    await lock.release()
+    t.strictSame((await found).map((value, i) => i === 2 ? undefined : value), [0, 'one', undefined, 'zero', 2])
   })
 
   t.test('metrics leave out what is not known', async t => {

@@ -1,6 +1,6 @@
 // How a server is reached: the client library, found when it is needed, and the two connections of a session.
 import type * as ioredis from 'ioredis'
-import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
+import type { Cluster, ClusterOptions, NodeRole, Redis, RedisOptions } from 'ioredis'
 import { StoreError } from '../errors.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
@@ -48,6 +48,11 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** The connections of a client: of a cluster, those to the nodes that it knows. */
+export function nodesOf (client: Redis | Cluster, role?: NodeRole): Redis[] {
+  return client.isCluster ? (client as Cluster).nodes(role) : [client as Redis]
 }
 
 /** What may be done about it. Who does not get through with TLS is told why by some servers, and cut off by others. */

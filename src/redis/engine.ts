@@ -105,14 +105,16 @@ class RedisEngine implements Engine {
   /** Without a script, if that is enough. */
   #read (session: Session, asked: Asked): void {
     const { request, request: { collection, key } } = asked
-    session.read(this.#baseOf(collection), key).then(found => {
+    session.read(this.#baseOf(collection), key, (found, error) => {
+      if (found === undefined) {
+        this.#reads.leave(request, true, () => {})
+        this.#failed(session, asked, error!)
+        return
+      }
       const reply = answerIn(found)
       if (reply === undefined && !isLocked(found)) this.#tending?.time(collection)
       const isAnswer = this.#reads.leave(request, reply !== undefined, () => { this.#submit(session, asked) })
       if (isAnswer && session === this.#session) this.#answer(asked, reply!)
-    }, (error: Error) => {
-      this.#reads.leave(request, true, () => {})
-      this.#failed(session, asked, error)
     })
   }
 

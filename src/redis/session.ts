@@ -1,26 +1,11 @@
 // A process's time with a server: from the opening of its connections to the end of one of them.
 import { randomUUID } from 'node:crypto'
-import type { ChainableCommander, Cluster, Redis } from 'ioredis'
-import type { Wires } from './connect.js'
+import type { Cluster, Redis } from 'ioredis'
+import { nodesOf, type Wires } from './connect.js'
+import { Outbox, type Reader } from './outbox.js'
 import { Push, type Told } from './push.js'
-import type { Found } from './reads.js'
-import type { Script, ScriptName, Scripts } from './scripts.js'
+import type { ScriptName, Scripts } from './scripts.js'
 import { codeOf } from './wire.js'
-
-/** What the server has not answered yet. */
-interface Sent {
-  sentAt: number
-  reject (error: Error): void
-  onend?: () => void
-}
-
-interface Job extends Sent {
-  /** Without one it is a plain read: see reads.ts. */
-  script: Script | undefined
-  base: string
-  args: string[]
-  resolve (result: unknown): void
-}
 
 export interface Handler extends Told {
   /** A node of a cluster is gone, or what was told in the last moments may not have arrived. */
@@ -36,13 +21,7 @@ export class Session {
   readonly #push: Push
   readonly #scripts: Scripts
   readonly #handler: Handler
-  readonly #sent = new Set<Sent>()
-  #running = 0
-  #pipelines = 0
-  #outbox: Job[] = []
-  // Scripts that the server did not know: they are sent again, in their order, when all before them are answered.
-  #unknown: Job[] = []
-  #behind: Job[] = []
+  readonly #outbox: Outbox
   #isReferenced = true
   #isEnded = false
 
@@ -50,6 +29,7 @@ export class Session {
     this.#client = client
     this.#scripts = scripts
     this.#handler = handler
+    this.#outbox = new Outbox(client, () => { this.#load() })
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
     this.#push = new Push(push, openPush, this.channel, handler, {
       watch: (connection, closed) => { this.#watch(connection, closed) },
@@ -73,12 +53,7 @@ export class Session {
 
   /** What was sent before a time and is not answered will not be: ends the session, or fails what was asked of a cluster. */
   giveUp (before: number, error: Error): void {
-    for (const sent of this.#sent) {
-      if (sent.sentAt > before) return
-      if (!this.#client.isCluster) return this.end(error)
-      this.#arrived(sent)
-      sent.reject(error)
-    }
+    if (this.#outbox.giveUp(before, error) && !this.#client.isCluster) this.end(error)
   }
 
   /** A call has failed: ends the session if that tells of the connection. In a cluster it is about one node. */
@@ -89,24 +64,24 @@ export class Session {
   }
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
-    return this.#do(this.#scripts[name], base, args)
+    return this.#outbox.run(this.#scripts[name], base, args)
   }
 
   /** What there is to know of a key without a script. */
-  read (base: string, key: string): Promise<Found> {
-    return this.#do(undefined, base, [`:${key}`, `!${key}`, 'tracked'])
+  read (base: string, key: string, reader: Reader): void {
+    this.#outbox.read(base, key, reader)
   }
 
   /** Makes sure that the push connection is alive, too. */
   probe (): void {
     const { connection } = this.#push
-    this.#expect(connection.ping()).catch(() => { connection.disconnect() })
+    this.#outbox.expect(connection.ping()).catch(() => { connection.disconnect() })
   }
 
   /** Names of keys on all nodes. */
   async keys (pattern: string): Promise<Set<string>> {
     const found = new Set<string>()
-    const nodes = this.#masters()
+    const nodes = nodesOf(this.#client, 'master')
     if (this.#client.isCluster) {
       const { slots } = this.#client as Cluster
       if (new Set(Object.values(slots).map(([master]) => master)).size > nodes.length) {
@@ -117,7 +92,7 @@ export class Session {
     await Promise.all(nodes.map(async node => {
       let cursor = '0'
       do {
-        const [next, keys] = await this.#expect(node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000))
+        const [next, keys] = await this.#outbox.expect(node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000))
         for (const key of keys) found.add(key)
         cursor = next
       } while (cursor !== '0')
@@ -129,12 +104,12 @@ export class Session {
   setReferenced (isReferenced: boolean): void {
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced
-    for (const node of this.#nodes()) this.#reference(node)
+    for (const node of [this.#push.connection, ...nodesOf(this.#client)]) this.#reference(node)
   }
 
   /** Resolves when all that was asked is answered, or the connection is gone. */
   async settled (): Promise<void> {
-    await Promise.all(Array.from(this.#sent, sent => new Promise<void>(resolve => { sent.onend = resolve })))
+    await this.#outbox.settled()
   }
 
   end (error?: Error): void {
@@ -147,89 +122,11 @@ export class Session {
 
   /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
   #load (): void {
-    for (const node of this.#masters()) {
+    for (const node of nodesOf(this.#client, 'master')) {
       for (const { text } of Object.values(this.#scripts)) {
         node.script('LOAD', text).catch((error: Error) => { if (error.message.startsWith('NOPERM')) this.end(error) })
       }
     }
-  }
-
-  #do<T> (script: Script | undefined, base: string, args: string[]): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const job: Job = { script, base, args, sentAt: Date.now(), resolve: resolve as Job['resolve'], reject }
-      this.#sent.add(job)
-      if (this.#unknown.length > 0) this.#behind.push(job)
-      else this.#send(job)
-    })
-  }
-
-  /** What is asked without a script. */
-  #expect<T> (answer: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const sent: Sent = { sentAt: Date.now(), reject }
-      this.#sent.add(sent)
-      answer.then(resolve, reject).finally(() => { this.#arrived(sent) })
-    })
-  }
-
-  #send (job: Job): void {
-    this.#running++
-    if (this.#outbox.push(job) === 1) process.nextTick(() => { this.#flush() })
-  }
-
-  /**
-   * What was sent in one tick leaves in one write. Answers are told in the order of the calls: those of a pipeline come when it is
-   * complete, so a single call behind one is a pipeline, too.
-   */
-  #flush (): void {
-    const jobs = this.#outbox
-    this.#outbox = []
-    if ((jobs.length === 1 && this.#pipelines === 0) || this.#client.isCluster) {
-      for (const job of jobs) {
-        command(this.#client, job).then(
-          result => { this.#answered(job, undefined, result) },
-          (error: Error) => { this.#answered(job, error, undefined) }
-        )
-      }
-      return
-    }
-    this.#pipelines++
-    const pipeline = this.#client.pipeline()
-    for (const job of jobs) command(pipeline, job)
-    pipeline.exec((failure, results) => {
-      this.#pipelines--
-      for (const [i, job] of jobs.entries()) {
-        const [error, result] = results?.[i] ?? [failure ?? new Error('no answer'), undefined]
-        this.#answered(job, error ?? undefined, result)
-      }
-    }).catch(() => {}) // told above
-  }
-
-  #answered (job: Job, error: Error | undefined, result: unknown): void {
-    this.#running--
-    // A plain read that came behind a script that was not run has read too early.
-    const isEarly = job.script === undefined && this.#unknown.length > 0
-    if (isEarly || error?.message.startsWith('NOSCRIPT') === true) {
-      this.#unknown.push(job)
-    } else {
-      this.#arrived(job)
-      if (error === undefined) job.resolve(result)
-      else job.reject(error)
-    }
-    if (this.#unknown.length > 0 && this.#running === 0) this.#sendAgain()
-  }
-
-  #sendAgain (): void {
-    const jobs = [...this.#unknown, ...this.#behind]
-    this.#unknown = []
-    this.#behind = []
-    this.#load()
-    for (const job of jobs) this.#send(job)
-  }
-
-  #arrived (sent: Sent): void {
-    this.#sent.delete(sent)
-    sent.onend?.()
   }
 
   #listen (): void {
@@ -239,7 +136,7 @@ export class Session {
       return
     }
     const gone = (): void => { if (!this.#isEnded) this.#handler.nodeLost() }
-    for (const node of (this.#client as Cluster).nodes()) this.#watch(node, gone)
+    for (const node of nodesOf(this.#client)) this.#watch(node, gone)
     this.#client.on('+node', (node: Redis) => { this.#watch(node, gone) })
     this.#client.on('end', ended)
   }
@@ -255,22 +152,9 @@ export class Session {
     node.on('error', () => {}) // 'close' follows
   }
 
-  #masters (): Redis[] {
-    return this.#client.isCluster ? (this.#client as Cluster).nodes('master') : [this.#client as Redis]
-  }
-
-  #nodes (): Redis[] {
-    return [this.#push.connection, ...this.#client.isCluster ? (this.#client as Cluster).nodes() : [this.#client as Redis]]
-  }
-
   #reference (node: Redis): void {
     const stream = node.stream as Redis['stream'] | undefined
     if (this.#isReferenced) stream?.ref()
     else stream?.unref()
   }
-}
-
-function command<C extends ChainableCommander | Redis | Cluster> (client: C, { script, base, args }: Job): ReturnType<C['evalsha']> {
-  const sent = script === undefined ? client.hmget(`${base}:records`, ...args) : client.evalsha(script.sha, 1, base, ...args)
-  return sent as ReturnType<C['evalsha']>
 }
