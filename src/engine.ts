@@ -34,9 +34,9 @@ export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
 
-/** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON. */
-export class Request {
-  text: string | undefined
+/** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON, in the form `T`. */
+export class Request<T = string> {
+  text: T | undefined
   /** Absolute time to live of what is written. */
   ttl: number | undefined
   /** Only if the key has this version; 0 stands for "has no value". */
@@ -77,8 +77,8 @@ export interface Wait {
   giveUp: GiveUp | undefined
 }
 
-export class Reply {
-  text: string | undefined
+export class Reply<T = string> {
+  text: T | undefined
   version: number | undefined
   expiresIn: number | undefined
   number: number | undefined
@@ -89,8 +89,8 @@ export class Reply {
 
   constructor (readonly code?: StoreErrorCode) {}
 
-  static of (number: number): Reply {
-    const reply = new Reply()
+  static of (number: number): Reply<never> {
+    const reply = new Reply<never>()
     reply.number = number
     return reply
   }

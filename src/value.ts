@@ -52,15 +52,20 @@ function checkSize (text: string, maxBytes: number): void {
   if (size > maxBytes) throw new StoreError('STORE_VALUE_TOO_LARGE', `${size} bytes, the limit is ${maxBytes}`)
 }
 
-// The keyspace keeps text as "bytes": a string with one character for each byte of its UTF-8. V8 stores such a
-// string at one byte a character whatever was written in it, its length is the size to account for, and
-// a socket's buffer turns into one, and back, by a plain copy.
+/**
+ * Text as the keyspace keeps it. A string here has one character for each byte of its UTF-8: V8 stores it at one byte a
+ * character whatever was written in it, and a socket's buffer turns into one, and back, by a plain copy. What is large and comes
+ * from a socket stays a Buffer, as V8 takes many times longer to find room for a string of that size than the copy takes. The
+ * length is the size to account for either way.
+ */
+export type Bytes = string | Buffer
 
 export function toBytes (text: string): string {
   return isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1')
 }
 
-export function fromBytes (bytes: string): string {
+export function fromBytes (bytes: Bytes): string {
+  if (typeof bytes !== 'string') return bytes.toString('utf8')
   return isAscii(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8')
 }
 

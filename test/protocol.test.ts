@@ -2,12 +2,12 @@ import t from 'tap'
 import { OPS, Reply, Request } from '../src/engine.js'
 import {
   CANCEL, ERROR, LOST, NAME, codeOf, idOf, keyOf, readHello, readLost, readReply, readRequest, slotOf,
-  writeControl, writeHello, writeNotice, writeReply, writeRequest, type Target
+  writeControl, writeHello, writeNotice, writeReply, writeRequest, type ReplyTarget
 } from '../src/cluster/protocol.js'
-import { fromBytes, toBytes } from '../src/value.js'
+import { fromBytes, toBytes, type Bytes } from '../src/value.js'
 
-class Paper implements Target {
-  buffer = Buffer.alloc(4096, 0xaa)
+class Paper implements ReplyTarget {
+  buffer = Buffer.alloc(2 ** 17, 0xaa)
   used = 0
   #reserved = 0
   reserve (size: number): void { this.#reserved = size }
@@ -15,10 +15,12 @@ class Paper implements Target {
     if (size > this.#reserved) throw new Error(`${size} bytes where room was made for ${this.#reserved}`)
     this.used += size
   }
+
+  append (bytes: Buffer): void { this.used += bytes.copy(this.buffer, this.used) }
 }
 
 /** The frame that `write` lays down, behind its size. */
-function frame (write: (target: Target) => void): { buffer: Buffer, at: number, end: number } {
+function frame (write: (target: ReplyTarget) => void): { buffer: Buffer, at: number, end: number } {
   const paper = new Paper()
   paper.used = 5 // frames do not begin at the beginning of a buffer
   write(paper)
@@ -35,7 +37,8 @@ const REQUESTS: Array<Partial<Request>> = [
   { ifAbsent: true, release: true, detached: true, nowait: true },
   { limit: 2 ** 53, backoff: true, down: true, token: 'a-token', owner: 'é', text: '1' },
   { token: '', owner: '' },
-  { ttl: 0, ifVersion: 0, number: 0, cursor: 0, lease: 0, limit: -1 }
+  { ttl: 0, ifVersion: 0, number: 0, cursor: 0, lease: 0, limit: -1 },
+  { text: `"${'é'.repeat(20_000)}"` }
 ]
 
 t.test('every request arrives as it was sent, its strings as bytes', async t => {
@@ -57,11 +60,14 @@ t.test('every request arrives as it was sent, its strings as bytes', async t => 
 })
 
 t.test('every reply arrives as it was sent, its bytes as text', async t => {
-  for (const fields of [{}, { text: '"é€😀"' }, { text: '' }, { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }]) {
-    const reply = Object.assign(new Reply(), fields, 'text' in fields ? { text: toBytes(fields.text) } : {})
-    const { buffer, at, end } = frame(target => { writeReply(target, reply, 77) })
-    t.equal(idOf(buffer, at), 77)
-    t.match(readReply(buffer, at, end), { code: undefined, ...fields })
+  for (const fields of [{}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` }, { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }]) {
+    const forms = 'text' in fields ? [{ text: toBytes(fields.text) }, { text: Buffer.from(fields.text) }] : [{}]
+    for (const form of forms) {
+      const reply = Object.assign(new Reply<Bytes>(), fields, form)
+      const { buffer, at, end } = frame(target => { writeReply(target, reply, 77) })
+      t.equal(idOf(buffer, at), 77)
+      t.match(readReply(buffer, at, end), { code: undefined, ...fields })
+    }
   }
 })
 

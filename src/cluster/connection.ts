@@ -1,7 +1,7 @@
 // One end of a connection: cuts what comes in into frames, and gathers what goes out, to be written at once.
 import type { Socket } from 'node:net'
 import { StoreError } from '../errors.js'
-import { MAX_FRAME, type Target } from './protocol.js'
+import { MAX_FRAME, type ReplyTarget } from './protocol.js'
 
 const BUFFER = 64 * 1024
 /** Bytes that may wait to be taken by the other side before it counts as slow. */
@@ -19,7 +19,7 @@ export interface Handler {
   closed (error: Error | undefined): void
 }
 
-export class Connection implements Target {
+export class Connection implements ReplyTarget {
   buffer = Buffer.allocUnsafeSlow(BUFFER)
   used = 0
   /** Frames larger than this end the connection. */
@@ -88,20 +88,24 @@ export class Connection implements Target {
     this.used += size
   }
 
+  /** Writes bytes that stay as they are, behind what has gathered. */
+  append (bytes: Buffer): void {
+    this.#socket.cork()
+    this.flush()
+    this.#write(bytes)
+    this.#socket.uncork()
+  }
+
   /** Writes what has gathered. */
   flush (): void {
     if (this.used === this.#written) return
     const chunk = this.buffer.subarray(this.#written, this.used)
     this.#written = this.used
-    if (!this.#socket.destroyed) this.#socket.write(chunk)
-    const waiting = this.#socket.writableLength
+    this.#write(chunk)
     // Usually the kernel has taken all of it by now and the buffer is free again. If not, the next bytes go behind these:
     // many small writes to somebody who does not read must not take a buffer each.
     if (this.buffer.length > BUFFER) this.#renew(BUFFER)
-    else if (waiting === 0) this.used = this.#written = 0
-    if (waiting < HIGH_WATER || this.patience === 0 || this.isSlow) return
-    this.isSlow = true
-    this.#socket.setTimeout(this.patience)
+    else if (this.#socket.writableLength === 0) this.used = this.#written = 0
   }
 
   /** Ends the connection; resolves when it is gone, after the other side has read all that was written. */
@@ -187,6 +191,13 @@ export class Connection implements Target {
     this.#paused = false
     this.#socket.resume()
     this.receive(EMPTY)
+  }
+
+  #write (bytes: Buffer): void {
+    if (!this.#socket.destroyed) this.#socket.write(bytes)
+    if (this.#socket.writableLength < HIGH_WATER || this.patience === 0 || this.isSlow) return
+    this.isSlow = true
+    this.#socket.setTimeout(this.patience)
   }
 
   #renew (size: number): void {

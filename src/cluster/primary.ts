@@ -6,6 +6,7 @@ import { StoreError } from '../errors.js'
 import type { Keyspace } from '../memory/keyspace.js'
 import { Caller } from '../memory/lock.js'
 import { serve } from '../memory/serve.js'
+import type { Bytes } from '../value.js'
 import type { Address } from './address.js'
 import { Connection, type Handler } from './connection.js'
 import { Folder } from './folder.js'
@@ -157,7 +158,7 @@ class Peer extends Caller implements Handler {
     this.#door.gone()
   }
 
-  answer (id: number, reply: Reply): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0 || this.#isClosed) return
     // The grant of a lock is told in any case: there are no more of them than keys.
     if (this.#connection.isSlow && reply.text !== undefined && reply.token === undefined && this.#connection.backlog > this.#unread) {

@@ -10,6 +10,7 @@
 // Strings are UTF-8. The worker has them as strings of its language; the primary keeps the bytes (see value.ts).
 import { OPS, Reply, Request, type Op } from '../engine.js'
 import { StoreError, isErrorCode } from '../errors.js'
+import type { Bytes } from '../value.js'
 
 /** Raised whenever a frame changes; both sides must have the same. */
 export const PROTOCOL_VERSION = 2
@@ -85,12 +86,20 @@ export const utf8: Charset = {
   room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
 }
 
+/** Text of a request from this size on stays a Buffer in the primary. */
+const LARGE = 32 * 1024
+
 /** Where a frame is written: `reserve` gives room in `buffer` from `used` on, `commit` takes what was used of it. */
 export interface Target {
   readonly buffer: Buffer
   readonly used: number
   reserve (size: number): void
   commit (size: number): void
+}
+
+/** `append` takes bytes that stay as they are: they need not be copied. */
+export interface ReplyTarget extends Target {
+  append (bytes: Buffer): void
 }
 
 export function writeHello (target: Target, token: string, label: string): void {
@@ -163,12 +172,12 @@ export function keyOf (buffer: Buffer, at: number, end: number): string {
   return bytes.read(buffer, from, inside(from + buffer.readUInt16LE(from - 2), end))
 }
 
-export function readRequest (buffer: Buffer, at: number, end: number, collection: string): Request {
+export function readRequest (buffer: Buffer, at: number, end: number, collection: string): Request<Bytes> {
   const op = OPS[codeOf(buffer, at)]
   if (op === undefined) throw new StoreError('STORE_PROTOCOL', `there is no operation ${codeOf(buffer, at)}`)
   const fields = buffer.readUInt16LE(at + 2)
   const key = keyOf(buffer, at, end)
-  const request = new Request(op, collection, key)
+  const request = new Request<Bytes>(op, collection, key)
   at += REQUEST_HEAD - 4 + key.length
   if (fields !== 0) {
     if ((fields & TTL) !== 0) request.ttl = readNumber(buffer, (at += 8) - 8, end)
@@ -179,7 +188,7 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
     if ((fields & TOKEN) !== 0) at += 2 + (request.token = readShort(buffer, at, end, bytes)).length
     if ((fields & OWNER) !== 0) at += 2 + (request.owner = readShort(buffer, at, end, bytes)).length
     if ((fields & LIMIT) !== 0) request.limit = readNumber(buffer, (at += 8) - 8, end)
-    if ((fields & TEXT) !== 0) request.text = bytes.read(buffer, at, end)
+    if ((fields & TEXT) !== 0) request.text = readText(buffer, at, end)
     request.ifAbsent = (fields & IF_ABSENT) !== 0
     request.release = (fields & RELEASE) !== 0
     request.detached = (fields & DETACHED) !== 0
@@ -190,12 +199,12 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
   return request
 }
 
-export function writeReply (target: Target, reply: Reply, id: number): void {
+export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number): void {
   const { text, token } = reply
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
-  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + (text === undefined ? 0 : text.length))
+  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + (typeof text === 'string' ? text.length : 0))
   const { buffer, used } = target
   let at = used + REPLY_HEAD
   if (reply.version !== undefined) at = buffer.writeDoubleLE(reply.version, at)
@@ -203,8 +212,12 @@ export function writeReply (target: Target, reply: Reply, id: number): void {
   if (reply.number !== undefined) at = buffer.writeDoubleLE(reply.number, at)
   if (reply.fence !== undefined) at = buffer.writeDoubleLE(reply.fence, at)
   if (token !== undefined) at = writeShort(buffer, token, at, bytes)
-  if (text !== undefined) at += bytes.write(buffer, text, at)
-  writeReplyHead(target, OK, fields, id, at)
+  if (typeof text === 'string') {
+    writeReplyHead(target, OK, fields, id, at + bytes.write(buffer, text, at))
+  } else {
+    writeReplyHead(target, OK, fields, id, at, text?.length)
+    if (text !== undefined) target.append(text)
+  }
 }
 
 /** ERROR, with a code as its text, or LOST, with a token. */
@@ -214,9 +227,10 @@ export function writeNotice (target: Target, kind: typeof ERROR | typeof LOST, t
   writeReplyHead(target, kind, TEXT, id, at + bytes.write(target.buffer, text, at))
 }
 
-function writeReplyHead (target: Target, kind: number, fields: number, id: number, end: number): void {
+/** `more`: bytes that come behind `end`. */
+function writeReplyHead (target: Target, kind: number, fields: number, id: number, end: number, more = 0): void {
   const { buffer, used } = target
-  buffer.writeUInt32LE(end - used - 4, used)
+  buffer.writeUInt32LE(end - used - 4 + more, used)
   buffer[used + 4] = kind
   buffer[used + 5] = fields
   buffer[used + 6] = buffer[used + 7] = 0
@@ -260,6 +274,13 @@ function writeShort (buffer: Buffer, text: string, at: number, charset: Charset)
   const length = charset.write(buffer, text, at + 2)
   buffer.writeUInt16LE(length, at)
   return at + 2 + length
+}
+
+function readText (buffer: Buffer, at: number, end: number): Bytes {
+  if (end - at < LARGE) return bytes.read(buffer, at, end)
+  const text = Buffer.allocUnsafeSlow(end - at)
+  buffer.copy(text, 0, at, end)
+  return text
 }
 
 function readShort (buffer: Buffer, at: number, end: number, charset: Charset): string {

@@ -2,7 +2,7 @@
 import { Calls } from '../calls.js'
 import { Request, type Engine, type Reply } from '../engine.js'
 import { StoreError } from '../errors.js'
-import { fromBytes, toBytes } from '../value.js'
+import { fromBytes, toBytes, type Bytes } from '../value.js'
 import { Sweeper } from './expiry.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
@@ -76,10 +76,10 @@ class Self extends Caller {
     this.#answered = answered
   }
 
-  answer (id: number, reply: Reply): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0) return
     if (reply.text !== undefined) reply.text = fromBytes(reply.text)
-    this.#calls.settle(id, reply)
+    this.#calls.settle(id, reply as Reply)
     this.#answered()
   }
 

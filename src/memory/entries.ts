@@ -1,4 +1,5 @@
 // The keys of one collection that have a value: how long they stay, and how many fit.
+import type { Bytes } from '../value.js'
 import { Entry, Recency } from './entry.js'
 import { Deadline, type Clock, type Deadlines, type Slice } from './expiry.js'
 import { Table } from './table.js'
@@ -70,7 +71,7 @@ export class Entries {
    * Writes, where the bounds allow. `ttl`: milliseconds; null for none; undefined leaves the time of a key as it is.
    * `locked`: keep it from expiry and eviction until `unlock`.
    */
-  put (key: string, text: string, version: number, ttl: number | null | undefined, locked: boolean): Entry | undefined {
+  put (key: string, text: Bytes, version: number, ttl: number | null | undefined, locked: boolean): Entry | undefined {
     let entry = this.find(key)
     if (entry !== undefined) this.use(entry)
     if (!this.#fits(entry, key.length + text.length, locked)) return undefined

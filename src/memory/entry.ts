@@ -1,4 +1,5 @@
 // A key that has a value, and the order in which such keys were last used.
+import type { Bytes } from '../value.js'
 import type { Deadline } from './expiry.js'
 
 export class Entry {
@@ -9,7 +10,7 @@ export class Entry {
 
   constructor (
     readonly key: string,
-    public text: string,
+    public text: Bytes,
     /** Changes of the whole keyspace up to this one: a small integer, which takes no memory of its own. */
     public version: number,
     /** Clock reading of the last use, in whole milliseconds for the same reason. */

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
+import type { Bytes } from '../value.js'
 import { Tally } from './tally.js'
 import { Clock, Deadlines, Slice, type Sweepable, type Time } from './expiry.js'
 import { Leaving } from './leaving.js'
@@ -46,7 +47,7 @@ export class Keyspace implements Sweepable {
   }
 
   /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
-  submit (request: Request, caller: Caller, id: number): void {
+  submit (request: Request<Bytes>, caller: Caller, id: number): void {
     const shelf = this.shelf(request.collection)
     const lock = shelf.locks.size === 0 ? undefined : this.lockOf(shelf, request.key)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
@@ -123,7 +124,7 @@ export class Keyspace implements Sweepable {
   }
 
   /** A request whose turn it is: on a free key, or between two holders of a lock. */
-  #turn (shelf: Shelf, lock: Lock | undefined, request: Request, caller: Caller): Reply {
+  #turn (shelf: Shelf, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     const { calls } = this.tally
     switch (request.op) {
       case 'get':
@@ -157,16 +158,16 @@ export class Keyspace implements Sweepable {
   }
 
   /** A request that comes through the lock it names. */
-  #withToken (shelf: Shelf, lock: Lock, request: Request, caller: Caller): Reply {
-    let reply: Reply
+  #withToken (shelf: Shelf, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+    let reply: Reply<Bytes>
     switch (request.op) {
       case 'release':
         this.tally.calls.release++
-        reply = new Reply()
+        reply = new Reply<Bytes>()
         break
       case 'renew':
         this.tally.calls.renew++
-        reply = new Reply()
+        reply = new Reply<Bytes>()
         this.#setLease(lock, request.lease ?? lock.lease)
         reply.expiresIn = lock.lease
         break
@@ -181,12 +182,12 @@ export class Keyspace implements Sweepable {
   }
 
   /** A request whose token is not that of a lock that is held: it may be that of one who waits to hold it. */
-  #withoutLock (lock: Lock | undefined, request: Request): Reply {
+  #withoutLock (lock: Lock | undefined, request: Request<Bytes>): Reply<Bytes> {
     const waiter = request.op === 'release' ? lock?.named(request.token!) : undefined
     if (waiter === undefined) return this.#turnAway(request, 'STORE_LOCK_LOST')
     this.tally.calls.release++
     this.#giveUp(waiter)
-    return new Reply()
+    return new Reply<Bytes>()
   }
 
   #giveUp (waiter: Waiter): void {
@@ -196,7 +197,7 @@ export class Keyspace implements Sweepable {
   }
 
   /** The answer to a call that has not had its turn. */
-  #turnAway (request: Request, code: StoreErrorCode): Reply {
+  #turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
     this.tally.calls[request.op as keyof Tally['calls']]++
     this.tally.refuse(request.op, code)
     return new Reply(code)
@@ -210,7 +211,7 @@ export class Keyspace implements Sweepable {
     return lock
   }
 
-  #grant (shelf: Shelf, lock: Lock, request: Request, caller: Caller): Reply {
+  #grant (shelf: Shelf, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     lock.token = request.token ?? randomUUID()
     lock.fence = this.#epoch + ++this.#grants
     lock.owner = request.owner ?? caller.label

@@ -1,6 +1,7 @@
 // A locked key: who holds it, and who waits for it in which order.
 import type { Request, Reply } from '../engine.js'
 import { StoreError } from '../errors.js'
+import type { Bytes } from '../value.js'
 import { Deadline } from './expiry.js'
 
 /** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
@@ -16,7 +17,7 @@ export abstract class Caller {
   /** For people who look at who holds what. */
   abstract readonly label: string
   /** The outcome of call `id`. Nobody waits for that of id 0. */
-  abstract answer (id: number, reply: Reply): void
+  abstract answer (id: number, reply: Reply<Bytes>): void
   /** A lock that was granted to this caller ended without being released. */
   abstract lost (token: string): void
 }
@@ -24,7 +25,7 @@ export abstract class Caller {
 export class Waiter {
   prev: Waiter | undefined
   next: Waiter | undefined
-  constructor (readonly request: Request, readonly caller: Caller, readonly id: number, readonly lock: Lock, readonly since: number) {}
+  constructor (readonly request: Request<Bytes>, readonly caller: Caller, readonly id: number, readonly lock: Lock, readonly since: number) {}
 
   get bytes (): number {
     return this.request.text?.length ?? 0
@@ -61,7 +62,7 @@ export class Lock extends Deadline {
   }
 
   /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
-  enqueue (request: Request, caller: Caller, id: number, now: number): void {
+  enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number): void {
     if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this, now)
     waiter.prev = this.#last

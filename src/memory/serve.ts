@@ -2,6 +2,7 @@
 // as a whole are answered here.
 import { MAX_LOCKS, Reply, Request } from '../engine.js'
 import { StoreError } from '../errors.js'
+import type { Bytes } from '../value.js'
 import { describeKeyspace, describeLock, describeQueue, describeShelf } from './describe.js'
 import type { Bounds } from './entries.js'
 import { Slice } from './expiry.js'
@@ -9,7 +10,7 @@ import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
 
 /** Answers through `caller.answer(id, …)`: before this returns, unless it has to wait for a locked key. */
-export function serve (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
+export function serve (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   switch (request.op) {
     case 'scan': return caller.answer(id, scan(keyspace, request))
     case 'size': return caller.answer(id, size(keyspace, request))
@@ -26,7 +27,7 @@ export function serve (keyspace: Keyspace, request: Request, caller: Caller, id:
 /** Keys in one page of a scan, at most. */
 const MAX_PAGE = 1000
 
-function scan (keyspace: Keyspace, request: Request): Reply {
+function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const { entries } = keyspace.shelf(request.collection)
   const limit = Math.min(MAX_PAGE, Math.max(1, Math.floor(request.number ?? 100)))
   const page = entries.page(request.cursor ?? 0, limit)
@@ -37,23 +38,23 @@ function scan (keyspace: Keyspace, request: Request): Reply {
 }
 
 /** Exact, unless more is past its time than one slice of the sweep removes. */
-function size (keyspace: Keyspace, request: Request): Reply {
+function size (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   keyspace.sweep(new Slice())
   return Reply.of(keyspace.shelf(request.collection).entries.size)
 }
 
-function clear (keyspace: Keyspace, request: Request, caller: Caller, id: number): void {
+function clear (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   const shelf = keyspace.shelf(request.collection)
   if (request.nowait) keyspace.sweep(new Slice()) // locks of who is gone
   else if (!keyspace.hasRoom(shelf)) return caller.answer(id, new Reply('STORE_QUEUE_FULL'))
   shelf.entries.clear(shelf.locks.keys())
   keyspace.wake()
   if (request.nowait) return caller.answer(id, new Reply(shelf.locks.size > 0 ? 'STORE_LOCKED' : undefined))
-  const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply()) })
+  const left = new Countdown(shelf.locks.size, () => { caller.answer(id, new Reply<Bytes>()) })
   for (const lock of shelf.locks.values()) lock.enqueue(new Request('del', shelf.name, lock.key), left, 0, keyspace.clock.now)
 }
 
-function configure (keyspace: Keyspace, request: Request): Reply {
+function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const { entries } = keyspace.shelf(request.collection)
   const { bounds } = entries
   const { idle = bounds.idle, maxKeys = bounds.maxKeys, maxBytes = bounds.maxBytes, evict = bounds.evict } = parsed(request.text)
@@ -61,19 +62,19 @@ function configure (keyspace: Keyspace, request: Request): Reply {
   if (![idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0) || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
   entries.configure({ idle, maxKeys, maxBytes, evict })
   keyspace.wake()
-  return new Reply()
+  return new Reply<Bytes>()
 }
 
-function parsed (text = '{}'): Partial<Bounds> {
+function parsed (text: Bytes = '{}'): Partial<Bounds> {
   try {
-    const bounds = JSON.parse(text) as Partial<Bounds> | null
+    const bounds = JSON.parse(text.toString()) as Partial<Bounds> | null
     return bounds ?? {}
   } catch {
     throw new StoreError('STORE_PROTOCOL', 'options that are no JSON')
   }
 }
 
-function collections (keyspace: Keyspace, request: Request): Reply {
+function collections (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   if (request.key === '') return json(Array.from(keyspace.shelves.values(), describeShelf))
   keyspace.sweep(new Slice()) // as for the size
   const shelf = keyspace.shelves.find(request.collection)
@@ -81,7 +82,7 @@ function collections (keyspace: Keyspace, request: Request): Reply {
 }
 
 /** Not all of them: a hundred thousand would hold everybody up. Those of who is gone are left out, as far as a slice goes. */
-function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request): Reply {
+function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Reply<Bytes> {
   keyspace.sweep(new Slice())
   const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
@@ -95,10 +96,10 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request): Reply {
 }
 
 /** No text where the key is not locked. */
-function lock (keyspace: Keyspace, request: Request): Reply {
+function lock (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const shelf = keyspace.shelves.find(request.collection)
   const lock = shelf && keyspace.lockOf(shelf, request.key)
-  return lock === undefined ? new Reply() : json(describeQueue(keyspace, lock))
+  return lock === undefined ? new Reply<Bytes>() : json(describeQueue(keyspace, lock))
 }
 
 /** Asks for several calls, and tells when the last of them is answered. */
@@ -118,8 +119,8 @@ class Countdown extends Caller {
 }
 
 /** JSON over bytes is bytes again: it leaves everything from 0x80 on as it is. */
-function json (value: unknown): Reply {
-  const reply = new Reply()
+function json (value: unknown): Reply<Bytes> {
+  const reply = new Reply<Bytes>()
   reply.text = JSON.stringify(value)
   return reply
 }

@@ -1,6 +1,7 @@
 // What a call whose turn it is does to the value of its key.
 import { Reply, type Request } from '../engine.js'
 import type { StoreErrorCode } from '../errors.js'
+import type { Bytes } from '../value.js'
 import { sum, windowOf } from './counter.js'
 import type { Entry } from './entry.js'
 import type { Shelf } from './shelf.js'
@@ -21,9 +22,9 @@ export class Values {
     return this.#epoch + entry.version
   }
 
-  read (shelf: Shelf, request: Request): Reply {
+  read (shelf: Shelf, request: Request<Bytes>): Reply<Bytes> {
     shelf.reads++
-    const reply = new Reply()
+    const reply = new Reply<Bytes>()
     const entry = shelf.entries.find(request.key)
     if (entry === undefined) return reply
     shelf.entries.use(entry)
@@ -36,11 +37,11 @@ export class Values {
   }
 
   /** `locked`: see Entries.put. */
-  write (shelf: Shelf, request: Request, locked: boolean): Reply {
+  write (shelf: Shelf, request: Request<Bytes>, locked: boolean): Reply<Bytes> {
     const entry = shelf.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
-    const reply = new Reply()
+    const reply = new Reply<Bytes>()
     let text = request.text
     let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
     if (request.op === 'increment') {
@@ -61,7 +62,7 @@ export class Values {
     return reply
   }
 
-  delete (shelf: Shelf, request: Request): Reply {
+  delete (shelf: Shelf, request: Request<Bytes>): Reply<Bytes> {
     const entry = shelf.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
@@ -72,7 +73,7 @@ export class Values {
     return Reply.of(1)
   }
 
-  touch (shelf: Shelf, request: Request): Reply {
+  touch (shelf: Shelf, request: Request<Bytes>): Reply<Bytes> {
     const entry = shelf.entries.find(request.key)
     if (entry === undefined) return Reply.of(0)
     shelf.entries.use(entry)
@@ -80,13 +81,13 @@ export class Values {
     return Reply.of(1)
   }
 
-  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
+  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request<Bytes>): StoreErrorCode | undefined {
     if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
     if (ifVersion === undefined) return undefined
     return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
   }
 
-  #refuse (request: Request, code: StoreErrorCode): Reply {
+  #refuse (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
     this.#tally.refuse(request.op, code)
     return new Reply(code)
   }

@@ -93,10 +93,12 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'values up to the limit, and one byte over it' (t, { mine, theirs }) {
-    for (const bytes of [3, 64 * 1024, LIMIT]) {
+    for (const bytes of [3, 32 * 1024 - 1, 32 * 1024, 64 * 1024, LIMIT]) {
       const value = 'x'.repeat(bytes - 2)
       await mine.set('key', value)
       t.ok(await theirs.get('key') === value, `${bytes} bytes`)
+      await theirs.set('key', value + 'y'.repeat(LIMIT - bytes))
+      t.ok(await mine.get('key') === value + 'y'.repeat(LIMIT - bytes))
     }
     const wide = '€'.repeat((LIMIT - 2) / 3)
     await mine.set('key', wide)
@@ -192,6 +194,8 @@ const TESTS: Record<string, Contract> = {
       await t.rejects(mine.increment('text'), { code: 'STORE_NOT_A_NUMBER' })
       t.strictSame(await mine.get('text'), value)
     }
+    await mine.text.set('long', `0.${'0'.repeat(40_000)}1`)
+    t.equal(await mine.increment('long'), 1)
     await mine.set('big', 1e308)
     await t.rejects(mine.increment('big', 1e308), { code: 'STORE_NOT_A_NUMBER' })
     await t.rejects(mine.increment('n', NaN), { code: 'STORE_OPTION_INVALID' })
