@@ -46,9 +46,8 @@ export class Collection<T = unknown> {
   }
 
   /** The value, or undefined if there is none. */
-  async get (key: string, wait?: WaitOptions): Promise<T | undefined> {
-    const { text } = await this.#call('get', key, wait)
-    return text === undefined ? undefined : this.#codec.decode(text) as T
+  get (key: string, wait?: WaitOptions): Promise<T | undefined> { // not async, which would cost a tenth of the call
+    return this.#call('get', key, wait).then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
   }
 
   /** The value with its version and its end, or undefined if there is none. */
@@ -265,8 +264,13 @@ export class Collection<T = unknown> {
     }
   }
 
+  /** Rejects, and never throws. */
   #call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
-    return this.#engine.call(this.#request(op, key, wait))
+    try {
+      return this.#engine.call(this.#request(op, key, wait))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   #request (op: Op, key: string, wait?: WaitOptions): Request {
