@@ -68,16 +68,15 @@ export class Entries {
   }
 
   /**
-   * Writes, where the bounds allow. `ttl`: milliseconds; null for none; undefined leaves the time of a key as it is.
-   * `locked`: keep it from expiry and eviction until `unlock`.
+   * Writes, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null for none; undefined leaves the time of a
+   * key as it is. `locked`: keep it from expiry and eviction until `unlock`.
    */
-  put (key: string, text: Bytes, version: number, ttl: number | null | undefined, locked: boolean): Entry | undefined {
-    let entry = this.find(key)
+  put (key: string, entry: Entry | undefined, text: Bytes, version: number, ttl: number | null | undefined, locked: boolean): Entry | undefined {
     if (entry !== undefined) this.use(entry)
     if (!this.#fits(entry, key.length + text.length, locked)) return undefined
     if (entry === undefined) {
       entry = new Entry(key, text, version, this.#clock.now)
-      this.#table.add(key, entry)
+      this.#table.add(entry)
       this.bytes += entry.bytes
       if (locked) this.#pin(entry, 1)
       else this.#idle.append(entry)
@@ -113,7 +112,7 @@ export class Entries {
     this.bytes = this.#pinned.bytes
     for (const key of locked) {
       const entry = this.#table.get(key)
-      if (entry !== undefined) table.add(key, entry)
+      if (entry !== undefined) table.add(entry)
     }
     this.#table = table
     if (this.#timed.oldest !== undefined) this.#cleared.push(this.#timed)

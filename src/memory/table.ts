@@ -1,11 +1,14 @@
 // A hash table whose longest operation stays short however many keys it holds. One big Map doubles all at once, which
-// at a million keys holds the process for tens of milliseconds; this one grows and shrinks a small Map at a time, by
+// at a million keys holds the process for tens of milliseconds; this one grows and shrinks a small shard at a time, by
 // linear hashing (Litwin, 1980).
 //
 // It can be walked in pages without keeping any state between them: keys are visited in the order of their bit-reversed
-// hash, in which a Map that is split keeps its place, so a key that is there all the time is seen exactly once.
+// hash, in which a shard that is split keeps its place, so a key that is there all the time is seen exactly once.
+import { randomBytes } from 'node:crypto'
+import { hash, type Secret } from './hash.js'
+import { Shard, type Keyed } from './shard.js'
 
-const SPLIT = 1024 // keys per Map, on average, above which the table grows
+const SPLIT = 1024 // keys per shard, on average, above which the table grows
 const MERGE = 256 //  and below which it shrinks
 
 export interface Page<V> {
@@ -14,43 +17,45 @@ export interface Page<V> {
   next: number | undefined
 }
 
-export class Table<V> {
+export class Table<V extends Keyed> {
   size = 0
-  #shards: Map<string, V>[] = [new Map()]
-  readonly #seed: number
-
-  constructor (seed = Math.random() * 2 ** 32) {
-    this.#seed = seed | 0
-  }
+  #shards = [new Shard<V>()]
+  readonly #secret: Secret = [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()]
 
   get (key: string): V | undefined {
-    return this.#shardOf(key).get(key)
+    const hashed = this.#hash(key)
+    return this.#shards[this.#index(hashed)]!.get(key, hashed)
   }
 
-  /** Adds a key that is not there yet. */
-  add (key: string, value: V): void {
-    this.#shardOf(key).set(key, value)
+  /** Adds a value whose key is not there yet. */
+  add (value: V): void {
+    const hashed = this.#hash(value.key)
+    this.#shards[this.#index(hashed)]!.add(value, hashed)
     if (++this.size > this.#shards.length * SPLIT) this.#grow()
   }
 
   delete (key: string): void {
-    if (!this.#shardOf(key).delete(key)) return
+    const hashed = this.#hash(key)
+    if (!this.#shards[this.#index(hashed)]!.delete(key, hashed)) return
     if (--this.size < (this.#shards.length - 1) * MERGE) this.#shrink()
   }
 
+  /** Not to be changed meanwhile. */
   * values (): Generator<V> {
-    for (const shard of this.#shards) yield * shard.values()
+    for (const shard of this.#shards) {
+      for (const [value] of shard.entries()) yield value
+    }
   }
 
-  /** The values from `position` on (0 at first): at least `limit` if there are, at most one Map's more than that. */
+  /** The values from `position` on (0 at first): at least `limit` if there are, at most one shard's more than that. */
   page (position: number, limit: number): Page<V> {
     const values: V[] = []
     let at: number | undefined = position >>> 0
     while (at !== undefined && values.length < limit) {
       const index = this.#index(reverse(at))
       const found: Array<{ place: number, value: V }> = []
-      for (const [key, value] of this.#shards[index]!) {
-        const place = reverse(hash(key, this.#seed))
+      for (const [value, hashed] of this.#shards[index]!.entries()) {
+        const place = reverse(hashed)
         if (place >= at) found.push({ place, value })
       }
       found.sort((a, b) => a.place - b.place)
@@ -63,10 +68,6 @@ export class Table<V> {
       at = after < 2 ** 32 ? after : undefined
     }
     return { values, next: at }
-  }
-
-  #shardOf (key: string): Map<string, V> {
-    return this.#shards.length === 1 ? this.#shards[0]! : this.#shards[this.#index(hash(key, this.#seed))]!
   }
 
   #index (hashed: number): number {
@@ -82,36 +83,29 @@ export class Table<V> {
     return index >= half || index < this.#shards.length - half ? level + 1 : level
   }
 
+  /** Not 0, as a shard wants it. */
+  #hash (key: string): number {
+    return hash(key, this.#secret) || 1
+  }
+
   #grow (): void {
     const added = this.#shards.length
-    const source = this.#shards[added - 2 ** log2(added)]!
-    const target = new Map<string, V>()
-    this.#shards.push(target)
-    for (const [key, value] of source) {
-      if (this.#index(hash(key, this.#seed)) !== added) continue
-      target.set(key, value)
-      source.delete(key)
-    }
+    const split = added - 2 ** log2(added)
+    const source = this.#shards[split]!
+    this.#shards[split] = new Shard(source.size / 2)
+    this.#shards.push(new Shard(source.size / 2))
+    for (const [value, hashed] of source.entries()) this.#shards[this.#index(hashed)]!.add(value, hashed)
   }
 
   #shrink (): void {
     const last = this.#shards.pop()!
     const target = this.#shards[this.#shards.length - 2 ** log2(this.#shards.length)]!
-    for (const [key, value] of last) target.set(key, value)
+    for (const [value, hashed] of last.entries()) target.add(value, hashed)
   }
 }
 
 function log2 (n: number): number {
   return 31 - Math.clz32(n)
-}
-
-/** FNV-1a with a seed, then murmur3's finalizer, so that every bit of it is good. */
-function hash (key: string, seed: number): number {
-  let h = seed ^ 0x811c9dc5
-  for (let i = 0; i < key.length; i++) h = Math.imul(h ^ key.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
 }
 
 /** The 32 bits in opposite order. */

@@ -52,7 +52,7 @@ export class Values {
       ttl = windowOf(entry === undefined, reply.number, request)
     }
     if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
-    const written = shelf.entries.put(request.key, text, this.#changes + 1, ttl, locked)
+    const written = shelf.entries.put(request.key, entry, text, this.#changes + 1, ttl, locked)
     if (written === undefined) return this.#refuse(request, 'STORE_FULL')
     shelf.writes++
     this.#changes++

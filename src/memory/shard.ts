@@ -1,0 +1,112 @@
+// A part of a table that stays small: open addressing with linear probing. Nothing is allocated but where it grows, which a Map
+// does as it shrinks, too, so that a sweep would keep the garbage collector busy.
+
+export interface Keyed {
+  readonly key: string
+}
+
+const SMALLEST = 8
+const FULL = 0.75
+
+/** Hashes are those of the keys, and not 0. */
+export class Shard<V extends Keyed> {
+  #size = 0
+  /** Of what is in each slot; 0 for an empty one. */
+  #hashes: Uint32Array
+  #values: Array<V | undefined>
+
+  /** With room for so many. */
+  constructor (room = 0) {
+    let slots = SMALLEST
+    while (slots * FULL < room) slots *= 2
+    this.#hashes = new Uint32Array(slots)
+    this.#values = emptySlots(slots)
+  }
+
+  get size (): number {
+    return this.#size
+  }
+
+  get (key: string, hash: number): V | undefined {
+    return this.#values[this.#slotOf(key, hash)]
+  }
+
+  /** Adds a value whose key is not there yet. */
+  add (value: V, hash: number): void {
+    if (this.#size === this.#hashes.length * FULL) this.#grow()
+    this.#put(value, hash)
+    this.#size++
+  }
+
+  /** Whether there was one. */
+  delete (key: string, hash: number): boolean {
+    const hashes = this.#hashes
+    const values = this.#values
+    let empty = this.#slotOf(key, hash)
+    if (hashes[empty] === 0) return false
+    // What is further back than it belongs moves up, for who looks for it ends at the first empty slot.
+    for (let slot = this.#next(empty); hashes[slot] !== 0; slot = this.#next(slot)) {
+      if (this.#distance(this.#home(hashes[slot]!), slot) < this.#distance(empty, slot)) continue
+      hashes[empty] = hashes[slot]!
+      values[empty] = values[slot]
+      empty = slot
+    }
+    hashes[empty] = 0
+    values[empty] = undefined
+    this.#size--
+    return true
+  }
+
+  /** Not to be changed meanwhile. */
+  * entries (): Generator<[value: V, hash: number]> {
+    for (let slot = 0; slot < this.#hashes.length; slot++) {
+      if (this.#hashes[slot] !== 0) yield [this.#values[slot]!, this.#hashes[slot]!]
+    }
+  }
+
+  /** Where the key is, or the empty slot where it would be. */
+  #slotOf (key: string, hash: number): number {
+    const hashes = this.#hashes
+    const values = this.#values
+    const last = hashes.length - 1
+    let slot = hash >>> 16 & last
+    for (let found; (found = hashes[slot]) !== 0; slot = (slot + 1) & last) {
+      if (found === hash && values[slot]!.key === key) break
+    }
+    return slot
+  }
+
+  #put (value: V, hash: number): void {
+    let slot = this.#home(hash)
+    while (this.#hashes[slot] !== 0) slot = this.#next(slot)
+    this.#hashes[slot] = hash
+    this.#values[slot] = value
+  }
+
+  #grow (): void {
+    const hashes = this.#hashes
+    const values = this.#values
+    this.#hashes = new Uint32Array(hashes.length * 2)
+    this.#values = emptySlots(hashes.length * 2)
+    for (let slot = 0; slot < hashes.length; slot++) {
+      if (hashes[slot] !== 0) this.#put(values[slot]!, hashes[slot]!)
+    }
+  }
+
+  /** The low bits of a hash have led to this shard. */
+  #home (hash: number): number {
+    return hash >>> 16 & (this.#hashes.length - 1)
+  }
+
+  #next (slot: number): number {
+    return (slot + 1) & (this.#hashes.length - 1)
+  }
+
+  #distance (from: number, to: number): number {
+    return (to - from) & (this.#hashes.length - 1)
+  }
+}
+
+function emptySlots<V> (slots: number): Array<V | undefined> {
+  return new Array<V | undefined>(slots).fill(undefined)
+}
