@@ -32,7 +32,7 @@ const MEMORY: Column[] = [
 const EXPIRY: Column[] = [
   { figure: 'removed', title: 'keys removed' },
   { figure: 'longestSlice', title: 'longest sweep slice, ms', digits: 2 },
-  { figure: 'longestSliceWithoutGc', title: 'less its GC, ms', digits: 2 },
+  { figure: 'longestSliceOnCore', title: 'less its waits for a core, ms', digits: 2 },
   { figure: 'delay999', title: 'loop delay p99.9, ms', digits: 2 },
   { figure: 'longestDelay', title: 'longest, ms', digits: 1 },
   { figure: 'longestWithoutGc', title: 'longest less its GC, ms', digits: 1 },

@@ -84,7 +84,7 @@ export class Deadlines {
 }
 
 /** How long one slice of a sweep may take, and how many removals pass between two looks at the time. */
-const SLICE = 1
+const SLICE = 0.5
 const LOOK = 32
 
 /** Tells a sweep when its slice is over. */
