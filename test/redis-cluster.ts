@@ -5,8 +5,8 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import type { Test } from 'tap'
 import type { StoreOptions } from '../src/index.js'
+import type { Owner } from './faults/attack.js'
 import { freePort } from './redis.js'
 import { until } from './until.js'
 
@@ -30,7 +30,7 @@ const HOST = '127.0.0.1'
 const SLOTS = [[0, 5460], [5461, 10922], [10923, 16383]] as const
 
 /** Starts three masters, and a replica of the first; they are killed at the end of the test. */
-export async function startCluster (t: Test): Promise<TestCluster> {
+export async function startCluster (t: Pick<Owner, 'teardown'>): Promise<TestCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'ss-cluster-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   const nodes = await Promise.all([0, 1, 2, 3].map(() => startNode(t, folder)))
@@ -63,7 +63,7 @@ export async function startCluster (t: Test): Promise<TestCluster> {
   }
 }
 
-async function startNode (t: Test, parent: string): Promise<TestNode> {
+async function startNode (t: Pick<Owner, 'teardown'>, parent: string): Promise<TestNode> {
   const port = await freePort()
   const folder = join(parent, String(port))
   mkdirSync(folder)

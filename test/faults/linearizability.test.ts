@@ -2,7 +2,7 @@ import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis } from './linearizability.js'
+import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './linearizability.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
@@ -71,5 +71,7 @@ t.test('histories that cannot', async t => {
 
 short('histories of five processes, some of them killed, are linearizable', linearizability, 3)
 short('and so they are over the admin API', linearizabilityOfHttp, 1)
-if (hasRedis) short('and so they are in Redis', linearizabilityOfRedis, 2)
-else t.comment(`histories in Redis: ${NO_REDIS}`)
+if (hasRedis) {
+  short('and so they are in Redis', linearizabilityOfRedis, 2)
+  short('and in a Redis Cluster', linearizabilityOfRedisCluster, 2)
+} else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createStore, type StoreOptions } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../admin.js'
 import { fork, type TestWorker } from '../cluster.js'
+import { startCluster } from '../redis-cluster.js'
 import { startServer } from '../redis.js'
 import { until } from '../until.js'
 import { random, type Attack, type Owner } from './attack.js'
@@ -34,6 +35,11 @@ export const linearizabilityOfHttp = over(async owner => {
 export const linearizabilityOfRedis = over(async owner => {
   const { options } = await startServer(owner)
   return { options: { ...options, redis: { life: 1 } } }
+})
+
+export const linearizabilityOfRedisCluster = over(async owner => {
+  const { options } = await startCluster(owner)
+  return { options: { ...options, redis: { ...options.redis, life: 1 } } }
 })
 
 function over (open: (owner: Owner) => Promise<Place>): Attack {
