@@ -20,22 +20,16 @@ export function scriptOf (request: Request, base: string, who: string, life: num
 
 /** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
 function optionsOf (request: Request, life: number, newToken: string | undefined): string {
-  switch (request.op) {
-    case 'get':
-    case 'entry':
-    case 'head':
-      if (request.token === undefined && !request.nowait) return ''
-      break
-    case 'acquire':
-      return JSON.stringify({
-        nowait: request.nowait || undefined,
-        lease: request.lease,
-        life: request.detached ? 0 : life,
-        owner: request.owner ?? OWNER,
-        newToken
-      })
+  if (request.op === 'acquire') {
+    return JSON.stringify({
+      nowait: request.nowait || undefined,
+      lease: request.lease,
+      life: request.detached ? 0 : life,
+      owner: request.owner ?? OWNER,
+      newToken
+    })
   }
-  return JSON.stringify({
+  const options = JSON.stringify({
     ttl: request.ttl,
     ifVersion: request.ifVersion === undefined ? undefined : String(request.ifVersion),
     ifAbsent: request.ifAbsent || undefined,
@@ -48,6 +42,7 @@ function optionsOf (request: Request, life: number, newToken: string | undefined
     lease: request.lease,
     nowait: request.nowait || undefined
   })
+  return options === '{}' ? '' : options
 }
 
 /** "R version expiresIn number fence text", with nothing where there is none, or "E code". */

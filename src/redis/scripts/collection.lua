@@ -28,18 +28,20 @@ local function int (number)
 end
 
 local stored = redis.call('HMGET', BASE, unpack(FIELDS))
-local meta = {}
-for i, field in ipairs(FIELDS) do meta[field] = tonumber(stored[i] or 0) end
+local meta, before = {}, {}
+for i, field in ipairs(FIELDS) do
+  before[i] = tonumber(stored[i] or 0)
+  meta[field] = before[i]
+end
 meta.tracked = tonumber(redis.call('HGET', RECORDS, 'tracked') or 0)
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
   local changed = {}
   for i, field in ipairs(FIELDS) do
-    local text = int(meta[field])
-    if text ~= (stored[i] or '0') then
+    if meta[field] ~= before[i] then
       changed[#changed + 1] = field
-      changed[#changed + 1] = text
+      changed[#changed + 1] = int(meta[field])
     end
   end
   if #changed > 0 then redis.call('HSET', BASE, unpack(changed)) end
