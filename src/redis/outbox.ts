@@ -51,7 +51,7 @@ export class Outbox {
 
   /** A plain read of a key. Those of one collection that follow each other in a tick are one command. */
   read (base: string, key: string, reader: Reader): void {
-    let job = (this.#unknown.length > 0 ? this.#behind : this.#jobs).at(-1)
+    let job = this.#unknown.length > 0 ? undefined : this.#jobs.at(-1)
     if (job?.base !== base || job.script !== undefined || job.readers.length === MAX_READS) {
       job = readsOf(base)
       this.#add(job)
@@ -128,7 +128,7 @@ export class Outbox {
   }
 
   #sendAgain (): void {
-    const jobs = [...this.#unknown, ...this.#behind]
+    const jobs = [...this.#unknown, ...this.#behind].filter(job => this.#sent.has(job)) // not what was given up
     this.#unknown = []
     this.#behind = []
     this.#load()
