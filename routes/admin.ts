@@ -2,10 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
-import { SHORTEST, onlyKnown } from '../src/checks.js'
-import { StoreError } from '../src/errors.js'
-import type { Store } from '../src/store.js'
-import type { Waiting } from './waiting.js'
+import { MIN_SECONDS, onlyKnown } from '../src/core/validation.js'
+import { StoreError } from '../src/core/errors.js'
+import type { Store } from '../src/api/store.js'
+import type { PreferredWait } from './prefer.js'
 
 export interface AdminOptions {
   /** Whoever sends `Authorization: Bearer TOKEN` may do everything. */
@@ -27,7 +27,7 @@ export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerRespo
 export interface Admin {
   app: App
   store: Store
-  waiting: Waiting
+  waiting: PreferredWait
   maxLease: number
 }
 
@@ -44,7 +44,7 @@ export function checkAdmin (options: AdminOptions = {}): void {
   onlyKnown(options, OPTIONS)
   const { token, readToken, auth, maxLease, maxWait } = options
   for (const [name, value] of Object.entries({ maxLease, maxWait })) {
-    if (value !== undefined && !(typeof value === 'number' && value >= SHORTEST)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
+    if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
   }
   if (auth === false) return
   if (token === undefined) {

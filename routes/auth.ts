@@ -1,17 +1,17 @@
 // Who may come in: bearer tokens (RFC 6750), and a limit on guessing them.
 import { hash, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Store } from '../src/store.js'
+import type { Store } from '../src/api/store.js'
 import { addressOf, type AdminOptions } from './admin.js'
 import { Problem } from './problems.js'
-import { Tries } from './tries.js'
+import { AuthThrottle } from './auth-throttle.js'
 
 /** An onRequest hook; a route says `config: { open: true }` if it needs no token. */
 export function authenticator (store: Store, { token, readToken, auth }: AdminOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   if (auth === false) return async () => {}
   const full = digest(token!)
   const reading = readToken === undefined ? undefined : digest(readToken)
-  const tries = new Tries(store)
+  const tries = new AuthThrottle(store)
 
   return async (request, reply) => {
     if ((request.routeOptions.config as { open?: boolean }).open === true) return

@@ -1,8 +1,8 @@
 // Bodies: no longer than a value may be, and, where they are values, kept as the text they are.
 import { Transform } from 'node:stream'
 import type { FastifyRequest, preParsingAsyncHookHandler } from 'fastify'
-import { StoreError } from '../src/errors.js'
-import type { Store } from '../src/store.js'
+import { StoreError } from '../src/core/errors.js'
+import type { Store } from '../src/api/store.js'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 

@@ -1,5 +1,4 @@
 // Collections, and the keys that are in them.
-import { StoreError } from '../src/errors.js'
 import { limitBody } from './body.js'
 import type { Admin } from './admin.js'
 import { Problem, done } from './problems.js'
@@ -69,12 +68,11 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
       response: { 200: Page, ...FAILURES }
     }
   }, async request => {
-    const { prefix, cursor = '0', limit } = request.query
-    if (Number(cursor) >= 2 ** 32) throw new StoreError('STORE_OPTION_INVALID', 'there is no such cursor')
-    const page = await store.collection(request.params.collection).page({ prefix, limit, cursor: Number(cursor) })
+    const { prefix, cursor, limit } = request.query
+    const page = await store.collection(request.params.collection).page({ prefix, limit, cursor })
     return {
       keys: page.keys.map(({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }),
-      cursor: page.cursor?.toString()
+      cursor: page.cursor
     }
   })
 

@@ -1,6 +1,6 @@
 // If-Match and If-None-Match (RFC 9110, section 13.1): the version of a key is its ETag.
-import { StoreError } from '../src/errors.js'
-import type { Collection } from '../src/collection.js'
+import { StoreError } from '../src/core/errors.js'
+import type { Collection } from '../src/api/collection.js'
 
 type Headers = Record<string, string | string[] | undefined>
 

@@ -2,7 +2,7 @@
 // more of that server than Node's own request and response, and names of the full length fit into its paths.
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
-import type { Store } from '../src/store.js'
+import type { Store } from '../src/api/store.js'
 import { checkAdmin, type Admin, type AdminOptions, type App } from './admin.js'
 import { authenticator } from './auth.js'
 import { collectionRoutes } from './collections.js'
@@ -12,7 +12,7 @@ import { lockRoutes } from './locks.js'
 import { metricsRoute } from './metrics.js'
 import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
-import { Waiting } from './waiting.js'
+import { PreferredWait } from './prefer.js'
 
 export { problemHandler }
 
@@ -38,7 +38,7 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
   app.addHook('onRequest', authenticator(store, options))
   plugins?.(app)
   app.register(async app => {
-    const admin: Admin = { app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new Waiting(store, maxWait), maxLease }
+    const admin: Admin = { app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease }
     healthRoutes(admin)
     collectionRoutes(admin)
     keyRoutes(admin)

@@ -1,7 +1,7 @@
 // One key: its value is the body, its version the ETag.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
-import { StoreError } from '../src/errors.js'
+import { StoreError } from '../src/core/errors.js'
 import { jsonText, limitBody } from './body.js'
 import type { Admin } from './admin.js'
 import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'

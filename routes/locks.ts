@@ -1,6 +1,6 @@
 // Locks, which whoever has the token can go on with through any worker. They end with their lease.
 import type { FastifyRequest } from 'fastify'
-import { StoreError } from '../src/errors.js'
+import { StoreError } from '../src/core/errors.js'
 import { limitBody } from './body.js'
 import { addressOf, type Admin } from './admin.js'
 import { setEnd } from './keys.js'

@@ -1,8 +1,8 @@
 // The store for Prometheus. The figures are the store's own, counted where calls are served: whichever worker is scraped, it
 // speaks for all of them.
 import type * as PromClient from '@platformatic/prom-client'
-import { StoreError } from '../src/errors.js'
-import { WAITS, type StoreStats } from '../src/stats.js'
+import { StoreError } from '../src/core/errors.js'
+import { WAITS, type StoreStats } from '../src/core/stats.js'
 import type { Admin } from './admin.js'
 import { FAILURES, PrometheusText } from './schemas.js'
 

@@ -1,8 +1,8 @@
 // Failures as problem documents (RFC 9457).
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { ERRORS, type StoreError, isErrorCode } from '../src/errors.js'
-import type { Store } from '../src/store.js'
+import { ERRORS, type StoreError, isErrorCode } from '../src/core/errors.js'
+import type { Store } from '../src/api/store.js'
 
 /** What the admin API adds to the codes of the store. */
 export const PROBLEMS = {

@@ -1,13 +1,13 @@
 // The public face.
-export { default, strongStore, type StrongStoreOptions } from './plugin.js'
-export { collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback } from './callback.js'
-export { Store, createStore, type PickOptions, type StoreOptions } from './store.js'
-export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './stats.js'
-export { Collection } from './collection.js'
+export { default, strongStore, type StrongStoreOptions } from './web/fastify.js'
+export { collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback } from './api/callback.js'
+export { Store, createStore, type PickOptions, type StoreOptions } from './api/store.js'
+export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
+export { Collection } from './api/collection.js'
 export type {
   AcquireOptions, CollectionOptions, CountOptions, DelOptions, Entry, EntryOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions,
   TtlOptions, UpdateOptions, WaitOptions
-} from './options.js'
-export { KeyLock, type LockSetOptions, type ReleaseOptions } from './key-lock.js'
-export type { RedisStoreOptions } from './redis/options.js'
-export { ERRORS, StoreError, type StoreErrorCode } from './errors.js'
+} from './api/options.js'
+export { KeyLock, type LockSetOptions, type ReleaseOptions } from './api/key-lock.js'
+export type { RedisStoreOptions } from './engines/redis/options.js'
+export { ERRORS, StoreError, type StoreErrorCode } from './core/errors.js'

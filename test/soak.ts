@@ -12,7 +12,7 @@ import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, lineari
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
-import { NO_REDIS, hasRedis } from './redis.js'
+import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
   ? { 'linearizability-redis': linearizabilityOfRedis, 'linearizability-redis-cluster': linearizabilityOfRedisCluster }

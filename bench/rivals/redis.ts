@@ -87,7 +87,7 @@ export const redlock: Rival = {
   }
 }
 
-/** Values as an application has them: objects, there and back. */
+/** Operations as an application has them: objects, there and back. */
 function parsed (client: Commands): Commands & { get (key: string): Promise<unknown>, set (key: string, value: unknown): Promise<unknown> } {
   return {
     get: async key => {

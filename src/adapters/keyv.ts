@@ -1,8 +1,8 @@
 // Keyv 5 and 6, and with them cache-manager: one cache for all workers.
 import { EventEmitter } from 'node:events'
-import { SHORTEST } from '../checks.js'
-import type { Collection } from '../collection.js'
-import { pickStore, type PickOptions, type Store } from '../store.js'
+import { MIN_SECONDS } from '../core/validation.js'
+import type { Collection } from '../api/collection.js'
+import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
 /** Seconds: whoever asks for more means for ever. */
 const LONGEST = 2 ** 39
@@ -75,7 +75,7 @@ export class KeyvStore extends EventEmitter {
   async set (key: string, value: unknown, time?: number): Promise<boolean> {
     const ttl = time === undefined ? undefined : (this.#isVersion6 ? time - Date.now() : time) / 1000
     if (ttl === undefined || ttl === Infinity) await this.#keys.set(this.#name(key), value)
-    else if (ttl >= SHORTEST) await this.#keys.set(this.#name(key), value, { ttl: Math.min(ttl, LONGEST) })
+    else if (ttl >= MIN_SECONDS) await this.#keys.set(this.#name(key), value, { ttl: Math.min(ttl, LONGEST) })
     else await this.#keys.del(this.#name(key))
     return true
   }

@@ -1,11 +1,11 @@
 // @fastify/rate-limit and express-rate-limit: requests are counted once for all workers, each in one atomic call.
 import { createHash } from 'node:crypto'
-import { answer } from '../answer.js'
-import { MAX_NAME_BYTES } from '../checks.js'
-import type { Collection } from '../collection.js'
-import { StoreError } from '../errors.js'
-import type { CountOptions, Entry } from '../options.js'
-import { pickStore, type PickOptions, type Store } from '../store.js'
+import { answer } from '../core/callback.js'
+import { MAX_NAME_BYTES } from '../core/validation.js'
+import type { Collection } from '../api/collection.js'
+import { StoreError } from '../core/errors.js'
+import type { CountOptions, Entry } from '../api/options.js'
+import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
 export interface RateLimitOptions extends PickOptions {
   /** The collection that the counters are in. Default 'rate-limits'. */

@@ -2,11 +2,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'
-import type { Collection } from '../collection.js'
-import type { KeyLock } from '../key-lock.js'
-import { storeForResponse } from '../request-scope.js'
-import type { Store } from '../store.js'
-import { json } from '../value.js'
+import type { Collection } from '../api/collection.js'
+import type { KeyLock } from '../api/key-lock.js'
+import { storeForResponse } from '../web/request-scope.js'
+import type { Store } from '../api/store.js'
+import { json } from '../core/value.js'
 
 /** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
 export interface StoredSession {

@@ -1,11 +1,11 @@
 // express-session and @fastify/session: their sessions in one collection, for all workers.
 import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
-import { answer } from '../answer.js'
-import { SHORTEST, milliseconds } from '../checks.js'
-import type { Collection } from '../collection.js'
-import { StoreError } from '../errors.js'
-import { pickStore, type PickOptions, type Store } from '../store.js'
+import { answer } from '../core/callback.js'
+import { MIN_SECONDS, milliseconds } from '../core/validation.js'
+import type { Collection } from '../api/collection.js'
+import { StoreError } from '../core/errors.js'
+import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { SessionLocks, type StoredSession } from './session-lock.js'
 
 export type { StoredSession }
@@ -61,8 +61,8 @@ export class SessionStore extends EventEmitter {
   constructor (options: SessionStoreOptions = {}) {
     super()
     const { collection = NAME, ttl = 86400, locking = false, lease = 30, unreachable = 'fail', ...where } = options
-    milliseconds(ttl, 'ttl', SHORTEST)
-    milliseconds(lease, 'lease', SHORTEST)
+    milliseconds(ttl, 'ttl', MIN_SECONDS)
+    milliseconds(lease, 'lease', MIN_SECONDS)
     if (typeof locking !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'locking must be true or false')
     if (unreachable !== 'fail' && unreachable !== 'no-session') {
       throw new StoreError('STORE_OPTION_INVALID', `unreachable must be 'fail' or 'no-session', got ${String(unreachable)}`)
@@ -85,7 +85,7 @@ export class SessionStore extends EventEmitter {
   /** Stores a session, until its cookie ends, or else for `ttl` seconds. */
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
-    if (ttl < SHORTEST) {
+    if (ttl < MIN_SECONDS) {
       this.destroy(sid, callback)
       return
     }
@@ -95,7 +95,7 @@ export class SessionStore extends EventEmitter {
   /** Gives the stored session a new cookie and its time. Nothing else of it is changed, and one that was destroyed stays away. */
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
-    if (ttl < SHORTEST) {
+    if (ttl < MIN_SECONDS) {
       this.destroy(sid, callback)
       return
     }

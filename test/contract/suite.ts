@@ -1,7 +1,7 @@
 // What every engine has to do. `a` and `b` are two users of one store: in one process or in two.
 import type { Test } from 'tap'
 import type { Collection, Entry, KeyLock, Store } from '../../src/index.js'
-import { until } from '../until.js'
+import { until } from '../support/until.js'
 
 /** A store, or one in another process at the other end of a channel, where what is not a promise becomes one. */
 export interface Peer {
@@ -612,7 +612,7 @@ const TESTS: Record<string, Contract> = {
     t.match(keys, [{ key: 'é', version: second.version, bytes: 5 }])
     t.ok(keys[0]!.expiresAt!.getTime() > Date.now() + 90_000)
     t.equal(cursor, undefined)
-    for (const options of [{ limit: 0 }, { limit: 1.5 }, { cursor: -1 }]) await t.rejects(mine.page(options), { code: 'STORE_OPTION_INVALID' })
+    for (const options of [{ limit: 0 }, { limit: 1.5 }, { cursor: '' }, { cursor: 'é' }, { cursor: 1 as never }]) await t.rejects(mine.page(options), { code: 'STORE_OPTION_INVALID' })
     t.match(await mine.stats(), { name: mine.name, keys: 2, bytes: 11, writes: 3 })
     const lock = await mine.acquire('n')
     t.equal((await mine.entry('n', { token: lock.token }))!.value, 2.5, 'the holder can read through its lock')

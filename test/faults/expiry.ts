@@ -1,10 +1,10 @@
 // Attack: very many keys go idle at once, or reach the end of their ttl, while the primary has other things to do.
 import assert from 'node:assert/strict'
-import { Request, type Reply } from '../../src/engine.js'
-import { Slice } from '../../src/memory/expiry.js'
-import { Keyspace } from '../../src/memory/keyspace.js'
-import { Caller } from '../../src/memory/lock.js'
-import { serve } from '../../src/memory/serve.js'
+import { Request, type Reply } from '../../src/core/engine.js'
+import { Budget } from '../../src/engines/memory/expiry.js'
+import { Keyspace } from '../../src/engines/memory/keyspace.js'
+import { Caller } from '../../src/engines/memory/lock.js'
+import { dispatch } from '../../src/engines/memory/dispatch.js'
 import type { Attack } from './attack.js'
 import { heap } from './heap.js'
 
@@ -29,7 +29,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     const keyspace = new Keyspace({ time: () => now })
     const user = new User()
     const ask = (request: Request): Reply => {
-      serve(keyspace, request, user, 1)
+      dispatch(keyspace, request, user, 1)
       return user.last!
     }
     ask(Object.assign(new Request('configure', 'c', ''), { text: `{"idle":${IDLE}}` }))
@@ -41,7 +41,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     const { entries } = keyspace.shelf('c')
     now += IDLE
     keyspace.clock.tick()
-    while (keyspace.sweep(new Slice())) { /* those with a ttl of less */ }
+    while (keyspace.sweep(new Budget())) { /* those with a ttl of less */ }
     const due = count / 4 * 0.96
     assert.equal(entries.size, count - due, 'nothing goes before its time is over')
     now += 1
@@ -49,13 +49,13 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'nor is seen after it')
     // What bounds a slice is how often it looks at the time: one that is over at the first look has taken so many steps.
     let [size, looks] = [entries.size, -1]
-    assert.equal(keyspace.sweep(new Slice(() => ++looks * 1000)), true)
+    assert.equal(keyspace.sweep(new Budget(() => ++looks * 1000)), true)
     assert.equal(size - entries.size, LOOK)
     for (let more = true; more;) {
       size = entries.size
       looks = 0
       const start = process.cpuUsage() // a slice that is interrupted by another process is not a long one
-      more = keyspace.sweep(new Slice(() => {
+      more = keyspace.sweep(new Budget(() => {
         looks++
         return performance.now()
       }))

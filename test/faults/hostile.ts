@@ -1,7 +1,7 @@
 // A process that has got hold of the socket, and perhaps of the token, and keeps none of the rules.
 import { connect, type Socket } from 'node:net'
-import { OPS, Request } from '../../src/engine.js'
-import { CANCEL, NAME, writeControl, writeHello, writeRequest, type Target } from '../../src/cluster/protocol.js'
+import { OPS, Request } from '../../src/core/engine.js'
+import { CANCEL, NAME, writeControl, writeHello, writeRequest, type Target } from '../../src/engines/socket/protocol.js'
 import { random } from './attack.js'
 
 export interface Assault { path: string, token: string, seed: number, rounds: number, seconds: number }

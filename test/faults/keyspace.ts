@@ -1,11 +1,11 @@
 // Attack: calls of all kinds from several callers, with a clock that is set, against the keyspace and a plain model of it.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Request, type Op, type Reply } from '../../src/engine.js'
-import { Slice } from '../../src/memory/expiry.js'
-import { Keyspace } from '../../src/memory/keyspace.js'
-import { Caller } from '../../src/memory/lock.js'
-import { serve } from '../../src/memory/serve.js'
+import { Request, type Op, type Reply } from '../../src/core/engine.js'
+import { Budget } from '../../src/engines/memory/expiry.js'
+import { Keyspace } from '../../src/engines/memory/keyspace.js'
+import { Caller } from '../../src/engines/memory/lock.js'
+import { dispatch } from '../../src/engines/memory/dispatch.js'
 import type { Attack } from './attack.js'
 import { Model, type Answer } from './model.js'
 
@@ -63,7 +63,7 @@ class User extends Caller {
   constructor (readonly label: string, readonly seen: { answers: Answer[], lost: string[], tokens: string[] }) { super() }
 
   answer (id: number, reply: Reply): void {
-    const { token, hold, ...rest } = reply
+    const { token, grant, ...rest } = reply
     if (token !== undefined) this.seen.tokens.push(token)
     if (id !== 0) this.seen.answers.push({ caller: this.label, id, ...rest })
   }
@@ -131,7 +131,7 @@ class Pair {
   #ask (user: User, request: Request, id: number, fence: number | undefined): void {
     if (id !== 0) this.calls.push({ user, id })
     this.keyspace.clock.tick()
-    serve(this.keyspace, request, user, id)
+    dispatch(this.keyspace, request, user, id)
     const own: Request = Object.assign(new Request(request.op, 'c', request.key), request)
     if (own.ifVersion !== undefined && own.ifVersion > 0) own.ifVersion -= this.epoch
     this.model.ask(user.label, id, own, fence)
@@ -147,7 +147,7 @@ class Pair {
   }
 
   #sweep (): void {
-    while (this.keyspace.sweep(new Slice())) { /* to the end */ }
+    while (this.keyspace.sweep(new Budget())) { /* to the end */ }
     this.#learn()
     this.model.sweep(this.seen.lost.map(token => this.fences.get(token)!))
   }

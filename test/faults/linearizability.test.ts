@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createStore } from '../../src/index.js'
-import { NO_REDIS, hasRedis } from '../redis.js'
+import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
 import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './linearizability.js'
 import { short } from './short.js'

@@ -1,8 +1,8 @@
 // What the keyspace promises, said once more in the plainest way: no lists, no heap, every key looked at every time.
 // It decides by itself what each call has to be answered, and in which state the keys are afterwards.
 import assert from 'node:assert/strict'
-import type { Reply, Request } from '../../src/engine.js'
-import type { StoreErrorCode } from '../../src/errors.js'
+import type { Reply, Request } from '../../src/core/engine.js'
+import type { StoreErrorCode } from '../../src/core/errors.js'
 
 export interface Answer extends Partial<Pick<Reply, 'code' | 'text' | 'version' | 'expiresIn' | 'number' | 'fence'>> {
   caller: string

@@ -2,7 +2,7 @@
 // the others are served as before when it is over.
 import assert from 'node:assert/strict'
 import { createStore } from '../../src/index.js'
-import { fork, type TestWorker } from '../cluster.js'
+import { fork, type TestWorker } from '../support/cluster.js'
 import { quantiles, random, type Attack } from './attack.js'
 import { heap } from './heap.js'
 

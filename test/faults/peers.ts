@@ -1,10 +1,10 @@
 // Attack: connections that break every rule, while a worker goes on with its work.
 import assert from 'node:assert/strict'
-import { PROTOCOL_VERSION } from '../../src/cluster/protocol.js'
-import type { Primary } from '../../src/cluster/primary.js'
+import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
+import type { Primary } from '../../src/engines/socket/primary.js'
 import { createStore } from '../../src/index.js'
-import { fork, type TestWorker } from '../cluster.js'
-import { until } from '../until.js'
+import { fork, type TestWorker } from '../support/cluster.js'
+import { until } from '../support/until.js'
 import { quantiles, type Attack } from './attack.js'
 import type { Assault, Program } from './hostile.js'
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { isErrorCode } from '../../src/errors.js'
+import { isErrorCode } from '../../src/core/errors.js'
 import { random, type Attack } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('../fixtures/stopping.js', import.meta.url))

@@ -1,0 +1,62 @@
+// How a request waits for a locked key: `Prefer: wait=N` (RFC 7240), not at all without it.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Collection } from '../src/api/collection.js'
+import { storeForResponse } from '../src/web/request-scope.js'
+import type { Store } from '../src/api/store.js'
+
+/** Milliseconds after which a call that is not answered is thought to be waiting. */
+const PATIENCE = 2
+
+export type OnKey<T> = (collection: Collection<string>, key: string, timeout: number) => Promise<T>
+
+export class PreferredWait {
+  readonly #store: Store
+  readonly #maxWait: number
+
+  constructor (store: Store, maxWait: number) {
+    this.#store = store
+    this.#maxWait = maxWait
+  }
+
+  /** Does a call on the request's key. A client that hangs up meanwhile loses its place, and a lock that comes too late. */
+  async onKey<T> (request: FastifyRequest, reply: FastifyReply, call: OnKey<T>, locks = false): Promise<T> {
+    const { collection: name, '*': key } = request.params as { collection: string, '*': string }
+    const timeout = this.seconds(request, reply) ?? 0
+    const store = timeout > 0 || locks ? storeForResponse(this.#store, reply.raw) : this.#store
+    const collection = store.collection(name).text
+    const answer = call(collection, key, timeout)
+    if (timeout > 0) this.announce(request, reply, answer, () => collection.lockInfo(key))
+    const result = await answer
+    if (locks) await turns() // a client that has hung up by now is seen to have before it is answered
+    return result
+  }
+
+  /** Seconds that the client is ready to wait; undefined where it does not say. */
+  seconds (request: FastifyRequest, reply: FastifyReply): number | undefined {
+    const wanted = /(?:^|[,;\s])wait=(\d{1,10})(?:$|[,;\s])/i.exec(request.headers.prefer?.toString() ?? '')
+    if (wanted === null) return undefined
+    const seconds = Math.min(Number(wanted[1]), this.#maxWait)
+    reply.header('preference-applied', `wait=${seconds}`)
+    return seconds
+  }
+
+  /**
+   * Where the client asked for it, tells with 102 (RFC 2518, section 10.1) that its call has taken its place in a queue: what it
+   * sends from now on comes behind. `ask`: something that is answered after the call has reached the store.
+   */
+  announce (request: FastifyRequest, reply: FastifyReply, answer: Promise<unknown>, ask: () => Promise<unknown>): void {
+    if (!/(?:^|[,;\s])processing(?:$|[,;\s])/i.test(request.headers.prefer?.toString() ?? '')) return
+    let isAnswered = false
+    const answered = (): void => { isAnswered = true }
+    answer.then(answered, answered)
+    setTimeout(() => {
+      if (isAnswered) return
+      ask().then(() => { if (!isAnswered && !reply.raw.headersSent) reply.raw.writeProcessing() }, () => {})
+    }, PATIENCE)
+  }
+}
+
+/** Lets everything that has arrived at this process be dealt with. */
+async function turns (): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise(resolve => { setImmediate(resolve) })
+}

@@ -1,0 +1,140 @@
+// The callback API of strong-store-cluster (2013), over the promise API.
+import { EventEmitter } from 'node:events'
+import { answer } from '../core/callback.js'
+import { WeakRegistry } from '../core/weak-registry.js'
+import type { Collection } from './collection.js'
+import { StoreError } from '../core/errors.js'
+import type { KeyLock } from './key-lock.js'
+import type { CollectionOptions } from './options.js'
+import { createStore, type Store } from './store.js'
+
+export type ErrorCallback = (err: StoreError | null) => void
+export type ValueCallback<T> = (err: StoreError | null, value?: T) => void
+export type LockCallback<T> = (err: StoreError | null, keylock?: CallbackKeyLock<T>, value?: T) => void
+
+let own: Store | undefined
+
+/** The store of the process. `createStore` gives one that is not shared anew for each call: here it is kept. */
+function defaultStore (): Store {
+  if (own?.isClosed === false) return own
+  const store = createStore()
+  own = store.isShared ? undefined : store
+  return store
+}
+
+const collections = new WeakRegistry<CallbackCollection<unknown>>()
+
+/** The collection of that name in the store of the cluster. Throws STORE_NAME_INVALID. */
+export function collection<T = any> (name: string): CallbackCollection<T> {
+  return collections.get(name, () => new CallbackCollection(name)) as CallbackCollection<T>
+}
+
+/**
+ * A collection with callbacks. Without a callback no confirmation crosses the process boundary and errors are silent.
+ *
+ * Event 'error' (StoreError): an unrecoverable error, as of the Store, or of `configure`.
+ */
+export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreError] }> {
+  readonly name: string
+  #store: Store | undefined
+
+  /** Made by `collection(name)`. */
+  constructor (name: string) {
+    super()
+    this.name = name
+    defaultStore().collection(name) // throws where it is no name
+    this.on('newListener' as 'error', (event: unknown) => {
+      if (event === 'error') this.#subscribe()
+    })
+  }
+
+  /** The same collection with promises, as `fs.promises` is to `fs`. */
+  get promises (): Collection<T> {
+    return defaultStore().collection<T>(this.name)
+  }
+
+  /** Changes the options that are given, for all processes. What goes wrong is an 'error' event. */
+  configure (options: CollectionOptions = {}): this {
+    this.promises.configure(options).catch((error: StoreError) => {
+      if (!this.#report(error)) process.emitWarning(error)
+    })
+    return this
+  }
+
+  /** Reads a value; undefined if there is none. */
+  get (key: string, callback: ValueCallback<T>): void {
+    required(callback)
+    answer<T | undefined>(this.promises.get(key), callback)
+  }
+
+  /** Writes a value; one that is left out or undefined deletes. */
+  set (key: string, callback?: ErrorCallback): void
+  set (key: string, value: T | undefined, callback?: ErrorCallback): void
+  set (key: string, ...rest: Array<T | ErrorCallback | undefined>): void {
+    const callback = typeof rest.at(-1) === 'function' ? rest.pop() as ErrorCallback : undefined
+    confirm(this.promises.set(key, rest[0] as T | undefined, { confirm: callback !== undefined }), callback)
+  }
+
+  /** Deletes a key. */
+  del (key: string, callback?: ErrorCallback): void {
+    confirm(this.promises.del(key, { confirm: callback !== undefined }), callback)
+  }
+
+  /** Locks a key for exclusive use; the callback gets the lock and the value. */
+  acquire (key: string, callback: LockCallback<T>): void {
+    required(callback)
+    this.promises.acquire(key).then(
+      lock => { process.nextTick(callback, null, new CallbackKeyLock(lock), lock.get()) },
+      (error: StoreError) => { process.nextTick(callback, error) }
+    )
+  }
+
+  #subscribe (): void {
+    const store = defaultStore()
+    if (this.#store === store) return
+    this.#store = store
+    store.on('error', error => { this.#report(error) })
+  }
+
+  #report (error: StoreError): boolean {
+    return this.listenerCount('error') > 0 && this.emit('error', error)
+  }
+}
+
+/** A key that is locked, as `acquire` gives it to its callback. */
+export class CallbackKeyLock<T = any> {
+  readonly #lock: KeyLock<T>
+
+  constructor (lock: KeyLock<T>) {
+    this.#lock = lock
+  }
+
+  /** The value, with the changes made through this lock. Works after the release, too. */
+  get (): T | undefined {
+    return this.#lock.get()
+  }
+
+  /** Changes the value when the lock is released; `undefined` deletes. Throws after the release. */
+  set (value?: T): void {
+    this.#lock.set(value)
+  }
+
+  /** Deletes the key when the lock is released. Throws after the release. */
+  del (): void {
+    this.#lock.del()
+  }
+
+  /** Commits the changes and ends the lock. Throws the second time. */
+  release (callback?: ErrorCallback): void {
+    if (this.#lock.isReleased) throw new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.#lock.key))
+    confirm(this.#lock.release({ confirm: callback !== undefined }), callback)
+  }
+}
+
+function confirm (promise: Promise<unknown>, callback: ErrorCallback = () => {}): void {
+  promise.then(() => { process.nextTick(callback, null) }, (error: StoreError) => { process.nextTick(callback, error) })
+}
+
+function required (callback: unknown): void {
+  if (typeof callback !== 'function') throw new StoreError('STORE_OPTION_INVALID', 'a callback is required')
+}

@@ -1,0 +1,297 @@
+// A collection as its users hold it: check, turn into text, ask the engine, turn back.
+import { MIN_SECONDS, checkCollection, checkCursor, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
+import type { Engine, AbortScope, Op, Reply, Request } from '../core/engine.js'
+import { StoreError } from '../core/errors.js'
+import { KeyLock, type LockRegistry } from './key-lock.js'
+import {
+  boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type KeyPage,
+  type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
+} from './options.js'
+import { requestOf, withCount, withLease, withTtl, withValue, withWrite } from './requests.js'
+import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from '../core/stats.js'
+import { json, text as textCodec, type Codec } from '../core/value.js'
+
+/** What a request's end takes with it: its waits and its locks. */
+export interface Scope extends AbortScope {
+  readonly locks: LockRegistry
+}
+
+const PAGE = 500
+
+/**
+ * Keys and values that all processes share. Values are whatever JSON can hold; each read gives a copy of its own.
+ *
+ * Every method can reject with STORE_KEY_INVALID, STORE_OPTION_INVALID, STORE_TIMEOUT, STORE_LOCKED, STORE_ABORTED,
+ * STORE_QUEUE_FULL, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE and STORE_CLOSED; what else, stands beside it.
+ * While a key is locked, calls on it wait for their turn.
+ */
+export class Collection<T = unknown> {
+  readonly name: string
+  readonly #engine: Engine
+  readonly #scope: Scope | undefined
+  readonly #codec: Codec
+
+  /** Made by a Store. */
+  constructor (engine: Engine, name: string, scope?: Scope, codec: Codec = json) {
+    checkCollection(name)
+    this.#engine = engine
+    this.name = name
+    this.#scope = scope
+    this.#codec = codec
+  }
+
+  /** The same collection, whose values are their JSON text: for who carries values without looking into them. */
+  get text (): Collection<string> {
+    return new Collection<string>(this.#engine, this.name, this.#scope, textCodec)
+  }
+
+  /** The value, or undefined if there is none. */
+  get (key: string, wait?: WaitOptions): Promise<T | undefined> { // not async, which would cost a tenth of the call
+    return this.#call('get', key, wait).then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
+  }
+
+  /** The value with its version and its end, or undefined if there is none. */
+  async entry (key: string, options: EntryOptions = {}): Promise<Entry<T> | undefined> {
+    const request = this.#request('entry', key, options)
+    if (options.token !== undefined) request.token = checkToken(options.token)
+    const { text, version, expiresIn } = await this.#engine.call(request)
+    if (text === undefined) return undefined
+    return { value: this.#codec.decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
+  }
+
+  /** Whether the key has a value. Counts as a read. */
+  async has (key: string, wait?: WaitOptions): Promise<boolean> {
+    return (await this.#call('head', key, wait)).version !== undefined
+  }
+
+  /**
+   * Writes, and resolves with the new version. `undefined` deletes, and resolves with 0.
+   * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_FULL.
+   */
+  async set (key: string, value?: T, options: SetOptions = {}): Promise<number> {
+    if (value === undefined && options.ifAbsent !== true) {
+      await this.del(key, options)
+      return 0
+    }
+    return (await this.#set(key, value, options))?.version ?? 0
+  }
+
+  /** As `set`, of a value that is not undefined, and tells whether the key is new. */
+  async put (key: string, value: T, options: SetOptions = {}): Promise<{ version: number, isNew: boolean }> {
+    const reply = await this.#set(key, value, options)
+    return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
+  }
+
+  /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
+  async del (key: string, options: DelOptions = {}): Promise<boolean> {
+    const reply = await this.#write(this.#request('del', key, options), options)
+    return reply?.number !== 0
+  }
+
+  /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
+  async touch (key: string, options: TtlOptions = {}): Promise<boolean> {
+    return (await this.#engine.call(withTtl(this.#request('touch', key, options), options))).number === 1
+  }
+
+  /**
+   * Adds to a number, 0 if there is none, and resolves with the sum. `ttl` counts only for the call that creates the
+   * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
+   */
+  async increment (key: string, by = 1, options: CountOptions = {}): Promise<number> {
+    return (await this.#engine.call(withCount(this.#request('increment', key, options), by, options))).number!
+  }
+
+  /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
+  async count (key: string, by = 1, options: CountOptions = {}): Promise<Entry<number>> {
+    const { number, version, expiresIn } = await this.#engine.call(withCount(this.#request('increment', key, options), by, options))
+    return { value: number!, version: version!, expiresAt: moment(expiresIn) }
+  }
+
+  /**
+   * Takes back what was counted: subtracts, but never goes below 0 and never makes a key that is not there (any more). It
+   * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
+   */
+  async decrement (key: string, by = 1, options: Omit<TtlOptions, 'ttl'> = {}): Promise<number> {
+    const request = withCount(this.#request('increment', key, options), -by, options)
+    request.down = true
+    return (await this.#engine.call(request)).number!
+  }
+
+  /**
+   * Sets the key to what `fn` makes of its value, while the key is locked for it; `fn` may be asynchronous. Resolves with
+   * the new value; `undefined` deletes. If `fn` throws nothing is changed. Rejects as `acquire` and `set` do.
+   */
+  async update (key: string, fn: (value: T | undefined) => T | undefined | Promise<T | undefined>, options: UpdateOptions = {}): Promise<T | undefined> {
+    const lock = await this.acquire(key, options)
+    try {
+      const value = await fn(lock.get())
+      lock.set(value, options)
+      await lock.release()
+      return value
+    } catch (error) {
+      if (lock.held) await lock.release({ discard: true })
+      throw error
+    }
+  }
+
+  /** Locks the key for exclusive use, after all who asked before. */
+  async acquire (key: string, options: AcquireOptions = {}): Promise<KeyLock<T>> {
+    const request = withLease(this.#request('acquire', key, options), options)
+    const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#engine.call(request), this.#scope?.locks)
+    if (this.#scope?.aborted === true) {
+      await lock.release({ discard: true, confirm: false })
+      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
+    }
+    return lock
+  }
+
+  /** Locks the key if it is free, else resolves with undefined at once. */
+  async tryAcquire (key: string, options: Omit<AcquireOptions, 'timeout'> = {}): Promise<KeyLock<T> | undefined> {
+    try {
+      return await this.acquire(key, { ...options, timeout: 0 })
+    } catch (error) {
+      if ((error as StoreError).code === 'STORE_LOCKED') return undefined
+      throw error
+    }
+  }
+
+  /** Releases a lock by its token, wherever it was taken, or gives up the wait of an `acquire` that named it. STORE_LOCK_LOST. */
+  async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
+    const request = this.#request('release', key, wait)
+    request.token = checkToken(token)
+    await this.#engine.call(request)
+  }
+
+  /** Starts a lease anew by the token of the lock: with its own length, or `lease` seconds. Resolves with its end. STORE_LOCK_LOST. */
+  async renew (key: string, token: string, lease?: number, wait?: WaitOptions): Promise<Date | undefined> {
+    const request = this.#request('renew', key, wait)
+    request.token = checkToken(token)
+    if (lease !== undefined) request.lease = milliseconds(lease, 'lease', MIN_SECONDS)
+    return moment((await this.#engine.call(request)).expiresIn)
+  }
+
+  /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
+  async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
+    return (await this.#call('break', key, wait)).number === 1
+  }
+
+  /** Who holds the lock of a key, and who waits for it; undefined if it is not locked. */
+  async lockInfo (key: string, wait?: WaitOptions): Promise<LockQueue | undefined> {
+    const { text } = await this.#call('lock', key, wait)
+    return text === undefined ? undefined : lockOf(JSON.parse(text) as RawLock) as LockQueue
+  }
+
+  /** The values of many keys, each read on its own, in one crossing where the engine has one. */
+  async getMany (keys: Iterable<string>, wait?: WaitOptions): Promise<Array<T | undefined>> {
+    return await Promise.all(Array.from(keys, key => this.get(key, wait)))
+  }
+
+  /** Writes many keys, each on its own; resolves with their versions. Rejects as `set` does, with the first error. */
+  async setMany (entries: Iterable<readonly [string, T | undefined]>, options?: SetOptions): Promise<number[]> {
+    return await Promise.all(Array.from(entries, ([key, value]) => this.set(key, value, options)))
+  }
+
+  /**
+   * The names of all keys, or of those that begin with `prefix`, in no order that means anything. Fetched in pages, so it
+   * holds nobody up. A key that is there all the while comes exactly once, one that comes or goes meanwhile may.
+   */
+  async * keys (options: PrefixOptions = {}): AsyncGenerator<string, void, undefined> {
+    for await (const keys of this.#pages(options)) yield * keys
+  }
+
+  /** All keys with their values, or those of a prefix, as `keys` finds them; each value is read on its own. */
+  async * entries (options: PrefixOptions = {}): AsyncGenerator<[string, T], void, undefined> {
+    for await (const keys of this.#pages(options)) {
+      const values = await this.getMany(keys, options)
+      for (const [i, key] of keys.entries()) {
+        const value = values[i]
+        if (value !== undefined) yield [key, value]
+      }
+    }
+  }
+
+  /** One page of the keys, with what is known of each but its value. A page may be empty with more to come. STORE_OPTION_INVALID. */
+  async page ({ prefix = '', cursor, limit = 100 }: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
+    const request = this.#request('scan', prefix, wait)
+    if (cursor !== undefined) request.cursor = checkCursor(cursor)
+    request.number = wholeNumber(limit, 'limit', 1)
+    const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
+    return {
+      keys: page.keys.map(([key, version, expiresIn, bytes]) => ({ key, version, bytes, expiresAt: moment(expiresIn ?? undefined) })),
+      cursor: page.cursor
+    }
+  }
+
+  /** How many keys have a value. */
+  async size (wait?: WaitOptions): Promise<number> {
+    return (await this.#call('size', '', wait)).number!
+  }
+
+  /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
+  async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
+    const { text } = await this.#call('collections', '1', wait)
+    return (JSON.parse(text!) as RawCollection[]).map(collectionOf)[0]
+  }
+
+  /**
+   * Deletes all keys: free ones at once, a locked one when its turn comes. With `timeout: 0` locked ones stay, and it rejects
+   * with STORE_LOCKED when the free ones are gone. With a `prefix` it deletes those that begin with it, one by one.
+   */
+  async clear (options: PrefixOptions = {}): Promise<void> {
+    if (options.prefix === undefined) {
+      await this.#call('clear', '', options)
+      return
+    }
+    let failure: StoreError | undefined
+    const fail = (error: StoreError): void => { failure ??= error }
+    for await (const keys of this.#pages(options)) await Promise.all(keys.map(key => this.del(key, options).catch(fail)))
+    if (failure !== undefined) throw failure
+  }
+
+  /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */
+  async configure (options: CollectionOptions, wait?: WaitOptions): Promise<void> {
+    const request = this.#request('configure', '', wait)
+    request.text = JSON.stringify(boundsOf(options))
+    await this.#engine.call(request)
+  }
+
+  async * #pages ({ prefix = '', ...wait }: PrefixOptions): AsyncGenerator<string[], void, undefined> {
+    let cursor: string | undefined
+    do {
+      const page: KeyPage = await this.page({ prefix, cursor, limit: PAGE }, wait)
+      yield page.keys.map(({ key }) => key)
+      cursor = page.cursor
+    } while (cursor !== undefined)
+  }
+
+  /** Rejects, and never throws. */
+  #call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
+    try {
+      return this.#engine.call(this.#request(op, key, wait))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #request (op: Op, key: string, wait?: WaitOptions): Request {
+    return requestOf(op, this.name, key, wait, this.#scope)
+  }
+
+  /** Not asynchronous where it can be helped: see #write. */
+  #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
+    const request = this.#request('set', key, options)
+    return this.#write(withValue(request, this.#codec.encode(value, this.#engine.maxValueBytes), options), options)
+  }
+
+  /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
+  #write (request: Request, options: DelOptions): Promise<Reply | undefined> {
+    withWrite(request, options)
+    if (options.confirm !== false) return this.#engine.call(request)
+    this.#engine.post(request)
+    return Promise.resolve(undefined)
+  }
+}
+
+function moment (expiresIn: number | undefined): Date | undefined {
+  return expiresIn === undefined ? undefined : new Date(Date.now() + expiresIn)
+}

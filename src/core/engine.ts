@@ -1,0 +1,137 @@
+// The seam. Store, Collection and KeyLock ask; an engine carries a Request to wherever the keys live and brings the
+// Reply. Where that is, is the engine's business; what a request means is the same everywhere:
+//
+//   get        text                       entry    text, version, expiresIn     head    version, expiresIn
+//   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
+//   touch      number: 1 or 0
+//   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
+//              `limit`. With `down` it does nothing to a key without value (number: 0), and no sum falls below 0
+//   acquire    token, fence, expiresIn (of the lease), text, version; `token` is the one the lock is to have
+//   release    ends the lock `token`, or gives up the place of the acquire that still waits with that token;
+//              a set or del with `release` ends it too, whatever becomes of the change
+//   renew      expiresIn: the lease `token` starts anew with `lease`
+//   break      ends the lock of `key`, whoever holds it; number: 1 or 0
+//   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
+//              limit, `cursor` where to go on (none at first, and none in the last reply): opaque text of the engine
+//   size       number                     clear    every key; a locked one when its turn comes, or not with `nowait`
+//   configure  `text`: JSON of the changed options
+//   collections    text: JSON; of `collection` alone where `key` is '1'
+//   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
+//   stats          text: JSON of the whole store and the process that has it
+//
+// PendingCalls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
+// locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.
+import type { StoreErrorCode, StoreError } from './errors.js'
+
+/** The place in this list is the number on the wire: append only, or raise the protocol's version. */
+export const OPS = [
+  'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
+  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats'
+] as const
+
+/** Locks that are told of at a time. */
+export const MAX_LOCKS = 1000
+
+export type Op = typeof OPS[number]
+
+/** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON, in the form `T`. */
+export class Request<T = string> {
+  text: T | undefined
+  /** Absolute time to live of what is written. */
+  ttl: number | undefined
+  /** Only if the key has this version; 0 stands for "has no value". */
+  ifVersion: number | undefined
+  ifAbsent = false
+  /** What increment adds; the limit of a scan, and of locks. */
+  number: number | undefined
+  /** Increment: a sum above it starts the ttl anew. */
+  limit: number | undefined
+  /** With `limit`: not with `ttl` itself but with ttl * 2 ** (sum - limit - 1). */
+  backoff = false
+  /** Increment: takes back what was counted. */
+  down = false
+  cursor: string | undefined
+  /** The lock that this call comes through; the token that an acquire wants for its lock. */
+  token: string | undefined
+  release = false
+  lease: number | undefined
+  /** A lock that outlives the connection it was taken through: by its lease alone. */
+  detached = false
+  /** Who holds the lock, for people. */
+  owner: string | undefined
+  /** Fail with STORE_LOCKED where the call would have to wait. */
+  nowait = false
+
+  /** How the asking process waits; not sent. */
+  wait: Wait | undefined
+
+  constructor (readonly op: Op, readonly collection: string, readonly key: string) {}
+}
+
+export interface Wait {
+  /** Milliseconds until the call fails with STORE_TIMEOUT. */
+  timeout: number | undefined
+  /** Fails the call with STORE_ABORTED. */
+  signal: AbortSignal | undefined
+  /** Ends the wait, but not the call: what has been done already is reported as done. */
+  scope: AbortScope | undefined
+}
+
+export class Reply<T = string> {
+  text: T | undefined
+  version: number | undefined
+  expiresIn: number | undefined
+  number: number | undefined
+  token: string | undefined
+  fence: number | undefined
+  /** Of a granted lock, once the reply has reached the asking process. */
+  grant: Grant | undefined
+
+  constructor (readonly code?: StoreErrorCode) {}
+
+  static of (number: number): Reply<never> {
+    const reply = new Reply<never>()
+    reply.number = number
+    return reply
+  }
+}
+
+/** A lock as its holder's process keeps track of it. */
+export class Grant {
+  isLost = false
+  /** Told when the lock ends without having been released. */
+  onlost: (() => void) | undefined
+
+  lose (): void {
+    this.isLost = true
+    this.onlost?.()
+  }
+}
+
+/** A signal that costs next to nothing to listen to, for one that is listened to once a call. */
+export interface AbortScope {
+  readonly aborted: boolean
+  add (wait: Abortable): void
+  delete (wait: Abortable): void
+}
+
+export interface Abortable {
+  abort (): void
+}
+
+export interface Engine {
+  /** Bytes of JSON text that a value may have. */
+  readonly maxValueBytes: number
+  /** Whether it is the same for all who ask in this process. */
+  readonly isShared: boolean
+  /** Rejects with a StoreError; never a miss for an error, never a hang after the connection is lost. */
+  call (request: Request): Promise<Reply>
+  /** As `call`, in the same order, without waiting for an answer; errors are not reported. */
+  post (request: Request): void
+  /** Told of errors that belong to no single call. */
+  onerror: ((error: StoreError) => void) | undefined
+  /** Told once, when it is closed. */
+  onclose: (() => void) | undefined
+  /** Delivers what was posted, then ends. Held locks are released, calls that wait fail with STORE_CLOSED. */
+  close (): Promise<void>
+}

@@ -1,0 +1,164 @@
+// What this process has asked an engine for and not been answered yet, and the locks it holds there.
+import { Grant, Request, type Reply, type Wait, type Abortable } from './engine.js'
+import { StoreError, type StoreErrorCode } from './errors.js'
+
+class Call implements Abortable {
+  timer: NodeJS.Timeout | undefined
+  onabort: (() => void) | undefined
+  /** Its caller has been told already; only the slot waits for the answer. */
+  abandoned = false
+
+  constructor (
+    readonly request: Request,
+    readonly id: number,
+    readonly carrier: Carrier,
+    readonly resolve: (reply: Reply) => void,
+    readonly reject: (error: StoreError) => void
+  ) {}
+
+  abort (): void {
+    this.carrier.cancel(this.id, this.abandoned)
+  }
+
+  /** Takes the timer and the listeners away. */
+  tidy (): void {
+    const { wait } = this.request
+    if (wait === undefined) return
+    clearTimeout(this.timer)
+    if (this.onabort !== undefined) wait.signal?.removeEventListener('abort', this.onabort)
+    wait.scope?.delete(this)
+  }
+}
+
+/** What an engine gives to have its calls kept. */
+export interface Carrier {
+  /** Sends the request off; the answer comes to `settle` with this id. */
+  send (request: Request, id: number): void
+  /**
+   * Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. `isAbandoned`: nobody wants
+   * to know, and a lock that it brings is not wanted.
+   */
+  cancel (id: number, isAbandoned: boolean): void
+}
+
+export class PendingCalls {
+  #slots: Array<Call | undefined> = [undefined] // id 0 stands for "no answer wanted"
+  #free: number[] = []
+  #held = new Map<string, Grant>()
+  readonly #carrier: Carrier
+
+  constructor (carrier: Carrier) {
+    this.#carrier = carrier
+  }
+
+  /** PendingCalls that are not answered yet. */
+  get pending (): number {
+    return this.#slots.length - 1 - this.#free.length
+  }
+
+  call (request: Request): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const { wait } = request
+      if (wait?.signal?.aborted === true) {
+        reject(new StoreError('STORE_ABORTED', about(request), { cause: wait.signal.reason }))
+        return
+      }
+      if (request.token !== undefined) this.#forget(request)
+      const id = this.#free.pop() ?? this.#slots.length
+      const call = new Call(request, id, this.#carrier, resolve, reject)
+      this.#slots[id] = call
+      if (wait !== undefined) watch(call, wait)
+      try {
+        this.#carrier.send(request, id)
+      } catch (error) {
+        this.#take(id)
+        reject(error)
+        return
+      }
+      if (wait?.scope?.aborted === true) this.#carrier.cancel(id, false)
+    })
+  }
+
+  post (request: Request): void {
+    if (request.token !== undefined) this.#forget(request)
+    try {
+      this.#carrier.send(request, 0)
+    } catch {} // nobody wants to know
+  }
+
+  /** The answer to a call; `why`: what is known of an error beside its code. */
+  settle (id: number, reply: Reply, why?: string): void {
+    const call = this.#take(id)
+    if (call === undefined) return
+    const { request } = call
+    if (request.op === 'acquire' && reply.token !== undefined) {
+      if (call.abandoned) this.#giveBack(request, reply.token)
+      else this.#held.set(reply.token, reply.grant = new Grant())
+    }
+    if (call.abandoned) return
+    if (reply.code === undefined) call.resolve(reply)
+    else call.reject(new StoreError(reply.code, why ?? about(request)))
+  }
+
+  /** The store says that a lock of ours ended without us. */
+  lost (token: string): void {
+    const grant = this.#held.get(token)
+    this.#held.delete(token)
+    grant?.lose()
+  }
+
+  /** Nothing that was asked for will be answered, and nothing that was held is held. */
+  fail (code: StoreErrorCode, why?: string): void {
+    const slots = this.#slots
+    const held = this.#held
+    this.#slots = [undefined]
+    this.#free = []
+    this.#held = new Map()
+    for (const call of slots) {
+      if (call === undefined) continue
+      call.tidy()
+      if (!call.abandoned) call.reject(new StoreError(code, why ?? about(call.request)))
+    }
+    for (const grant of held.values()) grant.lose()
+  }
+
+  #take (id: number): Call | undefined {
+    const call = this.#slots[id]
+    if (call === undefined) return undefined
+    this.#slots[id] = undefined
+    this.#free.push(id)
+    call.tidy()
+    return call
+  }
+
+  /** A grant that comes too late. */
+  #giveBack ({ collection, key }: Request, token: string): void {
+    const request = new Request('release', collection, key)
+    request.token = token
+    this.post(request)
+  }
+
+  #forget (request: Request): void {
+    if (request.release || request.op === 'release') this.#held.delete(request.token!)
+  }
+}
+
+function watch (call: Call, { timeout, signal, scope }: Wait): void {
+  scope?.add(call)
+  if (timeout === undefined && signal === undefined) return
+  const abandon = (error: StoreError): void => {
+    call.tidy()
+    call.abandoned = true
+    call.reject(error)
+    call.abort()
+  }
+  if (timeout !== undefined) {
+    call.timer = setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
+  }
+  call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
+  signal?.addEventListener('abort', call.onabort)
+}
+
+function about ({ op, collection, key }: Request): string {
+  return `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)}`
+}

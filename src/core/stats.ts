@@ -1,0 +1,92 @@
+// What a store tells about itself, as its users see it and as engines bring it.
+import type { Op } from './engine.js'
+import type { StoreErrorCode } from './errors.js'
+
+/** Upper bounds of the lengths of waits that are counted, in seconds. */
+export const WAITS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60] as const
+
+interface Counts {
+  keys: number
+  /** Of names and values, as UTF-8. */
+  bytes: number
+  /** Keys that are locked now, and calls that wait for one of them. */
+  locks: number
+  waiters: number
+  /** Since the collection came to be. */
+  reads: number
+  writes: number
+  expired: number
+  evicted: number
+}
+
+/** Milliseconds by which an event loop was late. */
+export interface LoopDelay {
+  mean: number
+  p99: number
+  max: number
+}
+
+/** A collection; its options are as in `configure`. */
+export interface CollectionStats extends Counts {
+  name: string
+  expireKeys: number
+  maxKeys: number
+  maxBytes: number
+  evict: boolean
+}
+
+/** All collections together, those that are forgotten included (not in Redis, which forgets an empty one after an hour), and the process that has them. */
+export interface StoreStats extends Counts {
+  collections: number
+  maxValueBytes: number
+  // What follows is known where the store is a process: not in Redis.
+  /** Processes that share the store now, this one included. */
+  processes?: number
+  /** Seconds that the process has run. */
+  uptime?: number
+  /** PendingCalls on single keys that were answered, and how many of them with an error, by code. */
+  calls?: Partial<Record<Op, number>>
+  refused?: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
+  /** PendingCalls that waited for a locked key, by how long: up to each of WAITS, and longer. */
+  waits?: number[]
+  /** Seconds that they waited, all together. */
+  waited?: number
+  /** Of the process, in the last full minute, or in the first one so far. */
+  loopDelay?: LoopDelay
+}
+
+export interface LockInfo {
+  collection: string
+  key: string
+  owner: string
+  fence: number
+  since: Date
+  expiresAt: Date | undefined
+  waiters: number
+}
+
+export interface LockQueue extends LockInfo {
+  /** Who waits, in their order: the first hundred. */
+  queue: Array<{ owner: string, op: Op, since: Date }>
+}
+
+export type RawCollection = Omit<CollectionStats, 'expireKeys'> & { idle: number }
+
+export interface RawLock extends Omit<LockInfo, 'since' | 'expiresAt'> {
+  since: number
+  expiresAt?: number
+  queue?: Array<{ owner: string, op: Op, since: number }>
+}
+
+export function collectionOf ({ idle, ...stats }: RawCollection): CollectionStats {
+  return { ...stats, expireKeys: idle / 1000 }
+}
+
+export function lockOf ({ since, expiresAt, queue, ...lock }: RawLock): LockInfo | LockQueue {
+  return {
+    ...lock,
+    since: new Date(since),
+    expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
+    ...queue === undefined ? {} : { queue: queue.map(waiter => ({ ...waiter, since: new Date(waiter.since) })) }
+  }
+}

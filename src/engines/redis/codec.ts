@@ -1,0 +1,82 @@
+// A request as the scripts take it, and their answer as a reply.
+import { hostname } from 'node:os'
+import { Reply, type Request } from '../../core/engine.js'
+import { isErrorCode, type StoreErrorCode } from '../../core/errors.js'
+import type { ScriptName } from './scripts.js'
+
+const OWNER = `pid ${process.pid} on ${hostname()}`
+
+/** The script of a request about one collection, with what it is to be told. */
+export function scriptOf (request: Request, base: string, who: string, life: number, newToken: string | undefined): [ScriptName, string, string[]] {
+  const { op, key, cursor, number, text } = request
+  switch (op) {
+    case 'scan': return ['scan', base, [cursor ?? '0', String(number ?? 100), key]]
+    case 'size': return ['size', base, []]
+    case 'clear': return ['clear', base, [who, request.nowait ? '1' : '']]
+    case 'configure': return ['configure', base, [text ?? '{}']]
+    default: return ['call', base, [op, key, who, optionsOf(request, life, newToken), text ?? '']]
+  }
+}
+
+/** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
+function optionsOf (request: Request, life: number, newToken: string | undefined): string {
+  if (request.op === 'acquire') {
+    return JSON.stringify({
+      nowait: request.nowait || undefined,
+      lease: request.lease,
+      life: request.detached ? 0 : life,
+      owner: request.owner ?? OWNER,
+      newToken
+    })
+  }
+  const options = JSON.stringify({
+    ttl: request.ttl,
+    ifVersion: request.ifVersion === undefined ? undefined : String(request.ifVersion),
+    ifAbsent: request.ifAbsent || undefined,
+    number: request.number,
+    limit: request.limit,
+    backoff: request.backoff || undefined,
+    down: request.down || undefined,
+    token: request.token,
+    release: request.release || undefined,
+    lease: request.lease,
+    nowait: request.nowait || undefined
+  })
+  return options === '{}' ? '' : options
+}
+
+/** "R version expiresIn number fence text", with nothing where there is none, or "E code". */
+export function replyOf (answer: string): Reply {
+  if (answer.charCodeAt(0) === 69) {
+    const code = answer.slice(1)
+    return new Reply(isErrorCode(code) ? code : 'STORE_PROTOCOL')
+  }
+  const reply = new Reply()
+  let at = 1
+  const field = (): number | undefined => {
+    const end = answer.indexOf(' ', at)
+    const text = answer.slice(at, end)
+    at = end + 1
+    return text === '' ? undefined : Number(text)
+  }
+  reply.version = field()
+  reply.expiresIn = field()
+  reply.number = field()
+  reply.fence = field()
+  if (at < answer.length) reply.text = answer.slice(at)
+  return reply
+}
+
+/** What an error of the server, or of the way to it, means to a caller. */
+export function codeOf (error: Error): StoreErrorCode {
+  if (/\bOOM\b/.test(error.message)) return 'STORE_FULL'
+  // Nothing was done: the server can not, or must not, serve us.
+  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b/.test(error.message)) return 'STORE_UNREACHABLE'
+  return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
+}
+
+/** What is left of a time since it was asked for: the server may have counted from then on, and never from later. */
+export function since (at: number, reply: Reply): Reply {
+  if (reply.expiresIn !== undefined) reply.expiresIn = Math.max(0, reply.expiresIn - (Date.now() - at))
+  return reply
+}

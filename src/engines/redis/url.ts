@@ -1,0 +1,35 @@
+// redis://user:password@host:6379/0, with `rediss:` for TLS, or redis:///path/of/a/socket.
+import { StoreError } from '../../core/errors.js'
+
+export interface Address {
+  host: string
+  port: number
+  path?: string
+  db: number
+  username?: string
+  password?: string
+  tls?: object
+}
+
+/** STORE_OPTION_INVALID. */
+export function parse (text: string): Address {
+  if (!URL.canParse(text)) throw new StoreError('STORE_OPTION_INVALID', `the url ${JSON.stringify(text)} is none`)
+  const { protocol, hostname, port, username, password, pathname } = new URL(text)
+  const [, db] = /^\/?(\d*)$/.exec(pathname) ?? []
+  if (db === undefined && hostname !== '') throw new StoreError('STORE_OPTION_INVALID', `${hide(text)}: the path must be the number of a database`)
+  return {
+    host: hostname === '' ? '127.0.0.1' : hostname.replace(/^\[|\]$/g, ''), // brackets of IPv6
+    port: Number(port === '' ? 6379 : port),
+    ...(db === undefined ? { path: decodeURIComponent(pathname) } : {}),
+    db: Number(db ?? 0),
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(protocol === 'rediss:' ? { tls: {} } : {})
+  }
+}
+
+/** A url without what must not be read in a log. */
+export function hide (text: string): string {
+  const { protocol, host, pathname } = new URL(text)
+  return `${protocol}//${host}${pathname}`
+}

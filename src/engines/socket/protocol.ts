@@ -1,0 +1,301 @@
+// The frames between a worker and the primary: what they look like, and nothing else. All numbers are little-endian.
+//
+//   hello, first of all:       size u32 | 'SSTR' | version u8 | token, 64 characters | who it is, for people
+//   request, to the primary:   size u32 | op u8 | slot u8 | fields u16 | id u32 | key length u16 | key | fields | text
+//   reply, to the worker:      size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
+//
+// `size` counts what follows it. `op` is the place in OPS, or one of the frames that are about the connection itself:
+// NAME says that from now on `slot` stands for the collection named by the key; CANCEL gives up the wait of call `id`.
+// Fields come in the order of their bits; `text` is the rest. Id 0 asks for no reply.
+// Strings are UTF-8. The worker has them as strings of its language; the primary keeps the bytes (see value.ts).
+import { OPS, Reply, Request, type Op } from '../../core/engine.js'
+import { StoreError, isErrorCode } from '../../core/errors.js'
+import type { Bytes } from '../../core/value.js'
+
+/** Raised whenever a frame changes; both sides must have the same. */
+export const PROTOCOL_VERSION = 3
+
+/** No frame is larger. The value limit must leave room for a key and the fields. */
+export const MAX_FRAME = 64 * 2 ** 20
+
+export const NAME = 254
+export const CANCEL = 255
+
+/** Kinds of reply. LOST tells a holder, unasked, that the lock with that token ended. */
+export const OK = 0
+export const ERROR = 1
+export const LOST = 2
+
+/** Collections that a connection has names for at a time. */
+export const SLOTS = 256
+
+const MAGIC = 'SSTR'
+const HELLO_HEAD = 5
+const TOKEN_LENGTH = 64
+const REQUEST_HEAD = 14
+const REPLY_HEAD = 12
+const OP_CODE = Object.fromEntries(OPS.map((op, code) => [op, code])) as Record<Op, number>
+
+// Fields of a request.
+const TEXT = 1
+const TTL = 2
+const IF_VERSION = 4
+const NUMBER = 8
+const CURSOR = 16
+const LEASE = 32
+const TOKEN = 64
+const OWNER = 128
+const IF_ABSENT = 256
+const RELEASE = 512
+const DETACHED = 1024
+const NOWAIT = 2048
+const LIMIT = 4096
+const BACKOFF = 8192
+const DOWN = 16384
+
+// Fields of a reply; TEXT, NUMBER and TOKEN are as above.
+const VERSION = 2
+const EXPIRES_IN = 4
+const FENCE = 16
+
+/** How strings are laid into frames: as UTF-8 by a worker; as the bytes they are already by the primary. */
+export interface Charset {
+  write (buffer: Buffer, text: string, at: number): number
+  read (buffer: Buffer, from: number, to: number): string
+  /** No fewer bytes than `text` will take. */
+  room (text: string): number
+}
+
+// Node's own names for the two copies that `write` and `toString` come down to, without their detours.
+interface FastBuffer extends Buffer {
+  latin1Write (text: string, at: number): number
+  latin1Slice (from: number, to: number): string
+  utf8Write (text: string, at: number): number
+  utf8Slice (from: number, to: number): string
+}
+
+export const bytes: Charset = {
+  write: (buffer, text, at) => (buffer as FastBuffer).latin1Write(text, at),
+  read: (buffer, from, to) => (buffer as FastBuffer).latin1Slice(from, to),
+  room: text => text.length
+}
+
+export const utf8: Charset = {
+  write: (buffer, text, at) => (buffer as FastBuffer).utf8Write(text, at),
+  read: (buffer, from, to) => (buffer as FastBuffer).utf8Slice(from, to),
+  room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
+}
+
+/** Text of a request from this size on stays a Buffer in the primary. */
+const LARGE = 32 * 1024
+
+/** Where a frame is written: `reserve` gives room in `buffer` from `used` on, `commit` takes what was used of it. */
+export interface Target {
+  readonly buffer: Buffer
+  readonly used: number
+  reserve (size: number): void
+  commit (size: number): void
+}
+
+/** `append` takes bytes that stay as they are: they need not be copied. */
+export interface ReplyTarget extends Target {
+  append (bytes: Buffer): void
+}
+
+export function writeHello (target: Target, token: string, label: string): void {
+  const content = MAGIC + String.fromCharCode(PROTOCOL_VERSION) + token + label
+  target.reserve(4 + content.length)
+  target.buffer.writeUInt32LE(content.length, target.used)
+  bytes.write(target.buffer, content, target.used + 4)
+  target.commit(4 + content.length)
+}
+
+/** The token and the label of a hello frame; undefined if it is none of this version. */
+export function readHello (buffer: Buffer, at: number, end: number): { token: string, label: string } | undefined {
+  const content = bytes.read(buffer, at, end)
+  if (!content.startsWith(MAGIC + String.fromCharCode(PROTOCOL_VERSION))) return undefined
+  const token = content.slice(HELLO_HEAD, HELLO_HEAD + TOKEN_LENGTH)
+  return { token, label: content.slice(HELLO_HEAD + TOKEN_LENGTH) }
+}
+
+/** NAME, whose id is 0, or CANCEL, which has no key. */
+export function writeControl (target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string): void {
+  target.reserve(REQUEST_HEAD + utf8.room(key))
+  const end = writeHead(target, code, slot, 0, id, key)
+  target.buffer.writeUInt32LE(end - target.used - 4, target.used)
+  target.commit(end - target.used)
+}
+
+export function writeRequest (target: Target, request: Request, slot: number, id: number): void {
+  const { text, token, owner } = request
+  const fields = (text === undefined ? 0 : TEXT) | (request.ttl === undefined ? 0 : TTL) |
+    (request.ifVersion === undefined ? 0 : IF_VERSION) | (request.number === undefined ? 0 : NUMBER) |
+    (request.cursor === undefined ? 0 : CURSOR) | (request.lease === undefined ? 0 : LEASE) |
+    (token === undefined ? 0 : TOKEN) | (owner === undefined ? 0 : OWNER) |
+    (request.ifAbsent ? IF_ABSENT : 0) | (request.release ? RELEASE : 0) |
+    (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
+    (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0)
+  target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 + (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
+    (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
+    (text === undefined ? 0 : utf8.room(text)))
+  const { buffer, used } = target
+  let at = writeHead(target, OP_CODE[request.op], slot, fields, id, request.key)
+  if (request.ttl !== undefined) at = buffer.writeDoubleLE(request.ttl, at)
+  if (request.ifVersion !== undefined) at = buffer.writeDoubleLE(request.ifVersion, at)
+  if (request.number !== undefined) at = buffer.writeDoubleLE(request.number, at)
+  if (request.cursor !== undefined) at = writeShort(buffer, request.cursor, at, utf8)
+  if (request.lease !== undefined) at = buffer.writeDoubleLE(request.lease, at)
+  if (token !== undefined) at = writeShort(buffer, token, at, utf8)
+  if (owner !== undefined) at = writeShort(buffer, owner, at, utf8)
+  if (request.limit !== undefined) at = buffer.writeDoubleLE(request.limit, at)
+  if (text !== undefined) at += utf8.write(buffer, text, at)
+  buffer.writeUInt32LE(at - used - 4, used)
+  target.commit(at - used)
+}
+
+// A frame is read from `at`, behind its size, to `end`.
+
+export function codeOf (buffer: Buffer, at: number): number {
+  return buffer[at]!
+}
+
+export function slotOf (buffer: Buffer, at: number): number {
+  return buffer[at + 1]!
+}
+
+export function idOf (buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at + 4)
+}
+
+export function keyOf (buffer: Buffer, at: number, end: number): string {
+  const from = at + REQUEST_HEAD - 4
+  return bytes.read(buffer, from, inside(from + buffer.readUInt16LE(from - 2), end))
+}
+
+export function readRequest (buffer: Buffer, at: number, end: number, collection: string): Request<Bytes> {
+  const op = OPS[codeOf(buffer, at)]
+  if (op === undefined) throw new StoreError('STORE_PROTOCOL', `there is no operation ${codeOf(buffer, at)}`)
+  const fields = buffer.readUInt16LE(at + 2)
+  const key = keyOf(buffer, at, end)
+  const request = new Request<Bytes>(op, collection, key)
+  at += REQUEST_HEAD - 4 + key.length
+  if (fields !== 0) {
+    if ((fields & TTL) !== 0) request.ttl = readNumber(buffer, (at += 8) - 8, end)
+    if ((fields & IF_VERSION) !== 0) request.ifVersion = readNumber(buffer, (at += 8) - 8, end)
+    if ((fields & NUMBER) !== 0) request.number = readNumber(buffer, (at += 8) - 8, end)
+    if ((fields & CURSOR) !== 0) at += 2 + (request.cursor = readShort(buffer, at, end, bytes)).length
+    if ((fields & LEASE) !== 0) request.lease = readNumber(buffer, (at += 8) - 8, end)
+    if ((fields & TOKEN) !== 0) at += 2 + (request.token = readShort(buffer, at, end, bytes)).length
+    if ((fields & OWNER) !== 0) at += 2 + (request.owner = readShort(buffer, at, end, bytes)).length
+    if ((fields & LIMIT) !== 0) request.limit = readNumber(buffer, (at += 8) - 8, end)
+    if ((fields & TEXT) !== 0) request.text = readText(buffer, at, end)
+    request.ifAbsent = (fields & IF_ABSENT) !== 0
+    request.release = (fields & RELEASE) !== 0
+    request.detached = (fields & DETACHED) !== 0
+    request.nowait = (fields & NOWAIT) !== 0
+    request.backoff = (fields & BACKOFF) !== 0
+    request.down = (fields & DOWN) !== 0
+  }
+  return request
+}
+
+export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number): void {
+  const { text, token } = reply
+  const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
+    (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
+    (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
+  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + (typeof text === 'string' ? text.length : 0))
+  const { buffer, used } = target
+  let at = used + REPLY_HEAD
+  if (reply.version !== undefined) at = buffer.writeDoubleLE(reply.version, at)
+  if (reply.expiresIn !== undefined) at = buffer.writeDoubleLE(reply.expiresIn, at)
+  if (reply.number !== undefined) at = buffer.writeDoubleLE(reply.number, at)
+  if (reply.fence !== undefined) at = buffer.writeDoubleLE(reply.fence, at)
+  if (token !== undefined) at = writeShort(buffer, token, at, bytes)
+  if (typeof text === 'string') {
+    writeReplyHead(target, OK, fields, id, at + bytes.write(buffer, text, at))
+  } else {
+    writeReplyHead(target, OK, fields, id, at, text?.length)
+    if (text !== undefined) target.append(text)
+  }
+}
+
+/** ERROR, with a code as its text, or LOST, with a token. */
+export function writeNotice (target: Target, kind: typeof ERROR | typeof LOST, text: string, id: number): void {
+  target.reserve(REPLY_HEAD + text.length)
+  const at = target.used + REPLY_HEAD
+  writeReplyHead(target, kind, TEXT, id, at + bytes.write(target.buffer, text, at))
+}
+
+/** `more`: bytes that come behind `end`. */
+function writeReplyHead (target: Target, kind: number, fields: number, id: number, end: number, more = 0): void {
+  const { buffer, used } = target
+  buffer.writeUInt32LE(end - used - 4 + more, used)
+  buffer[used + 4] = kind
+  buffer[used + 5] = fields
+  buffer[used + 6] = buffer[used + 7] = 0
+  buffer.writeUInt32LE(id, used + 8)
+  target.commit(end - used)
+}
+
+export function readReply (buffer: Buffer, at: number, end: number): Reply {
+  const fields = buffer[at + 1]!
+  if (codeOf(buffer, at) === ERROR) {
+    const code = utf8.read(buffer, at + REPLY_HEAD - 4, end)
+    return new Reply(isErrorCode(code) ? code : 'STORE_PROTOCOL')
+  }
+  at += REPLY_HEAD - 4
+  const reply = new Reply()
+  if ((fields & VERSION) !== 0) reply.version = readNumber(buffer, (at += 8) - 8, end)
+  if ((fields & EXPIRES_IN) !== 0) reply.expiresIn = readNumber(buffer, (at += 8) - 8, end)
+  if ((fields & NUMBER) !== 0) reply.number = readNumber(buffer, (at += 8) - 8, end)
+  if ((fields & FENCE) !== 0) reply.fence = readNumber(buffer, (at += 8) - 8, end)
+  if ((fields & TOKEN) !== 0) at += 2 + (reply.token = readShort(buffer, at, end, bytes)).length
+  if ((fields & TEXT) !== 0) reply.text = utf8.read(buffer, at, end)
+  return reply
+}
+
+/** The token that a LOST frame is about. */
+export function readLost (buffer: Buffer, at: number, end: number): string {
+  return bytes.read(buffer, at + REPLY_HEAD - 4, end)
+}
+
+function writeHead ({ buffer, used }: Target, code: number, slot: number, fields: number, id: number, key: string): number {
+  buffer[used + 4] = code
+  buffer[used + 5] = slot
+  buffer.writeUInt16LE(fields, used + 6)
+  buffer.writeUInt32LE(id, used + 8)
+  const length = utf8.write(buffer, key, used + REQUEST_HEAD)
+  buffer.writeUInt16LE(length, used + 12)
+  return used + REQUEST_HEAD + length
+}
+
+function writeShort (buffer: Buffer, text: string, at: number, charset: Charset): number {
+  const length = charset.write(buffer, text, at + 2)
+  buffer.writeUInt16LE(length, at)
+  return at + 2 + length
+}
+
+function readText (buffer: Buffer, at: number, end: number): Bytes {
+  if (end - at < LARGE) return bytes.read(buffer, at, end)
+  const text = Buffer.allocUnsafeSlow(end - at)
+  buffer.copy(text, 0, at, end)
+  return text
+}
+
+function readShort (buffer: Buffer, at: number, end: number, charset: Charset): string {
+  inside(at + 2, end)
+  return charset.read(buffer, at + 2, inside(at + 2 + buffer.readUInt16LE(at), end))
+}
+
+function readNumber (buffer: Buffer, at: number, end: number): number {
+  inside(at + 8, end)
+  const number = buffer.readDoubleLE(at)
+  if (!Number.isFinite(number)) throw new StoreError('STORE_PROTOCOL', 'a number that is none')
+  return number
+}
+
+function inside (at: number, end: number): number {
+  if (at > end) throw new StoreError('STORE_PROTOCOL', 'a frame ends within a field')
+  return at
+}

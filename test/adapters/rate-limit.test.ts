@@ -1,0 +1,179 @@
+// Limits of the real libraries, counted once for all workers, over real HTTP; and what else their stores have to do.
+import Fastify, { type FastifyInstance } from 'fastify'
+import fastifyRateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
+import { rateLimit as expressRateLimit } from 'express-rate-limit'
+import t, { type Test } from 'tap'
+import { ExpressRateLimitStore, fastifyRateLimitStore } from '../../src/adapters/rate-limit.js'
+import { createStore, type Collection, type Store } from '../../src/index.js'
+import type { RateLimitServer } from '../fixtures/rate-limit-server.js'
+import { servers } from '../support/servers.js'
+import { until } from '../support/until.js'
+
+t.teardown(() => createStore().close())
+
+const SERVERS: RateLimitServer[] = [
+  { name: 'fastify', library: 'fastify', limit: 100 },
+  { name: 'express5', library: 'express 5', limit: 100 },
+  { name: 'express4', library: 'express 4', limit: 100 }
+]
+const { get, burst, output } = await servers(t, 'rate-limit-server', [...SERVERS, { name: 'express5-skip', library: 'express 5', limit: 1000 }])
+const counters = createStore().collection<number>('rate-limits')
+
+for (const [{ name }, requests] of [[SERVERS[0]!, 1000], [SERVERS[1]!, 1000], [SERVERS[2]!, 300]] as const) {
+  t.test(`${name}: of ${requests} requests at once, exactly 100 pass`, async t => {
+    const answers = await burst(`/${name}/`, requests)
+    t.equal(answers.filter(({ status }) => status === 200).length, 100)
+    t.equal(answers.filter(({ status }) => status === 429).length, requests - 100)
+    const workers = new Set(answers.filter(({ status }) => status === 200).map(({ body }) => body))
+    t.ok(workers.size > 1, `${workers.size} workers have let some pass`)
+    t.equal(output(), '', 'the library has nothing to say')
+  })
+}
+
+t.test('fastify: routes with limits of their own are counted apart, by all workers', async t => {
+  const passed = async (path: string): Promise<number> => {
+    const answers = await burst(path, 8)
+    return answers.filter(({ status }) => status === 200).length
+  }
+  t.equal(await passed('/fastify/own'), 2)
+  t.equal(await passed('/fastify/other'), 3)
+})
+
+t.test('express: what is not to count is taken back', async t => {
+  const failing = async (): Promise<void> => {
+    t.equal((await get('/express5-skip/own?fail')).status, 500)
+    await until(async () => await counters.get('express5-skip-failing:127.0.0.1') === 0)
+  }
+  await failing()
+  await failing()
+  await failing()
+  t.strictSame((await burst('/express5-skip/own', 4)).map(({ status }) => status).sort(), [200, 200, 429, 429])
+  t.equal(output(), '')
+})
+
+/** A Fastify application that limits by a header, and its counters. */
+async function limited (t: Test, options: Omit<RateLimitPluginOptions, 'store'>): Promise<{ app: FastifyInstance, store: Store, counters: Collection<number>, hit (key?: string): Promise<number> }> {
+  const store = createStore('memory:')
+  const app = Fastify()
+  t.teardown(async () => { await app.close(); await store.close() })
+  await app.register(fastifyRateLimit, { timeWindow: 100_000, keyGenerator: request => String(request.headers.client), ...options, store: fastifyRateLimitStore({ store }) })
+  app.get('/', async () => 'done')
+  return {
+    app,
+    store,
+    counters: store.collection('rate-limits'),
+    hit: async (client = 'me') => (await app.inject({ url: '/', headers: { client } })).statusCode
+  }
+}
+
+/** Seconds until the end of the only window, and how often it was hit. */
+async function only (counters: Collection<number>): Promise<{ left: number, hits: number }> {
+  const found = []
+  for await (const [key] of counters.entries()) found.push(key)
+  if (found.length !== 1) throw new Error(`${found.length} counters`)
+  const { value, expiresAt } = (await counters.entry(found[0]!))!
+  return { left: (expiresAt!.getTime() - Date.now()) / 1000, hits: value }
+}
+
+t.test('fastify: the window is fixed at its first hit, unless it is to go on while exceeded, or to grow', async t => {
+  for (const [options, seconds] of [
+    [{}, [100, 100, 100, 100]],
+    [{ continueExceeding: true }, [100, 100, 200, 200]],
+    [{ exponentialBackoff: true }, [100, 100, 200, 400]],
+    [{ continueExceeding: true, exponentialBackoff: true }, [100, 100, 200, 200]]
+  ] as const) {
+    let timeWindow = 100_000
+    const { hit, counters } = await limited(t, { ...options, max: 2, timeWindow: () => timeWindow })
+    for (const [i, expected] of seconds.entries()) {
+      if (i === 2) timeWindow = 200_000
+      t.equal(await hit(), i < 2 ? 200 : 429)
+      const { left, hits } = await only(counters)
+      t.ok(left <= expected && left > expected - 60, `${left} s`)
+      t.equal(hits, i + 1)
+    }
+  }
+})
+
+t.test('fastify: a window that has ended begins anew', async t => {
+  const { hit } = await limited(t, { max: 1, timeWindow: 30 })
+  t.equal(await hit(), 200)
+  await until(async () => await hit() === 200)
+  const zero = await limited(t, { max: 1, timeWindow: 0 })
+  t.equal(await zero.hit(), 200, 'one of no length is as short as can be')
+})
+
+t.test('fastify: reading changes nothing, limits that code asks for count apart', async t => {
+  const { app, hit } = await limited(t, { max: 2 })
+  const few = app.createRateLimit({ max: 1 })
+  const same = app.createRateLimit()
+  app.get('/read', { config: { rateLimit: false } }, async request => [await same(request, { increment: false }), await few(request, { increment: false })])
+  app.get('/few', { config: { rateLimit: false } }, async request => await few(request))
+  const read = async (path: string): Promise<any> => (await app.inject({ url: path, headers: { client: 'me' } })).json()
+  t.match(await read('/read'), [{ remaining: 2, ttl: 0 }, { remaining: 1, ttl: 0 }])
+  t.equal(await hit(), 200)
+  t.match(await read('/few'), { isExceeded: false, remaining: 0 })
+  t.match(await read('/few'), { isExceeded: true })
+  const [own, apart] = await read('/read')
+  t.match([own, apart], [{ remaining: 1, isExceeded: false }, { remaining: 0, isExceeded: true }])
+  t.ok(own.ttl > 40_000 && own.ttl <= 100_000)
+})
+
+t.test('fastify: whatever a client brings as its key is counted', async t => {
+  const { hit, counters } = await limited(t, { max: 1 })
+  const long = 'x'.repeat(5000)
+  for (const client of ['', '__proto__', 'constructor', long + 'a', long + 'b', 'é', ' ', 'GET:/ me']) {
+    t.strictSame([await hit(client), await hit(client)], [200, 429], client.slice(-10))
+  }
+  for await (const key of counters.keys()) t.ok(key.length < 100)
+})
+
+t.test('while no store answers, requests fail, or pass uncounted where the library is told so', async t => {
+  for (const [skipOnError, status] of [[false, 503], [true, 200]] as const) {
+    const { hit, store } = await limited(t, { max: 1, skipOnError })
+    await store.close()
+    t.equal(await hit(), status)
+  }
+})
+
+t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const limiter = new ExpressRateLimitStore({ store, prefix: 'a:' })
+  const other = new ExpressRateLimitStore({ store, prefix: 'b:' })
+  t.strictSame([limiter.prefix, limiter.localKeys, new ExpressRateLimitStore({ store }).prefix], ['a:', false, ''])
+  limiter.init({ windowMs: 100_000 })
+  t.equal(await limiter.get('me'), undefined)
+  const first = await limiter.increment('me')
+  t.equal(first.totalHits, 1)
+  t.ok(first.resetTime instanceof Date && first.resetTime.getTime() > Date.now() + 40_000 && first.resetTime.getTime() <= Date.now() + 100_000)
+  t.equal((await limiter.increment('me')).totalHits, 2)
+  t.equal((await other.increment('me')).totalHits, 1, 'a prefix keeps limiters apart')
+  await limiter.decrement('me')
+  t.equal((await limiter.get('me'))!.totalHits, 1)
+  await limiter.decrement('me')
+  await limiter.decrement('me')
+  t.equal((await limiter.increment('me')).totalHits, 1, 'never below none')
+  await limiter.decrement('nobody')
+  t.equal(await limiter.get('nobody'), undefined)
+  await limiter.resetKey('me')
+  t.equal(await limiter.get('me'), undefined)
+  await Promise.all([limiter.increment('x'), limiter.increment('y')])
+  await limiter.resetAll()
+  t.strictSame([await limiter.get('x'), await limiter.get('y'), (await other.get('me'))!.totalHits], [undefined, undefined, 1])
+  await limiter.shutdown()
+  t.equal((await other.increment('me')).totalHits, 2, 'a store that was given is left alone')
+  const own = new ExpressRateLimitStore({ url: 'memory:' })
+  await own.shutdown()
+  await t.rejects(own.increment('me'), { code: 'STORE_CLOSED' })
+})
+
+t.test('bad options are refused, and the libraries take it without a cast', async t => {
+  for (const options of [{ prefix: 5 }, { prefix: 'x'.repeat(513) }, { prefix: '\ud800' }, { collection: 5 }, { max: 5 }]) {
+    t.throws(() => new ExpressRateLimitStore(options as object), { code: /STORE_(OPTION|NAME)_INVALID/ }, JSON.stringify(options).slice(0, 40))
+    t.throws(() => fastifyRateLimitStore(options as object), { code: /STORE_(OPTION|NAME)_INVALID/ })
+  }
+  t.type(expressRateLimit({ store: new ExpressRateLimitStore({ url: 'memory:' }) }), 'function')
+  const app = Fastify()
+  await app.register(fastifyRateLimit, { store: fastifyRateLimitStore() })
+  await app.close()
+})

@@ -1,0 +1,275 @@
+// Sessions of the real libraries, in real workers, over real HTTP; and what a session store has to do by itself.
+import { promisify } from 'node:util'
+import Fastify from 'fastify'
+import expressSession from 'express-session'
+import fastifyCookie from '@fastify/cookie'
+import fastifySession from '@fastify/session'
+import t, { type Test } from 'tap'
+import { SessionStore, type SessionStoreOptions } from '../../src/adapters/session.js'
+import { createStore, type Collection, type Store } from '../../src/index.js'
+import type { SessionServer } from '../fixtures/session-server.js'
+import { cookieOf, servers } from '../support/servers.js'
+import { until } from '../support/until.js'
+
+t.teardown(() => createStore().close())
+
+const SERVERS: SessionServer[] = [
+  { name: 'express5', library: 'express 5', maxAge: 100_000 },
+  { name: 'express4', library: 'express 4', maxAge: 100_000 },
+  { name: 'fastify', library: 'fastify', maxAge: 100_000 },
+  { name: 'express5-locking', library: 'express 5', maxAge: 100_000, options: { locking: true } },
+  { name: 'fastify-locking', library: 'fastify', options: { locking: true } },
+  { name: 'express5-lease', library: 'express 5', options: { locking: true, lease: 0.3 } }
+]
+const { get, output } = await servers(t, 'session-server', SERVERS)
+const counters = createStore().collection<number>('counters')
+let gates = 0
+
+async function only (sessions: Collection<any>): Promise<[string, any]> {
+  const found = []
+  for await (const entry of sessions.entries()) found.push(entry)
+  if (found.length !== 1) throw new Error(`${found.length} sessions`)
+  return found[0]!
+}
+
+for (const name of ['express5', 'express4', 'fastify']) {
+  t.test(`${name}: a login that every worker knows`, async t => {
+    const sessions = createStore().collection<any>(name)
+    t.equal((await get(`/${name}/me`)).body.user, undefined)
+    t.equal(await sessions.size(), 0)
+    const login = await get(`/${name}/login?user=Ada`)
+    t.equal(login.status, 200)
+    const headers = { cookie: cookieOf(login) }
+    const workers = new Set<number>()
+    for (const { body } of await Promise.all(Array.from({ length: 20 }, () => get(`/${name}/me`, headers)))) {
+      t.equal(body.user, 'Ada')
+      workers.add(body.worker)
+    }
+    t.ok(workers.size > 1, `${workers.size} workers answered`)
+    const [sid, session] = await only(sessions)
+    const { expiresAt } = (await sessions.entry(sid))!
+    t.ok(expiresAt!.getTime() > Date.now() + 50_000 && expiresAt!.getTime() < Date.now() + 101_000, 'it ends with its cookie')
+
+    await sessions.set(sid, { ...session, cookie: { ...session.cookie, expires: new Date(Date.now() - 1).toISOString() } })
+    t.equal((await get(`/${name}/me`, headers)).body.user, undefined, 'a session past its time is a miss')
+    await sessions.set(sid, session)
+    t.equal((await get(`/${name}/me`, { cookie: `${headers.cookie.slice(0, -3)}xyz` })).body.user, undefined, 'a forged one too')
+    t.equal((await get(`/${name}/logout`, headers)).status, 200)
+    t.equal(await sessions.size(), 0)
+    t.equal((await get(`/${name}/me`, headers)).body.user, undefined)
+    t.equal(output(), '')
+  })
+}
+
+for (const library of ['express5', 'fastify']) {
+  t.test(`${library}: updates of concurrent requests are lost without locking, and are not with it`, async t => {
+    const REQUESTS = 12
+    const add = async (name: string, together: number): Promise<number> => {
+      const sessions = createStore().collection<any>(name)
+      const gate = `gate${++gates}`
+      const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
+      const answers = await Promise.all(Array.from({ length: REQUESTS }, () => get(`/${name}/add?together=${together}&gate=${gate}`, headers)))
+      for (const { status } of answers) t.equal(status, 200)
+      const [sid, { n, user }] = await only(sessions)
+      t.equal(user, 'Ada')
+      await sessions.del(sid)
+      t.equal(output(), '')
+      return n as number
+    }
+    t.equal(await add(library, REQUESTS), 1, 'all have read the same, the last one wins')
+    t.equal(await add(`${library}-locking`, 1), REQUESTS)
+    await until(async () => (await createStore().locks()).length === 0)
+  })
+}
+
+for (const name of ['express5', 'express5-locking']) {
+  t.test(`${name}: a touch gives the stored session its new cookie, and changes nothing else`, async t => {
+    const sessions = createStore().collection<any>(name)
+    const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
+    const [sid, before] = await only(sessions)
+    await get(`/${name}/me`, headers)
+    const [, after] = await only(sessions)
+    t.ok(after.cookie.expires > before.cookie.expires, 'it lasts longer')
+    t.strictSame({ ...after, cookie: 0 }, { ...before, cookie: 0 })
+    await sessions.del(sid)
+    t.equal(output(), '')
+  })
+}
+
+t.test('a touch at the end of a request undoes nothing that others have done meanwhile', async t => {
+  const sessions = createStore().collection<any>('express5')
+  const headers = { cookie: cookieOf(await get('/express5/login?user=Ada')) }
+  const [sid] = await only(sessions)
+  for (const other of ['login?user=Bob', 'logout']) {
+    const gate = `gate${++gates}`
+    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and will only touch it
+    await until(async () => await counters.get(gate) === 1)
+    t.equal((await get(`/express5/${other}`, headers)).status, 200)
+    const written = await sessions.get(sid)
+    await counters.increment(gate)
+    t.equal((await slow).status, 200)
+    const stored = await sessions.get(sid)
+    if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays away')
+    else {
+      t.equal(stored.user, 'Bob')
+      t.ok(stored.cookie.expires > written.cookie.expires)
+    }
+  }
+  t.equal(output(), '')
+})
+
+t.test('a request that does not end lets the next one go on after its lease, and cannot save any more', async t => {
+  const sessions = createStore().collection<any>('express5-lease')
+  const headers = { cookie: cookieOf(await get('/express5-lease/login?user=Ada')) }
+  const gate = `gate${++gates}`
+  const slow = get(`/express5-lease/add?together=3&gate=${gate}`, headers)
+  await until(async () => await counters.get(gate) === 1)
+  t.equal((await get('/express5-lease/login?user=Bob', headers)).status, 200)
+  await counters.increment(gate, 2)
+  await slow
+  const [sid, { user, n }] = await only(sessions)
+  t.strictSame([user, n], ['Bob', undefined])
+  await until(() => output() === 'STORE_LOCK_LOST\n') // express-session hands the error on
+  await sessions.del(sid)
+})
+
+t.test('while no store answers, a request fails, or has no session', async t => {
+  const closed = createStore('memory:')
+  await closed.close()
+  const secret = 'a secret of some thirty-two characters'
+  for (const [unreachable, status] of [['fail', 503], ['no-session', 200]] as const) {
+    const store = new SessionStore({ store: closed, collection: unreachable, unreachable })
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(fastifyCookie)
+    await app.register(fastifySession, { store, secret, cookie: { secure: false } })
+    app.get('/', async () => 'done')
+    const cookie = `sessionId=${encodeURIComponent(new fastifyCookie.Signer(secret).sign('sid'))}`
+    t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, status, unreachable)
+
+    const get = promisify(store.get.bind(store) as any)
+    const set = promisify(store.set.bind(store) as any)
+    const touch = promisify(store.touch.bind(store) as any)
+    if (unreachable === 'fail') {
+      await t.rejects(get('sid'), { code: 'STORE_CLOSED' })
+      await t.rejects(set('sid', { cookie: {} }), { code: 'STORE_CLOSED' })
+      await t.rejects(touch('sid', { cookie: {} }), { code: 'STORE_CLOSED' })
+    } else {
+      t.equal(await get('sid'), undefined)
+      await set('sid', { cookie: {} })
+      await touch('sid', { cookie: {} })
+      await t.rejects(set('sid', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' }, 'other errors stay errors')
+    }
+    await t.rejects(promisify(store.destroy.bind(store) as any)('sid'), { code: 'STORE_CLOSED' }, 'no logout is reported that was none')
+  }
+})
+
+/** A SessionStore whose methods give promises. */
+function alone (t: Test, options: SessionStoreOptions = {}): Record<'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear', (...args: unknown[]) => Promise<any>> & { store: Store, sessions: Collection<any> } {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const sessionStore = new SessionStore({ store, ...options })
+  const method = (name: 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear') =>
+    async (...args: unknown[]): Promise<any> => await (promisify(sessionStore[name] as any).call(sessionStore, ...args))
+  return {
+    store,
+    sessions: store.collection('sessions'),
+    get: method('get'),
+    set: method('set'),
+    touch: method('touch'),
+    destroy: method('destroy'),
+    all: method('all'),
+    length: method('length'),
+    clear: method('clear')
+  }
+}
+
+t.test('a session ends with its cookie, else after the ttl', async t => {
+  const { set, touch, sessions } = alone(t, { ttl: 1000 })
+  const soon = new Date(Date.now() + 100_000)
+  for (const [expires, end] of [
+    [soon, 100], [soon.toISOString(), 100], [soon.toString(), 100], [undefined, 1000], [null, 1000], [false, 1000], ['no date', 1000],
+    [new Date(NaN), 1000], [new Date(8.64e15), 2 ** 39]
+  ] as const) {
+    for (const write of [set, touch]) {
+      await write('sid', { cookie: { expires } })
+      const { expiresAt } = (await sessions.entry('sid'))!
+      const left = (expiresAt!.getTime() - Date.now()) / 1000
+      t.ok(left <= end && left > end - 60, `${String(expires)} leaves ${left} s`)
+    }
+  }
+  await set('sid', {})
+  t.ok(await sessions.has('sid'), 'a session without a cookie')
+  for (const write of [set, touch]) {
+    await sessions.set('sid', { cookie: {} })
+    await write('sid', { cookie: { expires: new Date(Date.now() - 1) } })
+    t.equal(await sessions.has('sid'), false, 'one that is over already')
+  }
+})
+
+t.test('get, set, touch, destroy, all, length, clear', async t => {
+  const { get, set, touch, destroy, all, length, clear, sessions } = alone(t)
+  t.equal(await get('none'), undefined)
+  const session = { cookie: { originalMaxAge: null, expires: null, path: '/' }, user: { name: 'Ada' }, views: 1 }
+  await set('a', session)
+  session.user.name = 'changed'
+  t.strictSame(await get('a'), { ...session, user: { name: 'Ada' } })
+  await touch('none', session)
+  t.equal(await get('none'), undefined)
+  const expires = new Date(Date.now() + 100_000)
+  await touch('a', { cookie: { expires, path: '/x' }, user: { name: 'old' } })
+  t.strictSame(await get('a'), { ...session, user: { name: 'Ada' }, cookie: { expires: expires.toISOString(), path: '/x' } })
+  await set('b', { cookie: {}, n: 1 })
+  t.equal(await length(), 2)
+  await sessions.set('over', { cookie: { expires: '2001-01-01T00:00:00Z' } })
+  t.equal(await get('over'), undefined)
+  t.strictSame((await all() as Array<{ n?: number }>).map(({ n }) => n).sort(), [1, undefined])
+  await destroy('a')
+  await destroy('a')
+  t.equal(await get('a'), undefined)
+  await clear()
+  t.equal(await length(), 0)
+  t.strictSame(await all(), [])
+  await t.rejects(set('a', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' })
+  await t.rejects(get('\ud800'), { code: 'STORE_KEY_INVALID' })
+})
+
+t.test('two of them share no sessions unless they are told to', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const first = new SessionStore({ store })
+  t.throws(() => new SessionStore({ store }), { code: 'STORE_OPTION_INVALID', message: /give this one a collection of its own/ })
+  const other = new SessionStore({ store, collection: 'others' })
+  const sharing = new SessionStore({ store, collection: 'sessions' })
+  first.set('sid', { cookie: {} })
+  const has = async (sessions: SessionStore): Promise<boolean> => await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
+  t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
+  await first.close()
+  new SessionStore({ store }).clear() // the name is free again
+  const own = new SessionStore({ url: 'memory:' })
+  await own.close()
+  await t.rejects(has(own), { code: 'STORE_CLOSED' })
+})
+
+t.test('bad options are refused, and both libraries take it without a cast', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  for (const options of [{ ttl: 0 }, { ttl: '1' }, { lease: -1 }, { locking: 1 }, { unreachable: 'ignore' }, { collection: 5 }, { lcoking: true }]) {
+    t.throws(() => new SessionStore({ store, ...options as object }), { code: /STORE_(OPTION|NAME)_INVALID/ }, JSON.stringify(options))
+  }
+  expressSession({ store: new SessionStore({ store }), secret: 's', resave: false, saveUninitialized: false })
+  const app = Fastify()
+  await app.register(fastifyCookie)
+  await app.register(fastifySession, { store: new SessionStore({ store, collection: 'fastify' }), secret: 's'.repeat(32) })
+  await app.close()
+})
+
+t.test('express-session loads a session through it', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const sessions = new SessionStore({ store })
+  sessions.set('sid', { cookie: { originalMaxAge: 1000, expires: new Date(Date.now() + 1000) }, user: 'Ada' })
+  const session = await promisify(sessions.load.bind(sessions) as any)('sid') as { user: string, cookie: { expires: Date } }
+  t.equal(session.user, 'Ada')
+  t.ok(session.cookie.expires instanceof Date)
+})

@@ -1,0 +1,136 @@
+// What the documentation of strong-store-cluster says, sentence by sentence, in one process.
+import { EventEmitter } from 'node:events'
+import t from 'tap'
+import { StoreError, collection, createStore, type CallbackKeyLock } from '../../src/index.js'
+
+t.after(async () => { await createStore().close() })
+
+/** What a callback was called with. */
+function called (start: (callback: (...args: any[]) => void) => void): Promise<any[]> {
+  return new Promise(resolve => { start((...args) => { resolve(args) }) })
+}
+
+const test = collection('test')
+
+t.test('a collection is an EventEmitter, the same for a name', async t => {
+  t.ok(test instanceof EventEmitter)
+  t.equal(collection('test'), test)
+  t.equal(test.name, 'test')
+  t.equal(test.promises, createStore().collection('test'))
+  t.throws(() => collection(undefined as unknown as string), { code: 'STORE_NAME_INVALID' })
+})
+
+t.test('the example', async t => {
+  test.configure({ expireKeys: 0 })
+  const value = { a: 0, b: 'Hiya', c: { d: 99 } }
+  t.strictSame(await called(cb => { test.set('ThisIsMyKey', value, cb) }), [null], 'only one argument')
+  t.strictSame(await called(cb => { test.get('ThisIsMyKey', cb) }), [null, value])
+})
+
+t.test('a key that is not there reads as undefined, and can be locked', async t => {
+  t.strictSame(await called(cb => { test.get('none', cb) }), [null, undefined])
+  const [err, lock, value] = await called(cb => { test.acquire('none', cb) })
+  t.equal(err, null)
+  t.equal(value, undefined)
+  t.equal(lock.get(), undefined)
+  lock.release()
+})
+
+t.test('set without a value, with undefined, and del delete', async t => {
+  for (const remove of [
+    (cb: () => void) => { test.set('key', cb) },
+    (cb: () => void) => { test.set('key', undefined, cb) },
+    (cb: () => void) => { test.del('key', cb) },
+    (cb: () => void) => { test.set('key'); test.get('key', cb) },
+    (cb: () => void) => { test.del('key'); test.get('key', cb) }
+  ]) {
+    await called(cb => { test.set('key', 1, cb) })
+    t.equal((await called(remove))[0], null)
+    t.strictSame(await called(cb => { test.get('key', cb) }), [null, undefined])
+  }
+})
+
+t.test('without a callback errors are silent, and the order is kept', async t => {
+  test.set('silent', 1n)
+  test.set(5 as unknown as string, 1)
+  for (let i = 0; i < 10; i++) test.set('silent', i)
+  t.strictSame(await called(cb => { test.get('silent', cb) }), [null, 9])
+})
+
+t.test('errors come to the callback, with a code', async t => {
+  const [error] = await called(cb => { test.set('key', 1n, cb) })
+  t.ok(error instanceof StoreError)
+  t.equal(error.code, 'STORE_VALUE_INVALID')
+  t.match(await called(cb => { test.get(5 as unknown as string, cb) }), [{ code: 'STORE_KEY_INVALID' }])
+  t.match(await called(cb => { test.acquire(5 as unknown as string, cb) }), [{ code: 'STORE_KEY_INVALID' }])
+  t.throws(() => { test.get('key', undefined as never) }, { code: 'STORE_OPTION_INVALID' })
+  t.throws(() => { test.acquire('key', undefined as never) }, { code: 'STORE_OPTION_INVALID' })
+})
+
+t.test('a lock: changes show at once in it, and elsewhere with the release', async t => {
+  test.set('locked', { n: 1 })
+  const [err, lock, value] = await called(cb => { test.acquire('locked', cb) }) as [null, CallbackKeyLock, { n: number }]
+  t.equal(err, null)
+  t.strictSame(value, { n: 1 })
+  t.equal(lock.get(), value, 'initially get() is the value')
+  const read = called(cb => { test.get('locked', cb) })
+  lock.set({ n: 2 })
+  t.strictSame(lock.get(), { n: 2 })
+  lock.del()
+  t.equal(lock.get(), undefined)
+  lock.set({ n: 3 })
+  t.strictSame(await called(cb => { lock.release(cb) }), [null])
+  t.strictSame(await read, [null, { n: 3 }])
+  t.throws(() => { lock.set(4) }, { code: 'STORE_LOCK_RELEASED' })
+  t.throws(() => { lock.del() }, { code: 'STORE_LOCK_RELEASED' })
+  t.throws(() => { lock.release() }, { code: 'STORE_LOCK_RELEASED' })
+  test.set('locked', 5)
+  t.strictSame(lock.get(), { n: 3 }, 'get() still works and shows no later changes')
+})
+
+t.test('set(undefined) and del() of a lock delete the key', async t => {
+  for (const change of ['set', 'del'] as const) {
+    test.set('locked', 1)
+    const [, lock] = await called(cb => { test.acquire('locked', cb) }) as [null, CallbackKeyLock]
+    lock[change]()
+    lock.release()
+    t.strictSame(await called(cb => { test.get('locked', cb) }), [null, undefined])
+  }
+})
+
+t.test('keys expire after they have not been used for a while', async t => {
+  const brief = collection('brief')
+  t.equal(brief.configure({ expireKeys: 0.05 }), brief)
+  brief.configure()
+  brief.set('key', 1)
+  t.strictSame(await called(cb => { brief.get('key', cb) }), [null, 1])
+  const { until } = await import('../support/until.js')
+  await until(async () => await brief.promises.size() === 0)
+  t.strictSame(await called(cb => { brief.get('key', cb) }), [null, undefined])
+})
+
+t.test('an error that belongs to no call is an event, or a warning where nobody listens', async t => {
+  const warned = new Promise<Error>(resolve => { process.once('warning', resolve) })
+  collection('nobody').configure({ expireKeys: -1 })
+  t.match(await warned, { code: 'STORE_OPTION_INVALID' })
+  const heard = collection('somebody')
+  const error = new Promise(resolve => { heard.on('error', resolve) })
+  heard.configure({ expireKeys: -1 })
+  t.match(await error, { code: 'STORE_OPTION_INVALID' })
+})
+
+t.test('what a callback throws is not swallowed', async t => {
+  const thrown = new Promise(resolve => { process.once('uncaughtException', resolve) })
+  test.get('key', () => { throw new Error('mine') })
+  t.match(await thrown, { message: 'mine' })
+})
+
+t.test('where the store of the process is not shared, it is one store all the same', async t => {
+  await createStore().close()
+  process.env.STRONG_STORE_URL = 'memory:'
+  t.teardown(() => { delete process.env.STRONG_STORE_URL })
+  const alone = collection('alone')
+  alone.set('key', 'kept')
+  t.strictSame(await called(cb => { alone.get('key', cb) }), [null, 'kept'])
+  t.equal(alone.promises, alone.promises)
+})

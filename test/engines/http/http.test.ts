@@ -1,0 +1,144 @@
+// What is special about a store over HTTP. The contract is tested in http.contract.test.ts.
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { createStore } from '../../../src/index.js'
+import { READ_TOKEN, TOKEN, serveAdmin } from '../../support/admin.js'
+import { fork } from '../../support/cluster.js'
+import { until } from '../../support/until.js'
+
+const store = createStore('memory:')
+const { origin } = await serveAdmin(t, store)
+const url = `${origin}/_store/v1`
+t.teardown(() => store.close())
+
+t.test('one store for a URL and a token, until it is closed', async t => {
+  const remote = createStore({ url, token: TOKEN })
+  t.equal(createStore({ url, token: TOKEN }), remote)
+  t.not(createStore({ url: `${url}/`, token: TOKEN }), remote)
+  t.not(createStore({ url, token: READ_TOKEN }), remote)
+  await remote.collection('c').set('k', 1)
+  await remote.close()
+  await t.rejects(remote.collection('c').get('k'), { code: 'STORE_CLOSED' })
+  const again = createStore({ url, token: TOKEN })
+  t.equal(await again.collection('c').get('k'), 1)
+  await again.close()
+  for (const options of ['ftp://x', 'http://', 'http:// x', { url, maxValueBytes: 5 }]) t.throws(() => createStore(options), { code: 'STORE_OPTION_INVALID' })
+})
+
+t.test('a lock that was waited for longer than its lease is held for its lease', async t => {
+  const remote = createStore({ url, token: TOKEN })
+  t.teardown(() => remote.close())
+  const before = await store.collection('waits').acquire('key')
+  const start = Date.now()
+  const wait = remote.collection('waits').acquire('key', { lease: 0.5 })
+  await until(() => Date.now() - start > 600)
+  await before.release()
+  const lock = await wait
+  lock.set('kept')
+  await remote.collection('waits').get('other')
+  t.equal(lock.held, true)
+  await lock.release()
+  t.equal(await store.collection('waits').get('key'), 'kept')
+})
+
+t.test('what is no admin API, or lets nobody in, is no miss', async t => {
+  const other = createServer((_, response) => { response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"Route not found"}') })
+  await new Promise<void>(resolve => { other.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { other.close() })
+  for (const [options, message] of [
+    [{ url: `http://127.0.0.1:${(other.address() as AddressInfo).port}/_store/v1`, token: TOKEN }, /answered with 404/],
+    [{ url: `${origin}/elsewhere`, token: TOKEN }, /answered with 404/],
+    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG: createStore.* needs the token/],
+    [{ url }, /answered with 401/],
+    [{ url: 'http://127.0.0.1:1/', token: TOKEN }, /ECONNREFUSED/]
+  ] as const) {
+    const remote = createStore(options)
+    const errors: string[] = []
+    remote.on('error', error => { errors.push(error.message) })
+    await t.rejects(remote.collection('c').get('k'), { code: 'STORE_UNREACHABLE', message })
+    await t.rejects(remote.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message })
+    await t.rejects(remote.collection('c').has('k'), { code: 'STORE_UNREACHABLE', message })
+    t.match(errors, [message, message, message])
+    await remote.close()
+  }
+  const reader = createStore({ url, token: READ_TOKEN })
+  await store.collection('c').set('k', 'there')
+  t.equal(await reader.collection('c').get('k'), 'there')
+  await t.rejects(reader.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message: /answered with 403 ADMIN_READ_ONLY/ })
+  await t.rejects(reader.collection('c').acquire('k'), { code: 'STORE_UNREACHABLE' })
+  await reader.close()
+})
+
+t.test('a server that goes away: what was pending fails, later calls say so, and it may come back', async t => {
+  const sockets = new Set<{ destroy (): void }>()
+  let asked = 0
+  const flaky = createServer((request, response) => {
+    if (request.url!.endsWith('/stats')) response.end('{"maxValueBytes":1000}')
+    else asked++
+  }).on('connection', socket => { sockets.add(socket) })
+  await new Promise<void>(resolve => { flaky.listen(0, '127.0.0.1', resolve) })
+  const remote = createStore({ url: `http://127.0.0.1:${(flaky.address() as AddressInfo).port}`, token: TOKEN })
+  await remote.stats()
+  await t.rejects(remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit is the server\'s')
+  const calls = [remote.collection('c').get('a'), remote.collection('c').set('b', 1), remote.collection('c').acquire('c')]
+  const codes = Promise.all(calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string)))
+  await until(() => asked === 3)
+  for (const socket of sockets) socket.destroy()
+  t.strictSame(await codes, Array(3).fill('STORE_DISCONNECTED'))
+  flaky.close()
+  await t.rejects(remote.collection('c').get('k'), { code: 'STORE_UNREACHABLE' })
+  await remote.close()
+})
+
+t.test('a lock without a lease lasts as long as its process, by a lease that is renewed', async t => {
+  const worker = await fork(t)
+  await worker.run(async ({ strongStore, kept }, url, token) => {
+    kept.remote = strongStore.createStore({ url, token })
+    kept.lock = await kept.remote.collection('held').acquire('key')
+  }, url, TOKEN)
+  const first = (await store.collection('held').lockInfo('key'))!
+  t.ok(first.expiresAt!.getTime() > Date.now())
+  const renewed = await until(async () => {
+    const info = (await store.collection('held').lockInfo('key'))!
+    return info.expiresAt! > first.expiresAt! && info
+  })
+  t.equal(renewed.fence, first.fence)
+  t.equal(await worker.run(({ kept }) => kept.lock.expiresAt), undefined)
+  await worker.run(async ({ kept }) => {
+    kept.lock.set('done')
+    kept.second = await kept.remote.collection('held').acquire('other')
+    await kept.lock.release()
+  })
+  t.equal(await store.collection('held').get('key'), 'done')
+  t.ok(await store.collection('held').lockInfo('other') !== undefined)
+  await worker.run(({ kept }) => kept.remote.close())
+  t.strictSame(await store.locks(), [], 'close releases')
+})
+
+t.test('a lock that somebody else breaks is noticed', async t => {
+  const remote = createStore({ url, token: TOKEN })
+  for (const options of [{}, { lease: 100 }, { lease: 100, detached: true }]) {
+    const lock = await remote.collection('broken').acquire('key', options)
+    const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
+    t.equal(await store.collection('broken').breakLock('key'), true)
+    await lost
+    await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
+  }
+  await remote.close()
+})
+
+t.test('calls on one key keep their order, however many there are, and waits do not hold up the rest', async t => {
+  const remote = createStore({ url, token: TOKEN })
+  const order = remote.collection<number>('order')
+  const lock = await order.acquire('key')
+  const waits = Array.from({ length: 100 }, (_, i) => order.set('key', i))
+  const read = order.get('key')
+  await until(async () => (await store.collection('order').lockInfo('key'))?.waiters === 101)
+  t.equal(await order.get('other'), undefined)
+  await lock.release()
+  const versions = await Promise.all(waits)
+  t.strictSame(versions, versions.slice().sort((a, b) => a - b))
+  t.equal(await read, 99)
+  await remote.close()
+})

@@ -1,0 +1,8 @@
+import t from 'tap'
+import { createStore } from '../../../src/index.js'
+import { contract } from '../../contract/suite.js'
+
+contract(t, 'the memory engine', async () => {
+  const store = createStore('memory:')
+  return { a: store, b: store, end: () => store.close() }
+})

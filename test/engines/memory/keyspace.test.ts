@@ -1,0 +1,530 @@
+// The promises about keys, decided with a clock that is set by hand.
+import t from 'tap'
+import { type Reply, Request, type Op } from '../../../src/core/engine.js'
+import { MemoryEngine } from '../../../src/engines/memory/engine.js'
+import { Budget } from '../../../src/engines/memory/expiry.js'
+import { Keyspace, type KeyspaceOptions } from '../../../src/engines/memory/keyspace.js'
+import { Caller, type Lock, type Waiter } from '../../../src/engines/memory/lock.js'
+import { dispatch } from '../../../src/engines/memory/dispatch.js'
+
+class User extends Caller {
+  readonly label = 'user'
+  readonly answers = new Map<number, Reply>()
+  readonly lostTokens: string[] = []
+  #ids = 0
+
+  constructor (readonly keyspace: Keyspace) { super() }
+
+  answer (id: number, reply: Reply): void { this.answers.set(id, reply) }
+  lost (token: string): void { this.lostTokens.push(token) }
+
+  /** The id of a new call. */
+  ask (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): number {
+    this.keyspace.clock.tick()
+    dispatch(this.keyspace, Object.assign(new Request(op, collection, key), fields), this, ++this.#ids)
+    return this.#ids
+  }
+
+  /** The answer to a call that need not wait. */
+  now (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): Reply {
+    const reply = this.answers.get(this.ask(op, key, fields, collection))
+    if (reply === undefined) throw new Error(`${op} of ${key} waits`)
+    return reply
+  }
+}
+
+function setUp (options: KeyspaceOptions = {}) {
+  let time = 1e6
+  const keyspace = new Keyspace({ ...options, time: () => time })
+  return {
+    keyspace,
+    user: new User(keyspace),
+    advance (ms: number) {
+      time += ms
+      keyspace.clock.tick()
+    },
+    /** Sweeps to the end; gives the number of slices it took, each of which is over after `steps` looks at the time. */
+    sweep (steps = Infinity) {
+      let slices = 1
+      while (keyspace.sweep(sliceOf(steps))) slices++
+      return slices
+    }
+  }
+}
+
+function sliceOf (looks: number): Budget {
+  let seen = -1 // the first look is at the beginning
+  return new Budget(() => ++seen < looks ? 0 : 1000)
+}
+
+const configure = (user: User, bounds: object, collection = 'c'): Reply => user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
+
+t.test('idle time: reads and updates start it anew', async t => {
+  const { user, advance } = setUp()
+  configure(user, { idle: 1000 })
+  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle']) user.now('set', key, { text: '1' })
+  for (let i = 0; i < 5; i++) {
+    advance(999)
+    for (const op of ['get', 'entry', 'head', 'touch', 'increment'] as const) user.now(op, op)
+    user.now('set', 'set', { text: '2' })
+    if (i === 0) t.equal(user.now('size', '').number, 7)
+  }
+  t.equal(user.now('size', '').number, 6)
+  t.equal(user.now('get', 'idle').text, undefined)
+  advance(1000)
+  t.equal(user.now('get', 'get').text, '1', 'not before its time is over')
+  t.equal(user.now('entry', 'get').expiresIn, 1000)
+  advance(1001)
+  t.equal(user.now('get', 'get').text, undefined, 'never seen after it, swept or not')
+})
+
+t.test('a changed idle time counts at once, for old keys too', async t => {
+  const { user, advance } = setUp()
+  user.now('set', 'key', { text: '1' })
+  advance(5000)
+  configure(user, { idle: 10_000 })
+  t.equal(user.now('size', '').number, 1)
+  advance(5001)
+  t.equal(user.now('get', 'key').text, undefined)
+})
+
+t.test('a ttl is absolute, and takes the place of idle time', async t => {
+  const { user, advance, sweep } = setUp()
+  configure(user, { idle: 100 })
+  user.now('set', 'key', { text: '1', ttl: 1000 })
+  advance(500)
+  t.equal(user.now('get', 'key').text, '1')
+  advance(500)
+  t.equal(user.now('entry', 'key').expiresIn, 0)
+  advance(1)
+  t.equal(user.now('get', 'key').text, undefined)
+  user.now('set', 'key', { text: '1', ttl: 1000 })
+  user.now('set', 'key', { text: '2' })
+  advance(101)
+  sweep()
+  t.equal(user.now('size', '').number, 0, 'a write without ttl gives it up')
+})
+
+t.test('a sweep removes all that is past its time, gives memory back, and stops when its slice is over', async t => {
+  const { keyspace, user, advance, sweep } = setUp()
+  configure(user, { idle: 1000 })
+  for (let i = 0; i < 5000; i++) user.now('set', `idle ${i}`, { text: '1' })
+  for (let i = 0; i < 5000; i++) user.now('set', `timed ${i}`, { text: '1', ttl: 1000 + i % 7 })
+  user.now('set', 'stays', { text: '1', ttl: 5000 })
+  advance(1500)
+  const { entries } = keyspace.shelf('c')
+  const slices = sweep(1)
+  t.equal(slices, Math.floor(10_000 / 32) + 1, '32 removals between two looks at the time')
+  t.equal(entries.size, 1)
+  t.equal(entries.expired, 10_000)
+  t.equal(entries.bytes, 6)
+  advance(5000)
+  t.equal(sweep(), 1)
+  t.equal(entries.size, 0)
+  t.equal(keyspace.deadlines.next, undefined)
+})
+
+t.test('a locked key neither expires nor is evicted; its time goes on after the release', async t => {
+  const { user, advance, sweep } = setUp()
+  configure(user, { idle: 100, maxKeys: 2 })
+  user.now('set', 'locked', { text: '1' })
+  user.now('set', 'timed', { text: '1', ttl: 50 })
+  const locks = ['locked', 'timed'].map(key => user.now('acquire', key).token!)
+  advance(500)
+  sweep()
+  t.equal(user.now('size', '').number, 2)
+  t.equal(user.now('set', 'third', { text: '1' }).code, 'STORE_FULL', 'nothing may go')
+  user.now('release', 'locked', { token: locks[0]! })
+  user.now('release', 'timed', { token: locks[1]! })
+  t.equal(user.now('get', 'locked').text, '1', 'idle time starts anew with the release')
+  t.equal(user.now('get', 'timed').text, undefined, 'a ttl that has passed meanwhile takes effect')
+})
+
+t.test('reading what is not there leaves nothing behind', async t => {
+  const { keyspace, user } = setUp()
+  for (let i = 0; i < 100; i++) {
+    for (const op of ['get', 'entry', 'head', 'touch', 'del'] as const) user.now(op, `none ${i}`)
+    user.now('release', `none ${i}`, { token: user.now('acquire', `none ${i}`).token! })
+  }
+  const { entries, locks } = keyspace.shelf('c')
+  t.equal(entries.size + locks.size + entries.bytes, 0)
+  for (let i = 0; i < 10_000; i++) user.now('get', 'key', {}, `collection ${i}`)
+  t.ok(keyspace.shelves.size <= 2001, 'nor do collections that nobody has put anything into')
+  configure(user, { idle: 1 }, 'configured')
+  for (let i = 0; i < 10_000; i++) user.now('get', 'key', {}, `more ${i}`)
+  t.equal(keyspace.shelves.get('configured')?.entries.bounds.idle, 1)
+})
+
+t.test('10,000 waiters on one key: in order, each hand-over and each way out costs the same', async t => {
+  const { keyspace, user } = setUp()
+  const first = user.now('acquire', 'key').token!
+  const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
+  const gone = new Set(ids.filter((_, i) => i % 3 === 1))
+  for (const id of gone) {
+    keyspace.cancel(user, id)
+    t.equal(user.answers.get(id)?.code, 'STORE_ABORTED')
+  }
+  t.equal(keyspace.shelf('c').waiters, 10_000 - gone.size)
+  let token = first
+  for (const id of ids) {
+    if (gone.has(id)) continue
+    if (user.answers.has(id)) t.fail('too early')
+    user.now('release', 'key', { token })
+    token = user.answers.get(id)!.token!
+  }
+  user.now('release', 'key', { token })
+  t.equal(keyspace.shelf('c').locks.size, 0)
+  t.equal(user.waiting.size + user.holding.size, 0)
+})
+
+t.test('a place in a queue is left, and a turn comes, without a look at the rest of the queue', async t => {
+  const queue = () => {
+    const { keyspace, user } = setUp()
+    const token = user.now('acquire', 'key').token!
+    const ids = Array.from({ length: 10_000 }, (_, i) => user.ask('acquire', 'key', i % 2 === 0 ? {} : { token: `named ${i}` }))
+    return { keyspace, user, token, ids, waiters: ids.map(id => user.waiting.get(id)!) }
+  }
+  /** Does something that may look at no other waiters than those in these places. */
+  const touching = (waiters: Waiter[], places: number[], act: () => void): void => {
+    const others = waiters.filter((_, place) => !places.includes(place)).map(waiter => ({ waiter, links: { prev: waiter.prev, next: waiter.next } }))
+    const touched = { configurable: true, get: () => { throw new Error('touched') }, set: () => { throw new Error('touched') } }
+    for (const { waiter } of others) Object.defineProperties(waiter, { prev: touched, next: touched })
+    act()
+    for (const { waiter, links } of others) {
+      for (const [name, value] of Object.entries(links)) Object.defineProperty(waiter, name, { configurable: true, writable: true, enumerable: true, value })
+    }
+  }
+  const { keyspace, user, token, ids, waiters } = queue()
+  touching(waiters, [4999, 5000, 5001], () => { keyspace.cancel(user, ids[5000]!) })
+  t.equal(user.answers.get(ids[5000]!)?.code, 'STORE_ABORTED')
+  touching(waiters, [], () => {
+    for (const op of ['release', 'renew', 'set', 'del', 'get'] as const) t.equal(user.now(op, 'key', { token: 'stale', text: '1' }).code, 'STORE_LOCK_LOST', op)
+  })
+  touching(waiters, [7000, 7001, 7002], () => { user.now('release', 'key', { token: 'named 7001' }) })
+  t.equal(user.answers.get(ids[7001]!)?.code, 'STORE_ABORTED')
+  t.equal(user.now('release', 'key', { token: 'named 7001' }).code, 'STORE_LOCK_LOST', 'its wait is over')
+  touching(waiters, [0, 1], () => { user.now('release', 'key', { token }) })
+  t.ok(user.answers.get(ids[0]!)?.token)
+  const other = queue()
+  t.throws(() => { touching(other.waiters, [5000], () => { other.keyspace.cancel(other.user, other.ids[5000]!) }) }, { message: 'touched' }, 'it would be seen')
+})
+
+t.test('a token that waits twice is given up by its last wait first', async t => {
+  const { user } = setUp()
+  const { token } = user.now('acquire', 'key')
+  const [first, second] = [1, 2].map(() => user.ask('acquire', 'key', { token: 'again' }))
+  user.now('release', 'key', { token: 'again' })
+  t.equal(user.answers.get(second!)?.code, 'STORE_ABORTED', 'who asks again has usually given up the wait before')
+  user.now('release', 'key', { token: token! })
+  t.equal(user.answers.get(first!)?.token, 'again')
+  t.equal(user.now('release', 'key', { token: 'again' }).code, undefined)
+})
+
+t.test('a queue has an end', async t => {
+  const { user } = setUp({ maxWaiters: 2 })
+  user.now('acquire', 'key')
+  user.ask('get', 'key')
+  user.ask('get', 'key')
+  t.equal(user.now('get', 'key').code, 'STORE_QUEUE_FULL')
+})
+
+t.test('who leaves holds nothing, waits for nothing, and changes nothing', async t => {
+  const { keyspace, user } = setUp()
+  const other = new User(keyspace)
+  user.now('set', 'key', { text: '"before"' })
+  const detached = other.now('acquire', 'detached', { detached: true, lease: 1000 }).token!
+  other.now('acquire', 'key')
+  const theirs = other.ask('acquire', 'key')
+  other.ask('set', 'key', { text: '"never"' })
+  const posted = Object.assign(new Request('set', 'c', 'posted'), { text: '"done"' })
+  const lock = user.now('acquire', 'posted').token!
+  dispatch(keyspace, posted, other, 0)
+  const mine = user.ask('get', 'key')
+  keyspace.leave(other)
+  t.equal(user.answers.get(mine)?.text, '"before"')
+  t.notOk(other.answers.has(theirs), 'nobody is told')
+  t.equal(other.waiting.size + other.holding.size, 0)
+  user.now('release', 'posted', { token: lock })
+  t.equal(user.now('get', 'posted').text, '"done"', 'what was written without confirmation is written all the same')
+  t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock stays')
+})
+
+t.test('of thousands of locks and waits that a caller leaves, a slice ends as many as fit; nobody sees the rest', async t => {
+  const { keyspace, user, advance } = setUp()
+  const gone = new User(keyspace)
+  const count = 10_000
+  const step = 32 // between two looks at the time
+  const { locks } = keyspace.shelf('c')
+  const tokens = Array.from({ length: count }, (_, i) => gone.now('acquire', `held ${i}`, i % 2 === 0 ? {} : { lease: 1000 }).token!)
+  const kept = gone.now('acquire', 'detached', { detached: true, lease: 1e6 }).token!
+  const mine = Array.from({ length: count }, (_, i) => user.now('acquire', `mine ${i}`).token!)
+  for (let i = 0; i < count; i++) gone.ask(i % 2 === 0 ? 'acquire' : 'set', `mine ${i}`, { text: '"never"' })
+  dispatch(keyspace, Object.assign(new Request('set', 'c', 'mine 9997'), { text: '"posted"' }), gone, 0)
+  const waits = Array.from({ length: count }, (_, i) => user.ask('acquire', `held ${i}`))
+  keyspace.leave(gone, sliceOf(1))
+  t.equal(gone.holding.size, count - step)
+  t.equal(waits.filter(id => user.answers.has(id)).length, step, 'who waited is served in the order in which the locks were taken')
+  t.ok(user.answers.get(waits[step - 1]!)?.token)
+
+  t.equal(user.now('release', 'held 9000', { token: tokens[9000]! }).code, 'STORE_LOCK_LOST', 'what is left is no good any more')
+  t.ok(user.answers.get(waits[9000]!)?.token, 'and served before whoever comes now')
+  t.equal((JSON.parse(user.now('lock', 'held 9001').text!) as { owner: string, queue: [] }).queue.length, 0)
+  t.ok(user.answers.get(waits[9001]!)?.token)
+  t.equal(user.now('get', 'held 9002', { nowait: true }).code, 'STORE_LOCKED', 'by the next holder')
+  t.equal(user.now('renew', 'detached', { token: kept }).code, undefined, 'a detached lock stays')
+  user.now('release', 'mine 9998', { token: mine[9998]! })
+  t.equal(user.now('get', 'mine 9998', { nowait: true }).code, undefined, 'a lock is not granted to who is gone')
+  user.now('release', 'mine 9997', { token: mine[9997]! })
+  t.equal(user.now('get', 'mine 9997').text, '"posted"', 'what was posted is done, the rest is not')
+
+  advance(1001) // leases of the dead run out meanwhile
+  let slices = 1
+  while (keyspace.sweep(sliceOf(1))) slices++
+  t.ok(slices >= Math.floor(2 * (count - step - 3) / step), `${slices} slices`)
+  t.equal(gone.holding.size + gone.waiting.size + gone.waitingBytes, 0)
+  gone.answers.delete(0)
+  t.equal(gone.answers.size, count + 1, 'nobody is told')
+  t.ok(waits.every(id => user.answers.get(id)?.token !== undefined))
+  for (const [i, id] of waits.entries()) user.now('release', `held ${i}`, { token: user.answers.get(id)!.token! })
+  for (const [i, token] of mine.entries()) if (i < 9997 || i > 9998) user.now('release', `mine ${i}`, { token })
+  t.equal(locks.size, 1)
+  t.equal(user.now('get', 'mine 9996').text, undefined)
+})
+
+t.test('who waits for the last of the locks that were left gets it by itself', async t => {
+  const keyspace = new Keyspace()
+  const engine = new MemoryEngine(keyspace)
+  const gone = new User(keyspace)
+  for (let i = 0; i < 1000; i++) gone.now('acquire', `held ${i}`)
+  const wait = engine.call(new Request('acquire', 'c', 'held 999'))
+  keyspace.leave(gone, sliceOf(1))
+  t.ok(gone.holding.size > 900)
+  t.ok((await wait).token)
+  t.equal(gone.holding.size, 0)
+  await engine.close()
+})
+
+t.test('leases end at their time, renewals count from now', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  const first = user.now('acquire', 'key', { lease: 100 })
+  t.equal(first.expiresIn, 100)
+  const waiting = user.ask('acquire', 'key', { lease: 100 })
+  advance(90)
+  t.equal(user.now('renew', 'key', { token: first.token! }).expiresIn, 100)
+  advance(100)
+  sweep()
+  t.strictSame(user.lostTokens, [])
+  advance(1)
+  sweep()
+  t.strictSame(user.lostTokens, [first.token])
+  t.equal(user.now('set', 'key', { text: '1', token: first.token!, release: true }).code, 'STORE_LOCK_LOST')
+  t.equal(user.now('renew', 'key', { token: first.token! }).code, 'STORE_LOCK_LOST')
+  const second = user.answers.get(waiting)!
+  t.ok(second.fence! > first.fence!)
+  user.now('release', 'key', { token: second.token! })
+  t.equal(keyspace.deadlines.next, undefined)
+  advance(1000)
+  t.equal(sweep(), 1)
+  t.equal(user.lostTokens.length, 1)
+})
+
+t.test('a release ends the lock whatever becomes of the change', async t => {
+  const { user } = setUp()
+  configure(user, { maxBytes: 10, evict: false })
+  const { token } = user.now('acquire', 'key')
+  t.equal(user.now('set', 'key', { text: '"much too long"', token: token!, release: true }).code, 'STORE_FULL')
+  t.equal(user.now('get', 'key').text, undefined)
+})
+
+t.test('eviction takes the least recently used of all, and counts', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  configure(user, { maxKeys: 4 })
+  user.now('set', 'a', { text: '1' })
+  advance(1)
+  user.now('set', 'b', { text: '1', ttl: 1e6 })
+  advance(1)
+  user.now('set', 'c', { text: '1' })
+  advance(1)
+  user.now('set', 'd', { text: '1', ttl: 1e6 })
+  advance(1)
+  user.now('get', 'a')
+  for (const gone of ['b', 'c', 'd', 'a']) {
+    advance(1)
+    t.equal(user.now('scan', '').text?.includes(`"${gone}"`), true)
+    user.now('set', `new ${gone}`, { text: '1' })
+    t.equal(user.now('scan', '').text?.includes(`["${gone}"`), false)
+  }
+  t.equal(keyspace.shelf('c').entries.evicted, 4)
+  configure(user, { maxKeys: 0, maxBytes: 8 })
+  sweep()
+  t.equal(user.now('size', '').number, 1, 'lowered bounds are seen to by the sweep')
+})
+
+t.test('bytes are those of names and values, and a full collection stays within its bound', async t => {
+  const { user, keyspace } = setUp()
+  configure(user, { maxBytes: 1000 })
+  for (let i = 0; i < 500; i++) {
+    user.now('set', `key ${i}`, { text: 'x'.repeat(i % 90) })
+    if (i % 3 === 0) user.now('del', `key ${i - 1}`)
+    if (keyspace.shelf('c').entries.bytes > 1000) t.fail('over the bound')
+  }
+  let sum = 0
+  for (const { key, text } of keyspace.shelf('c').entries.values()) sum += key.length + text.length
+  t.equal(keyspace.shelf('c').entries.bytes, sum)
+})
+
+t.test('what cannot fit is refused before anything goes for it', async t => {
+  const { user, keyspace } = setUp()
+  const { entries } = keyspace.shelf('c')
+  const here = (): string[] => [...entries.values()].map(({ key }) => key).sort()
+  configure(user, { maxBytes: 100 })
+  user.now('set', 'a', { text: 'x'.repeat(9) })
+  user.now('set', 'b', { text: 'x'.repeat(9), ttl: 1e6 })
+  user.now('set', 'l', { text: 'x'.repeat(59) })
+  const { token } = user.now('acquire', 'l')
+  t.equal(user.now('set', 'n', { text: 'x'.repeat(40) }).code, 'STORE_FULL', '60 bytes are locked, and 41 are too many')
+  t.equal(user.now('set', 'b', { text: 'x'.repeat(40) }).code, 'STORE_FULL')
+  t.equal(user.now('set', 'l', { text: 'x'.repeat(100), token: token! }).code, 'STORE_FULL', 'by itself it is too large')
+  t.strictSame(here(), ['a', 'b', 'l'])
+  t.equal(user.now('set', 'l', { text: 'x'.repeat(79), token: token! }).code, undefined, 'what is locked can grow where there is room')
+  t.equal(user.now('set', 'b', { text: 'x'.repeat(20) }).code, 'STORE_FULL')
+  t.equal(user.now('set', 'b', { text: 'x'.repeat(19) }).code, undefined)
+  t.strictSame([here(), entries.bytes, entries.evicted], [['b', 'l'], 100, 1])
+  user.now('del', 'l', { token: token! })
+  user.now('set', 'c', { text: 'x'.repeat(79) })
+  t.strictSame(here(), ['b', 'c'], 'a locked key without a value takes no room')
+  user.now('set', 'l', { text: 'x'.repeat(29), token: token! })
+  t.strictSame(here(), ['l'], 'one that gets one does')
+  t.equal(user.now('set', 'c', { text: 'x'.repeat(70) }).code, 'STORE_FULL')
+  user.ask('clear', '')
+  t.equal(user.now('set', 'c', { text: 'x'.repeat(70) }).code, 'STORE_FULL', 'also after a clear that waits')
+  user.now('release', 'l', { token: token! })
+  t.equal(user.now('set', 'c', { text: 'x'.repeat(99) }).code, undefined)
+  t.equal(entries.bytes, 100)
+
+  configure(user, { maxKeys: 2, maxBytes: 0 })
+  user.now('set', 'd', { text: '1' })
+  const locks = ['e', 'f'].map(key => {
+    const { token } = user.now('acquire', key)
+    user.now('set', key, { text: '1', token: token! })
+    return token!
+  })
+  t.strictSame(here(), ['e', 'f'])
+  t.equal(user.now('set', 'd', { text: '1' }).code, 'STORE_FULL')
+  user.now('release', 'e', { token: locks[0]! })
+  t.equal(user.now('set', 'd', { text: '1' }).code, undefined)
+  t.strictSame(here(), ['d', 'f'])
+})
+
+t.test('clear drops deadlines too, and spares what is written after it', async t => {
+  const { user, keyspace, advance, sweep } = setUp()
+  for (let i = 0; i < 100; i++) user.now('set', `key ${i}`, { text: '1', ttl: 1000 })
+  const { token } = user.now('acquire', 'key 5')
+  const clear = user.ask('clear', '')
+  t.equal(keyspace.shelf('c').entries.size, 1)
+  t.notOk(user.answers.has(clear))
+  user.now('set', 'key 7', { text: '2' })
+  advance(1001)
+  sweep(1)
+  t.equal(user.now('get', 'key 7').text, '2')
+  t.equal(keyspace.deadlines.next, undefined)
+  user.now('release', 'key 5', { token: token! })
+  t.ok(user.answers.has(clear))
+  t.equal(keyspace.shelf('c').entries.bytes, 6)
+})
+
+t.test('versions count on after a restart', async t => {
+  const before = setUp().user.now('set', 'key', { text: '1' }).version!
+  const after = setUp().user.now('set', 'key', { text: '1' }).version!
+  t.ok(after >= before && Number.isSafeInteger(after))
+  t.ok(before > Date.now() * 1000 - 1e9)
+})
+
+t.test('values over the limit are refused here too', async t => {
+  const { user } = setUp({ maxValueBytes: 10 })
+  t.equal(user.now('set', 'key', { text: '12345678901' }).code, 'STORE_VALUE_TOO_LARGE')
+  t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'and a write without a value')
+})
+
+t.test('no lock outlives a caller that cannot be asked to give it back', async t => {
+  const { keyspace, user } = setUp()
+  const { token } = user.now('acquire', 'key')
+  const other = new User(keyspace)
+  const acquire = (key: string): Request => new Request('acquire', 'c', key)
+  t.throws(() => { dispatch(keyspace, acquire('key'), other, 0) }, { code: 'STORE_PROTOCOL' }, 'a wait that nobody could be told the end of')
+  dispatch(keyspace, acquire('key'), other, 7)
+  t.throws(() => { dispatch(keyspace, acquire('key'), other, 7) }, { code: 'STORE_PROTOCOL' }, 'two waits of one name')
+  other.now('acquire', 'for ever', { detached: true })
+  dispatch(keyspace, acquire('unasked'), other, 0)
+  t.equal(keyspace.shelf('c').locks.size, 3)
+  keyspace.leave(other)
+  user.now('release', 'key', { token: token! })
+  t.equal(keyspace.shelf('c').locks.size, 0)
+})
+
+t.test('values that wait to be written take no more memory than they may', async t => {
+  const { keyspace, user } = setUp({ maxWaitingBytes: 100 })
+  const { token } = user.now('acquire', 'key')
+  const text = 'x'.repeat(40)
+  const waits = [1, 2].map(() => user.ask('set', 'key', { text }))
+  t.equal(user.now('set', 'key', { text }).code, 'STORE_OVERLOADED')
+  user.ask('get', 'key')
+  const other = new User(keyspace)
+  other.ask('set', 'key', { text })
+  t.notOk(other.answers.has(1), 'each caller has a bound of its own')
+  keyspace.cancel(user, waits[0]!)
+  user.ask('set', 'key', { text })
+  user.now('release', 'key', { token: token! })
+  t.equal(user.waitingBytes + other.waitingBytes, 0)
+})
+
+t.test('a clear waits in no queue that is full', async t => {
+  const { keyspace, user } = setUp({ maxWaiters: 2 })
+  user.now('acquire', 'key')
+  user.ask('clear', '')
+  user.ask('clear', '')
+  t.equal(user.now('clear', '').code, 'STORE_QUEUE_FULL')
+  t.equal(keyspace.shelf('c').waiters, 2)
+})
+
+t.test('of a hundred thousand locks a thousand are looked at, whatever is asked for', async t => {
+  const { keyspace, user } = setUp()
+  for (let i = 0; i < 100_000; i++) user.now('acquire', `key ${i}`, {}, `collection ${i % 7}`)
+  let looks = 0
+  for (const { locks } of keyspace.shelves.values()) {
+    const { values } = locks
+    const counted = function * (): Generator<Lock, undefined> {
+      for (const lock of values.call(locks)) {
+        looks++
+        yield lock
+      }
+    }
+    locks.values = counted as typeof values
+  }
+  for (const [number, count] of [[undefined, 1000], [1e9, 1000], [10, 10], [0, 0], [-1, 0]] as const) {
+    looks = 0
+    const found = JSON.parse(user.now('locks', '', number === undefined ? {} : { number }).text!) as unknown[]
+    t.equal(found.length, count)
+    t.ok(looks <= count + 1, `${looks} looks`)
+  }
+})
+
+t.test('options from another process are looked at', async t => {
+  const { user } = setUp()
+  for (const text of ['{"idle":1e999}', '{"idle":-1}', '{"maxKeys":"3"}', '{"maxBytes":null}', '{"evict":1}']) {
+    t.equal(user.now('configure', '', { text }).code, 'STORE_OPTION_INVALID', text)
+  }
+  t.equal(user.now('configure', '', { text: 'null' }).code, undefined)
+  t.throws(() => user.now('configure', '', { text: '{' }), { code: 'STORE_PROTOCOL' })
+  user.now('set', 'key', { text: '1' })
+  t.equal(user.now('entry', 'key').expiresIn, undefined)
+})
+
+t.test('a page of a scan has its bounds, whatever is asked for', async t => {
+  const { user } = setUp()
+  for (let i = 0; i < 5000; i++) user.now('set', `key ${i}`, { text: '1' })
+  for (const [number, least, most] of [[1e9, 1000, 2100], [0, 1, 1], [-5, 1, 1], [1.5, 1, 1]] as const) {
+    const { keys } = JSON.parse(user.now('scan', '', { number }).text!) as { keys: unknown[] }
+    t.ok(keys.length >= least && keys.length <= most, `${number}: ${keys.length}`)
+  }
+})

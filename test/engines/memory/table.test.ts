@@ -1,0 +1,79 @@
+import t from 'tap'
+import { hash } from '../../../src/engines/memory/hash.js'
+import { Table } from '../../../src/engines/memory/table.js'
+
+interface Item {
+  key: string
+  value: number
+}
+const named = (key: string): Item => ({ key, value: 0 })
+
+/** All keys, page by page; `between` may change the table meanwhile. */
+function walk (table: Table<Item>, limit: number, between = () => {}): string[] {
+  const seen: string[] = []
+  for (let at: number | undefined = 0; at !== undefined;) {
+    const { values, next }: { values: Item[], next: number | undefined } = table.page(at, limit)
+    seen.push(...values.map(({ key }) => key))
+    at = next
+    between()
+  }
+  return seen
+}
+
+// The first of those that Linux has, in lib/siphash_kunit.c.
+t.test('the hash gives the test vectors of hsiphash', async t => {
+  const vectors = [0x5814c896, 0xe7e864ca, 0xbc4b0e30, 0x01539939, 0x7e059ea6, 0x88e3d89b, 0xa0080b65, 0x9d38d9d6, 0x577999b1, 0xc839caed]
+  const bytes = String.fromCharCode(...vectors.keys())
+  t.strictSame(vectors.map((_, length) => hash(bytes.slice(0, length), [0x03020100, 0x07060504])), vectors)
+})
+
+t.test('it holds what a Map holds, while it grows and shrinks', async t => {
+  const table = new Table<Item>()
+  const model = new Map<string, number>()
+  let random = 7
+  for (let i = 0; i < 60_000; i++) {
+    random = (random * 48271) % 2147483647
+    const key = `key ${random % 20_000}`
+    if (model.has(key) && (i > 40_000 || random % 3 === 0)) {
+      table.delete(key)
+      model.delete(key)
+    } else if (!model.has(key) && i <= 40_000) {
+      table.add({ key, value: i })
+      model.set(key, i)
+    }
+    table.delete('none')
+    if (table.size !== model.size || table.get(key)?.value !== model.get(key)) t.fail(`step ${i}`)
+  }
+  t.strictSame([...table.values()].map(({ key, value }) => [key, value]).sort(), [...model].sort())
+  for (const key of model.keys()) table.delete(key)
+  t.equal(table.size, 0)
+})
+
+t.test('pages have about the size that was asked for, and each key once', async t => {
+  const table = new Table<Item>()
+  const keys = Array.from({ length: 30_000 }, (_, i) => `key ${i}`)
+  for (const key of keys) table.add(named(key))
+  for (const limit of [1, 7, 1000, 100_000]) {
+    const { values } = table.page(0, limit)
+    t.ok(values.length >= Math.min(limit, 30_000) && values.length <= limit + 1, `${values.length} for ${limit}`)
+  }
+  t.strictSame(walk(table, 100).sort(), keys.slice().sort())
+})
+
+t.test('a walk sees what is there all the while once, however the table changes', async t => {
+  for (const [before, during] of [[500, 20_000], [30_000, -29_000], [3000, 3000]] as const) {
+    const table = new Table<Item>()
+    const stays = Array.from({ length: 300 }, (_, i) => `stays ${i}`)
+    for (const key of stays) table.add(named(key))
+    let number = 0
+    for (; number < before; number++) table.add(named(`other ${number}`))
+    let left = Math.abs(during)
+    const seen = walk(table, 100, () => {
+      for (let i = 0; i < 1000 && left > 0; i++, left--) {
+        if (during > 0) table.add(named(`other ${number++}`))
+        else table.delete(`other ${--number}`)
+      }
+    })
+    t.strictSame(seen.filter(key => key.startsWith('stays')).sort(), stays.slice().sort(), `${before} keys and ${during} more`)
+  }
+})

@@ -1,0 +1,123 @@
+// The contract over a Redis Cluster of three, and what happens when one of them fails.
+import t from 'tap'
+import { createStore } from '../../../src/index.js'
+import { contract } from '../../contract/suite.js'
+import { startCluster, type TestNode } from '../../support/redis-cluster.js'
+import { NO_REDIS, hasRedis, outcome } from '../../support/redis.js'
+import { until } from '../../support/until.js'
+
+if (!hasRedis) {
+  t.plan(0, NO_REDIS)
+} else {
+  const { options, masters, replica, masterOf } = await startCluster(t)
+  const [first, second] = masters
+
+  contract(t, 'the redis engine with a cluster', async () => {
+    const a = createStore(options)
+    const b = createStore(options)
+    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+  })
+
+  /** The name of a collection that lives at a node. */
+  const nameAt = async (wanted: TestNode, start: string): Promise<string> => {
+    for (let i = 0; ; i++) {
+      if (await masterOf(`strong-store:{c:${start} ${i}}`) === wanted) return `${start} ${i}`
+    }
+  }
+  /** Connections at these nodes that bring answers. */
+  const listeners = async (nodes: TestNode[]): Promise<number> => {
+    const channels = await Promise.all(nodes.map(({ redis }) => redis.call('PUBSUB', 'CHANNELS', 'strong-store:*') as Promise<string[]>))
+    return channels.flat().length
+  }
+
+  t.test('the connections that bring answers are lost: others take over, and nothing else is', async t => {
+    const store = createStore(options)
+    t.teardown(() => store.close())
+    store.on('error', error => { t.fail(error.message) })
+    const names = await Promise.all(masters.map(node => nameAt(node, 'told')))
+    const locks = await Promise.all(names.map(name => store.collection(name).acquire('lock')))
+    const waits = names.map(name => store.collection(name).get('lock'))
+    await until(async () => (await store.locks()).every(({ waiters }) => waiters === 1))
+    const before = await listeners(masters)
+    for (const { redis } of masters) await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await until(async () => await listeners(masters) === before)
+    t.ok(locks.every(({ held }) => held))
+    for (const lock of locks) {
+      lock.set('kept')
+      await lock.release()
+    }
+    t.strictSame(await Promise.all(waits), ['kept', 'kept', 'kept'])
+  })
+
+  t.test('a node that is stopped fails what lives there, and nothing else', async t => {
+    const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
+    t.teardown(() => store.close())
+    store.on('error', error => { t.fail(error.message) })
+    const failing = store.collection(await nameAt(first!, 'stopped'))
+    const other = store.collection(await nameAt(second!, 'stopped'))
+    const lost = await failing.acquire('lock')
+    const lock = await other.acquire('lock')
+    const waits = [outcome(failing.get('lock')), other.get('lock')] as const
+    await until(async () => (await store.locks()).every(({ waiters }) => waiters === 1))
+    first!.child.kill('SIGSTOP')
+    t.strictSame(await Promise.all([outcome(failing.get('key')), outcome(store.locks()), waits[0]]), Array(3).fill('STORE_DISCONNECTED'))
+    t.equal(lost.held, false)
+    t.equal(await outcome(other.set('key', 1).then(() => 'done')), 'gave done')
+    t.equal(lock.held, true)
+    await until(async () => await listeners(masters.slice(1)) === 1) // what brings answers may have been there
+    first!.child.kill('SIGCONT')
+    lock.set('kept')
+    await lock.release()
+    t.equal(await waits[1], 'kept')
+    const next = await failing.acquire('lock')
+    t.ok(next.fence > lost.fence)
+    await next.release()
+  })
+
+  t.test('a failover: calls fail or succeed, and go on with the node that takes over', async t => {
+    const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
+    t.teardown(() => store.close())
+    store.on('error', error => { t.fail(error.message) })
+    const failing = store.collection(await nameAt(first!, 'fails'))
+    const other = store.collection(await nameAt(second!, 'fails'))
+    const version = await failing.set('key', 'old')
+    await other.set('key', 'old')
+    const lock = await failing.acquire('lock')
+    lock.set('never')
+    const wait = outcome(failing.get('lock'))
+    const stays = await other.acquire('lock')
+    const otherWait = other.get('lock')
+    await until(async () => (await store.locks()).filter(({ waiters }) => waiters === 1).length === 2)
+    const offset = async ({ redis }: TestNode): Promise<string> => /master_repl_offset:(\d+)/.exec(await redis.info('replication'))![1]!
+    await until(async () => await offset(first!) === await offset(replica)) // what was not copied yet would be lost
+
+    await first!.kill()
+    t.equal(await wait, 'STORE_DISCONNECTED')
+    t.equal(lock.held, false)
+    t.match(await outcome(failing.get('key')), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'nobody has it now')
+    t.match(await outcome(store.collections()), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'a part is not all')
+    t.equal(await other.get('key'), 'old', 'what lives elsewhere goes on')
+    t.equal(stays.held, true)
+    stays.set('kept')
+    await stays.release()
+    t.equal(await otherWait, 'kept')
+    await replica.redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER') // without the seconds that the others take to agree on it
+    const seen = new Set<string>()
+    await until(async () => {
+      const result = await outcome(failing.get('key'))
+      seen.add(result)
+      return result === 'gave old'
+    })
+    seen.delete('STORE_DISCONNECTED')
+    seen.delete('STORE_UNREACHABLE')
+    t.strictSame([...seen], ['gave old'])
+    t.ok(await failing.set('key', 'new') > version)
+    const next = await failing.acquire('lock')
+    t.equal(next.get(), undefined)
+    t.ok(next.fence > lock.fence)
+    await next.release()
+    t.equal(await outcome(lock.release()), 'STORE_LOCK_LOST')
+    t.equal(await other.get('lock'), 'kept')
+    t.ok((await store.collections()).length >= 2)
+  })
+}

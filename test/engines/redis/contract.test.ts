@@ -1,0 +1,17 @@
+// The contract over two connections to one server: Redis where the machine has it, and Valkey, which npm brings.
+import t from 'tap'
+import { createStore, type StoreOptions } from '../../../src/index.js'
+import { contract } from '../../contract/suite.js'
+import { NO_REDIS, hasRedis, startServer, startValkey } from '../../support/redis.js'
+
+function over (name: string, options: StoreOptions): void {
+  contract(t, `the redis engine with ${name}`, async () => {
+    const a = createStore(options)
+    const b = createStore(options)
+    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+  })
+}
+
+over('valkey', await startValkey(t))
+if (hasRedis) over('redis-server', (await startServer(t)).options)
+else t.comment(`redis-server ${NO_REDIS}`)

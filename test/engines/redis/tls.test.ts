@@ -1,0 +1,57 @@
+// A server with TLS, whose certificate vouches for itself: that of test/fixtures, which is for nothing else.
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { createStore, type StoreOptions } from '../../../src/index.js'
+import { NO_REDIS, freePort, hasRedis, outcome, startServer } from '../../support/redis.js'
+
+const HOST = '127.0.0.1'
+const CERT = fileURLToPath(new URL('../../../../test/fixtures/tests-only-cert.pem', import.meta.url))
+const KEY = fileURLToPath(new URL('../../../../test/fixtures/tests-only-key.pem', import.meta.url))
+const ca = readFileSync(CERT)
+
+// One that knows the option goes on to complain of another.
+const hasTls = hasRedis && !/tls-port/.test(String(spawnSync('redis-server', ['--tls-port', '0', '--port', '-1']).stderr))
+const skip = !hasRedis ? NO_REDIS : !hasTls && 'is left out: this redis-server was built without TLS'
+
+t.test('a server with TLS', { skip }, async t => {
+  const port = await freePort()
+  const { redis, path } = await startServer(t, ['--bind', HOST, '--tls-port', String(port), '--tls-cert-file', CERT, '--tls-key-file', KEY, '--tls-ca-cert-file', CERT, '--tls-auth-clients', 'no'])
+  const url = `rediss://${HOST}:${port}`
+  const at = (options: StoreOptions): ReturnType<typeof createStore> => {
+    const store = createStore(options)
+    t.teardown(() => store.close())
+    return store
+  }
+
+  const c = at({ url, redis: { client: { tls: { ca } } } }).collection('c')
+  await c.set('key', 1)
+  const lock = await c.acquire('key')
+  const wait = c.get('key')
+  lock.set(2)
+  await lock.release()
+  t.equal(await wait, 2)
+  t.equal(await at({ url: `redis://${path}` }).collection('c').get('key'), 2, 'it is the same store without')
+
+  for (const [options, message] of [
+    [{ url }, /self-signed certificate; the option redis.client.tls takes ca/],
+    [{ url, redis: { client: { tls: { ca, servername: 'localhost' } } } }, /localhost.*takes ca and servername/],
+    [{ url: `redis://${HOST}:${port}` }, /a server with TLS is reached by rediss:/],
+    [{ url, redis: { cluster: true } }, /takes ca/]
+  ] as const) {
+    await t.rejects(at(options as StoreOptions).collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
+  }
+
+  await redis.config('SET', 'tls-auth-clients', 'yes')
+  await t.rejects(at({ url, redis: { client: { tls: { ca } } } }).collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /and cert and key where the server wants to see one/ })
+  t.equal(await outcome(at({ url, redis: { client: { tls: { ca, cert: ca, key: readFileSync(KEY) } } } }).collection('c').get('key')), 'gave 2')
+})
+
+t.test('rediss: to a server without TLS', { skip }, async t => {
+  const port = await freePort()
+  await startServer(t, ['--bind', HOST, '--port', String(port)])
+  const store = createStore({ url: `rediss://${HOST}:${port}`, connectTimeout: 0.2 })
+  t.teardown(() => store.close())
+  await t.rejects(store.collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*a server without TLS is reached by redis:/ })
+})

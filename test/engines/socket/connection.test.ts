@@ -1,0 +1,252 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { Socket, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Connection, type Handler } from '../../../src/engines/socket/connection.js'
+import { adopt, connectTo } from '../../../src/engines/socket/socket.js'
+import { until } from '../../support/until.js'
+
+interface Ends { ours: Socket, theirs: Socket }
+
+const connections = new WeakMap<Socket, Connection>()
+
+/** Two ends of a socket; ours reads as the primary does. */
+async function ends (t: Test): Promise<Ends> {
+  const folder = mkdtempSync(join(tmpdir(), 'connection-')) // short: a socket's path has 107 bytes at most
+  const server: Server = createServer({ pauseOnConnect: true }).listen(join(folder, 'socket'))
+  await once(server, 'listening')
+  const theirs: Socket = connectTo(server.address() as string, bytes => { connections.get(theirs)?.receive(bytes) })
+  const [accepted] = await once(server, 'connection') as [Socket]
+  const ours: Socket = adopt(accepted, bytes => { connections.get(ours)!.receive(bytes) })
+  t.teardown(() => {
+    ours.destroy()
+    theirs.destroy()
+    server.close()
+    rmSync(folder, { recursive: true })
+  })
+  return { ours, theirs }
+}
+
+class Log implements Handler {
+  frames: string[] = []
+  batches = 0
+  isClosed = false
+  error: Error | undefined
+  connection: Connection | undefined
+  onframe: ((text: string) => void) | undefined
+
+  batch (): void { this.batches++ }
+  frame (buffer: Buffer, at: number, end: number): void {
+    const text = buffer.toString('latin1', at, end)
+    this.frames.push(text)
+    this.onframe?.(text)
+  }
+
+  closed (error: Error | undefined): void {
+    this.isClosed = true
+    this.error = error
+  }
+}
+
+function listen (socket: Socket): Log {
+  const log = new Log()
+  connections.set(socket, log.connection = new Connection(socket, log))
+  return log
+}
+
+function framed (...texts: string[]): Buffer {
+  return Buffer.concat(texts.map(text => {
+    const size = Buffer.alloc(4)
+    size.writeUInt32LE(text.length)
+    return Buffer.concat([size, Buffer.from(text, 'latin1')])
+  }))
+}
+
+function send (connection: Connection, text: string): void {
+  const frame = framed(text)
+  connection.reserve(frame.length)
+  frame.copy(connection.buffer, connection.used)
+  connection.commit(frame.length)
+}
+
+t.test('frames split at every byte boundary', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(ours)
+  const bytes = framed('first one', 'the second', 'a third frame')
+  for (let cut = 1; cut < bytes.length; cut++) {
+    log.frames = []
+    const seen = log.batches
+    theirs.write(bytes.subarray(0, cut))
+    if (cut >= 4 + 9) await until(() => log.frames.length > 0)
+    else await until(() => ours.bytesRead % bytes.length === cut)
+    theirs.write(bytes.subarray(cut))
+    await until(() => log.frames.length === 3)
+    t.strictSame(log.frames, ['first one', 'the second', 'a third frame'], `cut at ${cut}`)
+    t.ok(log.batches > seen)
+  }
+})
+
+t.test('frames in a buffer that is used again after each read', async t => {
+  const { ours } = await ends(t)
+  const log = listen(ours)
+  const bytes = framed('first one', 'the second', 'a third frame')
+  const buffer = Buffer.alloc(16)
+  for (let at = 0; at < bytes.length; at += buffer.length) {
+    const size = bytes.copy(buffer, 0, at)
+    log.connection!.receive(buffer.subarray(0, size))
+  }
+  t.strictSame(log.frames, ['first one', 'the second', 'a third frame'])
+})
+
+t.test('a socket whose handle is out of reach reads as it always does', async t => {
+  const { ours } = await ends(t)
+  const accepted = Object.assign(new Socket(), { resume: () => ours })
+  t.equal(adopt(accepted, () => { t.fail('must not be told') }), ours)
+})
+
+t.test('all that a socket reads comes in one buffer', async t => {
+  const { ours, theirs } = await ends(t)
+  for (const [from, to] of [[ours, theirs], [theirs, ours]] as const) {
+    const buffers = new Set<ArrayBufferLike>()
+    connections.set(to, { receive: (bytes: Buffer) => { buffers.add(bytes.buffer) } } as Connection)
+    for (let i = 1; i <= 10; i++) {
+      from.write('some bytes')
+      await until(() => to.bytesRead === i * 10)
+    }
+    t.equal(buffers.size, 1)
+  }
+})
+
+t.test('byte by byte, and many frames in one read', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.setNoDelay()
+  const log = listen(ours)
+  for (const byte of framed('slow frame')) {
+    const read = ours.bytesRead
+    theirs.write(Buffer.of(byte))
+    await until(() => ours.bytesRead > read)
+  }
+  await until(() => log.frames.length === 1)
+  const many = Array.from({ length: 5000 }, (_, i) => `frame ${1000 + i}`)
+  theirs.write(framed(...many))
+  await until(() => log.frames.length === 5001)
+  t.strictSame(log.frames.slice(1), many)
+  t.ok(log.batches < 100)
+})
+
+t.test('what gathers for a turn of the event loop goes in one write', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(ours)
+  const sender = new Connection(theirs, new Log())
+  for (const gathers of [true, false]) {
+    sender.gathers = gathers
+    const before = theirs.bytesWritten
+    for (let i = 0; i < 3; i++) {
+      send(sender, 'any frame')
+      await new Promise(process.nextTick)
+    }
+    t.equal(theirs.bytesWritten - before, gathers ? 0 : 3 * (4 + 9))
+    await until(() => log.frames.length === (gathers ? 3 : 6))
+  }
+})
+
+t.test('a large frame arrives whole', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(ours)
+  const large = 'x'.repeat(5_000_000)
+  const sender = new Connection(theirs, new Log())
+  send(sender, 'before it')
+  send(sender, large)
+  send(sender, 'behind it')
+  await until(() => log.frames.length === 3)
+  t.ok(log.frames[1] === large)
+  t.equal(log.frames[2], 'behind it')
+})
+
+t.test('what is sent in one tick is written at once', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(theirs)
+  const connection = new Connection(ours, new Log())
+  let writes = 0
+  const write = ours.write.bind(ours)
+  ours.write = ((chunk: Buffer) => {
+    writes++
+    return write(chunk)
+  }) as typeof ours.write
+  for (let i = 0; i < 100; i++) send(connection, `frame number ${i}`)
+  await until(() => log.frames.length === 100)
+  t.equal(writes, 1)
+  t.equal(connection.backlog, 0)
+})
+
+t.test('sizes that no frame has end the connection', async t => {
+  for (const size of [0, 7, 2 ** 26 + 1, 2 ** 32 - 1]) {
+    const { ours, theirs } = await ends(t)
+    const log = listen(ours)
+    const head = Buffer.alloc(8)
+    head.writeUInt32LE(size)
+    theirs.write(Buffer.concat([framed('good one'), head]))
+    await until(() => log.isClosed)
+    t.match(log.error, { code: 'STORE_PROTOCOL', message: new RegExp(`${size} bytes`) })
+    t.strictSame(log.frames, ['good one'])
+  }
+})
+
+t.test('what a handler throws ends the connection, and nothing behind it is handled', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(ours)
+  log.onframe = text => { if (text === 'bad frame') throw new Error('no') }
+  theirs.write(framed('good frame', 'bad frame', 'later frame'))
+  await until(() => log.isClosed)
+  t.match(log.error, { message: 'no' })
+  t.strictSame(log.frames, ['good frame', 'bad frame'])
+})
+
+t.test('who does not read is not listened to: what waits for him stays bounded, and nothing is lost', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const log = listen(ours)
+  const connection = log.connection!
+  connection.patience = 60_000
+  const answer = 'x'.repeat(64 * 1024)
+  let highest = 0
+  log.onframe = () => {
+    send(connection, answer)
+    highest = Math.max(highest, connection.backlog)
+  }
+  theirs.write(framed(...Array.from({ length: 1000 }, () => 'question')))
+  await until(() => ours.isPaused())
+  t.ok(highest < 6 * 2 ** 20, `${highest} bytes wait`)
+  t.ok(log.frames.length < 200)
+  theirs.resume()
+  await until(() => theirs.bytesRead === 1000 * (answer.length + 4))
+  t.equal(log.frames.length, 1000)
+})
+
+t.test('who never reads is dropped after a while', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const log = listen(ours)
+  log.connection!.patience = 50
+  for (let i = 0; i < 100; i++) send(log.connection!, 'x'.repeat(64 * 1024))
+  await until(() => log.isClosed)
+  t.match(log.error, { code: 'STORE_DISCONNECTED', message: /does not read/ })
+})
+
+t.test('small writes to one who does not read take no buffer each', async t => {
+  const { ours, theirs } = await ends(t)
+  theirs.pause()
+  const { connection } = listen(ours)
+  const buffers = new Set<Buffer>()
+  const text = 'x'.repeat(46)
+  for (let i = 0; i < 50_000; i++) {
+    send(connection!, text)
+    connection!.flush()
+    buffers.add(connection!.buffer)
+  }
+  t.equal(connection!.backlog, ours.writableLength)
+  t.ok(ours.writableLength > 2e6, 'they wait')
+  t.ok(buffers.size <= 50_000 * 50 / 2 ** 16 + 1, `in ${buffers.size} buffers`)
+})

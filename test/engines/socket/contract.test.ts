@@ -1,0 +1,62 @@
+// The contract over real processes: a primary, a worker in which the tests run, and a second worker at the other end.
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { createStore } from '../../../src/index.js'
+import { offer, remote, type Channel, type Message } from '../../contract/remote.js'
+
+if (cluster.isPrimary) await primary()
+else if (process.env.CONTRACT_ROLE === 'helper') help()
+else await worker()
+
+interface End {
+  on (event: 'message', listener: (message: Message) => void): unknown
+  send? (message: object): unknown
+}
+
+/** Messages between two processes; `via` tells the primary whom they are for. */
+function channelTo (end: End, via = {}): Channel {
+  const channel: Channel = { send: message => { end.send!({ ...message, ...via }) }, onmessage: undefined }
+  end.on('message', message => {
+    if (typeof message.contract === 'string') channel.onmessage?.(message)
+  })
+  return channel
+}
+
+async function primary (): Promise<void> {
+  cluster.setupPrimary({ execArgv: ['--enable-source-maps'] }) // without the test runner's, which make each start slower
+  const helper = cluster.fork({ CONTRACT_ROLE: 'helper', NODE_OPTIONS: '' })
+  await once(helper, 'message') // what is sent to a worker that does not listen yet is lost
+  const tests = cluster.fork({ CONTRACT_ROLE: 'tests', NODE_OPTIONS: '' })
+  const own = channelTo({ on: () => {}, send: message => tests.send(message) })
+  offer(createStore(), own)
+  tests.on('message', (message: Message & { to?: string }) => {
+    if (message.to === 'helper') helper.send(message)
+    else if (message.to === 'primary') own.onmessage?.(message)
+  })
+  helper.on('message', (message: Message) => { if (typeof message.contract === 'string') tests.send(message) })
+  const [code] = await once(tests, 'exit') as [number]
+  helper.kill()
+  await once(helper, 'exit')
+  await createStore().close()
+  process.exitCode = code
+}
+
+function help (): void {
+  offer(createStore(), channelTo(process))
+  process.send!('ready')
+}
+
+async function worker (): Promise<void> {
+  const { default: t } = await import('tap')
+  const { contract } = await import('../../contract/suite.js')
+  for (const to of ['helper', 'primary']) {
+    contract(t, `a worker, with the ${to} at the other end,`, async () => {
+      process.channel!.ref() // tap has let go of it
+      return { a: createStore(), b: remote(channelTo(process as End, { to })), end: async () => {} }
+    })
+  }
+  t.teardown(async () => {
+    await createStore().close()
+    process.disconnect()
+  })
+}

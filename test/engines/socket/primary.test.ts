@@ -1,0 +1,171 @@
+// The primary's socket as strangers and broken peers meet it.
+import { existsSync, statSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { dirname } from 'node:path'
+import t from 'tap'
+import { Request } from '../../../src/core/engine.js'
+import { Keyspace } from '../../../src/engines/memory/keyspace.js'
+import { Primary } from '../../../src/engines/socket/primary.js'
+import { NAME, writeControl, writeHello, writeRequest, type Target } from '../../../src/engines/socket/protocol.js'
+import { until } from '../../support/until.js'
+
+const keyspace = new Keyspace()
+const primary = new Primary(keyspace, { hello: 500, strangers: 20, patience: 100, unread: 2 ** 20 })
+const { path, token } = await primary.address()
+t.after(() => { primary.close() })
+
+class Peer implements Target {
+  buffer = Buffer.alloc(1 << 16)
+  used = 0
+  received = 0
+  isClosed = false
+  readonly socket: Socket
+
+  constructor () {
+    this.socket = connect(path)
+    this.socket.on('data', chunk => { this.received += chunk.length })
+    this.socket.on('error', () => {})
+    this.socket.on('close', () => { this.isClosed = true })
+    t.teardown(() => { this.socket.destroy() })
+  }
+
+  reserve (): void {}
+  commit (size: number): void { this.used += size }
+  send (bytes = this.buffer.subarray(0, this.used)): void {
+    this.socket.write(Buffer.from(bytes))
+    this.used = 0
+  }
+
+  /** Says hello and names a collection; resolves when the primary answers. */
+  async greet (): Promise<this> {
+    writeHello(this, token, 'pid 1')
+    writeControl(this, NAME, 0, 0, 'collection')
+    await this.get()
+    return this
+  }
+
+  async get (): Promise<void> {
+    const { received } = this
+    writeRequest(this, new Request('get', 'collection', 'key'), 0, 1)
+    this.send()
+    await until(() => this.received > received)
+  }
+}
+
+t.test('the socket is in a folder that only its owner can look into', async t => {
+  t.equal(statSync(dirname(path)).mode & 0o777, 0o700)
+  t.equal(await primary.address(), await primary.address())
+})
+
+t.test('a stranger is refused: no token, a wrong one, another protocol, or nothing at all', async t => {
+  const friend = await new Peer().greet()
+  for (const hello of ['x'.repeat(64), '', token.slice(1), token.toUpperCase(), 'é'.repeat(64)]) {
+    const stranger = new Peer()
+    writeHello(stranger, hello, '')
+    writeControl(stranger, NAME, 0, 0, 'collection')
+    writeRequest(stranger, new Request('get', 'collection', 'key'), 0, 1)
+    stranger.send()
+    await until(() => stranger.isClosed)
+    t.equal(stranger.received, 0)
+  }
+  const stranger = new Peer()
+  stranger.send(Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'))
+  await until(() => stranger.isClosed)
+  const long = new Peer()
+  writeHello(long, token + 'x'.repeat(100), '')
+  long.send()
+  await until(() => long.isClosed)
+  const silent = new Peer()
+  await until(() => silent.isClosed)
+  await friend.get()
+})
+
+t.test('a broken frame ends that connection and nothing else', async () => {
+  const friend = await new Peer().greet()
+  const size = Buffer.alloc(4)
+  for (const bytes of [0xffffffff, 2 ** 26 + 1, 0, 7]) {
+    size.writeUInt32LE(bytes)
+    const broken = await new Peer().greet()
+    broken.send(Buffer.concat([size, Buffer.alloc(20)]))
+    await until(() => broken.isClosed)
+    await friend.get()
+  }
+  const unnamed = await new Peer().greet()
+  writeRequest(unnamed, new Request('get', 'collection', 'key'), 9, 1)
+  unnamed.send()
+  await until(() => unnamed.isClosed)
+  const unknown = await new Peer().greet()
+  writeRequest(unknown, new Request('get', 'collection', 'key'), 0, 1)
+  unknown.buffer[4] = 200
+  unknown.send()
+  await until(() => unknown.isClosed)
+  const nonsense = await new Peer().greet()
+  writeRequest(nonsense, Object.assign(new Request('configure', 'collection', ''), { text: '{' }), 0, 1)
+  nonsense.send()
+  await until(() => nonsense.isClosed)
+  await friend.get()
+})
+
+t.test('a connection that ends takes its locks and waits along, and leaves nothing', async t => {
+  const holder = await new Peer().greet()
+  writeRequest(holder, new Request('acquire', 'collection', 'held'), 0, 2)
+  holder.send()
+  await until(() => keyspace.shelf('collection').locks.size === 1)
+  const waiting = await new Peer().greet()
+  writeRequest(waiting, new Request('acquire', 'collection', 'held'), 0, 2)
+  waiting.send()
+  await until(() => keyspace.shelf('collection').waiters === 1)
+  waiting.socket.destroy()
+  await until(() => keyspace.shelf('collection').waiters === 0)
+  holder.socket.destroy()
+  await until(() => keyspace.shelf('collection').locks.size === 0)
+  t.equal(keyspace.shelf('collection').entries.size, 0)
+})
+
+t.test('half a frame that never goes on holds nobody up', async () => {
+  const half = await new Peer().greet()
+  writeRequest(half, Object.assign(new Request('set', 'collection', 'key'), { text: 'x'.repeat(1000) }), 0, 1)
+  half.send(half.buffer.subarray(0, half.used - 500))
+  const friend = await new Peer().greet()
+  await friend.get()
+  half.socket.destroy()
+})
+
+t.test('a flood of connections keeps nobody out, and does not stay', async t => {
+  const strangers = Array.from({ length: 200 }, () => new Peer())
+  const friend = await new Peer().greet()
+  await until(() => strangers.filter(({ isClosed }) => !isClosed).length <= 20)
+  await until(() => strangers.every(({ isClosed }) => isClosed))
+  await friend.get()
+  t.equal(friend.isClosed, false)
+})
+
+t.test('who does not read is refused what would take too much memory, and dropped after a while', async t => {
+  const holder = await new Peer().greet()
+  writeRequest(holder, Object.assign(new Request('set', 'collection', 'large'), { text: 'x'.repeat(50_000) }), 0, 0)
+  writeRequest(holder, new Request('acquire', 'collection', 'large'), 0, 2)
+  holder.send()
+  await until(() => keyspace.shelf('collection').locks.size === 1)
+  const deaf = await new Peer().greet()
+  deaf.socket.pause()
+  for (let i = 1; i <= 500; i++) writeRequest(deaf, new Request('get', 'collection', 'large'), 0, i)
+  deaf.send()
+  await until(() => keyspace.shelf('collection').waiters === 500)
+  const before = process.memoryUsage().arrayBuffers
+  const { peers } = primary
+  holder.socket.destroy()
+  await until(() => keyspace.shelf('collection').waiters === 0)
+  t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
+  const friend = await new Peer().greet()
+  await until(() => primary.peers === peers - 1) // one came, two went
+  await friend.get()
+  keyspace.shelf('collection').entries.clear([])
+})
+
+t.test('close ends all connections and removes the folder', async t => {
+  const peer = await new Peer().greet()
+  primary.close()
+  await until(() => peer.isClosed)
+  await until(() => primary.peers === 0)
+  t.notOk(existsSync(dirname(path)))
+})

@@ -1,0 +1,68 @@
+// The examples of what serves other libraries, as their lines in package.json run them.
+import { readFileSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { Agent, request } from 'undici'
+import { start } from '../support/programs.js'
+
+interface Answer {
+  status: number
+  body: any
+  cookie: string
+}
+
+const { scripts } = JSON.parse(readFileSync(fileURLToPath(new URL('../../../package.json', import.meta.url)), 'utf8')) as { scripts: Record<string, string> }
+
+/** Runs an example while `use` asks it, then stops it as Ctrl-C does. */
+async function run (t: Test, name: string, use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>) => Promise<void>): Promise<void> {
+  t.match(scripts[`example:${name}`], `dist/examples/${name}.js`)
+  const { child, folder, nextLine, ended, signal } = start(t, `examples/${name}.js`, { env: { PORT: '0' } })
+  let url: string | undefined
+  for (let line = ''; !line.startsWith('Ctrl-C');) {
+    line = await nextLine()
+    url ??= /http:\/\/localhost:\d+/.exec(line)?.[0]
+  }
+  const dispatcher = new Agent({ pipelining: 0 }) // a connection for each request, so that any worker may answer
+  await use(async (method, path, cookie = '') => {
+    const { statusCode, headers, body } = await request(url + path, { method, dispatcher, headers: { cookie } })
+    const text = await body.text()
+    return { status: statusCode, body: text === '' ? undefined : JSON.parse(text), cookie: String(headers['set-cookie']).split(';')[0]! }
+  })
+  await dispatcher.close()
+  signal('SIGINT')
+  t.strictSame(await ended, [0, null])
+  t.throws(() => process.kill(-child.pid!, 0), { code: 'ESRCH' }, 'no process is left')
+  t.strictSame(readdirSync(folder), [], 'no file either')
+}
+
+const times = async <T>(count: number, fn: () => Promise<T>): Promise<T[]> => await Promise.all(Array.from({ length: count }, fn))
+
+t.test('sessions', async t => {
+  await run(t, 'sessions', async call => {
+    t.equal((await call('GET', '/me')).status, 401)
+    const { cookie } = await call('GET', '/login?name=Ada')
+    const visits = await times(12, () => call('GET', '/me', cookie))
+    t.strictSame(visits.map(({ body }) => body.visits).sort((a, b) => a - b), Array.from({ length: 12 }, (_, i) => i + 1))
+    t.ok(new Set(visits.map(({ body }) => body.worker)).size > 1)
+    t.equal((await call('GET', '/logout', cookie)).status, 200)
+    t.equal((await call('GET', '/me', cookie)).status, 401)
+  })
+})
+
+t.test('rate-limit', async t => {
+  await run(t, 'rate-limit', async call => {
+    t.equal((await times(20, () => call('GET', '/'))).filter(({ status }) => status === 200).length, 10)
+    t.equal((await times(10, () => call('POST', '/login'))).filter(({ status }) => status === 200).length, 3)
+  })
+})
+
+t.test('cache', async t => {
+  await run(t, 'cache', async call => {
+    const first = await call('GET', '/reports/2026')
+    const others = await times(8, () => call('GET', '/reports/2026'))
+    for (const { body } of others) t.strictSame(body.report, first.body.report)
+    t.equal((await call('GET', '/notes/tea')).status, 404)
+    t.equal((await call('PUT', '/notes/tea?text=green')).status, 204)
+    for (const { body } of await times(4, () => call('GET', '/notes/tea'))) t.equal(body.note, 'green')
+  })
+})

@@ -1,0 +1,61 @@
+// What is known here of wrong tokens, with a clock set by hand. That all workers count together is shown in admin-cluster.test.ts.
+import t from 'tap'
+import { AuthThrottle } from '../../routes/auth-throttle.js'
+import { createStore } from '../../src/index.js'
+
+t.test('twenty in a minute, also while no store can be reached', async t => {
+  for (const isClosed of [false, true]) {
+    const store = createStore('memory:')
+    if (isClosed) await store.close()
+    let now = Date.now()
+    const tries = new AuthThrottle(store, () => now)
+    t.equal(tries.blocked('a'), 0)
+    for (let i = 0; i < 20; i++) t.equal(await tries.add('a'), 0)
+    const seconds = tries.blocked('a')
+    t.ok(seconds > 0 && seconds <= 60, String(seconds))
+    t.ok(await tries.add('a') > 0, 'one that was on its way')
+    t.equal(tries.blocked('b'), 0, 'of another address')
+    now += 30_000
+    t.ok(tries.blocked('a') <= 30)
+    now += 30_001
+    t.equal(tries.blocked('a'), 0, 'the minute is over')
+    if (isClosed) t.equal(await tries.add('a'), 0, 'and a new one has begun')
+    else {
+      t.equal(await store.collection('admin-tries').get('a'), 21)
+      await store.close()
+    }
+  }
+})
+
+t.test('those that come at once are counted before the store has answered', async t => {
+  const store = createStore('memory:')
+  const tries = new AuthThrottle(store)
+  const added = Array.from({ length: 20 }, () => tries.add('a'))
+  t.ok(tries.blocked('a') > 0)
+  await Promise.all(added)
+  await store.close()
+})
+
+t.test('an address that another process has counted', async t => {
+  const store = createStore('memory:')
+  await store.collection('admin-tries').count('a', 20, { ttl: 30 })
+  const tries = new AuthThrottle(store)
+  t.equal(tries.blocked('a'), 0, 'it is not asked for before there is a wrong token')
+  const seconds = await tries.add('a')
+  t.ok(seconds > 0 && seconds <= 30, 'its minute ends where it began')
+  t.equal(tries.blocked('a'), seconds)
+  await store.close()
+})
+
+t.test('memory is bounded, here and in the store', async t => {
+  const store = createStore('memory:')
+  const tries = new AuthThrottle(store)
+  for (let i = 0; i < 20; i++) await tries.add('first')
+  for (let i = 0; i < 10_000; i++) await tries.add(`address ${i}`)
+  t.equal(tries.blocked('first'), 0, 'the oldest one is forgotten')
+  t.match(await store.collection('admin-tries').stats(), { keys: 10_000, maxKeys: 10_000, evicted: 1 })
+  const long = 'x'.repeat(10_000)
+  for (let i = 0; i < 20; i++) await tries.add(long)
+  t.ok(tries.blocked(long) > 0, 'whatever a proxy was told to be an address')
+  await store.close()
+})

@@ -1,0 +1,248 @@
+// What strangers and mistakes meet at the admin API: a 4xx problem document each, and nothing of it in a log.
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import rateLimit from '@fastify/rate-limit'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import strongStore, { createStore, type StrongStoreOptions } from '../../src/index.js'
+import { fastifyRateLimitStore } from '../../src/adapters/rate-limit.js'
+import { READ_TOKEN, TOKEN, client, serveAdmin, type Answer } from '../support/admin.js'
+
+const SECRET = 'the-secret-value'
+const lines: string[] = []
+const store = createStore('memory:')
+const { ask, port, origin } = await serveAdmin(t, store, {}, { logger: { level: 'trace', stream: { write: (line: string) => { lines.push(line) } } } })
+t.teardown(() => store.close())
+
+/** Sends bytes as they are; resolves with all that comes back. */
+async function raw (...parts: Array<string | Buffer>): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let answer = ''
+  socket.on('data', chunk => { answer += String(chunk) }).on('error', () => {})
+  for (const part of parts) socket.write(part)
+  await once(socket, 'close')
+  return answer
+}
+
+const head = (line: string, ...headers: string[]): string => [line, 'Host: x', `Authorization: Bearer ${TOKEN}`, 'Connection: close', ...headers, '', ''].join('\r\n')
+
+function isProblem (t: Test, answer: Answer, status: number, code?: string): void {
+  t.match(answer, { status, headers: { 'content-type': /^application\/problem\+json/ }, json: { status, type: /^urn:strong-store:/, title: String } })
+  if (code !== undefined) t.equal(answer.json.code, code)
+}
+
+t.test('without a token there is no admin API, unless that is said outright', async t => {
+  for (const [admin, message] of [
+    [{}, /needs a token, or auth: false/],
+    [{ token: '' }, /token must have/],
+    [{ token: 'with a space' }, /token must have/],
+    [{ token: 5 }, /token must have/],
+    [{ token: 'x', readToken: 'x' }, /readToken must be another/],
+    [{ token: 'x', maxLease: 0 }, /maxLease must be/],
+    [{ token: 'x', maxWait: '5' }, /maxWait must be/],
+    [{ token: 'x', tokens: 'x' }, /no option "tokens"/]
+  ] as Array<[StrongStoreOptions['admin'], RegExp]>) {
+    const app = Fastify()
+    await t.rejects(async () => { await app.register(strongStore, { store, admin }) }, { code: 'STORE_OPTION_INVALID', message })
+  }
+  const open = await serveAdmin(t, store, { token: undefined, readToken: undefined, auth: false })
+  t.equal((await open.ask('GET', '/collections', { headers: { authorization: '' } })).status, 200)
+  const plain = Fastify()
+  await plain.register(strongStore, { store })
+  t.equal((await plain.inject('/_store/v1/health')).statusCode, 404, 'it is off by default')
+  await plain.close()
+})
+
+t.test('the wrong token, and the one that may only read', async t => {
+  for (const authorization of ['', 'Bearer', 'Bearer ', 'Bearer wrong', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, TOKEN, `Bearer x ${TOKEN}`]) {
+    const answer = await ask('GET', '/collections', { headers: { authorization } })
+    isProblem(t, answer, 401, 'ADMIN_TOKEN_WRONG')
+    t.match(answer.headers['www-authenticate'], /^Bearer /)
+  }
+  isProblem(t, await ask('GET', '/no/such/thing', { headers: { authorization: 'Bearer wrong' } }), 401)
+  t.equal((await ask('GET', '/collections', { headers: { authorization: `bearer ${TOKEN}` } })).status, 200)
+  const headers = { authorization: `Bearer ${READ_TOKEN}` }
+  await store.collection('c').set('k', 1)
+  for (const path of ['/collections', '/collections/c', '/collections/c/keys', '/collections/c/keys/k', '/locks', '/stats']) {
+    t.equal((await ask('GET', path, { headers })).status, 200, path)
+  }
+  t.equal((await ask('HEAD', '/collections/c/keys/k', { headers })).status, 200)
+  for (const [method, path] of [['PUT', '/collections/c/keys/k'], ['DELETE', '/collections/c/keys/k'], ['PATCH', '/collections/c/keys/k'], ['POST', '/collections/c/locks/k'],
+    ['DELETE', '/collections/c/locks/k?force=true'], ['PATCH', '/collections/c'], ['DELETE', '/collections/c']] as const) {
+    isProblem(t, await ask(method, path, { headers, ...method === 'DELETE' ? {} : { json: 1 } }), 403, 'ADMIN_READ_ONLY')
+  }
+  t.equal(await store.collection('c').get('k'), 1)
+})
+
+t.test('whoever guesses is not listened to for a while', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const guarded = await serveAdmin(t, store)
+  const seen = new Set<number>()
+  for (let i = 0; i < 25; i++) seen.add((await guarded.ask('GET', '/collections', { headers: { authorization: `Bearer guess${i}` } })).status)
+  t.strictSame([...seen], [401, 429])
+  const answer = await guarded.ask('GET', '/collections')
+  isProblem(t, answer, 429, 'ADMIN_TOO_MANY_TRIES')
+  t.ok(Number(answer.headers['retry-after']) > 0 && Number(answer.headers['retry-after']) <= 60, String(answer.headers['retry-after']))
+  t.equal((await guarded.ask('GET', '/health')).status, 200)
+})
+
+t.test('behind a proxy that is trusted, clients are told apart', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const { ask } = await serveAdmin(t, store, {}, { trustProxy: true })
+  const from = (address: string, token: string): Promise<Answer> => ask('GET', '/collections', { headers: { 'x-forwarded-for': address, authorization: `Bearer ${token}` } })
+  for (let i = 0; i < 20; i++) isProblem(t, await from('192.0.2.1', 'wrong'), 401)
+  isProblem(t, await from('192.0.2.1', TOKEN), 429)
+  t.equal((await from('192.0.2.2', TOKEN)).status, 200)
+  t.match(await from('192.0.2.2', TOKEN), { json: { collections: [{ name: 'admin-tries', keys: 1 }] } }, 'they stand where one can see them')
+})
+
+t.test('the hooks of the app: their headers reach the client, what they refuse is explained', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.setErrorHandler(async (error: Error, _, reply) => await reply.code(500).send(`the app says ${error.message}`))
+  await app.register(rateLimit, { max: 3, timeWindow: '1 minute', store: fastifyRateLimitStore({ store, prefix: 'hooks:' }) })
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-of-the-app', 'yes')
+    const { refuse } = request.headers
+    if (refuse !== undefined) throw Object.assign(new Error('not you'), { statusCode: Number(refuse) })
+  })
+  app.addHook('preParsing', async (request, _, payload) => request.headers.take === undefined ? payload : payload.pipe(new PassThrough()))
+  await app.register(strongStore, { store, admin: { token: TOKEN } })
+  const { ask, close } = client(await app.listen({ port: 0, host: '127.0.0.1' }), '/_store/v1')
+  t.teardown(close)
+  const path = '/collections/c/keys/limited'
+  t.match(await ask('PUT', path, { json: 1 }), { status: 201, headers: { 'x-of-the-app': 'yes', 'x-ratelimit-limit': '3', 'x-ratelimit-remaining': '2', etag: /"/ } })
+  t.match(await ask('GET', path, { headers: { authorization: 'Bearer wrong' } }), { status: 401, headers: { 'x-ratelimit-remaining': '1', 'www-authenticate': /^Bearer/ } })
+  t.match((await ask('HEAD', path)).headers, { 'x-ratelimit-remaining': '0', 'cache-control': 'no-store' })
+  const limited = await ask('GET', path)
+  t.match(limited, {
+    status: 429,
+    headers: { 'content-type': /^application\/problem\+json/, 'x-ratelimit-remaining': '0', 'retry-after': /^\d+$/ },
+    json: { type: 'about:blank', title: 'Too Many Requests', status: 429, detail: /Rate limit exceeded/ }
+  })
+  t.equal(limited.json.code, undefined)
+  await store.collection('rate-limits').clear()
+  t.match(await ask('GET', path, { headers: { refuse: '403' } }), { status: 403, headers: { 'x-of-the-app': 'yes' }, json: { type: 'about:blank', title: 'Forbidden', detail: 'not you' } })
+  t.match(await ask('GET', path, { headers: { refuse: '500' } }), { status: 500, text: 'the app says not you' })
+  isProblem(t, await ask('PUT', path, { json: 1, headers: { take: 'it' } }), 400, 'STORE_OPTION_INVALID')
+})
+
+t.test('bodies that are no value', async t => {
+  const path = '/collections/c/keys/body'
+  for (const [body, why] of [
+    ['', 'empty'], ['{', 'cut short'], ['{"a":1,}', 'a comma'], ["{'a':1}", 'quotes'], ['undefined', 'no JSON'], ['NaN', 'no JSON'], ['1 2', 'two values'],
+    ['\ufeff1', 'a byte order mark'], [Buffer.from([0x22, 0xff, 0x22]), 'no UTF-8'], [Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'a surrogate as bytes'], ['"\u0000"', 'a control character']
+  ] as Array<[string | Buffer, string]>) {
+    const answer = await ask('PUT', path, { body })
+    t.comment(why)
+    isProblem(t, answer, 400, 'STORE_VALUE_INVALID')
+  }
+  isProblem(t, await ask('PUT', path), 400, 'STORE_VALUE_INVALID')
+  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'multipart/form-data', 'x', 'application/problem+json']) {
+    isProblem(t, await ask('PUT', path, { body: '1', headers: { 'content-type': type } }), 415)
+    isProblem(t, await ask('POST', '/collections/c/locks/body', { body: '{}', headers: { 'content-type': type } }), 415)
+  }
+  for (const body of ['{', '', '{"__proto__":{}}', '{"constructor":{"prototype":{}}}', '5', '[]', '"x"']) {
+    isProblem(t, await ask('PATCH', path, { body }), 400)
+    isProblem(t, await ask('PATCH', '/collections/c', { body }), 400)
+  }
+  t.match(await ask('PUT', path, { body: '"\\ud800"' }), { status: 201 }, 'an escaped half of a surrogate pair is JSON')
+  t.equal((await ask('GET', path)).text, '"\\ud800"')
+})
+
+t.test('a body over the limit is cut off while it arrives', async t => {
+  const chunk = Buffer.alloc(64 * 1024, 'x')
+  let sent = 0
+  async function * endless (): AsyncGenerator<Buffer> {
+    for (; sent < 2 ** 30; sent += chunk.length) yield chunk
+  }
+  for (const path of ['/collections/c/keys/huge', '/collections/c/locks/huge']) {
+    sent = 0
+    const method = path.includes('/keys/') ? 'PUT' : 'POST'
+    await ask(method, path, { body: endless(), headers: { 'content-type': 'application/json', 'transfer-encoding': 'chunked' } })
+      .then(answer => { isProblem(t, answer, 413, 'STORE_VALUE_TOO_LARGE') }, () => {}) // the connection may end before the client has looked
+    t.ok(sent < 2 ** 28, `${sent} bytes were taken`)
+    const declared = await raw(head(`${method} /_store/v1${path} HTTP/1.1`, 'Content-Type: application/json', 'Content-Length: 2000000'))
+    t.match(declared, /^HTTP\/1\.1 413 /, 'before anything of it has come')
+    t.match(declared, /STORE_VALUE_TOO_LARGE/)
+    const chunked = await raw(head(`${method} /_store/v1${path} HTTP/1.1`, 'Content-Type: application/json', 'Transfer-Encoding: chunked'), '200000\r\n', Buffer.alloc(0x200000, 'x'))
+    t.match(chunked, /^HTTP\/1\.1 413 /, 'before it is complete')
+  }
+  t.equal(await store.collection('c').has('huge'), false)
+})
+
+t.test('names that are none', async t => {
+  for (const path of [`/collections/c/keys/${'k'.repeat(1025)}`, `/collections/c/keys/${'%E2%82%AC'.repeat(342)}`, `/collections/c/locks/${'k'.repeat(1025)}`,
+    `/collections/${'c'.repeat(1025)}/keys/k`, `/collections/${'c'.repeat(5000)}/keys/k`, `/collections/${'c'.repeat(1025)}`, `/collections/${'c'.repeat(1025)}/keys`]) {
+    isProblem(t, await ask('GET', path), 400)
+  }
+  for (const path of ['/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80', '/collections/%ff/keys/k', '/collections/c/keys/%C0%80']) {
+    // Fastify's router, and no problem document: it answers before there is a route, and only an option of the app can change that.
+    t.match(await ask('GET', path), { status: 400, headers: { 'content-type': /^application\/json/ }, json: { code: 'FST_ERR_BAD_URL' } }, path)
+  }
+  t.match(await raw(head(`GET /_store/v1/collections/c/keys/${'k'.repeat(20_000)} HTTP/1.1`)), /^HTTP\/1\.1 4/)
+  t.match(await raw(head('GET /_store/v1/collections/c/keys/\u0000 HTTP/1.1')), /^HTTP\/1\.1 4/)
+  for (const path of ['/', '', '//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd', '/collections/../../x']) {
+    t.match(String((await ask('GET', path)).status), /^4/, path)
+  }
+  for (const method of ['POST', 'OPTIONS', 'PATCH']) isProblem(t, await ask(method, '/locks', method === 'OPTIONS' ? {} : { json: {} }), 404)
+})
+
+t.test('headers and queries that are nonsense', async t => {
+  const path = '/collections/c/keys/headers'
+  for (const headers of [{ prefer: 'x'.repeat(300) }, { 'lock-token': 'x'.repeat(1025) }, { 'if-match': `"${'9'.repeat(63)}"` }, { 'if-match': '"9999999999999999"' }, { 'if-none-match': 'x'.repeat(65) }] as Array<Record<string, string>>) {
+    const answer = await ask('PUT', path, { json: 1, headers })
+    isProblem(t, answer, answer.status)
+    t.match(String(answer.status), /^4/)
+  }
+  t.equal((await ask('PUT', path, { json: 1, headers: { prefer: 'wait=99999999999999999999' } })).status, 201, 'a preference that cannot be is none')
+  for (const query of ['ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x']) isProblem(t, await ask('PUT', `${path}?${query}`, { json: 1 }), 400, 'STORE_OPTION_INVALID')
+  const twice = await raw(head(`DELETE /_store/v1${path} HTTP/1.1`, 'If-Match: "1"', 'If-Match: "2"', 'Prefer: wait=0', 'Prefer: wait=0'))
+  t.match(twice, /^HTTP\/1\.1 4/)
+})
+
+t.test('no value and no token in any line of the log', async t => {
+  const token = 'a-lock-token-that-is-secret'
+  await ask('PUT', '/collections/log/keys/k', { json: SECRET })
+  await ask('GET', '/collections/log/keys/k')
+  await ask('PUT', '/collections/log/keys/k', { body: `{"${SECRET}` })
+  await ask('PATCH', '/collections/log/keys/k', { body: `{"increment":"${SECRET}"}` })
+  await ask('PATCH', '/collections/log/keys/k', { json: { increment: 1 } })
+  await ask('POST', '/collections/log/locks/k', { headers: { 'lock-token': token }, json: { owner: 'me' } })
+  await ask('GET', '/collections/log/keys/k')
+  await ask('PUT', '/collections/log/keys/k?release=true', { headers: { 'lock-token': token }, json: { [SECRET]: SECRET } })
+  await ask('PUT', '/collections/log/keys/k', { headers: { 'lock-token': token }, json: SECRET })
+  const waiting = ask('GET', '/collections/log/keys/k', { headers: { authorization: `Bearer ${SECRET}` } })
+  t.equal((await waiting).status, 401)
+  await delay(0)
+  const text = lines.join('')
+  t.ok(lines.length > 100 && text.includes('/collections/log/keys/k'), 'the server did log its requests')
+  for (const secret of [SECRET, TOKEN, READ_TOKEN, token]) t.notOk(text.includes(secret), secret)
+})
+
+t.test('nothing gives a 500, whatever it is', async t => {
+  const pieces = ['/collections', '/keys', '/locks', '/c', '/', '', '/%00', '/..', '/k'.repeat(50), '?limit=1', '?ttl=1', '?x', '/__proto__', '/%F0%9F%98%80', '/*', '/:collection']
+  const bodies = [undefined, '', '{}', 'null', '{"increment":1}', '{"touch":true}', '{"lease":1}', '{"maxKeys":0}', '[', 'x'.repeat(5000)]
+  const methods = ['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE']
+  const { ask, close } = client(origin, '/_store/v1')
+  t.teardown(close)
+  let seed = 12345
+  const pick = <T>(list: T[]): T => {
+    seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff
+    return list[(seed >>> 8) % list.length]!
+  }
+  const seen = new Map<number, number>()
+  for (let i = 0; i < 600; i++) {
+    const path = `${pick(['/collections', '/collections/c', ''])}${pick(pieces)}${pick(pieces)}${pick(pieces)}`
+    const method = pick(methods)
+    const body = method === 'GET' || method === 'HEAD' ? undefined : pick(bodies)
+    const { status } = await ask(method, path, { headers: pick([{}, { prefer: 'wait=0' }, { 'lock-token': 'x' }, { 'if-match': '"1"' }]), ...body === undefined ? {} : { body } })
+    seen.set(status, (seen.get(status) ?? 0) + 1)
+    if (status >= 500 && status !== 507) t.fail(`${status}: ${method} ${path}`)
+  }
+  t.ok(seen.get(200)! > 0 && seen.get(400)! > 0 && seen.get(404)! > 0, JSON.stringify([...seen]))
+})

@@ -1,0 +1,67 @@
+// A Fastify server with the admin API of a store, on a free port of the loopback, and a client that sends paths as they are.
+import type { IncomingHttpHeaders } from 'node:http'
+import Fastify, { type FastifyServerOptions } from 'fastify'
+import { Pool } from 'undici'
+import strongStore, { type Store, type StrongStoreOptions } from '../../src/index.js'
+import type { Owner } from '../faults/attack.js'
+
+export const TOKEN = 'a-token-for-tests'
+export const READ_TOKEN = 'a-token-for-tests-that-read'
+
+export interface Answer {
+  status: number
+  headers: IncomingHttpHeaders
+  text: string
+  json: any
+}
+
+export interface Ask {
+  (method: string, path: string, options?: { headers?: Record<string, string>, body?: string | Buffer | AsyncIterable<Buffer>, json?: unknown, signal?: AbortSignal, onInfo?: (info: { statusCode: number }) => void }): Promise<Answer>
+}
+
+export interface Server {
+  origin: string
+  port: number
+  /** Asks under the prefix, with the token. */
+  ask: Ask
+}
+
+export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}): Promise<Server> {
+  const app = Fastify({ forceCloseConnections: true, ...options })
+  await app.register(strongStore, { store, admin: { token: TOKEN, readToken: READ_TOKEN, ...admin } })
+  const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+  const { ask, close } = client(origin, '/_store/v1')
+  t.teardown(async () => {
+    await close()
+    await app.close()
+  })
+  return { origin, port: Number(new URL(origin).port), ask }
+}
+
+export function client (origin: string, prefix: string): { ask: Ask, close: () => Promise<void> } {
+  const pool = new Pool(origin)
+  return {
+    ask: async (method, path, { headers = {}, body, json, signal, onInfo } = {}) => {
+      const answer = await pool.request({
+        method: method as 'GET',
+        path: prefix + path,
+        headers: {
+          authorization: `Bearer ${TOKEN}`,
+          ...json === undefined && body === undefined ? {} : { 'content-type': 'application/json' },
+          ...headers
+        },
+        body: json === undefined ? body as string ?? null : JSON.stringify(json),
+        ...signal === undefined ? {} : { signal },
+        ...onInfo === undefined ? {} : { onInfo }
+      })
+      const text = await answer.body.text()
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        text,
+        json: /json/.test(answer.headers['content-type']?.toString() ?? '') && text !== '' ? JSON.parse(text) as unknown : undefined
+      }
+    },
+    close: () => pool.destroy()
+  }
+}

@@ -1,0 +1,54 @@
+// Programs that are started as a user would start them.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+export interface Program {
+  child: ChildProcess
+  /** The folder for temporary files that it was given. */
+  folder: string
+  /** The next line that it or a worker of it prints. Rejects, with what it had to say, if it ends instead. */
+  nextLine (): Promise<string>
+  /** Code and signal, when it and its workers have let go of the output. */
+  ended: Promise<[number | null, string | null]>
+  /** Sends a signal to it and its workers, as a terminal does. */
+  signal (name: NodeJS.Signals): void
+}
+
+/** Starts a compiled program, `name` being its path from dist/. It is killed with all its workers at the end of the test. */
+export function start (t: Test, name: string, { args = [], env = {} }: { args?: string[], env?: NodeJS.ProcessEnv } = {}): Program {
+  const folder = mkdtempSync(join(tmpdir(), 'program-'))
+  // Without what the test runner adds to every Node that it starts.
+  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args]
+  const child = spawn('env', command, {
+    env: { ...process.env, ...env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
+  })
+  const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
+  let errors = ''
+  child.stderr!.on('data', chunk => { errors += String(chunk) })
+  const signal = (name: NodeJS.Signals): void => {
+    try {
+      process.kill(-child.pid!, name)
+    } catch {} // all of them have gone
+  }
+  t.teardown(() => {
+    signal('SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  })
+  return {
+    child,
+    folder,
+    async nextLine () {
+      const { value, done } = await lines.next()
+      if (done === true) throw new Error(`${name} has ended: ${errors}`)
+      return value
+    },
+    ended: once(child, 'close') as Promise<[number | null, string | null]>,
+    signal
+  }
+}

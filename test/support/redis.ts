@@ -1,0 +1,84 @@
+// Real Redis servers, spawned for a test on a socket of their own.
+import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import type { StoreOptions } from '../../src/index.js'
+import type { Owner } from '../faults/attack.js'
+import { until } from './until.js'
+
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
+/** Why a test that needs it is left out. */
+export const NO_REDIS = 'is left out: it needs the command redis-server (apt-get install redis-server)'
+
+/** The code with which a call fails, or what it gives. */
+export function outcome (call: Promise<unknown>): Promise<string> {
+  return call.then(value => `gave ${String(value)}`, (error: { code: string }) => error.code)
+}
+
+export interface TestServer {
+  readonly options: StoreOptions & { url: string }
+  readonly path: string
+  /** A bare client of the server. */
+  readonly redis: Redis
+  /** Kills the server, and resolves when it is gone. */
+  kill (): Promise<void>
+  start (): Promise<void>
+  signal (signal: NodeJS.Signals): void
+}
+
+/** Starts a redis-server, with more arguments if need be, which is killed at the end of the test. */
+export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = []): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'ss-redis-'))
+  const path = join(folder, 's')
+  const redis = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
+  redis.on('error', () => {}) // while the server is down
+  let child: ChildProcess | undefined
+  const server: TestServer = {
+    path,
+    options: { url: `redis://${path}` },
+    redis,
+    async start () {
+      child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder, ...args], { stdio: 'ignore' })
+      await until(() => redis.ping())
+    },
+    async kill () {
+      if (child === undefined) return
+      const exit = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exit
+      child = undefined
+    },
+    signal: signal => { child!.kill(signal) }
+  }
+  t.teardown(async () => {
+    redis.disconnect()
+    await server.kill()
+    rmSync(folder, { recursive: true })
+  })
+  await server.start()
+  return server
+}
+
+/** Starts a Valkey that needs nothing but Node, which ends with the test. */
+export async function startValkey (t: Test): Promise<StoreOptions> {
+  const port = await freePort()
+  const child = fork(fileURLToPath(new URL('../fixtures/valkey.js', import.meta.url)), [String(port)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  t.teardown(() => { child.kill() })
+  await once(child, 'message')
+  return { url: `redis://127.0.0.1:${port}` }
+}
+
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}

@@ -1,0 +1,59 @@
+// Workers of a cluster, of which the test is the primary, that serve HTTP on one port.
+import cluster from 'node:cluster'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { Agent, request } from 'undici'
+
+export interface Answer {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  body: any
+}
+
+export interface Servers {
+  /** Asks on a connection of its own, so that the workers take turns. The body comes parsed, where it is JSON. */
+  get (path: string, headers?: Record<string, string>): Promise<Answer>
+  /** Asks many times at once, on 64 connections. */
+  burst (path: string, count: number): Promise<Answer[]>
+  /** What the workers have printed: nothing, if all is well. */
+  output (): string
+}
+
+/** Starts workers of a compiled fixture, which is told `what` to serve, and kills them at the end of the test. */
+export async function servers (t: Test, fixture: string, what: object, count = 4): Promise<Servers> {
+  const single = new Agent({ pipelining: 0 })
+  const pool = new Agent({ connections: 64 })
+  t.teardown(() => Promise.all([single.destroy(), pool.destroy()]))
+  cluster.setupPrimary({ exec: fileURLToPath(new URL(`../fixtures/${fixture}.js`, import.meta.url)), silent: true })
+  let output = ''
+  const ports = await Promise.all(Array.from({ length: count }, async () => {
+    const worker = cluster.fork({ SERVE: JSON.stringify(what), NODE_OPTIONS: '' })
+    for (const stream of [worker.process.stdout!, worker.process.stderr!]) stream.on('data', chunk => { output += String(chunk) })
+    t.teardown(async () => {
+      if (worker.isDead()) return
+      worker.process.kill('SIGKILL')
+      await once(worker, 'exit')
+    })
+    const failed = once(worker, 'exit').then(() => { throw new Error(`the worker has ended: ${output}`) })
+    failed.catch(() => {})
+    const [{ port }] = await Promise.race([once(worker, 'listening'), failed]) as [{ port: number }]
+    return port
+  }))
+  const ask = async (dispatcher: Agent, path: string, headers: Record<string, string>): Promise<Answer> => {
+    const { statusCode, headers: answered, body } = await request(`http://127.0.0.1:${ports[0]}${path}`, { dispatcher, headers })
+    const text = await body.text()
+    const isJson = String(answered['content-type']).startsWith('application/json')
+    return { status: statusCode, headers: answered, body: isJson ? JSON.parse(text) : text }
+  }
+  return {
+    get: (path, headers = {}) => ask(single, path, headers),
+    burst: (path, count) => Promise.all(Array.from({ length: count }, () => ask(pool, path, {}))),
+    output: () => output
+  }
+}
+
+/** The cookies of an answer, as the next request brings them. */
+export function cookieOf ({ headers }: Answer): string {
+  return [headers['set-cookie'] ?? []].flat().map(cookie => cookie.split(';')[0]!).join('; ')
+}
