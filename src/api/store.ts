@@ -4,7 +4,7 @@ import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { Collection, type Scope } from './collection.js'
-import { MAX_LOCKS, Request, type Engine } from '../core/engine.js'
+import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { LocksOptions, WaitOptions } from './options.js'
 import { httpEngine } from '../engines/http/engine.js'
@@ -93,6 +93,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return await this.#ask(new Request('stats', '', ''), wait?.timeout) as StoreStats
   }
 
+  /** Resolves once the store has answered: for health checks. Rejects like any call where it does not. */
+  async ping (wait?: Pick<WaitOptions, 'timeout'>): Promise<void> {
+    await this.#call(new Request('ping', '', ''), wait?.timeout)
+  }
+
   /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
   async locks ({ limit = MAX_LOCKS }: LocksOptions = {}): Promise<LockInfo[]> {
     if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
@@ -116,9 +121,12 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   async #ask (request: Request, timeout?: number): Promise<unknown> {
+    return JSON.parse((await this.#call(request, timeout)).text!)
+  }
+
+  #call (request: Request, timeout?: number): Promise<Reply> {
     if (timeout !== undefined) request.wait = { timeout: milliseconds(timeout, 'timeout'), signal: undefined, scope: undefined }
-    const { text } = await this.#engine.call(request)
-    return JSON.parse(text!)
+    return this.#engine.call(request)
   }
 }
 
