@@ -56,9 +56,10 @@ t.test('a wrong option is told at the start', async t => {
   for (const [options, message] of [
     [{}, /needs a token, or auth: false/],
     [{ admin: {} }, /needs a token, or auth: false/],
-    [{ admin: { token: 'with a space' } }, /token must have/],
-    [{ admin: { token: TOKEN, maxWait: '5' } }, /maxWait must be/],
-    [{ admin: { token: TOKEN, tokens: 'x' } }, /no option "tokens"/],
+    [{ admin: { token: 'with a space' } }, /invalid admin\.token: expected visible ASCII/],
+    [{ admin: { token: TOKEN, maxWait: '5' } }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got "5"/],
+    [{ admin: { token: TOKEN, prefix: '/x' } }, /app\.use\(prefix/],
+    [{ admin: { token: TOKEN, toke: 'x' } }, /no option "toke"/],
     [{ admin: { token: TOKEN }, store: {} }, /store must be what createStore gives/]
   ] as Array<[object, RegExp]>) {
     t.throws(() => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message })

@@ -36,13 +36,17 @@ function isProblem (t: Test, answer: Answer, status: number, code?: string): voi
 t.test('without a token there is no admin API, unless that is said outright', async t => {
   for (const [admin, message] of [
     [{}, /needs a token, or auth: false/],
-    [{ token: '' }, /token must have/],
-    [{ token: 'with a space' }, /token must have/],
-    [{ token: 5 }, /token must have/],
-    [{ token: 'x', readToken: 'x' }, /readToken must be another/],
-    [{ token: 'x', maxLease: 0 }, /maxLease must be/],
-    [{ token: 'x', maxWait: '5' }, /maxWait must be/],
-    [{ token: 'x', tokens: 'x' }, /no option "tokens"/]
+    [5, /invalid admin: expected an object, got 5/],
+    [{ token: '' }, /invalid admin\.token: expected visible ASCII/],
+    [{ token: 'with a space' }, /invalid admin\.token: expected visible ASCII characters$/],
+    [{ token: 5 }, /invalid admin\.token: expected visible ASCII/],
+    [{ token: 'x', readToken: '' }, /invalid admin\.readToken: expected visible ASCII/],
+    [{ token: 'x', readToken: 'x' }, /admin\.readToken must differ from admin\.token/],
+    [{ token: 'x', maxLease: 0 }, /invalid admin\.maxLease: expected seconds, at least 0\.001, got 0/],
+    [{ token: 'x', maxWait: '5' }, /invalid admin\.maxWait: expected seconds/],
+    [{ token: 'x', toke: 'x' }, /no option "toke"/],
+    [{ auth: true }, /invalid admin\.auth: expected false or nothing, got true/],
+    [{ auth: false, token: 'x' }, /leave one of them out/]
   ] as Array<[StrongStoreOptions['admin'], RegExp]>) {
     const app = Fastify()
     await t.rejects(async () => { await app.register(strongStore, { store, admin }) }, { code: 'STORE_OPTION_INVALID', message })
@@ -189,7 +193,11 @@ t.test('names that are none', async t => {
   for (const path of ['/', '', '//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd', '/collections/../../x']) {
     t.match(String((await ask('GET', path)).status), /^4/, path)
   }
-  for (const method of ['POST', 'OPTIONS', 'PATCH']) isProblem(t, await ask(method, '/locks', method === 'OPTIONS' ? {} : { json: {} }), 404)
+  for (const method of ['POST', 'OPTIONS', 'PATCH']) {
+    const answer = await ask(method, '/locks', method === 'OPTIONS' ? {} : { json: {} })
+    isProblem(t, answer, 405, 'ADMIN_METHOD_NOT_ALLOWED')
+    t.equal(answer.headers.allow, 'GET, HEAD')
+  }
 })
 
 t.test('headers and queries that are nonsense', async t => {
