@@ -1,7 +1,8 @@
 // The header Prefer (RFC 7240, section 2): preferences with commas between them, each with a value it may have, and behind
 // semicolons parameters, which mean nothing here.
 
-const PARTS = /"((?:[^"\\]|\\.)*)"|[,;=]|[^\s,;="]+/g
+// A quote that is not closed goes on to the end, so that no part is tried twice.
+const PARTS = /"((?:[^"\\]|\\.?)*)(?:"|$)|[,;=]|[^\s,;="]+/gs
 
 /** The values by the names in lower case, '' where there is none. Of one that is given twice, the first counts. */
 export function preferencesOf (header: string | string[] | undefined): Map<string, string> {

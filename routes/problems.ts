@@ -54,8 +54,7 @@ export function problemHandler (store: Store) {
     if (status === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="strong-store"')
     if (status === 429 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
     const details = status === 423 ? await holder(store, request, reply) : undefined
-    // A body that is still arriving is not worth reading. HTTP/2 has no such header, and a window that fills up.
-    if (request.raw.complete === false && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    if (await isArriving(request)) reply.header('connection', 'close') // the rest of the body is not worth reading
     return JSON.stringify({ type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`, title, status, code, detail: detailOf(error, title, status), ...details })
   }
 }
@@ -84,6 +83,13 @@ function statusOf ({ statusCode }: Failure): number {
 function detailOf (error: Failure | StoreError, title: string, status: number): string | undefined {
   const detail = error instanceof StoreError ? error.detail : error.message
   return status === 500 || detail === '' || detail === title ? undefined : detail
+}
+
+/** Whether a body is still on its way. HTTP/2 has no connections to close, and stops a sender that is not read. */
+async function isArriving ({ raw }: FastifyRequest): Promise<boolean> {
+  if (raw.complete !== false || raw.httpVersionMajor !== 1) return false
+  await new Promise(resolve => { setImmediate(resolve) }) // what came with the head is told after it
+  return !raw.complete
 }
 
 /** Who holds the lock. */

@@ -19,7 +19,7 @@ t.test('names, values, parameters, and what cannot be read', async t => {
     ['foo="a, wait=9"; b', { foo: 'a, wait=9' }],
     [', ,;=;, wait=4', { wait: '4' }],
     ['foo bar wait=1', { foo: '' }],
-    ['foo="unclosed, wait=5', { foo: 'unclosed', wait: '5' }],
+    ['foo="unclosed, wait=5', { foo: 'unclosed, wait=5' }],
     [['wait=1', 'processing'], { wait: '1', processing: '' }]
   ] as Array<[string | string[] | undefined, object]>) {
     t.strictSame(Object.fromEntries(preferencesOf(header)), expected, String(header))
