@@ -8,7 +8,7 @@ import { pickStore, type PickOptions, type Store } from '../api/store.js'
 const LONGEST = 2 ** 39
 
 export interface KeyvStoreOptions extends PickOptions {
-  /** The collection that the keys are in. Default 'keyv'. */
+  /** The collection that the keys are in, a name of 1024 bytes at most. Default 'keyv'. */
   collection?: string | undefined
 }
 
