@@ -17,7 +17,8 @@ import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawColl
 export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
-   * cluster: one store a process, however often it is asked for. 'memory:' is a new store in this process for each call.
+   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child process
+   * of a worker that of the worker. 'memory:' is a new store in this process for each call.
    * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
    * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
@@ -27,7 +28,10 @@ export interface StoreOptions {
   maxValueBytes?: number | undefined
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined
-  /** Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, from 0.001 on. Default 10. */
+  /**
+   * Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, and for its `close` to deliver what is on
+   * its way, from 0.001 on. Default 10.
+   */
   connectTimeout?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
@@ -35,6 +39,9 @@ export interface StoreOptions {
 
 const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
+
+/** Raised when adapters need something of a store that older ones do not have. */
+const BRAND = Symbol.for('strong-store.Store.1')
 
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
@@ -56,10 +63,17 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     if (scope === undefined) {
       this.#collections = new WeakRegistry()
       this.setMaxListeners(0)
+      const { onerror } = engine // of another copy of this package, for its own store
       engine.onerror = error => {
+        onerror?.(error)
         if (this.listenerCount('error') > 0) this.emit('error', error)
       }
     }
+  }
+
+  /** Copies of this package in one process know each other's stores by it. */
+  get [BRAND] (): true {
+    return true
   }
 
   /** Whether others in this process have the same store: that of the cluster. */
@@ -109,6 +123,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   /**
    * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
    * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
+   * Ends within `connectTimeout`; STORE_DISCONNECTED or STORE_UNREACHABLE where what was not confirmed may be lost.
    */
   async close (): Promise<void> {
     this.#isClosed = true
@@ -131,7 +146,7 @@ export interface PickOptions extends StoreOptions {
 /** STORE_OPTION_INVALID. */
 export function pickStore ({ store, ...options }: PickOptions): Store {
   if (store === undefined) return createStore(options)
-  if (!(store instanceof Store)) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
+  if ((store as Partial<Store> | null)?.[BRAND] !== true) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
   if (Object.keys(options).length > 0) throw new StoreError('STORE_OPTION_INVALID', `with a store there can be no ${Object.keys(options).join(', ')}`)
   return store
 }

@@ -128,7 +128,7 @@ export interface Engine {
   call (request: Request): Promise<Reply>
   /** As `call`, in the same order, without waiting for an answer; errors are not reported. */
   post (request: Request): void
-  /** Told of errors that belong to no single call. */
+  /** Told of errors that belong to no single call. Whoever sets it calls the one before, which may be another copy of this package. */
   onerror: ((error: StoreError) => void) | undefined
   /** Told once, when it is closed. */
   onclose: (() => void) | undefined
