@@ -3,10 +3,11 @@ import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
-import { Collection, type Scope } from './collection.js'
+import { Collection, NO_DEFAULTS, type Scope } from './collection.js'
 import { MAX_LOCKS, Request, type Engine } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { LocksOptions, WaitOptions } from './options.js'
+import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
@@ -33,11 +34,15 @@ export interface StoreOptions {
    * its way, from 0.001 on. Default 10.
    */
   connectTimeout?: number | undefined
+  /** Seconds that every call may take which says nothing of its own, as in WaitOptions. Default: none. */
+  timeout?: number | undefined
+  /** Seconds that every lock may be held which is taken without a lease of its own, as in AcquireOptions. Default: none. */
+  lease?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /** Raised when adapters need something of a store that older ones do not have. */
@@ -51,14 +56,16 @@ const BRAND = Symbol.for('strong-store.Store.1')
  */
 export class Store extends EventEmitter<{ error: [StoreError] }> {
   readonly #engine: Engine
+  readonly #defaults: Defaults
   readonly #scope: Scope | undefined
   #isClosed = false
   readonly #collections: WeakRegistry<Collection<unknown>> | undefined
 
   /** Made by createStore, and by a request's scope. */
-  constructor (engine: Engine, scope?: Scope) {
+  constructor (engine: Engine, defaults: Defaults, scope?: Scope) {
     super()
     this.#engine = engine
+    this.#defaults = defaults
     this.#scope = scope
     if (scope === undefined) {
       this.#collections = new WeakRegistry()
@@ -93,8 +100,8 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
   collection<T = unknown> (name: string): Collection<T> {
-    if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#scope)
-    return this.#collections.get(name, () => new Collection(this.#engine, name)) as Collection<T>
+    if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
+    return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
   }
 
   /** All collections that have keys, locks, options or a recent past. */
@@ -103,12 +110,15 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   /** All collections together, and the process that has them. */
-  async stats (wait?: Pick<WaitOptions, 'timeout'>): Promise<StoreStats> {
-    return await this.#ask(new Request('stats', '', ''), wait?.timeout) as StoreStats
+  async stats (wait: Pick<WaitOptions, 'timeout'> = {}): Promise<StoreStats> {
+    checkOptions(wait, ['timeout'])
+    return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
   }
 
   /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
-  async locks ({ limit = MAX_LOCKS }: LocksOptions = {}): Promise<LockInfo[]> {
+  async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
+    checkOptions(options, ['limit'])
+    const { limit = MAX_LOCKS } = options
     if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
     const request = new Request('locks', '', '')
     request.number = limit
@@ -117,7 +127,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
   within (scope: Scope): Store {
-    return new Store(this.#engine, scope)
+    return new Store(this.#engine, this.#defaults, scope)
   }
 
   /**
@@ -131,7 +141,8 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   async #ask (request: Request, timeout?: number): Promise<unknown> {
-    if (timeout !== undefined) request.wait = { timeout: milliseconds(timeout, 'timeout'), signal: undefined, scope: undefined }
+    const limit = timeout === undefined ? this.#defaults.timeout : milliseconds(timeout, 'timeout')
+    if (limit !== undefined) request.wait = { timeout: limit, signal: undefined, scope: undefined }
     const { text } = await this.#engine.call(request)
     return JSON.parse(text!)
   }
@@ -151,17 +162,31 @@ export function pickStore ({ store, ...options }: PickOptions): Store {
   return store
 }
 
-const stores = new WeakMap<Engine, Store>()
+/** Those of each engine, by their defaults. */
+const stores = new WeakMap<Engine, Map<string, Store>>()
 
 /**
  * The store at a URL; see StoreOptions for which there are. Nothing is opened before the first call.
  * Throws STORE_OPTION_INVALID.
  */
 export function createStore (options: string | StoreOptions = {}): Store {
-  const engine = engineOf(typeof options === 'string' ? { url: options } : options)
-  let store = stores.get(engine)
-  if (store === undefined) stores.set(engine, store = new Store(engine))
+  const { timeout, lease, ...where } = typeof options === 'string' ? { url: options } : options
+  const defaults = defaultsOf(timeout, lease)
+  const engine = engineOf(where)
+  let known = stores.get(engine)
+  if (known === undefined) stores.set(engine, known = new Map())
+  const id = JSON.stringify(defaults)
+  let store = known.get(id)
+  if (store === undefined) known.set(id, store = new Store(engine, defaults))
   return store
+}
+
+function defaultsOf (timeout: number | undefined, lease: number | undefined): Defaults {
+  if (timeout === undefined && lease === undefined) return NO_DEFAULTS
+  return {
+    timeout: timeout === undefined ? undefined : milliseconds(timeout, 'timeout'),
+    lease: lease === undefined ? undefined : milliseconds(lease, 'lease', MIN_SECONDS)
+  }
 }
 
 function engineOf (options: StoreOptions): Engine {

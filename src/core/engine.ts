@@ -34,6 +34,13 @@ export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
 
+const WAITING: readonly Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+
+/** Whether a call waits while its key is locked; a clear, while one of the keys is that begin with its own. */
+export function mayWait ({ op, nowait, token }: Request): boolean {
+  return !nowait && (token === undefined || op === 'acquire') && WAITING.includes(op)
+}
+
 /** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON, in the form `T`. */
 export class Request<T = string> {
   text: T | undefined
