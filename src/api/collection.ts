@@ -64,7 +64,7 @@ export class Collection<T = unknown> {
 
   /** The value with its version and its end, or undefined if there is none. */
   async entry (key: string, options: EntryOptions = {}): Promise<Entry<T> | undefined> {
-    const request = this.#request('entry', key, options, KNOWN.entry)
+    const request = this.#request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
     if (options.token !== undefined) request.token = checkToken(options.token)
     const { text, version, expiresIn } = await this.#send(request)
     if (text === undefined) return undefined

@@ -37,6 +37,8 @@ export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | '
 export interface EntryOptions extends WaitOptions {
   /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
   token?: string | undefined
+  /** True: only look. It is no use of the key, whose idle time goes on. Default false. */
+  peek?: boolean | undefined
 }
 
 export interface TtlOptions extends WaitOptions {
@@ -140,7 +142,7 @@ export const KNOWN = {
   wait: WAIT,
   prefix: [...WAIT, 'prefix'],
   page: ['prefix', 'cursor', 'limit'],
-  entry: [...WAIT, 'token'],
+  entry: [...WAIT, 'token', 'peek'],
   del: DEL,
   set: [...DEL, 'ttl', 'ifAbsent'],
   touch: TTL,

@@ -4,7 +4,7 @@ import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { Collection, NO_DEFAULTS, type Scope } from './collection.js'
-import { MAX_LOCKS, Request, type Engine } from '../core/engine.js'
+import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { LocksOptions, WaitOptions } from './options.js'
 import { checkOptions, type Defaults } from './requests.js'
@@ -115,6 +115,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
   }
 
+  /** Resolves once the store has answered: for health checks. Rejects like any call where it does not. */
+  async ping (wait?: Pick<WaitOptions, 'timeout'>): Promise<void> {
+    await this.#call(new Request('ping', '', ''), wait?.timeout)
+  }
+
   /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
   async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
     checkOptions(options, ['limit'])
@@ -141,10 +146,13 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   async #ask (request: Request, timeout?: number): Promise<unknown> {
+    return JSON.parse((await this.#call(request, timeout)).text!)
+  }
+
+  #call (request: Request, timeout?: number): Promise<Reply> {
     const limit = timeout === undefined ? this.#defaults.timeout : milliseconds(timeout, 'timeout')
     if (limit !== undefined) request.wait = { timeout: limit, signal: undefined, scope: undefined }
-    const { text } = await this.#engine.call(request)
-    return JSON.parse(text!)
+    return this.#engine.call(request)
   }
 }
 

@@ -2,6 +2,7 @@
 // Reply. Where that is, is the engine's business; what a request means is the same everywhere:
 //
 //   get        text                       entry    text, version, expiresIn     head    version, expiresIn
+//   peek       as entry, but it is no use of the key: its idle time goes on
 //   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
 //   touch      number: 1 or 0
 //   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
@@ -18,6 +19,7 @@
 //   collections    text: JSON; of `collection` alone where `key` is '1'
 //   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
+//   ping       nothing: the store answers
 //
 // PendingCalls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
 // locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.
@@ -26,7 +28,7 @@ import type { StoreErrorCode, StoreError } from './errors.js'
 /** The place in this list is the number on the wire: append only, or raise the protocol's version. */
 export const OPS = [
   'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
-  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats'
+  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats', 'ping', 'peek'
 ] as const
 
 /** Locks that are told of at a time. */

@@ -1,8 +1,11 @@
 // Fastify: `app.store` for the life of the server, `req.store` for that of a request.
 import type { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteHandlerMethod, onSendHookHandler } from 'fastify'
+import type {
+  FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RegisterOptions, RouteHandlerMethod, RouteShorthandOptions, onSendHookHandler
+} from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import type { AdminOptions } from '../../routes/admin.js'
+import { pathOf, type AdminOptions } from '../../routes/admin.js'
+import { FRONT, type Front } from '../../routes/front.js'
 import { StoreError } from '../core/errors.js'
 import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
@@ -35,7 +38,8 @@ interface Decorated extends FastifyRequest {
   [RUNNING]: PromiseLike<unknown> | null
 }
 
-const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, { admin, ...options }) => {
+/** Options that are Fastify's own. `prefix` means nothing to a plugin that adds to the app itself: the admin API has its own. */
+const plugin: FastifyPluginAsync<StrongStoreOptions & RegisterOptions> = async (app, { admin, prefix, logLevel, logSerializers, ...options }) => {
   if (app.hasDecorator('store')) {
     throw new StoreError('STORE_OPTION_INVALID', 'app.store is there already: register strong-store once, on the app that all routes share')
   }
@@ -58,7 +62,7 @@ const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, { admin, ...o
   })
   app.addHook('onRoute', route => { route.handler = watched(route.handler) })
   app.addHook('onSend', commitFirst)
-  if (admin !== undefined) await serveAdmin(app, store, admin)
+  if (admin !== undefined) await serveAdmin(app, store, admin, { logLevel, logSerializers })
   if (options.store === undefined && !store.isShared) app.addHook('onClose', async () => { await store.close() })
 }
 
@@ -127,20 +131,19 @@ const commitFirst: onSendHookHandler = (request, reply, payload, done) => {
   Promise.resolve().then(() => scope.commit()).then(() => { finish(null) }, finish)
 }
 
-const ADMIN_PREFIX = '/_store/v1'
-
 /**
  * Hands what comes in under the prefix on to the admin API before anything of it is read, with the headers that the app's hooks have set. Those of
  * type onRequest have run, also of the route, where limiters add theirs; and those of preParsing that are the app's.
  */
-async function serveAdmin (app: FastifyInstance, store: Store, options: AdminOptions): Promise<void> {
-  const prefix = options.prefix ?? ADMIN_PREFIX
+async function serveAdmin (app: FastifyInstance, store: Store, options: AdminOptions, logging: object): Promise<void> {
   const { adminApp, problemHandler } = await import('../../routes/index.js') // it is not loaded where it is not used
-  const admin = adminApp(store, { ...options, prefix: app.prefix + prefix })
+  const path = pathOf(options.prefix)
+  const admin = adminApp(store, options, app.prefix.replace(/\/$/, '') + path)
   await admin.ready()
   const explain = problemHandler(store)
-  app.all(`${prefix}/*`, {
+  const route: RouteShorthandOptions = {
     exposeHeadRoute: false,
+    ...logging,
     schema: { hide: true } as object, // from a description of the app's own routes
     errorHandler: (error, request, reply) => {
       if (!(error instanceof StoreError) && (error.statusCode ?? 500) >= 500) throw error // for the app to tell
@@ -150,10 +153,21 @@ async function serveAdmin (app: FastifyInstance, store: Store, options: AdminOpt
       if (payload !== request.raw) throw new StoreError('STORE_OPTION_INVALID', 'a preParsing hook of the app has taken the body: keep it from the routes of the admin API')
       reply.hijack()
       for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!)
-      admin.routing(Object.assign(request.raw, { ip: request.ip }), reply.raw)
+      admin.routing(Object.assign(request.raw, { [FRONT]: frontOf(request, reply) }), reply.raw)
     }
-  }, () => {})
+  }
+  app.all(`${path}/*`, route, () => {})
+  if (path !== '') app.all(path, route, () => {})
   app.addHook('onClose', async () => { await admin.close() })
+}
+
+/** What the admin API is to know of a request, whose further log lines name the token. */
+function frontOf (request: FastifyRequest, reply: FastifyReply): Front {
+  return {
+    address: request.ip as string | undefined ?? 'local', // none on a Unix socket
+    get log () { return request.log },
+    identified: name => { request.log = reply.log = request.log.child({ adminToken: name }) }
+  }
 }
 
 /** `app.register(strongStore, options)`: adds `app.store` and `req.store`. Throws STORE_OPTION_INVALID. */

@@ -270,9 +270,12 @@ const TESTS: Record<string, Contract> = {
     let used = start // no later than the last use
     await mine.set('idle', 1)
     await mine.set('used', 1)
+    t.match(await mine.entry('used', { peek: true }), { value: 1, version: Number, expiresAt: Date })
+    t.equal(await mine.entry('none', { peek: true }), undefined)
     await until(async () => {
       const now = Date.now()
       const value = await theirs.get('used')
+      await mine.entry('idle', { peek: true }) // which is no use of it
       if (Date.now() - used < 195) t.equal(value, 1)
       else await mine.set('used', 1) // this machine has slept for too long
       used = now

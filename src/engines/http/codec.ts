@@ -22,7 +22,7 @@ export interface Answer {
   text: string
 }
 
-const WAITING: readonly Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+const WAITING: readonly Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
 
 /** Whether the call may have to wait for a locked key, and is ready to. */
 export function waits ({ op, nowait, token }: Request): boolean {
@@ -49,6 +49,7 @@ export function outgoing (request: Request): Outgoing {
   switch (op) {
     case 'get':
     case 'entry': return out('GET', keyPath)
+    case 'peek': return out('GET', `${keyPath}?peek=true`)
     case 'head': return out('HEAD', keyPath)
     case 'set': return out('PUT', keyPath + query({ ttl, release: request.release || undefined }), request.text)
     case 'del': return out('DELETE', keyPath + query({ release: request.release || undefined }))
@@ -66,6 +67,7 @@ export function outgoing (request: Request): Outgoing {
     case 'collections': return out('GET', key === '' ? '/collections' : collection)
     case 'locks': return out('GET', `/locks${query({ limit: request.number })}`)
     case 'stats': return out('GET', '/stats')
+    case 'ping': return out('GET', '/health')
   }
 }
 
@@ -81,6 +83,7 @@ export function incoming ({ op }: Request, { status, headers, text }: Answer): R
   switch (op) {
     case 'get':
     case 'entry':
+    case 'peek':
     case 'head':
       if (op !== 'head') reply.text = text
       reply.version = Number(/\d+/.exec(String(headers.etag)))

@@ -40,6 +40,7 @@ export class Sequencer {
       case 'lock':
       case 'break':
       case 'stats':
+      case 'ping':
         return { turn: Promise.resolve(), arrive }
       case 'scan':
       case 'size':
