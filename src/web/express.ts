@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import { StoreError } from '../core/errors.js'
+import { runFor } from './current-response.js'
 import { storeForResponse } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -29,7 +30,7 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
         return scoped
       }
     })
-    next()
+    runFor(response, next)
   }
 }
 

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fastifyPlugin from 'fastify-plugin'
 import type { AdminOptions } from '../../routes/admin.js'
 import { StoreError } from '../core/errors.js'
+import { runFor } from './current-response.js'
 import { storeForResponse } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -46,7 +47,7 @@ const plugin: FastifyPluginAsync<StrongStoreOptions> = async (app, { admin, ...o
   })
   app.addHook('onRequest', (request, reply, done) => {
     (request as Decorated)[REPLY] = reply
-    done()
+    runFor(reply.raw, done)
   })
   if (admin !== undefined) await serveAdmin(app, store, admin)
   if (options.store === undefined && !store.isShared) app.addHook('onClose', async () => { await store.close() })
