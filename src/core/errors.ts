@@ -57,9 +57,19 @@ export class StoreError extends Error {
     return true
   }
 
-  /** The HTTP status that fits, where Fastify and Express look for it. */
+  /** The HTTP status that fits, where Fastify, Express and Nest look for it. */
   get statusCode (): number {
     return ERRORS[this.code].status
+  }
+
+  /** The same, for what was written for http-errors. */
+  get status (): number {
+    return this.statusCode
+  }
+
+  /** Whether the message is for the client: as http-errors has it, below 500. */
+  get expose (): boolean {
+    return this.status < 500
   }
 }
 

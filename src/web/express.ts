@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import isMissing from '../../routes/is-missing.cjs'
 import { StoreError } from '../core/errors.js'
+import { runFor } from './current-response.js'
 import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -35,7 +36,7 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
         return scoped
       }
     })
-    next()
+    runFor(response, next)
   }
 }
 

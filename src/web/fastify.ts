@@ -7,6 +7,7 @@ import fastifyPlugin from 'fastify-plugin'
 import { pathOf, type AdminOptions } from '../../routes/admin.js'
 import { FRONT, type Front } from '../../routes/front.js'
 import { StoreError } from '../core/errors.js'
+import { runFor } from './current-response.js'
 import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -58,7 +59,7 @@ const plugin: FastifyPluginAsync<StrongStoreOptions & RegisterOptions> = async (
   })
   app.addHook('onRequest', (request, reply, done) => {
     (request as Decorated)[REPLY] = reply
-    done()
+    runFor(reply.raw, done)
   })
   app.addHook('onRoute', route => { route.handler = watched(route.handler) })
   app.addHook('onSend', commitFirst)
