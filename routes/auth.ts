@@ -1,12 +1,28 @@
 // Who may come in: bearer tokens (RFC 6750), and a limit on guessing them.
 import { hash, timingSafeEqual } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Store } from '../src/api/store.js'
 import { addressOf, type AdminOptions } from './admin.js'
 import { Problem } from './problems.js'
 import { AuthThrottle } from './auth-throttle.js'
 
-/** An onRequest hook; a route says `config: { open: true }` if it needs no token. */
+/** What a route says in its `config`. */
+export interface Access {
+  /** It needs no token. */
+  open?: boolean
+  /** 'always': it only reads, whatever its method. 'some': it tells a token that may only read by `isReader`. */
+  reads?: 'always' | 'some'
+}
+
+const readers = new WeakSet<IncomingMessage>()
+
+/** Whether a request came with a token that may only read. */
+export function isReader (request: FastifyRequest): boolean {
+  return readers.has(request.raw)
+}
+
+/** An onRequest hook; see Access for what a route can say. */
 export function authenticator (store: Store, { token, readToken, auth }: AdminOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   if (auth === false) return async () => {}
   const full = digest(token!)
@@ -14,14 +30,19 @@ export function authenticator (store: Store, { token, readToken, auth }: AdminOp
   const tries = new AuthThrottle(store)
 
   return async (request, reply) => {
-    if ((request.routeOptions.config as { open?: boolean }).open === true) return
+    const { open, reads } = request.routeOptions.config as Access
+    if (open === true) return
     const { authorization } = request.headers
     const address = addressOf(request)
     refuse(tries.blocked(address))
     const given = digest(/^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1] ?? '')
     if (timingSafeEqual(given, full)) return
     if (reading !== undefined && timingSafeEqual(given, reading)) {
-      if (request.method === 'GET' || request.method === 'HEAD') return
+      if (request.method === 'GET' || request.method === 'HEAD' || reads === 'always') return
+      if (reads === 'some') {
+        readers.add(request.raw)
+        return
+      }
       throw new Problem('ADMIN_READ_ONLY')
     }
     if (authorization !== undefined) refuse(await tries.add(address))

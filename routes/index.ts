@@ -5,10 +5,12 @@ import Fastify from 'fastify'
 import type { Store } from '../src/api/store.js'
 import { checkAdmin, type Admin, type AdminOptions, type App } from './admin.js'
 import { authenticator } from './auth.js'
+import { callRoutes } from './calls.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
+import { manyRoutes } from './many.js'
 import { metricsRoute } from './metrics.js'
 import { Problem, problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
@@ -44,6 +46,8 @@ export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (a
     keyRoutes(admin)
     lockRoutes(admin)
     metricsRoute(admin)
+    manyRoutes(admin)
+    callRoutes(admin)
   }, { prefix })
   return app
 }

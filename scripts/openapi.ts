@@ -29,6 +29,7 @@ export async function describe (): Promise<string> {
         tags: [
           { name: 'keys', description: 'Single keys and their values' },
           { name: 'collections', description: 'Collections of keys' },
+          { name: 'calls', description: 'What a store of another process speaks' },
           { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
           { name: 'health', description: 'How the store is doing' }
         ],

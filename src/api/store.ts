@@ -4,10 +4,11 @@ import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { Collection, type Scope } from './collection.js'
-import { MAX_LOCKS, Request, type Engine } from '../core/engine.js'
+import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { LocksOptions, WaitOptions } from './options.js'
 import { httpEngine } from '../engines/http/engine.js'
+import type { HttpStoreOptions } from '../engines/http/options.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
@@ -31,9 +32,11 @@ export interface StoreOptions {
   connectTimeout?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
+  /** How an admin API is reached, where its URL and token do not do. */
+  http?: HttpStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /**
@@ -106,6 +109,16 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return new Store(this.#engine, scope)
   }
 
+  /** Carries a request to the engine as it is: for the admin API, where it has been through a client's store already. */
+  call (request: Request): Promise<Reply> {
+    return this.#engine.call(request)
+  }
+
+  /** As `call`, without a reply. */
+  post (request: Request): void {
+    this.#engine.post(request)
+  }
+
   /**
    * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
    * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
@@ -151,7 +164,7 @@ export function createStore (options: string | StoreOptions = {}): Store {
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
@@ -161,9 +174,9 @@ function engineOf (options: StoreOptions): Engine {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
   }
-  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+  if (!/^https?:/.test(url)) {
     throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
-  return httpEngine({ url: new URL(url), token })
+  return httpEngine({ url, token, connectTimeout: timeout }, http)
 }
