@@ -9,6 +9,7 @@ import { StoreError } from '../core/errors.js'
 import type { LocksOptions, WaitOptions } from './options.js'
 import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
+import type { HttpStoreOptions } from '../engines/http/options.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
@@ -40,9 +41,11 @@ export interface StoreOptions {
   lease?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
+  /** How an admin API is reached, where its URL and token do not do. */
+  http?: HttpStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /** Raised when adapters need something of a store that older ones do not have. */
@@ -135,6 +138,16 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return new Store(this.#engine, this.#defaults, scope)
   }
 
+  /** Carries a request to the engine as it is: for the admin API, where it has been through a client's store already. */
+  call (request: Request): Promise<Reply> {
+    return this.#engine.call(request)
+  }
+
+  /** As `call`, without a reply. */
+  post (request: Request): void {
+    this.#engine.post(request)
+  }
+
   /**
    * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
    * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
@@ -199,7 +212,7 @@ function defaultsOf (timeout: number | undefined, lease: number | undefined): De
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
@@ -209,9 +222,9 @@ function engineOf (options: StoreOptions): Engine {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
   }
-  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+  if (!/^https?:/.test(url)) {
     throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
-  return httpEngine({ url: new URL(url), token })
+  return httpEngine({ url, token, connectTimeout: timeout }, http)
 }
