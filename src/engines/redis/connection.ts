@@ -12,6 +12,9 @@ import type { ScriptName, Scripts } from './scripts.js'
 import { codeOf } from './codec.js'
 import { warnOfEviction } from './eviction.js'
 
+/** The part of its life that a process's sign of life may take to reach the server. */
+const MAX_DELAY = 1 / 20
+
 export interface Handler extends PushHandler {
   /** A node of a cluster is lost, or what was pushed in the last moments may not have arrived. */
   nodeLost (): void
@@ -45,7 +48,7 @@ export class Connection {
     this.#handler = handler
     this.#life = life
     this.#scripts = new ScriptCache(client, scripts, prefix)
-    this.#pipeline = new Pipeline(client, this.#scripts)
+    this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY)
     this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
     this.#subscriber = new Subscriber(push, openPush, this.channel, handler, {
@@ -61,7 +64,7 @@ export class Connection {
     const connection = new Connection(clients, settings)
     try {
       await connection.#scripts.open()
-      await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
+      await checkRights(clients.client, connection.#pipeline, settings.scripts, settings.prefix, connection.channel)
       await connection.#subscriber.subscribe()
       warnOfEviction(clients.client, clients.name).catch(() => {})
       return connection

@@ -124,16 +124,13 @@ class RedisEngine implements Engine {
       if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
         this.#gets.leave(request, true, () => {})
-        this.#arrived(call)
         this.#failed(connection, call, error!)
         return
       }
       const reply = answerIn(found)
       if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
       const isAnswer = this.#gets.leave(request, reply !== undefined, () => { this.#submit(connection, call) })
-      if (!isAnswer) return
-      this.#arrived(call)
-      this.#answer(call, reply!)
+      if (isAnswer) this.#answer(call, reply!)
     })
   }
 
@@ -141,13 +138,10 @@ class RedisEngine implements Engine {
     const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
       const text = answer as string
-      this.#arrived(call)
       if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
       else this.#answer(call, since(call.at, replyOf(text)))
     }
     const failed = (error: Error): void => {
-      if (connection !== this.#connection) return
-      this.#arrived(call)
       this.#failed(connection, call, error)
     }
     const { request, request: { op }, token } = call
@@ -173,16 +167,14 @@ class RedisEngine implements Engine {
     }
   }
 
-  /** The call is not on its way any more: it is answered, waits, or was withdrawn. */
-  #arrived (call: RedisCall): void {
-    this.#backlog -= call.size
-    if (call.id === 0) this.#unconfirmed--
-    call.job = undefined
-  }
-
   /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
   #wait (connection: Connection, call: RedisCall, expiresIn: number): void {
-    if (call.state === 'settled' || call.id === 0) return
+    if (call.state === 'settled') return
+    call.job = undefined
+    if (call.id === 0) {
+      this.#settled(call)
+      return
+    }
     if (call.early !== undefined) {
       this.#take(connection, call, call.early)
       return
@@ -232,12 +224,22 @@ class RedisEngine implements Engine {
         if (lease !== undefined) this.#heartbeat!.look(collection, lease)
       }
     }
-    call.state = 'settled'
+    this.#settled(call)
     if (id === 0) return
-    this.#numbered.delete(call.number)
-    this.#calls[id] = undefined
     this.#pending.settle(id, reply, why)
     if (this.#pending.pending === 0) this.#setReferenced(false)
+  }
+
+  #settled (call: RedisCall): void {
+    call.state = 'settled'
+    call.job = undefined
+    this.#backlog -= call.size
+    if (call.id === 0) {
+      this.#unconfirmed--
+    } else {
+      this.#numbered.delete(call.number)
+      this.#calls[call.id] = undefined
+    }
   }
 
   #failed (connection: Connection, call: RedisCall, error: Error): void {
@@ -253,7 +255,6 @@ class RedisEngine implements Engine {
     const call = this.#calls[id]
     if (call === undefined) return
     if (this.#queue.delete(call) || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
-      this.#arrived(call)
       this.#answer(call, new Reply('STORE_ABORTED'))
       return
     }

@@ -1,5 +1,6 @@
 // What is asked of a server. All of it takes effect in the order it was asked for, and what was asked in one tick leaves together.
 // Only so much is in flight at a time; the rest waits here, where it can still be withdrawn, and where signs of life pass it.
+import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
 import type { Found } from './fast-get.js'
@@ -9,7 +10,8 @@ import type { ScriptName } from './scripts.js'
 
 /** Plain reads that share a command: the server does nothing else while it runs. */
 const MAX_READS = 32
-/** Commands, and bytes of their arguments, that are in flight in one lane. */
+/** Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their arguments. */
+const MIN_IN_FLIGHT = 64
 const MAX_IN_FLIGHT = 4096
 const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
 /** Signs of life are sent ahead of what has not been sent yet: behind a long queue they would come too late. */
@@ -42,27 +44,51 @@ class Lane {
   last: Job | undefined
   inFlight = 0
   bytes = 0
+  /** Commands that may be in flight: it follows from how long the one took that is timed. */
+  limit = MIN_IN_FLIGHT
+  timed: Job | undefined
+  timedAt = 0
   /** Where the server has lost the scripts: jobs to be sent again, once all that is in flight is answered. */
   missed: Job[] = []
   /** That of all scripts in flight. */
   generation: Generation | undefined
 
+  /** Times one job after the other, from when it is sent. */
+  sent (job: Job): void {
+    if (this.timed !== undefined) return
+    this.timed = job
+    this.timedAt = performance.now()
+  }
+
+  /** `maxDelay`: milliseconds that a command may take to be answered. */
+  answered (job: Job, maxDelay: number): void {
+    this.inFlight--
+    this.bytes -= job.size
+    if (job !== this.timed) return
+    this.timed = undefined
+    if (performance.now() - this.timedAt > maxDelay) this.limit = Math.max(MIN_IN_FLIGHT, this.limit / 2)
+    else if (this.queue.size > 0) this.limit = Math.min(MAX_IN_FLIGHT, this.limit * 2)
+  }
+
   get isFull (): boolean {
-    return this.inFlight >= MAX_IN_FLIGHT || this.bytes >= MAX_IN_FLIGHT_BYTES
+    return this.inFlight >= this.limit || this.bytes >= MAX_IN_FLIGHT_BYTES
   }
 }
 
 export class Pipeline {
   readonly #client: Redis | Cluster
   readonly #scripts: ScriptCache
+  readonly #maxDelay: number
   readonly #lanes = new Map<string, Lane>()
   readonly #outstanding = new Set<Job>()
   #batch: Array<[Lane, Job]> = []
   #onsettled: Array<() => void> = []
 
-  constructor (client: Redis | Cluster, scripts: ScriptCache) {
+  /** `maxDelay`: milliseconds that what is in flight may take to be answered. */
+  constructor (client: Redis | Cluster, scripts: ScriptCache, maxDelay: number) {
     this.#client = client
     this.#scripts = scripts
+    this.#maxDelay = maxDelay
   }
 
   /** Whether anything is not answered. */
@@ -146,6 +172,7 @@ export class Pipeline {
     for (const [lane, job] of batch) {
       const { script, base, args } = job
       job.state = 'sent'
+      lane.sent(job)
       const sent = script === undefined
         ? this.#client.hmget(`${base}:records`, ...args)
         : lane.generation!.run(this.#client, script, base, args)
@@ -158,8 +185,7 @@ export class Pipeline {
   }
 
   #answered (lane: Lane, job: Job, error: Error | undefined, result: unknown): void {
-    lane.inFlight--
-    lane.bytes -= job.size
+    lane.answered(job, this.#maxDelay)
     // A plain read that was sent after a script which was not run has read too early.
     const isEarly = job.script === undefined && lane.missed.length > 0
     if (job.state === 'settled') {

@@ -1,14 +1,6 @@
--- What the scripts need and the user may not do, or the server does not have: each of their commands is tried in a way that
--- changes nothing, whatever it finds. KEYS[1]: a key of the store. ARGV[1]: a channel of it. Answers with names.
-local KEY = KEYS[1]
-local TRIALS = {
-  { 'del', KEY }, { 'exists', KEY }, { 'persist', KEY }, { 'pexpire', KEY, 'none' },
-  { 'hdel', KEY, '' }, { 'hexists', KEY, '' }, { 'hget', KEY, '' }, { 'hincrby', KEY, '', 'none' }, { 'hkeys', KEY }, { 'hmget', KEY, '' },
-  { 'hset', KEY, '', '', '' },
-  { 'zadd', KEY, 'none', '' }, { 'zcard', KEY }, { 'zcount', KEY, 0, 0 }, { 'zlexcount', KEY, '-', '+' }, { 'zrange', KEY, 0, 0 },
-  { 'zrangebylex', KEY, '-', '+' }, { 'zrangebyscore', KEY, 0, 0 }, { 'zrem', KEY, '' }, { 'zscore', KEY, '' },
-  { 'publish', ARGV[1], '' }, { 'pubsub', 'numsub', ARGV[1] }, { 'time' }
-}
+-- What the scripts need and the user may not do, or the server does not have: each of their commands is tried with as few arguments
+-- as it takes, on a key that is nobody's. KEYS[1]: that key. ARGV: a channel of the store, then the commands. Answers with names.
+local key, channel = KEYS[1], ARGV[1]
 local missing = {}
 local seen = {}
 
@@ -17,15 +9,23 @@ local function miss (name)
   seen[name] = true
 end
 
-for _, trial in ipairs(TRIALS) do
-  local result = redis.pcall(unpack(trial))
-  local message = type(result) == 'table' and result.err or ''
+for i = 2, #ARGV do
+  local words = {}
+  for word in string.gmatch(ARGV[i], '%S+') do words[#words + 1] = word end
+  local message
+  for _ = 1, 8 do
+    local result = redis.pcall(unpack(words))
+    message = type(result) == 'table' and result.err or ''
+    if not string.find(message, 'rong number of arg') then break end
+    words[#words + 1] = #words == 1 and (words[1] == 'publish' and channel or key) or 'none'
+  end
   if string.find(message, "can't run this command", 1, true) or string.find(message, 'nknown .*command called from script') then
-    miss(trial[1])
+    miss(ARGV[i])
   elseif string.find(message, 'of the keys', 1, true) then
-    miss('keys ' .. KEY)
+    miss('keys ' .. key)
   elseif string.find(message, 'of the channels', 1, true) then
-    miss('channel ' .. ARGV[1])
+    miss('channel ' .. channel)
   end
 end
+redis.pcall('del', key)
 return missing
