@@ -61,8 +61,6 @@ export function adminApp (store: Store, options: AdminOptions, prefix = ''): App
     metricsRoute(admin)
     manyRoutes(admin)
     callRoutes(admin)
-    manyRoutes(admin)
-    callRoutes(admin)
   }, { prefix })
   return app
 }
