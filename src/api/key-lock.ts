@@ -106,8 +106,8 @@ export class KeyLock<T = unknown> implements OwnedLock {
     this.#change = value === undefined ? 'del' : 'set'
   }
 
-  /** Deletes the key when the lock is released. Throws as `set` does. */
-  del (): void {
+  /** Deletes the key when the lock is released. Throws as `set` does. Gives undefined, for `update(key, (value, lock) => lock.del())`. */
+  del (): undefined {
     this.set(undefined)
   }
 

@@ -104,7 +104,7 @@ export class RequestScope implements Scope, Uncommitted {
     for (const lock of locks) lock.abort()
     if (locks.length === 0) return
     this.isClosing = true
-    setImmediate(() => { this.isClosing = false })
+    afterMicrotasks(() => { this.isClosing = false })
     this.#grace.start(MAX_GRACE_MS, () => { this.#end(false) })
   }
 
@@ -120,6 +120,11 @@ export class RequestScope implements Scope, Uncommitted {
 /** The same store for the time of a response. */
 export function storeForResponse (store: Store, response: ServerResponse): Store {
   return store.within(RequestScope.of(response))
+}
+
+/** Calls `fn` when all that follows from the current event without waiting for another has run. */
+function afterMicrotasks (fn: () => void): void {
+  process.nextTick(() => { queueMicrotask(() => { process.nextTick(fn) }) })
 }
 
 function release (lock: OwnedLock, discard: boolean): void {
