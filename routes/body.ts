@@ -21,15 +21,15 @@ export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyR
   }
 }
 
-/** A preParsing hook that refuses a body over the limit while it arrives. */
-export function limitBody (store: Store): preParsingAsyncHookHandler {
+/** A preParsing hook that refuses a body over the limit while it arrives: that of a value, unless `limitOf` makes another of it. */
+export function limitBody (store: Store, limitOf = (maxValueBytes: number): number => maxValueBytes): preParsingAsyncHookHandler {
   let isKnown = false
   return async (request, _, payload) => {
     if (!isKnown) {
       await store.ping() // the limit is the store's to say
       isKnown = true
     }
-    const limit = store.maxValueBytes
+    const limit = limitOf(store.maxValueBytes)
     const declared = request.headers['content-length']
     if (declared !== undefined) {
       if (Number(declared) > limit) throw new StoreError('STORE_VALUE_TOO_LARGE', `${declared} bytes, the limit is ${limit}`)

@@ -7,10 +7,12 @@ import { checkAdmin, type Admin, type AdminOptions, type App } from './admin.js'
 import { AllowedMethods } from './allowed.js'
 import { authenticator } from './auth.js'
 import { checkMedia } from './body.js'
+import { callRoutes } from './calls.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
+import { manyRoutes } from './many.js'
 import { metricsRoute } from './metrics.js'
 import { Description } from './openapi.js'
 import { problemHandler } from './problems.js'
@@ -60,6 +62,8 @@ export function adminApp (store: Store, options: AdminOptions, prefix = ''): App
     keyRoutes(admin)
     lockRoutes(admin)
     metricsRoute(admin)
+    manyRoutes(admin)
+    callRoutes(admin)
   }, { prefix })
   return app
 }

@@ -2,13 +2,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
 import { storeForResponse } from '../src/web/request-scope.js'
+import { writeProcessing } from '../src/web/transport.js'
 import type { Store } from '../src/api/store.js'
 import { preferencesOf } from './preferences.js'
 
 /** Milliseconds after which a call that is not answered is thought to be waiting. */
 const PATIENCE = 2
 
-export type OnKey<T> = (collection: Collection<string>, key: string, timeout: number) => Promise<T>
+/** `collection`: its values are JSON text, also those that are numbers. */
+export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
 
 export class PreferredWait {
   readonly #store: Store
@@ -52,7 +54,7 @@ export class PreferredWait {
     answer.then(answered, answered)
     setTimeout(() => {
       if (isAnswered) return
-      ask().then(() => { if (!isAnswered && !reply.raw.headersSent) reply.raw.writeProcessing() }, () => {})
+      ask().then(() => { if (!isAnswered) writeProcessing(reply.raw) }).catch(() => {}) // the client has gone, or the answer tells
     }, PATIENCE)
   }
 }

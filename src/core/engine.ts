@@ -36,6 +36,13 @@ export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
 
+const WAITING: readonly Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+
+/** Whether a call waits while its key is locked; a clear, while one of the keys is that begin with its own. */
+export function mayWait ({ op, nowait, token }: Request): boolean {
+  return !nowait && (token === undefined || op === 'acquire') && WAITING.includes(op)
+}
+
 /** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON, in the form `T`. */
 export class Request<T = string> {
   text: T | undefined
@@ -130,7 +137,7 @@ export interface Engine {
   call (request: Request): Promise<Reply>
   /** As `call`, in the same order, without waiting for an answer; errors are not reported. */
   post (request: Request): void
-  /** Told of errors that belong to no single call. */
+  /** Told of errors that belong to no single call. Whoever sets it calls the one before, which may be another copy of this package. */
   onerror: ((error: StoreError) => void) | undefined
   /** Told once, when it is closed. */
   onclose: (() => void) | undefined

@@ -3,14 +3,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import isMissing from '../../routes/is-missing.cjs'
 import { StoreError } from '../core/errors.js'
-import { storeForResponse } from './request-scope.js'
+import { runFor } from './current-response.js'
+import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
 declare global {
 
   namespace Express {
     interface Request {
-      /** The store for the time of this request: its locks and its waits end with the response. */
+      /** The store for the time of this request: what is changed under its locks is committed before the response, its waits end with it. */
       readonly store: Store
     }
   }
@@ -23,14 +24,19 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
   const store = pickStore(options)
   return (request, response, next) => {
     let scoped: Store | undefined
+    const scope = (): Store => {
+      const scope = RequestScope.of(response)
+      scope.refuse = next
+      return store.within(scope)
+    }
     Object.defineProperty(request, 'store', {
       configurable: true,
       get () {
-        scoped ??= storeForResponse(store, response)
+        scoped ??= scope()
         return scoped
       }
     })
-    next()
+    runFor(response, next)
   }
 }
 
