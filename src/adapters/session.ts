@@ -18,7 +18,7 @@ export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in. Default 'sessions', which only one SessionStore of a store in this process gets
+   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions', which only one SessionStore of a store in this process gets
    * without naming it: two applications do not share their sessions by accident.
    */
   collection?: string | undefined

@@ -5,7 +5,7 @@ import { StoreError } from '../core/errors.js'
 import type { Codec } from '../core/value.js'
 
 export interface LockSetOptions {
-  /** Seconds until the key ends, from the release on. Default: none, the key keeps the time it has. */
+  /** Seconds until the key ends, from the release on: from 0.001 on. Default: none, the key keeps the time it has. */
   ttl?: number | undefined
 }
 

@@ -13,7 +13,7 @@ export interface WaitOptions {
 }
 
 export interface PrefixOptions extends WaitOptions {
-  /** Only the keys that begin with it. Default: all. */
+  /** Only the keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
 }
 
@@ -107,7 +107,7 @@ export interface Entry<T> {
 }
 
 export interface PageOptions {
-  /** Only keys that begin with it. Default: all. */
+  /** Only keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
   /** Where to continue: that of the page before. Default: none, from the start. */
   cursor?: string | undefined

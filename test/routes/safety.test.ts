@@ -234,6 +234,10 @@ t.test('names that are none', async t => {
     isProblem(t, answer, 405, 'ADMIN_METHOD_NOT_ALLOWED')
     t.equal(answer.headers.allow, 'GET, HEAD')
   }
+  for (const [path, allow] of [['/collections/c/keys/a/b', 'GET, HEAD, PATCH, DELETE, PUT'], ['/collections//locks/', 'GET, HEAD, POST, PATCH, DELETE'], ['/collections/c', 'GET, HEAD, PATCH, DELETE']]) {
+    t.match(await ask('OPTIONS', path!), { status: 405, headers: { allow } }, path!)
+  }
+  isProblem(t, await ask('GET', '/collections/c/'), 404, 'ADMIN_NOT_FOUND')
 })
 
 t.test('headers and queries that are nonsense', async t => {
