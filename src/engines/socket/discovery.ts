@@ -6,7 +6,7 @@ import { answer, ask, type Address, type Channel, type Discovery } from './addre
 import { offerToChildren, parentDiscovery } from './parent.js'
 
 /** Milliseconds for an answer where there is probably no one who could give it. */
-const UNLIKELY_TIMEOUT_MS = 1000
+const UNLIKELY_TIMEOUT_MS = 800
 const THREADS = 'strong-store'
 
 /** Undefined where the store is this process's own. */
