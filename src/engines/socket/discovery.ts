@@ -19,9 +19,11 @@ export function discovery (): Discovery | undefined {
 /** Answers the workers and threads of this process that ask. */
 export function answerOthers (address: (uid: number | undefined) => Promise<Address>): void {
   if (!isMainThread) return
-  cluster.on('message', (worker, message) => {
-    answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
-  })
+  if (cluster.isPrimary) {
+    cluster.on('message', (worker, message) => {
+      answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
+    })
+  }
   const threads = new BroadcastChannel(THREADS)
   threads.onmessage = event => { answer((event as MessageEvent).data, address, content => { threads.postMessage(content) }) }
   ;(threads as unknown as { unref (): void }).unref()
