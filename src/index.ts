@@ -1,6 +1,8 @@
 // The public face.
 export { default, strongStore, type StrongStoreOptions } from './web/fastify.js'
 export { collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback } from './api/callback.js'
+export type { AdminOptions } from '../routes/admin.js'
+export type { AdminTokenOptions } from '../routes/tokens.js'
 export { Store, createStore, type PickOptions, type StoreOptions } from './api/store.js'
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
 export { Collection } from './api/collection.js'
