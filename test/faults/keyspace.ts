@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Request, type Op, type Reply } from '../../src/core/engine.js'
-import { Budget } from '../../src/engines/memory/expiry.js'
+import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
 import { dispatch } from '../../src/engines/memory/dispatch.js'
@@ -172,7 +172,7 @@ class Pair {
     assert.deepEqual(plain(this.#answers.splice(0), this.epoch), plain(this.model.answers.splice(0), 0), 'answers')
     assert.deepEqual(this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks')
     const { keyspace, model } = this
-    const { entries, locks, waiters, reads, writes } = keyspace.shelf('c')
+    const { entries, locks, waiters, reads, writes } = keyspace.collection('c')
     const { values } = entries.page(0, 100)
     assert.deepEqual(values.map(entry => [entry.key, entry.version]).sort(), model.present, 'keys and versions')
     assert.deepEqual({ locks: locks.size, waiters, reads, writes, evicted: entries.evicted },
@@ -185,12 +185,12 @@ class Pair {
     this.#advance(1000) // ends the leases that nobody has a hand on any more, and then
     this.#advance(1000) // what was posted to those keys
     this.compare()
-    const { entries, locks } = this.keyspace.shelf('c')
+    const { entries, locks } = this.keyspace.collection('c')
     assert.equal(entries.expired, this.model.expired)
     assert.equal(entries.bytes, this.model.bytes)
     assert.equal(locks.size, 0, 'a lock is left')
     const isLasting = [...this.model.values.values()].some(({ end }) => end !== undefined)
-    assert.equal(this.keyspace.deadlines.next !== undefined, isLasting, 'a deadline is left')
+    assert.equal(entries.nextEnd < Infinity, isLasting, 'a deadline is left')
   }
 }
 

@@ -142,7 +142,7 @@ function missing (op: Op): Reply {
     case 'size': return Reply.of(0)
     default: {
       const reply = new Reply()
-      if (op === 'collections') reply.text = '[]'
+      if (op === 'collections') reply.text = '{"collections":[]}'
       return reply
     }
   }
@@ -154,7 +154,9 @@ function translate (op: Op, answer: any): unknown {
   switch (op) {
     case 'locks': return (answer.locks as LockInfo[]).map(raw)
     case 'lock': return { ...raw(answer), queue: (answer as LockQueue).queue.map(raw) }
-    case 'collections': return ((answer.collections ?? [answer]) as CollectionStats[]).map(({ expireKeys, ...stats }) => ({ ...stats, idle: expireKeys * 1000 }))
+    case 'collections': return {
+      collections: ((answer.collections ?? [answer]) as CollectionStats[]).map(({ expireKeys, ...stats }) => ({ ...stats, idle: expireKeys * 1000 }))
+    }
     case 'scan': return {
       keys: answer.keys.map(({ key, version, bytes, expiresAt }: any) => [key, version, expiresAt === undefined ? null : Date.parse(expiresAt as string) - Date.now(), bytes]),
       cursor: answer.cursor

@@ -79,6 +79,7 @@ export class HttpEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    if (request.op === 'clear' && request.key !== '') throw new StoreError('STORE_OPTION_INVALID', 'this engine cannot clear a prefix yet')
     // With a token of its own choosing it can take an acquire back whose answer it has not seen.
     if (request.op === 'acquire') request.token ??= randomUUID()
     if (request.release || request.op === 'release') this.#holds.delete(request.token!)

@@ -75,6 +75,7 @@ class RedisEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    if (request.op === 'clear' && request.key !== '') throw new StoreError('STORE_OPTION_INVALID', 'this engine cannot clear a prefix yet')
     if (this.#backlog > MAX_BACKLOG) throw new StoreError('STORE_OVERLOADED')
     if (this.#connection !== undefined) {
       this.#ask(this.#connection, request, id)
