@@ -54,8 +54,12 @@ export class Clear implements Waiting {
 
   /** It is its turn, behind a holder or another waiter. */
   pass (lock: Lock): void {
+    if (this.caller.hasLeft && this.id !== 0) {
+      this.withdraw()
+      return
+    }
     this.#hasMetLock = true
-    if (!this.request.nowait && (this.id === 0 || !this.caller.hasLeft)) this.collection.delete(lock.key)
+    if (!this.request.nowait) this.collection.delete(lock.key)
     this.#locks.delete(lock)
     this.#settle()
   }

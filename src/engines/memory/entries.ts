@@ -137,6 +137,7 @@ export class Entries {
     entry.used = this.#context.clock.now
     this.#enlist(entry)
     this.#cleared?.spare(key, this.#context.revision)
+    if (this.bounds.evict && this.#isOver(0, 0)) this.#owner.schedule(this.#context.clock.now)
   }
 
   /** Milliseconds that the entry has left if it is not used; undefined if it stays. */

@@ -251,7 +251,7 @@ export class Keyspace {
     lock.token = ''
     lock.holder = undefined
     if (isLost) holder!.lost(token)
-    if (lock.waiters > 0) collection.entries.settle(lock.key)
+    if (lock.waiters + collection.clears.size > 0) collection.entries.settle(lock.key)
     while (lock.token === '') {
       const waiter = lock.first
       collection.passClears(lock, waiter?.revision ?? Infinity)
