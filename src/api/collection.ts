@@ -10,7 +10,7 @@ import {
 } from './options.js'
 import { NONE, checkOptions, requestOf, withCount, withLease, withTtl, withValue, withWrite, type Defaults } from './requests.js'
 import { runUpdate, updateHolding } from './update-context.js'
-import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from '../core/stats.js'
+import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock } from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
 
 /** What a request's end takes with it: its waits and its locks. */
@@ -248,24 +248,18 @@ export class Collection<T = unknown> {
   /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
   async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
     const { text } = await this.#call('collections', '1', wait)
-    return (JSON.parse(text!) as RawCollection[]).map(collectionOf)[0]
+    return (JSON.parse(text!) as RawCollectionPage).collections.map(collectionOf)[0]
   }
 
   /**
-   * Deletes all keys: free ones at once, a locked one when its turn comes. With `timeout: 0` locked ones stay, and it rejects
-   * with STORE_LOCKED when the free ones are gone. With a `prefix` it deletes those that begin with it, one by one.
+   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. What is written after
+   * the call was made stays. With `timeout: 0` locked keys stay, and it rejects with STORE_LOCKED when the free ones are gone; if it
+   * fails for another reason, or its process ends, those that are still locked stay.
    */
   async clear (options: PrefixOptions = {}): Promise<void> {
     checkOptions(options, KNOWN.prefix)
-    const { prefix, ...wait } = options
-    if (prefix === undefined) {
-      await this.#call('clear', '', wait)
-      return
-    }
-    let failure: StoreError | undefined
-    const fail = (error: StoreError): void => { failure ??= error }
-    for await (const keys of this.#pages(options)) await Promise.all(keys.map(key => this.del(key, wait).catch(fail)))
-    if (failure !== undefined) throw failure
+    const { prefix = '', ...wait } = options
+    await this.#call('clear', prefix, wait)
   }
 
   /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */
