@@ -1,23 +1,26 @@
 // The calls of one request: checked, given to the store in their order, and their replies as lines.
 import { Readable } from 'node:stream'
-import { MAX_LOCKS, Request, type Abortable, type AbortScope, type Reply } from '../src/core/engine.js'
+import { MAX_LOCKS, Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
 import { StoreError } from '../src/core/errors.js'
 import { checkCollection, checkCursor, checkKey, checkName, checkNewToken, checkToken } from '../src/core/validation.js'
 import { text } from '../src/core/value.js'
 import { boundsOf } from '../src/api/options.js'
 import type { Store } from '../src/api/store.js'
+import type { Identity } from './tokens.js'
 import { HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall, type SentReply } from '../src/engines/http/protocol.js'
 
 /** Length of a line, in UTF-16 code units, beside that of its last reply. */
 const LINE_LENGTH = 65_536
 const MAX_PAGE = 1000
+/** Reads that are no use of the key where the token may only read. */
+const LOOKS: readonly Op[] = ['get', 'entry', 'head']
 
 export interface Rights {
-  mayWrite: boolean
+  identity: Identity
   /** Milliseconds. */
   maxLease: number
-  /** Of locks that name none. */
-  owner: string
+  /** Of locks, by what the client says. */
+  ownerOf (owner: string | undefined): string
 }
 
 /** Ends the waits of a client that has hung up. */
@@ -110,7 +113,7 @@ export class Batch {
     const isEarly = (): boolean => this.#stream === undefined
     this.#store.call(request).then(
       reply => {
-        if (request.op !== 'acquire') this.#answer(i, writeReply(request.op, reply))
+        if (request.op !== 'acquire') this.#answer(i, writeReply(call.op, reply))
         else if (isEarly()) this.#grant(i, request, reply)
         else turns().then(() => { this.#grant(i, request, reply) }, () => {}) // a client that has hung up by now is seen to have before it is answered
       },
@@ -162,10 +165,13 @@ export class Batch {
   }
 
   #requestOf (call: SentCall): Request {
-    const request = readCall(call)
+    const { identity: { canWrite, collections }, maxLease, ownerOf } = this.#rights
+    if (!canWrite && !OPERATIONS[call.op].isRead) throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: this token may read, but change nothing')
+    if (collections?.has(call.collection) === false && call.op !== 'ping') {
+      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: this token does not cover what was asked for')
+    }
+    const request = readCall(canWrite || !LOOKS.includes(call.op) ? call : { ...call, op: 'peek' })
     const { op, collection, key, token, cursor, owner, limit, ttl, number } = request
-    const { mayWrite, maxLease } = this.#rights
-    if (!mayWrite && !OPERATIONS[op].isRead) throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: this token may read, but change nothing')
     checkCollection(collection)
     checkKey(key)
     if (token !== undefined) (op === 'acquire' ? checkNewToken : checkToken)(token)
@@ -180,7 +186,7 @@ export class Batch {
     if (op === 'locks') request.number = pageOf(number ?? MAX_LOCKS, MAX_LOCKS)
     if (op === 'acquire') {
       request.lease ??= Math.min(LEASE_MS, maxLease)
-      request.owner ??= this.#rights.owner
+      request.owner = ownerOf(owner)
       request.detached = true // no connection of the client's is one of this process's
     }
     if (request.lease !== undefined && request.lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `lease can be ${maxLease / 1000} s at most`)

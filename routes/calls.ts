@@ -2,10 +2,12 @@
 import { Type } from '@sinclair/typebox'
 import { OPS } from '../src/core/engine.js'
 import { CALLS, MAX_CALLS, MAX_CALLS_LENGTH, type SentCall } from '../src/engines/http/protocol.js'
-import { addressOf, type Admin } from './admin.js'
-import { isReader } from './auth.js'
+import { isWhole } from '../src/web/transport.js'
+import type { Admin } from './admin.js'
+import { identityOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
 import { Batch } from './batch.js'
+import { ownerOf } from './locks.js'
 import { BODY, FAILURES } from './schemas.js'
 
 const milliseconds = (description: string, minimum = 1): ReturnType<typeof Type.Number> => Type.Number({ minimum, maximum: 2 ** 51, description: `Milliseconds: ${description}` })
@@ -36,9 +38,12 @@ const Call = Type.Object({
 /** Quotes and backslashes of a value are escaped on their way, and a request with one call may be longer than others. */
 const limitOf = (maxValueBytes: number): number => 2 * maxValueBytes + 4 * MAX_CALLS_LENGTH
 
+/** Each call is checked on its own. */
+const CONFIG: RouteConfig = { reads: true, isScoped: true }
+
 export function callRoutes ({ app, store, maxLease }: Admin): void {
   app.post(CALLS.path, {
-    config: { reads: 'some' } as object,
+    config: CONFIG as object,
     bodyLimit: 2 ** 27,
     preParsing: limitBody(store, limitOf),
     schema: {
@@ -61,9 +66,9 @@ export function callRoutes ({ app, store, maxLease }: Admin): void {
     }
   }, async (request, reply) => {
     const batch = new Batch(store, request.body as SentCall[], {
-      mayWrite: !isReader(request), maxLease: maxLease * 1000, owner: `http ${addressOf(request)}`
+      identity: identityOf(request), maxLease: maxLease * 1000, ownerOf: owner => ownerOf(request, owner)
     })
-    reply.raw.once('close', () => { batch.end(reply.raw.writableFinished) })
+    reply.raw.once('close', () => { batch.end(isWhole(reply.raw)) })
     await batch.accepted
     reply.type(CALLS.type).headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     return batch.answer()

@@ -72,6 +72,12 @@ export class Connection {
     this.#pipeline.read(base, key, reader)
   }
 
+  /** Resolves with an empty reply once every node has answered. */
+  async ping (): Promise<string> {
+    await Promise.all(nodesOf(this.#client, 'master').map(node => this.#pipeline.expect(node.ping())))
+    return 'R    '
+  }
+
   /** Makes sure that the push connection is alive, too. */
   probe (): void {
     const { connection } = this.#push

@@ -137,6 +137,7 @@ class RedisEngine implements Engine {
     switch (op) {
       case 'collections': return this.#heartbeat!.flush().then(() => collections(connection, this.#prefix, key === '' ? undefined : collection))
       case 'locks': return locks(connection, this.#prefix, request.number)
+      case 'ping': return connection.ping()
       case 'lock': return lock(connection, base, collection, key)
       case 'stats': return this.#heartbeat!.flush().then(() => stats(connection, this.#prefix, this.maxValueBytes))
       default: return connection.run(...scriptOf(request, base, this.#who(connection, asked), this.#life, token))
@@ -185,7 +186,7 @@ class RedisEngine implements Engine {
   #answer (asked: Asked, reply: Reply, why?: string): void {
     const { request: { op, collection, key, detached, lease }, id, token } = asked
     if (reply.code === undefined) {
-      if (op === 'get' || op === 'entry' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
+      if (op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
       if (op === 'acquire') {
         reply.token = token
         if (!detached) this.#heartbeat!.hold(collection, key, token!)

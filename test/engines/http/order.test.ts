@@ -15,7 +15,7 @@ const origins = await Promise.all(apps.map(async app => {
   return await app.listen({ port: 0, host: '127.0.0.1' })
 }))
 const remote = createStore({ url: `${origins[0]}/_store/v1`, token: TOKEN })
-t.after(async () => {
+t.teardown(async () => {
   await remote.close()
   for (const app of apps) await app.close()
   await store.close()
@@ -42,8 +42,8 @@ t.test('calls of one turn of the event loop share a request', async t => {
   t.equal(await count(() => Promise.all([...keys, ...keys].map(key => many.get(key)))), 2)
   const large = 'x'.repeat(2 ** 20 - 2)
   const texts = remote.collection<string>('large')
-  t.equal(await count(() => texts.setMany(Array.from({ length: 5 }, (_, i) => [`${i}`, large]))), 5)
-  t.ok((await texts.getMany(['0', '1', '2', '3', '4'])).every(text => text === large))
+  t.equal(await count(() => texts.setMany(Array.from({ length: 3 }, (_, i) => [`${i}`, large]))), 3)
+  t.ok((await texts.getMany(['0', '1', '2'])).every(text => text === large))
 })
 
 t.test('calls take effect in the order they were made, on whatever keys and unconfirmed ones too', async t => {

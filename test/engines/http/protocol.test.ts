@@ -1,7 +1,7 @@
 // What the http engine and the admin API say to each other.
 import t from 'tap'
-import { OPS, Reply, Request, type Op } from '../../../src/core/engine.js'
-import { OPERATIONS, mayWait, readCall, readReply, writeCall, writeReply, type SentCall } from '../../../src/engines/http/protocol.js'
+import { OPS, Reply, Request } from '../../../src/core/engine.js'
+import { OPERATIONS, readCall, readReply, writeCall, writeReply, type SentCall } from '../../../src/engines/http/protocol.js'
 
 const VALUES = { text: '{"a":1}', version: 5, expiresIn: 10.5, number: 0, token: 'token', fence: 7 }
 
@@ -31,10 +31,4 @@ t.test('a reply arrives as it was given, and what is none is refused', async t =
     t.strictSame(wrong.filter(sent => readReply(op, sent) !== undefined), [], op)
   }
   t.match(readReply('get', { code: 'STORE_LOCKED', detail: 'why' }), { reply: { code: 'STORE_LOCKED' }, detail: 'why' })
-})
-
-t.test('calls that may wait', async t => {
-  const may = (op: Op, fields: Partial<Request> = {}): boolean => mayWait(Object.assign(new Request(op, '', ''), fields))
-  t.strictSame([may('get'), may('clear'), may('acquire', { token: 'token' })], [true, true, true])
-  t.strictSame([may('get', { nowait: true }), may('set', { token: 'token' }), may('release', { token: 'token' }), may('stats')], [false, false, false, false])
 })
