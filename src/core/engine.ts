@@ -38,7 +38,7 @@ export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
 
-const WAITING: readonly Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+const WAITING: readonly Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
 
 /** Whether a call waits while its key is locked; a clear, while one of the keys is that begin with its own. */
 export function mayWait ({ op, nowait, token }: Request): boolean {
