@@ -8,19 +8,25 @@ import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './faults/linearizability.js'
+import {
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster
+} from './faults/linearizability.js'
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
-  ? { 'linearizability-redis': linearizabilityOfRedis, 'linearizability-redis-cluster': linearizabilityOfRedisCluster }
+  ? {
+      'linearizability-redis': linearizabilityOfRedis,
+      'linearizability-redis-beset': linearizabilityOfBesetRedis,
+      'linearizability-redis-cluster': linearizabilityOfRedisCluster
+    }
   : {}
 const ATTACKS: Record<string, Attack> = {
   keyspace, linearizability, 'linearizability-http': linearizabilityOfHttp, ...REDIS, peers, killing, overload, leaks, stopping, expiry, http
 }
-if (!hasRedis) console.log(`linearizability-redis and -redis-cluster ${NO_REDIS}`)
+if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
 const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, leaks: 8 }
 const shareOf = (name: string): number => SHARES[name] ?? 1

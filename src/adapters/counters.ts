@@ -1,5 +1,6 @@
 // The counters of a rate limiter: requests are counted once for all processes, each in one atomic call.
 import { StoreError } from '../core/errors.js'
+import { shared } from '../core/shared.js'
 import type { Collection } from '../api/collection.js'
 import type { CountOptions, Entry } from '../api/options.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
@@ -24,7 +25,7 @@ export interface Window {
 
 const MAX_PREFIX_BYTES = 512
 /** How many limiters without a prefix there are, by collection and limits. All processes make theirs in the same order. */
-const unnamed = new Map<string, number>()
+const unnamed = shared('limiters.1', () => new Map<string, number>())
 
 export class Counters {
   readonly #store: Store

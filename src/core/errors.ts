@@ -33,6 +33,8 @@ export const ERRORS = {
 
 export type StoreErrorCode = keyof typeof ERRORS
 
+const BRAND = Symbol.for('strong-store.StoreError.1')
+
 /** What every failed call rejects with. Decide by `code`; `message` is for people. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
@@ -44,6 +46,15 @@ export class StoreError extends Error {
     super(detail === undefined ? ERRORS[code].meaning : `${ERRORS[code].meaning}: ${detail}`, options)
     this.code = code
     this.detail = detail
+  }
+
+  /** Copies of this package in one process know each other's errors. */
+  static override [Symbol.hasInstance] (value: unknown): boolean {
+    return (value as Partial<StoreError> | null | undefined)?.[BRAND] === true
+  }
+
+  get [BRAND] (): true {
+    return true
   }
 
   /** The HTTP status that fits, where Fastify, Express and Nest look for it. */

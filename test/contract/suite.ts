@@ -270,9 +270,12 @@ const TESTS: Record<string, Contract> = {
     let used = start // no later than the last use
     await mine.set('idle', 1)
     await mine.set('used', 1)
+    t.match(await mine.entry('used', { peek: true }), { value: 1, version: Number, expiresAt: Date })
+    t.equal(await mine.entry('none', { peek: true }), undefined)
     await until(async () => {
       const now = Date.now()
       const value = await theirs.get('used')
+      await mine.entry('idle', { peek: true }) // which is no use of it
       if (Date.now() - used < 195) t.equal(value, 1)
       else await mine.set('used', 1) // this machine has slept for too long
       used = now
@@ -426,12 +429,32 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('sum'), 40)
     t.equal(await mine.update('sum', async sum => sum + 2), 42)
     await t.rejects(mine.update('sum', () => { throw new Error('no') }), { message: 'no' })
-    t.equal(await mine.update('sum', () => undefined), undefined)
+    t.equal(await mine.update('sum', () => undefined), 42, 'a forgotten return changes nothing')
+    t.equal(await mine.update('sum', (_, lock) => { lock.set(43) }), 43)
+    t.equal(await theirs.get('sum'), 43)
+    t.equal(await mine.update('sum', (_, lock) => { lock.del() }), undefined)
     t.equal(await theirs.has('sum'), false)
     t.equal(await mine.update('sum', () => 1, { ttl: 100 }), 1)
     t.ok((await mine.entry('sum'))!.expiresAt!.getTime() > Date.now() + 90_000)
     await mine.update('sum', () => 2)
     t.ok((await mine.entry('sum'))!.expiresAt !== undefined)
+  },
+
+  async 'one computes what many ask for' (t, { mine, theirs }) {
+    let computed = 0
+    const compute = async (): Promise<number> => {
+      computed++
+      await mine.has('other')
+      return 7
+    }
+    t.strictSame(await Promise.all(Array.from({ length: 8 }, () => mine.getOrSet('key', compute, { ttl: 100 }))), Array(8).fill(7))
+    t.equal(computed, 1)
+    t.equal(await theirs.get('key'), 7)
+    t.ok((await mine.entry('key'))!.expiresAt !== undefined)
+    const outcomes = await Promise.allSettled([
+      mine.getOrSet('next', () => { throw new Error('mine') }), mine.getOrSet('next', () => 'value'), mine.getOrSet('next', () => 'not this')
+    ])
+    t.match(outcomes, [{ reason: { message: 'mine' } }, { value: 'value' }, { value: 'value' }], 'whose computing fails gets the error, the next in line computes')
   },
 
   async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {

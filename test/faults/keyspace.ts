@@ -12,7 +12,7 @@ import { Model, type Answer } from './model.js'
 const MAX_VALUE_BYTES = 40
 const MAX_WAITERS = 3
 const CALLERS = 3
-const OPERATIONS: Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break', 'size', 'clear']
+const OPERATIONS: Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break', 'size', 'clear']
 
 // Times are even, leases odd: no key and no lease end in the same moment, so there is one order of events.
 const even = fc.constantFrom(2, 10, 40, 200)

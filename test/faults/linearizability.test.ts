@@ -2,7 +2,7 @@ import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './linearizability.js'
+import { linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './linearizability.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
@@ -73,5 +73,6 @@ short('histories of five processes, some of them killed, are linearizable', line
 short('and so they are over the admin API', linearizabilityOfHttp, 1)
 if (hasRedis) {
   short('and so they are in Redis', linearizabilityOfRedis, 2)
+  short('and with few rights among other data, while scripts are flushed and processes stopped', linearizabilityOfBesetRedis, 2)
   short('and in a Redis Cluster', linearizabilityOfRedisCluster, 2)
 } else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -116,6 +116,7 @@ export class Model {
     switch (request.op) {
       case 'get':
       case 'entry':
+      case 'peek':
       case 'head': return this.#answer(wait, this.#read(request))
       case 'set':
       case 'increment': return this.#answer(wait, this.#write(request))
@@ -148,7 +149,7 @@ export class Model {
     this.reads++
     const value = this.#live(key)
     if (value === undefined) return {}
-    this.#use(value)
+    if (op !== 'peek') this.#use(value)
     const { text, version } = value
     const expiresIn = this.#expiresIn(value)
     return op === 'get' ? { text } : op === 'head' ? { version, expiresIn } : { text, version, expiresIn }

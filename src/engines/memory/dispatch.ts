@@ -19,6 +19,7 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
     case 'collections': return caller.answer(id, collections(keyspace, request))
     case 'locks': return caller.answer(id, locks(keyspace, request))
     case 'lock': return caller.answer(id, lock(keyspace, request))
+    case 'ping': return caller.answer(id, new Reply<Bytes>())
     case 'stats': return caller.answer(id, json(describeKeyspace(keyspace)))
     default: keyspace.submit(request, caller, id)
   }

@@ -136,6 +136,9 @@ export class Keyspace implements Sweepable {
       case 'head':
         calls.head++
         return this.values.read(shelf, request)
+      case 'peek':
+        calls.peek++
+        return this.values.read(shelf, request)
       case 'set':
         calls.set++
         return this.values.write(shelf, request, lock !== undefined)

@@ -27,7 +27,7 @@ export class Operations {
     const reply = new Reply<Bytes>()
     const entry = shelf.entries.find(request.key)
     if (entry === undefined) return reply
-    shelf.entries.use(entry)
+    if (request.op !== 'peek') shelf.entries.use(entry)
     if (request.op !== 'head') reply.text = entry.text
     if (request.op !== 'get') {
       reply.version = this.versionOf(entry)

@@ -62,12 +62,13 @@ const configure = (user: User, bounds: object, collection = 'c'): Reply => user.
 t.test('idle time: reads and updates start it anew', async t => {
   const { user, advance } = setUp()
   configure(user, { idle: 1000 })
-  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle']) user.now('set', key, { text: '1' })
+  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle', 'peek']) user.now('set', key, { text: '1' })
   for (let i = 0; i < 5; i++) {
     advance(999)
     for (const op of ['get', 'entry', 'head', 'touch', 'increment'] as const) user.now(op, op)
     user.now('set', 'set', { text: '2' })
-    if (i === 0) t.equal(user.now('size', '').number, 7)
+    if (i === 0) t.match(user.now('peek', 'peek'), { text: '1', expiresIn: 1 }, 'a look is no use')
+    if (i === 0) t.equal(user.now('size', '').number, 8)
   }
   t.equal(user.now('size', '').number, 6)
   t.equal(user.now('get', 'idle').text, undefined)

@@ -15,10 +15,10 @@ local ops = {}
 local function readOp (call, lock)
   local entry = find(call.key, lock)
   if not entry then return reply('', '', '', '', '') end
-  use(entry, lock)
+  if call.op ~= 'peek' then use(entry, lock) end
   return reply(entry.version, expiresIn(entry, lock), '', '', call.op == 'head' and '' or entry.text)
 end
-ops.get, ops.entry, ops.head = readOp, readOp, readOp
+ops.get, ops.entry, ops.head, ops.peek = readOp, readOp, readOp, readOp
 
 function ops.set (call, lock)
   local entry = find(call.key, lock)
