@@ -75,15 +75,13 @@ export class ClientEngine implements Engine {
     this.#isClosed = true
     this.onclose?.()
     const { connectTimeout } = this.#options
-    let connection: Connection | undefined
+    const end = performance.now() + connectTimeout
     const limit = new Timer()
-    limit.start(connectTimeout, () => {
-      this.#abort.abort()
-      connection?.destroy()
-    })
+    limit.start(connectTimeout, () => { this.#abort.abort() })
     await this.#connecting
-    connection = this.#connection
+    const connection = this.#connection
     this.#connection = undefined
+    limit.start(Math.max(0, end - performance.now()), () => { connection?.destroy() })
     const isDelivered = connection === undefined ? !this.#isUnconfirmed : await connection.end() || !this.#isUnconfirmed
     limit.stop()
     this.#abort.abort()
