@@ -27,6 +27,7 @@ export class SocketDirectory {
   /** Makes it. Removed by `remove`, or when the process exits. */
   constructor (parent: string) {
     this.#directory = mkdtempSync(join(parent, PREFIX))
+    chmodSync(this.#directory, PRIVATE) // whatever the umask
     this.path = join(this.#directory, SOCKET)
     process.on('exit', this.#onexit)
   }
@@ -42,7 +43,7 @@ export class SocketDirectory {
 
   /** Lets that user connect, and no one else. Throws EPERM where this process may not give files to another user. */
   giveTo (uid: number): void {
-    chmodSync(this.path, 0o600) // whatever the umask
+    chmodSync(this.path, 0o600)
     if (uid === process.geteuid!()) return
     chownSync(this.path, uid, -1)
     chmodSync(this.#directory, PASSABLE)

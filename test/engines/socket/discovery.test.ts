@@ -66,7 +66,7 @@ t.test('threads and children of a worker have its store, or an error that says w
 
 t.test('under PM2, whose daemon has no store, calls fail soon and say what to do', async t => {
   const [{ outcomes }] = await lines(t, 'no-import', 1, { env: { pm_id: '0', exec_mode: 'cluster_mode', CONNECT_TIMEOUT: '60' } })
-  for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .* exec_mode 'fork', instances 1/ })
+  for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*exec_mode 'fork', instances 1/ })
 })
 
 t.test('where PM2 starts several instances that know nothing of each other, there is a warning, once', async t => {
