@@ -123,7 +123,7 @@ class Pair {
         const request = new Request('configure', 'c', '')
         request.text = JSON.stringify(bounds)
         this.#ask(this.users[0]!, request, 0, undefined)
-        this.#sweep()
+        this.sweep()
       }
     }
   }
@@ -142,7 +142,7 @@ class Pair {
       request.release = release
     }
     if (this.isCrowded && (op === 'size' || (op === 'clear' && key === ''))) return
-    if (op === 'size' || op === 'clear') this.#sweep()
+    if (op === 'size' || op === 'clear') this.sweep()
     this.#ask(this.users[caller]!, request, fields.posted && op !== 'acquire' ? 0 : ++this.#ids, fence)
   }
 
@@ -162,18 +162,19 @@ class Pair {
     this.keyspace.clock.tick()
     // What is past its time is not seen, swept or not; but it takes room until then, so with bounds the sweep comes first.
     const { maxKeys, maxBytes } = this.model.bounds
-    if (ms > 2 || maxKeys + maxBytes > 0) this.#sweep()
+    if (ms > 2 || maxKeys + maxBytes > 0) this.sweep()
   }
 
-  #sweep (): void {
-    if (this.isCrowded) this.slice()
+  /** To the end; in a crowd, a slice. */
+  sweep (): void {
+    if (this.isCrowded) this.#slice()
     else while (this.keyspace.sweep(new Budget())) { /* to the end */ }
     this.#learn()
     this.model.sweep(this.seen.lost.map(token => this.fences.get(token)!))
   }
 
   /** The shortest there is. */
-  slice (): void {
+  #slice (): void {
     let looks = 0
     this.keyspace.sweep(new Budget(() => looks++ * 1000))
   }
@@ -239,7 +240,7 @@ export const keyspace: Attack = async ({ seed, rounds, secondsLeft }) => {
     for (const one of all) {
       pair.take(one)
       pair.compare()
-      if (isCrowded && one.do === 'call' && one.nowait) pair.slice()
+      if (isCrowded && one.do === 'call' && one.nowait) pair.sweep()
     }
     pair.end()
   })

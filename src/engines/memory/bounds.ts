@@ -13,3 +13,7 @@ export interface Bounds {
 }
 
 export const UNBOUNDED: Bounds = Object.freeze({ idle: 0, maxKeys: 0, maxBytes: 0, evict: true, goneBefore: 0 })
+
+export function isOver ({ maxKeys, maxBytes }: Bounds, keys: number, bytes: number): boolean {
+  return (maxKeys > 0 && keys > maxKeys) || (maxBytes > 0 && bytes > maxBytes)
+}

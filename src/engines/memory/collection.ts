@@ -45,16 +45,6 @@ export class Collection extends Task {
     return this.key
   }
 
-  countRead (): void {
-    this.reads++
-    this.#table.context.counters.totals.reads++
-  }
-
-  countWrite (): void {
-    this.writes++
-    this.#table.context.counters.totals.writes++
-  }
-
   countWaiters (more: number): void {
     this.waiters += more
     this.#table.context.counters.totals.waiters += more
@@ -82,7 +72,8 @@ export class Collection extends Task {
   deleteEntry (entry: Entry): void {
     this.#table.context.revision++
     this.entries.remove(entry)
-    this.countWrite()
+    this.writes++
+    this.#table.context.counters.totals.writes++
   }
 
   /** Takes effect at once for all free keys, in its turn for each locked one; then it is answered. `request.key` is the prefix. */
@@ -102,18 +93,17 @@ export class Collection extends Task {
 
   /** The turn of the clears that came to a locked key before the revision `before`. */
   passClears (lock: Lock, before: number): void {
-    if (this.#lastClear > lock.revision) {
-      for (const clear of this.clears) {
-        if (clear.revision > before) break
-        if (clear.isBehind(lock)) clear.pass(lock)
-      }
+    if (this.#lastClear <= lock.revision) return
+    for (const clear of this.clears) {
+      if (clear.revision > before) break
+      if (clear.isBehind(lock)) clear.pass(lock)
     }
     lock.revision = Math.min(before, this.#table.context.revision)
   }
 
   /** Those that wait in the queue of a lock, the oldest first. */
   clearsBehind (lock: Lock): Clear[] {
-    return this.#lastClear > lock.revision ? [...this.clears].filter(clear => clear.isBehind(lock)) : []
+    return this.#lastClear > lock.revision ? [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock)) : []
   }
 
   schedule (time: number): void {

@@ -1,10 +1,11 @@
 // The keys of one collection that have a value: how long they stay, and how many fit.
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
-import { UNBOUNDED, type Bounds } from './bounds.js'
+import { UNBOUNDED, isOver, type Bounds } from './bounds.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import type { Context } from './context.js'
 import { ENDED, Entry, FREE, LOCKED, TimedEntry } from './entry.js'
+import { evictFor } from './eviction.js'
 import { Heap } from './heap.js'
 import { LinkedList } from './linked-list.js'
 import { Table } from './table.js'
@@ -82,7 +83,7 @@ export class Entries {
       else this.#enlist(entry)
     } else {
       const more = text.length - entry.text.length
-      this.#count(0, more)
+      if (more !== 0) this.#count(0, more)
       if (entry.state !== FREE) this.#lockedBytes += more
       entry.text = text
       entry.version = revision
@@ -92,8 +93,8 @@ export class Entries {
 
   /** Sets the time after which the entry ends, or null for none. Gives the entry that is there from now on. */
   setEnd (entry: Entry, ttl: number | null): Entry {
-    if (ttl === null) return entry instanceof TimedEntry ? this.#replace(entry, Entry) : entry
-    const timed = entry instanceof TimedEntry ? entry : this.#replace(entry, TimedEntry)
+    if (ttl === null) return entry.isTimed() ? this.#replace(entry, Entry) : entry
+    const timed = entry.isTimed() ? entry : this.#replace(entry, TimedEntry)
     const end = this.#context.clock.now + Math.ceil(ttl)
     if (timed.slot !== -1) this.#ends!.remove(timed)
     else if (timed.state === ENDED) timed.state = LOCKED
@@ -143,7 +144,7 @@ export class Entries {
   /** Milliseconds that the entry has left if it is not used; undefined if it stays. */
   expiresIn (entry: Entry): number | undefined {
     const { now } = this.#context.clock
-    if (entry instanceof TimedEntry) return entry.slot === -1 ? 0 : Math.max(0, this.#ends!.timeOf(entry) - now)
+    if (entry.isTimed()) return entry.slot === -1 ? 0 : Math.max(0, this.#ends!.timeOf(entry) - now)
     return this.bounds.idle > 0 ? this.bounds.idle - (now - entry.used) : undefined
   }
 
@@ -183,7 +184,7 @@ export class Entries {
     while (this.#expireNext()) {
       if (budget.isSpent()) return true
     }
-    while (this.bounds.evict && this.#isOver(0, 0) && this.#evictNext()) {
+    while (this.bounds.evict && this.#isOver(0, 0) && this.evictNext()) {
       if (budget.isSpent()) return true
     }
     return this.#runCleared(budget)
@@ -240,11 +241,12 @@ export class Entries {
   #isGone (entry: Entry): boolean {
     if (entry.state !== FREE) return false
     if (this.#cleared?.covers(entry)) return true
-    return entry instanceof TimedEntry ? this.#hasEnded(entry) : entry.used < this.#idleSince()
+    if (entry.isTimed()) return this.#hasEnded(entry)
+    return this.bounds !== UNBOUNDED && entry.used < this.#idleSince()
   }
 
   #hasEnded (entry: Entry): boolean {
-    if (!(entry instanceof TimedEntry)) return false
+    if (!entry.isTimed()) return false
     return entry.state === ENDED || this.#ends!.timeOf(entry) < this.#context.clock.now
   }
 
@@ -256,8 +258,6 @@ export class Entries {
 
   /** Makes room for an entry that will have `bytes`, if there can be; `entry` is the one it replaces. */
   #fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
-    const { maxKeys, maxBytes, evict } = this.bounds
-    if (maxKeys === 0 && maxBytes === 0) return true
     const keys = entry === undefined ? 1 : 0
     const more = bytes - (entry?.bytes ?? 0)
     if (!this.#isOver(keys, more)) return true
@@ -266,46 +266,25 @@ export class Entries {
     this.#runCleared(new Budget())
     while (this.#isOver(keys, more) && this.#expireNext()) { /* what is past its time does not count */ }
     if (!this.#isOver(keys, more)) return true
-    if (!evict || !this.#canFit(isLocked ? entry : undefined, bytes)) return false
+    if (!this.bounds.evict || !this.#canFit(isLocked ? entry : undefined, bytes)) return false
     const isSpared = entry !== undefined && !isLocked
     if (isSpared) this.#listOf(entry).remove(entry)
-    this.#evictFor(keys, more)
+    if (evictFor(this, keys, more)) this.#owner.schedule(this.#context.clock.now)
     if (isSpared) this.#listOf(entry).append(entry)
     return true
   }
 
-  /**
-   * Evicts until so much more fits. Where that takes longer than a slice the sweep does the rest, as soon as it is this write alone
-   * that is over the bounds, or the write adds nothing to what is over bounds that were lowered.
-   */
-  #evictFor (keys: number, bytes: number): void {
-    const before = { keys: this.size, bytes: this.bytes }
-    const budget = new Budget()
-    let isSpent = false
-    while (this.#isOver(keys, bytes) && this.#evictNext()) {
-      isSpent ||= budget.isSpent()
-      if (!isSpent) continue
-      if (!this.#isOver(0, 0) || (this.size + keys <= before.keys && this.bytes + bytes <= before.bytes)) {
-        this.#owner.schedule(this.#context.clock.now)
-        return
-      }
-    }
-  }
-
   /** Whether an entry of `bytes` would fit if all went that may go; `locked` is the one it replaces, where that may not. */
   #canFit (locked: Entry | undefined, bytes: number): boolean {
-    const { maxKeys, maxBytes } = this.bounds
-    const keys = this.#lockedKeys + (locked === undefined ? 1 : 0)
-    return (maxKeys === 0 || keys <= maxKeys) && (maxBytes === 0 || this.#lockedBytes + bytes - (locked?.bytes ?? 0) <= maxBytes)
+    return !isOver(this.bounds, this.#lockedKeys + (locked === undefined ? 1 : 0), this.#lockedBytes + bytes - (locked?.bytes ?? 0))
   }
 
   #isOver (keys: number, bytes: number): boolean {
-    const { maxKeys, maxBytes } = this.bounds
-    return (maxKeys > 0 && this.size + keys > maxKeys) || (maxBytes > 0 && this.bytes + bytes > maxBytes)
+    return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
   /** Removes the least recently used of all that are free. */
-  #evictNext (): boolean {
+  evictNext (): boolean {
     const idle = this.#idle?.first
     const timed = this.#timed?.first
     const entry = idle !== undefined && (timed === undefined || idle.used <= timed.used) ? idle : timed
@@ -320,7 +299,8 @@ export class Entries {
   }
 
   #listOf (entry: Entry): LinkedList<Entry> {
-    return entry instanceof TimedEntry ? this.#timed ??= new LinkedList() : this.#idle ??= new LinkedList()
+    if (!entry.isTimed()) return (this.#idle ??= new LinkedList())
+    return (this.#timed ??= new LinkedList())
   }
 
   #enlist (entry: Entry): void {
@@ -353,7 +333,7 @@ export class Entries {
   }
 
   #removeEnd (entry: Entry): void {
-    if (!(entry instanceof TimedEntry) || entry.slot === -1) return
+    if (!entry.isTimed() || entry.slot === -1) return
     this.#ends!.remove(entry)
     if (this.#ends!.size === 0) this.#ends = undefined
   }
@@ -368,7 +348,7 @@ export class Entries {
       if (entry === undefined) continue
       table.add(entry)
       bytes += entry.bytes
-      if (entry instanceof TimedEntry && entry.slot !== -1) ends.add(entry, this.#ends!.timeOf(entry))
+      if (entry.isTimed() && entry.slot !== -1) ends.add(entry, this.#ends!.timeOf(entry))
     }
     this.#count(table.size - this.size, bytes - this.bytes)
     this.#table = table

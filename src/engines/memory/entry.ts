@@ -10,13 +10,14 @@ export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
 // A whole number up to 2 ** 31 takes no memory of its own; a larger one, in any entry, would cost every entry 16 bytes.
 // So versions and times, which exceed that within hours or weeks, are kept in two parts: the low bits of each in a field,
-// the high ones together in a third: 19 bits of the version, 10 of the time (70 years), 2 of the state.
+// the high ones together in a third: 18 bits of the version, 10 of the time (70 years), 2 of the state, 1 of the kind.
 const LOW_BITS = 2 ** 31 - 1
 const UNIT = 2 ** 31
-const USED_SHIFT = 2
-const VERSION_SHIFT = 12
-const STATE_BITS = 2 ** USED_SHIFT - 1
-const USED_BITS = 2 ** VERSION_SHIFT - 1 - STATE_BITS
+const STATE_BITS = 3
+const TIMED = 4
+const USED_SHIFT = 3
+const VERSION_SHIFT = 13
+const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 export class Entry {
   // The neighbours in the collection's order of use, while it is free.
@@ -24,11 +25,16 @@ export class Entry {
   next: Entry | undefined
   #version = 0
   #used = 0
-  #high = FREE as number
+  #high: number
 
-  constructor (readonly key: string, public text: Bytes, version: number, used: number) {
+  constructor (readonly key: string, public text: Bytes, version: number, used: number, high = 0) {
+    this.#high = high
     this.version = version
     this.used = used
+  }
+
+  isTimed (): this is TimedEntry {
+    return (this.#high & TIMED) !== 0
   }
 
   /** The revision of the keyspace that wrote it. */
@@ -38,7 +44,7 @@ export class Entry {
 
   set version (version: number) {
     this.#version = version & LOW_BITS
-    this.#high = Math.floor(version / UNIT) << VERSION_SHIFT | this.#high & (USED_BITS | STATE_BITS)
+    this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
   }
 
   /** Clock reading of the last use. */
@@ -48,7 +54,7 @@ export class Entry {
 
   set used (time: number) {
     this.#used = time & LOW_BITS
-    this.#high = Math.floor(time / UNIT) << USED_SHIFT | this.#high & ~USED_BITS
+    this.#high = highOf(time) << USED_SHIFT | this.#high & ~USED_BITS
   }
 
   get state (): EntryState {
@@ -68,4 +74,12 @@ export class Entry {
 export class TimedEntry extends Entry {
   /** In the heap of its collection, which has its end. */
   slot = -1
+
+  constructor (key: string, text: Bytes, version: number, used: number) {
+    super(key, text, version, used, TIMED)
+  }
+}
+
+function highOf (number: number): number {
+  return number < UNIT ? 0 : Math.floor(number / UNIT)
 }

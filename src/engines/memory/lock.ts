@@ -72,7 +72,7 @@ export class Lock extends Task {
   /** Who is told if the lock is lost; it ends with this caller unless it is detached. */
   holder: Caller | undefined
   waiters = 0
-  readonly #queue = new LinkedList<Waiter>()
+  #queue: LinkedList<Waiter> | undefined
   /** Acquires that wait with a token of their own, by that token. */
   #named: Map<string, Waiter> | undefined
 
@@ -100,6 +100,7 @@ export class Lock extends Task {
   enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
     if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this, now, revision)
+    this.#queue ??= new LinkedList()
     this.#queue.append(waiter)
     this.waiters++
     this.collection.countWaiters(1)
@@ -114,16 +115,16 @@ export class Lock extends Task {
   }
 
   get first (): Waiter | undefined {
-    return this.#queue.first
+    return this.#queue?.first
   }
 
   /** Who waits, in their order. */
   * queue (): Generator<Waiter> {
-    for (let waiter = this.#queue.first; waiter !== undefined; waiter = waiter.next) yield waiter
+    for (let waiter = this.first; waiter !== undefined; waiter = waiter.next) yield waiter
   }
 
   remove (waiter: Waiter): void {
-    this.#queue.remove(waiter)
+    this.#queue!.remove(waiter)
     this.waiters--
     this.collection.countWaiters(-1)
     waiter.caller.waitingBytes -= waiter.bytes

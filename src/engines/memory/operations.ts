@@ -5,16 +5,19 @@ import type { Bytes } from '../../core/value.js'
 import { sum, windowOf } from './increment.js'
 import type { Collection } from './collection.js'
 import type { Context } from './context.js'
+import type { Counters } from './counters.js'
 import type { Entry } from './entry.js'
 
 export class Operations {
   /** What versions count on from. An entry stores the revision since. */
   readonly #epoch: number
   readonly #context: Context
+  readonly #totals: Counters['totals']
 
   constructor (epoch: number, public maxBytes: number, context: Context) {
     this.#epoch = epoch
     this.#context = context
+    this.#totals = context.counters.totals
   }
 
   versionOf (entry: Entry): number {
@@ -22,7 +25,8 @@ export class Operations {
   }
 
   read (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
-    collection.countRead()
+    collection.reads++
+    this.#totals.reads++
     const reply = new Reply<Bytes>()
     const entry = collection.entries.find(request.key)
     if (entry === undefined) return reply
@@ -57,7 +61,8 @@ export class Operations {
       this.#context.revision--
       return this.#refuse(request, 'STORE_FULL')
     }
-    collection.countWrite()
+    collection.writes++
+    this.#totals.writes++
     reply.version = this.versionOf(written)
     if (request.op === 'increment') reply.expiresIn = collection.entries.expiresIn(written)
     else if (entry === undefined) reply.number = 1
