@@ -8,7 +8,7 @@ import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './faults/linearizability.js'
+import { linearizability, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './faults/linearizability.js'
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
@@ -18,7 +18,7 @@ const REDIS: Record<string, Attack> = hasRedis
   ? { 'linearizability-redis': linearizabilityOfRedis, 'linearizability-redis-cluster': linearizabilityOfRedisCluster }
   : {}
 const ATTACKS: Record<string, Attack> = {
-  keyspace, linearizability, 'linearizability-http': linearizabilityOfHttp, ...REDIS, peers, killing, overload, leaks, stopping, expiry, http
+  keyspace, linearizability, 'linearizability-http': linearizabilityOfHttp, 'linearizability-http-workers': linearizabilityOfHttpWorkers, ...REDIS, peers, killing, overload, leaks, stopping, expiry, http
 }
 if (!hasRedis) console.log(`linearizability-redis and -redis-cluster ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */

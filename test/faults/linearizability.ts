@@ -21,6 +21,8 @@ const PROGRAM = new URL('./program.js', import.meta.url).href
 interface Place {
   options: StoreOptions
   lease?: number
+  /** Does harm to servers while the calls of a round are made. */
+  disturb? (next: () => number): Promise<void>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
@@ -31,6 +33,40 @@ export const linearizabilityOfHttp = over(async owner => {
   const { origin } = await serveAdmin(owner, store)
   return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 2 }
 })
+
+export const linearizabilityOfHttpWorkers = over(async owner => {
+  const fastify = import.meta.resolve('fastify')
+  const start = async (): Promise<[TestWorker, string]> => {
+    const worker = await fork(owner)
+    return [worker, await worker.run(serve, fastify, TOKEN)]
+  }
+  const servers = [await start(), await start()]
+  return {
+    options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 2 },
+    lease: 2,
+    disturb: async next => {
+      const i = Math.floor(next() * servers.length)
+      const [server] = servers[i]!
+      if (next() < 0.5) {
+        server.kill('SIGSTOP')
+        await new Promise(resolve => { setTimeout(resolve, next() * 500) })
+        server.kill('SIGCONT')
+      } else {
+        server.kill('SIGKILL')
+        await server.exited
+        servers[i] = await start()
+      }
+    }
+  }
+})
+
+/** In a worker: the admin API on the port that all workers share. */
+async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], fastify: string, token: string): Promise<string> {
+  const { default: Fastify } = await import(fastify) as typeof import('fastify')
+  const app = Fastify({ pluginTimeout: 60_000 })
+  await app.register(strongStore.strongStore, { admin: { token } })
+  return await app.listen({ port: 0, host: '127.0.0.1' })
+}
 
 export const linearizabilityOfRedis = over(async owner => {
   const { options } = await startServer(owner)
@@ -46,7 +82,7 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, disturb }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
@@ -72,6 +108,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     let killed: bigint | undefined
     await Promise.all([
       perform(store, own),
+      disturb?.(next),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
         if (i !== doomed) return await running
@@ -90,14 +127,14 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [key, history] of histories) {
       // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
       const called = Number(process.hrtime.bigint())
-      const value = await store.collection<number>(own.collection).get(key)
+      const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 30)
       history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })
       figures.calls += history.length
       figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
       const part = offence(history)
       assert.ok(part === undefined, `round ${round}, key ${key}: this cannot have happened\n${print(part ?? [])}`)
     }
-    await store.collection(own.collection).clear()
+    await until(() => store.collection(own.collection).clear().then(() => true, () => false), 30)
     if (doomed !== -1) workers[doomed] = await fork(owner)
   }
   for (const { worker, exited } of workers) {
