@@ -51,9 +51,9 @@ t.test('calls take effect in the order they were made, on whatever keys and unco
   const other = createStore({ url: `${origins[1]}/_store/v1`, token: TOKEN })
   const writer = remote.collection<number>('order')
   const reader = other.collection<number>('order')
-  let isOver = false
+  const course = { isOver: false }
   const reading = (async () => {
-    while (!isOver) {
+    while (!course.isOver) {
       const y = await reader.get('y') ?? 0
       const x = await reader.get('x') ?? 0
       if (x < y) seen.push(`x ${x}, y ${y}`)
@@ -66,7 +66,7 @@ t.test('calls take effect in the order they were made, on whatever keys and unco
     if (i % 7 === 0) await new Promise(resolve => { setImmediate(resolve) })
   }
   t.equal(await writer.get('y'), 400, 'it reads its own writes')
-  isOver = true
+  course.isOver = true
   await reading
   t.strictSame(seen, [])
   await other.close()
