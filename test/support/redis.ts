@@ -83,14 +83,14 @@ export async function freePort (): Promise<number> {
   return port
 }
 
-/** The rules of an ACL user that suffice, as the README gives them. */
+/** The rules of an ACL user that suffice, as docs/redis.md gives them. */
 export function rulesOf (prefix: string): string[] {
-  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
-  const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(readme)!
+  const guide = readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8')
+  const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(guide)!
   return rules!.replaceAll('\\\n', ' ').split(/\s+/).map(rule => rule.replace('strong-store:', `${prefix}:`))
 }
 
-/** A server of which the store's user may do no more than the README asks for. */
+/** A server of which the store's user may do no more than docs/redis.md asks for. */
 export async function limitedServer (t: Pick<Owner, 'teardown'>, prefix = 'strong-store'): Promise<TestServer> {
   const server = await startServer(t)
   await server.redis.call('ACL', 'SETUSER', 'limited', 'on', '>secret', ...rulesOf(prefix))

@@ -1,4 +1,4 @@
-// What the user of the server may do: no more than the README asks for is enough, and each right that is missing is named at once.
+// What the user of the server may do: no more than docs/redis.md asks for is enough, and each right that is missing is named at once.
 import { once } from 'node:events'
 import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
@@ -11,7 +11,7 @@ else t.plan(0, NO_REDIS)
 async function all (): Promise<void> {
   const { options, path, redis } = await limitedServer(t)
 
-  contract(t, 'the redis engine with the rights that the README asks for', async () => {
+  contract(t, 'the redis engine with the rights that docs/redis.md asks for', async () => {
     const a = createStore(options)
     const b = createStore(options)
     return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
