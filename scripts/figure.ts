@@ -50,8 +50,8 @@ function inThousands (rate: number): string {
 /** The sentence below the picture. */
 function caption ([ours, ...others]: Row[]): string {
   const redis = others.find(({ name }) => name === 'Redis, ioredis')!
-  return `**${inThousands(ours!.rate)} gets a second** (±${inThousands(ours!.spread)}) with four workers on two cores, ${(ours!.rate / redis.rate).toFixed(1)} times Redis over a ` +
-    'Unix socket with ioredis in the same run. [All results](bench/RESULTS.md), also where others are ahead.'
+  return `**${inThousands(ours!.rate)} gets a second** (±${inThousands(ours!.spread)}) with four workers on two cores, ` +
+    `${(ours!.rate / redis.rate).toFixed(1)} times Redis over a Unix socket\nwith ioredis in the same run. [All results](bench/RESULTS.md) also show where others are ahead.`
 }
 
 export function draw (): { svg: string, readme: string } {

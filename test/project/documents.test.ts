@@ -17,7 +17,7 @@ import { until } from '../support/until.js'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const MAX_README_WORDS = 2000
-const PROGRAMS = join(ROOT, 'dist/readme') // inside of the package, where its own name leads to it
+const PROGRAMS = join(ROOT, 'dist/documents') // inside of the package, where its own name leads to it
 
 const names = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).filter(name => name.endsWith('.md')).map(name => `docs/${name}`)]
 const documents = new Map(names.map(name => [name, readFileSync(join(ROOT, name), 'utf8')]))
@@ -67,7 +67,7 @@ async function serves (t: Test, number: number, text: string, session: string): 
     t.teardown(() => { rmSync(folder, { recursive: true }) })
     const path = join(folder, 'http')
     writeFileSync(join(PROGRAMS, `${number}.mjs`), text.replace('{ port: 3000 }', `{ path: '${path}' }`).replace('listen(3000)', `listen('${path}')`))
-    start(t, `readme/${number}.mjs`)
+    start(t, `documents/${number}.mjs`)
     await until(() => new Promise<boolean>(resolve => {
       const socket = connect(path, () => { socket.destroy(); resolve(true) }).on('error', () => { resolve(false) })
     }), 40)
@@ -120,7 +120,7 @@ t.test('the table of options is that of the code, with its defaults', async t =>
     ts.forEachChild(file, node => {
       if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) return
       for (const member of node.members) {
-        documented.set(`${node.name.text} ${member.name!.getText(file)}`, member.getFullText(file))
+        if (member.name !== undefined) documented.set(`${node.name.text} ${member.name.getText(file)}`, member.getFullText(file))
       }
     })
   }
@@ -139,4 +139,4 @@ t.test('the table of options is that of the code, with its defaults', async t =>
 })
 
 /** Of engines, not of users. */
-const INTERNAL = new Set(['ClusterOptions', 'KeyspaceOptions'])
+const INTERNAL = new Set(['ClusterOptions', 'EngineOptions', 'KeyspaceOptions'])
