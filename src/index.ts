@@ -5,8 +5,8 @@ export { Store, createStore, type PickOptions, type StoreOptions } from './api/s
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
 export { Collection } from './api/collection.js'
 export type {
-  AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry, EntryOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions,
-  TtlOptions, UpdateOptions, WaitOptions
+  AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry, EntryOptions, KeyPage,
+  LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions, UpdateOptions, WaitOptions
 } from './api/options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './api/key-lock.js'
 export type { RedisStoreOptions } from './engines/redis/options.js'
