@@ -73,10 +73,10 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
   const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
-  const course = { isOver: false }
+  const course = { isOver: disturb === undefined }
   const disturbing = (async () => {
-    while (disturb !== undefined && !course.isOver) {
-      await disturb()
+    while (!course.isOver) {
+      await disturb?.()
       figures.disturbances++
     }
   })()
