@@ -4,7 +4,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { nodesOf, type Wires } from './connect.js'
 import { Pipeline, type Reader } from './pipeline.js'
 import { Subscriber, type Told } from './subscriber.js'
-import type { ScriptName, Scripts } from './scripts.js'
+import { makeLibrary, type ScriptName, type Scripts } from './scripts.js'
 import { codeOf } from './codec.js'
 
 export interface Handler extends Told {
@@ -19,7 +19,9 @@ export class Connection {
   readonly channel: string
   readonly #client: Redis | Cluster
   readonly #push: Subscriber
-  readonly #scripts: Scripts
+  #scripts: Scripts
+  readonly #library = makeLibrary()
+  #hasFunctions = false
   readonly #handler: Handler
   readonly #pipeline: Pipeline
   #isReferenced = true
@@ -42,7 +44,7 @@ export class Connection {
   /** Is ready when the server knows where to reach it. */
   static async open (wires: Wires, scripts: Scripts, prefix: string, handler: Handler): Promise<Connection> {
     const connection = new Connection(wires, scripts, prefix, handler)
-    connection.#load()
+    await connection.#begin()
     await connection.#push.subscribe()
     return connection
   }
@@ -78,28 +80,6 @@ export class Connection {
     this.#pipeline.expect(connection.ping()).catch(() => { connection.disconnect() })
   }
 
-  /** Names of keys on all nodes. */
-  async keys (pattern: string): Promise<Set<string>> {
-    const found = new Set<string>()
-    const nodes = nodesOf(this.#client, 'master')
-    if (this.#client.isCluster) {
-      const { slots } = this.#client as Cluster
-      if (new Set(Object.values(slots).map(([master]) => master)).size > nodes.length) {
-        (this.#client as Cluster).refreshSlotsCache()
-        throw new Error('a node of the cluster is gone')
-      }
-    }
-    await Promise.all(nodes.map(async node => {
-      let cursor = '0'
-      do {
-        const [next, keys] = await this.#pipeline.expect(node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000))
-        for (const key of keys) found.add(key)
-        cursor = next
-      } while (cursor !== '0')
-    }))
-    return found
-  }
-
   /** Whether the process is to go on for the sake of this connection. */
   setReferenced (isReferenced: boolean): void {
     if (isReferenced === this.#isReferenced) return
@@ -120,9 +100,32 @@ export class Connection {
     if (error !== undefined) this.#handler.closed(error)
   }
 
+  /** Loads functions, or scripts where the server takes no functions. */
+  async #begin (): Promise<void> {
+    try {
+      await Promise.all(nodesOf(this.#client, 'master').map(node => this.#loadLibrary(node)))
+      this.#hasFunctions = true
+      const named = Object.entries(this.#scripts).map(([name, script]) => [name, { ...script, function: this.#library.functions[name as ScriptName] }] as const)
+      this.#scripts = Object.fromEntries(named) as Scripts
+    } catch (error) {
+      if ((error as Error).name !== 'ReplyError') throw error
+      this.#load()
+    }
+  }
+
+  async #loadLibrary (node: Redis): Promise<void> {
+    await node.call('FUNCTION', 'LOAD', this.#library.code).catch((error: Error) => {
+      if (!error.message.includes('already exists')) throw error
+    })
+  }
+
   /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
   #load (): void {
     for (const node of nodesOf(this.#client, 'master')) {
+      if (this.#hasFunctions) {
+        this.#loadLibrary(node).catch((error: Error) => { this.end(error) })
+        continue
+      }
       for (const { text } of Object.values(this.#scripts)) {
         node.script('LOAD', text).catch((error: Error) => { if (error.message.startsWith('NOPERM')) this.end(error) })
       }

@@ -4,14 +4,15 @@ import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { connect, type KnownNodes } from './connect.js'
-import { collections, lock, locks, stats } from './introspection.js'
+import { introspect, isIntrospection } from './introspection.js'
+import { KeyNames } from './keys.js'
 import { settle, type Place, type Settled, type Target } from './options.js'
 import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { loadScripts } from './scripts.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { EarlyReplies, type Asked } from './early-replies.js'
-import { codeOf, replyOf, scriptOf, since } from './codec.js'
+import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
 
 /** Bytes of text on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
@@ -29,6 +30,7 @@ class RedisEngine implements Engine {
   readonly #target: Target
   readonly #life: number
   readonly #prefix: string
+  readonly #names: KeyNames
   readonly #calls: PendingCalls
   readonly #known: KnownNodes = new Map()
   #connection: Connection | undefined
@@ -48,6 +50,7 @@ class RedisEngine implements Engine {
     this.#target = target
     this.#life = life
     this.#prefix = prefix
+    this.#names = new KeyNames(prefix, target.cluster !== undefined && target.cluster !== false)
     this.#calls = new PendingCalls({
       send: (request, id) => { this.#send(request, id) },
       cancel: (id, isAbandoned) => { this.#cancel(id, isAbandoned) }
@@ -123,36 +126,45 @@ class RedisEngine implements Engine {
     this.#run(connection, asked).then(answer => {
       this.#backlog -= size
       if (connection !== this.#connection) return
-      if (answer.charCodeAt(0) === 81) this.#wait(connection, asked, Number(answer.slice(1)))
-      else this.#answer(asked, since(asked.at, replyOf(answer)))
+      const text = this.#heartbeat!.unwrap(asked.request.collection, answer)
+      if (text.charCodeAt(0) === 81) this.#wait(connection, asked, Number(text.slice(1)))
+      else this.#answer(asked, since(asked.at, replyOf(text)))
     }, (error: Error) => {
       this.#backlog -= size
       this.#failed(connection, asked, error)
     })
   }
 
-  #run (connection: Connection, asked: Asked): Promise<string> {
-    const { request, request: { op, collection, key }, token } = asked
+  async #run (connection: Connection, asked: Asked): Promise<string> {
+    const { request, request: { op, collection }, token } = asked
+    if (isIntrospection(op)) {
+      if (op === 'collections' || op === 'stats') await this.#heartbeat!.flush()
+      return await introspect(connection, this.#names, request, this.maxValueBytes)
+    }
     const base = this.#baseOf(collection)
-    switch (op) {
-      case 'collections': return this.#heartbeat!.flush().then(() => collections(connection, this.#prefix, key === '' ? undefined : collection))
-      case 'locks': return locks(connection, this.#prefix, request.number)
-      case 'lock': return lock(connection, base, collection, key)
-      case 'stats': return this.#heartbeat!.flush().then(() => stats(connection, this.#prefix, this.maxValueBytes))
-      default: return connection.run(...scriptOf(request, base, this.#who(connection, asked), this.#life, token))
+    const who = this.#who(connection, asked)
+    try {
+      return await connection.run(...scriptOf(request, base, who, this.#life, token))
+    } catch (error) {
+      // The value was refused, and with it the whole script.
+      if (request.release && codeOf(error as Error) === 'STORE_FULL') await connection.run(...releaseOf(request, base, who, this.#life))
+      throw error
     }
   }
 
   /** The call is in a queue now: its answer is pushed when it is its turn, which may have been already. */
   #wait (connection: Connection, asked: Asked, expiresIn: number): void {
-    if (asked.id === 0) return // nobody wants to know
+    if (asked.id === 0) { // nobody wants to know
+      this.#heartbeat!.waitPosted(asked.request.collection)
+      return
+    }
     const early = this.#turns.wait(asked.number, asked)
     if (early !== undefined) {
       this.#take(asked, early)
     } else {
       const who = this.#who(connection, asked)
-      const { op, collection, key } = asked.request
-      this.#heartbeat!.wait(collection, key, asked.number, op === 'clear' ? `parts ${who}` : who, expiresIn)
+      const { collection, key } = asked.request
+      this.#heartbeat!.wait(collection, key, asked.number, who, expiresIn)
     }
   }
 
@@ -163,16 +175,17 @@ class RedisEngine implements Engine {
     this.#take(asked, answer)
   }
 
-  /** An answer that was pushed: it, or word that it is long and has to be fetched. */
+  /** An answer that was pushed. One that begins with "F" lacks its text, which is long and has to be fetched by its version. */
   #take (asked: Asked, answer: string): void {
     const connection = this.#connection!
-    if (answer !== 'F') {
+    if (answer.charCodeAt(0) !== 70) {
       this.#answer(asked, replyOf(answer))
       return
     }
-    connection.run<string | null>('fetch', this.#baseOf(asked.request.collection), [this.#who(connection, asked)]).then(kept => {
-      if (kept === null) this.#failed(connection, asked, new Error('an answer of the server did not arrive'))
-      else if (connection === this.#connection) this.#answer(asked, replyOf(kept))
+    const version = answer.slice(1, answer.indexOf(' '))
+    connection.run<string | null>('fetch', this.#baseOf(asked.request.collection), [version]).then(text => {
+      if (text === null) this.#failed(connection, asked, new Error('an answer of the server did not arrive'))
+      else if (connection === this.#connection) this.#answer(asked, replyOf(`R${answer.slice(1)}${text}`))
     }, (error: Error) => { this.#failed(connection, asked, error) })
   }
 
@@ -229,7 +242,7 @@ class RedisEngine implements Engine {
   async #connect (): Promise<void> {
     let connection: Connection | undefined
     try {
-      const scripts = await loadScripts()
+      const scripts = loadScripts()
       const wires = await connect(this.#target, this.#known)
       connection = await Connection.open(wires, scripts, this.#prefix, {
         answer: (number, answer) => { this.#pushed(number, answer) },
@@ -247,7 +260,7 @@ class RedisEngine implements Engine {
 
   #begin (connection: Connection): void {
     this.#connection = connection
-    this.#heartbeat = new Heartbeat(connection, this.#life, collection => this.#baseOf(collection), {
+    this.#heartbeat = new Heartbeat(connection, this.#life, this.#names, {
       lost: token => { this.#calls.lost(token) },
       unanswered: (number, error) => {
         const asked = this.#turns.get(number)
@@ -287,9 +300,8 @@ class RedisEngine implements Engine {
     this.#heartbeat?.setReferenced(isAwaited)
   }
 
-  /** The key that names a collection. What stands in braces chooses its slot in a Redis Cluster. */
   #baseOf (collection: string): string {
-    return `${this.#prefix}:{c:${collection}}`
+    return this.#names.base(collection)
   }
 
   #who (connection: Connection, { id, number }: Asked): string {

@@ -117,7 +117,7 @@ export class Pipeline {
     const isEarly = job.script === undefined && this.#unknown.length > 0
     if (!this.#sent.has(job)) {
       // It was given up, and whoever asked knows.
-    } else if (isEarly || error?.message.startsWith('NOSCRIPT') === true) {
+    } else if (isEarly || (error !== undefined && /^NOSCRIPT|^ERR Function not found/.test(error.message))) {
       this.#unknown.push(job)
     } else {
       this.#arrived(job)
@@ -158,5 +158,6 @@ function readsOf (base: string): Job {
 }
 
 function command (client: Redis | Cluster, { script, base, args }: Job): Promise<unknown> {
-  return script === undefined ? client.hmget(`${base}:records`, ...args) : client.evalsha(script.sha, 1, base, ...args)
+  if (script === undefined) return client.hmget(`${base}:records`, ...args)
+  return script.function === undefined ? client.evalsha(script.sha, 1, base, ...args) : client.fcall(script.function, 1, base, ...args)
 }
