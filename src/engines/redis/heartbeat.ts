@@ -204,9 +204,8 @@ export class Heartbeat {
   }
 
   async #tend (collection: string, place: Place): Promise<void> {
-    const { reads, gone } = place
-    place.gone = { held: [], waiting: [] }
-    await this.#leave(collection, gone)
+    await this.#leave(collection, place.gone)
+    const { reads } = place
     place.reads = 0
     const waiting = rotate(place.waiting)
     const asked = {
@@ -224,10 +223,13 @@ export class Heartbeat {
     this.#plan(collection, place, Number(next), reads > 0)
   }
 
+  /** Gives up what is listed, part by part; what is done leaves the lists. */
   async #leave (collection: string, { held, waiting }: Gone): Promise<void> {
-    for (let i = 0; i < Math.max(held.length, waiting.length); i += PART) {
-      const part: Gone = { held: held.slice(i, i + PART), waiting: waiting.slice(i, i + PART) }
+    while (held.length + waiting.length > 0) {
+      const part: Gone = { held: held.slice(0, PART), waiting: waiting.slice(0, PART) }
       await this.#connection.run('leave', this.#names.base(collection), [JSON.stringify(part)])
+      held.splice(0, PART)
+      waiting.splice(0, PART)
     }
   }
 

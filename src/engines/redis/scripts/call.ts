@@ -76,8 +76,13 @@ function scripts.call (keys, args)
   begin()
   local key = args[2]
   local record, lock = open(keys[1], key)
-  local call = args[4] == '' and {} or cjson.decode(args[4])
-  call.op, call.key, call.who, call.text, call.life, call.record = args[1], key, args[3], args[5], tonumber(args[6]), record
+  local call
+  if args[4] == '' then
+    call = { op = args[1], key = key, who = args[3], text = args[5], life = args[6], record = record }
+  else
+    call = cjson.decode(args[4])
+    call.op, call.key, call.who, call.text, call.life, call.record = args[1], key, args[3], args[5], args[6], record
+  end
   return answered(submit(call, lockFrom(key, lock)))
 end
 

@@ -51,7 +51,7 @@ function scripts.clear (keys, args)
   if nowait then return answered('ESTORE_LOCKED') end
   meta.clears = meta.clears + 1
   zadd(CLEARS, int(number), who)
-  wait(who, { op = 'clear', prefix = prefix, left = #locked, life = tonumber(args[4]) })
+  wait(who, { op = 'clear', prefix = prefix, left = #locked, life = args[4] })
   return answered('Q0')
 end
 

@@ -26,7 +26,8 @@ local DUE, KNOWN
 
 local now, micros            -- the server's clock, in milliseconds and microseconds
 local meta = {}              -- the counters of the collection that is open
-local packed, dueBefore, knownBefore -- as they are stored
+local packed                 -- the counters as they are stored, nil where the collection does not exist
+local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
 local options                -- what the call asks for, as the codec gives it
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
 local isUnfinished = false   -- work was left behind
@@ -72,12 +73,18 @@ local function setBase (base)
   DUE, KNOWN = index .. ':due', index .. ':known'
 end
 
+local function pack ()
+  local m = meta
+  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last,
+    m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
+end
+
 local caches = {} -- forgotten when another collection is opened
 
 -- Opens a collection. With a key it gives what is stored of it: its record and its lock.
 local function open (base, key)
   if base ~= BASE then setBase(base) end
-  caches = {}
+  if next(caches) then caches = {} end
   local found
   if key then
     found = redis.call('HMGET', RECORDS, '#', ':' .. key, '!' .. key)
@@ -107,7 +114,8 @@ local function open (base, key)
       if m.idle + m.maxKeys + m.maxBytes > 0 then m.tracked = micros end
     end
   end
-  dueBefore, knownBefore = m.due, m.known
+  before = packed or pack()
+  seqBefore, dueBefore, knownBefore = m.seq, m.due, m.known
   return found[2], found[3]
 end
 
@@ -185,15 +193,9 @@ local function index ()
   end
 end
 
-local function pack ()
-  local m = meta
-  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last,
-    m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
-end
-
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
-  if pack() == packed then return end
+  if meta.seq == seqBefore and pack() == before then return end
   if meta.keys + meta.locks > 0 then
     meta.empty = 0
   elseif meta.empty == 0 then

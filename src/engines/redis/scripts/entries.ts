@@ -17,7 +17,8 @@ local function load (key, record)
 end
 
 local function store (entry)
-  redis.call('HSET', RECORDS, ':' .. entry.key, entry.version .. ' ' .. int(entry.finish) .. ' ' .. entry.text)
+  local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
+  redis.call('HSET', RECORDS, ':' .. entry.key, entry.version .. finish .. entry.text)
 end
 
 -- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
