@@ -234,18 +234,11 @@ export class Collection<T = unknown> {
   }
 
   /**
-   * Deletes all keys: free ones at once, a locked one when its turn comes. With `timeout: 0` locked ones stay, and it rejects
-   * with STORE_LOCKED when the free ones are gone. With a `prefix` it deletes those that begin with it, one by one.
+   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. With `timeout: 0` locked
+   * ones stay, and it rejects with STORE_LOCKED when the free ones are gone. Takes effect in its place in the order of calls.
    */
-  async clear (options: PrefixOptions = {}): Promise<void> {
-    if (options.prefix === undefined) {
-      await this.#call('clear', '', options)
-      return
-    }
-    let failure: StoreError | undefined
-    const fail = (error: StoreError): void => { failure ??= error }
-    for await (const keys of this.#pages(options)) await Promise.all(keys.map(key => this.del(key, options).catch(fail)))
-    if (failure !== undefined) throw failure
+  async clear ({ prefix = '', ...wait }: PrefixOptions = {}): Promise<void> {
+    await this.#call('clear', prefix, wait)
   }
 
   /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */

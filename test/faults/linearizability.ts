@@ -45,7 +45,7 @@ export const linearizabilityOfRedis = over(async owner => {
 
 /** With no more rights than the README asks for, among another application's data, and with an operator who flushes all scripts. */
 export const linearizabilityOfBesetRedis = over(async owner => {
-  const { options, redis } = await limitedServer(owner)
+  const { options, redis } = await limitedServer(owner, 'scripts')
   await fill(redis)
   let flushes = 0
   const disturb = async (): Promise<void> => {

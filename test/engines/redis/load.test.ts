@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../../../src/index.js'
 import { fork } from '../../support/cluster.js'
-import { NO_REDIS, hasRedis, outcome, startServer } from '../../support/redis.js'
+import { NO_REDIS, hasRedis, limitedServer, outcome, startServer } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
 if (hasRedis) await all()
@@ -136,26 +136,31 @@ async function all (): Promise<void> {
     t.strictSame(result, { value: 3, errors: [] })
   })
 
-  t.test('another process that loads lost scripts does not let calls change places', async t => {
-    const stores = [at(t), at(t)] as const
-    await Promise.all(stores.map(store => store.collection('flushed').size()))
-    for (let round = 0; round < 30; round++) {
-      const all = stores.map(async (store, i) => {
-        const c = store.collection<number>('flushed')
-        const calls: Array<Promise<unknown>> = []
-        for (let j = 0; j <= 60; j++) {
-          calls.push(c.set(`key ${i}`, j), c.size())
-          if (j % 9 === round % 9) calls.push(c.set(`key ${i}`, -1, { confirm: false }), c.del(`key ${i}`))
-          if (j % 20 === round % 20) await new Promise(resolve => { setImmediate(resolve) })
-        }
-        await Promise.all(calls)
-        return await c.get(`key ${i}`)
-      })
-      const flushes = (async () => { for (let i = 0; i < 3; i++) await redis.script('FLUSH') })()
-      t.strictSame(await Promise.all(all), [round % 9 === 60 % 9 ? undefined : 60, round % 9 === 60 % 9 ? undefined : 60])
-      await flushes
-    }
-    const scripts = Number(/number_of_cached_scripts:(\d+)/.exec(await redis.info('memory'))![1])
-    t.ok(scripts < 100, `${scripts} scripts are kept`)
-  })
+  for (const mode of ['functions', 'scripts'] as const) {
+    t.test(`another process that loads lost ${mode} does not let calls change places`, async t => {
+      const { options, redis } = await limitedServer(t, mode)
+      const flush = (): Promise<unknown> => mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
+      const stores = [createStore(options), createStore(options)]
+      t.teardown(() => Promise.all(stores.map(store => store.close())))
+      await Promise.all(stores.map(store => store.collection('flushed').size()))
+      for (let round = 0; round < 20; round++) {
+        const last = stores.map(async (store, i) => {
+          const c = store.collection<number>('flushed')
+          const calls: Array<Promise<unknown>> = []
+          for (let j = 0; j <= 60; j++) {
+            calls.push(c.set(`key ${i}`, -1, { confirm: false }), c.del(`key ${i}`), c.set(`key ${i}`, j), c.size())
+            if (j % 20 === round % 20) await new Promise(resolve => { setImmediate(resolve) })
+          }
+          await Promise.all(calls)
+          return await c.get(`key ${i}`)
+        })
+        const flushes = (async () => { for (let i = 0; i < 3; i++) await flush() })()
+        t.strictSame(await Promise.all(last), [60, 60])
+        await flushes
+      }
+      const libraries = (await redis.call('FUNCTION', 'LIST') as unknown[]).length
+      const scripts = Number(/number_of_cached_scripts:(\d+)/.exec(await redis.info('memory'))![1])
+      t.ok(libraries + scripts < 100, `${libraries} libraries and ${scripts} scripts are kept`)
+    })
+  }
 }
