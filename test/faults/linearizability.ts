@@ -80,7 +80,7 @@ export const linearizabilityOfRedis = over(async owner => {
 
 /** With no more rights than the README asks for, among another application's data, and with an operator who flushes all scripts. */
 export const linearizabilityOfBesetRedis = over(async owner => {
-  const { options, redis } = await limitedServer(owner)
+  const { options, redis } = await limitedServer(owner, 'scripts')
   await fill(redis)
   let flushes = 0
   const disturb = async (): Promise<void> => {
@@ -108,11 +108,11 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
   const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
-  const course = { isOver: false }
+  const course = { isOver: disturb === undefined }
   const nextHarm = random(seed + 1)
   const disturbing = (async () => {
-    while (disturb !== undefined && !course.isOver) {
-      await disturb(nextHarm)
+    while (!course.isOver) {
+      await disturb?.(nextHarm)
       figures.disturbances++
     }
   })()
