@@ -16,7 +16,7 @@ local ops = {}
 local function readOp (call, lock)
   local entry = find(call.key, lock, call.record)
   if not entry then return 'R    ' end
-  use(entry, lock)
+  if call.op ~= 'peek' then use(entry, lock) end
   if call.op == 'get' then return reply(entry.version, '', '', '', entry.text) end
   return reply(entry.version, expiresIn(entry, lock), '', '', call.op == 'head' and '' or entry.text)
 end
