@@ -1,24 +1,30 @@
-// The admin API's options, and what its routes have in common. It loads without Fastify.
+// The options of the admin API, and what its routes have in common. It loads without Fastify.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import { MIN_SECONDS, onlyKnown } from '../src/core/validation.js'
 import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
 import type { PreferredWait } from './prefer.js'
+import { checkToken, checkTokens, type AdminTokenList } from './tokens.js'
 
 export interface AdminOptions {
-  /** Whoever sends `Authorization: Bearer TOKEN` may do everything. */
+  /** The bearer token that may do everything. */
   token?: string | undefined
-  /** A second token, with which one may read, but change nothing. Default: none. */
+  /** A second token, which may only read. Default: none. */
   readToken?: string | undefined
-  /** False: no token is asked for, because something else sees to it who can get here. */
+  /**
+   * Tokens with a name and a scope each. A function is called for each request, so that tokens can be exchanged
+   * without a restart; where it fails, nobody gets in. Default: none.
+   */
+  tokens?: AdminTokenList | undefined
+  /** False: no token is needed, because something else protects the API. */
   auth?: false | undefined
-  /** Where it is, from the root of the server. Default '/_store/v1'. */
+  /** The path of the API below that of the app, with or without slashes at its ends. Default '/_store/v1'. */
   prefix?: string | undefined
-  /** Seconds that a lease can be at most. Default 3600. */
+  /** The longest lease in seconds, from 0.001 on. A lock is leased for 30 s, or this if it is shorter. Default 3600. */
   maxLease?: number | undefined
-  /** Seconds that a request may wait for a lock at most. Default 600. */
+  /** The longest time in seconds, from 0.001 on, that a request may wait for a lock. Default 600. */
   maxWait?: number | undefined
 }
 
@@ -29,29 +35,54 @@ export interface Admin {
   store: Store
   waiting: PreferredWait
   maxLease: number
+  /** The OpenAPI document as YAML, for the API at this path. */
+  describe: (path: string) => string
 }
 
-/** The client, as the server in front sees it, which may trust proxies: it leaves it at Node's request, as Express does. */
-export function addressOf (request: Pick<FastifyRequest, 'raw' | 'ip'>): string {
-  const { raw, ip } = request as { raw: { ip?: string }, ip: string | undefined } // none on a Unix socket
-  return raw.ip ?? ip ?? 'local'
-}
-
-const OPTIONS = ['prefix', 'token', 'readToken', 'auth', 'maxLease', 'maxWait']
+const OPTIONS = ['prefix', 'token', 'readToken', 'tokens', 'auth', 'maxLease', 'maxWait']
+const PREFIX = '/_store/v1'
 
 /** STORE_OPTION_INVALID. */
 export function checkAdmin (options: AdminOptions = {}): void {
+  if (typeof options !== 'object' || options === null) invalid('admin', 'an object', typeof options)
   onlyKnown(options, OPTIONS)
-  const { token, readToken, auth, maxLease, maxWait } = options
+  const { token, readToken, tokens, auth, maxLease, maxWait } = options
   for (const [name, value] of Object.entries({ maxLease, maxWait })) {
-    if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) throw new StoreError('STORE_OPTION_INVALID', `${name} must be a number of seconds`)
+    if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) invalid(`admin.${name}`, `seconds, at least ${MIN_SECONDS}`, show(value))
   }
-  if (auth === false) return
-  if (token === undefined) {
+  if (auth !== undefined && auth !== false) invalid('admin.auth', 'false or nothing', typeof auth)
+  if (auth === false) {
+    if (token !== undefined || readToken !== undefined || tokens !== undefined) {
+      throw new StoreError('STORE_OPTION_INVALID', 'the admin API has tokens and auth: false: leave one of them out')
+    }
+    return
+  }
+  if (token === undefined && tokens === undefined) {
     throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs a token, or auth: false where something else protects it')
   }
-  for (const [name, value] of Object.entries({ token, readToken })) {
-    if (value !== undefined && !(typeof value === 'string' && /^[\x21-\x7e]+$/.test(value))) throw new StoreError('STORE_OPTION_INVALID', `${name} must have visible ASCII characters only`)
+  if (token !== undefined) checkToken(token, 'admin.token')
+  if (readToken !== undefined) checkToken(readToken, 'admin.readToken')
+  if (readToken !== undefined && readToken === token) throw new StoreError('STORE_OPTION_INVALID', 'admin.readToken must differ from admin.token')
+  if (typeof tokens === 'function' || tokens === undefined) return
+  for (const { token: listed, name } of checkTokens(tokens)) {
+    if (listed === token || listed === readToken) throw new StoreError('STORE_OPTION_INVALID', `the admin token ${JSON.stringify(name)} is given twice`)
   }
-  if (readToken === token) throw new StoreError('STORE_OPTION_INVALID', 'readToken must be another than token')
+}
+
+/** The prefix with a slash at its start and none at its end; '' for the root. STORE_OPTION_INVALID. */
+export function pathOf (prefix: unknown = PREFIX): string {
+  if (typeof prefix !== 'string') invalid('admin.prefix', 'a path', show(prefix))
+  const path = prefix.replace(/^\/|\/$/g, '')
+  const isPlain = path === '' || path.split('/').every(segment => /^[\w.~!$&'+,;=@-]+$/.test(segment) && !/^\.\.?$/.test(segment))
+  if (!isPlain) invalid('admin.prefix', 'a path without parameters and wildcards, like /_store/v1', show(prefix))
+  return path === '' ? '' : `/${path}`
+}
+
+/** `got` is shown, so it must not be what could be a token by mistake. */
+function invalid (option: string, expected: string, got: string): never {
+  throw new StoreError('STORE_OPTION_INVALID', `invalid ${option}: expected ${expected}, got ${got}`)
+}
+
+function show (value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }

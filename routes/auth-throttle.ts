@@ -1,23 +1,24 @@
-// Wrong tokens, counted in the store, for all workers together. Each worker remembers what it has seen itself: so a right token costs no
-// call, guesses that come at once are counted before the store has answered, and so they are while it cannot be reached.
+// Failed authentications, counted in the store for all workers together. Each worker remembers what it has seen itself: a right token
+// costs no call, and guesses are counted before the store has answered, or while it cannot be reached.
+import { isIPv6 } from 'node:net'
 import type { Collection } from '../src/api/collection.js'
 import type { Store } from '../src/api/store.js'
 
-/** The collection that they are counted in, by address. */
+/** The collection that they are counted in, by network. */
 const COLLECTION = 'admin-tries'
-/** Wrong tokens that one address may try in a minute; after that it is not listened to until the minute is over. */
-const TRIES = 20
-const MINUTE = 60
-/** Addresses that are remembered at a time, here and in the store; the oldest ones go. */
-const ADDRESSES = 10_000
-/** Characters of an address, which may be what a proxy was told. */
+/** Failures that one network may have in a window; after that all its requests are refused until the window ends. */
+const MAX_FAILURES = 20
+const WINDOW_SECONDS = 60
+/** Networks that are remembered at a time, here and in the store; the oldest ones go. */
+const MAX_NETWORKS = 10_000
+/** Characters of an address, which may be whatever a proxy was told. */
 const MAX_ADDRESS = 64
-/** Seconds within which a store that can be reached answers. */
-const PROMPT = 2
+/** How long to wait for a store that may not answer. */
+const COUNT_TIMEOUT_SECONDS = 2
 
 interface Seen {
   count: number
-  /** In milliseconds. */
+  /** By the wall clock, in milliseconds. */
   end: number
 }
 
@@ -32,30 +33,30 @@ export class AuthThrottle {
     this.#now = now
   }
 
-  /** Seconds for which the address is not listened to; 0: it is. */
+  /** Seconds for which requests from the address are refused; 0: they are not. */
   blocked (address: string): number {
     if (this.#seen.size === 0) return 0
-    const seen = this.#seen.get(address.slice(0, MAX_ADDRESS))
-    return seen === undefined || seen.count < TRIES ? 0 : Math.max(0, Math.ceil((seen.end - this.#now()) / 1000))
+    const seen = this.#seen.get(networkOf(address))
+    return seen === undefined || seen.count < MAX_FAILURES ? 0 : Math.max(0, Math.ceil((seen.end - this.#now()) / 1000))
   }
 
-  /** Counts one; resolves with the seconds for which the address is not listened to if it was one too many, else with 0. */
+  /** Counts a failure; resolves with the seconds for which the address is refused if it was one too many, else with 0. */
   async add (address: string): Promise<number> {
-    const name = address.slice(0, MAX_ADDRESS)
+    const name = networkOf(address)
     const seen = this.#see(name)
     seen.count++
     try {
       if (!this.#isBounded) {
         this.#isBounded = true
-        await this.#counters.configure({ maxKeys: ADDRESSES }, { timeout: PROMPT })
+        await this.#counters.configure({ maxKeys: MAX_NETWORKS }, { timeout: COUNT_TIMEOUT_SECONDS })
       }
-      const { value, expiresAt } = await this.#counters.count(name, 1, { ttl: MINUTE, timeout: PROMPT })
+      const { value, expiresAt } = await this.#counters.count(name, 1, { ttl: WINDOW_SECONDS, timeout: COUNT_TIMEOUT_SECONDS })
       if (value > seen.count) seen.count = value
       if (expiresAt !== undefined) seen.end = Math.min(seen.end, expiresAt.getTime())
     } catch {
       this.#isBounded = false // what was counted here still is
     }
-    return seen.count > TRIES ? this.blocked(name) : 0
+    return seen.count > MAX_FAILURES ? this.blocked(address) : 0
   }
 
   #see (name: string): Seen {
@@ -64,10 +65,30 @@ export class AuthThrottle {
     if (seen !== undefined && seen.end > now) return seen
     this.#seen.delete(name)
     for (const [name, { end }] of this.#seen) {
-      if (end > now && this.#seen.size < ADDRESSES) break
+      if (end > now && this.#seen.size < MAX_NETWORKS) break
       this.#seen.delete(name)
     }
-    this.#seen.set(name, seen = { count: 0, end: now + MINUTE * 1000 })
+    this.#seen.set(name, seen = { count: 0, end: now + WINDOW_SECONDS * 1000 })
     return seen
   }
+}
+
+/** An IPv6 client has a /64 at least to choose addresses from; an IPv4 address may come mapped into IPv6 (RFC 4291, section 2.5.5.2). */
+export function networkOf (address: string): string {
+  if (!isIPv6(address)) return address.slice(0, MAX_ADDRESS)
+  const groups = groupsOf(address.replace(/%.*$/, ''))
+  if (groups.slice(0, 5).every(group => group === 0) && groups[5] === 0xffff) {
+    return [groups[6]! >> 8, groups[6]! & 255, groups[7]! >> 8, groups[7]! & 255].join('.')
+  }
+  return `${groups.slice(0, 4).map(group => group.toString(16)).join(':')}::/64`
+}
+
+/** The eight 16-bit groups of an IPv6 address, whose last two may be written as IPv4. */
+function groupsOf (address: string): number[] {
+  const [head, tail] = address.split('::').map(part => part.split(':').filter(group => group !== '').flatMap(group => {
+    const bytes = group.split('.').map(Number)
+    return bytes.length === 4 ? [bytes[0]! << 8 | bytes[1]!, bytes[2]! << 8 | bytes[3]!] : [parseInt(group, 16)]
+  })) as [number[], number[] | undefined]
+  if (tail === undefined) return head
+  return [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
 }

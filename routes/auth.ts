@@ -1,31 +1,49 @@
-// Who may come in: bearer tokens (RFC 6750), and a limit on guessing them.
-import { hash, timingSafeEqual } from 'node:crypto'
+// Who may do what. Everything is decided here, before anything of a request is read: a route only says in its `config` what it is.
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
-import { addressOf, type AdminOptions } from './admin.js'
-import { Problem } from './problems.js'
+import type { AdminOptions } from './admin.js'
 import { AuthThrottle } from './auth-throttle.js'
+import { frontOf } from './front.js'
+import { Problem, traceOf } from './problems.js'
+import { ANYBODY, Tokens, type Identity } from './tokens.js'
 
-/** An onRequest hook; a route says `config: { open: true }` if it needs no token. */
-export function authenticator (store: Store, { token, readToken, auth }: AdminOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
-  if (auth === false) return async () => {}
-  const full = digest(token!)
-  const reading = readToken === undefined ? undefined : digest(readToken)
-  const tries = new AuthThrottle(store)
+/** The `config` of a route. */
+export interface RouteConfig {
+  /** Needs no token. */
+  open?: true
+  /** Changes nothing, though its method is neither GET nor HEAD. */
+  reads?: true
+  /** About no single collection, and answers a token that covers some with what these have. Without it such a token gets 403. */
+  isScoped?: true
+}
+
+const IDENTITY = Symbol('strong-store.identity')
+
+/** Whose request it is, once it has passed. */
+export function identityOf (request: object): Identity {
+  return (request as { [IDENTITY]?: Identity })[IDENTITY] ?? ANYBODY
+}
+
+/** An onRequest hook. */
+export function authenticator (store: Store, options: AdminOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  if (options.auth === false) return async () => {}
+  const tokens = new Tokens(options)
+  const throttle = new AuthThrottle(store)
 
   return async (request, reply) => {
-    if ((request.routeOptions.config as { open?: boolean }).open === true) return
+    const config = request.routeOptions.config as RouteConfig
+    if (config.open === true) return
+    const { address } = frontOf(request)
+    refuse(throttle.blocked(address))
     const { authorization } = request.headers
-    const address = addressOf(request)
-    refuse(tries.blocked(address))
-    const given = digest(/^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1] ?? '')
-    if (timingSafeEqual(given, full)) return
-    if (reading !== undefined && timingSafeEqual(given, reading)) {
-      if (request.method === 'GET' || request.method === 'HEAD') return
-      throw new Problem('ADMIN_READ_ONLY')
+    const identity = await identify(request, /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1])
+    if (identity === undefined) {
+      if (authorization !== undefined) refuse(await throttle.add(address))
+      throw new Problem('ADMIN_TOKEN_WRONG')
     }
-    if (authorization !== undefined) refuse(await tries.add(address))
-    throw new Problem('ADMIN_TOKEN_WRONG')
+    Object.assign(request, { [IDENTITY]: identity })
+    checkScope(request, config, identity)
 
     function refuse (seconds: number): void {
       if (seconds === 0) return
@@ -33,9 +51,32 @@ export function authenticator (store: Store, { token, readToken, auth }: AdminOp
       throw new Problem('ADMIN_TOO_MANY_TRIES')
     }
   }
+
+  async function identify (request: FastifyRequest, token: string | undefined): Promise<Identity | undefined> {
+    if (token === undefined) return undefined
+    try {
+      const identity = await tokens.identify(token)
+      if (identity?.name !== undefined) frontOf(request).identified?.(identity.name)
+      return identity
+    } catch (error) {
+      // What is wrong with the list is said without its tokens, what the function throws might have one.
+      const reason = error instanceof StoreError ? error.detail : undefined
+      frontOf(request).log.error({ err: traceOf(error as Error), reason }, 'the function admin.tokens failed')
+      throw new Problem('ADMIN_TOKENS_UNAVAILABLE')
+    }
+  }
 }
 
-/** Of one length whatever the token is, so that comparing tells nothing. */
-function digest (token: string): Buffer {
-  return hash('sha256', token, 'buffer')
+function checkScope (request: FastifyRequest, config: RouteConfig, { canWrite, collections }: Identity): void {
+  if (!canWrite && config.reads !== true && request.method !== 'GET' && request.method !== 'HEAD') throw new Problem('ADMIN_READ_ONLY')
+  if (collections === undefined || config.isScoped === true || request.is404) return
+  const { collection } = request.params as { collection?: string }
+  if (collection === undefined || !collections.has(collection)) throw new Problem('ADMIN_OUT_OF_SCOPE')
+}
+
+/** Who holds the lock, for people. A client may call itself what it likes, but the name of its token stays with it. */
+export function ownerOf (request: Pick<FastifyRequest, 'raw' | 'ip'>, owner: string | undefined): string {
+  const { name } = identityOf(request)
+  if (owner !== undefined) return name === undefined ? owner : `${owner} (${name})`
+  return ['http', name, frontOf(request).address].filter(part => part !== undefined).join(' ')
 }

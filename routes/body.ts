@@ -1,20 +1,35 @@
-// Bodies: no longer than a value may be, and, where they are values, kept as the text they are.
+// Bodies: JSON in UTF-8, no longer than a value may be, and, where they are values, kept as the text they are.
 import { Transform } from 'node:stream'
-import type { FastifyRequest, preParsingAsyncHookHandler } from 'fastify'
+import type { FastifyReply, FastifyRequest, preParsingAsyncHookHandler } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
+import { Problem } from './problems.js'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Refuses a body over the limit while it arrives. */
-export function limitBody (store: Store): preParsingAsyncHookHandler {
+/** Refuses bodies that would be misread: in other codings, and in other charsets. */
+export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyReply): void {
+  if (method === 'GET' || method === 'HEAD') return
+  const coding = headers['content-encoding']
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') {
+    reply.header('accept-encoding', 'identity')
+    throw new Problem('ADMIN_UNSUPPORTED_MEDIA_TYPE', 'invalid Content-Encoding: expected identity, a body that is not compressed')
+  }
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(headers['content-type'] ?? '')?.[1]
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
+    throw new Problem('ADMIN_UNSUPPORTED_MEDIA_TYPE', 'invalid charset: expected utf-8')
+  }
+}
+
+/** A preParsing hook that refuses a body over the limit while it arrives: that of a value, unless `limitOf` makes another of it. */
+export function limitBody (store: Store, limitOf = (maxValueBytes: number): number => maxValueBytes): preParsingAsyncHookHandler {
   let isKnown = false
   return async (request, _, payload) => {
     if (!isKnown) {
-      await store.stats() // the limit is the store's to say
+      await store.ping() // the limit is the store's to say
       isKnown = true
     }
-    const limit = store.maxValueBytes
+    const limit = limitOf(store.maxValueBytes)
     const declared = request.headers['content-length']
     if (declared !== undefined) {
       if (Number(declared) > limit) throw new StoreError('STORE_VALUE_TOO_LARGE', `${declared} bytes, the limit is ${limit}`)
@@ -24,7 +39,7 @@ export function limitBody (store: Store): preParsingAsyncHookHandler {
     const counter = new Transform({
       transform (chunk: Buffer, _, done) {
         size += chunk.length
-        done(size > limit ? new StoreError('STORE_VALUE_TOO_LARGE', `the limit is ${limit}`) : null, chunk)
+        done(size > limit ? new StoreError('STORE_VALUE_TOO_LARGE', `the limit is ${limit} bytes`) : null, chunk)
       }
     })
     payload.on('error', error => { counter.destroy(error) })

@@ -1,16 +1,38 @@
 // Collections, and the keys that are in them.
+import type { Store } from '../src/api/store.js'
+import type { CollectionStats } from '../src/core/stats.js'
 import { limitBody } from './body.js'
 import type { Admin } from './admin.js'
+import type { RouteConfig } from './auth.js'
+import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
 import { BODY, Bounds, Collection, CollectionParams, Collections, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
+import { collectionsFor } from './scope.js'
 
 const tags = ['collections']
 
-export function collectionRoutes ({ app, store, waiting }: Admin): void {
-  app.get('/collections', {
-    schema: { operationId: 'listCollections', summary: 'List all collections', tags, response: { 200: Collections, ...FAILURES } }
-  }, async () => ({ collections: await store.collections() }))
+export function collectionRoutes (admin: Admin): void {
+  listCollections(admin)
+  readCollection(admin)
+  configureCollection(admin)
+  clearCollection(admin)
+  listKeys(admin)
+}
 
+function listCollections ({ app, store }: Admin): void {
+  app.get('/collections', {
+    config: { isScoped: true } satisfies RouteConfig,
+    schema: {
+      operationId: 'listCollections',
+      summary: 'List all collections',
+      description: 'Or those that the token covers.',
+      tags,
+      response: { 200: Collections, ...FAILURES }
+    }
+  }, async request => ({ collections: await collectionsFor(request, store) }))
+}
+
+function readCollection ({ app, store }: Admin): void {
   app.get('/collections/:collection', {
     schema: {
       operationId: 'readCollection',
@@ -19,8 +41,10 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
       params: CollectionParams,
       response: { 200: Collection, ...FAILURES, ...NOT_FOUND }
     }
-  }, async request => await stats(request.params.collection))
+  }, async request => await statsOf(store, request.params.collection))
+}
 
+function configureCollection ({ app, store }: Admin): void {
   app.patch('/collections/:collection', {
     preParsing: limitBody(store),
     schema: {
@@ -33,9 +57,11 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
     }
   }, async request => {
     await store.collection(request.params.collection).configure(request.body)
-    return await stats(request.params.collection)
+    return await statsOf(store, request.params.collection)
   })
+}
 
+function clearCollection ({ app, store, waiting }: Admin): void {
   app.delete('/collections/:collection', {
     schema: {
       operationId: 'clearCollection',
@@ -56,29 +82,34 @@ export function collectionRoutes ({ app, store, waiting }: Admin): void {
     if (timeout !== undefined) waiting.announce(request, reply, cleared, ask)
     return await done(reply, await (timeout === undefined ? Promise.race([cleared, ask()]) : cleared))
   })
+}
 
+function listKeys ({ app, store }: Admin): void {
   app.get('/collections/:collection/keys', {
     schema: {
       operationId: 'listKeys',
       summary: 'List keys, page by page',
-      description: 'Names and what is known of them, in no order that means anything; never values. A page may be empty with more to come.',
+      description: 'Names and what is known of them, in no order that means anything; values where they are asked for, and the code of the error where one cannot be read ' +
+        'because its key is locked. A page may be empty with more to come.',
       tags,
       params: CollectionParams,
       querystring: PageQuery,
       response: { 200: Page, ...FAILURES }
     }
-  }, async request => {
-    const { prefix, cursor, limit } = request.query
-    const page = await store.collection(request.params.collection).page({ prefix, limit, cursor })
+  }, async (request, reply) => {
+    const { prefix, cursor, limit, values } = request.query
+    const collection = store.collection(request.params.collection)
+    const page = await collection.page({ prefix, limit, cursor })
+    if (values === true) return await sendPage(reply, collection.text, page)
     return {
       keys: page.keys.map(({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }),
       cursor: page.cursor
     }
   })
+}
 
-  async function stats (name: string): Promise<NonNullable<Awaited<ReturnType<ReturnType<typeof store.collection>['stats']>>>> {
-    const found = await store.collection(name).stats()
-    if (found === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the collection has nothing in it')
-    return found
-  }
+async function statsOf (store: Store, name: string): Promise<CollectionStats> {
+  const found = await store.collection(name).stats()
+  if (found === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the collection has no keys, locks or options')
+  return found
 }

@@ -1,49 +1,69 @@
-// The admin API: a Fastify of its own that never listens. Whatever server there is hands its requests on to it; so it needs no
-// more of that server than Node's own request and response, and names of the full length fit into its paths.
-import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+// The admin API: a Fastify of its own that never listens. The server in front hands requests on to it, so it needs no more of that
+// server than Node's own request and response, and names of the full length fit into its paths.
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type { Store } from '../src/api/store.js'
 import { checkAdmin, type Admin, type AdminOptions, type App } from './admin.js'
+import { AllowedMethods } from './allowed.js'
 import { authenticator } from './auth.js'
+import { checkMedia } from './body.js'
+import { callRoutes } from './calls.js'
 import { collectionRoutes } from './collections.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
+import { manyRoutes } from './many.js'
 import { metricsRoute } from './metrics.js'
-import { Problem, problemHandler } from './problems.js'
+import { Description } from './openapi.js'
+import { problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
+import { validatorCompiler } from './validation.js'
 import { PreferredWait } from './prefer.js'
 
 export { problemHandler }
 
 /** Characters of a percent-encoded name that is too long for sure. */
-const MAX_PARAM = 4096
+const MAX_PARAM_LENGTH = 4096
 /** Above what any store takes; what a store does take is checked as the body arrives. */
-const MAX_BODY = 64 * 2 ** 20
+const MAX_BODY_BYTES = 64 * 2 ** 20
 
-/** The admin API of a store, not ready yet. `plugins`: what has to be there before the routes. STORE_OPTION_INVALID. */
-export function adminApp (store: Store, options: AdminOptions = {}, plugins?: (app: App) => void): App {
+/** The admin API of a store, not ready yet. `prefix` begins with a slash, or is ''. STORE_OPTION_INVALID. */
+export function adminApp (store: Store, options: AdminOptions, prefix = ''): App {
   checkAdmin(options)
-  const { prefix = '', maxLease = 3600, maxWait = 600 } = options
+  const { maxLease = 3600, maxWait = 600 } = options
   const handle = problemHandler(store)
   const app = Fastify({
-    bodyLimit: MAX_BODY,
-    routerOptions: { maxParamLength: MAX_PARAM },
+    bodyLimit: MAX_BODY_BYTES,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: (error, request, reply) => { handle(error, request, reply).then(text => { reply.send(text as never) }, () => {}) }
-  }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(TypeBoxValidatorCompiler)
+  }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(validatorCompiler)
+  const allowed = new AllowedMethods()
+  const description = new Description()
   app.removeContentTypeParser('text/plain')
   app.addSchema(ProblemDocument)
   app.setErrorHandler(handle)
-  app.setNotFoundHandler(() => { throw new Problem('ADMIN_NOT_FOUND') })
+  app.addHook('onRoute', route => {
+    allowed.add(route)
+    description.add(route, prefix)
+  })
+  // In this order: who may not come in is not told what there is.
   app.addHook('onRequest', authenticator(store, options))
-  plugins?.(app)
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) allowed.refuse(request, reply)
+    checkMedia(request, reply)
+    done()
+  })
   app.register(async app => {
-    const admin: Admin = { app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease }
+    const admin: Admin = {
+      app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease, describe: path => description.at(path)
+    }
     healthRoutes(admin)
     collectionRoutes(admin)
     keyRoutes(admin)
     lockRoutes(admin)
     metricsRoute(admin)
+    manyRoutes(admin)
+    callRoutes(admin)
   }, { prefix })
   return app
 }

@@ -4,30 +4,41 @@ import type { FastifyReply } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
 import { jsonText, limitBody } from './body.js'
 import type { Admin } from './admin.js'
+import { identityOf } from './auth.js'
 import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'
 import { Problem, done } from './problems.js'
 import {
-  BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, Sum,
+  BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, ReadQuery, Sum,
   Value, WriteHeaders, WriteQuery, withHeaders
 } from './schemas.js'
 
 const url = '/collections/:collection/keys/*'
 const tags = ['keys']
 
-export function keyRoutes ({ app, store, waiting }: Admin): void {
+export function keyRoutes (admin: Admin): void {
+  readKey(admin)
+  changeKey(admin)
+  deleteKey(admin)
+  writeKey(admin)
+}
+
+function readKey ({ app, waiting }: Admin): void {
   app.get(url, {
     schema: {
       operationId: 'readKey',
       summary: 'Read a value',
-      description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without the body.',
+      description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without the body. ' +
+        'It is a use of the key, unless the token may only read.',
       tags,
       params: KeyParams,
       headers: ReadHeaders,
+      querystring: ReadQuery,
       response: { 200: withHeaders(Value, 'ETag', 'X-TTL'), 304: withHeaders(NOTHING, 'ETag', 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
     }
   }, async (request, reply) => {
     const token = request.headers['lock-token']
-    const entry = await waiting.onKey(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token }))
+    const peek = request.query.peek === true || !identityOf(request).canWrite
+    const entry = await waiting.onKey(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token, peek }))
     if (entry === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
     setVersion(reply, entry.version)
     setEnd(reply, entry.expiresAt)
@@ -36,7 +47,9 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     reply.type('application/json')
     return entry.value
   })
+}
 
+function changeKey ({ app, store, waiting }: Admin): void {
   app.patch(url, {
     preParsing: limitBody(store),
     schema: {
@@ -68,7 +81,9 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     if (!found) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
     return await done(reply, 204)
   })
+}
 
+function deleteKey ({ app, waiting }: Admin): void {
   app.delete(url, {
     schema: {
       operationId: 'deleteKey',
@@ -89,7 +104,10 @@ export function keyRoutes ({ app, store, waiting }: Admin): void {
     reply.header('x-deleted', String(deleted))
     return await done(reply, 204)
   })
+}
 
+/** In a context of its own, where a body stays the text it is. */
+function writeKey ({ app, store, waiting }: Admin): void {
   app.register(async scoped => {
     const app = scoped.withTypeProvider<TypeBoxTypeProvider>()
     app.removeContentTypeParser('application/json')

@@ -1,30 +1,48 @@
-// Locks, which whoever has the token can go on with through any worker. They end with their lease.
+// Locks. They end with their lease, and belong to their token: any worker takes it.
 import type { FastifyRequest } from 'fastify'
+import type { Collection } from '../src/api/collection.js'
+import type { Store } from '../src/api/store.js'
 import { StoreError } from '../src/core/errors.js'
 import { limitBody } from './body.js'
-import { addressOf, type Admin } from './admin.js'
+import type { Admin } from './admin.js'
+import { ownerOf, type RouteConfig } from './auth.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
   Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew, withHeaders
 } from './schemas.js'
+import { locksFor } from './scope.js'
 
-const LEASE = 30
+/** Of a lock that is taken without naming one, where the maximum allows. */
+const DEFAULT_LEASE_SECONDS = 30
 const url = '/collections/:collection/locks/*'
 const tags = ['locks']
 
-export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
+type OnKey = FastifyRequest<{ Params: { collection: string, '*': string } }>
+
+export function lockRoutes (admin: Admin): void {
+  listLocks(admin)
+  readLock(admin)
+  acquireLock(admin)
+  renewLock(admin)
+  releaseLock(admin)
+}
+
+function listLocks ({ app, store }: Admin): void {
   app.get('/locks', {
+    config: { isScoped: true } satisfies RouteConfig,
     schema: {
       operationId: 'listLocks',
       summary: 'List locks',
-      description: 'In no order that means anything. `locks` in /stats is the number of all.',
+      description: 'In no order that means anything; those of the collections that the token covers. `locks` in /stats is their number.',
       tags,
       querystring: LocksQuery,
       response: { 200: Locks, ...FAILURES }
     }
-  }, async request => ({ locks: (await store.locks({ limit: request.query.limit })).map(written) }))
+  }, async request => ({ locks: (await locksFor(request, store, request.query.limit)).map(written) }))
+}
 
+function readLock ({ app, store }: Admin): void {
   app.get(url, {
     schema: {
       operationId: 'readLock',
@@ -34,11 +52,13 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       response: { 200: Lock, ...FAILURES, ...NOT_FOUND }
     }
   }, async request => {
-    const info = await lockOf(request)
+    const info = await lockOf(store, request)
     if (info === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
     return { ...written(info), queue: info.queue.map(waiter => ({ ...waiter, since: waiter.since.toISOString() })) }
   })
+}
 
+function acquireLock ({ app, store, waiting, maxLease }: Admin): void {
   app.post(url, {
     preParsing: limitBody(store),
     preValidation: async request => { request.body ??= {} },
@@ -53,8 +73,9 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       response: { 201: withHeaders(Grant, 'Location', 'Lock-Token', 'X-TTL'), ...FAILURES, ...LOCKED, ...BODY }
     }
   }, async (request, reply) => {
-    const { lease = LEASE, owner = `http ${addressOf(request)}` } = request.body
-    checkLease(lease)
+    const { lease = Math.min(DEFAULT_LEASE_SECONDS, maxLease) } = request.body
+    checkLease(lease, maxLease)
+    const owner = ownerOf(request, request.body.owner)
     const options = { lease, owner, detached: true, token: request.headers['lock-token'] }
     const lock = await waiting.onKey(request, reply, (collection, key, timeout) => collection.acquire(key, { ...options, timeout }), true)
     reply.code(201).type('application/json').headers({ location: request.originalUrl.split('?')[0], 'lock-token': lock.token, 'cache-control': 'no-store' })
@@ -63,7 +84,9 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
     const value = lock.get()
     return value === undefined ? grant : `${grant.slice(0, -1)},"value":${value}}`
   })
+}
 
+function renewLock ({ app, store, maxLease }: Admin): void {
   app.patch(url, {
     preParsing: limitBody(store),
     preValidation: async request => { request.body ??= {} },
@@ -78,12 +101,14 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
     }
   }, async (request, reply) => {
     const { lease } = request.body
-    if (lease !== undefined) checkLease(lease)
-    const end = await asHolder(request, (key, token) => collectionOf(request).renew(key, token, lease))
+    if (lease !== undefined) checkLease(lease, maxLease)
+    const end = await asHolder(store, request, (collection, key, token) => collection.renew(key, token, lease))
     setEnd(reply, end)
-    return { expiresAt: end!.toISOString() }
+    return end === undefined ? {} : { expiresAt: end.toISOString() }
   })
+}
 
+function releaseLock ({ app, store }: Admin): void {
   app.delete(url, {
     schema: {
       operationId: 'releaseLock',
@@ -95,35 +120,35 @@ export function lockRoutes ({ app, store, waiting, maxLease }: Admin): void {
       response: { 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT }
     }
   }, async (request, reply) => {
-    if (request.query.force !== true) await asHolder(request, (key, token) => collectionOf(request).release(key, token))
-    else if (!await collectionOf(request).breakLock(request.params['*'])) throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
+    if (request.query.force !== true) await asHolder(store, request, (collection, key, token) => collection.release(key, token))
+    else if (!await collectionOf(store, request).breakLock(request.params['*'])) throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
     return await done(reply, 204)
   })
+}
 
-  type OnKey = FastifyRequest<{ Params: { collection: string, '*': string } }>
+function collectionOf (store: Store, { params }: Pick<OnKey, 'params'>): Collection {
+  return store.collection(params.collection)
+}
 
-  function collectionOf (request: Pick<OnKey, 'params'>): ReturnType<typeof store.collection> {
-    return store.collection(request.params.collection)
+function lockOf (store: Store, request: Pick<OnKey, 'params'>): ReturnType<Collection['lockInfo']> {
+  return collectionOf(store, request).lockInfo(request.params['*'])
+}
+
+async function asHolder<T> (
+  store: Store, request: Pick<OnKey, 'params' | 'headers'>, call: (collection: Collection, key: string, token: string) => Promise<T>
+): Promise<T> {
+  const token = request.headers['lock-token']
+  if (typeof token !== 'string') throw new StoreError('STORE_OPTION_INVALID', 'the header Lock-Token is missing')
+  try {
+    return await call(collectionOf(store, request), request.params['*'], token)
+  } catch (error) {
+    if ((error as StoreError).code !== 'STORE_LOCK_LOST' || await lockOf(store, request) !== undefined) throw error
+    throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
   }
+}
 
-  function lockOf (request: Pick<OnKey, 'params'>): ReturnType<ReturnType<typeof store.collection>['lockInfo']> {
-    return collectionOf(request).lockInfo(request.params['*'])
-  }
-
-  async function asHolder<T> (request: Pick<OnKey, 'params' | 'headers'>, call: (key: string, token: string) => Promise<T>): Promise<T> {
-    const token = request.headers['lock-token']
-    if (typeof token !== 'string') throw new StoreError('STORE_OPTION_INVALID', 'the header Lock-Token is missing')
-    try {
-      return await call(request.params['*'], token)
-    } catch (error) {
-      if ((error as StoreError).code !== 'STORE_LOCK_LOST' || await lockOf(request) !== undefined) throw error
-      throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
-    }
-  }
-
-  function checkLease (lease: number): void {
-    if (lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `lease can be ${maxLease} at most`)
-  }
+function checkLease (lease: number, maxLease: number): void {
+  if (lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `invalid lease: expected at most ${maxLease} seconds, got ${lease}`)
 }
 
 function written<T extends { since: Date, expiresAt: Date | undefined }> ({ expiresAt, since, ...lock }: T): Omit<T, 'since' | 'expiresAt'> & { since: string, expiresAt?: string } {

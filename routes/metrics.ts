@@ -4,10 +4,13 @@ import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/core/errors.js'
 import { WAITS, type StoreStats } from '../src/core/stats.js'
 import type { Admin } from './admin.js'
+import type { RouteConfig } from './auth.js'
 import { FAILURES, PrometheusText } from './schemas.js'
+import { statsFor } from './scope.js'
 
 export function metricsRoute ({ app, store }: Admin): void {
   app.get('/metrics', {
+    config: { isScoped: true } satisfies RouteConfig,
     schema: {
       operationId: 'readMetrics',
       summary: 'The figures of the whole store, for Prometheus',
@@ -15,10 +18,10 @@ export function metricsRoute ({ app, store }: Admin): void {
       tags: ['health'],
       response: { 200: { description: 'Prometheus text', content: { 'text/plain': { schema: PrometheusText } } }, ...FAILURES }
     }
-  }, async (_, reply) => {
+  }, async (request, reply) => {
     const { Registry } = await client()
     const registry = new Registry()
-    for (const metric of metricsOf(await store.stats())) {
+    for (const metric of metricsOf(await statsFor(request, store))) {
       // The registry takes whatever gives its values when asked for them: there is nothing to keep up to date here.
       registry.registerMetric({ name: metric.name, get: async () => metric } as unknown as Parameters<typeof registry.registerMetric>[0])
     }

@@ -2,12 +2,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
 import { storeForResponse } from '../src/web/request-scope.js'
+import { writeProcessing } from '../src/web/transport.js'
 import type { Store } from '../src/api/store.js'
+import { preferencesOf } from './preferences.js'
 
 /** Milliseconds after which a call that is not answered is thought to be waiting. */
 const PATIENCE = 2
 
-export type OnKey<T> = (collection: Collection<string>, key: string, timeout: number) => Promise<T>
+/** `collection`: its values are JSON text, also those that are numbers. */
+export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
 
 export class PreferredWait {
   readonly #store: Store
@@ -33,10 +36,10 @@ export class PreferredWait {
 
   /** Seconds that the client is ready to wait; undefined where it does not say. */
   seconds (request: FastifyRequest, reply: FastifyReply): number | undefined {
-    const wanted = /(?:^|[,;\s])wait=(\d{1,10})(?:$|[,;\s])/i.exec(request.headers.prefer?.toString() ?? '')
-    if (wanted === null) return undefined
-    const seconds = Math.min(Number(wanted[1]), this.#maxWait)
-    reply.header('preference-applied', `wait=${seconds}`)
+    const wanted = preferencesOf(request.headers.prefer).get('wait')
+    if (wanted === undefined || !/^\d+$/.test(wanted)) return undefined
+    const seconds = Math.min(Number(wanted), this.#maxWait)
+    reply.header('preference-applied', `wait=${Math.ceil(seconds)}`)
     return seconds
   }
 
@@ -45,13 +48,13 @@ export class PreferredWait {
    * sends from now on comes behind. `ask`: something that is answered after the call has reached the store.
    */
   announce (request: FastifyRequest, reply: FastifyReply, answer: Promise<unknown>, ask: () => Promise<unknown>): void {
-    if (!/(?:^|[,;\s])processing(?:$|[,;\s])/i.test(request.headers.prefer?.toString() ?? '')) return
+    if (!preferencesOf(request.headers.prefer).has('processing')) return
     let isAnswered = false
     const answered = (): void => { isAnswered = true }
     answer.then(answered, answered)
     setTimeout(() => {
       if (isAnswered) return
-      ask().then(() => { if (!isAnswered && !reply.raw.headersSent) reply.raw.writeProcessing() }, () => {})
+      ask().then(() => { if (!isAnswered) writeProcessing(reply.raw) }).catch(() => {}) // the client has gone, or the answer tells
     }, PATIENCE)
   }
 }

@@ -1,15 +1,21 @@
 // Failures as problem documents (RFC 9457).
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { ERRORS, type StoreError, isErrorCode } from '../src/core/errors.js'
+import { ERRORS, StoreError, isErrorCode } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
+import { frontOf } from './front.js'
 
 /** What the admin API adds to the codes of the store. */
 export const PROBLEMS = {
-  ADMIN_TOKEN_WRONG: { status: 401, meaning: 'A bearer token is needed, and it must be the right one' },
-  ADMIN_READ_ONLY: { status: 403, meaning: 'This token may read, but change nothing' },
-  ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such thing' },
-  ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many tries with a wrong token; wait until the minute is over' }
+  ADMIN_URL_INVALID: { status: 400, meaning: 'The URL is not percent-encoded UTF-8' },
+  ADMIN_TOKEN_WRONG: { status: 401, meaning: 'The request needs a valid bearer token' },
+  ADMIN_READ_ONLY: { status: 403, meaning: 'The token may only read' },
+  ADMIN_OUT_OF_SCOPE: { status: 403, meaning: 'The token does not cover this collection' },
+  ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such key, lock, collection or path' },
+  ADMIN_METHOD_NOT_ALLOWED: { status: 405, meaning: 'The path does not have this method; the header Allow lists those it has' },
+  ADMIN_UNSUPPORTED_MEDIA_TYPE: { status: 415, meaning: 'The body must be application/json in UTF-8 and not compressed' },
+  ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over' },
+  ADMIN_TOKENS_UNAVAILABLE: { status: 503, meaning: 'The list of tokens cannot be read' }
 } as const
 
 export type ProblemCode = keyof typeof PROBLEMS
@@ -20,34 +26,42 @@ export class Problem extends Error {
   }
 }
 
-/** Fastify's codes that say the same as one of ours. */
-const SAME: Record<string, keyof typeof ERRORS> = {
+/** Fastify's codes, as ours; others do not reach a client. */
+const OURS: Record<string, keyof typeof ERRORS | ProblemCode> = {
   FST_ERR_VALIDATION: 'STORE_OPTION_INVALID',
   FST_ERR_CTP_BODY_TOO_LARGE: 'STORE_VALUE_TOO_LARGE',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'STORE_VALUE_INVALID',
   FST_ERR_CTP_INVALID_JSON_BODY: 'STORE_VALUE_INVALID',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'ADMIN_UNSUPPORTED_MEDIA_TYPE',
+  FST_ERR_BAD_URL: 'ADMIN_URL_INVALID',
   FST_ERR_MAX_PARAM_LENGTH: 'STORE_KEY_INVALID'
 }
 
-/** The error handler of the admin API. Nothing is logged: details may hold what was sent. */
+type Failure = Error & { code?: string | undefined, statusCode?: number | undefined }
+
+/** The error handler of the admin API. */
 export function problemHandler (store: Store) {
-  return async (error: Error & { code?: string | undefined } | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
-    const code = SAME[error.code!] ?? error.code
-    const kind = code === undefined ? undefined : isErrorCode(code) ? ERRORS[code] : PROBLEMS[code as ProblemCode]
-    const status: number = kind?.status ?? (error as FastifyError).statusCode ?? 500
+  return async (error: Failure | FastifyError | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
+    const code = codeOf(error)
+    const kind = code === undefined ? undefined : isErrorCode(code) ? ERRORS[code] : PROBLEMS[code]
+    const status = kind?.status ?? statusOf(error)
+    const title = kind?.meaning ?? STATUS_CODES[status] ?? 'Error'
+    if (kind === undefined && status >= 500) {
+      const { method, routeOptions: { url } } = request
+      frontOf(request).log.error({ err: traceOf(error), method, route: url }, 'the admin API failed unexpectedly')
+    }
     reply.code(status).header('cache-control', 'no-store').type('application/problem+json')
     if (status === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="strong-store"')
-    if (status === 413) reply.header('connection', 'close') // the rest of the body is not worth reading
     if (status === 429 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
-    return JSON.stringify({
-      type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`,
-      title: kind?.meaning ?? STATUS_CODES[status] ?? 'Error',
-      status,
-      code,
-      detail: status === 500 || error.message === '' ? undefined : error.message,
-      ...status === 423 ? await holder(store, request, reply) : undefined
-    })
+    const details = status === 423 ? await holder(store, request, reply) : undefined
+    if (await isArriving(request)) reply.header('connection', 'close') // the rest of the body is not worth reading
+    return JSON.stringify({ type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`, title, status, code, detail: detailOf(error, title, status), ...details })
   }
+}
+
+/** An error for the log: where it was thrown, but not its message, which may quote a value or a token. */
+export function traceOf ({ name, code, stack = '' }: Failure): object {
+  return { type: name, code, stack: [name, ...stack.split('\n').filter(line => /^\s+at /.test(line))].join('\n') }
 }
 
 /** Ends a request whose answer has no body. */
@@ -55,7 +69,30 @@ export function done (reply: FastifyReply<any, any, any, any, any, any, any, any
   return (reply as unknown as FastifyReply).code(status).send()
 }
 
-/** Who is in the way. */
+function codeOf ({ code }: Failure): keyof typeof ERRORS | ProblemCode | undefined {
+  if (typeof code !== 'string') return undefined
+  if (isErrorCode(code) || Object.hasOwn(PROBLEMS, code)) return code as keyof typeof ERRORS | ProblemCode
+  return Object.hasOwn(OURS, code) ? OURS[code] : undefined
+}
+
+function statusOf ({ statusCode }: Failure): number {
+  return Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! <= 599 ? statusCode! : 500
+}
+
+/** What is particular about this failure, in words that are not in its title. */
+function detailOf (error: Failure | StoreError, title: string, status: number): string | undefined {
+  const detail = error instanceof StoreError ? error.detail : error.message
+  return status === 500 || detail === '' || detail === title ? undefined : detail
+}
+
+/** Whether a body is still on its way. HTTP/2 has no connections to close, and stops a sender that is not read. */
+async function isArriving ({ raw }: FastifyRequest): Promise<boolean> {
+  if (raw.complete !== false || raw.httpVersionMajor !== 1) return false
+  await new Promise(resolve => { setImmediate(resolve) }) // what came with the head is told after it
+  return !raw.complete
+}
+
+/** Who holds the lock. */
 async function holder (store: Store, request: FastifyRequest, reply: FastifyReply): Promise<object> {
   reply.header('retry-after', '1')
   const { collection, '*': key } = request.params as { collection: string, '*': string }

@@ -22,7 +22,7 @@ export const KeyParams = Type.Object({
 const Prefer = Type.Optional(Type.String({
   maxLength: 256,
   description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it a locked key is answered with 423 at once. ' +
-    '`processing`: with it, 102 tells that the call has taken its place among those who wait'
+    '`processing`: 102 tells when the call has taken its place in the queue'
 }))
 const LockToken = Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock through which this is done' }))
 const IfMatch = Type.Optional(Type.String({
@@ -55,13 +55,15 @@ export const AcquireHeaders = Type.Object({
 })
 export const HolderHeaders = Type.Object({ 'lock-token': Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock' })) })
 
+export const ReadQuery = Type.Object({ peek: Type.Optional(Type.Boolean({ description: 'true: is no use of the key, whose idle time goes on' })) }, strict)
 export const WriteQuery = Type.Object({ ttl, release }, strict)
 export const DeleteQuery = Type.Object({ release }, strict)
 export const ReleaseQuery = Type.Object({ force: Type.Optional(Type.Boolean({ description: 'Takes the lock from whoever holds it' })) }, strict)
 export const PageQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with it')),
   cursor: Type.Optional(Type.String({ pattern: '^[!-~]{1,128}$', maxLength: 128, description: 'Where to continue: the cursor of the previous page' })),
-  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' }))
+  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' })),
+  values: Type.Optional(Type.Boolean({ description: 'With their values' }))
 }, strict)
 
 export const LocksQuery = Type.Object({
@@ -85,10 +87,10 @@ export const Change = Type.Union([
     backoff: Type.Optional(Type.Boolean({ description: 'With limit: twice as long for each one above it' }))
   }, strict),
   Type.Object({ touch: Type.Literal(true, { description: 'Counts as a use of the key, and sets its end where ttl is given' }), ttl }, strict)
-])
+], { description: '{"increment": number} or {"touch": true}, with options of that kind' })
 export const Acquire = Type.Object({
-  lease: Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the lock ends if it is not renewed; 30 by default' })),
-  owner: Type.Optional(name('Who holds it, for people; the address of the client by default'))
+  lease: Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the lock ends if it is not renewed; 30 by default, or the maximum of the server if that is less' })),
+  owner: Type.Optional(name('Who holds it, for people; the address of the client by default. The name of the token is added to it'))
 }, strict)
 export const Renew = Type.Object({ lease: Type.Optional(Acquire.properties.lease) }, strict)
 
@@ -126,7 +128,9 @@ export const Page = Type.Object({
     key: name('Its name'),
     version: count('Its version, as in the ETag'),
     bytes: count('Of its value'),
-    expiresAt: Type.Optional(moment('When it ends if it is not used before'))
+    expiresAt: Type.Optional(moment('When it ends if it is not used before')),
+    value: Type.Optional(Type.Unknown({ description: 'Where values were asked for' })),
+    code: Type.Optional(Type.String({ maxLength: 64, description: 'Why there is no value, where one was asked for' }))
   }), { maxItems: 10_000 }),
   cursor: Type.Optional(Type.String({ maxLength: 128, description: 'Where the next page begins; absent on the last page' }))
 })
@@ -156,7 +160,7 @@ export const Grant = Type.Object({
   version: count('The version of the key; 0 if it has no value'),
   value: Type.Optional(Type.Unknown({ description: 'The value, as it is stored; none if the key has none' }))
 })
-export const Lease = Type.Object({ expiresAt: moment('When the lease ends') })
+export const Lease = Type.Object({ expiresAt: Type.Optional(moment('When the lease ends; none if the lock has no lease')) })
 export const Health = Type.Object({ status: Type.Literal('ok') })
 export const PrometheusText = Type.String({ maxLength: 10_000_000, description: 'Figures, a line each' })
 export const Value = Type.Unknown({ description: 'The JSON value itself' })
@@ -195,12 +199,12 @@ const problem = (description: string): object => ({ description, content: { 'app
 export const FAILURES = {
   400: problem('What was asked for is malformed'),
   401: problem('No token, or a wrong one'),
-  403: problem('A token that may only read'),
-  429: problem('Too many tries with a wrong token, too many calls that wait for the key, or more requests than the app in front lets pass'),
+  403: problem('The token may only read, or does not cover the collection'),
+  429: problem('Too many failed authentications, too many calls that wait for the key, or more requests than the app in front allows'),
   503: problem('The store cannot be reached')
 }
 export const NOT_FOUND = { 404: problem('There is no such thing') }
 export const LOCKED = { 423: problem('The key is locked') }
 export const CONFLICT = { 409: problem('The lock is held by somebody else, or the value is no number') }
 export const CHANGED = { 412: problem('The key has another version') }
-export const BODY = { 413: problem('The value is too large'), 415: problem('The body is not application/json'), 507: problem('The collection is full') }
+export const BODY = { 413: problem('The value is too large'), 415: problem('The body is not application/json in UTF-8, or it is compressed'), 507: problem('The collection is full') }

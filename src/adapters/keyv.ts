@@ -1,58 +1,87 @@
 // Keyv 5 and 6, and with them cache-manager: one cache for all workers.
 import { EventEmitter } from 'node:events'
-import { MIN_SECONDS } from '../core/validation.js'
+import { StoreError } from '../core/errors.js'
 import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
-
-/** Seconds: whoever asks for more means for ever. */
-const LONGEST = 2 ** 39
+import { secondsOf } from './duration.js'
 
 export interface KeyvStoreOptions extends PickOptions {
-  /** The collection that the keys are in. Default 'keyv'. */
+  /** The collection that the keys are in, a name of 1024 bytes at most. Default 'keyv'. */
   collection?: string | undefined
+  /**
+   * The major version of Keyv whose contract it keeps: a time is milliseconds from now on for 5, since 1970 for 6. Default 5, which Keyv 6
+   * translates by itself, as it does for all stores made for Keyv 5.
+   */
+  version?: 5 | 6 | undefined
 }
 
 /** As Keyv 6 looks for it. */
 interface Capabilities {
-  compatible: boolean
+  compatible: true
   store: 'keyvStorage'
-  methods: Record<typeof METHODS[number], { exists: boolean, methodType: 'async' }>
-  expires: boolean
+  methods: Record<typeof METHODS[number], { exists: true, methodType: 'async' }>
+  expires: true
 }
 
 const METHODS = ['get', 'getMany', 'has', 'hasMany', 'set', 'setMany', 'delete', 'deleteMany', 'clear', 'disconnect', 'iterator'] as const
 
 /**
- * `new Keyv({ store: new KeyvStore() })`, one for each Keyv. What Keyv hands over is stored under `namespace:key`.
+ * `new Keyv({ store: new KeyvStore() })`, one for each Keyv. What Keyv hands over is stored under `namespace:key`, with a ':' in the
+ * namespace written as %3A; without a namespace, under `:key`.
  *
- * Keyv 5 has put the namespace before each key already, and says how long a key lives; Keyv 6 leaves the namespace to the store, and
- * says when a key ends. Keyv 6 gives itself away: it asks for `capabilities` before anything else.
+ * Keyv 5 puts the namespace before each key, Keyv 6 leaves it to a store of version 6, and puts `namespace::` before the keys of others.
+ * Neither says which Keyv calls `clear`: where Keyvs with different namespaces share a KeyvStore it is refused, and so is a Keyv whose keys
+ * could not be told from those of another.
  *
  * While the store cannot be reached Keyv emits 'error', and a read is a miss where it is not told to throw.
  * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID; the methods reject as those of a Collection do.
  */
 export class KeyvStore extends EventEmitter {
-  /** Set by Keyv. */
-  namespace: string | undefined
   /** Keyv 5 gives an iterator only to the dialects it knows by name. */
   readonly opts = { dialect: 'redis', url: '' }
+  /** With `version: 6`. */
+  declare readonly capabilities?: Capabilities
+  /**
+   * With `version: 6`: whether each of them was there. Without it Keyv 5 deletes one by one, and Keyv 6 puts the namespace before the keys
+   * itself, as it does for stores that lack a method.
+   */
+  declare readonly deleteMany?: (keys: string[]) => Promise<any>
   readonly #store: Store
   readonly #isOwn: boolean
   readonly #keys: Collection<unknown>
-  #isVersion6 = false
+  readonly #isVersion6: boolean
+  /** Of the Keyvs that have it; undefined stands for none. */
+  readonly #namespaces = new Set<string | undefined>()
 
-  constructor ({ collection = 'keyv', ...where }: KeyvStoreOptions = {}) {
+  constructor ({ collection = 'keyv', version = 5, ...where }: KeyvStoreOptions = {}) {
     super()
+    if (version !== 5 && version !== 6) throw new StoreError('STORE_OPTION_INVALID', `invalid version: expected 5 or 6, got ${String(version)}`)
     this.setMaxListeners(0) // each Keyv listens to its store
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#keys = this.#store.collection(collection)
+    this.#isVersion6 = version === 6
+    if (!this.#isVersion6) return
+    const methods = Object.fromEntries(METHODS.map(name => [name, { exists: true, methodType: 'async' }])) as Capabilities['methods']
+    this.capabilities = { compatible: true, store: 'keyvStorage', methods, expires: true }
+    this.deleteMany = async keys => await Promise.all(keys.map(key => this.delete(key)))
   }
 
-  get capabilities (): Capabilities {
-    this.#isVersion6 = true
-    const methods = Object.fromEntries(METHODS.map(name => [name, { exists: true, methodType: 'async' }])) as Capabilities['methods']
-    return { compatible: true, store: 'keyvStorage', methods, expires: true }
+  /** For Keyv to set; nobody needs to read it. Throws STORE_OPTION_INVALID where the keys could not be told from those of another Keyv. */
+  get namespace (): string | undefined {
+    return undefined // Keyv 5 would leave out what belongs to all others but the last
+  }
+
+  set namespace (value: string | undefined) {
+    const namespace = value === '' ? undefined : value
+    for (const other of this.#namespaces) {
+      if (namespace === other) return
+      if (this.#isVersion6 || namespace === undefined || other === undefined || `${namespace}:`.startsWith(`${other}:`) || `${other}:`.startsWith(`${namespace}:`)) {
+        const [has, gets] = [other, namespace].map(name => name === undefined ? 'no namespace' : `namespace ${JSON.stringify(name)}`)
+        throw new StoreError('STORE_OPTION_INVALID', `a Keyv with ${has} has this KeyvStore, and one with ${gets} needs another: make one for each`)
+      }
+    }
+    this.#namespaces.add(namespace)
   }
 
   async get (key: string): Promise<any> {
@@ -71,12 +100,12 @@ export class KeyvStore extends EventEmitter {
     return await Promise.all(keys.map(key => this.has(key)))
   }
 
-  /** `time`: milliseconds, from now on for Keyv 5, since 1970 for Keyv 6. One that is over already deletes. */
-  async set (key: string, value: unknown, time?: number): Promise<boolean> {
-    const ttl = time === undefined ? undefined : (this.#isVersion6 ? time - Date.now() : time) / 1000
-    if (ttl === undefined || ttl === Infinity) await this.#keys.set(this.#name(key), value)
-    else if (ttl >= MIN_SECONDS) await this.#keys.set(this.#name(key), value, { ttl: Math.min(ttl, LONGEST) })
-    else await this.#keys.del(this.#name(key))
+  /** `time`: milliseconds, from now on or since 1970, as `version` says. One that is over already deletes. */
+  async set (key: string, value: unknown, time?: number | null): Promise<boolean> {
+    const name = this.#name(key)
+    const left = time == null ? Infinity : this.#isVersion6 ? time - Date.now() : time
+    if (left <= 0) await this.#keys.del(name)
+    else await this.#keys.set(name, value, left < Infinity ? { ttl: secondsOf(left) } : {}) // NaN is no end either
     return true
   }
 
@@ -89,20 +118,19 @@ export class KeyvStore extends EventEmitter {
     return await this.#keys.del(this.#name(key))
   }
 
-  /** For Keyv 6 whether each of them was there, for Keyv 5 whether all were. */
-  async deleteMany (keys: string[]): Promise<any> {
-    const were = await Promise.all(keys.map(key => this.delete(key)))
-    return this.#isVersion6 ? were : were.every(Boolean)
-  }
-
-  /** The keys of the namespace; without one, all of the collection. */
+  /** The keys of the namespace; without one, those that have none. STORE_OPTION_INVALID where Keyvs with different namespaces share this store. */
   async clear (): Promise<void> {
-    await this.#keys.clear(this.#prefix === '' ? {} : { prefix: this.#prefix })
+    if (this.#namespaces.size > 1) throw new StoreError('STORE_OPTION_INVALID', `clear of which namespace, ${[...this.#namespaces].join(' or ')}? Make a KeyvStore for each Keyv`)
+    await this.#keys.clear({ prefix: this.#prefix })
   }
 
-  async * iterator (): AsyncGenerator<any, void> {
-    for await (const [name, value] of this.#keys.entries({ prefix: this.#prefix })) {
-      yield [this.#isVersion6 ? name.slice(this.#prefix.length) : name, value]
+  /** Keyv 5 takes it when it is made, and Keyv 6 whenever it iterates: it is of the namespace that was set last. */
+  get iterator (): () => AsyncGenerator<any, void> {
+    const prefix = this.#prefix
+    const keepsPrefix = !this.#isVersion6 && prefix !== ':' // Keyv 5 takes it off itself
+    const keys = this.#keys
+    return async function * () {
+      for await (const [name, value] of keys.entries({ prefix })) yield [keepsPrefix ? name : name.slice(prefix.length), value]
     }
   }
 
@@ -112,10 +140,20 @@ export class KeyvStore extends EventEmitter {
   }
 
   get #prefix (): string {
-    return this.namespace === undefined || this.namespace === '' ? '' : `${this.namespace}:`
+    return prefixOf([...this.#namespaces].at(-1))
   }
 
   #name (key: string): string {
-    return this.#isVersion6 ? this.#prefix + key : key
+    if (this.#isVersion6) return this.#prefix + key
+    for (const namespace of this.#namespaces) {
+      if (namespace !== undefined && key.startsWith(`${namespace}:`)) return prefixOf(namespace) + key.slice(namespace.length + 1)
+    }
+    if (this.#namespaces.size < 2) return this.#prefix + key // without namespace, or with `useKeyPrefix: false`
+    throw new StoreError('STORE_OPTION_INVALID', `which namespace is ${JSON.stringify(key)} of, ${[...this.#namespaces].join(' or ')}? Make a KeyvStore for each Keyv`)
   }
+}
+
+/** What the names of a namespace begin with, and of no other one. */
+function prefixOf (namespace = ''): string {
+  return `${namespace.replace(/[%:]/g, character => character === '%' ? '%25' : '%3A')}:`
 }

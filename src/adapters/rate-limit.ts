@@ -1,70 +1,10 @@
-// @fastify/rate-limit and express-rate-limit: requests are counted once for all workers, each in one atomic call.
+// @fastify/rate-limit and express-rate-limit.
 import { createHash } from 'node:crypto'
+import { inspect } from 'node:util'
 import { answer } from '../core/callback.js'
-import { MAX_NAME_BYTES } from '../core/validation.js'
-import type { Collection } from '../api/collection.js'
-import { StoreError } from '../core/errors.js'
-import type { CountOptions, Entry } from '../api/options.js'
-import { pickStore, type PickOptions, type Store } from '../api/store.js'
+import { Counters, type RateLimitOptions } from './counters.js'
 
-export interface RateLimitOptions extends PickOptions {
-  /** The collection that the counters are in. Default 'rate-limits'. */
-  collection?: string | undefined
-  /** What the keys of this limiter begin with, 512 bytes at most: limiters that count apart need different ones. Default none. */
-  prefix?: string | undefined
-}
-
-const MAX_PREFIX_BYTES = 512
-
-/** The counters of a limiter. A window begins with its first hit, and its end stays where it is. */
-class Counters {
-  readonly prefix: string
-  readonly #store: Store
-  readonly #isOwn: boolean
-  readonly #counters: Collection<number>
-
-  constructor ({ collection = 'rate-limits', prefix = '', ...where }: RateLimitOptions) {
-    if (typeof prefix !== 'string' || !prefix.isWellFormed() || Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) {
-      throw new StoreError('STORE_OPTION_INVALID', `prefix must be a well-formed string of at most ${MAX_PREFIX_BYTES} bytes`)
-    }
-    this.prefix = prefix
-    this.#store = pickStore(where)
-    this.#isOwn = where.store === undefined && !this.#store.isShared
-    this.#counters = this.#store.collection(collection)
-  }
-
-  /** `window` in milliseconds. */
-  hit (key: string, window: number, options?: CountOptions): Promise<Entry<number>> {
-    return this.#counters.count(this.#name(key), 1, { ...options, ttl: Math.max(window, 1) / 1000 })
-  }
-
-  read (key: string): Promise<Entry<number> | undefined> {
-    return this.#counters.entry(this.#name(key))
-  }
-
-  async takeBack (key: string): Promise<void> {
-    await this.#counters.decrement(this.#name(key))
-  }
-
-  async reset (key: string): Promise<void> {
-    await this.#counters.del(this.#name(key))
-  }
-
-  async resetAll (): Promise<void> {
-    await this.#counters.clear(this.prefix === '' ? {} : { prefix: this.prefix })
-  }
-
-  async close (): Promise<void> {
-    if (this.#isOwn) await this.#store.close()
-  }
-
-  /** Clients may have a say in keys: what a key of the store cannot be is counted by its hash. */
-  #name (key: string): string {
-    const name = this.prefix + key
-    if (name.isWellFormed() && (name.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES)) return name
-    return this.prefix + createHash('sha256').update(key).digest('base64url')
-  }
-}
+export type { RateLimitOptions }
 
 // What of @fastify/rate-limit is needed here.
 
@@ -73,7 +13,7 @@ interface Parameters {
   exponentialBackoff?: boolean
   max?: unknown
   timeWindow?: unknown
-  routeInfo?: { method?: string | string[], url?: string }
+  routeInfo?: { method?: string | string[], url?: string, constraints?: object }
 }
 
 type RateCallback = (error: Error | null, result?: { current: number, ttl: number }) => void
@@ -87,27 +27,31 @@ export interface FastifyRateLimitStore {
 
 /**
  * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. A route with limits of its own is counted
- * apart. While the store cannot be reached requests fail with its error, or pass uncounted with `skipOnError: true`.
- * Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * apart, and so is each `app.rateLimit(limits)`. While the store cannot be reached requests fail with its error, or pass uncounted
+ * with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export function fastifyRateLimitStore (options: RateLimitOptions = {}): new (parameters: object) => FastifyRateLimitStore {
   const counters = new Counters(options)
   return class extends RouteCounters {
     constructor (parameters: object) {
-      super(counters, '*', parameters)
+      super(counters, counters.prefixFor(limitsOf(parameters)), '*', parameters)
     }
   }
 }
 
 class RouteCounters implements FastifyRateLimitStore {
   readonly #counters: Counters
+  readonly #prefix: string
   readonly #route: string
   readonly #renews: boolean
   readonly #backoff: boolean
+  /** How many limiters were asked for without a route, by their limits. */
+  readonly #unrouted = new Map<string, number>()
 
   /** `route` has no space, which ends it in the names of the counters. */
-  constructor (counters: Counters, route: string, { continueExceeding, exponentialBackoff }: Parameters) {
+  constructor (counters: Counters, prefix: string, route: string, { continueExceeding, exponentialBackoff }: Parameters) {
     this.#counters = counters
+    this.#prefix = prefix
     this.#route = route
     this.#renews = continueExceeding === true || exponentialBackoff === true
     this.#backoff = continueExceeding !== true
@@ -115,19 +59,26 @@ class RouteCounters implements FastifyRateLimitStore {
 
   incr (key: string, callback: RateCallback, timeWindow: number, max: number): void {
     const renewal = this.#renews && Number.isFinite(max) ? { limit: max, backoff: this.#backoff } : undefined
-    answer(this.#counters.hit(this.#name(key), timeWindow, renewal).then(rateOf), callback)
+    const hit = this.#counters.hit(this.#prefix, this.#name(key), timeWindow, renewal)
+    answer(hit.then(({ hits, expiresAt }) => rateOf(hits, expiresAt)), callback)
   }
 
   /** As `incr` would find it. */
   read (key: string, callback: RateCallback): void {
-    answer(this.#counters.read(this.#name(key)).then(rateOf), callback)
+    answer(this.#counters.read(this.#prefix, this.#name(key)).then(entry => rateOf(entry?.value ?? 0, entry?.expiresAt)), callback)
   }
 
-  /** For a route; without one, for limits that code asks for itself, which are told apart by what they are. */
+  /** For a route; without one, for limits that code asks for itself, which are told apart by what they are and in which order they come. */
   child (parameters: object): FastifyRateLimitStore {
-    const { max, timeWindow, routeInfo: { method, url } = {} } = parameters as Parameters
-    const route = url === undefined ? `${String(max)}/${String(timeWindow)}` : `${String(method)}:${url}`
-    return new RouteCounters(this.#counters, route.replace(/\s/g, '+'), parameters)
+    const { routeInfo: { method, url, constraints } = {} } = parameters as Parameters
+    const route = url === undefined ? this.#unroutedName(limitsOf(parameters)) : `${String(method)}:${url}${constraintsOf(constraints)}`
+    return new RouteCounters(this.#counters, this.#prefix, route.replace(/\s/g, '+'), parameters)
+  }
+
+  #unroutedName (limits: string): string {
+    const count = (this.#unrouted.get(limits) ?? 0) + 1
+    this.#unrouted.set(limits, count)
+    return `${limits}#${count}`
   }
 
   #name (key: string): string {
@@ -135,61 +86,76 @@ class RouteCounters implements FastifyRateLimitStore {
   }
 }
 
-function rateOf (entry: Entry<number> | undefined): { current: number, ttl: number } {
-  if (entry === undefined) return { current: 0, ttl: 0 }
-  return { current: entry.value, ttl: Math.max(0, entry.expiresAt!.getTime() - Date.now()) }
+/** Limits that a function decides differ by their order alone. */
+function limitsOf ({ max, timeWindow }: Parameters): string {
+  return [max, timeWindow].map(limit => typeof limit === 'function' ? 'fn' : String(limit)).join('/')
+}
+
+/** A route may have many versions, or be there once for each host. */
+function constraintsOf (constraints: object = {}): string {
+  if (Object.keys(constraints).length === 0) return ''
+  const text = inspect(constraints, { sorted: true, breakLength: Infinity, depth: 5 })
+  return `~${createHash('sha256').update(text).digest('base64url').slice(0, 16)}`
+}
+
+function rateOf (hits: number, expiresAt: Date | undefined): { current: number, ttl: number } {
+  return { current: hits, ttl: expiresAt === undefined ? 0 : Math.max(0, expiresAt.getTime() - Date.now()) }
 }
 
 /**
- * `rateLimit({ store: new ExpressRateLimitStore() })` for express-rate-limit: one for each limiter, with a prefix of its own.
+ * `rateLimit({ store: new ExpressRateLimitStore() })` for express-rate-limit: one for each limiter.
  * While the store cannot be reached requests fail with its error, or pass uncounted with `passOnStoreError: true`.
  * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class ExpressRateLimitStore {
   /** Counts are for all processes. */
   readonly localKeys = false
-  readonly prefix: string
   readonly #counters: Counters
+  #prefix: string | undefined
   #windowMs = 60_000
 
   constructor (options: RateLimitOptions = {}) {
     this.#counters = new Counters(options)
-    this.prefix = this.#counters.prefix
+    this.#prefix = this.#counters.prefix
   }
 
-  init ({ windowMs }: { windowMs: number }): void {
+  /** What the keys of this limiter begin with; empty as long as it is in no limiter and was given none. */
+  get prefix (): string {
+    return this.#prefix ?? ''
+  }
+
+  /** Called by express-rate-limit, with its options. */
+  init ({ windowMs, limit }: { windowMs: number, limit?: unknown }): void {
     this.#windowMs = windowMs
+    this.#prefix ??= this.#counters.prefixFor(limitsOf({ max: limit, timeWindow: windowMs }))
   }
 
   async increment (key: string): Promise<{ totalHits: number, resetTime: Date | undefined }> {
-    return hitsOf(await this.#counters.hit(key, this.#windowMs))
+    const { hits, expiresAt } = await this.#counters.hit(this.prefix, key, this.#windowMs)
+    return { totalHits: hits, resetTime: expiresAt }
   }
 
   async get (key: string): Promise<{ totalHits: number, resetTime: Date | undefined } | undefined> {
-    const entry = await this.#counters.read(key)
-    return entry && hitsOf(entry)
+    const entry = await this.#counters.read(this.prefix, key)
+    return entry && { totalHits: entry.value, resetTime: entry.expiresAt }
   }
 
   /** Takes back a hit, if its window has not ended. */
   async decrement (key: string): Promise<void> {
-    await this.#counters.takeBack(key)
+    await this.#counters.takeBack(this.prefix, key)
   }
 
   async resetKey (key: string): Promise<void> {
-    await this.#counters.reset(key)
+    await this.#counters.reset(this.prefix, key)
   }
 
-  /** All counters with this prefix; without one, all of the collection. */
+  /** All counters of this limiter, and of those that share its prefix. */
   async resetAll (): Promise<void> {
-    await this.#counters.resetAll()
+    await this.#counters.resetAll(this.prefix)
   }
 
   /** Closes the store if it was made for this one alone. The counters stay, they are not of this process. */
   async shutdown (): Promise<void> {
     await this.#counters.close()
   }
-}
-
-function hitsOf ({ value, expiresAt }: Entry<number>): { totalHits: number, resetTime: Date | undefined } {
-  return { totalHits: value, resetTime: expiresAt }
 }

@@ -1,101 +1,82 @@
-// Sessions that are locked for the request that uses them.
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { subscribe } from 'node:diagnostics_channel'
+// Sessions that are locked for the requests that use them, each by a key of its own: reading, listing and destroying sessions wait for nobody.
 import type { ServerResponse } from 'node:http'
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
-import { storeForResponse } from '../web/request-scope.js'
-import type { Store } from '../api/store.js'
-import { json } from '../core/value.js'
+import type { Entry } from '../api/options.js'
+import { StoreError } from '../core/errors.js'
+import { currentResponse, followRequests } from '../web/current-response.js'
+import { isClosed } from '../web/transport.js'
+import { MAX_SECONDS } from './duration.js'
+import { followCalls, isCallOfHolder } from './self-call.js'
+import { readsOfRequest, type SessionRead, type StoredSession } from './session-read.js'
 
-/** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
-export interface StoredSession {
-  cookie?: { expires?: unknown }
-  [name: string]: unknown
+export interface LockedEntry {
+  entry: Entry<StoredSession> | undefined
+  lock: KeyLock | undefined
 }
 
-/** A lock, and what is stored under it, as JSON text. */
-interface Held {
-  readonly lock: KeyLock<string>
-  text: string | undefined
-}
-
-/** The response for which code runs. A session store is not told by whom it is called, but Node says when a request begins. */
-const running = new AsyncLocalStorage<ServerResponse>()
-let isFollowing = false
-
-function followRequests (): void {
-  if (isFollowing) return
-  isFollowing = true
-  subscribe('http.server.request.start', message => { running.enterWith((message as { response: ServerResponse }).response) })
-}
+/** A lease that ends sooner is renewed before something is saved under its lock. */
+const MARGIN_MS = 1000
 
 export class SessionLocks {
-  readonly #store: Store
   readonly #sessions: Collection<StoredSession>
-  readonly #lease: number
-  /** What each response holds or has held. */
-  readonly #held = new WeakMap<ServerResponse, Map<string, Held>>()
-  /** The same by session, for code that runs for a request without its context. */
-  readonly #bySession = new Map<string, Held>()
+  readonly #lease: { lease?: number }
+  /** The session that each response has asked for first, and its lock. */
+  readonly #own = new WeakMap<ServerResponse, { sid: string, lock?: KeyLock }>()
 
-  constructor (store: Store, sessions: Collection<StoredSession>, lease: number) {
-    this.#store = store
+  constructor (sessions: Collection<StoredSession>, lease: number) {
     this.#sessions = sessions
-    this.#lease = lease
+    this.#lease = lease < MAX_SECONDS ? { lease } : {}
     followRequests()
+    followCalls()
   }
 
-  /** Reads a session, locked until the response ends; outside of a request it is not locked, as nothing would release it. */
-  async get (sid: string): Promise<StoredSession | undefined> {
-    const response = running.getStore()
-    const isRequest = response !== undefined && !response.closed
-    // Another request may hold the session here, and this one has to wait: its lock is not for us.
-    const held = isRequest ? this.#held.get(response)?.get(sid) ?? await this.#lock(sid, response) : this.#bySession.get(sid)
-    return held?.lock.held === true ? parse(held.text) : await this.#sessions.get(sid)
+  /**
+   * Reads a session, locked until the response is closed if its request has asked for no other before. Outside of a request it is not locked,
+   * as nothing would release it. STORE_DEADLOCK where the request was made by one that holds the session.
+   */
+  async entry (sid: string): Promise<LockedEntry> {
+    const response = currentResponse()
+    const own = response && this.#own.get(response)
+    if (response !== undefined && own === undefined && !isClosed(response)) return await this.#lock(sid, response)
+    return { entry: await this.#sessions.entry(sid), lock: own?.sid === sid ? own.lock : undefined }
   }
 
-  async set (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
-    const held = this.#find(sid)
-    if (held === undefined) return await this.#sessions.set(sid, session, { ttl })
-    const text = json.encode(session, Infinity)
-    await this.#sessions.set(sid, session, { ttl, token: held.lock.token })
-    held.text = text
+  /** STORE_LOCK_LOST where another request may have the session by now. */
+  async check ({ lock }: SessionRead): Promise<void> {
+    if (lock === undefined) return
+    if (!lock.held) throw new StoreError('STORE_LOCK_LOST', `a request has had its session for longer than its lease of ${String(this.#lease.lease)} seconds`)
+    if (lock.expiresAt !== undefined && lock.expiresAt.getTime() - Date.now() < MARGIN_MS) await lock.renew()
   }
 
-  async del (sid: string): Promise<unknown> {
-    const held = this.#find(sid)
-    if (held?.lock.held !== true) return await this.#sessions.del(sid)
-    await this.#sessions.del(sid, { token: held.lock.token })
-    held.text = undefined
+  async #lock (sid: string, response: ServerResponse): Promise<LockedEntry> {
+    const own: { sid: string, lock?: KeyLock } = { sid }
+    this.#own.set(response, own)
+    const closed = new AbortController()
+    response.once('close', () => {
+      closed.abort()
+      if (own.lock?.held === true) own.lock.release({ confirm: false }).catch(() => {})
+    })
+    const key = `lock:${sid}`
+    // Most sessions are free. What is read behind the lock is read under it: calls of a process keep their order.
+    const [free, first] = await Promise.allSettled([this.#sessions.tryAcquire(key, this.#lease), this.#sessions.entry(sid)])
+    if (free.status === 'rejected') throw free.reason
+    const isFree = free.value !== undefined
+    if (!isFree && this.#isHeldByCaller(sid, response)) {
+      throw new StoreError('STORE_DEADLOCK', 'the request was made by one that holds the same session')
+    }
+    own.lock = free.value ?? await this.#sessions.acquire(key, { ...this.#lease, signal: closed.signal }) as KeyLock
+    if (closed.signal.aborted) {
+      own.lock.release({ confirm: false }).catch(() => {})
+      throw new StoreError('STORE_ABORTED', 'the client has gone')
+    }
+    if (isFree && first.status === 'rejected') throw first.reason
+    return { entry: isFree && first.status === 'fulfilled' ? first.value : await this.#sessions.entry(sid), lock: own.lock }
   }
 
-  /** What `fn` makes of a session is written, if it makes something of it. */
-  async update (sid: string, fn: (session: StoredSession | undefined) => StoredSession | undefined, ttl: number): Promise<unknown> {
-    const held = this.#find(sid)
-    if (held?.lock.held !== true) return await this.#sessions.update(sid, fn, { ttl })
-    const changed = fn(parse(held.text))
-    if (changed !== undefined) await this.set(sid, changed, ttl)
+  #isHeldByCaller (sid: string, response: ServerResponse): boolean {
+    if (isCallOfHolder(response, sid)) return true
+    for (const read of readsOfRequest()) if (read.sid === sid && read.lock?.held === true) return true // by app.inject
+    return false
   }
-
-  async #lock (sid: string, response: ServerResponse): Promise<Held> {
-    const sessions = storeForResponse(this.#store, response).collection(this.#sessions.name).text
-    const lock = await sessions.acquire(sid, { lease: this.#lease })
-    const held = { lock, text: lock.get() }
-    const all = this.#held.get(response) ?? new Map<string, Held>()
-    this.#held.set(response, all.set(sid, held))
-    this.#bySession.set(sid, held)
-    response.once('close', () => { if (this.#bySession.get(sid) === held) this.#bySession.delete(sid) })
-    return held
-  }
-
-  /** The lock that a call on a session comes through: its request's own, also where that is lost by now and the call will be refused. */
-  #find (sid: string): Held | undefined {
-    const response = running.getStore()
-    return (response && this.#held.get(response)?.get(sid)) ?? this.#bySession.get(sid)
-  }
-}
-
-function parse (text: string | undefined): StoredSession | undefined {
-  return text === undefined ? undefined : JSON.parse(text) as StoredSession
 }

@@ -1,22 +1,29 @@
 // express-session and @fastify/session: their sessions in one collection, for all workers.
 import { EventEmitter } from 'node:events'
-import { createRequire } from 'node:module'
+import { subscribe } from 'node:diagnostics_channel'
+import type { FastifyInstance } from 'fastify'
 import { answer } from '../core/callback.js'
-import { MIN_SECONDS, milliseconds } from '../core/validation.js'
+import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
+import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
+import { shared } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
-import { SessionLocks, type StoredSession } from './session-lock.js'
+import { runFor } from '../web/current-response.js'
+import { MAX_SECONDS } from './duration.js'
+import { ExpressSessions } from './express-session.js'
+import { SessionLocks } from './session-lock.js'
+import { SessionRead, cookieText, findRead, type StoredSession } from './session-read.js'
 
 export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in. Default 'sessions', which only one SessionStore of a store in this process gets
+   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions', which only one SessionStore of a store in this process gets
    * without naming it: two applications do not share their sessions by accident.
    */
   collection?: string | undefined
-  /** Seconds until a session ends whose cookie has no end, from 0.001 on. Each save and each touch starts it anew. Default 86400. */
+  /** Seconds until a session ends whose cookie has no end, from 0.001 on; Infinity: it does not. Each save and each touch starts it anew. Default 86400. */
   ttl?: number | undefined
   /**
    * True: the requests of one session run one after another, in all processes, so that none loses what another has saved.
@@ -24,8 +31,8 @@ export interface SessionStoreOptions extends PickOptions {
    */
   locking?: boolean | undefined
   /**
-   * With `locking`: seconds, from 0.001 on, after which a request that has not ended lets the next one go on. What it saves after
-   * that is refused with STORE_LOCK_LOST. Default 30.
+   * With `locking`: seconds, from 0.001 on, after which a request that has not ended lets the next one go on; Infinity: it does not. What it
+   * saves after that is refused with STORE_LOCK_LOST. Default 30.
    */
   lease?: number | undefined
   /**
@@ -40,29 +47,33 @@ type Callback = (error?: any) => void
 type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
-const LONGEST = 2 ** 39
+const PAGE = 500
 /** The collections that sessions are kept in, of each store. */
-const taken = new WeakMap<Store, Set<string>>()
+const taken = shared('session-collections.1', () => new WeakMap<Store, Set<string>>())
+
+// Over HTTP/2 and by app.inject nobody else says for which response a session is read.
+subscribe('fastify.initialization', message => {
+  (message as { fastify: FastifyInstance }).fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
+})
 
 /**
  * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore() })` for
  * @fastify/session. Without a callback nobody is told of errors. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class SessionStore extends EventEmitter {
-  /** Set by express-session: gives a request a new session. */
-  declare generate: (request: unknown) => void
   readonly #store: Store
   readonly #isOwn: boolean
   readonly #sessions: Collection<StoredSession>
   readonly #ttl: number
   readonly #locks: SessionLocks | undefined
   readonly #isTolerant: boolean
+  readonly #express = new ExpressSessions(this)
 
   constructor (options: SessionStoreOptions = {}) {
     super()
     const { collection = NAME, ttl = 86400, locking = false, lease = 30, unreachable = 'fail', ...where } = options
-    milliseconds(ttl, 'ttl', MIN_SECONDS)
-    milliseconds(lease, 'lease', MIN_SECONDS)
+    checkSeconds(ttl, 'ttl')
+    checkSeconds(lease, 'lease')
     if (typeof locking !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'locking must be true or false')
     if (unreachable !== 'fail' && unreachable !== 'no-session') {
       throw new StoreError('STORE_OPTION_INVALID', `unreachable must be 'fail' or 'no-session', got ${String(unreachable)}`)
@@ -71,44 +82,45 @@ export class SessionStore extends EventEmitter {
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)
     take(this.#store, collection, options.collection !== undefined)
-    this.#ttl = ttl
-    this.#locks = locking ? new SessionLocks(this.#store, this.#sessions, lease) : undefined
+    this.#ttl = Math.min(ttl, MAX_SECONDS)
+    this.#locks = locking ? new SessionLocks(this.#sessions, lease) : undefined
     this.#isTolerant = unreachable === 'no-session'
   }
 
   /** The session, or undefined if there is none (any more). With `locking`: after the requests that had it before. */
   get (sid: string, callback: SessionCallback): void {
-    const found = this.#locks === undefined ? this.#sessions.get(sid) : this.#locks.get(sid)
-    answer(this.#tolerant(found.then(session => session === undefined || isOver(session) ? undefined : session)), callback)
+    answer(this.#tolerant(this.#read(sid)), (error, read) => {
+      if (read === undefined) callback(error)
+      else read.run(() => { callback(null, read.session) })
+    })
   }
 
-  /** Stores a session, until its cookie ends, or else for `ttl` seconds. */
+  /**
+   * Stores a session, until its cookie ends, or else for `ttl` seconds. One that was destroyed since the same request has read or stored it, or
+   * has ended since, stays away.
+   */
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
-    if (ttl < MIN_SECONDS) {
-      this.destroy(sid, callback)
-      return
-    }
-    answer(this.#tolerant(this.#locks === undefined ? this.#sessions.set(sid, session, { ttl }) : this.#locks.set(sid, session, ttl)), callback)
+    if (ttl < MIN_SECONDS) this.destroy(sid, callback)
+    else answer(this.#tolerant(this.#save(sid, session, ttl)), callback)
   }
 
-  /** Gives the stored session a new cookie and its time. Nothing else of it is changed, and one that was destroyed stays away. */
+  /**
+   * Gives the stored session its time, in one call that waits for nobody; the stored cookie is only written if there is more to it. Nothing
+   * else of the session is changed, and one that was destroyed stays away.
+   */
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
-    if (ttl < MIN_SECONDS) {
-      this.destroy(sid, callback)
-      return
-    }
-    const renew = (stored: StoredSession | undefined): StoredSession | undefined => stored && { ...stored, cookie: session.cookie }
-    answer(this.#tolerant(this.#locks === undefined ? this.#sessions.update(sid, renew, { ttl }) : this.#locks.update(sid, renew, ttl)), callback)
+    if (ttl < MIN_SECONDS) this.destroy(sid, callback)
+    else answer(this.#tolerant(this.#touch(sid, session, ttl)), callback)
   }
 
   /** Ends a session. Fails while the store cannot be reached, whatever `unreachable` says: nobody is told of a logout that was none. */
   destroy (sid: string, callback?: Callback): void {
-    answer(this.#locks === undefined ? this.#sessions.del(sid) : this.#locks.del(sid), callback)
+    answer(this.#sessions.del(sid), callback)
   }
 
-  /** All sessions, as an array; with `locking`, each after the request that has it. */
+  /** All sessions, as an array; each with its `id`, by which it can be destroyed. */
   all (callback: (error: any, sessions?: any) => void): void {
     answer(this.#all(), callback)
   }
@@ -120,7 +132,7 @@ export class SessionStore extends EventEmitter {
 
   /** Ends all sessions of this collection. */
   clear (callback?: Callback): void {
-    answer(this.#sessions.clear(), callback)
+    answer(this.#sessions.clear(this.#locks === undefined ? {} : { prefix: '' }), callback) // which passes over keys that are only locked
   }
 
   /** Lets go of the collection's name, and closes the store if it was made for this SessionStore alone. */
@@ -129,32 +141,93 @@ export class SessionStore extends EventEmitter {
     if (this.#isOwn) await this.#store.close()
   }
 
-  // What else express-session asks of a store is its own code. @fastify/session asks for none of it.
+  // What else express-session asks of a store. @fastify/session asks for none of it.
 
-  regenerate (request: any, callback: Callback): any {
-    return expressSessionStore().regenerate.call(this, request, callback)
+  /** Set by express-session: gives a request a new session. */
+  generate (request: any): void {
+    this.#express.generate(request)
   }
 
-  load (sid: string, callback: SessionCallback): any {
-    return expressSessionStore().load.call(this, sid, callback)
+  regenerate (request: any, callback: Callback): void {
+    this.#express.regenerate(request, callback)
+  }
+
+  load (sid: string, callback: SessionCallback): void {
+    this.#express.load(sid, callback)
   }
 
   createSession (request: any, session: any): any {
-    return expressSessionStore().createSession.call(this, request, session)
+    return this.#express.createSession(request, session)
+  }
+
+  async #read (sid: string): Promise<SessionRead | undefined> {
+    const { entry, lock } = this.#locks === undefined ? { entry: await this.#sessions.entry(sid) } : await this.#locks.entry(sid)
+    const session = entry && presentOf(entry)
+    if (session === undefined) return undefined
+    const read = new SessionRead(sid, session, entry!.version, lock)
+    read.keepFor(session)
+    return read
+  }
+
+  async #save (sid: string, session: StoredSession, ttl: number): Promise<void> {
+    const read = findRead(sid, session)
+    if (read === undefined) {
+      const version = await this.#sessions.set(sid, session, { ttl })
+      new SessionRead(sid, session, version).keepFor(session)
+      return
+    }
+    await this.#locks?.check(read)
+    for (;;) {
+      try {
+        read.version = await this.#sessions.set(sid, session, { ttl, ifVersion: read.version })
+        return
+      } catch (error) {
+        unlessMismatch(error)
+      }
+      const stored = await this.#sessions.entry(sid)
+      if (stored === undefined) return
+      read.version = stored.version
+    }
+  }
+
+  async #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<void> {
+    const read = findRead(sid, session)
+    if (read === undefined || read.cookie === cookieText(session)) {
+      await this.#sessions.touch(sid, { ttl })
+      return
+    }
+    for (;;) {
+      await this.#locks?.check(read)
+      const stored = await this.#sessions.entry(sid)
+      if (stored === undefined) return
+      try {
+        await this.#sessions.set(sid, { ...stored.value, cookie: session!.cookie! }, { ttl, ifVersion: stored.version })
+        return
+      } catch (error) {
+        unlessMismatch(error)
+      }
+    }
   }
 
   async #all (): Promise<StoredSession[]> {
     const sessions = []
-    for await (const [, session] of this.#sessions.entries()) {
-      if (!isOver(session)) sessions.push(session)
-    }
+    let cursor: string | undefined
+    do {
+      const page: KeyPage = await this.#sessions.page({ cursor, limit: PAGE })
+      const values = await this.#sessions.getMany(page.keys.map(({ key }) => key))
+      for (const [i, { key, expiresAt }] of page.keys.entries()) {
+        const session = values[i] === undefined ? undefined : presentOf({ value: values[i], expiresAt })
+        if (session !== undefined) sessions.push({ ...session, id: key })
+      }
+      cursor = page.cursor
+    } while (cursor !== undefined)
     return sessions
   }
 
   /** Seconds that a session is to be kept. */
-  #lifeOf (session: StoredSession): number {
+  #lifeOf (session: StoredSession | undefined): number {
     const end = endOf(session)
-    return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, LONGEST)
+    return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
   }
 
   #tolerant<T> (outcome: Promise<T>): Promise<T | undefined> {
@@ -174,26 +247,28 @@ function take (store: Store, name: string, isNamed: boolean): void {
   taken.set(store, names.add(name))
 }
 
+/** The stored session with the end that its cookie has by now; undefined if it is over. The key says it, as `touch` sets its end alone. */
+function presentOf ({ value: session, expiresAt }: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
+  if (typeof session !== 'object' || session === null) return undefined
+  const end = endOf(session)
+  if (end === undefined) return session
+  const last = Math.max(end, expiresAt?.getTime() ?? 0)
+  if (last <= Date.now()) return undefined
+  return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
+}
+
 /** When a session ends by its cookie, which has a Date, or its text once it was stored; undefined if it does not. */
-function endOf ({ cookie }: StoredSession): number | undefined {
-  const expires = cookie?.expires
+function endOf (session: StoredSession | undefined): number | undefined {
+  const expires = session?.cookie?.expires
   const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN
   return Number.isNaN(end) ? undefined : end
 }
 
-/** The wall clock says so first where it was set forward. */
-function isOver (session: StoredSession): boolean {
-  const end = endOf(session)
-  return end !== undefined && end <= Date.now()
+function unlessMismatch (error: unknown): void {
+  if ((error as StoreError).code !== 'STORE_VERSION_MISMATCH') throw error
 }
 
-interface ExpressSessionStore {
-  regenerate (request: unknown, callback: Callback): unknown
-  load (sid: string, callback: SessionCallback): unknown
-  createSession (request: unknown, session: unknown): unknown
-}
-
-/** Loaded when express-session calls for it, and by nothing else. */
-function expressSessionStore (): ExpressSessionStore {
-  return (createRequire(import.meta.url)('express-session') as { Store: { prototype: ExpressSessionStore } }).Store.prototype
+function checkSeconds (seconds: unknown, option: string): void {
+  if (typeof seconds === 'number' && seconds >= MIN_SECONDS) return
+  throw new StoreError('STORE_OPTION_INVALID', `invalid ${option}: expected seconds, ${MIN_SECONDS} at least, got ${String(seconds)}`)
 }

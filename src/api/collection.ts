@@ -1,20 +1,29 @@
 // A collection as its users hold it: check, turn into text, ask the engine, turn back.
 import { MIN_SECONDS, checkCollection, checkCursor, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
-import type { Engine, AbortScope, Op, Reply, Request } from '../core/engine.js'
+import { mayWait, type Engine, type AbortScope, type Op, type Reply, type Request } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
+import { about } from '../core/pending-calls.js'
 import { KeyLock, type LockRegistry } from './key-lock.js'
 import {
-  boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type KeyPage,
-  type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
+  KNOWN, boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions,
+  type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
-import { requestOf, withCount, withLease, withTtl, withValue, withWrite } from './requests.js'
-import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from '../core/stats.js'
+import { NONE, checkOptions, requestOf, withCount, withLease, withTtl, withValue, withWrite, type Defaults } from './requests.js'
+import { runUpdate, updateHolding } from './update-context.js'
+import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock } from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
 
 /** What a request's end takes with it: its waits and its locks. */
 export interface Scope extends AbortScope {
   readonly locks: LockRegistry
+  /** The locks of `update`, which end by themselves: a call of the same request may wait for them. */
+  readonly updates: LockRegistry
 }
+
+export const NO_DEFAULTS: Defaults = { timeout: undefined, lease: undefined }
+
+/** The key of a number: in a collection that can have none, there is no such key. */
+export type CounterKey<T> = number extends T ? string : never
 
 const PAGE = 500
 
@@ -23,26 +32,29 @@ const PAGE = 500
  *
  * Every method can reject with STORE_KEY_INVALID, STORE_OPTION_INVALID, STORE_TIMEOUT, STORE_LOCKED, STORE_ABORTED,
  * STORE_QUEUE_FULL, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE and STORE_CLOSED; what else, stands beside it.
- * While a key is locked, calls on it wait for their turn.
+ * While a key is locked, calls on it wait for their turn. One that would wait for a lock of its own request (`req.store`), or of
+ * the `update` that makes it, rejects with STORE_DEADLOCK at once.
  */
 export class Collection<T = unknown> {
   readonly name: string
   readonly #engine: Engine
+  readonly #defaults: Defaults
   readonly #scope: Scope | undefined
   readonly #codec: Codec
 
   /** Made by a Store. */
-  constructor (engine: Engine, name: string, scope?: Scope, codec: Codec = json) {
+  constructor (engine: Engine, name: string, defaults: Defaults, scope?: Scope, codec: Codec = json) {
     checkCollection(name)
     this.#engine = engine
     this.name = name
+    this.#defaults = defaults
     this.#scope = scope
     this.#codec = codec
   }
 
   /** The same collection, whose values are their JSON text: for who carries values without looking into them. */
   get text (): Collection<string> {
-    return new Collection<string>(this.#engine, this.name, this.#scope, textCodec)
+    return new Collection<string>(this.#engine, this.name, this.#defaults, this.#scope, textCodec)
   }
 
   /** The value, or undefined if there is none. */
@@ -51,10 +63,10 @@ export class Collection<T = unknown> {
   }
 
   /** The value with its version and its end, or undefined if there is none. */
-  async entry (key: string, options: EntryOptions = {}): Promise<Entry<T> | undefined> {
-    const request = this.#request('entry', key, options)
+  async entry (key: string, options: EntryOptions = NONE): Promise<Entry<T> | undefined> {
+    const request = this.#request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
     if (options.token !== undefined) request.token = checkToken(options.token)
-    const { text, version, expiresIn } = await this.#engine.call(request)
+    const { text, version, expiresIn } = await this.#send(request)
     if (text === undefined) return undefined
     return { value: this.#codec.decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
   }
@@ -68,42 +80,42 @@ export class Collection<T = unknown> {
    * Writes, and resolves with the new version. `undefined` deletes, and resolves with 0.
    * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_FULL.
    */
-  async set (key: string, value?: T, options: SetOptions = {}): Promise<number> {
+  async set (key: string, value?: T, options: SetOptions = NONE): Promise<number> {
     if (value === undefined && options.ifAbsent !== true) {
-      await this.del(key, options)
+      await this.#write(this.#request('del', key, options, KNOWN.set), options)
       return 0
     }
     return (await this.#set(key, value, options))?.version ?? 0
   }
 
   /** As `set`, of a value that is not undefined, and tells whether the key is new. */
-  async put (key: string, value: T, options: SetOptions = {}): Promise<{ version: number, isNew: boolean }> {
+  async put (key: string, value: T, options: SetOptions = NONE): Promise<{ version: number, isNew: boolean }> {
     const reply = await this.#set(key, value, options)
     return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
   /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
-  async del (key: string, options: DelOptions = {}): Promise<boolean> {
-    const reply = await this.#write(this.#request('del', key, options), options)
+  async del (key: string, options: DelOptions = NONE): Promise<boolean> {
+    const reply = await this.#write(this.#request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0
   }
 
   /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
-  async touch (key: string, options: TtlOptions = {}): Promise<boolean> {
-    return (await this.#engine.call(withTtl(this.#request('touch', key, options), options))).number === 1
+  async touch (key: string, options: TtlOptions = NONE): Promise<boolean> {
+    return (await this.#send(withTtl(this.#request('touch', key, options, KNOWN.touch), options))).number === 1
   }
 
   /**
    * Adds to a number, 0 if there is none, and resolves with the sum. `ttl` counts only for the call that creates the
    * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
    */
-  async increment (key: string, by = 1, options: CountOptions = {}): Promise<number> {
-    return (await this.#engine.call(withCount(this.#request('increment', key, options), by, options))).number!
+  async increment (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<number> {
+    return (await this.#count(key, by, options)).number!
   }
 
   /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
-  async count (key: string, by = 1, options: CountOptions = {}): Promise<Entry<number>> {
-    const { number, version, expiresIn } = await this.#engine.call(withCount(this.#request('increment', key, options), by, options))
+  async count (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<Entry<number>> {
+    const { number, version, expiresIn } = await this.#count(key, by, options)
     return { value: number!, version: version!, expiresAt: moment(expiresIn) }
   }
 
@@ -111,38 +123,41 @@ export class Collection<T = unknown> {
    * Takes back what was counted: subtracts, but never goes below 0 and never makes a key that is not there (any more). It
    * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
    */
-  async decrement (key: string, by = 1, options: Omit<TtlOptions, 'ttl'> = {}): Promise<number> {
-    const request = withCount(this.#request('increment', key, options), -by, options)
+  async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = NONE): Promise<number> {
+    const request = withCount(this.#request('increment', key, options, KNOWN.decrement), -by, options)
     request.down = true
-    return (await this.#engine.call(request)).number!
+    return (await this.#send(request)).number!
   }
 
   /**
-   * Sets the key to what `fn` makes of its value, while the key is locked for it; `fn` may be asynchronous. Resolves with
-   * the new value; `undefined` deletes. If `fn` throws nothing is changed. Rejects as `acquire` and `set` do.
+   * Sets the key to what `fn` makes of its value, while the key is locked for it; `fn` may be asynchronous. `undefined` leaves the key as it is:
+   * to delete it, there is `lock.del()`. Resolves with the value that the key has then. If `fn` throws, nothing is changed, and it rejects
+   * with that error. Else it rejects as `acquire` and `set` do, and with STORE_LOCK_LOST where a lease ran out meanwhile.
    */
-  async update (key: string, fn: (value: T | undefined) => T | undefined | Promise<T | undefined>, options: UpdateOptions = {}): Promise<T | undefined> {
-    const lock = await this.acquire(key, options)
-    try {
-      const value = await fn(lock.get())
-      lock.set(value, options)
-      await lock.release()
-      return value
-    } catch (error) {
-      if (lock.held) await lock.release({ discard: true })
-      throw error
-    }
+  update (
+    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions = NONE
+  ): Promise<T | undefined> {
+    return this.#update(key, fn, options, this.#scope?.updates)
+  }
+
+  /**
+   * The value, or what `fn` gives, which is written then. Of all processes that ask for a key without value one computes, the others wait for what
+   * comes of it. If `fn` throws, it rejects with that error, and the next in line computes. It goes on for the others if its client has gone.
+   * Rejects as `acquire` and `set` do, and with STORE_LOCK_LOST where the `lease` has run out before `fn` was done.
+   */
+  async getOrSet (key: string, fn: () => T | Promise<T>, options: GetOrSetOptions = {}): Promise<T> {
+    checkOptions(options, KNOWN.getOrSet)
+    const { signal, timeout } = options
+    const started = performance.now()
+    const found = await this.get(key, { signal, timeout })
+    if (found !== undefined) return found
+    const left = timeout === undefined || timeout === 0 ? timeout : Math.max(timeout - (performance.now() - started) / 1000, MIN_SECONDS)
+    return await this.#update(key, value => value === undefined ? fn() : undefined, { ...options, timeout: left }, undefined) as T
   }
 
   /** Locks the key for exclusive use, after all who asked before. */
-  async acquire (key: string, options: AcquireOptions = {}): Promise<KeyLock<T>> {
-    const request = withLease(this.#request('acquire', key, options), options)
-    const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#engine.call(request), this.#scope?.locks)
-    if (this.#scope?.aborted === true) {
-      await lock.release({ discard: true, confirm: false })
-      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
-    }
-    return lock
+  acquire (key: string, options: AcquireOptions = NONE): Promise<KeyLock<T>> {
+    return this.#acquire(key, options, KNOWN.acquire, this.#scope?.locks)
   }
 
   /** Locks the key if it is free, else resolves with undefined at once. */
@@ -159,7 +174,7 @@ export class Collection<T = unknown> {
   async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
     const request = this.#request('release', key, wait)
     request.token = checkToken(token)
-    await this.#engine.call(request)
+    await this.#send(request)
   }
 
   /** Starts a lease anew by the token of the lock: with its own length, or `lease` seconds. Resolves with its end. STORE_LOCK_LOST. */
@@ -167,7 +182,7 @@ export class Collection<T = unknown> {
     const request = this.#request('renew', key, wait)
     request.token = checkToken(token)
     if (lease !== undefined) request.lease = milliseconds(lease, 'lease', MIN_SECONDS)
-    return moment((await this.#engine.call(request)).expiresIn)
+    return moment((await this.#send(request)).expiresIn)
   }
 
   /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
@@ -201,8 +216,9 @@ export class Collection<T = unknown> {
 
   /** All keys with their values, or those of a prefix, as `keys` finds them; each value is read on its own. */
   async * entries (options: PrefixOptions = {}): AsyncGenerator<[string, T], void, undefined> {
+    const { prefix, ...wait } = options
     for await (const keys of this.#pages(options)) {
-      const values = await this.getMany(keys, options)
+      const values = await this.getMany(keys, wait)
       for (const [i, key] of keys.entries()) {
         const value = values[i]
         if (value !== undefined) yield [key, value]
@@ -211,11 +227,13 @@ export class Collection<T = unknown> {
   }
 
   /** One page of the keys, with what is known of each but its value. A page may be empty with more to come. STORE_OPTION_INVALID. */
-  async page ({ prefix = '', cursor, limit = 100 }: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
+  async page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
+    checkOptions(options, KNOWN.page)
+    const { prefix = '', cursor, limit = 100 } = options
     const request = this.#request('scan', prefix, wait)
     if (cursor !== undefined) request.cursor = checkCursor(cursor)
     request.number = wholeNumber(limit, 'limit', 1)
-    const page = JSON.parse((await this.#engine.call(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
+    const page = JSON.parse((await this.#send(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
     return {
       keys: page.keys.map(([key, version, expiresIn, bytes]) => ({ key, version, bytes, expiresAt: moment(expiresIn ?? undefined) })),
       cursor: page.cursor
@@ -230,14 +248,17 @@ export class Collection<T = unknown> {
   /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
   async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
     const { text } = await this.#call('collections', '1', wait)
-    return (JSON.parse(text!) as RawCollection[]).map(collectionOf)[0]
+    return (JSON.parse(text!) as RawCollectionPage).collections.map(collectionOf)[0]
   }
 
   /**
-   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. With `timeout: 0` locked
-   * ones stay, and it rejects with STORE_LOCKED when the free ones are gone. Takes effect in its place in the order of calls.
+   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. What is written after
+   * the call was made stays. With `timeout: 0` locked keys stay, and it rejects with STORE_LOCKED when the free ones are gone; if it
+   * fails for another reason, or its process ends, those that are still locked stay.
    */
-  async clear ({ prefix = '', ...wait }: PrefixOptions = {}): Promise<void> {
+  async clear (options: PrefixOptions = {}): Promise<void> {
+    checkOptions(options, KNOWN.prefix)
+    const { prefix = '', ...wait } = options
     await this.#call('clear', prefix, wait)
   }
 
@@ -245,10 +266,12 @@ export class Collection<T = unknown> {
   async configure (options: CollectionOptions, wait?: WaitOptions): Promise<void> {
     const request = this.#request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
-    await this.#engine.call(request)
+    await this.#send(request)
   }
 
-  async * #pages ({ prefix = '', ...wait }: PrefixOptions): AsyncGenerator<string[], void, undefined> {
+  async * #pages (options: PrefixOptions): AsyncGenerator<string[], void, undefined> {
+    checkOptions(options, KNOWN.prefix)
+    const { prefix = '', ...wait } = options
     let cursor: string | undefined
     do {
       const page: KeyPage = await this.page({ prefix, cursor, limit: PAGE }, wait)
@@ -257,29 +280,70 @@ export class Collection<T = unknown> {
     } while (cursor !== undefined)
   }
 
+  #count (key: string, by: number, options: CountOptions): Promise<Reply> {
+    return this.#send(withCount(this.#request('increment', key, options, KNOWN.count), by, options))
+  }
+
+  async #acquire (key: string, options: AcquireOptions, known: readonly string[], registry: LockRegistry | undefined): Promise<KeyLock<T>> {
+    const request = withLease(this.#request('acquire', key, options, known), options, this.#defaults)
+    const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#send(request), registry)
+    if (this.#scope?.aborted === true) {
+      await lock.release({ discard: true, confirm: false })
+      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
+    }
+    return lock
+  }
+
+  async #update (
+    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions, registry: LockRegistry | undefined
+  ): Promise<T | undefined> {
+    const { ttl } = options
+    if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
+    const lock = await this.#acquire(key, options, KNOWN.update, registry)
+    let value: T | undefined
+    try {
+      value = await runUpdate(lock, () => fn(lock.get(), lock))
+      if (value !== undefined) lock.set(value, { ttl })
+    } catch (error) {
+      if (lock.held) await lock.release({ discard: true, confirm: false })
+      throw error
+    }
+    if (!lock.isReleased) await lock.release()
+    return value === undefined ? lock.get() : value
+  }
+
   /** Rejects, and never throws. */
   #call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
     try {
-      return this.#engine.call(this.#request(op, key, wait))
+      return this.#send(this.#request(op, key, wait))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  #request (op: Op, key: string, wait?: WaitOptions): Request {
-    return requestOf(op, this.name, key, wait, this.#scope)
+  #request (op: Op, key: string, options?: WaitOptions, known: readonly string[] = KNOWN.wait): Request {
+    return requestOf(op, this.name, key, options, known, this.#defaults, this.#scope)
+  }
+
+  /** STORE_DEADLOCK where nobody could ever end the wait. */
+  #send (request: Request): Promise<Reply> {
+    const lock = this.#scope?.locks.inWayOf(this.#engine, request) ?? updateHolding(this.#engine, request)
+    if (lock !== undefined && mayWait(request)) {
+      throw new StoreError('STORE_DEADLOCK', `${about(request)}; release the lock of ${JSON.stringify(lock.key)} first, or use its get, set and del`)
+    }
+    return this.#engine.call(request)
   }
 
   /** Not asynchronous where it can be helped: see #write. */
   #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
-    const request = this.#request('set', key, options)
+    const request = this.#request('set', key, options, KNOWN.set)
     return this.#write(withValue(request, this.#codec.encode(value, this.#engine.maxValueBytes), options), options)
   }
 
   /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
   #write (request: Request, options: DelOptions): Promise<Reply | undefined> {
     withWrite(request, options)
-    if (options.confirm !== false) return this.#engine.call(request)
+    if (options.confirm !== false) return this.#send(request)
     this.#engine.post(request)
     return Promise.resolve(undefined)
   }

@@ -1,16 +1,20 @@
 // What the methods of a collection take and give.
 import { milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { StoreError } from '../core/errors.js'
+import type { CollectionStats } from '../core/stats.js'
 
 export interface WaitOptions {
   /** Gives the call up: STORE_ABORTED. A write that was on its way may still be made. */
   signal?: AbortSignal | undefined
-  /** Seconds until the call fails with STORE_TIMEOUT; 0: fail with STORE_LOCKED where it would have to wait for a lock. Default: none. */
+  /**
+   * Seconds until the call fails with STORE_TIMEOUT; 0: fail with STORE_LOCKED where it would have to wait for a lock.
+   * Default: none, or that of createStore.
+   */
   timeout?: number | undefined
 }
 
 export interface PrefixOptions extends WaitOptions {
-  /** Only the keys that begin with it. Default: all. */
+  /** Only the keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
 }
 
@@ -34,6 +38,8 @@ export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | '
 export interface EntryOptions extends WaitOptions {
   /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
   token?: string | undefined
+  /** True: only look. It is no use of the key, whose idle time goes on. Default false. */
+  peek?: boolean | undefined
 }
 
 export interface TtlOptions extends WaitOptions {
@@ -53,7 +59,7 @@ export interface CountOptions extends TtlOptions {
 export interface AcquireOptions extends WaitOptions {
   /**
    * Seconds, from 0.001 on, after which the lock is taken from a holder that has neither released nor renewed it.
-   * Default: none, it ends with the holder's process at the latest.
+   * Default: none, or that of createStore. Without one it ends with the holder's process at the latest.
    */
   lease?: number | undefined
   /**
@@ -73,6 +79,13 @@ export interface AcquireOptions extends WaitOptions {
 export interface UpdateOptions extends AcquireOptions {
   /** Seconds after which the key ends, from 0.001 on. Default: none, it keeps the time it has. */
   ttl?: number | undefined
+}
+
+export interface GetOrSetOptions extends WaitOptions {
+  /** Seconds after which the key ends, from 0.001 on. Default: none. */
+  ttl?: number | undefined
+  /** Seconds, from 0.001 on, that the value may take to compute: after that the next in line computes it. Default: none, or that of createStore. */
+  lease?: number | undefined
 }
 
 export interface CollectionOptions {
@@ -95,7 +108,7 @@ export interface Entry<T> {
 }
 
 export interface PageOptions {
-  /** Only keys that begin with it. Default: all. */
+  /** Only keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
   /** Where to continue: that of the page before. Default: none, from the start. */
   cursor?: string | undefined
@@ -120,6 +133,39 @@ export interface KeyPage {
   /** Where the next page begins; undefined after the last. */
   cursor: string | undefined
 }
+
+export interface CollectionPageOptions {
+  /** Where to continue: that of the page before. Default: none, from the start. */
+  cursor?: string | undefined
+  /** Collections to tell of, from 1 on; a page may have fewer with more to come. Default 100. */
+  limit?: number | undefined
+}
+
+export interface CollectionPage {
+  collections: CollectionStats[]
+  /** Where the next page begins; undefined after the last. */
+  cursor: string | undefined
+}
+
+/** The options that the methods of a collection take. */
+const WAIT = ['signal', 'timeout']
+const TTL = [...WAIT, 'ttl', 'token']
+const ACQUIRE = [...WAIT, 'lease', 'detached', 'token', 'owner']
+const DEL = [...WAIT, 'ifVersion', 'token', 'release', 'confirm']
+export const KNOWN = {
+  wait: WAIT,
+  prefix: [...WAIT, 'prefix'],
+  page: ['prefix', 'cursor', 'limit'],
+  entry: [...WAIT, 'token', 'peek'],
+  del: DEL,
+  set: [...DEL, 'ttl', 'ifAbsent'],
+  touch: TTL,
+  count: [...TTL, 'limit', 'backoff'],
+  decrement: [...WAIT, 'token'],
+  acquire: ACQUIRE,
+  update: [...ACQUIRE, 'ttl'],
+  getOrSet: [...WAIT, 'ttl', 'lease']
+} as const satisfies Record<string, readonly string[]>
 
 const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict'] as const
 

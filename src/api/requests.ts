@@ -1,24 +1,46 @@
 // What a caller says, checked and laid into a Request: seconds become milliseconds here, and what is no option is refused.
-import { MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, wholeNumber } from '../core/validation.js'
+import { MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { Request, type AbortScope, type Op } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { AcquireOptions, CountOptions, DelOptions, SetOptions, TtlOptions, WaitOptions } from './options.js'
 
-/** A request about a key, and how it waits; `scope` aborts its waits. */
-export function requestOf (op: Op, collection: string, key: string, wait: WaitOptions | undefined, scope: AbortScope | undefined): Request {
+/** What holds for all calls of a store that do not say otherwise, in milliseconds. */
+export interface Defaults {
+  readonly timeout: number | undefined
+  readonly lease: number | undefined
+}
+
+/** A request about a key, and how it waits; `scope` aborts its waits. `known`: the options that there are. */
+export function requestOf (
+  op: Op, collection: string, key: string, options: WaitOptions | undefined, known: readonly string[], defaults: Defaults, scope: AbortScope | undefined
+): Request {
   checkKey(key)
   const request = new Request(op, collection, key)
-  if (wait === undefined && scope === undefined) return request
-  const { signal, timeout } = wait ?? {}
+  if (options !== undefined && options !== NONE) checkOptions(options, known)
+  else if (scope === undefined && defaults.timeout === undefined) return request
+  const signal = options?.signal === undefined ? undefined : checkSignal(options.signal)
+  const timeout = options?.timeout === undefined ? defaults.timeout : milliseconds(options.timeout, 'timeout')
   if (timeout === 0) request.nowait = true
-  if (signal !== undefined || timeout !== undefined || scope !== undefined) {
-    request.wait = {
-      timeout: timeout === undefined || timeout === 0 ? undefined : milliseconds(timeout, 'timeout'),
-      signal,
-      scope
-    }
+  if (signal !== undefined || scope !== undefined || (timeout !== undefined && timeout > 0)) {
+    request.wait = { timeout: timeout === 0 ? undefined : timeout, signal, scope }
   }
   return request
+}
+
+/** What stands for options where a call has none: it is not looked through. */
+export const NONE: Readonly<Record<string, never>> = Object.freeze({})
+
+/** STORE_OPTION_INVALID. */
+export function checkOptions (options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new StoreError('STORE_OPTION_INVALID', `expected an object of options, got ${options === null ? 'null' : typeof options}`)
+  }
+  onlyKnown(options, known)
+}
+
+function checkSignal (signal: AbortSignal): AbortSignal {
+  if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return signal
+  throw new StoreError('STORE_OPTION_INVALID', `invalid signal: expected an AbortSignal, got ${signal === null ? 'null' : typeof signal}`)
 }
 
 export function withTtl (request: Request, { ttl, token }: TtlOptions): Request {
@@ -50,11 +72,11 @@ export function withWrite (request: Request, { ifVersion, token, release }: DelO
   return request
 }
 
-export function withLease (request: Request, { lease, owner, detached, token }: AcquireOptions): Request {
-  if (lease !== undefined) request.lease = milliseconds(lease, 'lease', MIN_SECONDS)
+export function withLease (request: Request, { lease, owner, detached, token }: AcquireOptions, defaults: Defaults): Request {
+  request.lease = lease === undefined ? defaults.lease : milliseconds(lease, 'lease', MIN_SECONDS)
   if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
   request.owner = owner
-  if (detached === true && lease === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
+  if (detached === true && request.lease === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
   request.detached = detached === true
   if (token !== undefined) request.token = checkNewToken(token)
   return request

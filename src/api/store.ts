@@ -2,22 +2,25 @@
 import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
-import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
-import { Collection, type Scope } from './collection.js'
-import { MAX_LOCKS, Request, type Engine } from '../core/engine.js'
+import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { Collection, NO_DEFAULTS, type Scope } from './collection.js'
+import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
-import type { LocksOptions, WaitOptions } from './options.js'
+import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions } from './options.js'
+import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
+import type { HttpStoreOptions } from '../engines/http/options.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
 import type { RedisStoreOptions } from '../engines/redis/options.js'
-import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollection, type RawLock, type StoreStats } from '../core/stats.js'
+import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollectionPage, type RawLock, type StoreStats } from '../core/stats.js'
 
 export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
-   * cluster: one store a process, however often it is asked for. 'memory:' is a new store in this process for each call.
+   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child process
+   * of a worker that of the worker. 'memory:' is a new store in this process for each call.
    * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
    * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
@@ -27,14 +30,27 @@ export interface StoreOptions {
   maxValueBytes?: number | undefined
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined
-  /** Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, from 0.001 on. Default 10. */
+  /**
+   * Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, and for its `close` to deliver what is on
+   * its way, from 0.001 on. Default 10.
+   */
   connectTimeout?: number | undefined
+  /** Seconds that every call may take which says nothing of its own, as in WaitOptions. Default: none. */
+  timeout?: number | undefined
+  /** Seconds that every lock may be held which is taken without a lease of its own, as in AcquireOptions. Default: none. */
+  lease?: number | undefined
   /** What else a store in Redis needs to know. */
   redis?: RedisStoreOptions | undefined
+  /** How an admin API is reached, where its URL and token do not do. */
+  http?: HttpStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'redis'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
+const COLLECTIONS_PER_PAGE = 250
+
+/** Raised when adapters need something of a store that older ones do not have. */
+const BRAND = Symbol.for('strong-store.Store.1')
 
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
@@ -44,22 +60,31 @@ const MAX_VALUE_BYTES = 32 * 2 ** 20
  */
 export class Store extends EventEmitter<{ error: [StoreError] }> {
   readonly #engine: Engine
+  readonly #defaults: Defaults
   readonly #scope: Scope | undefined
   #isClosed = false
   readonly #collections: WeakRegistry<Collection<unknown>> | undefined
 
   /** Made by createStore, and by a request's scope. */
-  constructor (engine: Engine, scope?: Scope) {
+  constructor (engine: Engine, defaults: Defaults, scope?: Scope) {
     super()
     this.#engine = engine
+    this.#defaults = defaults
     this.#scope = scope
     if (scope === undefined) {
       this.#collections = new WeakRegistry()
       this.setMaxListeners(0)
+      const { onerror } = engine // of another copy of this package, for its own store
       engine.onerror = error => {
+        onerror?.(error)
         if (this.listenerCount('error') > 0) this.emit('error', error)
       }
     }
+  }
+
+  /** Copies of this package in one process know each other's stores by it. */
+  get [BRAND] (): true {
+    return true
   }
 
   /** Whether others in this process have the same store: that of the cluster. */
@@ -79,22 +104,46 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
   collection<T = unknown> (name: string): Collection<T> {
-    if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#scope)
-    return this.#collections.get(name, () => new Collection(this.#engine, name)) as Collection<T>
+    if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
+    return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
   }
 
-  /** All collections that have keys, locks, options or a recent past. */
+  /** All collections that have keys, locks, options or a recent past. Fetched in pages, so it holds nobody up. */
   async collections (): Promise<CollectionStats[]> {
-    return (await this.#ask(new Request('collections', '', '')) as RawCollection[]).map(collectionOf)
+    const all: CollectionStats[] = []
+    let cursor: string | undefined
+    do {
+      const page: CollectionPage = await this.page({ cursor, limit: COLLECTIONS_PER_PAGE })
+      all.push(...page.collections)
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    return all
+  }
+
+  /** One page of the collections, in no order that means anything. STORE_OPTION_INVALID. */
+  async page ({ cursor, limit = 100 }: CollectionPageOptions = {}): Promise<CollectionPage> {
+    const request = new Request('collections', '', '')
+    if (cursor !== undefined) request.cursor = checkCursor(cursor)
+    request.number = wholeNumber(limit, 'limit', 1)
+    const page = await this.#ask(request) as RawCollectionPage
+    return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
   /** All collections together, and the process that has them. */
-  async stats (wait?: Pick<WaitOptions, 'timeout'>): Promise<StoreStats> {
-    return await this.#ask(new Request('stats', '', ''), wait?.timeout) as StoreStats
+  async stats (wait: Pick<WaitOptions, 'timeout'> = {}): Promise<StoreStats> {
+    checkOptions(wait, ['timeout'])
+    return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
+  }
+
+  /** Resolves once the store has answered: for health checks. Rejects like any call where it does not. */
+  async ping (wait?: Pick<WaitOptions, 'timeout'>): Promise<void> {
+    await this.#call(new Request('ping', '', ''), wait?.timeout)
   }
 
   /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
-  async locks ({ limit = MAX_LOCKS }: LocksOptions = {}): Promise<LockInfo[]> {
+  async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
+    checkOptions(options, ['limit'])
+    const { limit = MAX_LOCKS } = options
     if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
     const request = new Request('locks', '', '')
     request.number = limit
@@ -103,12 +152,23 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
 
   /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
   within (scope: Scope): Store {
-    return new Store(this.#engine, scope)
+    return new Store(this.#engine, this.#defaults, scope)
+  }
+
+  /** Carries a request to the engine as it is: for the admin API, where it has been through a client's store already. */
+  call (request: Request): Promise<Reply> {
+    return this.#engine.call(request)
+  }
+
+  /** As `call`, without a reply. */
+  post (request: Request): void {
+    this.#engine.post(request)
   }
 
   /**
    * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
    * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
+   * Ends within `connectTimeout`; STORE_DISCONNECTED or STORE_UNREACHABLE where what was not confirmed may be lost.
    */
   async close (): Promise<void> {
     this.#isClosed = true
@@ -116,9 +176,13 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 
   async #ask (request: Request, timeout?: number): Promise<unknown> {
-    if (timeout !== undefined) request.wait = { timeout: milliseconds(timeout, 'timeout'), signal: undefined, scope: undefined }
-    const { text } = await this.#engine.call(request)
-    return JSON.parse(text!)
+    return JSON.parse((await this.#call(request, timeout)).text!)
+  }
+
+  #call (request: Request, timeout?: number): Promise<Reply> {
+    const limit = timeout === undefined ? this.#defaults.timeout : milliseconds(timeout, 'timeout')
+    if (limit !== undefined) request.wait = { timeout: limit, signal: undefined, scope: undefined }
+    return this.#engine.call(request)
   }
 }
 
@@ -131,27 +195,41 @@ export interface PickOptions extends StoreOptions {
 /** STORE_OPTION_INVALID. */
 export function pickStore ({ store, ...options }: PickOptions): Store {
   if (store === undefined) return createStore(options)
-  if (!(store instanceof Store)) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
+  if ((store as Partial<Store> | null)?.[BRAND] !== true) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
   if (Object.keys(options).length > 0) throw new StoreError('STORE_OPTION_INVALID', `with a store there can be no ${Object.keys(options).join(', ')}`)
   return store
 }
 
-const stores = new WeakMap<Engine, Store>()
+/** Those of each engine, by their defaults. */
+const stores = new WeakMap<Engine, Map<string, Store>>()
 
 /**
  * The store at a URL; see StoreOptions for which there are. Nothing is opened before the first call.
  * Throws STORE_OPTION_INVALID.
  */
 export function createStore (options: string | StoreOptions = {}): Store {
-  const engine = engineOf(typeof options === 'string' ? { url: options } : options)
-  let store = stores.get(engine)
-  if (store === undefined) stores.set(engine, store = new Store(engine))
+  const { timeout, lease, ...where } = typeof options === 'string' ? { url: options } : options
+  const defaults = defaultsOf(timeout, lease)
+  const engine = engineOf(where)
+  let known = stores.get(engine)
+  if (known === undefined) stores.set(engine, known = new Map())
+  const id = JSON.stringify(defaults)
+  let store = known.get(id)
+  if (store === undefined) known.set(id, store = new Store(engine, defaults))
   return store
+}
+
+function defaultsOf (timeout: number | undefined, lease: number | undefined): Defaults {
+  if (timeout === undefined && lease === undefined) return NO_DEFAULTS
+  return {
+    timeout: timeout === undefined ? undefined : milliseconds(timeout, 'timeout'),
+    lease: lease === undefined ? undefined : milliseconds(lease, 'lease', MIN_SECONDS)
+  }
 }
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
@@ -161,9 +239,9 @@ function engineOf (options: StoreOptions): Engine {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
   }
-  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+  if (!/^https?:/.test(url)) {
     throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
-  return httpEngine({ url: new URL(url), token })
+  return httpEngine({ url, token, connectTimeout: timeout }, http)
 }

@@ -2,6 +2,7 @@
 // Reply. Where that is, is the engine's business; what a request means is the same everywhere:
 //
 //   get        text                       entry    text, version, expiresIn     head    version, expiresIn
+//   peek       as entry, but it is no use of the key: its idle time goes on
 //   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
 //   touch      number: 1 or 0
 //   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
@@ -13,26 +14,36 @@
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
 //              limit, `cursor` where to go on (none at first, and none in the last reply): opaque text of the engine
-//   size       number                     clear    every key; a locked one when its turn comes, or not with `nowait`
+//   size       number
+//   clear      deletes the keys that begin with `key`, '' for all, and were written before it: free ones at once, a locked one
+//              when its turn comes, or not with `nowait`. Given up, it deletes nothing more. Answered when all that is done
 //   configure  `text`: JSON of the changed options
-//   collections    text: JSON; of `collection` alone where `key` is '1'
+//   collections    text: JSON {collections: [...], cursor}, in pages as those of a scan; of `collection` alone where `key` is '1'
 //   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
+//   ping       nothing: the store answers
 //
-// PendingCalls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
+// Calls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
 // locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.
 import type { StoreErrorCode, StoreError } from './errors.js'
 
 /** The place in this list is the number on the wire: append only, or raise the protocol's version. */
 export const OPS = [
   'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
-  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats'
+  'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats', 'ping', 'peek'
 ] as const
 
 /** Locks that are told of at a time. */
 export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
+
+const WAITING: readonly Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+
+/** Whether a call waits while its key is locked; a clear, while one of the keys is that begin with its own. */
+export function mayWait ({ op, nowait, token }: Request): boolean {
+  return !nowait && (token === undefined || op === 'acquire') && WAITING.includes(op)
+}
 
 /** One call. A class so that all requests have one shape; times are in milliseconds, text is JSON, in the form `T`. */
 export class Request<T = string> {
@@ -42,7 +53,7 @@ export class Request<T = string> {
   /** Only if the key has this version; 0 stands for "has no value". */
   ifVersion: number | undefined
   ifAbsent = false
-  /** What increment adds; the limit of a scan, and of locks. */
+  /** What increment adds; the limit of a scan, of collections, and of locks. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */
   limit: number | undefined
@@ -128,7 +139,7 @@ export interface Engine {
   call (request: Request): Promise<Reply>
   /** As `call`, in the same order, without waiting for an answer; errors are not reported. */
   post (request: Request): void
-  /** Told of errors that belong to no single call. */
+  /** Told of errors that belong to no single call. Whoever sets it calls the one before, which may be another copy of this package. */
   onerror: ((error: StoreError) => void) | undefined
   /** Told once, when it is closed. */
   onclose: (() => void) | undefined

@@ -33,6 +33,8 @@ export const ERRORS = {
 
 export type StoreErrorCode = keyof typeof ERRORS
 
+const BRAND = Symbol.for('strong-store.StoreError.1')
+
 /** What every failed call rejects with. Decide by `code`; `message` is for people. */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
@@ -46,9 +48,28 @@ export class StoreError extends Error {
     this.detail = detail
   }
 
-  /** The HTTP status that fits, where Fastify and Express look for it. */
+  /** Copies of this package in one process know each other's errors. */
+  static override [Symbol.hasInstance] (value: unknown): boolean {
+    return (value as Partial<StoreError> | null | undefined)?.[BRAND] === true
+  }
+
+  get [BRAND] (): true {
+    return true
+  }
+
+  /** The HTTP status that fits, where Fastify, Express and Nest look for it. */
   get statusCode (): number {
     return ERRORS[this.code].status
+  }
+
+  /** The same, for what was written for http-errors. */
+  get status (): number {
+    return this.statusCode
+  }
+
+  /** Whether the message is for the client: as http-errors has it, below 500. */
+  get expose (): boolean {
+    return this.status < 500
   }
 }
 

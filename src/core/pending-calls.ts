@@ -1,16 +1,21 @@
 // What this process has asked an engine for and not been answered yet, and the locks it holds there.
+import { offAbort, onAbort } from './abort-signals.js'
 import { Grant, Request, type Reply, type Wait, type Abortable } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
+import { LongWaits, type Waiting } from './long-waits.js'
+import { Timer } from './timer.js'
 
-class Call implements Abortable {
-  timer: NodeJS.Timeout | undefined
+class Call implements Abortable, Waiting {
+  timer: Timer | undefined
   onabort: (() => void) | undefined
   /** Its caller has been told already; only the slot waits for the answer. */
   abandoned = false
+  isTold = false
 
   constructor (
     readonly request: Request,
     readonly id: number,
+    readonly since: number,
     readonly carrier: Carrier,
     readonly resolve: (reply: Reply) => void,
     readonly reject: (error: StoreError) => void
@@ -24,8 +29,8 @@ class Call implements Abortable {
   tidy (): void {
     const { wait } = this.request
     if (wait === undefined) return
-    clearTimeout(this.timer)
-    if (this.onabort !== undefined) wait.signal?.removeEventListener('abort', this.onabort)
+    this.timer?.stop()
+    if (this.onabort !== undefined) offAbort(wait.signal!, this.onabort)
     wait.scope?.delete(this)
   }
 }
@@ -46,6 +51,7 @@ export class PendingCalls {
   #free: number[] = []
   #held = new Map<string, Grant>()
   readonly #carrier: Carrier
+  readonly #longWaits = new LongWaits(() => this.#slots, request => this.call(request))
 
   constructor (carrier: Carrier) {
     this.#carrier = carrier
@@ -65,7 +71,7 @@ export class PendingCalls {
       }
       if (request.token !== undefined) this.#forget(request)
       const id = this.#free.pop() ?? this.#slots.length
-      const call = new Call(request, id, this.#carrier, resolve, reject)
+      const call = new Call(request, id, this.#longWaits.now(), this.#carrier, resolve, reject)
       this.#slots[id] = call
       if (wait !== undefined) watch(call, wait)
       try {
@@ -114,6 +120,7 @@ export class PendingCalls {
     this.#slots = [undefined]
     this.#free = []
     this.#held = new Map()
+    this.#longWaits.stop()
     for (const call of slots) {
       if (call === undefined) continue
       call.tidy()
@@ -153,12 +160,16 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
     call.abort()
   }
   if (timeout !== undefined) {
-    call.timer = setTimeout(() => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) }, timeout)
+    call.timer = new Timer()
+    call.timer.start(timeout, () => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) })
   }
-  call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal?.reason })) }
-  signal?.addEventListener('abort', call.onabort)
+  if (signal !== undefined) {
+    call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal.reason })) }
+    onAbort(signal, call.onabort)
+  }
 }
 
-function about ({ op, collection, key }: Request): string {
+/** A call in words, for errors. */
+export function about ({ op, collection, key }: Request): string {
   return `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)}`
 }

@@ -1,15 +1,17 @@
 // Express 4 and 5: `req.store`, as the Fastify plugin gives it.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
+import isMissing from '../../routes/is-missing.cjs'
 import { StoreError } from '../core/errors.js'
-import { storeForResponse } from './request-scope.js'
+import { runFor } from './current-response.js'
+import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
 declare global {
 
   namespace Express {
     interface Request {
-      /** The store for the time of this request: its locks and its waits end with the response. */
+      /** The store for the time of this request: what is changed under its locks is committed before the response, its waits end with it. */
       readonly store: Store
     }
   }
@@ -22,14 +24,19 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
   const store = pickStore(options)
   return (request, response, next) => {
     let scoped: Store | undefined
+    const scope = (): Store => {
+      const scope = RequestScope.of(response)
+      scope.refuse = next
+      return store.within(scope)
+    }
     Object.defineProperty(request, 'store', {
       configurable: true,
       get () {
-        scoped ??= storeForResponse(store, response)
+        scoped ??= scope()
         return scoped
       }
     })
-    next()
+    runFor(response, next)
   }
 }
 
@@ -40,10 +47,12 @@ export interface ExpressAdminOptions extends PickOptions {
 
 /**
  * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API, before any parser of bodies. It needs the
- * package fastify, which routes its requests but does not listen; without it each request gets STORE_OPTION_INVALID. Throws STORE_OPTION_INVALID.
+ * package fastify, which routes its requests but does not listen. Throws STORE_OPTION_INVALID, also where that is missing.
  */
 export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
   checkAdmin(admin)
+  if ((admin as AdminOptions).prefix !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'admin.prefix is for app.use to say: app.use(prefix, expressAdmin(…))')
+  if (isMissing('fastify')) throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY)
   const store = pickStore(options)
   const app = load(store, admin)
   app.catch(() => {}) // told to each request
@@ -56,9 +65,11 @@ export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): Expre
   }
 }
 
+const NEEDS_FASTIFY = 'the admin API needs the package fastify: npm install fastify'
+
 async function load (store: Store, options: Omit<AdminOptions, 'prefix'>): Promise<{ routing (request: IncomingMessage, response: ServerResponse): void }> {
   const { adminApp } = await import('../../routes/index.js').catch(cause => {
-    throw new StoreError('STORE_OPTION_INVALID', 'the admin API needs the package fastify: npm install fastify', { cause })
+    throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY, { cause })
   })
   const app = adminApp(store, options)
   await app.ready()

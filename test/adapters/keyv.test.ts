@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { inspect, promisify } from 'node:util'
 import { createCache } from 'cache-manager'
 import { Keyv } from 'keyv'
 import { Keyv as Keyv6 } from 'keyv6'
@@ -37,7 +37,7 @@ for (const { name } of SERVERS) {
     t.ok(new Set(answers.map(({ body }) => body.worker)).size > 1)
     const keys = []
     for await (const key of createStore().collection(name).keys()) keys.push(key)
-    t.strictSame(keys, ['test:tea'])
+    t.strictSame(keys, [name === 'keyv6' ? ':test::tea' : 'test:tea'])
     await get(`/${name}/clear`)
     t.equal((await get(`/${name}/get?key=tea`)).body.body, undefined)
     t.equal(output(), '')
@@ -54,36 +54,47 @@ interface Alone {
   keyv: Keyv6
   store: Store
   keys: Collection<unknown>
+  /** What a key of the namespace is called in the store. */
+  name (key: string): string
 }
 
-const VERSIONS: Record<string, (t: Test, namespace?: string, store?: Store) => Alone> = {
+type Make = (t: Test, namespace?: string | null, store?: Store) => Alone
+
+const VERSIONS: Record<string, Make> = {
   'Keyv 5': (t, namespace = 'ns', store = createStore('memory:')) => {
     t.teardown(() => store.close())
-    const keyv: unknown = new Keyv({ store: new KeyvStore({ store }), namespace })
-    return { keyv: keyv as Keyv6, store, keys: store.collection('keyv') }
+    const options = namespace === null ? { namespace: undefined as unknown as string, useKeyPrefix: false } : { namespace }
+    const keyv: unknown = new Keyv({ store: new KeyvStore({ store }), ...options })
+    return { keyv: keyv as Keyv6, store, keys: store.collection('keyv'), name: key => `${namespace}:${key}` }
   },
   'Keyv 6': (t, namespace = 'ns', store = createStore('memory:')) => {
     t.teardown(() => store.close())
-    return { keyv: new Keyv6({ store: new KeyvStore({ store }), namespace }), store, keys: store.collection('keyv') }
+    const keyv = new Keyv6({ store: new KeyvStore({ store, version: 6 }), ...namespace === null ? {} : { namespace } })
+    return { keyv, store, keys: store.collection('keyv'), name: key => `${namespace}:${key}` }
+  },
+  'Keyv 6 without being told': (t, namespace = 'ns', store = createStore('memory:')) => {
+    t.teardown(() => store.close())
+    const keyv = new Keyv6({ store: new KeyvStore({ store }), ...namespace === null ? {} : { namespace } })
+    return { keyv, store, keys: store.collection('keyv'), name: key => `:${namespace}::${key}` }
   }
 }
 
 for (const [version, alone] of Object.entries(VERSIONS)) {
   t.test(`${version}: what is set ends with its time`, async t => {
-    const { keyv, keys } = alone(t)
+    const { keyv, keys, name } = alone(t)
     await keyv.set('long', 1, 100_000)
     await keyv.setMany([{ key: 'many', value: 2, ttl: 100_000 }, { key: 'ever', value: 3 }])
     for (const key of ['long', 'many']) {
-      const { expiresAt } = (await keys.entry(`ns:${key}`))!
+      const { expiresAt } = (await keys.entry(name(key)))!
       const left = expiresAt!.getTime() - Date.now()
       t.ok(left <= 100_001 && left > 40_000, `${key}: ${left} ms`)
     }
-    t.equal((await keys.entry('ns:ever'))!.expiresAt, undefined)
+    t.equal((await keys.entry(name('ever')))!.expiresAt, undefined)
     await keyv.set('short', 1, 20)
-    await until(async () => !await keys.has('ns:short'))
+    await until(async () => !await keys.has(name('short')))
     t.equal(await keyv.get('short'), undefined)
     await keyv.set('ages', 1, 1e18)
-    t.ok(await keys.has('ns:ages'))
+    t.ok(await keys.has(name('ages')))
   })
 
   t.test(`${version}: many at once, has, delete`, async t => {
@@ -116,6 +127,25 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.equal(await keys.size(), 1)
   })
 
+  t.test(`${version}: a namespace is not the beginning of another, and none is not all`, async t => {
+    const { keyv: users, store } = alone(t, 'users')
+    const NAMES = ['users:archive', 'users%3Aarchive', 'users-archive', 'users*', 'user', ...version.endsWith('told') ? [] : [null]]
+    const others = NAMES.map(namespace => alone(t, namespace, store).keyv)
+    for (const keyv of [users, ...others]) t.equal(await keyv.set('archive:k', 1), true)
+    for (const keyv of [users, ...others]) await keyv.set('k', 2)
+    for (const keyv of [users, ...others]) {
+      const seen = []
+      for await (const entry of keyv.iterator()) seen.push(entry)
+      t.strictSame(seen.sort(), [['archive:k', 1], ['k', 2]])
+    }
+    await users.clear()
+    t.equal(await users.get('k'), undefined)
+    for (const [i, keyv] of others.entries()) t.strictSame(await keyv.getMany(['archive:k', 'k']), [1, 2], String(NAMES[i]))
+    await others.at(-1)!.clear()
+    t.equal(await others.at(-1)!.get('k'), undefined)
+    for (const keyv of others.slice(0, -1)) t.equal(await keyv.get('k'), 2)
+  })
+
   t.test(`${version}: while no store answers a read is a miss, a write is false, and there is an error`, async t => {
     const { keyv, store } = alone(t)
     const codes: unknown[] = []
@@ -135,6 +165,52 @@ t.test('both versions name keys alike', async t => {
   t.strictSame(await six.get('key'), { a: 1 })
   await six.set('key', 2)
   t.equal(await five.get('key'), 2)
+})
+
+t.test('two Keyvs on one KeyvStore keep apart, or are refused', async t => {
+  const refused = { code: 'STORE_OPTION_INVALID', message: /make one for each/i }
+  const five = new KeyvStore({ url: 'memory:' })
+  const [one, two] = ['one', 'two'].map(namespace => new Keyv({ store: five, namespace, throwOnErrors: true })) as [Keyv, Keyv]
+  for (const keyv of [one, two]) await keyv.set('k', keyv.namespace)
+  for (const keyv of [one, two]) {
+    t.equal(await keyv.get('k'), keyv.namespace)
+    for await (const entry of keyv.iterator!({})) t.strictSame(entry, ['k', keyv.namespace])
+    keyv.on('error', () => {})
+    await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'it cannot be known which of them')
+  }
+  await t.rejects(five.get('k'), { code: 'STORE_OPTION_INVALID' })
+  for (const namespace of ['one:more', undefined]) t.throws(() => new Keyv({ store: five, namespace: namespace as string }), refused)
+  t.type(new Keyv({ store: five, namespace: 'one' }), Keyv)
+
+  const six = new KeyvStore({ url: 'memory:', version: 6 })
+  t.type(new Keyv6({ store: six, namespace: 'a' }), Keyv6)
+  t.throws(() => new Keyv6({ store: six, namespace: 'b' }), refused)
+
+  const untold = new KeyvStore({ url: 'memory:' }) // Keyv 6 names the keys itself
+  const [a, b] = ['a', 'b'].map(namespace => new Keyv6({ store: untold, namespace })) as [Keyv6, Keyv6]
+  await a.set('k', 'a')
+  await b.set('k', 'b')
+  t.equal(await a.get('k'), 'a')
+  await a.clear()
+  t.strictSame([await a.get('k'), await b.get('k')], [undefined, 'b'])
+})
+
+t.test('what a time means is said by the version, whoever looks', async t => {
+  const five = new KeyvStore({ url: 'memory:' })
+  inspect(five, { getters: true, showHidden: true })
+  t.equal(five.capabilities, undefined)
+  await five.set('k', 1, 60_000)
+  t.equal(await five.get('k'), 1)
+  const six = new KeyvStore({ url: 'memory:', version: 6 })
+  await six.set('k', 1, Date.now() + 60_000)
+  t.equal(await six.get('k'), 1)
+  await six.set('k', 1, Date.now() - 1)
+  t.equal(await six.get('k'), undefined)
+  for (const [store, time] of [[five, NaN], [five, Infinity], [six, NaN], [six, Infinity], [five, 1e300], [six, 1e300], [five, 0.001]] as const) {
+    await store.set('k', 1, time)
+    if (time > 1) t.equal(await store.get('k'), 1, String(time))
+  }
+  t.throws(() => new KeyvStore({ version: 4 as 5 }), { code: 'STORE_OPTION_INVALID' })
 })
 
 t.test('disconnect ends a store of its own, and no other', async t => {

@@ -127,6 +127,88 @@ t.test('fastify: whatever a client brings as its key is counted', async t => {
   for await (const key of counters.keys()) t.ok(key.length < 100)
 })
 
+t.test('fastify: limiters that look alike are counted apart, in the same way by all processes', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  // What a worker of a cluster does, and its siblings too.
+  const build = async (options: object = {}): Promise<(url: string, headers?: Record<string, string>) => Promise<number>> => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const register = async (max: number, mine: string): Promise<void> => {
+      await app.register(fastifyRateLimit, { max, timeWindow: 60_000, allowList: request => !request.url.startsWith(mine), store: fastifyRateLimitStore({ store, ...options }) })
+    }
+    await register(2, '/v')
+    await register(1, '/plain')
+    for (const version of ['1.0.0', '2.0.0']) app.get('/v', { constraints: { version }, config: { rateLimit: { max: 1 } } }, async () => version)
+    for (const host of ['a.example', /b\.example/, /c\.example/]) app.get('/v/host', { constraints: { host }, config: { rateLimit: { max: 1 } } }, async () => 'host')
+    for (const url of ['/a', '/b']) app.get(url, { preHandler: app.rateLimit({ max: 1, timeWindow: 60_000, allowList: [] }), config: { rateLimit: false } }, async () => url)
+    app.get('/plain', async () => 'plain')
+    return async (url, headers = {}) => (await app.inject({ url, headers })).statusCode
+  }
+  const [one, other] = [await build({ prefix: 'p:' }), await build({ prefix: 'p:' })]
+  for (const [url, headers] of [
+    ['/a'], ['/b'], ['/v', { 'accept-version': '1.x' }], ['/v', { 'accept-version': '2.x' }],
+    ['/v/host', { host: 'a.example' }], ['/v/host', { host: 'b.example' }], ['/v/host', { host: 'c.example' }], ['/plain']
+  ] as Array<[string, Record<string, string>?]>) {
+    t.strictSame([await one(url, headers), await other(url, headers)], [200, 429], `${url} ${JSON.stringify(headers)}`)
+  }
+  const apart = await build()
+  t.strictSame([await apart('/a'), await apart('/plain')], [200, 200], 'without a prefix each has one of its own')
+  const [again, more] = [await build(), await build()]
+  t.strictSame([await again('/plain'), await more('/plain')], [200, 200], 'also where their limits are the same')
+})
+
+t.test('express: limiters without a prefix have one of their own each', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const limiters = [[1000, 5], [2000, 5], [2000, 5], [2000, () => 5]] as const
+  const prefixes = new Set<string>()
+  for (const [windowMs, limit] of limiters) {
+    const limiter = new ExpressRateLimitStore({ store })
+    expressRateLimit({ windowMs, limit, store: limiter })
+    t.equal((await limiter.increment('me')).totalHits, 1)
+    prefixes.add(limiter.prefix)
+  }
+  t.equal(prefixes.size, limiters.length)
+})
+
+t.test('a counter that was written by hand, without an end, has its window begin with the next hit', async t => {
+  const { hit, counters } = await limited(t, { max: 3 })
+  t.equal(await hit(), 200)
+  for await (const [key] of counters.entries()) await counters.set(key, 1)
+  t.equal(await hit(), 200)
+  t.strictSame((await only(counters)).hits, 2)
+  t.ok((await only(counters)).left <= 100)
+  for await (const [key] of counters.entries()) await counters.set(key, 3)
+  t.equal(await hit(), 429)
+
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const limiter = new ExpressRateLimitStore({ store, prefix: 'p:' })
+  limiter.init({ windowMs: 100_000 })
+  await store.collection('rate-limits').set('p:me', 0)
+  t.equal((await limiter.get('me'))!.resetTime, undefined)
+  const { totalHits, resetTime } = await limiter.increment('me')
+  t.ok(totalHits === 1 && resetTime!.getTime() <= Date.now() + 100_000)
+  t.same((await limiter.get('me'))!.resetTime!.getTime() > Date.now(), true)
+})
+
+t.test('a window of whatever length is one that never ends, or ends at once', async t => {
+  for (const [timeWindow, isEndless] of [[Infinity, true], [NaN, true], [1e300, true], [Number.MAX_SAFE_INTEGER, true], [-5, false], [0, false]] as const) {
+    for (const options of [{}, { exponentialBackoff: true }, { continueExceeding: true }]) {
+      const { hit, counters } = await limited(t, { max: 1, timeWindow: () => timeWindow, ...options })
+      t.equal(await hit(), 200)
+      if (isEndless) t.strictSame([await hit(), await hit(), (await only(counters)).left > 1e9], [429, 429, true], String(timeWindow))
+      else await until(async () => await hit() === 200)
+    }
+    const limiter = new ExpressRateLimitStore({ url: 'memory:' })
+    limiter.init({ windowMs: timeWindow })
+    const { resetTime } = await limiter.increment('me')
+    t.equal(resetTime!.getTime() > Date.now() + 1e9, isEndless)
+    t.equal(Number.isNaN(resetTime!.getTime()), false)
+  }
+})
+
 t.test('while no store answers, requests fail, or pass uncounted where the library is told so', async t => {
   for (const [skipOnError, status] of [[false, 503], [true, 200]] as const) {
     const { hit, store } = await limited(t, { max: 1, skipOnError })
@@ -140,7 +222,7 @@ t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async
   t.teardown(() => store.close())
   const limiter = new ExpressRateLimitStore({ store, prefix: 'a:' })
   const other = new ExpressRateLimitStore({ store, prefix: 'b:' })
-  t.strictSame([limiter.prefix, limiter.localKeys, new ExpressRateLimitStore({ store }).prefix], ['a:', false, ''])
+  t.strictSame([limiter.prefix, limiter.localKeys], ['a:', false])
   limiter.init({ windowMs: 100_000 })
   t.equal(await limiter.get('me'), undefined)
   const first = await limiter.increment('me')

@@ -1,6 +1,9 @@
 // Sessions of the real libraries, in real workers, over real HTTP; and what a session store has to do by itself.
+import { once } from 'node:events'
+import { connect } from 'node:http2'
+import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import expressSession from 'express-session'
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
@@ -83,14 +86,23 @@ for (const library of ['express5', 'fastify']) {
 }
 
 for (const name of ['express5', 'express5-locking']) {
-  t.test(`${name}: a touch gives the stored session its new cookie, and changes nothing else`, async t => {
+  t.test(`${name}: a touch lets the stored session last longer, and changes nothing else`, async t => {
     const sessions = createStore().collection<any>(name)
     const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
-    const [sid, before] = await only(sessions)
-    await get(`/${name}/me`, headers)
-    const [, after] = await only(sessions)
-    t.ok(after.cookie.expires > before.cookie.expires, 'it lasts longer')
-    t.strictSame({ ...after, cookie: 0 }, { ...before, cookie: 0 })
+    const [sid] = await only(sessions)
+    const before = (await sessions.entry(sid))!
+    const { body } = await get(`/${name}/me`, headers)
+    const after = (await sessions.entry(sid))!
+    t.ok(after.expiresAt! > before.expiresAt!, 'it lasts longer')
+    t.strictSame([after.value, after.version], [before.value, before.version])
+    t.ok(body.cookie.expires >= before.value.cookie.expires)
+    t.ok((await get(`/${name}/me`, headers)).body.cookie.expires > body.cookie.expires, 'and its cookie does')
+
+    await get(`/${name}/remember`, headers) // changes the cookie, and nothing else
+    const remembered = (await sessions.entry(sid))!
+    t.equal(remembered.value.cookie.originalMaxAge, 1e9)
+    t.ok(remembered.expiresAt!.getTime() > Date.now() + 0.5e9)
+    t.equal(remembered.value.user, 'Ada')
     await sessions.del(sid)
     t.equal(output(), '')
   })
@@ -105,18 +117,40 @@ t.test('a touch at the end of a request undoes nothing that others have done mea
     const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and will only touch it
     await until(async () => await counters.get(gate) === 1)
     t.equal((await get(`/express5/${other}`, headers)).status, 200)
-    const written = await sessions.get(sid)
+    const written = await sessions.entry(sid)
     await counters.increment(gate)
     t.equal((await slow).status, 200)
-    const stored = await sessions.get(sid)
+    const stored = await sessions.entry(sid)
     if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays away')
     else {
-      t.equal(stored.user, 'Bob')
-      t.ok(stored.cookie.expires > written.cookie.expires)
+      t.equal(stored!.value.user, 'Bob')
+      t.ok(stored!.expiresAt! > written!.expiresAt!)
     }
   }
   t.equal(output(), '')
 })
+
+for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fastify-locking']) {
+  t.test(`${name}: a logout is not undone by a request that saves after it`, async t => {
+    const sessions = createStore().collection<any>(name)
+    const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
+    const [sid] = await only(sessions)
+    for (const [end, left] of [['nothing', 1], ['other', 1], ['destroy', 0]] as const) {
+      const gate = `gate${++gates}`
+      const slow = get(`/${name}/add?together=2&gate=${gate}`, headers)
+      await until(async () => await counters.get(gate) === 1)
+      if (end === 'other') await sessions.set(sid, { ...await sessions.get(sid), n: 100 })
+      if (end === 'destroy') await sessions.del(sid) // as any process would that destroys the session
+      await counters.increment(gate)
+      t.equal((await slow).status, 200)
+      t.equal(await sessions.size(), left)
+      if (end === 'other') t.equal((await sessions.get(sid)).n, 2, 'what others have saved is overwritten, as ever')
+    }
+    t.equal((await get(`/${name}/me`, headers)).body.user, undefined)
+    t.equal(await sessions.size(), 0)
+    t.equal(output(), '')
+  })
+}
 
 t.test('a request that does not end lets the next one go on after its lease, and cannot save any more', async t => {
   const sessions = createStore().collection<any>('express5-lease')
@@ -218,12 +252,16 @@ t.test('get, set, touch, destroy, all, length, clear', async t => {
   t.equal(await get('none'), undefined)
   const expires = new Date(Date.now() + 100_000)
   await touch('a', { cookie: { expires, path: '/x' }, user: { name: 'old' } })
-  t.strictSame(await get('a'), { ...session, user: { name: 'Ada' }, cookie: { expires: expires.toISOString(), path: '/x' } })
+  await touch('a', undefined)
+  t.strictSame(await get('a'), { ...session, user: { name: 'Ada' } })
   await set('b', { cookie: {}, n: 1 })
   t.equal(await length(), 2)
   await sessions.set('over', { cookie: { expires: '2001-01-01T00:00:00Z' } })
   t.equal(await get('over'), undefined)
-  t.strictSame((await all() as Array<{ n?: number }>).map(({ n }) => n).sort(), [1, undefined])
+  await sessions.set('none', 'of a session')
+  t.equal(await get('none'), undefined)
+  t.strictSame((await all() as Array<{ id: string, n?: number }>).map(({ id, n }) => [id, n]).sort(), [['a', undefined], ['b', 1]])
+  await destroy('none')
   await destroy('a')
   await destroy('a')
   t.equal(await get('a'), undefined)
@@ -254,7 +292,7 @@ t.test('two of them share no sessions unless they are told to', async t => {
 t.test('bad options are refused, and both libraries take it without a cast', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
-  for (const options of [{ ttl: 0 }, { ttl: '1' }, { lease: -1 }, { locking: 1 }, { unreachable: 'ignore' }, { collection: 5 }, { lcoking: true }]) {
+  for (const options of [{ ttl: 0 }, { ttl: '1' }, { ttl: NaN }, { lease: -1 }, { locking: 1 }, { unreachable: 'ignore' }, { collection: 5 }, { lcoking: true }]) {
     t.throws(() => new SessionStore({ store, ...options as object }), { code: /STORE_(OPTION|NAME)_INVALID/ }, JSON.stringify(options))
   }
   expressSession({ store: new SessionStore({ store }), secret: 's', resave: false, saveUninitialized: false })
@@ -264,12 +302,145 @@ t.test('bad options are refused, and both libraries take it without a cast', asy
   await app.close()
 })
 
+t.test('a time to live of any length, and a lease', async t => {
+  const { set, sessions } = alone(t, { ttl: Infinity, locking: true, lease: Infinity })
+  await set('sid', { cookie: {} })
+  t.ok((await sessions.entry('sid'))!.expiresAt!.getTime() > Date.now() + 1e13)
+})
+
 t.test('express-session loads a session through it', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessions = new SessionStore({ store })
-  sessions.set('sid', { cookie: { originalMaxAge: 1000, expires: new Date(Date.now() + 1000) }, user: 'Ada' })
-  const session = await promisify(sessions.load.bind(sessions) as any)('sid') as { user: string, cookie: { expires: Date } }
-  t.equal(session.user, 'Ada')
-  t.ok(session.cookie.expires instanceof Date)
+  const stored = { cookie: { originalMaxAge: 1000, expires: new Date(Date.now() + 100_000), path: '/x', sameSite: 'lax' }, user: 'Ada' }
+  sessions.set('sid', stored)
+  const load = promisify(sessions.load.bind(sessions) as any)
+  await t.rejects(load('sid'), { code: 'STORE_OPTION_INVALID' }, 'it has no session to make without express-session')
+
+  expressSession({ store: sessions, secret: 's', resave: false, saveUninitialized: false })
+  const reference = new expressSession.MemoryStore()
+  expressSession({ store: reference, secret: 's', resave: false, saveUninitialized: false })
+  reference.set('sid', JSON.parse(JSON.stringify(stored)))
+  const [session, same] = await Promise.all([load('sid'), promisify(reference.load.bind(reference) as any)('sid')]) as [expressSession.Session, expressSession.Session]
+  t.equal(Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it is of the same class as with a store of its own')
+  t.equal(Object.getPrototypeOf(session.cookie), Object.getPrototypeOf(same.cookie))
+  t.strictSame([session.id, JSON.parse(JSON.stringify(session)).user, session.cookie.expires instanceof Date], ['sid', 'Ada', true])
+  t.strictSame(JSON.parse(JSON.stringify(session)), JSON.parse(JSON.stringify(same)))
+  t.equal(await load('none'), undefined)
+})
+
+interface Locking {
+  app: FastifyInstance
+  sessions: SessionStore
+  store: Store
+  /** As a client that is logged in. */
+  ask (path: string): Promise<{ statusCode: number, body: any }>
+}
+
+/** A Fastify application whose sessions are locked, with routes of a test. */
+async function locking (t: Test, http2: boolean, routes: (app: FastifyInstance, sessions: SessionStore) => void): Promise<Locking> {
+  const store = createStore('memory:')
+  const sessions = new SessionStore({ store, locking: true })
+  const app = Fastify(http2 ? { http2 } as object : {})
+  t.teardown(async () => { await app.close(); await store.close() })
+  await app.register(fastifyCookie)
+  await app.register(fastifySession, { store: sessions, secret: 's'.repeat(32), cookie: { secure: false } })
+  app.get('/login', async request => { (request.session as any).user = 'Ada'; return '' })
+  routes(app, sessions)
+  await app.ready()
+  const { headers } = await app.inject('/login')
+  const cookie = String(headers['set-cookie']).split(';')[0]!
+  return {
+    app,
+    sessions,
+    store,
+    ask: async path => {
+      const { statusCode, body } = await app.inject({ url: path, headers: { cookie } })
+      return { statusCode, body: body === '' ? undefined : JSON.parse(body) }
+    }
+  }
+}
+
+const add = (app: FastifyInstance): void => {
+  let running = 0
+  app.get('/add', async request => {
+    const session = request.session as unknown as { n?: number }
+    const { n = 0 } = session
+    const together = ++running
+    await setImmediate()
+    session.n = n + 1
+    running--
+    return { n: session.n, together }
+  })
+}
+
+t.test('by app.inject, requests of one session run one after another', async t => {
+  for (const http2 of [false, true]) {
+    const { ask, store } = await locking(t, http2, add)
+    const answers = await Promise.all(Array.from({ length: 8 }, () => ask('/add')))
+    t.strictSame(answers.map(({ body }) => body.n).sort(), [1, 2, 3, 4, 5, 6, 7, 8])
+    t.ok(answers.every(({ body }) => body.together === 1))
+    await until(async () => (await store.locks()).length === 0)
+  }
+})
+
+t.test('over HTTP/2, too, and a client that goes lets the next one go on', async t => {
+  const hung: string[] = []
+  const { app, store } = await locking(t, true, app => {
+    add(app)
+    app.get('/hang', request => { hung.push(request.id) })
+  })
+  const client = connect(await app.listen({ host: '127.0.0.1', port: 0 }))
+  t.teardown(() => { client.destroy() })
+  const ask = async (path: string, cookie = ''): Promise<{ cookie: string, body: any }> => {
+    const stream = client.request({ ':path': path, cookie })
+    const [headers] = await once(stream, 'response') as [Record<string, string | string[]>]
+    let body = ''
+    for await (const chunk of stream) body += String(chunk)
+    return { cookie: String(headers['set-cookie']).split(';')[0]!, body: body === '' ? undefined : JSON.parse(body) }
+  }
+  const { cookie } = await ask('/login')
+  const answers = await Promise.all(Array.from({ length: 8 }, () => ask('/add', cookie)))
+  t.strictSame(answers.map(({ body }) => body.n).sort(), [1, 2, 3, 4, 5, 6, 7, 8])
+  const stream = client.request({ ':path': '/hang', cookie })
+  await until(() => hung.length === 1)
+  const next = ask('/add', cookie)
+  await until(async () => (await store.locks())[0]?.waiters === 1)
+  stream.close()
+  t.equal((await next).body.n, 9)
+})
+
+t.test('with locking, nobody waits for what is not his own session, and a request that calls itself gets an error', async t => {
+  let base = ''
+  const { app, ask, sessions, store } = await locking(t, false, (app, sessions) => {
+    const call = (name: 'all' | 'get' | 'length' | 'clear', ...args: unknown[]): Promise<any> => promisify(sessions[name] as any).call(sessions, ...args)
+    app.get('/all', async () => (await call('all') as object[]).length)
+    app.get('/others', async () => {
+      await Promise.all((await call('all') as Array<{ id: string }>).map(({ id }) => call('get', id)))
+      return await call('length')
+    })
+    app.get('/fetch', async request => {
+      const response = await fetch(`${base}/all`, { headers: { cookie: request.headers.cookie! } })
+      return await response.json()
+    })
+    app.get('/inject', async request => {
+      const response = await app.inject({ url: '/all', headers: { cookie: request.headers.cookie! } })
+      return response.json()
+    })
+    app.get('/other-site', async () => await (await fetch(`${base}/all`)).json())
+    app.get('/clear', async () => { await call('clear'); return {} })
+  })
+  base = await app.listen({ host: '127.0.0.1', port: 0 })
+  await app.inject('/login')
+  t.strictSame((await ask('/all')).body, 2)
+  const [held] = await promisify(sessions.all).call(sessions) as Array<{ id: string }>
+  const lock = await store.collection('sessions').acquire(`lock:${held!.id}`) // as a request that takes its time
+  const other = await app.inject('/login')
+  const cookie = String(other.headers['set-cookie']).split(';')[0]!
+  for (const path of ['/all', '/others']) t.strictSame((await app.inject({ url: path, headers: { cookie } })).json(), 3, path)
+  for (const path of ['/fetch', '/inject']) t.match((await app.inject({ url: path, headers: { cookie } })).json(), { code: 'STORE_DEADLOCK' }, path)
+  t.strictSame((await app.inject({ url: '/other-site', headers: { cookie } })).json(), 3)
+  t.equal((await app.inject({ url: '/clear', headers: { cookie } })).statusCode, 200)
+  t.equal(await store.collection('sessions').size(), 0, 'nor is what was cleared saved again')
+  await lock.release()
 })

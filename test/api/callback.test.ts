@@ -72,7 +72,10 @@ t.test('a lock: changes show at once in it, and elsewhere with the release', asy
   const [err, lock, value] = await called(cb => { test.acquire('locked', cb) }) as [null, CallbackKeyLock, { n: number }]
   t.equal(err, null)
   t.strictSame(value, { n: 1 })
-  t.equal(lock.get(), value, 'initially get() is the value')
+  t.strictSame(lock.get(), value, 'initially get() is the value')
+  value.n = 100
+  lock.get().n = 100
+  t.strictSame(lock.get(), { n: 1 }, 'each time in a copy of its own')
   const read = called(cb => { test.get('locked', cb) })
   lock.set({ n: 2 })
   t.strictSame(lock.get(), { n: 2 })

@@ -270,9 +270,12 @@ const TESTS: Record<string, Contract> = {
     let used = start // no later than the last use
     await mine.set('idle', 1)
     await mine.set('used', 1)
+    t.match(await mine.entry('used', { peek: true }), { value: 1, version: Number, expiresAt: Date })
+    t.equal(await mine.entry('none', { peek: true }), undefined)
     await until(async () => {
       const now = Date.now()
       const value = await theirs.get('used')
+      await mine.entry('idle', { peek: true }) // which is no use of it
       if (Date.now() - used < 195) t.equal(value, 1)
       else await mine.set('used', 1) // this machine has slept for too long
       used = now
@@ -426,12 +429,32 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('sum'), 40)
     t.equal(await mine.update('sum', async sum => sum + 2), 42)
     await t.rejects(mine.update('sum', () => { throw new Error('no') }), { message: 'no' })
-    t.equal(await mine.update('sum', () => undefined), undefined)
+    t.equal(await mine.update('sum', () => undefined), 42, 'a forgotten return changes nothing')
+    t.equal(await mine.update('sum', (_, lock) => { lock.set(43) }), 43)
+    t.equal(await theirs.get('sum'), 43)
+    t.equal(await mine.update('sum', (_, lock) => { lock.del() }), undefined)
     t.equal(await theirs.has('sum'), false)
     t.equal(await mine.update('sum', () => 1, { ttl: 100 }), 1)
     t.ok((await mine.entry('sum'))!.expiresAt!.getTime() > Date.now() + 90_000)
     await mine.update('sum', () => 2)
     t.ok((await mine.entry('sum'))!.expiresAt !== undefined)
+  },
+
+  async 'one computes what many ask for' (t, { mine, theirs }) {
+    let computed = 0
+    const compute = async (): Promise<number> => {
+      computed++
+      await mine.has('other')
+      return 7
+    }
+    t.strictSame(await Promise.all(Array.from({ length: 8 }, () => mine.getOrSet('key', compute, { ttl: 100 }))), Array(8).fill(7))
+    t.equal(computed, 1)
+    t.equal(await theirs.get('key'), 7)
+    t.ok((await mine.entry('key'))!.expiresAt !== undefined)
+    const outcomes = await Promise.allSettled([
+      mine.getOrSet('next', () => { throw new Error('mine') }), mine.getOrSet('next', () => 'value'), mine.getOrSet('next', () => 'not this')
+    ])
+    t.match(outcomes, [{ reason: { message: 'mine' } }, { value: 'value' }, { value: 'value' }], 'whose computing fails gets the error, the next in line computes')
   },
 
   async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {
@@ -676,6 +699,38 @@ const TESTS: Record<string, Contract> = {
     await lock.release()
   },
 
+  async 'a clear takes effect in its place in the order' (t, { mine, theirs }) {
+    for (const options of [{}, { prefix: 'a' }]) {
+      await mine.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
+      const cleared = mine.clear(options)
+      const read = mine.get('a1')
+      const written = mine.set('a1', 'new')
+      t.equal(await read, undefined)
+      await Promise.all([cleared, written])
+      t.strictSame(await mine.getMany(['a1', 'a2', 'b']), ['new', undefined, options.prefix === undefined ? undefined : 'old'])
+    }
+    const lock = await theirs.acquire('a1')
+    const given = mine.clear({ prefix: 'a', timeout: 0.02 })
+    await t.rejects(given, { code: 'STORE_TIMEOUT' })
+    await lock.set('kept')
+    await lock.release()
+    t.equal(await theirs.get('a1'), 'kept', 'given up, it deletes nothing more')
+    await mine.clear({ prefix: 'a' })
+    t.strictSame(await mine.getMany(['a1', 'b']), [undefined, 'old'])
+  },
+
+  async 'a ttl that ends while the key is locked takes effect before the next in the queue' (t, { mine, theirs }) {
+    await mine.set('key', 1, { ttl: 0.05 })
+    const lock = await mine.acquire('key')
+    const waits = [theirs.get('key'), mine.touch('key', { ttl: 1000 }), mine.increment('key')]
+    const later = Date.now() + 80
+    await until(async () => Date.now() > later && ((await mine.lockInfo('key'))?.waiters ?? 0) === 3)
+    await lock.release()
+    t.strictSame(await Promise.all(waits.slice(1)), [false, 1])
+    t.ok([undefined, 1].includes(await waits[0] as number), 'nobody sees what has ended')
+    t.equal((await mine.entry('key'))!.expiresAt, undefined)
+  },
+
   async 'unconfirmed writes keep the order of one process' (t, { mine, theirs }) {
     for (let i = 0; i < 200; i++) {
       mine.set('key', i, { confirm: false }).catch(t.threw)
@@ -692,7 +747,13 @@ const TESTS: Record<string, Contract> = {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])
     await mine.get('c')
-    const stats = (await a.collections()).find(({ name }) => name === mine.name)
+    let page = await a.page({ limit: 5 })
+    const pages = [page]
+    while (page.cursor !== undefined) pages.push(page = await a.page({ limit: 5, cursor: page.cursor }))
+    const all = await a.collections()
+    t.strictSame(pages.flatMap(({ collections }) => collections.map(({ name }) => name)).sort(), all.map(({ name }) => name).sort())
+    for (const options of [{ limit: 0 }, { cursor: '' }]) await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
+    const stats = all.find(({ name }) => name === mine.name)
     t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
     const sums = await a.stats()
     t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)

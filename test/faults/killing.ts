@@ -6,7 +6,7 @@ import { fork, type TestWorker } from '../support/cluster.js'
 import { until } from '../support/until.js'
 import { random, type Attack, type Owner } from './attack.js'
 import { heap } from './heap.js'
-import { primaryOf } from './peers.js'
+import { serverOf } from './peers.js'
 
 const MOST = 1000
 const LANES = 2
@@ -18,7 +18,7 @@ export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const store = createStore()
   const next = random(seed)
   const survivor = await fork(owner)
-  const primary = primaryOf(globalThis)
+  const server = serverOf(globalThis)
   const figures = { rounds: 0, 'file descriptors before': 0, after: 0, 'heap before, KB': 0, 'heap after, KB': 0 }
 
   /** One worker lives and dies; gives the next one. */
@@ -39,7 +39,7 @@ export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     await until(async () => (await locks())[0]!.waiters === 0, 30)
     await mine.release()
     assert.equal(await jobs.get('wanted'), undefined, 'what waited was not done')
-    await until(() => primary.peers <= 1 + LANES, 30)
+    await until(() => server.peers <= 1 + LANES, 30)
     await life.end()
     await jobs.clear()
     return another

@@ -10,7 +10,7 @@ import { fork, type TestWorker } from '../support/cluster.js'
 import { until } from '../support/until.js'
 import type { Attack, Figures } from './attack.js'
 import { heap } from './heap.js'
-import { primaryOf } from './peers.js'
+import { serverOf } from './peers.js'
 
 const AT_ONCE = 500
 const MOST = 1_000_000
@@ -106,12 +106,12 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   })
   await app.close()
 
-  const primary = primaryOf(globalThis)
-  const address = await primary.address()
-  const { peers } = primary
+  const server = serverOf(globalThis)
+  const address = await server.address()
+  const { peers } = server
   await watch('connections', async times => {
     for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
-    await until(() => primary.peers === peers, 30)
+    await until(() => server.peers === peers, 30)
   })
   await store.collection('leaks').clear()
   worker.worker.disconnect()

@@ -1,7 +1,7 @@
 // Attack: connections that break every rule, while a worker goes on with its work.
 import assert from 'node:assert/strict'
 import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
-import type { Primary } from '../../src/engines/socket/primary.js'
+import type { SocketServer } from '../../src/engines/socket/server.js'
 import { createStore } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
 import { until } from '../support/until.js'
@@ -10,19 +10,19 @@ import type { Assault, Program } from './hostile.js'
 
 const PROGRAM = new URL('./hostile.js', import.meta.url).href
 
-/** The primary of this process, which nobody outside needs to see. */
-export function primaryOf (process: object): Primary {
-  const { engine } = (process as Record<symbol, { engine: { primary: Primary } }>)[Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)]!
-  return engine.primary
+/** The server of this process, which nobody outside needs to see. */
+export function serverOf (process: object): SocketServer {
+  const { engine } = (process as Record<symbol, { engine: { server: SocketServer } }>)[Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)]!
+  return engine.server
 }
 
 export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const store = createStore()
   const [worker, hostile] = await Promise.all([fork(owner), fork(owner)])
   await worker.run(({ store }) => store.collection('victim').set('key', 'kept'))
-  const primary = primaryOf(globalThis)
-  const { path, token } = await primary.address()
-  const { peers } = primary
+  const server = serverOf(globalThis)
+  const { path, token } = await server.address()
+  const { peers } = server
   await worker.run(work, 500)
   const before = await worker.run(work, 500)
   const seconds = Math.min(secondsLeft() / 1.2, 1e6)
@@ -36,7 +36,7 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     most = Math.max(most, process.memoryUsage().rss)
   }
   const counts = await assault
-  await until(() => primary.peers === peers, 30)
+  await until(() => server.peers === peers, 30)
   // What was taken rightly by the protocol may stay: locks that have nothing but a lease.
   for (const { collection, key, expiresAt } of await store.locks()) {
     assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)

@@ -24,7 +24,16 @@ t.test('values have the type of their collection', async t => {
   is<Entry<Cart> | undefined>()(await carts.entry('key', { timeout: 1, signal: AbortSignal.timeout(1000) }))
   is<number>()(await carts.set('key', { items: [] }, { ttl: 1, ifVersion: 0 }))
   is<boolean>()(await carts.del('key'))
-  is<number>()(await carts.increment('n'))
+  // @ts-expect-error -- not a number
+  t.equal(await carts.increment('n'), 1)
+  is<number>()(await store.collection<number>('n').increment('n'))
+  is<number>()(await store.collection('n').increment('n'))
+  is<number>()(await store.collection<any>('n').decrement('n'))
+  is<number>()((await store.collection<number | string>('n').count('n')).value)
+  is<Cart>()(await carts.getOrSet('new', () => ({ items: [] }), { ttl: 1, lease: 1 }))
+  is<Cart | undefined>()(await carts.update('new', (_, lock) => lock.del()))
+  // @ts-expect-error -- a return was forgotten
+  await carts.update('key', async cart => { cart?.items.push('tea') })
   is<Array<Cart | undefined>>()(await carts.getMany(['key']))
   is<string | undefined>()(await carts.text.get('key'))
   is<Cart | undefined>()(await carts.update('key', cart => ({ items: [...cart?.items ?? [], 'tea'] })))

@@ -1,6 +1,6 @@
 // What is known here of wrong tokens, with a clock set by hand. That all workers count together is shown in admin-cluster.test.ts.
 import t from 'tap'
-import { AuthThrottle } from '../../routes/auth-throttle.js'
+import { AuthThrottle, networkOf } from '../../routes/auth-throttle.js'
 import { createStore } from '../../src/index.js'
 
 t.test('twenty in a minute, also while no store can be reached', async t => {
@@ -57,5 +57,29 @@ t.test('memory is bounded, here and in the store', async t => {
   const long = 'x'.repeat(10_000)
   for (let i = 0; i < 20; i++) await tries.add(long)
   t.ok(tries.blocked(long) > 0, 'whatever a proxy was told to be an address')
+  await store.close()
+})
+
+t.test('an IPv6 client is its /64, an IPv4 client is one however it is written', async t => {
+  for (const [address, network] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::ffff:c000:201', '192.0.2.1'],
+    ['0:0:0:0:0:FFFF:C000:0201', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:DB8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2:ffff:ffff:192.0.2.1', '2001:db8:1:2::/64'],
+    ['2001:db8:1:3::1', '2001:db8:1:3::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['local', 'local'],
+    ['x'.repeat(100), 'x'.repeat(64)]
+  ] as const) t.equal(networkOf(address), network, address)
+  const store = createStore('memory:')
+  const tries = new AuthThrottle(store)
+  for (let i = 0; i < 20; i++) await tries.add(`2001:db8::${i}`)
+  t.ok(tries.blocked('2001:db8::ffff') > 0)
+  t.equal(tries.blocked('2001:db8:0:1::1'), 0)
+  t.equal(await store.collection('admin-tries').get('2001:db8:0:0::/64'), 20)
   await store.close()
 })

@@ -44,7 +44,11 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
   t.equal((await ask('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204)
   t.equal((await ask('GET', '/collections', { headers: { authorization: '' } })).status, 401)
   t.match(await ask('PUT', '/collections/c/keys/k', { body: '{' }), { status: 400, headers: { 'content-type': /problem/ } })
-  t.match(await ask('GET', '/collections/c/keys/%zz'), { status: 400, headers: { 'content-type': /problem/ } })
+  for (const path of ['/collections/c/keys/%zz', '/collections/%ff']) t.match(await ask('GET', path), { status: 400, json: { code: 'ADMIN_URL_INVALID' } })
+  t.match(await ask('PUT', '/collections/c/keys/k', { body: '1', headers: { 'content-type': 'text/plain' } }), { status: 415, json: { code: 'ADMIN_UNSUPPORTED_MEDIA_TYPE' } })
+  t.match(await ask('GET', `/collections/${'c'.repeat(5000)}`), { status: 400, json: { code: 'STORE_KEY_INVALID' } })
+  t.match(await ask('POST', '/locks'), { status: 405, json: { code: 'ADMIN_METHOD_NOT_ALLOWED' }, headers: { allow: 'GET, HEAD' } })
+  t.match((await ask('GET', '/openapi.yaml')).text, /^servers:\n {2}- url: \/_store\/v1$/m)
   t.match(await ask('GET', '/nothing'), { status: 404, json: { code: 'ADMIN_NOT_FOUND' } })
   const late = client(origin, '/late')
   t.match(await late.ask('PUT', '/collections/c/keys/k', { json: { n: 1 } }), { status: 400, text: /before express\.json/ }, 'a body that somebody has read is not waited for')
@@ -56,9 +60,10 @@ t.test('a wrong option is told at the start', async t => {
   for (const [options, message] of [
     [{}, /needs a token, or auth: false/],
     [{ admin: {} }, /needs a token, or auth: false/],
-    [{ admin: { token: 'with a space' } }, /token must have/],
-    [{ admin: { token: TOKEN, maxWait: '5' } }, /maxWait must be/],
-    [{ admin: { token: TOKEN, tokens: 'x' } }, /no option "tokens"/],
+    [{ admin: { token: 'with a space' } }, /invalid admin\.token: expected visible ASCII/],
+    [{ admin: { token: TOKEN, maxWait: '5' } }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got "5"/],
+    [{ admin: { token: TOKEN, prefix: '/x' } }, /app\.use\(prefix/],
+    [{ admin: { token: TOKEN, toke: 'x' } }, /no option "toke"/],
     [{ admin: { token: TOKEN }, store: {} }, /store must be what createStore gives/]
   ] as Array<[object, RegExp]>) {
     t.throws(() => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message })

@@ -180,7 +180,7 @@ t.test('102 tells that a call has taken its place, to who asks for it', async t 
   const infos: number[] = []
   const order: string[] = []
   const waits: Array<Promise<Answer>> = []
-  for (const [i, prefer] of ['wait=60, processing', 'wait=60', 'processing; wait=60'].entries()) {
+  for (const [i, prefer] of ['wait=60, processing', 'wait=60', 'Processing , Wait = "60"'].entries()) {
     const told = infos.length
     waits.push(one.ask('PUT', keyPath('queued'), { json: i, headers: { prefer }, onInfo: ({ statusCode }) => { infos.push(statusCode) } }))
     waits.at(-1)!.then(() => order.push(String(i)), t.threw)

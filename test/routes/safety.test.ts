@@ -6,7 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import rateLimit from '@fastify/rate-limit'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import strongStore, { createStore, type StrongStoreOptions } from '../../src/index.js'
+import { PROBLEMS } from '../../routes/problems.js'
+import strongStore, { ERRORS, createStore, type StrongStoreOptions } from '../../src/index.js'
 import { fastifyRateLimitStore } from '../../src/adapters/rate-limit.js'
 import { READ_TOKEN, TOKEN, client, serveAdmin, type Answer } from '../support/admin.js'
 
@@ -31,18 +32,25 @@ const head = (line: string, ...headers: string[]): string => [line, 'Host: x', `
 function isProblem (t: Test, answer: Answer, status: number, code?: string): void {
   t.match(answer, { status, headers: { 'content-type': /^application\/problem\+json/ }, json: { status, type: /^urn:strong-store:/, title: String } })
   if (code !== undefined) t.equal(answer.json.code, code)
+  t.ok(Object.hasOwn({ ...ERRORS, ...PROBLEMS }, answer.json.code as string), answer.json.code as string)
+  t.notOk(String(answer.json.detail).includes(answer.json.title as string), answer.json.detail as string)
 }
 
 t.test('without a token there is no admin API, unless that is said outright', async t => {
   for (const [admin, message] of [
     [{}, /needs a token, or auth: false/],
-    [{ token: '' }, /token must have/],
-    [{ token: 'with a space' }, /token must have/],
-    [{ token: 5 }, /token must have/],
-    [{ token: 'x', readToken: 'x' }, /readToken must be another/],
-    [{ token: 'x', maxLease: 0 }, /maxLease must be/],
-    [{ token: 'x', maxWait: '5' }, /maxWait must be/],
-    [{ token: 'x', tokens: 'x' }, /no option "tokens"/]
+    ['a-token', /invalid admin: expected an object, got string$/],
+    [{ token: '' }, /invalid admin\.token: expected visible ASCII/],
+    [{ token: 'with a space' }, /invalid admin\.token: expected visible ASCII characters$/],
+    [{ token: 5 }, /invalid admin\.token: expected visible ASCII/],
+    [{ token: 'x', readToken: '' }, /invalid admin\.readToken: expected visible ASCII/],
+    [{ token: 'x', readToken: 'x' }, /admin\.readToken must differ from admin\.token/],
+    [{ token: 'x', maxLease: 0 }, /invalid admin\.maxLease: expected seconds, at least 0\.001, got 0/],
+    [{ token: 'x', maxWait: '5' }, /invalid admin\.maxWait: expected seconds/],
+    [{ token: 'x', toke: 'x' }, /no option "toke"/],
+    [{ auth: true }, /invalid admin\.auth: expected false or nothing, got boolean$/],
+    [{ token: 'x', maxWait: 5n }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got 5/],
+    [{ auth: false, token: 'x' }, /leave one of them out/]
   ] as Array<[StrongStoreOptions['admin'], RegExp]>) {
     const app = Fastify()
     await t.rejects(async () => { await app.register(strongStore, { store, admin }) }, { code: 'STORE_OPTION_INVALID', message })
@@ -154,6 +162,39 @@ t.test('bodies that are no value', async t => {
   t.equal((await ask('GET', path)).text, '"\\ud800"')
 })
 
+t.test('codings and charsets that would be misread are refused, with those that would not', async t => {
+  const path = '/collections/c/keys/media'
+  for (const [headers, detail] of [
+    [{ 'content-encoding': 'gzip' }, /Content-Encoding: expected identity/],
+    [{ 'content-encoding': 'gzip, identity' }, /expected identity/],
+    [{ 'content-type': 'application/json; charset=utf-16' }, /charset: expected utf-8/],
+    [{ 'content-type': 'application/json;charset="ISO-8859-1"' }, /charset: expected utf-8/]
+  ] as Array<[Record<string, string>, RegExp]>) {
+    for (const [method, url] of [['PUT', path], ['PATCH', path], ['POST', '/collections/c/locks/media'], ['PATCH', '/collections/c']] as const) {
+      const answer = await ask(method, url, { body: '1', headers })
+      isProblem(t, answer, 415, 'ADMIN_UNSUPPORTED_MEDIA_TYPE')
+      t.match(answer.json.detail, detail)
+      t.equal(answer.headers['accept-encoding'], 'content-encoding' in headers ? 'identity' : undefined)
+    }
+  }
+  for (const type of ['application/json; charset=UTF-8', 'application/json;charset="utf-8"', 'application/json; charset=us-ascii']) {
+    t.equal((await ask('PUT', path, { body: '1', headers: { 'content-type': type, 'content-encoding': 'Identity' } })).status, type.includes('UTF') ? 201 : 204, type)
+  }
+})
+
+t.test('who may not come in is not read to the end', async t => {
+  const endless = (...lines: string[]): Promise<string> => raw([...lines, 'Host: x', 'Content-Type: application/json', 'Transfer-Encoding: chunked', '', '10000', 'x'.repeat(1000)].join('\r\n'))
+  const path = '/_store/v1/collections/c/keys/endless'
+  for (const [status, line, token] of [[401, `PUT ${path}`, 'wrong'], [403, `PUT ${path}`, READ_TOKEN], [404, 'PUT /_store/v1/nothing', TOKEN], [405, `POST ${path}`, TOKEN]] as const) {
+    const answer = await endless(`${line} HTTP/1.1`, `Authorization: Bearer ${token}`)
+    t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), 'the server ends the connection by itself')
+    t.match(answer, /\r\nconnection: close\r\n/i)
+  }
+  const whole = await ask('PUT', '/collections/c/keys/endless', { json: 1, headers: { authorization: 'Bearer wrong' } })
+  isProblem(t, whole, 401, 'ADMIN_TOKEN_WRONG')
+  t.not(whole.headers.connection, 'close', 'a body that has come does no harm')
+})
+
 t.test('a body over the limit is cut off while it arrives', async t => {
   const chunk = Buffer.alloc(64 * 1024, 'x')
   let sent = 0
@@ -189,7 +230,15 @@ t.test('names that are none', async t => {
   for (const path of ['/', '', '//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd', '/collections/../../x']) {
     t.match(String((await ask('GET', path)).status), /^4/, path)
   }
-  for (const method of ['POST', 'OPTIONS', 'PATCH']) isProblem(t, await ask(method, '/locks', method === 'OPTIONS' ? {} : { json: {} }), 404)
+  for (const method of ['POST', 'OPTIONS', 'PATCH']) {
+    const answer = await ask(method, '/locks', method === 'OPTIONS' ? {} : { json: {} })
+    isProblem(t, answer, 405, 'ADMIN_METHOD_NOT_ALLOWED')
+    t.equal(answer.headers.allow, 'GET, HEAD')
+  }
+  for (const [path, allow] of [['/collections/c/keys/a/b', 'GET, HEAD, PATCH, DELETE, PUT'], ['/collections//locks/', 'GET, HEAD, POST, PATCH, DELETE'], ['/collections/c', 'GET, HEAD, PATCH, DELETE']]) {
+    t.match(await ask('OPTIONS', path!), { status: 405, headers: { allow } }, path!)
+  }
+  isProblem(t, await ask('GET', '/collections/c/'), 404, 'ADMIN_NOT_FOUND')
 })
 
 t.test('headers and queries that are nonsense', async t => {
@@ -200,7 +249,11 @@ t.test('headers and queries that are nonsense', async t => {
     t.match(String(answer.status), /^4/)
   }
   t.equal((await ask('PUT', path, { json: 1, headers: { prefer: 'wait=99999999999999999999' } })).status, 201, 'a preference that cannot be is none')
-  for (const query of ['ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x']) isProblem(t, await ask('PUT', `${path}?${query}`, { json: 1 }), 400, 'STORE_OPTION_INVALID')
+  for (const query of ['ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x', 'ttl=true', 'ttl=0x10', 'ttl=%201', 'ttl=1e309', 'ttl=', 'TTL=5', 'release=1', 'release=']) isProblem(t, await ask('PUT', `${path}?${query}`, { json: 1 }), 400, 'STORE_OPTION_INVALID')
+  isProblem(t, await ask('GET', `${path}?peek=1`), 400, 'STORE_OPTION_INVALID')
+  t.equal((await ask('PUT', `${path}?ttl=1.5e2`, { json: 1 })).status, 204)
+  t.equal((await ask('PUT', `${path}?ttl=true`, { json: 1 })).json.detail, 'invalid query parameter ttl: expected number')
+  t.equal((await ask('PATCH', path, { json: { increment: 'x' } })).json.detail, 'invalid body: expected {"increment": number} or {"touch": true}, with options of that kind')
   const twice = await raw(head(`DELETE /_store/v1${path} HTTP/1.1`, 'If-Match: "1"', 'If-Match: "2"', 'Prefer: wait=0', 'Prefer: wait=0'))
   t.match(twice, /^HTTP\/1\.1 4/)
 })

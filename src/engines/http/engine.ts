@@ -1,32 +1,34 @@
-// The engine of a store that is served over HTTP by somebody's admin API.
+// The engine of a store that is served over HTTP by an admin API.
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
-import type { Pool } from 'undici'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, Request, type Engine } from '../../core/engine.js'
-import { StoreError, detailOf, type StoreErrorCode } from '../../core/errors.js'
-import { incoming, outgoing, waits, type Answer } from './codec.js'
+import { Reply, Request, mayWait, type Engine } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import { Exchange, type Call } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
-import { Sequencer, type Passage } from './sequencer.js'
+import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
+import { Pipeline, isAlone, type QueuedCall } from './pipeline.js'
+import { MAX_CALLS, writeCall } from './protocol.js'
+import { Transport } from './transport.js'
 
-export interface HttpOptions {
-  /** Of the admin API, its prefix included. */
-  url: URL
-  token: string | undefined
-}
-
-/** What no store allows; until it has told its own limit. */
+/** What no store allows; until the store has told its own limit. */
 const MAX_VALUE_BYTES = 32 * 2 ** 20
-const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']
+/** Calls, and UTF-16 code units of their values, that may wait to be sent. */
+const MAX_QUEUED = 2 ** 19
+const MAX_QUEUED_LENGTH = 256 * 2 ** 20
+/** Requests that may be open because calls in them wait. Each has a connection. */
+const MAX_EXCHANGES = 1000
 
-/** A call on its way. */
-class Trip {
-  readonly controller = new AbortController()
+class SentCall implements QueuedCall {
+  json = ''
   isCancelled = false
-  isAnswered = false
-  /** What is known of its failure beside the code. */
-  why: string | undefined
-  constructor (readonly request: Request) {}
+  exchange: Exchange | undefined
+  sent = 0
+  constructor (readonly request: Request, readonly id: number, readonly settle: Call['settle']) {}
+
+  get isUnconfirmed (): boolean {
+    return this.id === 0
+  }
 }
 
 export class HttpEngine implements Engine {
@@ -34,26 +36,25 @@ export class HttpEngine implements Engine {
   onclose: Engine['onclose']
   readonly isShared = true
   maxValueBytes = MAX_VALUE_BYTES
-  readonly #url: URL
-  readonly #prefix: string
-  readonly #authorization: Record<string, string>
+  readonly #transport: Transport
   readonly #calls: PendingCalls
-  readonly #order = new Sequencer()
-  readonly #holds: LeaseKeeper
-  readonly #trips = new Map<number, Trip>()
-  readonly #posted = new Set<Promise<void>>()
-  #pool: Promise<Pool> | undefined
-  #isClosed = false
+  readonly #pipeline: Pipeline
+  readonly #keeper: LeaseKeeper
+  /** Those that are not answered, by id. */
+  readonly #sent = new Map<number, SentCall>()
+  readonly #exchanges = new Set<Exchange>()
+  /** Whether the server has answered since the last failure. */
+  #isConnected = false
+  #closing: Promise<void> | undefined
 
-  constructor ({ url, token }: HttpOptions) {
-    this.#url = url
-    this.#prefix = url.pathname.replace(/\/$/, '')
-    this.#authorization = token === undefined ? {} : { authorization: `Bearer ${token}` }
+  constructor (address: Address) {
+    this.#transport = new Transport(targetOf(address))
+    this.#pipeline = new Pipeline(calls => this.#send(calls as SentCall[]))
     this.#calls = new PendingCalls({
-      send: (request, id) => { this.#send(request, id) },
+      send: (request, id) => { this.#queue(request, id) },
       cancel: id => { this.#cancel(id) }
     })
-    this.#holds = new LeaseKeeper(request => this.#exchange(new Trip(request)), token => { this.#calls.lost(token) })
+    this.#keeper = new LeaseKeeper(requests => this.#askNow(requests), token => { this.#calls.lost(token) })
   }
 
   call (request: Request): Promise<Reply> {
@@ -64,135 +65,168 @@ export class HttpEngine implements Engine {
     this.#calls.post(request)
   }
 
-  async close (): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.onclose?.()
-    await Promise.all(this.#posted)
-    await this.#holds.close()
-    const trips = [...this.#trips.values()]
-    this.#trips.clear()
-    this.#calls.fail('STORE_CLOSED')
-    for (const trip of trips) trip.controller.abort()
-    await this.#pool?.then(pool => pool.destroy(), () => {})
+  /** Resolves within the connectTimeout. */
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  #send (request: Request, id: number): void {
-    if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+  async #close (): Promise<void> {
+    this.onclose?.()
+    const timer = new Timer()
+    const timeout = new Promise<void>(resolve => { timer.start(this.#transport.connectTimeout, resolve) })
+    const delivered = this.#pipeline.drained().then(() => this.#keeper.close())
+    await Promise.race([delivered, timeout])
+    timer.stop()
+    const undelivered = this.#pipeline.clear().filter(({ isUnconfirmed }) => isUnconfirmed).length
+    if (undelivered > 0) this.onerror?.(new StoreError('STORE_CLOSED', `${undelivered} unconfirmed calls were not delivered; ${this.#transport.silence()}`))
+    this.#sent.clear()
+    this.#calls.fail('STORE_CLOSED')
+    for (const exchange of this.#exchanges) exchange.abort(new StoreError('STORE_CLOSED'))
+    await this.#transport.close()
+  }
+
+  #queue (request: Request, id: number): void {
+    if (this.#closing !== undefined) throw new StoreError('STORE_CLOSED')
+    const releases = request.release || request.op === 'release'
+    if (releases) this.#keeper.delete(request.token!)
+    else this.#checkLoad(request)
     // With a token of its own choosing it can take an acquire back whose answer it has not seen.
     if (request.op === 'acquire') request.token ??= randomUUID()
-    if (request.release || request.op === 'release') this.#holds.delete(request.token!)
-    const trip = new Trip(request)
-    if (id !== 0) this.#trips.set(id, trip)
-    const settled = this.#travel(trip, this.#order.enter(request)).then(reply => {
-      trip.isAnswered = true
-      if (id === 0 || this.#trips.get(id) !== trip) return
-      this.#trips.delete(id)
-      this.#calls.settle(id, reply, trip.why)
-      if (reply.grant !== undefined) this.#holds.add(request, reply)
-    })
-    if (id !== 0) return
-    this.#posted.add(settled)
-    settled.then(() => { this.#posted.delete(settled) }, () => {})
+    const call = new SentCall(request, id, (reply, detail, isLate) => { this.#settle(call, reply, detail, isLate) })
+    if (id !== 0) this.#sent.set(id, call)
+    if (request.op === 'stats') this.#askStats(call).catch(() => {})
+    else this.#pipeline.add(call)
   }
 
-  async #travel (trip: Trip, { turn, arrive }: Passage): Promise<Reply> {
+  #checkLoad (request: Request): void {
+    const { size, length } = this.#pipeline
+    if (size >= MAX_QUEUED || this.#calls.pending > MAX_QUEUED || length > MAX_QUEUED_LENGTH || (this.#exchanges.size >= MAX_EXCHANGES && mayWait(request))) {
+      throw new StoreError('STORE_OVERLOADED')
+    }
+  }
+
+  /** Resolves when the calls have reached the store, or will not. */
+  async #send (calls: SentCall[]): Promise<void> {
     try {
-      await turn
-      if (trip.isCancelled) return new Reply('STORE_ABORTED')
-      const sent = performance.now()
-      const reply = await this.#exchange(trip, arrive)
-      return this.#holds.learn(trip.request, reply, sent)
+      if (!this.#isConnected) await this.#learn()
     } catch (error) {
-      return new Reply(this.#code(error as Error, trip))
-    } finally {
-      arrive()
+      const { code, detail } = error as StoreError
+      this.#report(error as StoreError)
+      for (const call of [...calls, ...this.#pipeline.clear() as SentCall[]]) call.settle(new Reply(code), detail, true)
+      return
     }
+    const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
+    if (fitting.length > 0) await this.#exchange(fitting, error => { this.#report(error) }).accepted
   }
 
-  /** One request and its answer; a request that has waited as long as the server lets it is made anew. */
-  async #exchange (trip: Trip, arrive?: () => void): Promise<Reply> {
-    const { request } = trip
-    const pool = await (this.#pool ??= this.#connect())
-    if (request.text !== undefined && request.text.length * 3 > this.maxValueBytes && Buffer.byteLength(request.text) > this.maxValueBytes) {
-      return new Reply('STORE_VALUE_TOO_LARGE')
-    }
-    for (;;) {
-      const reply = await this.#ask(pool, trip, arrive)
-      if (reply.code !== 'STORE_TIMEOUT' || !waits(request) || trip.isCancelled) return reply
-    }
+  /** What has to be known of the store, and whether there is one: what was not sent to it has certainly not been done. */
+  async #learn (): Promise<string> {
+    const text = await this.#transport.stats()
+    this.maxValueBytes = (JSON.parse(text) as { maxValueBytes: number }).maxValueBytes
+    this.#isConnected = true
+    return text
   }
 
-  async #ask (pool: Pool, trip: Trip, arrive?: () => void): Promise<Reply> {
-    const { method, path, headers, body } = outgoing(trip.request)
-    const { statusCode: status, headers: received, body: stream } = await pool.request({
-      method,
-      path: this.#prefix + path,
-      headers: { ...this.#authorization, ...headers },
-      body: body ?? null,
-      signal: trip.controller.signal,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      onInfo: ({ statusCode }) => { if (statusCode === 102) arrive?.() }
-    })
-    const answer: Answer = { status, headers: received, text: await stream.text() }
-    const reply = incoming(trip.request, answer)
-    if (reply !== undefined) return reply
-    const hint = status === 401 ? ': createStore({ url, token }) needs the token of that admin API' : ''
-    throw new StoreError('STORE_UNREACHABLE', `${method} ${this.#url.origin}${this.#prefix}… was answered with ${status} ${/(?<="code":")\w+/.exec(answer.text)?.[0] ?? ''}${hint}`)
+  #report (error: StoreError): void {
+    this.#isConnected = false
+    if (this.#closing === undefined && error.code !== 'STORE_ABORTED') this.onerror?.(error)
   }
 
-  /** The first call asks for what has to be known of the store, which also tells whether there is one. */
-  async #connect (): Promise<Pool> {
-    try {
-      const { Pool } = await import('undici') // it takes its time to load, and most stores do without
-      const pool = new Pool(this.#url.origin)
-      const stats = await this.#ask(pool, new Trip(new Request('stats', '', '')))
-      this.maxValueBytes = (JSON.parse(stats.text!) as { maxValueBytes: number }).maxValueBytes
-      return pool
-    } catch (error) {
-      this.#pool = undefined
-      throw error instanceof StoreError ? error : new StoreError('STORE_UNREACHABLE', (error as Error).message, { cause: error })
-    }
+  #refuse ({ request: { text }, settle }: Call): boolean {
+    if (text === undefined || text.length * 3 <= this.maxValueBytes || Buffer.byteLength(text) <= this.maxValueBytes) return false
+    settle(new Reply('STORE_VALUE_TOO_LARGE'), `${Buffer.byteLength(text)} bytes, the limit is ${this.maxValueBytes}`, true)
+    return true
+  }
+
+  #exchange (calls: SentCall[], failed: (error: StoreError) => void): Exchange {
+    const exchange = new Exchange(this.#transport, calls, failed)
+    const sent = performance.now()
+    for (const call of calls) Object.assign(call, { exchange, sent, json: '' })
+    this.#exchanges.add(exchange)
+    exchange.ended.finally(() => { this.#exchanges.delete(exchange) }).catch(() => {})
+    return exchange
+  }
+
+  #settle (call: SentCall, reply: Reply, detail: string | undefined, isLate: boolean): void {
+    const { request, id, exchange } = call
+    const { code, token, fence, expiresIn } = reply
+    if (code !== undefined && request.op === 'acquire' && exchange?.hasFailed === true) this.#withdraw(request)
+    if (call.isCancelled || this.#sent.get(id) !== call) return
+    this.#sent.delete(id)
+    const elapsed = performance.now() - call.sent
+    const isRenewed = request.lease === undefined && (request.op === 'acquire' || (request.op === 'renew' && this.#keeper.isRenewed(request.token!)))
+    if (isRenewed) reply.expiresIn = undefined // the lock lasts as long as this process
+    this.#calls.settle(id, reply, detail)
+    if (code !== undefined) return
+    if (reply.grant !== undefined) this.#keeper.add(request, { token: token!, fence: fence!, expiresIn }, isLate ? undefined : elapsed)
+    else if (request.op === 'renew') this.#keeper.renewed(request.token!, expiresIn, elapsed, request.lease)
+    else if (request.op === 'break') this.#keeper.check(request.collection, request.key)
+  }
+
+  /** Of an acquire that may have been granted without an answer. */
+  #withdraw (request: Request): void {
+    if (this.#closing === undefined) this.#askNow([releaseOf(request)]).catch(() => {})
   }
 
   #cancel (id: number): void {
-    const trip = this.#trips.get(id)
-    if (trip === undefined) return
-    trip.isCancelled = true
-    if (trip.request.op === 'acquire') this.#withdraw(trip).catch(() => {})
-    else trip.controller.abort()
+    const call = this.#sent.get(id)
+    if (call === undefined) return
+    const settle = (): void => {
+      call.isCancelled = true
+      this.#sent.delete(id)
+      this.#calls.settle(id, new Reply('STORE_ABORTED'))
+    }
+    if (call.exchange === undefined) settle()
+    else if (call.request.op === 'acquire') this.post(releaseOf(call.request))
+    else if (isAlone(call)) {
+      settle()
+      call.exchange.abort(new StoreError('STORE_ABORTED'))
+    } // else it has a timeout, which the server knows
   }
 
-  /** Takes an acquire back: its place in the queue, or the lock. It may not have arrived yet, so until it is answered. */
-  async #withdraw (trip: Trip): Promise<void> {
-    const request = new Request('release', trip.request.collection, trip.request.key)
-    request.token = trip.request.token
-    for (let pause = 2; !trip.isAnswered; pause *= 2) {
-      await this.#exchange(new Trip(request)).catch(() => {})
-      if (!trip.isAnswered) await delay(Math.min(pause, 500))
+  async #askStats (call: SentCall): Promise<void> {
+    try {
+      call.settle(Object.assign(new Reply(), { text: await this.#learn() }), undefined, false)
+    } catch (error) {
+      const { code, detail } = error as StoreError
+      call.settle(new Reply(code), detail, false)
     }
   }
 
-  #code (error: Error & { code?: string }, trip: Trip): StoreErrorCode {
-    if (error.name === 'AbortError') return 'STORE_ABORTED'
-    const known = error instanceof StoreError ? error : undefined
-    const code = known?.code ?? (NEVER_SENT.includes(error.code ?? '') ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED')
-    trip.why = detailOf(error)
-    this.onerror?.(known ?? new StoreError(code, error.message, { cause: error }))
-    return code
+  /** At once, whatever else is on its way. Never rejects. */
+  async #askNow (requests: Request[]): Promise<Reply[]> {
+    const replies: Reply[] = []
+    const calls = requests.map((request, i) => {
+      const call = new SentCall(request, -1, reply => { replies[i] = reply })
+      call.json = writeCall(request, false)
+      return call
+    })
+    for (let i = 0; i < calls.length; i += MAX_CALLS) await this.#exchange(calls.slice(i, i + MAX_CALLS), () => {}).ended
+    return replies
   }
 }
 
-const engines = new Map<string, HttpEngine>()
+/** Gives up the wait of an acquire, or the lock. */
+function releaseOf ({ collection, key, token }: Request): Request {
+  return Object.assign(new Request('release', collection, key), { token })
+}
 
-/** One engine for all who ask with the same URL and token, until it is closed. */
-export function httpEngine (options: HttpOptions): Engine {
-  const id = JSON.stringify([options.url.href, options.token])
-  let engine = engines.get(id)
-  if (engine === undefined) {
-    engines.set(id, engine = new HttpEngine(options))
-    engine.onclose = () => { engines.delete(id) }
+const engines = new Map<HttpEngine, Address>()
+
+/** One engine for all that ask with the same options, until it is closed. STORE_OPTION_INVALID. */
+export function httpEngine (place: Pick<Address, 'url' | 'token' | 'connectTimeout'>, http?: HttpStoreOptions): Engine {
+  const address = addressOf(place, http)
+  for (const [engine, known] of engines) {
+    if (isSame(known, address)) return engine
   }
+  const engine = new HttpEngine(address)
+  engines.set(engine, address)
+  engine.onclose = () => { engines.delete(engine) }
   return engine
+}
+
+/** Options that are objects are the same if they are one object. */
+function isSame (a: Address, b: Address): boolean {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every(name => a[name as keyof Address] === b[name as keyof Address])
 }

@@ -1,124 +1,134 @@
-// The locks that this process holds over HTTP. Nobody tells it when one is lost, so it looks; and it renews the lease of those
-// that were asked for without one, so that they last as long as the process, and not much longer.
+// The locks that this process holds over HTTP. No connection stands for them, so each has a lease: it ends by this process's clock,
+// whether the server answers or not. Once a second all locks are looked at, in one request: the lease of those that were asked for
+// without one is renewed, so that they last as long as the process and not much longer; the others may have been broken.
 import { Request, type Reply } from '../../core/engine.js'
-import { LEASE } from './codec.js'
+import { Timer } from '../../core/timer.js'
+import { LEASE_MS } from './protocol.js'
 
-/** Milliseconds between two looks at a lock. */
-const LOOK = 1000
+const CHECK_INTERVAL_MS = 1000
 
-interface Hold {
-  request: Request
-  token: string
-  fence: number
-  /** Whether its lease is ours to renew. */
-  isOurs: boolean
-  /** When its lease ends, by this process's clock: counted from when it was asked for, so never too late. */
-  end: number
-  timer: NodeJS.Timeout | undefined
+class Lock {
+  readonly timer = new Timer()
+  /** Milliseconds. */
+  lease: number
+  /** Whether the lease is the keeper's to renew. */
+  isRenewed: boolean
+  constructor (readonly request: Request, readonly token: string, readonly fence: number, lease: number | undefined) {
+    this.isRenewed = request.lease === undefined
+    this.lease = lease ?? LEASE_MS
+    this.timer.setReferenced(false)
+  }
 }
 
-export class LeaseKeeper {
-  readonly #holds = new Map<string, Hold>()
-  /** When the request left whose answer is the lock or the lease. */
-  readonly #sent = new WeakMap<Reply, number>()
-  readonly #ask: (request: Request) => Promise<Reply>
-  readonly #lost: (token: string) => void
+interface Grant {
+  token: string
+  fence: number
+  /** Milliseconds of lease. */
+  expiresIn: number | undefined
+}
 
-  constructor (ask: (request: Request) => Promise<Reply>, lost: (token: string) => void) {
+/** Sends requests at once, out of the order of other calls. Never rejects: a reply has a code instead. */
+export type Ask = (requests: Request[]) => Promise<Reply[]>
+
+export class LeaseKeeper {
+  readonly #locks = new Map<string, Lock>()
+  readonly #ask: Ask
+  readonly #lost: (token: string) => void
+  #interval: NodeJS.Timeout | undefined
+  #isChecking = false
+
+  /** `lost` is told of locks that have ended without being released. */
+  constructor (ask: Ask, lost: (token: string) => void) {
     this.#ask = ask
     this.#lost = lost
   }
 
-  /** Takes from a reply, to a request sent at `sent`, what it says about leases; gives the reply that is for the caller. */
-  learn (request: Request, reply: Reply, sent: number): Reply {
-    if (request.op === 'acquire' && reply.token !== undefined) {
-      this.#sent.set(reply, sent + (reply.expiresIn ?? LEASE * 1000))
-      if (request.lease === undefined) reply.expiresIn = undefined
-    } else if (request.op === 'renew' && reply.code === undefined) {
-      const hold = this.#holds.get(request.token!)
-      if (hold === undefined) return reply
-      hold.isOurs &&= request.lease === undefined
-      hold.end = sent + (reply.expiresIn ?? 0)
-      this.#plan(hold)
-      if (hold.isOurs) reply.expiresIn = undefined
-    } else if (request.op === 'break') {
-      for (const hold of this.#holds.values()) {
-        if (hold.request.key === request.key && hold.request.collection === request.collection) this.#look(hold).catch(() => {})
-      }
-    }
-    return reply
+  /** A lock that was granted. `elapsed`: milliseconds since it was asked for; undefined if it was waited for, so that its lease began at an unknown time. */
+  add (request: Request, { token, fence, expiresIn }: Grant, elapsed: number | undefined): void {
+    const lock = new Lock(request, token, fence, expiresIn)
+    this.#locks.set(lock.token, lock)
+    this.#setEnd(lock, lock.lease - (elapsed ?? 0))
+    this.#interval ??= setInterval(() => { this.#check([...this.#locks.values()]).catch(() => {}) }, CHECK_INTERVAL_MS).unref()
+    if (elapsed === undefined) this.#renew([lock]).catch(() => {})
   }
 
-  add (request: Request, reply: Reply): void {
-    const hold: Hold = {
-      request, token: reply.token!, fence: reply.fence!, isOurs: request.lease === undefined, end: this.#sent.get(reply)!, timer: undefined
-    }
-    this.#holds.set(hold.token, hold)
-    const now = performance.now()
-    const lease = leaseOf(hold)
-    if (hold.end - now > lease / 2) {
-      this.#plan(hold)
-    } else {
-      // It was waited for, so when it began is not known well enough: it begins anew.
-      hold.end = now + lease
-      this.#look(hold, true).catch(() => {})
-    }
+  /** Whether the lease of a lock is renewed here. */
+  isRenewed (token: string): boolean {
+    return this.#locks.get(token)?.isRenewed === true
+  }
+
+  /** The holder has renewed a lease; `elapsed` as above, `lease`: the length it has asked for. */
+  renewed (token: string, expiresIn: number | undefined, elapsed: number, lease: number | undefined): void {
+    const lock = this.#locks.get(token)
+    if (lock === undefined || expiresIn === undefined) return
+    lock.isRenewed &&= lease === undefined
+    lock.lease = expiresIn
+    this.#setEnd(lock, expiresIn - elapsed)
+  }
+
+  /** Looks at the lock of a key at once. */
+  check (collection: string, key: string): void {
+    this.#check([...this.#locks.values()].filter(({ request }) => request.collection === collection && request.key === key)).catch(() => {})
   }
 
   delete (token: string): void {
-    clearTimeout(this.#holds.get(token)?.timer)
-    this.#holds.delete(token)
+    this.#locks.get(token)?.timer.stop()
+    this.#locks.delete(token)
+    if (this.#locks.size > 0) return
+    clearInterval(this.#interval)
+    this.#interval = undefined
   }
 
-  /** Releases all that end with the process. */
+  /** Releases all locks that end with the process. */
   async close (): Promise<void> {
-    const holds = [...this.#holds.values()]
-    for (const { token } of holds) this.delete(token)
-    await Promise.all(holds.filter(({ request }) => !request.detached).map(hold => this.#ask(about('release', hold)).catch(() => {})))
+    const locks = [...this.#locks.values()]
+    for (const { token } of locks) this.delete(token)
+    await this.#ask(locks.filter(({ request }) => !request.detached).map(lock => about('release', lock)))
   }
 
-  #plan (hold: Hold): void {
-    clearTimeout(hold.timer)
-    hold.timer = setTimeout(() => { this.#look(hold).catch(() => {}) }, Math.max(0, Math.min(LOOK, hold.end - performance.now()))).unref()
+  /** One check at a time: while the server is silent, they would pile up. */
+  async #check (locks: Lock[]): Promise<void> {
+    if (this.#isChecking || locks.length === 0) return
+    this.#isChecking = true
+    await Promise.all([
+      this.#renew(locks.filter(({ isRenewed }) => isRenewed)),
+      this.#verify(locks.filter(({ isRenewed }) => !isRenewed))
+    ])
+    this.#isChecking = false
   }
 
-  async #look (hold: Hold, isRenewal = hold.isOurs): Promise<void> {
-    if (performance.now() >= hold.end) {
-      this.#end(hold)
-      return
-    }
+  async #renew (locks: Lock[]): Promise<void> {
     const sent = performance.now()
-    try {
-      const reply = await this.#ask(about(isRenewal ? 'renew' : 'lock', hold))
-      if (isRenewal ? reply.code === 'STORE_LOCK_LOST' : fenceOf(reply) !== hold.fence) {
-        this.#end(hold)
-        return
-      }
-      if (isRenewal && reply.code === undefined) hold.end = sent + leaseOf(hold)
-    } catch {} // nobody answers: it is still held until its lease ends
-    if (this.#holds.get(hold.token) === hold) this.#plan(hold)
+    const replies = await this.#ask(locks.map(lock => Object.assign(about('renew', lock), { lease: lock.request.lease })))
+    const elapsed = performance.now() - sent
+    for (const [i, lock] of locks.entries()) {
+      const { code, expiresIn } = replies[i]!
+      if (code === 'STORE_LOCK_LOST') this.#end(lock)
+      else if (code === undefined && expiresIn !== undefined && this.#locks.has(lock.token)) this.#setEnd(lock, expiresIn - elapsed)
+    }
   }
 
-  #end (hold: Hold): void {
-    if (this.#holds.get(hold.token) !== hold) return
-    this.delete(hold.token)
-    this.#lost(hold.token)
+  async #verify (locks: Lock[]): Promise<void> {
+    const replies = await this.#ask(locks.map(lock => about('lock', lock)))
+    for (const [i, lock] of locks.entries()) {
+      const { code, text } = replies[i]!
+      if (code === undefined && (text === undefined || (JSON.parse(text) as { fence: number }).fence !== lock.fence)) this.#end(lock)
+    }
+  }
+
+  #setEnd (lock: Lock, left: number): void {
+    lock.timer.start(Math.max(0, left), () => { this.#end(lock) })
+  }
+
+  #end (lock: Lock): void {
+    if (this.#locks.get(lock.token) !== lock) return
+    this.delete(lock.token)
+    this.#lost(lock.token)
   }
 }
 
-function leaseOf ({ request: { lease } }: Hold): number {
-  return lease ?? LEASE * 1000
-}
-
-function about (op: 'release' | 'renew' | 'lock', hold: Hold): Request {
-  const { request: { collection, key }, token } = hold
+function about (op: 'release' | 'renew' | 'lock', { request: { collection, key }, token }: Lock): Request {
   const request = new Request(op, collection, key)
   if (op !== 'lock') request.token = token
-  if (op === 'renew') request.lease = leaseOf(hold)
   return request
-}
-
-function fenceOf ({ text, code }: Reply): number | undefined {
-  if (code !== undefined) throw new Error(code)
-  return text === undefined ? undefined : (JSON.parse(text) as { fence: number }).fence
 }

@@ -103,6 +103,12 @@ export class Connection {
     this.#pipeline.read(base, key, reader)
   }
 
+  /** Resolves with an empty reply once every node has answered. */
+  async ping (): Promise<string> {
+    await Promise.all(nodesOf(this.#client, 'master').map(node => node.ping()))
+    return 'R    '
+  }
+
   /** Makes sure that the server can still push. */
   probe (): void {
     this.#liveness.expect(this.#subscriber.connection)

@@ -147,7 +147,7 @@ class RedisEngine implements Engine {
       this.#failed(connection, call, error)
     }
     const { request, request: { op, collection }, token } = call
-    if (isIntrospection(op)) {
+    if (isIntrospection(op) || op === 'ping') {
       this.#look(connection, request).then(answered, failed)
       return
     }
@@ -166,6 +166,7 @@ class RedisEngine implements Engine {
 
   /** What is asked about collections as a whole. */
   async #look (connection: Connection, request: Request): Promise<string> {
+    if (request.op === 'ping') return await connection.ping()
     if (request.op === 'collections' || request.op === 'stats') await this.#heartbeat!.flush()
     return await introspect(connection, this.#names, request, this.maxValueBytes)
   }
@@ -222,7 +223,7 @@ class RedisEngine implements Engine {
     if (call.state === 'settled') return
     const { request: { op, collection, key, detached, lease }, id, token } = call
     if (reply.code === undefined) {
-      if (op === 'get' || op === 'entry' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
+      if (op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
       if (op === 'acquire') {
         reply.token = token
         if (!detached) this.#heartbeat!.hold(collection, key, token!)

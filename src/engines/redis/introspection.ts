@@ -29,7 +29,7 @@ export async function introspect (connection: Connection, names: KeyNames, reque
     case 'lock': return await lock(connection, base, collection, key)
     case 'locks': return await locks(connection, names, number)
     case 'stats': return await stats(connection, names, maxValueBytes)
-    default: return answer(key === '' ? await list(connection, names, false) : await describe(connection, base, collection))
+    default: return answer({ collections: key === '' ? await list(connection, names, false) : await describe(connection, base, collection) })
   }
 }
 

@@ -8,7 +8,7 @@ const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'clus
 const MAX_LIFE = 3_600_000
 
 export interface RedisStoreOptions {
-  /** What the names of all keys and channels in Redis begin with, so that several stores can share one. Default 'strong-store'. */
+  /** What the names of all keys and channels in Redis begin with, so that several stores can share one: 1024 bytes at most. Default 'strong-store'. */
   prefix?: string | undefined
   /**
    * Seconds without a sign of life after which a process has lost its locks, and after which a server that says nothing

@@ -26,16 +26,16 @@ export class Connection implements ReplyTarget {
   maxFrame = MAX_FRAME
   /**
    * Milliseconds that the other side, when it is slow, may take nothing at all before the connection ends; until it has
-   * caught up it is not listened to. 0: it may take its time, and is listened to meanwhile. Only one of two sides may have
-   * patience, or they could wait for each other.
+   * caught up it is not listened to. 0: it may take its time, and is listened to all the while. Only one of two sides may have
+   * such a limit, or they could wait for each other.
    */
-  patience = 0
+  slowTimeoutMs = 0
   /**
    * True: what is written waits for the rest of this turn of the event loop, so that calls for which separate sockets gave
    * reason go in one write. False: for the rest of the tick.
    */
   gathers = false
-  /** With patience: whether more than a little waits for the other side. */
+  /** With `slowTimeoutMs`: whether more than a little waits for the other side. */
   isSlow = false
   readonly #socket: Socket
   readonly #handler: Handler
@@ -108,11 +108,14 @@ export class Connection implements ReplyTarget {
     else if (this.#socket.writableLength === 0) this.used = this.#written = 0
   }
 
-  /** Ends the connection; resolves when it is gone, after the other side has read all that was written. */
-  async end (): Promise<void> {
+  /** Ends the connection; resolves when it has gone, with whether the other side has read all that was written. */
+  async end (): Promise<boolean> {
     this.flush()
-    await new Promise<void>(resolve => {
-      this.#socket.once('close', resolve)
+    return await new Promise(resolve => {
+      // The other side ends when it has read our end, which is behind all else.
+      let isRead = false
+      this.#socket.once('end', () => { isRead = this.#socket.writableFinished })
+      this.#socket.once('close', () => { resolve(isRead) })
       this.#socket.end()
       this.#socket.ref()
     })
@@ -195,9 +198,9 @@ export class Connection implements ReplyTarget {
 
   #write (bytes: Buffer): void {
     if (!this.#socket.destroyed) this.#socket.write(bytes)
-    if (this.#socket.writableLength < HIGH_WATER || this.patience === 0 || this.isSlow) return
+    if (this.#socket.writableLength < HIGH_WATER || this.slowTimeoutMs === 0 || this.isSlow) return
     this.isSlow = true
-    this.#socket.setTimeout(this.patience)
+    this.#socket.setTimeout(this.slowTimeoutMs)
   }
 
   #renew (size: number): void {

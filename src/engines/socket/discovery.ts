@@ -1,69 +1,87 @@
-// How a worker finds the primary's socket: over the cluster's own IPC channel, asked by the worker, until it is answered.
+// How `cluster:` finds its store: a cluster's worker asks the primary, a worker thread its main thread, and a child process
+// of either finds the address in its environment. All others have the store themselves. Whoever has found it passes it on.
 import cluster from 'node:cluster'
-import { StoreError } from '../../core/errors.js'
-import { PROTOCOL_VERSION } from './protocol.js'
+import { BroadcastChannel, getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads'
+import { answer, ask, type Address, type Channel, type Discovery } from './address.js'
+import { offerToChildren, parentDiscovery } from './parent.js'
 
-export interface Address {
-  version: number
-  path: string
-  token: string
-  maxValueBytes: number
+/** Milliseconds for an answer where there is probably no one who could give it. */
+const UNLIKELY_TIMEOUT_MS = 800
+const THREADS = 'strong-store'
+
+/** Undefined where the store is this process's own. */
+export function discovery (): Discovery | undefined {
+  if (cluster.isWorker) return primaryDiscovery()
+  if (!isMainThread) return mainThreadDiscovery()
+  return parentDiscovery()
 }
 
-/** The answer of a primary that has no store to offer. */
-interface Refusal {
-  version: number
-  refused: string
+/** Answers the workers and threads of this process that ask. */
+export function answerOthers (address: (uid: number | undefined) => Promise<Address>): void {
+  if (!isMainThread) return
+  if (cluster.isPrimary) {
+    cluster.on('message', (worker, message) => {
+      answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
+    })
+  }
+  const threads = new BroadcastChannel(THREADS)
+  threads.onmessage = event => { answer((event as MessageEvent).data, address, content => { threads.postMessage(content) }) }
+  ;(threads as unknown as { unref (): void }).unref()
+  setEnvironmentData(THREADS, true)
 }
 
-const NAME = 'strong-store'
-const RETRY = 50 // ms between two questions
+const PM2_REMEDY = 'PM2 is the parent of this process and has no store: let PM2 start one process that forks its own workers ' +
+  "(exec_mode 'fork', instances 1), or give createStore the url of a store that all can reach, 'redis:' or 'http:'"
 
-/** Asks the primary. Questions are repeated, as the primary may not have imported the package yet. STORE_UNREACHABLE. */
-export function askAddress (timeout: number): Promise<Address> {
-  return new Promise((resolve, reject) => {
-    const finish = (settle: () => void): void => {
-      clearInterval(repeat)
-      clearTimeout(limit)
-      process.off('message', received)
-      process.off('disconnect', disconnected)
-      settle()
-    }
-    const fail = (why: string): void => { finish(() => { reject(new StoreError('STORE_UNREACHABLE', why)) }) }
-    const received = (message: unknown): void => {
-      const answer = ours(message) as Address | Refusal | undefined
-      if (answer === undefined) return
-      if ('refused' in answer) fail(answer.refused)
-      else if (answer.version === PROTOCOL_VERSION) finish(() => { resolve(answer) })
-      else fail(`the primary has loaded a version of strong-store that speaks protocol ${answer.version}, this process ${PROTOCOL_VERSION}; use one version for both`)
-    }
-    const disconnected = (): void => { fail('this worker has lost its primary') }
-    const ask = (): void => {
-      if (process.connected) process.send!({ [NAME]: { version: PROTOCOL_VERSION } }, undefined, undefined, () => {})
-      else disconnected()
-    }
-    const repeat = setInterval(ask, RETRY)
-    const limit = setTimeout(() => {
-      fail(`the primary did not answer within ${timeout / 1000} s; import 'strong-store' in the primary, the process that calls cluster.fork()`)
-    }, timeout)
+function primaryDiscovery (): Discovery {
+  const isPm2 = process.env.pm_id !== undefined && process.env.exec_mode !== 'fork_mode' // whose own workers inherit its environment
+  const remedy = isPm2 ? PM2_REMEDY : "import 'strong-store' in the primary, the process that calls cluster.fork()"
+  let known: Address | undefined
+  const find = async (timeout: number, signal: AbortSignal, isReferenced: boolean): Promise<Address> => {
+    if (known !== undefined && !process.connected) return known
+    known = await ask(PRIMARY, { timeout: isPm2 ? Math.min(timeout, UNLIKELY_TIMEOUT_MS) : timeout, signal, remedy, isReferenced })
+    offerToChildren(known)
+    return known
+  }
+  offerToChildren(undefined)
+  return {
+    find: (timeout, signal) => find(timeout, signal, true),
+    // A worker that is being disconnected still serves requests, of which one may be the first to use the store.
+    prepare: (timeout, signal) => { find(timeout, signal, false).catch(() => {}) }
+  }
+}
+
+const PRIMARY: Channel = {
+  get isOpen () { return process.connected },
+  send: message => { process.send!(message, undefined, undefined, () => {}) },
+  listen (received, closed) {
     process.on('message', received)
-    process.on('disconnect', disconnected)
-    ask()
-  })
-}
-
-/** Answers every worker that asks, with what `address` gives. */
-export function answerWorkers (address: () => Promise<Address>): void {
-  cluster.on('message', (worker, message) => {
-    if (ours(message) === undefined) return
-    const answer = (content: Address | Refusal): void => {
-      if (worker.isConnected()) worker.send({ [NAME]: content }, () => {})
+    process.on('disconnect', closed)
+    return () => {
+      process.off('message', received)
+      process.off('disconnect', closed)
     }
-    address().then(answer, (error: Error) => { answer({ version: PROTOCOL_VERSION, refused: error.message }) })
-  })
+  }
 }
 
-function ours (message: unknown): object | undefined {
-  const content = typeof message === 'object' && message !== null ? (message as Record<string, unknown>)[NAME] : undefined
-  return typeof content === 'object' && content !== null ? content : undefined
+function mainThreadDiscovery (): Discovery {
+  // A thread that was started before the import in its main thread cannot know of it.
+  const isLikely = getEnvironmentData(THREADS) === true
+  const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own"
+  return {
+    find: (timeout, signal) => ask(mainThread(), { timeout: isLikely ? timeout : Math.min(timeout, UNLIKELY_TIMEOUT_MS), signal, remedy })
+  }
+}
+
+/** Every thread of the process receives what is sent; only the main thread answers. */
+function mainThread (): Channel {
+  const channel = new BroadcastChannel(THREADS)
+  return {
+    isOpen: true,
+    send: message => { channel.postMessage(message) },
+    listen (received) {
+      channel.onmessage = event => { received((event as MessageEvent).data) }
+      return () => { channel.close() }
+    }
+  }
 }

@@ -1,79 +1,105 @@
-// The engine of a cluster: in the primary, and without a cluster, the keyspace itself; in a worker, the way to it.
-// There is one a process, even where two copies of this package are loaded.
-import cluster from 'node:cluster'
+// `cluster:`, one engine a process: the keyspace itself, or the way to the process that has it. Copies of this package in one
+// process share it by a symbol; they use each other's engine by its interface alone.
+import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
-import { answerWorkers } from './discovery.js'
-import { Primary } from './primary.js'
+import type { Address, Discovery } from './address.js'
+import { ClientEngine } from './client.js'
+import { answerOthers, discovery } from './discovery.js'
 import { PROTOCOL_VERSION } from './protocol.js'
-import { WorkerEngine } from './worker.js'
+import { SocketServer } from './server.js'
 
 export interface ClusterOptions {
-  /** Bytes of JSON text that a value may have; for the primary to say. */
+  /** Bytes of JSON text that a value may have; set in the process that has the store. */
   maxValueBytes?: number | undefined
-  /** Milliseconds that a worker waits for its primary. */
+  /** Milliseconds to find the store and connect. */
   connectTimeout: number
 }
 
-/** The engine of the process that the workers talk to. */
-class PrimaryEngine extends MemoryEngine {
+/** The engine of the process that the others connect to. */
+class ServerEngine extends MemoryEngine {
   override readonly isShared = true
-  readonly primary: Primary
+  readonly server: SocketServer
 
-  constructor (readonly keyspace: Keyspace) {
+  constructor (keyspace: Keyspace) {
     super(keyspace)
-    this.primary = new Primary(keyspace)
+    this.server = new SocketServer(keyspace)
   }
 
   override async close (): Promise<void> {
-    this.primary.close()
+    this.server.close()
     await super.close()
   }
 }
 
+/** What copies of this package share. */
 interface Shared {
-  engine?: PrimaryEngine | WorkerEngine | undefined
-  isClosed?: boolean
+  open (options: ClusterOptions): Engine
+  /** Until it is closed. */
+  readonly engine: Engine | undefined
 }
 
 const SHARED = Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)
 const global = globalThis as { [SHARED]?: Shared }
 const shared = global[SHARED] ??= share()
 
-/** This process's engine: the same for all who ask, until it is closed. */
-export function clusterEngine ({ maxValueBytes, connectTimeout }: ClusterOptions): Engine {
-  if (cluster.isWorker) {
-    if (maxValueBytes !== undefined) {
-      throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the primary to say: createStore({ maxValueBytes }) there')
-    }
-    return keep(shared.engine as WorkerEngine | undefined ?? new WorkerEngine(connectTimeout))
-  }
-  const engine = keep(shared.engine as PrimaryEngine | undefined ?? new PrimaryEngine(new Keyspace()))
-  if (maxValueBytes !== undefined) engine.keyspace.values.maxBytes = maxValueBytes
-  return engine
-}
-
-function keep<E extends PrimaryEngine | WorkerEngine> (engine: E): E {
-  if (shared.engine === engine) return engine
-  shared.engine = engine
-  shared.isClosed = false
-  engine.onclose = () => {
-    shared.engine = undefined
-    shared.isClosed = true
-  }
-  return engine
+/** This process's engine: the same for all who ask, until it is closed. STORE_OPTION_INVALID. */
+export function clusterEngine (options: ClusterOptions): Engine {
+  return shared.open(options)
 }
 
 function share (): Shared {
-  const shared: Shared = {}
-  if (cluster.isPrimary) {
-    answerWorkers(async () => {
-      if (shared.isClosed === true) throw new StoreError('STORE_CLOSED', 'in the primary')
-      clusterEngine({ connectTimeout: 0 })
-      return await (shared.engine as PrimaryEngine).primary.address()
-    })
+  const found = discovery()
+  let engine: ServerEngine | ClientEngine | undefined
+  let isClosed = false
+
+  const opened = <E extends ServerEngine | ClientEngine>(created: E): E => {
+    engine = created
+    isClosed = false
+    created.onclose = () => {
+      engine = undefined
+      isClosed = true
+    }
+    return created
   }
-  return shared
+  const openServer = (maxValueBytes?: number): ServerEngine => {
+    if (engine === undefined) warnOfPm2()
+    const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace()))
+    if (maxValueBytes !== undefined) server.server.setMaxValueBytes(maxValueBytes)
+    return server
+  }
+  let passedOn: Promise<Address> | undefined
+  const passOn = (found: Discovery): Promise<Address> => {
+    passedOn ??= found.find(PASS_ON_TIMEOUT_MS, new AbortController().signal).finally(() => { passedOn = undefined })
+    return passedOn
+  }
+  answerOthers(async (uid): Promise<Address> => {
+    if (found !== undefined) return await passOn(found)
+    if (isClosed) throw new StoreError('STORE_CLOSED', 'the primary has closed its store')
+    return await openServer().server.address(uid)
+  })
+  return {
+    get engine () { return engine },
+    open ({ maxValueBytes, connectTimeout }) {
+      if (found === undefined) return openServer(maxValueBytes)
+      if (maxValueBytes !== undefined) {
+        throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the process that has the store: createStore({ maxValueBytes }) in the primary')
+      }
+      const label = isMainThread ? `pid ${process.pid}` : `pid ${process.pid}, thread ${threadId}`
+      return engine ?? opened(new ClientEngine({ discovery: found, connectTimeout, label }))
+    }
+  }
+}
+
+/** Milliseconds to find the store for threads and other processes that have asked this one. */
+const PASS_ON_TIMEOUT_MS = 10_000
+
+/** PM2's mode 'fork' starts several processes that know nothing of each other. */
+function warnOfPm2 (): void {
+  const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1' } = process.env
+  if (id === undefined || !(Number(instance) > 0 || Number(instances) > 1 || instances === 'max')) return
+  process.emitWarning('PM2 runs several instances of this program, and each has a store of its own. Let PM2 start one instance that forks workers ' +
+    "by node:cluster, or give createStore the url of a store that all can reach, 'redis:' or 'http:'", { code: 'STORE_NOT_SHARED' })
 }

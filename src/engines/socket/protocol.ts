@@ -1,19 +1,22 @@
-// The frames between a worker and the primary: what they look like, and nothing else. All numbers are little-endian.
+// The frames between a client and the server: their layout, and nothing else. All numbers are little-endian.
 //
-//   hello, first of all:       size u32 | 'SSTR' | version u8 | token, 64 characters | who it is, for people
-//   request, to the primary:   size u32 | op u8 | slot u8 | fields u16 | id u32 | key length u16 | key | fields | text
-//   reply, to the worker:      size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
+//   hello, first of all:      size u32 | 'SSTR' | version u8 | token, 64 characters | label, for people
+//   request, to the server:   size u32 | op u8 | slot u8 | fields u16 | id u32 | key length u16 | key | fields | text
+//   reply, to the client:     size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
 //
 // `size` counts what follows it. `op` is the place in OPS, or one of the frames that are about the connection itself:
 // NAME says that from now on `slot` stands for the collection named by the key; CANCEL gives up the wait of call `id`.
 // Fields come in the order of their bits; `text` is the rest. Id 0 asks for no reply.
-// Strings are UTF-8. The worker has them as strings of its language; the primary keeps the bytes (see value.ts).
+// Strings are UTF-8. The client has them as strings of its language; the server keeps the bytes (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 
-/** Raised whenever a frame changes; both sides must have the same. */
-export const PROTOCOL_VERSION = 3
+/**
+ * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package with
+ * the same version share one engine in a process.
+ */
+export const PROTOCOL_VERSION = 4
 
 /** No frame is larger. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
@@ -21,10 +24,14 @@ export const MAX_FRAME = 64 * 2 ** 20
 export const NAME = 254
 export const CANCEL = 255
 
-/** Kinds of reply. LOST tells a holder, unasked, that the lock with that token ended. */
+/**
+ * Kinds of reply. Two come without a request: LOST, when the lock with that token has ended, and MAX_VALUE, with the bytes
+ * that a value may have, behind the hello and whenever that changes.
+ */
 export const OK = 0
 export const ERROR = 1
 export const LOST = 2
+export const MAX_VALUE = 3
 
 /** Collections that a connection has names for at a time. */
 export const SLOTS = 256
@@ -58,7 +65,7 @@ const VERSION = 2
 const EXPIRES_IN = 4
 const FENCE = 16
 
-/** How strings are laid into frames: as UTF-8 by a worker; as the bytes they are already by the primary. */
+/** How strings are laid into frames: as UTF-8 by a client; as the bytes they are already by the server. */
 export interface Charset {
   write (buffer: Buffer, text: string, at: number): number
   read (buffer: Buffer, from: number, to: number): string
@@ -86,7 +93,7 @@ export const utf8: Charset = {
   room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
 }
 
-/** Text of a request from this size on stays a Buffer in the primary. */
+/** Text of a request from this size on stays a Buffer in the server. */
 const LARGE = 32 * 1024
 
 /** Where a frame is written: `reserve` gives room in `buffer` from `used` on, `commit` takes what was used of it. */
@@ -110,7 +117,7 @@ export function writeHello (target: Target, token: string, label: string): void 
   target.commit(4 + content.length)
 }
 
-/** The token and the label of a hello frame; undefined if it is none of this version. */
+/** The token and the label of a hello frame; undefined if it is not one of this version. */
 export function readHello (buffer: Buffer, at: number, end: number): { token: string, label: string } | undefined {
   const content = bytes.read(buffer, at, end)
   if (!content.startsWith(MAGIC + String.fromCharCode(PROTOCOL_VERSION))) return undefined
@@ -220,8 +227,8 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   }
 }
 
-/** ERROR, with a code as its text, or LOST, with a token. */
-export function writeNotice (target: Target, kind: typeof ERROR | typeof LOST, text: string, id: number): void {
+/** ERROR, with a code as its text, LOST, with a token, or MAX_VALUE, with a number in decimals. */
+export function writeNotice (target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE, text: string, id: number): void {
   target.reserve(REPLY_HEAD + text.length)
   const at = target.used + REPLY_HEAD
   writeReplyHead(target, kind, TEXT, id, at + bytes.write(target.buffer, text, at))
@@ -255,8 +262,8 @@ export function readReply (buffer: Buffer, at: number, end: number): Reply {
   return reply
 }
 
-/** The token that a LOST frame is about. */
-export function readLost (buffer: Buffer, at: number, end: number): string {
+/** The text of a LOST or MAX_VALUE frame. */
+export function readNotice (buffer: Buffer, at: number, end: number): string {
   return bytes.read(buffer, at + REPLY_HEAD - 4, end)
 }
 
@@ -291,7 +298,7 @@ function readShort (buffer: Buffer, at: number, end: number, charset: Charset): 
 function readNumber (buffer: Buffer, at: number, end: number): number {
   inside(at + 8, end)
   const number = buffer.readDoubleLE(at)
-  if (!Number.isFinite(number)) throw new StoreError('STORE_PROTOCOL', 'a number that is none')
+  if (!Number.isFinite(number)) throw new StoreError('STORE_PROTOCOL', 'not a finite number')
   return number
 }
 

@@ -49,7 +49,7 @@ t.test('what is no admin API, or lets nobody in, is no miss', async t => {
   for (const [options, message] of [
     [{ url: `http://127.0.0.1:${(other.address() as AddressInfo).port}/_store/v1`, token: TOKEN }, /answered with 404/],
     [{ url: `${origin}/elsewhere`, token: TOKEN }, /answered with 404/],
-    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG: createStore.* needs the token/],
+    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG, .*createStore.* needs the token/],
     [{ url }, /answered with 401/],
     [{ url: 'http://127.0.0.1:1/', token: TOKEN }, /ECONNREFUSED/]
   ] as const) {
@@ -65,7 +65,7 @@ t.test('what is no admin API, or lets nobody in, is no miss', async t => {
   const reader = createStore({ url, token: READ_TOKEN })
   await store.collection('c').set('k', 'there')
   t.equal(await reader.collection('c').get('k'), 'there')
-  await t.rejects(reader.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message: /answered with 403 ADMIN_READ_ONLY/ })
+  await t.rejects(reader.collection('c').set('k', 1), { code: 'STORE_UNREACHABLE', message: /ADMIN_READ_ONLY/ })
   await t.rejects(reader.collection('c').acquire('k'), { code: 'STORE_UNREACHABLE' })
   await reader.close()
 })
@@ -74,7 +74,7 @@ t.test('a server that goes away: what was pending fails, later calls say so, and
   const sockets = new Set<{ destroy (): void }>()
   let asked = 0
   const flaky = createServer((request, response) => {
-    if (request.url!.endsWith('/stats')) response.end('{"maxValueBytes":1000}')
+    if (request.url!.endsWith('/stats')) response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
     else asked++
   }).on('connection', socket => { sockets.add(socket) })
   await new Promise<void>(resolve => { flaky.listen(0, '127.0.0.1', resolve) })
@@ -83,7 +83,7 @@ t.test('a server that goes away: what was pending fails, later calls say so, and
   await t.rejects(remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit is the server\'s')
   const calls = [remote.collection('c').get('a'), remote.collection('c').set('b', 1), remote.collection('c').acquire('c')]
   const codes = Promise.all(calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string)))
-  await until(() => asked === 3)
+  await until(() => asked === 1)
   for (const socket of sockets) socket.destroy()
   t.strictSame(await codes, Array(3).fill('STORE_DISCONNECTED'))
   flaky.close()

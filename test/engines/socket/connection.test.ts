@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Connection, type Handler } from '../../../src/engines/socket/connection.js'
-import { adopt, connectTo } from '../../../src/engines/socket/socket.js'
+import { adopt, connectTo } from '../../../src/engines/socket/read-buffer.js'
 import { until } from '../../support/until.js'
 
 interface Ends { ours: Socket, theirs: Socket }
@@ -209,7 +209,7 @@ t.test('who does not read is not listened to: what waits for him stays bounded, 
   theirs.pause()
   const log = listen(ours)
   const connection = log.connection!
-  connection.patience = 60_000
+  connection.slowTimeoutMs = 60_000
   const answer = 'x'.repeat(64 * 1024)
   let highest = 0
   log.onframe = () => {
@@ -229,7 +229,7 @@ t.test('who never reads is dropped after a while', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const log = listen(ours)
-  log.connection!.patience = 50
+  log.connection!.slowTimeoutMs = 50
   for (let i = 0; i < 100; i++) send(log.connection!, 'x'.repeat(64 * 1024))
   await until(() => log.isClosed)
   t.match(log.error, { code: 'STORE_DISCONNECTED', message: /does not read/ })

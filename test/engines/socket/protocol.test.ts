@@ -1,7 +1,7 @@
 import t from 'tap'
 import { OPS, Reply, Request } from '../../../src/core/engine.js'
 import {
-  CANCEL, ERROR, LOST, NAME, codeOf, idOf, keyOf, readHello, readLost, readReply, readRequest, slotOf,
+  CANCEL, ERROR, LOST, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readNotice, readReply, readRequest, slotOf,
   writeControl, writeHello, writeNotice, writeReply, writeRequest, type ReplyTarget
 } from '../../../src/engines/socket/protocol.js'
 import { fromBytes, toBytes, type Bytes } from '../../../src/core/value.js'
@@ -79,7 +79,9 @@ t.test('notices', async t => {
   t.equal(readReply(unknown.buffer, unknown.at, unknown.end).code, 'STORE_PROTOCOL')
   const lost = frame(target => { writeNotice(target, LOST, 'a-token', 0) })
   t.equal(codeOf(lost.buffer, lost.at), LOST)
-  t.equal(readLost(lost.buffer, lost.at, lost.end), 'a-token')
+  t.equal(readNotice(lost.buffer, lost.at, lost.end), 'a-token')
+  const limit = frame(target => { writeNotice(target, MAX_VALUE, '1048576', 0) })
+  t.strictSame([codeOf(limit.buffer, limit.at), readNotice(limit.buffer, limit.at, limit.end)], [MAX_VALUE, '1048576'])
   const name = frame(target => { writeControl(target, NAME, 3, 0, 'é') })
   t.strictSame([codeOf(name.buffer, name.at), slotOf(name.buffer, name.at), fromBytes(keyOf(name.buffer, name.at, name.end))], [NAME, 3, 'é'])
   const cancel = frame(target => { writeControl(target, CANCEL, 0, 9, '') })

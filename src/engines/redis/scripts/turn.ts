@@ -16,11 +16,11 @@ local ops = {}
 local function readOp (call, lock)
   local entry = find(call.key, lock, call.record)
   if not entry then return 'R    ' end
-  use(entry, lock)
+  if call.op ~= 'peek' then use(entry, lock) end
   if call.op == 'get' then return reply(entry.version, '', '', '', entry.text) end
   return reply(entry.version, expiresIn(entry, lock), '', '', call.op == 'head' and '' or entry.text)
 end
-ops.get, ops.entry, ops.head = readOp, readOp, readOp
+ops.get, ops.entry, ops.head, ops.peek = readOp, readOp, readOp, readOp
 
 function ops.set (call, lock)
   local entry = find(call.key, lock, call.record)

@@ -1,5 +1,5 @@
 // Sockets that read into one buffer each, again and again. As they come, they take a new one of 64 KiB for each read, which costs
-// the primary more than all else that it does for a call.
+// the server more than all else that it does for a call.
 import { Socket, connect, type OnReadOpts } from 'node:net'
 
 const READ = 64 * 1024

@@ -1,18 +1,18 @@
-// The primary's socket as strangers and broken peers meet it.
+// The server's socket as broken and unauthenticated peers meet it.
 import { existsSync, statSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import t from 'tap'
 import { Request } from '../../../src/core/engine.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
-import { Primary } from '../../../src/engines/socket/primary.js'
-import { NAME, writeControl, writeHello, writeRequest, type Target } from '../../../src/engines/socket/protocol.js'
+import { SocketServer } from '../../../src/engines/socket/server.js'
+import { NAME, PROTOCOL_VERSION, writeControl, writeHello, writeRequest, type Target } from '../../../src/engines/socket/protocol.js'
 import { until } from '../../support/until.js'
 
 const keyspace = new Keyspace()
-const primary = new Primary(keyspace, { hello: 500, strangers: 20, patience: 100, unread: 2 ** 20 })
-const { path, token } = await primary.address()
-t.after(() => { primary.close() })
+const server = new SocketServer(keyspace, { helloTimeoutMs: 500, maxUnauthenticated: 20, slowTimeoutMs: 100, maxUnreadBytes: 2 ** 20 })
+const { path, token } = await server.address()
+t.after(() => { server.close() })
 
 class Peer implements Target {
   buffer = Buffer.alloc(1 << 16)
@@ -36,7 +36,7 @@ class Peer implements Target {
     this.used = 0
   }
 
-  /** Says hello and names a collection; resolves when the primary answers. */
+  /** Says hello and names a collection; resolves when the server answers. */
   async greet (): Promise<this> {
     writeHello(this, token, 'pid 1')
     writeControl(this, NAME, 0, 0, 'collection')
@@ -54,23 +54,24 @@ class Peer implements Target {
 
 t.test('the socket is in a folder that only its owner can look into', async t => {
   t.equal(statSync(dirname(path)).mode & 0o777, 0o700)
-  t.equal(await primary.address(), await primary.address())
+  t.strictSame(await server.address(), { version: PROTOCOL_VERSION, path, token })
+  t.strictSame(await Promise.all([server.address(), server.address(process.geteuid!()), server.address(0)]), Array(3).fill({ version: PROTOCOL_VERSION, path, token }))
 })
 
-t.test('a stranger is refused: no token, a wrong one, another protocol, or nothing at all', async t => {
+t.test('unauthenticated peers are refused: no token, a wrong one, another protocol, or no hello at all', async t => {
   const friend = await new Peer().greet()
   for (const hello of ['x'.repeat(64), '', token.slice(1), token.toUpperCase(), 'é'.repeat(64)]) {
-    const stranger = new Peer()
-    writeHello(stranger, hello, '')
-    writeControl(stranger, NAME, 0, 0, 'collection')
-    writeRequest(stranger, new Request('get', 'collection', 'key'), 0, 1)
-    stranger.send()
-    await until(() => stranger.isClosed)
-    t.equal(stranger.received, 0)
+    const peer = new Peer()
+    writeHello(peer, hello, '')
+    writeControl(peer, NAME, 0, 0, 'collection')
+    writeRequest(peer, new Request('get', 'collection', 'key'), 0, 1)
+    peer.send()
+    await until(() => peer.isClosed)
+    t.equal(peer.received, 0)
   }
-  const stranger = new Peer()
-  stranger.send(Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'))
-  await until(() => stranger.isClosed)
+  const peer = new Peer()
+  peer.send(Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'))
+  await until(() => peer.isClosed)
   const long = new Peer()
   writeHello(long, token + 'x'.repeat(100), '')
   long.send()
@@ -110,16 +111,16 @@ t.test('a connection that ends takes its locks and waits along, and leaves nothi
   const holder = await new Peer().greet()
   writeRequest(holder, new Request('acquire', 'collection', 'held'), 0, 2)
   holder.send()
-  await until(() => keyspace.shelf('collection').locks.size === 1)
+  await until(() => keyspace.collection('collection').locks.size === 1)
   const waiting = await new Peer().greet()
   writeRequest(waiting, new Request('acquire', 'collection', 'held'), 0, 2)
   waiting.send()
-  await until(() => keyspace.shelf('collection').waiters === 1)
+  await until(() => keyspace.collection('collection').waiters === 1)
   waiting.socket.destroy()
-  await until(() => keyspace.shelf('collection').waiters === 0)
+  await until(() => keyspace.collection('collection').waiters === 0)
   holder.socket.destroy()
-  await until(() => keyspace.shelf('collection').locks.size === 0)
-  t.equal(keyspace.shelf('collection').entries.size, 0)
+  await until(() => keyspace.collection('collection').locks.size === 0)
+  t.equal(keyspace.collection('collection').entries.size, 0)
 })
 
 t.test('half a frame that never goes on holds nobody up', async () => {
@@ -131,41 +132,41 @@ t.test('half a frame that never goes on holds nobody up', async () => {
   half.socket.destroy()
 })
 
-t.test('a flood of connections keeps nobody out, and does not stay', async t => {
-  const strangers = Array.from({ length: 200 }, () => new Peer())
+t.test('a flood of connections keeps no client out, and does not stay', async t => {
+  const peers = Array.from({ length: 200 }, () => new Peer())
   const friend = await new Peer().greet()
-  await until(() => strangers.filter(({ isClosed }) => !isClosed).length <= 20)
-  await until(() => strangers.every(({ isClosed }) => isClosed))
+  await until(() => peers.filter(({ isClosed }) => !isClosed).length <= 20)
+  await until(() => peers.every(({ isClosed }) => isClosed))
   await friend.get()
   t.equal(friend.isClosed, false)
 })
 
-t.test('who does not read is refused what would take too much memory, and dropped after a while', async t => {
+t.test('a client that does not read is refused what would take too much memory, and dropped after a while', async t => {
   const holder = await new Peer().greet()
   writeRequest(holder, Object.assign(new Request('set', 'collection', 'large'), { text: 'x'.repeat(50_000) }), 0, 0)
   writeRequest(holder, new Request('acquire', 'collection', 'large'), 0, 2)
   holder.send()
-  await until(() => keyspace.shelf('collection').locks.size === 1)
+  await until(() => keyspace.collection('collection').locks.size === 1)
   const deaf = await new Peer().greet()
   deaf.socket.pause()
   for (let i = 1; i <= 500; i++) writeRequest(deaf, new Request('get', 'collection', 'large'), 0, i)
   deaf.send()
-  await until(() => keyspace.shelf('collection').waiters === 500)
+  await until(() => keyspace.collection('collection').waiters === 500)
   const before = process.memoryUsage().arrayBuffers
-  const { peers } = primary
+  const { peers } = server
   holder.socket.destroy()
-  await until(() => keyspace.shelf('collection').waiters === 0)
+  await until(() => keyspace.collection('collection').waiters === 0)
   t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
   const friend = await new Peer().greet()
-  await until(() => primary.peers === peers - 1) // one came, two went
+  await until(() => server.peers === peers - 1) // one came, two went
   await friend.get()
-  keyspace.shelf('collection').entries.clear([])
+  keyspace.collection('collection').entries.clear('', new Map(), () => {})
 })
 
 t.test('close ends all connections and removes the folder', async t => {
   const peer = await new Peer().greet()
-  primary.close()
+  server.close()
   await until(() => peer.isClosed)
-  await until(() => primary.peers === 0)
+  await until(() => server.peers === 0)
   t.notOk(existsSync(dirname(path)))
 })

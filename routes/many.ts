@@ -1,0 +1,157 @@
+// Many keys in one request, each on its own and with its own outcome.
+import { Type, type Static } from '@sinclair/typebox'
+import type { FastifyReply } from 'fastify'
+import { StoreError } from '../src/core/errors.js'
+import type { Collection } from '../src/api/collection.js'
+import type { EntryOptions, KeyPage } from '../src/api/options.js'
+import type { Admin } from './admin.js'
+import { identityOf, type RouteConfig } from './auth.js'
+import { limitBody } from './body.js'
+import { done } from './problems.js'
+import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value } from './schemas.js'
+
+const MAX_KEYS = 1000
+/** Bytes of a body: keys and values of all. */
+const MAX_BYTES = 16 * 2 ** 20
+
+const key = Type.String({ maxLength: 1024, description: 'The key' })
+const whole = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description })
+const failure = {
+  code: Type.Optional(Type.String({ maxLength: 64, description: 'Why this one failed; none if it did not' })),
+  detail: Type.Optional(Type.String({ maxLength: 4096 }))
+}
+
+const Found = Type.Object({
+  key,
+  value: Type.Optional(Value),
+  version: Type.Optional(whole('Its version; none if it has no value')),
+  expiresAt: Type.Optional(Type.String({ format: 'date-time', maxLength: 32, description: 'When it ends if it is not used before' })),
+  ...failure
+})
+const Write = Type.Object({
+  key,
+  value: Value,
+  ttl: Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, reads or not' }))
+}, { additionalProperties: false })
+const Written = Type.Object({ key, version: Type.Optional(whole('Its new version')), ...failure })
+const PrefixQuery = Type.Object({
+  prefix: Type.String({ maxLength: 1024, description: 'Only keys that begin with it' })
+}, { additionalProperties: false })
+
+const tags = ['keys']
+const READS: RouteConfig = { reads: true }
+
+export function manyRoutes ({ app, store, waiting }: Admin): void {
+  app.post('/collections/:collection/get', {
+    config: READS as object,
+    bodyLimit: MAX_BYTES,
+    preParsing: limitBody(store, () => MAX_BYTES),
+    schema: {
+      operationId: 'readKeys',
+      summary: 'Read many values',
+      description: 'One outcome for each key, in the same order: its value, none if it has none, or why it could not be read.',
+      tags,
+      params: CollectionParams,
+      headers: WaitHeaders,
+      body: Type.Array(key, { maxItems: MAX_KEYS }),
+      response: { 200: Type.Array(Found, { maxItems: MAX_KEYS }), ...FAILURES, ...BODY }
+    }
+  }, async (request, reply) => {
+    const timeout = waiting.seconds(request, reply) ?? 0
+    return sendFound(reply, await findMany(store.collection(request.params.collection).text, request.body, { timeout, peek: !identityOf(request).canWrite }))
+  })
+
+  app.post('/collections/:collection/set', {
+    bodyLimit: MAX_BYTES,
+    preParsing: limitBody(store, () => MAX_BYTES),
+    schema: {
+      operationId: 'writeKeys',
+      summary: 'Write many values',
+      description: 'Each on its own: some may be written and others not. One outcome for each, in the same order. What is stored is the value as JSON.stringify writes it.',
+      tags,
+      params: CollectionParams,
+      headers: WaitHeaders,
+      body: Type.Array(Write, { maxItems: MAX_KEYS }),
+      response: { 200: Type.Array(Written, { maxItems: MAX_KEYS }), ...FAILURES, ...BODY }
+    }
+  }, async (request, reply) => {
+    const timeout = waiting.seconds(request, reply) ?? 0
+    const collection = store.collection(request.params.collection)
+    return await Promise.all(request.body.map(async ({ key, value, ttl }): Promise<Static<typeof Written>> => {
+      try {
+        return { key, version: await collection.set(key, value, { ttl, timeout }) }
+      } catch (error) {
+        return { key, ...failureOf(error) }
+      }
+    }))
+  })
+
+  app.delete('/collections/:collection/keys', {
+    schema: {
+      operationId: 'clearKeys',
+      summary: 'Delete the keys that begin with a prefix',
+      description: 'With `Prefer: wait=N` locked ones are waited for; without it they stay, and the answer is 423 when the free ones are gone.',
+      tags,
+      params: CollectionParams,
+      headers: WaitHeaders,
+      querystring: PrefixQuery,
+      response: { 204: NOTHING, ...FAILURES, ...LOCKED }
+    }
+  }, async (request, reply) => {
+    const { prefix } = request.query
+    await store.collection(request.params.collection).clear({ prefix, timeout: waiting.seconds(request, reply) ?? 0 })
+    return await done(reply, 204)
+  })
+}
+
+interface FoundText extends Omit<Static<typeof Found>, 'value'> {
+  /** JSON. */
+  text?: string
+}
+
+async function findMany (collection: Collection<string>, keys: string[], options: EntryOptions): Promise<FoundText[]> {
+  return await Promise.all(keys.map(async key => {
+    try {
+      const entry = await collection.entry(key, options)
+      if (entry === undefined) return { key }
+      const { value, version, expiresAt } = entry
+      return { key, version, ...expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }, text: value }
+    } catch (error) {
+      return { key, ...failureOf(error) }
+    }
+  }))
+}
+
+type AnyReply = FastifyReply<any, any, any, any, any, any, any, any>
+
+/** JSON in which values are as they are stored. */
+function sendFound (reply: AnyReply, found: FoundText[]): never {
+  return sendText(reply, `[${found.map(withText).join(',')}]`)
+}
+
+/** A page of keys with their values. Keys that have gone since are left out. */
+export async function sendPage (reply: AnyReply, collection: Collection<string>, { keys, cursor }: KeyPage): Promise<never> {
+  const found = await findMany(collection, keys.map(({ key }) => key), { timeout: 0, peek: true })
+  const present = found.flatMap(({ text, code, ...entry }, i) => {
+    if (text !== undefined) return [withText({ ...entry, bytes: Buffer.byteLength(text), text })]
+    const { version, bytes } = keys[i]!
+    return code === undefined ? [] : [JSON.stringify({ key: entry.key, version, bytes, code })]
+  })
+  return sendText(reply, `{"keys":[${present.join(',')}]${cursor === undefined ? '' : `,"cursor":${JSON.stringify(cursor)}`}}`)
+}
+
+function withText<T extends { text?: string }> ({ text, ...rest }: T): string {
+  const json = JSON.stringify(rest)
+  return text === undefined ? json : `${json.slice(0, -1)},"value":${text}}`
+}
+
+/** Past the route's serializer, which would parse the values. */
+function sendText (reply: AnyReply, text: string): never {
+  reply.type('application/json').header('cache-control', 'no-store')
+  return text as never
+}
+
+function failureOf (error: unknown): { code: string, detail?: string } {
+  if (!(error instanceof StoreError)) throw error
+  return { code: error.code, ...error.detail === undefined ? {} : { detail: error.detail } }
+}

@@ -1,0 +1,54 @@
+// What a request has read of a session, found again when it saves: a session that was destroyed in between is not saved.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { KeyLock } from '../api/key-lock.js'
+
+/** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
+export interface StoredSession {
+  cookie?: { expires?: unknown }
+  [name: string]: unknown
+}
+
+export class SessionRead {
+  /** The cookie, but for when it ends. */
+  cookie: string
+  /** What the same request has read before. */
+  readonly before = context.getStore()
+
+  /** `version` is that of what was read, or of what was saved since. */
+  constructor (readonly sid: string, readonly session: StoredSession, public version: number, readonly lock?: KeyLock) {
+    this.cookie = cookieText(session)
+  }
+
+  /** The object stands for the session, whatever the context. */
+  keepFor (session: unknown): void {
+    if (typeof session === 'object' && session !== null) bySession.set(session, this)
+  }
+
+  /** Runs what goes on with the session. */
+  run (fn: () => void): void {
+    context.run(this, fn)
+  }
+}
+
+/** Of the code that runs: the libraries do not say for which request they save. */
+const context = new AsyncLocalStorage<SessionRead>()
+/** By the objects in which sessions are kept, which are known whatever the context. */
+const bySession = new WeakMap<object, SessionRead>()
+
+/** What the request that saves has read; undefined for a session that is new, and where nothing is known of it. */
+export function findRead (sid: string, session: object | undefined): SessionRead | undefined {
+  const read = session && bySession.get(session)
+  if (read?.sid === sid) return read
+  for (const read of readsOfRequest()) if (read.sid === sid) return read
+}
+
+/** From the last one on. */
+export function * readsOfRequest (): Generator<SessionRead> {
+  for (let read = context.getStore(); read !== undefined; read = read.before) yield read
+}
+
+/** A cookie as it is stored, but for when it ends: only whether it does. */
+export function cookieText (session: StoredSession | undefined): string {
+  const cookie = JSON.parse(JSON.stringify(session?.cookie ?? null)) as Record<string, unknown> | null
+  return JSON.stringify(cookie && { ...cookie, expires: cookie.expires != null, originalExpires: undefined })
+}

@@ -1,0 +1,113 @@
+// One request with some calls, and the replies to them as they come.
+import { StringDecoder } from 'node:string_decoder'
+import { Reply, type Request } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import { CALLS, HEARTBEAT_MS, readReply } from './protocol.js'
+import type { Transport } from './transport.js'
+
+export interface Call {
+  readonly request: Request
+  /** No reply is wanted, nor that of a failure. */
+  readonly isUnconfirmed: boolean
+  /** JSON of the request. */
+  json: string
+  /** Called once. `isLate`: the call has waited, so it is not known when it was carried out. */
+  settle (reply: Reply, detail: string | undefined, isLate: boolean): void
+}
+
+/** Length of an answer's line in UTF-16 code units: more is no answer. */
+const MAX_LINE_LENGTH = 2 ** 28
+
+export class Exchange {
+  /** Resolves when all calls have reached the store, or will not. Never rejects. */
+  readonly accepted: Promise<void>
+  /** Resolves when all calls are settled. Never rejects. */
+  readonly ended: Promise<void>
+  readonly #transport: Transport
+  readonly #failed: (error: StoreError) => void
+  /** Calls without a reply, by their index. */
+  readonly #open: Map<number, Call>
+  readonly #controller = new AbortController()
+  readonly #silence = new Timer()
+  /** Whether there will be no more replies, although calls wait for some. */
+  hasFailed = false
+  #isAccepted = false
+  #accept!: () => void
+
+  /** `failed` is told why there are no more replies, before the calls that have none fail. */
+  constructor (transport: Transport, calls: readonly Call[], failed: (error: StoreError) => void) {
+    this.#transport = transport
+    this.#failed = failed
+    this.#open = new Map([...calls.entries()].filter(([, { isUnconfirmed }]) => !isUnconfirmed))
+    this.accepted = new Promise(resolve => { this.#accept = resolve })
+    this.ended = this.#run(`[${calls.map(({ json }) => json).join(',')}]`)
+  }
+
+  /** Calls that have no reply yet fail with this error; the server gives up those that still wait. */
+  abort (error: StoreError): void {
+    this.#controller.abort(error)
+  }
+
+  async #run (body: string): Promise<void> {
+    this.#expect(this.#transport.connectTimeout)
+    try {
+      const answer = await this.#transport.ask(CALLS, body, this.#controller.signal)
+      const decoder = new StringDecoder('utf8') // as undici's setEncoding cuts characters at the ends of chunks
+      let parts: string[] = []
+      let length = 0
+      for await (const bytes of answer as AsyncIterable<Buffer>) {
+        this.#expect(this.#transport.connectTimeout + HEARTBEAT_MS)
+        const chunk = decoder.write(bytes)
+        const end = chunk.lastIndexOf('\n')
+        parts.push(end === -1 ? chunk : chunk.slice(0, end))
+        length += chunk.length
+        if (length > MAX_LINE_LENGTH) throw new StoreError('STORE_PROTOCOL', `a line of more than ${MAX_LINE_LENGTH} characters`)
+        if (end === -1) continue
+        for (const line of parts.join('').split('\n')) if (line !== '') this.#receive(line)
+        parts = [chunk.slice(end + 1)]
+        length = parts[0]!.length
+      }
+      if (this.#open.size > 0) throw new StoreError('STORE_DISCONNECTED', 'the answer has ended early')
+    } catch (error) {
+      this.#fail(this.#transport.failure(error as Error))
+    } finally {
+      this.#silence.stop()
+      this.#accept()
+    }
+  }
+
+  #expect (within: number): void {
+    this.#silence.start(within, () => { this.abort(new StoreError('STORE_DISCONNECTED', this.#transport.silence())) })
+  }
+
+  #receive (line: string): void {
+    for (const pair of parse(line)) {
+      const [index, sent] = pair
+      const call = this.#open.get(index as number)
+      const answer = call && readReply(call.request.op, sent)
+      if (answer === undefined) throw new StoreError('STORE_PROTOCOL', `no reply to ${call?.request.op ?? 'any call'}: ${JSON.stringify(pair).slice(0, 200)}`)
+      this.#open.delete(index as number)
+      call!.settle(answer.reply, answer.detail, this.#isAccepted)
+    }
+    this.#isAccepted = true
+    this.#accept()
+  }
+
+  #fail (error: StoreError): void {
+    const calls = [...this.#open.values()]
+    this.#open.clear()
+    this.hasFailed = true
+    this.#failed(error)
+    for (const call of calls) call.settle(new Reply(error.code), error.detail, true)
+  }
+}
+
+function parse (line: string): unknown[][] {
+  let pairs: unknown
+  try {
+    pairs = JSON.parse(line)
+  } catch {}
+  if (!Array.isArray(pairs) || !pairs.every(Array.isArray)) throw new StoreError('STORE_PROTOCOL', `a line that is no list of replies: ${line.slice(0, 200)}`)
+  return pairs as unknown[][]
+}

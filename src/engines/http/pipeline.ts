@@ -1,0 +1,93 @@
+// The calls of this process in the order they were made. Those of one turn of the event loop share a request; the next one is sent when
+// the calls of the one before have reached the store, so that they take effect in order whatever connection each request has.
+import { mayWait } from '../../core/engine.js'
+import { MAX_CALLS, MAX_CALLS_LENGTH, writeCall } from './protocol.js'
+import type { Call } from './exchange.js'
+
+export interface QueuedCall extends Call {
+  /** It is settled already, and not to be sent. */
+  isCancelled: boolean
+}
+
+export class Pipeline {
+  #queue: QueuedCall[] = []
+  /** UTF-16 code units of the values that are queued. */
+  #length = 0
+  #isRunning = false
+  #drained: Array<() => void> = []
+  readonly #send: (calls: QueuedCall[]) => Promise<void>
+
+  /** `send` resolves when the calls have reached the store, or will not; it never rejects. */
+  constructor (send: (calls: QueuedCall[]) => Promise<void>) {
+    this.#send = send
+  }
+
+  get size (): number {
+    return this.#queue.length
+  }
+
+  get length (): number {
+    return this.#length
+  }
+
+  add (call: QueuedCall): void {
+    this.#queue.push(call)
+    this.#length += lengthOf(call)
+    if (this.#isRunning) return
+    this.#isRunning = true
+    setImmediate(() => { this.#run().catch(() => {}) })
+  }
+
+  /** Takes all calls out of the queue. */
+  clear (): QueuedCall[] {
+    const queue = this.#queue
+    this.#queue = []
+    this.#length = 0
+    return queue
+  }
+
+  /** Resolves when all calls have reached the store, or will not. */
+  async drained (): Promise<void> {
+    if (this.#isRunning) await new Promise<void>(resolve => { this.#drained.push(resolve) })
+  }
+
+  async #run (): Promise<void> {
+    while (this.#queue.length > 0) {
+      const calls = this.#take()
+      if (calls.length > 0) await this.#send(calls)
+    }
+    this.#isRunning = false
+    for (const resolve of this.#drained.splice(0)) resolve()
+  }
+
+  #take (): QueuedCall[] {
+    const calls: QueuedCall[] = []
+    let taken = 0
+    let length = 0
+    for (const call of this.#queue) {
+      if (calls.length === MAX_CALLS || (calls.length > 0 && (isAlone(call) || isAlone(calls[0]!)))) break
+      if (!call.isCancelled) {
+        call.json = writeCall(call.request, call.isUnconfirmed)
+        length += call.json.length
+        if (calls.length > 0 && length > MAX_CALLS_LENGTH) break
+        calls.push(call)
+      }
+      taken++
+      this.#length -= lengthOf(call)
+    }
+    this.#queue.splice(0, taken)
+    return calls
+  }
+}
+
+/**
+ * Whether the call needs a request of its own. A call that waits is given up by ending its request, which must then not carry others
+ * that wait. An acquire is given up by its token instead.
+ */
+export function isAlone ({ request }: Call): boolean {
+  return request.op !== 'acquire' && (request.wait?.signal !== undefined || request.wait?.scope !== undefined) && mayWait(request)
+}
+
+function lengthOf ({ request }: Call): number {
+  return request.text?.length ?? 0
+}

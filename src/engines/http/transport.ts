@@ -1,0 +1,125 @@
+// Requests to an admin API, and the checks that it is one that answers.
+import type { Dispatcher } from 'undici'
+import { StoreError, detailOf, isErrorCode } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import { STATS, type Route } from './protocol.js'
+import type { Target } from './options.js'
+
+type Body = Dispatcher.ResponseData['body']
+
+/** Characters that are read of an answer that is refused. */
+const MAX_REFUSAL = 16_384
+/** Errors of requests that have not left this process. */
+const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'EACCES', 'UND_ERR_CONNECT_TIMEOUT']
+
+export class Transport {
+  /** Milliseconds. */
+  readonly connectTimeout: number
+  readonly #target: Target
+  #dispatcher: Promise<Dispatcher> | undefined
+
+  constructor (target: Target) {
+    this.#target = target
+    this.connectTimeout = target.connectTimeout
+  }
+
+  /** JSON of the statistics of the store. Rejects if they are not there within the connectTimeout. */
+  async stats (): Promise<string> {
+    const controller = new AbortController()
+    const timer = new Timer()
+    timer.start(this.connectTimeout, () => { controller.abort(new StoreError('STORE_UNREACHABLE', this.silence())) })
+    try {
+      const text = await (await this.ask(STATS, null, controller.signal)).text()
+      if (!Number.isSafeInteger((JSON.parse(text) as { maxValueBytes?: unknown } | null)?.maxValueBytes)) throw new Error(`${this.#about(STATS)} was answered with no statistics`)
+      return text
+    } catch (error) {
+      // Reading changes nothing: whatever has happened, no store has answered.
+      const { code, detail } = this.failure(error as Error)
+      throw new StoreError(code === 'STORE_DISCONNECTED' ? 'STORE_UNREACHABLE' : code, detail, { cause: error })
+    } finally {
+      timer.stop()
+    }
+  }
+
+  /** Rejects unless the answer has the status and the type that the route has. */
+  async ask (route: Route, body: string | null, signal: AbortSignal): Promise<Body> {
+    const { origin, prefix, headers } = this.#target
+    const dispatcher = await (this.#dispatcher ??= this.#open())
+    const answer = await dispatcher.request({
+      origin,
+      method: route.method,
+      path: prefix + route.path,
+      headers: body === null ? headers : { ...headers, 'content-type': 'application/json' },
+      body,
+      signal,
+      // The caller's signal ends what takes too long.
+      headersTimeout: 0,
+      bodyTimeout: 0
+    })
+    if (answer.statusCode === route.status && typeOf(answer) === route.type) return answer.body
+    throw await this.#refusal(route, answer)
+  }
+
+  /** What an error of a request says about it. */
+  failure (error: Error & { code?: string }): StoreError {
+    if (error instanceof StoreError) return error
+    const detail = `${this.#target.origin}${this.#target.prefix}: ${detailOf(error)}`
+    return new StoreError(NEVER_SENT.includes(error.code ?? '') ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED', detail, { cause: error })
+  }
+
+  silence (): string {
+    return `${this.#target.origin}${this.#target.prefix} has not answered for ${this.connectTimeout / 1000} s`
+  }
+
+  async close (): Promise<void> {
+    if (this.#target.dispatcher === undefined) await this.#dispatcher?.then(dispatcher => dispatcher.destroy(), () => {})
+  }
+
+  async #open (): Promise<Dispatcher> {
+    const { dispatcher, origin, connect, connectTimeout } = this.#target
+    if (dispatcher !== undefined) return dispatcher
+    try {
+      const { Pool } = await import('undici') // it takes its time to load, and most stores do without
+      return new Pool(origin, { connect: { timeout: connectTimeout, ...connect } })
+    } catch (error) {
+      this.#dispatcher = undefined
+      throw error
+    }
+  }
+
+  async #refusal (route: Route, { statusCode: status, headers, body }: Dispatcher.ResponseData): Promise<StoreError> {
+    let text = ''
+    try {
+      for await (const bytes of body as AsyncIterable<Buffer>) if ((text += bytes.toString()).length > MAX_REFUSAL) break
+    } catch {} // what has come so far has to do
+    if (status >= 300 && status < 400) {
+      return new StoreError('STORE_UNREACHABLE', `${this.#about(route)} was redirected (${status}) to ${String(headers.location)}; give the url of the admin API itself`)
+    }
+    const { code, detail } = problem(text)
+    if (code !== undefined && isErrorCode(code)) return new StoreError(code, detail)
+    const hint = status === 401 ? ': createStore({ url, token }) needs the token of that admin API' : ''
+    const what = [status, typeOf({ headers }), code].filter(part => part !== undefined).join(' ')
+    const message = `${this.#about(route)} was answered with ${what}, expected ${route.status} ${route.type}${hint}${detail === undefined ? '' : `; ${detail}`}`
+    // What a gateway says of a server behind it leaves open what that server has done.
+    return new StoreError(status >= 500 ? 'STORE_DISCONNECTED' : 'STORE_UNREACHABLE', message)
+  }
+
+  #about ({ method, path }: Route): string {
+    return `${method} ${this.#target.origin}${this.#target.prefix}${path}`
+  }
+}
+
+/** Undefined also for a problem document, whose code says more. */
+function typeOf ({ headers }: Pick<Dispatcher.ResponseData, 'headers'>): string | undefined {
+  const type = headers['content-type']?.toString().split(';')[0]!.trim().toLowerCase()
+  return type === 'application/problem+json' ? undefined : type
+}
+
+function problem (text: string): { code?: string, detail?: string } {
+  try {
+    const { code, detail } = JSON.parse(text) as { code?: unknown, detail?: unknown }
+    return { ...typeof code === 'string' ? { code } : {}, ...typeof detail === 'string' ? { detail } : {} }
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,109 @@
+// Where a store listens, and the messages by which processes and threads ask for it. Their form is the same in all versions
+// of the protocol, so that each can tell which others are there:
+//
+//   question   { 'strong-store': { question: true, version, uid } }
+//   answer     { 'strong-store': { version, path, token } }, or { version, refused } where there is no store;
+//              to a question of another version: { version } alone
+import { StoreError, detailOf } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import { PROTOCOL_VERSION } from './protocol.js'
+
+export interface Address {
+  version: number
+  path: string
+  token: string
+}
+
+/** How a process finds the store that another one has. */
+export interface Discovery {
+  /** The address as it is now. STORE_UNREACHABLE after `timeout` milliseconds, or when `signal` aborts. */
+  find (timeout: number, signal: AbortSignal): Promise<Address>
+  /** May ask ahead, for a time when it is too late to ask. Keeps no process alive. */
+  prepare? (timeout: number, signal: AbortSignal): void
+}
+
+/** What questions go over, to one that answers. */
+export interface Channel {
+  readonly isOpen: boolean
+  send (message: object): void
+  /** Starts to receive; gives a function that ends it. `closed` is called when the other side has gone. */
+  listen (received: (message: unknown) => void, closed: () => void): () => void
+}
+
+interface Message extends Partial<Address> {
+  question?: boolean
+  uid?: number | undefined
+  refused?: string
+}
+
+export interface Question {
+  timeout: number
+  signal: AbortSignal
+  /** What to do where nobody answers. */
+  remedy: string
+  /** Whether it keeps the process alive. */
+  isReferenced?: boolean
+}
+
+const NAME = 'strong-store'
+const FIRST_RETRY_MS = 50
+const MAX_RETRY_MS = 500
+
+/** Asks until it is answered, as the other side may not have imported the package yet. STORE_UNREACHABLE. */
+export function ask (channel: Channel, { timeout, signal, remedy, isReferenced = true }: Question): Promise<Address> {
+  return new Promise((resolve, reject) => {
+    const others = new Set<number>()
+    const limit = new Timer()
+    const repeat = new Timer()
+    const finish = (settle: () => void): void => {
+      limit.stop()
+      repeat.stop()
+      stop()
+      signal.removeEventListener('abort', aborted)
+      settle()
+    }
+    const fail = (why: string): void => { finish(() => { reject(new StoreError('STORE_UNREACHABLE', why)) }) }
+    const aborted = (): void => { fail('this store was closed') }
+    const closed = (): void => { fail('this process has lost its parent, which it has to ask for the store') }
+    const stop = channel.listen(message => {
+      const { version, path, token, refused, question } = contentOf(message) ?? {}
+      if (typeof version !== 'number' || question === true) return
+      if (version !== PROTOCOL_VERSION) others.add(version)
+      else if (refused !== undefined) fail(refused)
+      else if (path !== undefined && token !== undefined) finish(() => { resolve({ version, path, token }) })
+    }, closed)
+    const askFor = (pause: number): void => {
+      if (!channel.isOpen) {
+        closed()
+        return
+      }
+      channel.send({ [NAME]: { question: true, version: PROTOCOL_VERSION, uid: process.geteuid?.() } })
+      repeat.start(pause, () => { askFor(Math.min(pause * 2, MAX_RETRY_MS)) })
+    }
+    limit.setReferenced(isReferenced)
+    repeat.setReferenced(isReferenced)
+    limit.start(timeout, () => {
+      fail(others.size === 0
+        ? `no answer within ${timeout / 1000} s; ${remedy}`
+        : `the store found speaks protocol ${[...others].join(' and ')} of strong-store, this process ${PROTOCOL_VERSION}; ` +
+          'load the same version in both, and restart the primary after an upgrade')
+    })
+    signal.addEventListener('abort', aborted)
+    if (signal.aborted) aborted()
+    else askFor(FIRST_RETRY_MS)
+  })
+}
+
+/** Answers `message` if it is a question, with the address for a user that `address` gives. */
+export function answer (message: unknown, address: (uid: number | undefined) => Promise<Address>, send: (answer: object) => void): void {
+  const { question, version, uid } = contentOf(message) ?? {}
+  if (question !== true) return
+  const reply = (content: Message): void => { send({ [NAME]: { version: PROTOCOL_VERSION, ...content } }) }
+  if (version !== PROTOCOL_VERSION) reply({})
+  else address(Number.isSafeInteger(uid) && uid! >= 0 ? uid : undefined).then(reply, (error: Error) => { reply({ refused: detailOf(error) }) })
+}
+
+function contentOf (message: unknown): Message | undefined {
+  const content = typeof message === 'object' && message !== null ? (message as Record<string, unknown>)[NAME] : undefined
+  return typeof content === 'object' && content !== null ? content : undefined
+}

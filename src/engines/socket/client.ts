@@ -1,0 +1,241 @@
+// The engine of a process that reaches the store over a socket: its calls as frames to the server.
+import { performance } from 'node:perf_hooks'
+import { setTimeout as delay } from 'node:timers/promises'
+import { PendingCalls } from '../../core/pending-calls.js'
+import { Reply, type Engine, type Request } from '../../core/engine.js'
+import { StoreError, detailOf } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import type { Address, Discovery } from './address.js'
+import { Connection } from './connection.js'
+import {
+  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello, writeRequest
+} from './protocol.js'
+import { connectTo } from './read-buffer.js'
+
+/** Bytes on their way to the server above which calls are refused. */
+const MAX_BACKLOG = 256 * 2 ** 20
+/** Calls without an answer, and calls that wait for a connection, above which calls are refused: they take about as much memory. */
+const MAX_PENDING = 2 ** 19
+const RETRY_MS = 50
+
+export interface ClientSettings {
+  discovery: Discovery
+  /** Milliseconds to find the store and connect, and for `close` to deliver what is on its way. */
+  connectTimeout: number
+  /** Who it is, for people who look at locks; at most 50 characters. */
+  label: string
+}
+
+export class ClientEngine implements Engine {
+  onerror: Engine['onerror']
+  onclose: Engine['onclose']
+  readonly isShared = true
+  /** Until the server has sent its own limit: as large as a frame can carry. */
+  maxValueBytes = MAX_FRAME / 2
+  readonly #options: ClientSettings
+  readonly #calls: PendingCalls
+  /** Ends the search for an address. */
+  readonly #abort = new AbortController()
+  #connection: Connection | undefined
+  #connecting: Promise<void> | undefined
+  /** What waits for a connection, in order: calls by their id, others by negative numbers. */
+  #queue = new Map<number, Request>()
+  #queuedBytes = 0
+  #posts = 0
+  /** Whether something that was posted may not have arrived: no call behind it has been answered. */
+  #isUnconfirmed = false
+  #isPostLast = false
+  #isReferenced = false
+  #isClosed = false
+  // The numbers by which the server knows collections; the oldest is used again when all are taken.
+  #slots = new Map<string, number>()
+  #names: string[] = []
+  #nextSlot = 0
+
+  constructor (options: ClientSettings) {
+    this.#options = options
+    this.#calls = new PendingCalls({
+      send: (request, id) => { this.#send(request, id) },
+      cancel: id => { this.#cancel(id) }
+    })
+    options.discovery.prepare?.(options.connectTimeout, this.#abort.signal)
+  }
+
+  call (request: Request): Promise<Reply> {
+    return this.#calls.call(request)
+  }
+
+  post (request: Request): void {
+    this.#calls.post(request)
+  }
+
+  /** Ends within `connectTimeout`. STORE_DISCONNECTED or STORE_UNREACHABLE: what was posted may not have been delivered. */
+  async close (): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.onclose?.()
+    const { connectTimeout } = this.#options
+    const end = performance.now() + connectTimeout
+    const limit = new Timer()
+    limit.start(connectTimeout, () => { this.#abort.abort() })
+    await this.#connecting
+    const connection = this.#connection
+    this.#connection = undefined
+    limit.start(Math.max(0, end - performance.now()), () => { connection?.destroy() })
+    const isDelivered = connection === undefined ? !this.#isUnconfirmed : await connection.end() || !this.#isUnconfirmed
+    limit.stop()
+    this.#abort.abort()
+    this.#calls.fail('STORE_CLOSED')
+    if (isDelivered) return
+    throw connection === undefined
+      ? new StoreError('STORE_UNREACHABLE', 'the writes without confirmation before this close are lost')
+      : new StoreError('STORE_DISCONNECTED', `the store has not read all within ${connectTimeout / 1000} s: writes without confirmation before this close may be lost`)
+  }
+
+  #send (request: Request, id: number): void {
+    if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    const connection = this.#connection
+    // The end of a lock is let through: refused, it would leave the key locked.
+    if (!request.release && request.op !== 'release' && this.#isFull(connection)) throw new StoreError('STORE_OVERLOADED')
+    this.#isPostLast = id === 0
+    this.#isUnconfirmed ||= this.#isPostLast
+    if (connection === undefined) {
+      this.#queue.set(id === 0 ? -++this.#posts : id, request)
+      this.#queuedBytes += sizeOf(request)
+      this.#connecting ??= this.#connect()
+      return
+    }
+    this.#write(connection, request, id)
+  }
+
+  #isFull (connection: Connection | undefined): boolean {
+    return (connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG || this.#calls.pending > MAX_PENDING || this.#queue.size > MAX_PENDING
+  }
+
+  #write (connection: Connection, request: Request, id: number): void {
+    // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer cannot be read
+    // before the next one, and the server is spared a read and a write for each call.
+    connection.gathers = this.#calls.pending > 1
+    writeRequest(connection, request, this.#slots.get(request.collection) ?? this.#name(connection, request.collection), id)
+    if (id !== 0 && !this.#isReferenced) {
+      this.#isReferenced = true
+      connection.ref()
+    }
+  }
+
+  #cancel (id: number): void {
+    if (this.#connection !== undefined) {
+      writeControl(this.#connection, CANCEL, 0, id, '')
+      return
+    }
+    const request = this.#queue.get(id)
+    if (request === undefined) return
+    this.#queue.delete(id)
+    this.#queuedBytes -= sizeOf(request)
+    this.#calls.settle(id, new Reply('STORE_ABORTED'))
+  }
+
+  #name (connection: Connection, collection: string): number {
+    const slot = this.#nextSlot++ % SLOTS
+    if (this.#names[slot] !== undefined) this.#slots.delete(this.#names[slot])
+    this.#names[slot] = collection
+    this.#slots.set(collection, slot)
+    writeControl(connection, NAME, slot, 0, collection)
+    return slot
+  }
+
+  async #connect (): Promise<void> {
+    try {
+      await this.#reach()
+      this.#connecting = undefined
+    } catch (error) {
+      this.#connecting = undefined // before anybody is told, who may call the store again at once
+      this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
+    }
+  }
+
+  async #reach (): Promise<void> {
+    const { discovery, connectTimeout } = this.#options
+    const end = performance.now() + connectTimeout
+    for (let isFirst = true; ; isFirst = false) {
+      const address = await discovery.find(connectTimeout, this.#abort.signal)
+      try {
+        await this.#open(address)
+        return
+      } catch (error) {
+        // The socket may have moved since the answer. EAGAIN: more clients connect at once than the system keeps for the server.
+        const isTransient = isFirst || (error as NodeJS.ErrnoException).code === 'EAGAIN'
+        if (!isTransient || this.#abort.signal.aborted || performance.now() > end) throw error
+        await delay(RETRY_MS)
+      }
+    }
+  }
+
+  #open ({ path, token }: Address): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let connection: Connection
+      const socket = connectTo(path, bytes => { connection.receive(bytes) })
+      socket.once('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'EACCES') error.message += `: it is the socket of another user than this process's, uid ${process.geteuid?.()}`
+        reject(error)
+      })
+      socket.once('connect', () => {
+        connection = new Connection(socket, {
+          frame: (buffer, at, end) => { this.#frame(buffer, at, end) },
+          closed: error => { this.#closed(connection, error) }
+        })
+        writeHello(connection, token, this.#options.label)
+        connection.unref()
+        this.#connection = connection
+        this.#flushQueue(connection)
+        resolve()
+      })
+    })
+  }
+
+  #flushQueue (connection: Connection): void {
+    const queue = this.#queue
+    this.#forgetQueue()
+    for (const [id, request] of queue) this.#write(connection, request, Math.max(id, 0))
+  }
+
+  #forgetQueue (): void {
+    this.#queue = new Map()
+    this.#queuedBytes = 0
+  }
+
+  #frame (buffer: Buffer, at: number, end: number): void {
+    switch (codeOf(buffer, at)) {
+      case LOST:
+        this.#calls.lost(readNotice(buffer, at, end))
+        return
+      case MAX_VALUE:
+        this.maxValueBytes = Number(readNotice(buffer, at, end))
+        return
+    }
+    this.#calls.settle(idOf(buffer, at), readReply(buffer, at, end))
+    if (this.#calls.pending > 0) return
+    if (!this.#isPostLast) this.#isUnconfirmed = false
+    this.#isReferenced = false
+    this.#connection?.unref()
+  }
+
+  #closed (connection: Connection, error: Error | undefined): void {
+    if (this.#connection === connection) this.#lose('STORE_DISCONNECTED', error && detailOf(error))
+  }
+
+  #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string | undefined): void {
+    this.#connection = undefined
+    this.#isReferenced = false
+    this.#isUnconfirmed &&= this.#isClosed // for `close` to say; of others the event 'error' tells
+    this.#forgetQueue()
+    this.#slots.clear()
+    this.#names = []
+    this.#calls.fail(code, why)
+    this.onerror?.(new StoreError(code, why))
+  }
+}
+
+function sizeOf ({ text, key, collection }: Request): number {
+  return (text?.length ?? 0) + key.length + collection.length
+}

@@ -1,0 +1,120 @@
+// A connection as the server sees it: it has to say hello, then its calls go to the keyspace.
+import { timingSafeEqual } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { Reply } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
+import type { Bytes } from '../../core/value.js'
+import { dispatch } from '../memory/dispatch.js'
+import type { Keyspace } from '../memory/keyspace.js'
+import { Caller } from '../memory/lock.js'
+import { Connection, type Handler } from './connection.js'
+import {
+  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
+} from './protocol.js'
+
+const MAX_HELLO_FRAME = 128
+
+export interface PeerSettings {
+  token: string
+  /** Milliseconds until it has to have said hello. */
+  helloTimeoutMs: number
+  /** Milliseconds for which it may read nothing while more than 4 MiB wait for it. */
+  slowTimeoutMs: number
+  /** Bytes that may wait for it before reads get STORE_OVERLOADED. */
+  maxUnreadBytes: number
+  /** Called when it has shown the token. */
+  authenticated (): void
+  /** Called once, when the connection has ended. */
+  closed (): void
+}
+
+export class Peer extends Caller implements Handler {
+  label = 'worker'
+  readonly #keyspace: Keyspace
+  readonly #options: PeerSettings
+  readonly #connection: Connection
+  /** The names of collections, by slot. */
+  readonly #names: Array<string | undefined> = []
+  /** Until it has said hello. */
+  #helloTimer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor (socket: Socket, keyspace: Keyspace, options: PeerSettings) {
+    super()
+    this.#keyspace = keyspace
+    this.#options = options
+    this.#connection = new Connection(socket, this)
+    this.#connection.maxFrame = MAX_HELLO_FRAME
+    this.#connection.slowTimeoutMs = options.slowTimeoutMs
+    this.#helloTimer = setTimeout(() => { this.destroy() }, options.helloTimeoutMs).unref()
+  }
+
+  receive (bytes: Buffer): void {
+    this.#connection.receive(bytes)
+  }
+
+  batch (): void {
+    this.#keyspace.clock.tick()
+  }
+
+  frame (buffer: Buffer, at: number, end: number): void {
+    if (this.#helloTimer !== undefined) {
+      this.#hello(readHello(buffer, at, end))
+      return
+    }
+    const code = codeOf(buffer, at)
+    if (code === CANCEL) this.#keyspace.cancel(this, idOf(buffer, at))
+    else if (code === NAME) this.#names[slotOf(buffer, at)] = keyOf(buffer, at, end)
+    else {
+      const collection = this.#names[slotOf(buffer, at)]
+      if (collection === undefined) throw new StoreError('STORE_PROTOCOL', 'a slot without a collection')
+      dispatch(this.#keyspace, readRequest(buffer, at, end, collection), this, idOf(buffer, at))
+    }
+  }
+
+  closed (): void {
+    clearTimeout(this.#helloTimer)
+    this.#isClosed = true
+    this.#keyspace.clock.tick()
+    this.#keyspace.leave(this)
+    if (this.#helloTimer === undefined) this.#keyspace.peers--
+    this.#options.closed()
+  }
+
+  answer (id: number, reply: Reply<Bytes>): void {
+    if (id === 0 || this.#isClosed) return
+    // A grant is sent in any case: there are no more of them than keys.
+    if (this.#connection.isSlow && reply.text !== undefined && reply.token === undefined && this.#connection.backlog > this.#options.maxUnreadBytes) {
+      reply = new Reply('STORE_OVERLOADED')
+    }
+    if (reply.code === undefined) writeReply(this.#connection, reply, id)
+    else writeNotice(this.#connection, ERROR, reply.code, id)
+  }
+
+  lost (token: string): void {
+    if (!this.#isClosed) writeNotice(this.#connection, LOST, token, 0)
+  }
+
+  /** Sends the limit for values as it is now. */
+  sendMaxValue (): void {
+    if (this.#helloTimer !== undefined || this.#isClosed) return
+    writeNotice(this.#connection, MAX_VALUE, String(this.#keyspace.values.maxBytes), 0)
+  }
+
+  destroy (): void {
+    this.#connection.destroy()
+  }
+
+  #hello (hello: ReturnType<typeof readHello>): void {
+    const given = Buffer.from(hello?.token ?? '', 'latin1')
+    const wanted = Buffer.from(this.#options.token, 'latin1')
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new StoreError('STORE_PROTOCOL', 'not authenticated')
+    clearTimeout(this.#helloTimer)
+    this.#helloTimer = undefined
+    this.#keyspace.peers++
+    this.#connection.maxFrame = MAX_FRAME
+    this.label = hello!.label
+    this.#options.authenticated()
+    this.sendMaxValue()
+  }
+}

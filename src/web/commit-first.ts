@@ -1,0 +1,131 @@
+// Holds a response back until what was changed under the locks of its request is committed, so that a commit that fails becomes the answer.
+// What is written meanwhile is kept, and written after it; who heeds what `write` returns writes one chunk.
+import { STATUS_CODES, type ServerResponse } from 'node:http'
+import type { StoreError } from '../core/errors.js'
+import { cutOff } from './transport.js'
+
+/** What is to be committed before the response is sent. */
+export interface Uncommitted {
+  /** The client has gone. */
+  readonly aborted: boolean
+  readonly hasChanges: boolean
+  commit (): Promise<void>
+  drop (): void
+  /** The handler has ended the response. */
+  handled (): void
+  /** Answers with an error instead, where nothing was sent and the handler has no more to send. */
+  readonly refuse: ((error: StoreError) => void) | undefined
+}
+
+type Method = 'writeHead' | 'flushHeaders' | 'write' | 'end'
+
+type Methods = Record<Method, (...args: any[]) => unknown>
+
+const METHODS: readonly Method[] = ['writeHead', 'flushHeaders', 'write', 'end']
+/** What describes the body of an answer, and not the answer to this request. */
+const OF_BODY = /^(content-(?!security-policy)|transfer-encoding$|etag$|last-modified$|accept-ranges$|cache-control$|expires$)/
+
+/** From now on, of a response of which nothing is sent yet. */
+export function commitFirst (response: ServerResponse, scope: Uncommitted): void {
+  new HeldResponse(response, scope).hold()
+}
+
+class HeldResponse {
+  readonly #response: ServerResponse
+  readonly #scope: Uncommitted
+  readonly #originals = new Map<Method, (...args: unknown[]) => unknown>()
+  /** What was called since the commit began; undefined while there is none. */
+  #calls: Array<[Method, unknown[]]> | undefined
+  /** The error was sent, while the handler may go on writing. */
+  #isOver = false
+
+  constructor (response: ServerResponse, scope: Uncommitted) {
+    this.#response = response
+    this.#scope = scope
+  }
+
+  hold (): void {
+    const response = this.#response as unknown as Methods
+    for (const method of METHODS) {
+      this.#originals.set(method, response[method])
+      response[method] = (...args) => this.#call(method, args)
+    }
+  }
+
+  #call (method: Method, args: unknown[]): unknown {
+    if (this.#isOver) return this.#ignore(method, args)
+    if (this.#calls !== undefined) return this.#keep(method, args)
+    const { headersSent, statusCode } = this.#response
+    // Once the head is sent, what is changed after it is committed with the end.
+    if ((!headersSent || method === 'end') && this.#scope.hasChanges) {
+      const status = method === 'writeHead' ? args[0] as number : statusCode
+      if (this.#scope.aborted || status >= 500) this.#scope.drop()
+      else return this.#commit(method, args, headersSent)
+    }
+    if (method === 'end') this.#scope.handled()
+    return this.#apply(method, args)
+  }
+
+  #commit (method: Method, args: unknown[], headersSent: boolean): unknown {
+    this.#calls = []
+    const kept = this.#keep(method, args)
+    this.#scope.commit().then(() => { this.#resume() }, (error: StoreError) => {
+      if (headersSent) throw error
+      this.#answer(error)
+    }).catch((error: Error) => {
+      process.emitWarning(error)
+      cutOff(this.#response)
+    })
+    return kept
+  }
+
+  /** The response looks as if it had been sent. */
+  #keep (method: Method, args: unknown[]): unknown {
+    this.#calls!.push([method, args])
+    Object.defineProperty(this.#response, 'headersSent', { configurable: true, value: true })
+    if (method === 'end') Object.defineProperty(this.#response, 'writableEnded', { configurable: true, value: true })
+    return method !== 'write' && this.#response
+  }
+
+  #release (): Array<[Method, unknown[]]> {
+    const calls = this.#calls!
+    this.#calls = undefined
+    const response = this.#response as Partial<ServerResponse>
+    delete (response as { headersSent?: boolean }).headersSent
+    delete (response as { writableEnded?: boolean }).writableEnded
+    return calls
+  }
+
+  #resume (): void {
+    let isDrained = false
+    for (const [method, args] of this.#release()) {
+      if (method === 'end') this.#scope.handled()
+      const written = this.#apply(method, args)
+      if (method === 'write') isDrained = written === true
+    }
+    if (isDrained) this.#response.emit('drain')
+  }
+
+  #answer (error: StoreError): void {
+    const isComplete = this.#release().some(([method]) => method === 'end')
+    for (const name of this.#response.getHeaderNames()) if (OF_BODY.test(name)) this.#response.removeHeader(name)
+    if (isComplete && this.#scope.refuse !== undefined) {
+      this.#scope.refuse(error)
+      return
+    }
+    const { statusCode, code, message } = error
+    this.#apply('writeHead', [statusCode, { 'content-type': 'application/json; charset=utf-8' }])
+    this.#apply('end', [JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })])
+    this.#isOver = true
+  }
+
+  #ignore (method: Method, args: unknown[]): unknown {
+    const callback = args.findLast(arg => typeof arg === 'function') as (() => void) | undefined
+    if (callback !== undefined) process.nextTick(callback)
+    return method === 'write' || this.#response
+  }
+
+  #apply (method: Method, args: unknown[]): unknown {
+    return this.#originals.get(method)!.apply(this.#response, args)
+  }
+}

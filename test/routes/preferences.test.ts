@@ -1,0 +1,31 @@
+// The header Prefer, as RFC 7240 allows it to be written.
+import t from 'tap'
+import { preferencesOf } from '../../routes/preferences.js'
+
+t.test('names, values, parameters, and what cannot be read', async t => {
+  for (const [header, expected] of [
+    [undefined, {}],
+    ['', {}],
+    ['wait=10', { wait: '10' }],
+    ['  Wait = 10  ', { wait: '10' }],
+    ['wait="10"', { wait: '10' }],
+    ['a="x\\"y\\\\z", wait=1', { a: 'x"y\\z', wait: '1' }],
+    ['respond-async, wait=10 ,processing', { 'respond-async': '', wait: '10', processing: '' }],
+    ['wait=1, WAIT=2', { wait: '1' }],
+    ['wait, wait=2', { wait: '' }],
+    ['wait=, processing', { wait: '', processing: '' }],
+    ['foo; wait=1', { foo: '' }],
+    ['foo=2; wait=1; processing, wait=3', { foo: '2', wait: '3' }],
+    ['foo="a, wait=9"; b', { foo: 'a, wait=9' }],
+    [', ,;=;, wait=4', { wait: '4' }],
+    ['foo bar wait=1', { foo: '' }],
+    ['foo="unclosed, wait=5', { foo: 'unclosed, wait=5' }],
+    [['wait=1', 'processing'], { wait: '1', processing: '' }]
+  ] as Array<[string | string[] | undefined, object]>) {
+    t.strictSame(Object.fromEntries(preferencesOf(header)), expected, String(header))
+  }
+})
+
+t.test('what is made to take long takes no longer', async t => {
+  for (const unit of ['; ', '"\\', ' ,', 'a ', '="']) t.ok(preferencesOf(unit.repeat(50_000)).size <= 1)
+})
