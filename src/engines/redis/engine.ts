@@ -147,7 +147,7 @@ class RedisEngine implements Engine {
       this.#failed(connection, call, error)
     }
     const { request, request: { op, collection }, token } = call
-    if (op === 'ping' || isIntrospection(op)) {
+    if (isIntrospection(op) || op === 'ping') {
       this.#look(connection, request).then(answered, failed)
       return
     }
