@@ -12,9 +12,8 @@ export class AllowedMethods {
     path.methods.push(...[method].flat())
   }
 
-  /** An onRequest hook: there is no such route. */
-  async refuse (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    if (!request.is404) return
+  /** Of a request for which there is no route: throws what it is answered with. */
+  refuse (request: FastifyRequest, reply: FastifyReply): never {
     const path = request.raw.url!.split('?', 1)[0]!
     const methods = Array.from(this.#paths.values(), ({ pattern, methods }) => pattern.test(path) ? methods : []).flat()
     if (methods.length === 0) throw new Problem('ADMIN_NOT_FOUND')
@@ -24,5 +23,5 @@ export class AllowedMethods {
 }
 
 function patternOf (url: string): RegExp {
-  return new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:[^/]+/g, '[^/]*').replace('*', '.*')}$`)
+  return new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace('*', '.*').replace(/:[^/]+/g, '[^/]*')}$`)
 }

@@ -73,3 +73,10 @@ function checkScope (request: FastifyRequest, config: RouteConfig, { canWrite, c
   const { collection } = request.params as { collection?: string }
   if (collection === undefined || !collections.has(collection)) throw new Problem('ADMIN_OUT_OF_SCOPE')
 }
+
+/** Who holds the lock, for people. A client may call itself what it likes, but the name of its token stays with it. */
+export function ownerOf (request: Pick<FastifyRequest, 'raw' | 'ip'>, owner: string | undefined): string {
+  const { name } = identityOf(request)
+  if (owner !== undefined) return name === undefined ? owner : `${owner} (${name})`
+  return ['http', name, frontOf(request).address].filter(part => part !== undefined).join(' ')
+}

@@ -19,7 +19,7 @@ export interface Rights {
   identity: Identity
   /** Milliseconds. */
   maxLease: number
-  /** Of locks, by what the client says. */
+  /** Whose a lock is, for people; `owner`: what the call says. */
   ownerOf (owner: string | undefined): string
 }
 

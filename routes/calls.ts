@@ -4,10 +4,9 @@ import { OPS } from '../src/core/engine.js'
 import { CALLS, MAX_CALLS, MAX_CALLS_LENGTH, type SentCall } from '../src/engines/http/protocol.js'
 import { isWhole } from '../src/web/transport.js'
 import type { Admin } from './admin.js'
-import { identityOf, type RouteConfig } from './auth.js'
+import { identityOf, ownerOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
 import { Batch } from './batch.js'
-import { ownerOf } from './locks.js'
 import { BODY, FAILURES } from './schemas.js'
 
 const milliseconds = (description: string, minimum = 1): ReturnType<typeof Type.Number> => Type.Number({ minimum, maximum: 2 ** 51, description: `Milliseconds: ${description}` })

@@ -48,8 +48,11 @@ export function adminApp (store: Store, options: AdminOptions, prefix = ''): App
   })
   // In this order: who may not come in is not told what there is.
   app.addHook('onRequest', authenticator(store, options))
-  app.addHook('onRequest', async (request, reply) => { await allowed.refuse(request, reply) })
-  app.addHook('onRequest', checkMedia)
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) allowed.refuse(request, reply)
+    checkMedia(request, reply)
+    done()
+  })
   app.register(async app => {
     const admin: Admin = {
       app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease, describe: path => description.at(path)

@@ -5,8 +5,7 @@ import type { Store } from '../src/api/store.js'
 import { StoreError } from '../src/core/errors.js'
 import { limitBody } from './body.js'
 import type { Admin } from './admin.js'
-import { identityOf, type RouteConfig } from './auth.js'
-import { frontOf } from './front.js'
+import { ownerOf, type RouteConfig } from './auth.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
@@ -150,14 +149,6 @@ async function asHolder<T> (
 
 function checkLease (lease: number, maxLease: number): void {
   if (lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `invalid lease: expected at most ${maxLease} seconds, got ${lease}`)
-}
-
-/** Who holds the lock, for people. A client may call itself what it likes, but the name of its token stays with it. */
-/** Who holds a lock, for people: what the client says, and the name of its token. */
-export function ownerOf (request: Pick<FastifyRequest, 'raw' | 'ip'>, owner: string | undefined): string {
-  const { name } = identityOf(request)
-  if (owner !== undefined) return name === undefined ? owner : `${owner} (${name})`
-  return ['http', name, frontOf(request).address].filter(part => part !== undefined).join(' ')
 }
 
 function written<T extends { since: Date, expiresAt: Date | undefined }> ({ expiresAt, since, ...lock }: T): Omit<T, 'since' | 'expiresAt'> & { since: string, expiresAt?: string } {

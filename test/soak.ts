@@ -8,19 +8,39 @@ import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './faults/linearizability.js'
+import {
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster
+} from './faults/linearizability.js'
+import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
-  ? { 'linearizability-redis': linearizabilityOfRedis, 'linearizability-redis-cluster': linearizabilityOfRedisCluster }
+  ? {
+      'linearizability-redis': linearizabilityOfRedis,
+      'linearizability-redis-beset': linearizabilityOfBesetRedis,
+      'linearizability-redis-cluster': linearizabilityOfRedisCluster
+    }
   : {}
 const ATTACKS: Record<string, Attack> = {
-  keyspace, linearizability, 'linearizability-http': linearizabilityOfHttp, 'linearizability-http-workers': linearizabilityOfHttpWorkers, ...REDIS, peers, killing, overload, leaks, stopping, expiry, http
+  keyspace,
+  linearizability,
+  'linearizability-http': linearizabilityOfHttp,
+  'linearizability-http-workers': linearizabilityOfHttpWorkers,
+  ...REDIS,
+  peers,
+  killing,
+  overload,
+  leaks,
+  stopping,
+  expiry,
+  http,
+  ...hasRoot ? { 'other-users': otherUsers } : {}
 }
-if (!hasRedis) console.log(`linearizability-redis and -redis-cluster ${NO_REDIS}`)
+if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
+if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
 const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, leaks: 8 }
 const shareOf = (name: string): number => SHARES[name] ?? 1

@@ -1,14 +1,14 @@
 // The counters of a rate limiter: requests are counted once for all processes, each in one atomic call.
-import { createHash } from 'node:crypto'
 import { StoreError } from '../core/errors.js'
-import { MAX_NAME_BYTES } from '../core/validation.js'
+import { shared } from '../core/shared.js'
 import type { Collection } from '../api/collection.js'
 import type { CountOptions, Entry } from '../api/options.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { secondsOf } from './duration.js'
+import { nameOf } from './names.js'
 
 export interface RateLimitOptions extends PickOptions {
-  /** The collection that the counters are in. Default 'rate-limits'. */
+  /** The collection that the counters are in, a name of 1024 bytes at most. Default 'rate-limits'. */
   collection?: string | undefined
   /**
    * What the keys of this limiter begin with, 512 bytes at most. Limiters with the same prefix count together. Default: one of its own,
@@ -25,7 +25,7 @@ export interface Window {
 
 const MAX_PREFIX_BYTES = 512
 /** How many limiters without a prefix there are, by collection and limits. All processes make theirs in the same order. */
-const unnamed = new Map<string, number>()
+const unnamed = shared('limiters.1', () => new Map<string, number>())
 
 export class Counters {
   readonly #store: Store
@@ -91,11 +91,4 @@ export class Counters {
     await this.#counters.touch(name, { ttl })
     return new Date(Date.now() + ttl * 1000)
   }
-}
-
-/** Clients may have a say in keys: what a key of the store cannot be is counted by its hash. */
-function nameOf (prefix: string, key: string): string {
-  const name = prefix + key
-  if (name.isWellFormed() && (name.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(name) <= MAX_NAME_BYTES)) return name
-  return prefix + createHash('sha256').update(key).digest('base64url')
 }

@@ -6,7 +6,7 @@ import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { secondsOf } from './duration.js'
 
 export interface KeyvStoreOptions extends PickOptions {
-  /** The collection that the keys are in. Default 'keyv'. */
+  /** The collection that the keys are in, a name of 1024 bytes at most. Default 'keyv'. */
   collection?: string | undefined
   /**
    * The major version of Keyv whose contract it keeps: a time is milliseconds from now on for 5, since 1970 for 6. Default 5, which Keyv 6

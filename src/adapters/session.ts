@@ -7,6 +7,7 @@ import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
 import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
+import { shared } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { runFor } from '../web/current-response.js'
 import { MAX_SECONDS } from './duration.js'
@@ -18,7 +19,7 @@ export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in. Default 'sessions', which only one SessionStore of a store in this process gets
+   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions', which only one SessionStore of a store in this process gets
    * without naming it: two applications do not share their sessions by accident.
    */
   collection?: string | undefined
@@ -48,7 +49,7 @@ type SessionCallback = (error: any, session?: any) => void
 const NAME = 'sessions'
 const PAGE = 500
 /** The collections that sessions are kept in, of each store. */
-const taken = new WeakMap<Store, Set<string>>()
+const taken = shared('session-collections.1', () => new WeakMap<Store, Set<string>>())
 
 // Over HTTP/2 and by app.inject nobody else says for which response a session is read.
 subscribe('fastify.initialization', message => {

@@ -5,7 +5,7 @@ import { StoreError } from '../core/errors.js'
 import type { Codec } from '../core/value.js'
 
 export interface LockSetOptions {
-  /** Seconds until the key ends, from the release on. Default: none, the key keeps the time it has. */
+  /** Seconds until the key ends, from the release on: from 0.001 on. Default: none, the key keeps the time it has. */
   ttl?: number | undefined
 }
 
@@ -106,8 +106,8 @@ export class KeyLock<T = unknown> implements OwnedLock {
     this.#change = value === undefined ? 'del' : 'set'
   }
 
-  /** Deletes the key when the lock is released. Throws as `set` does. */
-  del (): void {
+  /** Deletes the key when the lock is released. Throws as `set` does. Gives undefined, for `update(key, (value, lock) => lock.del())`. */
+  del (): undefined {
     this.set(undefined)
   }
 

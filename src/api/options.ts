@@ -1,6 +1,7 @@
 // What the methods of a collection take and give.
 import { milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { StoreError } from '../core/errors.js'
+import type { CollectionStats } from '../core/stats.js'
 
 export interface WaitOptions {
   /** Gives the call up: STORE_ABORTED. A write that was on its way may still be made. */
@@ -13,7 +14,7 @@ export interface WaitOptions {
 }
 
 export interface PrefixOptions extends WaitOptions {
-  /** Only the keys that begin with it. Default: all. */
+  /** Only the keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
 }
 
@@ -107,7 +108,7 @@ export interface Entry<T> {
 }
 
 export interface PageOptions {
-  /** Only keys that begin with it. Default: all. */
+  /** Only keys that begin with it, 1024 bytes at most. Default: all. */
   prefix?: string | undefined
   /** Where to continue: that of the page before. Default: none, from the start. */
   cursor?: string | undefined
@@ -129,6 +130,19 @@ export interface KeyPage {
     /** As in Entry. */
     expiresAt: Date | undefined
   }>
+  /** Where the next page begins; undefined after the last. */
+  cursor: string | undefined
+}
+
+export interface CollectionPageOptions {
+  /** Where to continue: that of the page before. Default: none, from the start. */
+  cursor?: string | undefined
+  /** Collections to tell of, from 1 on; a page may have fewer with more to come. Default 100. */
+  limit?: number | undefined
+}
+
+export interface CollectionPage {
+  collections: CollectionStats[]
   /** Where the next page begins; undefined after the last. */
   cursor: string | undefined
 }

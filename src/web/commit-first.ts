@@ -2,6 +2,7 @@
 // What is written meanwhile is kept, and written after it; who heeds what `write` returns writes one chunk.
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { StoreError } from '../core/errors.js'
+import { cutOff } from './transport.js'
 
 /** What is to be committed before the response is sent. */
 export interface Uncommitted {
@@ -73,7 +74,7 @@ class HeldResponse {
       this.#answer(error)
     }).catch((error: Error) => {
       process.emitWarning(error)
-      this.#response.destroy() // the client is to see that this is not the whole body
+      cutOff(this.#response)
     })
     return kept
   }
@@ -112,11 +113,10 @@ class HeldResponse {
       this.#scope.refuse(error)
       return
     }
-    this.#isOver = true
-    this.#scope.handled()
     const { statusCode, code, message } = error
     this.#apply('writeHead', [statusCode, { 'content-type': 'application/json; charset=utf-8' }])
     this.#apply('end', [JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message })])
+    this.#isOver = true
   }
 
   #ignore (method: Method, args: unknown[]): unknown {

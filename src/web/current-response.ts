@@ -2,28 +2,23 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'
+import { shared } from '../core/shared.js'
 
-const running = new AsyncLocalStorage<ServerResponse>()
-let isFollowing = false
+const requests = shared('requests.1', () => ({ running: new AsyncLocalStorage<ServerResponse>(), isFollowed: false }))
 
 export function currentResponse (): ServerResponse | undefined {
-  return running.getStore()
+  return requests.running.getStore()
 }
 
 /** From now on: of requests that come in over HTTP/1.1, and of those that are handled within `runFor`. */
 export function followRequests (): void {
-  if (isFollowing) return
-  isFollowing = true
-  subscribe('http.server.request.start', message => { running.enterWith((message as { response: ServerResponse }).response) })
+  if (requests.isFollowed) return
+  requests.isFollowed = true
+  subscribe('http.server.request.start', message => { requests.running.enterWith((message as { response: ServerResponse }).response) })
 }
 
 /** Handles a request of whatever kind, where requests are followed at all. */
 export function runFor (response: ServerResponse, handle: () => void): void {
-  if (!isFollowing || running.getStore() === response) handle()
-  else running.run(response, handle)
-}
-
-/** Http2ServerResponse has no `closed`. */
-export function isClosed (response: ServerResponse): boolean {
-  return (response as { stream?: { closed: boolean } }).stream?.closed ?? response.closed
+  if (!requests.isFollowed || requests.running.getStore() === response) handle()
+  else requests.running.run(response, handle)
 }

@@ -11,6 +11,9 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 
+/** Of HTTP/2 (RFC 9113, section 7). */
+const INTERNAL_ERROR = 2
+
 export function isClosed (response: ServerResponse): boolean {
   return isHttp2(response) ? response.stream.closed : response.closed
 }
@@ -20,6 +23,12 @@ export function isWhole (response: ServerResponse): boolean {
   if (!isHttp2(response)) return response.writableFinished || (response.writableEnded && response.socket?.destroyed === false)
   const { stream, writableEnded } = response
   return writableEnded && !stream.aborted && stream.rstCode === 0
+}
+
+/** Ends a response so that its client sees that this was not all of it. */
+export function cutOff (response: ServerResponse): void {
+  if (isHttp2(response)) response.stream.close(INTERNAL_ERROR)
+  else response.destroy()
 }
 
 /** Sends 102 (RFC 2518, section 10.1), where it still can be sent. */

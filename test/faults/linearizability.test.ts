@@ -2,7 +2,9 @@ import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
-import { linearizability, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster } from './linearizability.js'
+import {
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster
+} from './linearizability.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
@@ -74,5 +76,6 @@ short('and so they are over the admin API', linearizabilityOfHttp, 2)
 short('and while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
 if (hasRedis) {
   short('and so they are in Redis', linearizabilityOfRedis, 2)
+  short('and with few rights among other data, while scripts are flushed and processes stopped', linearizabilityOfBesetRedis, 2)
   short('and in a Redis Cluster', linearizabilityOfRedisCluster, 2)
 } else t.comment(`histories in Redis: ${NO_REDIS}`)

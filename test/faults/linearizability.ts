@@ -5,11 +5,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { fastify } from 'fastify'
+import { setTimeout as delay } from 'node:timers/promises'
 import { createStore, type StoreOptions } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../support/admin.js'
 import { fork, type TestWorker } from '../support/cluster.js'
 import { startCluster } from '../support/redis-cluster.js'
-import { startServer } from '../support/redis.js'
+import { fill, limitedServer, startServer } from '../support/redis.js'
 import { until } from '../support/until.js'
 import { random, type Attack, type Owner } from './attack.js'
 import { offence, print, type Operation } from './history.js'
@@ -18,12 +19,15 @@ import { perform, read, type Plan, type Program } from './program.js'
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
 
-/** Where the store is, and the seconds of lease without which a dead holder's locks would stay for long. */
+/** Where the store is. */
 interface Place {
   options: StoreOptions
+  /** Seconds; without it a dead holder's locks would stay for long. */
   lease?: number
-  /** Does harm to servers while the calls of a round are made. */
-  disturb? (next: () => number): Promise<void>
+  /** Milliseconds for which a process is stopped now and then: long enough to lose its locks. */
+  pause?: number
+  /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
+  disturb? (next: () => number): Promise<unknown>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
@@ -46,11 +50,12 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
     options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 2 },
     lease: 2,
     disturb: async next => {
+      await delay(next() * 2000)
       const i = Math.floor(next() * servers.length)
       const [server] = servers[i]!
       if (next() < 0.5) {
         server.kill('SIGSTOP')
-        await new Promise(resolve => { setTimeout(resolve, next() * 500) })
+        await delay(next() * 500)
         server.kill('SIGCONT')
       } else {
         server.kill('SIGKILL')
@@ -71,7 +76,20 @@ async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[
 
 export const linearizabilityOfRedis = over(async owner => {
   const { options } = await startServer(owner)
-  return { options: { ...options, redis: { life: 1 } } }
+  return { options: { ...options, redis: { life: 1 } }, pause: 1500 }
+})
+
+/** With no more rights than the README asks for, among another application's data, and with an operator who flushes all scripts. */
+export const linearizabilityOfBesetRedis = over(async owner => {
+  const { options, redis } = await limitedServer(owner)
+  await fill(redis)
+  let flushes = 0
+  const disturb = async (): Promise<void> => {
+    await redis.script('FLUSH')
+    await redis.set(`theirs ${flushes % 100}`, 'x'.repeat(10_000))
+    await delay(flushes++ * 37 % 400)
+  }
+  return { options: { ...options, redis: { ...options.redis, life: 1 } }, pause: 1500, disturb }
 })
 
 export const linearizabilityOfRedisCluster = over(async owner => {
@@ -83,14 +101,23 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, disturb }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
   const folder = mkdtempSync(join(tmpdir(), 'history-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
-  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0 }
+  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
+  const course = { isOver: false }
+  const nextHarm = random(seed + 1)
+  const disturbing = (async () => {
+    while (disturb !== undefined && !course.isOver) {
+      await disturb(nextHarm)
+      figures.disturbances++
+    }
+  })()
+  owner.teardown(() => { course.isOver = true })
   while (figures.rounds < rounds && secondsLeft() > 0) {
     const round = ++figures.rounds
     const plan = (name: string): Plan => ({
@@ -101,21 +128,30 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
       keys: ['a', 'b', 'c'],
       calls: 100,
       lanes: 3,
-      lease
+      lease,
+      mayLose: pause !== undefined
     })
-    const doomed = round % 2 === 0 ? Math.floor(next() * WORKERS) : -1
+    const chosen = Math.floor(next() * WORKERS)
+    const doomed = round % 2 === 0 ? chosen : -1
+    const paused = round % 2 === 1 && pause !== undefined ? chosen : -1
     const own = plan('primary')
     const plans = workers.map((_, i) => plan(`worker ${i}`))
     let killed: bigint | undefined
     await Promise.all([
       perform(store, own),
-      disturb?.(next),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
-        if (i !== doomed) return await running
+        if (i !== doomed && i !== paused) return await running
         running.catch(() => {})
         const lines = 20 + Math.floor(next() * 100)
         await until(() => linesOf(plans[i]!.file) > lines, 30)
+        if (i === paused) {
+          worker.kill('SIGSTOP')
+          await delay(pause)
+          worker.kill('SIGCONT')
+          figures.pauses++
+          return await running
+        }
         killed = process.hrtime.bigint()
         worker.kill('SIGKILL')
         await worker.exited
@@ -138,6 +174,8 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     await until(() => store.collection(own.collection).clear().then(() => true, () => false), 30)
     if (doomed !== -1) workers[doomed] = await fork(owner)
   }
+  course.isOver = true
+  await disturbing
   for (const { worker, exited } of workers) {
     worker.disconnect()
     await exited

@@ -16,6 +16,8 @@ export interface Plan {
   lanes: number
   /** Seconds; of every lock. */
   lease?: number | undefined
+  /** A lock may be lost at any time, as its process may be stopped for longer than it lives. */
+  mayLose?: boolean | undefined
 }
 
 type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
@@ -92,7 +94,7 @@ export interface Program { perform: typeof perform }
 type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
 
 /** What was written down, by key. `killed`: when the process was, if it was. */
-export function read ({ file, lease }: Plan, histories: Map<string, Operation[]>, killed?: bigint): void {
+export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Operation[]>, killed?: bigint): void {
   const calls = new Map<number, Operation>()
   for (const line of readFileSync(file, 'utf8').split('\n')) {
     if (!line.endsWith('}')) continue // the end of a file, or a line in which its process died, before the call
@@ -122,7 +124,7 @@ export function read ({ file, lease }: Plan, histories: Map<string, Operation[]>
       const { kind, lock, process, called, result, isLost } = operation
       if (kind !== 'acquire' || result?.code !== undefined || released.has(lock) || !own.has(operation)) continue
       // One that may have been taken without an answer is given back as soon as that is known.
-      const end = isLost === true ? called : lease === undefined ? killed : called + lease * 1e9
+      const end = mayLose === true || isLost === true ? called : lease === undefined ? killed : called + lease * 1e9
       if (end !== undefined) history.push({ kind: 'drop', lock, process, called: Number(end), answered: Infinity })
     }
   }

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
+import { PROBLEMS } from '../../routes/problems.js'
 import { ERRORS } from '../../src/index.js'
 import { start } from '../support/programs.js'
 import { until } from '../support/until.js'
@@ -76,9 +77,11 @@ function table (...head: string[]): string[][] {
     .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim().replaceAll('`', '')))
 }
 
-t.test('the table of errors is that of the code', async t => {
-  t.strictSame(table('Code', 'Status', 'Meaning'),
-    Object.entries(ERRORS).map(([code, { status, meaning }]) => [code, String(status), meaning.replaceAll('`', '')]))
+t.test('the tables of errors are those of the code', async t => {
+  for (const [head, codes] of [['Code', ERRORS], ['Admin code', PROBLEMS]] as const) {
+    t.strictSame(table(head, 'Status', 'Meaning'),
+      Object.entries(codes).map(([code, { status, meaning }]) => [code, String(status), meaning.replaceAll('`', '')]))
+  }
 })
 
 t.test('the table of options is that of the code, with its defaults', async t => {
@@ -94,9 +97,12 @@ t.test('the table of options is that of the code, with its defaults', async t =>
   }
   const rows = table('Where', 'Option', 'Unit', 'Default', 'Bound')
   t.strictSame(rows.map(([where, option]) => `${where} ${option}`).sort(), [...documented.keys()].sort())
-  for (const [where, option, , usual] of rows) {
+  for (const [where, option, unit, usual, bound] of rows) {
     const value = /^(\d[\d.]*|true|false|none)/.exec(usual!)?.[0]
-    if (value !== undefined) t.match(documented.get(`${where} ${option}`), new RegExp(`default:? ${value}`, 'i'), `${where} ${option}`)
+    const definition = documented.get(`${where} ${option}`)
+    if (value !== undefined) t.match(definition, new RegExp(`default:? ${value}`, 'i'), `${where} ${option}`)
+    if (unit !== '') t.match(definition, new RegExp(unit!, 'i'), `${where} ${option} in ${unit}`)
+    for (const [number] of bound!.matchAll(/\d[\d.]*/g)) t.match(definition, new RegExp(`(?<![\\d.])${number.replace('.', '\\.')}(?![\\d.]*\\d)`), `${where} ${option}: ${bound}`)
   }
 })
 

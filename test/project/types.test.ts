@@ -31,7 +31,7 @@ t.test('values have the type of their collection', async t => {
   is<number>()(await store.collection<any>('n').decrement('n'))
   is<number>()((await store.collection<number | string>('n').count('n')).value)
   is<Cart>()(await carts.getOrSet('new', () => ({ items: [] }), { ttl: 1, lease: 1 }))
-  is<Cart | undefined>()(await carts.update('new', (_, lock) => { lock.del() }))
+  is<Cart | undefined>()(await carts.update('new', (_, lock) => lock.del()))
   // @ts-expect-error -- a return was forgotten
   await carts.update('key', async cart => { cart?.items.push('tea') })
   is<Array<Cart | undefined>>()(await carts.getMany(['key']))

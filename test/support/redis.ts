@@ -1,7 +1,7 @@
 // Real Redis servers, spawned for a test on a socket of their own.
 import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -81,4 +81,26 @@ export async function freePort (): Promise<number> {
   server.close()
   await once(server, 'close')
   return port
+}
+
+/** The rules of an ACL user that suffice, as the README gives them. */
+export function rulesOf (prefix: string): string[] {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
+  const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(readme)!
+  return rules!.replaceAll('\\\n', ' ').split(/\s+/).map(rule => rule.replace('strong-store:', `${prefix}:`))
+}
+
+/** A server of which the store's user may do no more than the README asks for. */
+export async function limitedServer (t: Pick<Owner, 'teardown'>, prefix = 'strong-store'): Promise<TestServer> {
+  const server = await startServer(t)
+  await server.redis.call('ACL', 'SETUSER', 'limited', 'on', '>secret', ...rulesOf(prefix))
+  return { ...server, options: { url: 'redis://limited:secret@localhost', redis: { client: { path: server.path } } } }
+}
+
+/** Another application's data. */
+export async function fill (redis: Redis): Promise<void> {
+  const pipeline = redis.pipeline()
+  for (let i = 0; i < 20_000; i++) pipeline.set(`theirs:{c:${i}}`, 'x')
+  for (let i = 0; i < 10; i++) pipeline.set(`theirs large ${i}`, 'x'.repeat(2 ** 22))
+  await pipeline.exec()
 }

@@ -1,7 +1,9 @@
-// What `req.store` has to do in every framework, asked over real HTTP.
+// What `req.store` has to do in every framework and over every transport, asked over real sockets.
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { connect, constants } from 'node:http2'
 import type { AddressInfo } from 'node:net'
+import { mock } from 'node:test'
 import type { Test } from 'tap'
 import { Agent, request } from 'undici'
 import { createStore, type Collection, type KeyLock, type Store } from '../../src/index.js'
@@ -10,8 +12,13 @@ import { until } from './until.js'
 /** A handler as these tests write them: what it returns is the body, what it throws is a failure. */
 export type Handler = (store: Store, response: ServerResponse) => Promise<unknown>
 
-/** An application over `store` that answers each path with its handler. */
-export type Application = (store: Store, routes: Record<string, Handler>) => Promise<RequestListener>
+/** Serves an application over `store` that answers each path with its handler, until the test ends. */
+export type Application = (t: Test, store: Store, routes: Record<string, Handler>) => Promise<Client>
+
+export interface Client {
+  /** Rejects when the signal aborts, with which the client hangs up, or when the answer is cut off. */
+  get (path: string, signal?: AbortSignal): Promise<[status: number, body: string]>
+}
 
 /** Serves a listener on a free port until the test ends. `timeout`: milliseconds without traffic that end a connection. */
 export async function serve (t: Test, listener: RequestListener, timeout = 0): Promise<string> {
@@ -24,108 +31,229 @@ export async function serve (t: Test, listener: RequestListener, timeout = 0): P
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-export async function requestScope (t: Test, name: string, application: Application): Promise<void> {
+export async function overHttp1 (t: Test, listener: RequestListener): Promise<Client> {
+  const url = await serve(t, listener)
   const agent = new Agent({ pipelining: 0 })
   t.teardown(() => agent.destroy())
+  return {
+    get: async (path, signal) => {
+      const { statusCode, body } = await request(url + path, { dispatcher: agent, signal })
+      return [statusCode, await body.text()]
+    }
+  }
+}
 
-  await t.test(`${name}: req.store ends with the response`, async t => {
+/** Each client a session of its own, which is there until the test ends: it cancels its streams. */
+export function overHttp2 (t: Test, origin: string): Client {
+  const session = connect(origin)
+  t.teardown(() => { session.destroy() })
+  return {
+    get: (path, signal) => new Promise((resolve, reject) => {
+      const stream = session.request({ ':path': path })
+      let status = 0
+      let body = ''
+      signal?.addEventListener('abort', () => { stream.close(constants.NGHTTP2_CANCEL) })
+      stream.setEncoding('utf8').on('error', reject)
+        .on('response', headers => { status = headers[':status']! })
+        .on('data', chunk => { body += String(chunk) })
+        .on('close', () => {
+          if (stream.rstCode === constants.NGHTTP2_NO_ERROR) resolve([status, body])
+          else reject(new Error(`reset with ${stream.rstCode}`))
+        })
+    })
+  }
+}
+
+/** A promise, and what resolves it. */
+function gate (): { opened: Promise<void>, open: () => void } {
+  let open!: () => void
+  const opened = new Promise<void>(resolve => { open = resolve })
+  return { opened, open }
+}
+
+export async function requestScope (t: Test, name: string, application: Application): Promise<void> {
+  await t.test(`${name}: what req.store has changed is there before the answer`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')
     let kept: KeyLock<string> | undefined
-    let late: Promise<unknown> | undefined
-    let failed: unknown
     const hold = async (store: Store, change: string): Promise<KeyLock<string>> => {
-      kept = await store.collection<string>('jobs').acquire('key')
+      kept = await store.collection<string>('jobs').acquire('key', { lease: 100 })
       kept.set(change)
       return kept
     }
-    const listener = await application(store, {
+    const { get } = await application(t, store, {
       '/reply': async store => { await hold(store, 'reply'); return 'done' },
       '/throw': async store => { await hold(store, 'throw'); throw new Error('on purpose') },
       '/refuse': async (store, response) => { await hold(store, 'refuse'); response.statusCode = 404; return 'no' },
-      '/hang': async store => { await hold(store, 'hang'); return await new Promise(() => {}) },
-      '/wait': async store => {
-        try {
-          return await store.collection('jobs').get('key')
-        } catch (error) {
-          failed = error
-          throw error
-        }
-      },
-      '/late': async (store, response) => {
-        late = once(response, 'close').then(() => store.collection('jobs').acquire('key'))
-        late.catch(() => {})
-        return 'done'
-      },
-      '/locked': async store => await store.collection('jobs').get('key', { timeout: 0 }),
+      '/fail': async (store, response) => { await hold(store, 'fail'); response.statusCode = 502; return 'no' },
+      '/lost': async store => { await hold(store, 'lost'); await jobs.breakLock('key'); return 'done' },
       '/own': async store => {
         const collection = store.collection<string>('jobs')
         const lock = await collection.acquire('key')
         lock.set('own')
         await lock.release()
         return await collection.get('key')
+      },
+      '/only-locked': async store => { await store.collection('jobs').acquire('key'); return 'done' },
+      '/locked': async store => await store.collection('jobs').get('key', { timeout: 0 }),
+      '/self': async store => {
+        const collection = store.collection<string>('jobs')
+        const lock = await collection.acquire('key')
+        lock.set('self')
+        const own: Array<Promise<unknown>> = [
+          collection.get('key'), collection.set('key', 'x'), collection.acquire('key'), collection.update('key', () => 'x'), collection.clear(),
+          store.collection('jobs').text.entry('key')
+        ]
+        const codes = (await Promise.allSettled(own)).map(outcome => outcome.status === 'rejected' ? outcome.reason.code : 'none')
+        const others = [await collection.tryAcquire('key'), await collection.get('other'), await collection.set('key', 'y', { token: lock.token })]
+        t.strictSame(others.slice(0, 2), [undefined, undefined], 'what does not wait is not refused')
+        return codes.join()
+      },
+      '/together': async store => {
+        const collection = store.collection<string>('jobs')
+        const values = await Promise.all([collection.update('key', async () => { await jobs.has('other'); return 'together' }), collection.get('key')])
+        return values.join()
       }
     })
-    const url = await serve(t, listener)
-    const get = async (path: string): Promise<[number, string]> => {
-      const { statusCode, body } = await request(url + path, { dispatcher: agent })
-      return [statusCode, await body.text()]
-    }
-    const free = async (): Promise<void> => { await until(async () => (await store.locks()).length === 0) }
+    const now = async (): Promise<unknown> => await jobs.get('key', { timeout: 0 })
 
     t.strictSame(await get('/reply'), [200, 'done'])
-    await free()
-    t.equal(await jobs.get('key'), 'reply', 'a reply commits')
+    t.equal(await now(), 'reply', 'a reply commits')
     t.equal(kept!.isReleased, true)
-
     t.equal((await get('/throw'))[0], 500)
-    await free()
-    t.equal(await jobs.get('key'), 'reply', 'a failure drops the changes')
-
+    t.equal(await now(), 'reply', 'a failure drops the changes')
     t.strictSame(await get('/refuse'), [404, 'no'])
-    await free()
-    t.equal(await jobs.get('key'), 'refuse', 'a refusal is a reply')
+    t.equal(await now(), 'refuse', 'a refusal is a reply')
+    t.strictSame(await get('/fail'), [502, 'no'])
+    t.equal(await now(), 'refuse', 'a failure of the server is none')
 
-    const controller = new AbortController()
-    const hanging = request(url + '/hang', { dispatcher: agent, signal: controller.signal })
-    await until(async () => (await store.locks()).length === 1)
-    controller.abort()
-    await t.rejects(hanging)
-    await free()
-    t.equal(await jobs.get('key'), 'refuse', 'a client that hangs up drops the changes')
+    const [lost, why] = await get('/lost')
+    t.equal(lost, 409, 'a commit that fails is the answer')
+    t.match(why, 'no longer held')
+    t.equal(await now(), 'refuse')
+
+    t.strictSame(await get('/own'), [200, 'own'])
+    t.strictSame(await get('/only-locked'), [200, 'done'])
+    await until(async () => (await store.locks()).length === 0)
+    t.strictSame(await get('/self'), [200, Array(6).fill('STORE_DEADLOCK').join()])
+    t.equal(await now(), 'self')
+    t.strictSame(await get('/together'), [200, 'together,together'], 'an update ends by itself, so its own request may wait for it')
 
     const lock = await jobs.acquire('key')
-    const waiting = new AbortController()
-    const waits = request(url + '/wait', { dispatcher: agent, signal: waiting.signal })
-    await until(async () => (await store.locks())[0]!.waiters === 1)
-    waiting.abort()
-    await t.rejects(waits)
-    await until(async () => (await store.locks())[0]!.waiters === 0)
-    await until(() => failed !== undefined)
-    t.match(failed, { code: 'STORE_ABORTED' }, 'a wait is given up when its client has gone')
-
     t.equal((await get('/locked'))[0], 423, 'an error of the store has its own status')
     await lock.release()
-
-    t.strictSame(await get('/late'), [200, 'done'])
-    await t.rejects(late!, { code: 'STORE_ABORTED' }, 'a lock that comes after the response is not kept')
-    await free()
-    t.strictSame(await get('/own'), [200, 'own'])
   })
 
-  await t.test(`${name}: a request that times out lets go of its lock`, async t => {
+  await t.test(`${name}: a commit that is refused is the answer, and what comes after it is dropped`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
-    const listener = await application(store, {
-      '/hang': async store => {
-        await store.collection('jobs').acquire('key')
-        return await new Promise(() => {})
+    const jobs: Collection<string> = store.collection('jobs')
+    const { get } = await application(t, store, {
+      '/': async store => {
+        const collection = store.collection<string>('jobs')
+        for (const key of ['there', 'one too many', 'last']) (await collection.acquire(key)).set('changed')
+        return 'a body that is longer than the error could ever be: '.repeat(100)
       }
     })
-    const url = await serve(t, listener, 100)
-    await t.rejects(request(url + '/hang', { dispatcher: agent }))
-    await until(async () => (await store.locks()).length === 0)
-    t.equal((await store.collections())[0]!.reads, 1, 'it had been taken')
+    await jobs.set('there', 'before')
+    await jobs.set('last', 'before')
+    await jobs.configure({ maxKeys: 2, evict: false })
+    const [status, body] = await get('/')
+    t.equal(status, 507)
+    t.match(body, /maxKeys/)
+    t.strictSame(await jobs.getMany(['there', 'one too many', 'last'], { timeout: 0 }), ['changed', undefined, 'before'])
+  })
+
+  await t.test(`${name}: a client that hangs up`, async t => {
+    const store = createStore('memory:')
+    t.teardown(() => store.close())
+    const jobs: Collection<string> = store.collection('jobs')
+    await jobs.set('key', 'before')
+    let { opened, open } = gate()
+    let failed: { code?: string } | undefined
+    let late: Promise<unknown> | undefined
+    let lock: KeyLock<string> | undefined
+    let isAsked = false
+    const failing = (error: { code?: string }): never => {
+      failed = error
+      throw error
+    }
+    const hold = async (store: Store): Promise<KeyLock<string>> => {
+      lock = await store.collection<string>('jobs').acquire('key')
+      lock.set('changed')
+      return lock
+    }
+    const { get } = await application(t, store, {
+      '/work': async store => { await hold(store); await opened; return 'done' },
+      '/release': async store => { const lock = await hold(store); await opened; await lock.release().catch(failing); return 'done' },
+      '/set': async store => { const lock = await hold(store); await opened; try { lock.set('x') } catch (error) { failing(error as { code?: string }) } },
+      '/nothing': async store => { await hold(store); await opened },
+      '/update': async store => await store.collection<string>('jobs').update('key', async (_, own) => {
+        lock = own
+        await opened
+        return 'changed'
+      }).catch(failing),
+      '/compute': async store => await store.collection<string>('jobs').getOrSet('computed', async () => { await opened; return 'computed' }),
+      '/hang': async store => { await hold(store); return await new Promise(() => {}) },
+      '/wait': async store => await store.collection('jobs').get('key').catch(failing),
+      '/late': async (store, response) => {
+        late = once(response, 'close').then(() => store.collection('jobs').acquire('key'))
+        late.catch(() => {})
+        return 'done'
+      },
+      '/too-late': async (store, response) => { isAsked = true; await once(response, 'close'); await store.collection('jobs').acquire('key').catch(failing); return 'done' }
+    })
+    const holds = async (): Promise<boolean> => (await store.locks()).length === 1
+    const free = async (): Promise<void> => { await until(async () => !await holds()) }
+    const hangUp = async (path: string, isReady = holds): Promise<void> => {
+      ({ opened, open } = gate())
+      failed = lock = undefined
+      const controller = new AbortController()
+      const answer = get(path, controller.signal)
+      await until(isReady)
+      controller.abort()
+      await t.rejects(answer)
+    }
+
+    for (const path of ['/work', '/nothing', '/release', '/set', '/update']) {
+      await hangUp(path)
+      await until(() => lock!.signal.aborted)
+      t.match(lock!.signal.reason, { code: 'STORE_ABORTED' }, `${path}: is told to its handler`)
+      t.equal(await jobs.tryAcquire('key'), undefined, 'which keeps its lock')
+      open()
+      await free()
+      t.equal(await jobs.get('key'), 'before', 'until it has ended, and without its changes')
+      if (path !== '/work' && path !== '/nothing') t.match(failed, { code: 'STORE_ABORTED' })
+      t.throws(() => { lock!.set('x') }, { code: 'STORE_ABORTED' })
+    }
+
+    await hangUp('/compute')
+    open()
+    t.equal(await jobs.getOrSet('computed', () => 'anew'), 'computed', 'what is computed is for all')
+
+    mock.timers.enable({ apis: ['setTimeout'] })
+    t.teardown(() => { mock.timers.reset() })
+    await hangUp('/hang')
+    await until(() => lock!.signal.aborted)
+    mock.timers.tick(29_000)
+    t.equal(await holds(), true, 'a handler that never ends keeps its lock')
+    mock.timers.tick(1000)
+    t.equal(await holds(), false, 'for half a minute')
+    mock.timers.reset()
+
+    const other = await jobs.acquire('key')
+    await hangUp('/wait', async () => (await store.locks())[0]!.waiters === 1)
+    await until(async () => (await store.locks())[0]!.waiters === 0)
+    await until(() => failed !== undefined)
+    t.match(failed, { code: 'STORE_ABORTED' }, 'waits are given up')
+    await other.release()
+
+    await hangUp('/too-late', async () => isAsked)
+    await until(() => failed !== undefined)
+    t.match(failed, { code: 'STORE_ABORTED' }, 'there is no lock for a client that has gone')
+    t.strictSame(await get('/late'), [200, 'done'])
+    await t.rejects(late!, { code: 'STORE_ABORTED' }, 'nor for one that has its answer')
+    await free()
   })
 }

@@ -5,12 +5,12 @@ import t from 'tap'
 import { request } from 'undici'
 import { expressStore } from '../../src/web/express.js'
 import { createStore } from '../../src/index.js'
-import { requestScope, serve, type Application } from '../support/request-scope.js'
+import { overHttp1, requestScope, serve, type Application } from '../support/request-scope.js'
 
 // Version 4 under a name of its own, which has no types of its own.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
-const applicationOf = (make: typeof express): Application => async (store, routes) => {
+const applicationOf = (make: typeof express): Application => async (t, store, routes) => {
   const app = make()
   app.use(expressStore({ store }))
   for (const [path, handler] of Object.entries(routes)) {
@@ -21,7 +21,7 @@ const applicationOf = (make: typeof express): Application => async (store, route
   app.use(((error: Error & { statusCode?: number }, _request, response, _next) => {
     response.status(error.statusCode ?? 500).send(error.message)
   }) as express.ErrorRequestHandler)
-  return app as RequestListener
+  return await overHttp1(t, app as RequestListener)
 }
 
 await requestScope(t, 'Express 5', applicationOf(express))
@@ -39,6 +39,39 @@ t.test('req.store is one store for a request, that of the cluster where nothing 
   await (await request(url)).body.json()
   t.equal(await (await request(url)).body.json(), 2)
   t.equal(await createStore().collection('express').get('n'), 2)
+})
+
+t.test('a commit that fails goes to the error handlers behind the route, before what was to be sent', async t => {
+  for (const make of [express, express4]) {
+    const store = createStore('memory:')
+    t.teardown(() => store.close())
+    const app = make()
+    app.use(expressStore({ store }))
+    const lose = async (request: express.Request): Promise<void> => {
+      (await request.store.collection('c').acquire('key')).set('set')
+      await store.collection('c').breakLock('key')
+    }
+    const router = make.Router()
+    router.get('/json', (request, response, next) => { lose(request).then(() => { response.status(201).json({ done: true }) }, next) })
+    app.use('/routed', router)
+    app.get('/stream', (request, response, next) => {
+      lose(request).then(() => {
+        response.type('text').set('Content-Length', '3')
+        response.write('a')
+        response.write('b')
+        setImmediate(() => { response.end('c') })
+      }, next)
+    })
+    app.use(((error: Error & { code?: string, statusCode?: number }, _request, response, _next) => {
+      response.status(error.statusCode ?? 500).json({ code: error.code, handled: true })
+    }) as express.ErrorRequestHandler)
+    const { get } = await overHttp1(t, app as RequestListener)
+    t.strictSame(await get('/routed/json'), [409, '{"code":"STORE_LOCK_LOST","handled":true}'])
+    const [status, body] = await get('/stream')
+    t.equal(status, 409, 'where the handler still writes, it is answered without them')
+    t.match(JSON.parse(body), { code: 'STORE_LOCK_LOST', handled: undefined })
+    t.equal(await store.collection('c').get('key'), undefined)
+  }
 })
 
 t.test('bad options are refused', async t => {

@@ -1,22 +1,30 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import { Readable } from 'node:stream'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t from 'tap'
 import strongStore, { Store, createStore, strongStore as named } from '../../src/index.js'
-import { requestScope, type Application } from '../support/request-scope.js'
+import { overHttp1, overHttp2, requestScope, type Application } from '../support/request-scope.js'
 
-const application: Application = async (store, routes) => {
-  const app = Fastify()
+const applicationOver = (isHttp2: boolean): Application => async (t, store, routes) => {
+  const app = isHttp2 ? Fastify({ http2: true }) as unknown as FastifyInstance : Fastify()
   await app.register(strongStore, { store })
   for (const [path, handler] of Object.entries(routes)) {
     app.get(path, async (request, reply) => {
       const body = await handler(request.store, reply.raw)
+      if (body === undefined) return
       return reply.code(reply.raw.statusCode).send(body)
     })
   }
+  if (isHttp2) {
+    const origin = await app.listen({ port: 0, host: '127.0.0.1' })
+    t.teardown(() => { app.server.close() })
+    return overHttp2(t, origin)
+  }
   await app.ready()
-  return (request, response) => { app.routing(request, response) }
+  return await overHttp1(t, (request, response) => { app.routing(request, response) })
 }
 
-await requestScope(t, 'Fastify', application)
+await requestScope(t, 'Fastify', applicationOver(false))
+await requestScope(t, 'Fastify over HTTP/2', applicationOver(true))
 
 /** An app that is closed at the end of the test. */
 function fastify (t: { teardown (fn: () => unknown): void }): FastifyInstance {
@@ -41,19 +49,48 @@ t.test('app.store and req.store are one store, everywhere in the app', async t =
   t.equal(await app.store.collection('c').get('n'), 1)
 })
 
-t.test('app.inject ends a request as a client does', async t => {
+t.test('what a reply tells of is committed before it, whatever way it is sent', async t => {
   const app = fastify(t)
   await app.register(strongStore, { url: 'memory:', admin: { auth: false } })
-  app.post('/:key', async request => {
-    const { key } = request.params as { key: string }
-    const lock = await request.store.collection('c').acquire(key)
-    lock.set('set')
-    if (key === 'failed') throw new Error('on purpose')
-    return 'done'
+  const jobs = app.store.collection('c')
+  let streamed: Readable | undefined
+  const hold = async (request: FastifyRequest, key: string): Promise<void> => { (await request.store.collection('c').acquire(key)).set('set') }
+  app.setErrorHandler((error: Error & { code?: string, statusCode?: number }, _, reply) => reply.code(error.statusCode ?? 500).send({ code: error.code }))
+  app.addHook('preHandler', async request => { if (request.url === '/hook') await hold(request, 'hook') })
+  app.get('/good', async request => { await hold(request, 'good'); return 'done' })
+  app.get('/failed', async request => { await hold(request, 'failed'); throw new Error('on purpose') })
+  app.get('/missing', async request => { await hold(request, 'missing'); throw Object.assign(new Error('no such thing'), { statusCode: 404 }) })
+  app.get('/hook', () => { throw Object.assign(new Error('no such thing'), { statusCode: 404 }) })
+  app.get('/sent', async (request, reply) => { await hold(request, 'sent'); reply.send('sent') })
+  app.get('/callback', (request, reply) => { hold(request, 'callback').then(() => { reply.send('called') }, t.threw) })
+  app.get('/lost', async (request, reply) => {
+    await hold(request, 'lost')
+    await jobs.breakLock('lost')
+    streamed = Readable.from(['a', 'b'])
+    return reply.header('content-length', 2).send(streamed)
   })
-  await app.inject({ method: 'POST', url: '/good' })
-  await app.inject({ method: 'POST', url: '/failed' })
-  t.strictSame(await app.store.collection('c').getMany(['good', 'failed']), ['set', undefined])
+  app.get('/stream', async (request, reply) => { await hold(request, 'stream'); return reply.send(Readable.from(['a', 'b'])) })
+  app.get('/hijacked', async (request, reply) => {
+    await hold(request, 'hijacked')
+    reply.hijack()
+    setImmediate(() => { reply.raw.end('raw') })
+  })
+  const get = async (url: string): Promise<[number, string]> => {
+    const { statusCode, body } = await app.inject(url)
+    return [statusCode, body]
+  }
+  t.strictSame(await get('/good'), [200, 'done'])
+  t.equal((await get('/failed'))[0], 500)
+  t.equal((await get('/missing'))[0], 404)
+  t.equal((await get('/hook'))[0], 404)
+  t.strictSame(await get('/sent'), [200, 'sent'], 'once, though its handler returns nothing')
+  t.strictSame(await get('/callback'), [200, 'called'])
+  t.strictSame(await get('/lost'), [409, '{"code":"STORE_LOCK_LOST"}'], 'the error handler of the app answers')
+  t.equal(streamed!.destroyed, true)
+  t.strictSame(await get('/stream'), [200, 'ab'])
+  t.strictSame(await get('/hijacked'), [200, 'raw'])
+  t.strictSame(await jobs.getMany(['good', 'failed', 'missing', 'hook', 'sent', 'callback', 'lost', 'stream', 'hijacked'], { timeout: 0 }),
+    ['set', undefined, undefined, undefined, 'set', 'set', undefined, 'set', 'set'])
   t.equal((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/taken' })).statusCode, 201)
   t.match(await app.store.locks(), [{ key: 'taken' }], 'a lock that the client knows of stays')
 })

@@ -1,7 +1,7 @@
 // A request as the scripts take it, and their answer as a reply.
 import { hostname } from 'node:os'
 import { Reply, type Request } from '../../core/engine.js'
-import { isErrorCode, type StoreErrorCode } from '../../core/errors.js'
+import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
 import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
@@ -69,9 +69,10 @@ export function replyOf (answer: string): Reply {
 
 /** What an error of the server, or of the way to it, means to a caller. */
 export function codeOf (error: Error): StoreErrorCode {
+  if (error instanceof StoreError) return error.code
   if (/\bOOM\b/.test(error.message)) return 'STORE_FULL'
   // Nothing was done: the server can not, or must not, serve us.
-  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b/.test(error.message)) return 'STORE_UNREACHABLE'
+  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b|^ERR unknown command|^ERR The user executing the script can't/.test(error.message)) return 'STORE_UNREACHABLE'
   return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
 }
 

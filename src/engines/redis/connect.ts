@@ -1,26 +1,30 @@
-// How a server is reached: the client library, found when it is needed, and the two connections of a connection.
+// How a server is reached: the client library, loaded when it is first needed, and the two clients of a connection.
 import type * as ioredis from 'ioredis'
-import type { Cluster, ClusterOptions, NodeRole, Redis, RedisOptions } from 'ioredis'
-import { StoreError } from '../../core/errors.js'
+import type { Cluster, NodeRole, Redis } from 'ioredis'
+import { StoreError, detailOf } from '../../core/errors.js'
+import { Timer } from '../../core/timer.js'
+import { OWN, isInstance, ofCluster, ofServer } from './client-options.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
 
-/** The connections of one connection. When one of them ends, so does the connection; in a cluster when there is no node any more. */
-export interface Wires {
-  /** PendingCalls. */
+/** The clients of one connection, which ends when one of them does; in a cluster when no node is left. */
+export interface Clients {
+  /** What to call the server in a message. */
+  name: string
+  /** Carries calls. */
   client: Redis | Cluster
-  /** What the server has to tell: answers to calls that had to wait, and locks that were lost. */
+  /** Is pushed to: answers to calls that had to wait, and locks that were lost. */
   push: Redis
-  /** In a cluster: another such connection, from a node that answers. */
+  /** In a cluster: another such client, of a node that answers. */
   openPush?: () => Promise<Redis>
 }
 
 /** Nodes that were seen in a cluster, to begin with where the one that the url names is down. */
 export type KnownNodes = Map<string, { host: string, port: number }>
 
-/** Opens both connections. STORE_UNREACHABLE. */
-export async function connect (target: Target, known: KnownNodes): Promise<Wires> {
-  const library = await load()
+/** Opens both clients and makes them ready, all within the time there is to connect. STORE_UNREACHABLE. */
+export async function connect<T> (target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>): Promise<T> {
+  const name = nameOf(target)
   const opened: Array<Redis | Cluster> = []
   let reason: Error | undefined
   const open = async <C extends Redis | Cluster>(client: C): Promise<C> => {
@@ -30,23 +34,26 @@ export async function connect (target: Target, known: KnownNodes): Promise<Wires
     await client.connect()
     return client
   }
-  let timer: NodeJS.Timeout | undefined
+  const openBoth = async (): Promise<Clients> => {
+    const client = await open(await make(target, known))
+    if (!client.isCluster) return { name, client, push: await open((client as Redis).duplicate()) }
+    const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known)
+    const push = await openPush()
+    opened.push(push)
+    return { name, client, push, openPush }
+  }
+  const timer = new Timer()
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) }, target.connectTimeout)
+    timer.start(target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) })
   })
   try {
-    return await Promise.race([late, (async () => {
-      const client = await open(make(library, target, known))
-      if (!client.isCluster) return { client, push: await open((client as Redis).duplicate()) }
-      const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known)
-      return { client, push: await openPush(), openPush }
-    })()])
+    return await Promise.race([late, openBoth().then(prepare)])
   } catch (error) {
     for (const client of opened) client.disconnect()
     const why = reason ?? error as Error
-    throw new StoreError('STORE_UNREACHABLE', `${hide(target.url)}: ${why.message}${adviceOn(why, target)}`, { cause: why })
+    throw new StoreError('STORE_UNREACHABLE', `${name}: ${detailOf(why)}${adviceOn(why, target)}`, { cause: why })
   } finally {
-    clearTimeout(timer)
+    timer.stop()
   }
 }
 
@@ -55,8 +62,14 @@ export function nodesOf (client: Redis | Cluster, role?: NodeRole): Redis[] {
   return client.isCluster ? (client as Cluster).nodes(role) : [client as Redis]
 }
 
-/** What may be done about it. Who does not get through with TLS is told why by some servers, and cut off by others. */
+function nameOf ({ url, client }: Target): string {
+  return isInstance(client) ? 'the server of redis.client' : hide(url)
+}
+
+/** What may be done about it. Some servers say why a connection without the right TLS fails, others just close it. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
+  if (/\b(NOPERM|unknown command)|may not use/.test(message)) return '; the README ("Rights on the server") has what a store needs'
+  if (isInstance(client)) return ''
   if (parse(url).tls === undefined && !('tls' in client)) return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
   return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
     ? ''
@@ -66,40 +79,35 @@ function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
 type Library = Pick<typeof ioredis, 'Redis' | 'Cluster'>
 
 async function load (): Promise<Library> {
+  let library: Partial<Library>
   try {
-    return await import('ioredis')
+    library = await import('ioredis')
   } catch (cause) {
-    throw new StoreError('STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis: npm install ioredis", { cause })
+    throw new StoreError('STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause })
   }
+  const { Redis, Cluster } = library
+  if (typeof Redis !== 'function' || typeof Cluster !== 'function') {
+    throw new StoreError('STORE_UNREACHABLE', 'the version of ioredis that is installed does not work here, 5 and 6 do: npm install ioredis@6')
+  }
+  return { Redis, Cluster }
 }
 
-/** No second attempts behind our back: what was lost, and what was not sent, is for the engine to know. */
-const ONCE = {
-  lazyConnect: true,
-  retryStrategy: null,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  autoResubscribe: false
-} as const satisfies RedisOptions
-
-function make ({ Redis, Cluster }: Library, { url, cluster, client = {}, connectTimeout }: Target, known: KnownNodes): Redis | Cluster {
+async function make (target: Target, known: KnownNodes): Promise<Redis | Cluster> {
+  const { client = {} } = target
+  if (isInstance(client)) return copyOf(client)
+  const { Redis, Cluster } = await load()
+  const { url, cluster = false, connectTimeout } = target
   const { host, port, path, db, ...login } = parse(url)
-  if (cluster === undefined || cluster === false) {
-    const options: RedisOptions = { ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client, ...ONCE }
-    return new Redis(options as object)
-  }
+  if (cluster === false) return new Redis(ofServer({ ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client }) as object)
   const seeds = cluster === true ? [{ host, port }] : cluster
-  const { natMap, ...redisOptions } = client as Pick<ClusterOptions, 'natMap'>
-  const options: ClusterOptions = {
-    redisOptions: { ...login, connectTimeout, ...redisOptions, autoResendUnfulfilledCommands: false },
-    ...(natMap === undefined ? {} : { natMap }),
-    lazyConnect: true,
-    clusterRetryStrategy: null,
-    enableOfflineQueue: true, // a node is connected to when it is first needed: until then calls wait, or fail with the attempt
-    retryDelayOnFailover: 0,
-    retryDelayOnClusterDown: 0
-  }
-  return new Cluster([...seeds, ...known.values()], options as object)
+  return new Cluster([...seeds, ...known.values()], ofCluster({ ...login, connectTimeout, ...client }) as object)
+}
+
+/** A client of our own like one of the user's. */
+function copyOf (client: Redis | Cluster): Redis | Cluster {
+  if (!client.isCluster) return (client as Redis).duplicate(ofServer(client.options))
+  const { redisOptions = {}, ...whole } = (client as Cluster).options
+  return (client as Cluster).duplicate([], { ...whole, ...ofCluster(redisOptions) } as object)
 }
 
 /** A connection of its own to a node that answers. */
@@ -110,7 +118,7 @@ async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis
   const nodes = cluster.nodes('master').sort(() => Math.random() - 0.5)
   let reason = new Error('no node of the cluster is connected')
   for (const node of nodes) {
-    const push = node.duplicate({ ...ONCE, readOnly: false })
+    const push = node.duplicate({ ...OWN, enableReadyCheck: false })
     push.on('error', (error: Error) => { reason = error })
     try {
       await push.connect()

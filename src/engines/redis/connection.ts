@@ -1,37 +1,57 @@
-// A process's time with a server: from the opening of its connections to the end of one of them.
+// A process's connection to a server, or to a cluster: the client that carries calls and the subscriber that is pushed to, from
+// their opening to the end of one of them.
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { nodesOf, type Wires } from './connect.js'
-import { Pipeline, type Reader } from './pipeline.js'
-import { Subscriber, type Told } from './subscriber.js'
+import { nodesOf, type Clients } from './connect.js'
+import { Liveness } from './liveness.js'
+import { Pipeline, type Job, type Reader } from './pipeline.js'
+import { checkRights } from './rights.js'
+import { ScriptCache } from './script-cache.js'
+import { Subscriber, type PushHandler } from './subscriber.js'
 import type { ScriptName, Scripts } from './scripts.js'
 import { codeOf } from './codec.js'
+import { warnOfEviction } from './eviction.js'
 
-export interface Handler extends Told {
-  /** A node of a cluster is gone, or what was told in the last moments may not have arrived. */
+/** The part of its life that a process's sign of life may take to reach the server. */
+const MAX_DELAY = 1 / 20
+
+export interface Handler extends PushHandler {
+  /** A node of a cluster is lost, or what was pushed in the last moments may not have arrived. */
   nodeLost (): void
   /** The connection is over. Called once, unless by `end`. */
   closed (error: Error): void
 }
 
+export interface Settings {
+  scripts: Scripts
+  prefix: string
+  /** Milliseconds of silence after which a server counts as lost. */
+  life: number
+  handler: Handler
+}
+
 export class Connection {
-  /** Where the server reaches this process; what stands behind it in a "who" is the number of a call. */
+  /** Where the server reaches this process. With the number of a call behind it, it names the call to the scripts. */
   readonly channel: string
   readonly #client: Redis | Cluster
-  readonly #push: Subscriber
-  readonly #scripts: Scripts
+  readonly #subscriber: Subscriber
   readonly #handler: Handler
+  readonly #scripts: ScriptCache
   readonly #pipeline: Pipeline
+  readonly #liveness: Liveness
+  readonly #life: number
   #isReferenced = true
   #isEnded = false
 
-  private constructor ({ client, push, openPush }: Wires, scripts: Scripts, prefix: string, handler: Handler) {
+  private constructor ({ client, push, openPush }: Clients, { scripts, prefix, life, handler }: Settings) {
     this.#client = client
-    this.#scripts = scripts
     this.#handler = handler
-    this.#pipeline = new Pipeline(client, () => { this.#load() })
+    this.#life = life
+    this.#scripts = new ScriptCache(client, scripts, prefix)
+    this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY)
+    this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
-    this.#push = new Subscriber(push, openPush, this.channel, handler, {
+    this.#subscriber = new Subscriber(push, openPush, this.channel, handler, {
       watch: (connection, closed) => { this.#watch(connection, closed) },
       missed: () => { handler.nodeLost() },
       ended: error => { this.end(error) }
@@ -39,24 +59,26 @@ export class Connection {
     this.#listen()
   }
 
-  /** Is ready when the server knows where to reach it. */
-  static async open (wires: Wires, scripts: Scripts, prefix: string, handler: Handler): Promise<Connection> {
-    const connection = new Connection(wires, scripts, prefix, handler)
-    connection.#load()
-    await connection.#push.subscribe()
-    return connection
+  /** Resolves when the server has the scripts and knows where to push. STORE_UNREACHABLE naming a right that is missing. */
+  static async open (clients: Clients, settings: Settings): Promise<Connection> {
+    const connection = new Connection(clients, settings)
+    try {
+      await connection.#scripts.open()
+      await checkRights(clients.client, connection.#pipeline, settings.scripts, settings.prefix, connection.channel)
+      await connection.#subscriber.subscribe()
+      warnOfEviction(clients.client, clients.name).catch(() => {})
+      return connection
+    } catch (error) {
+      connection.end()
+      throw error
+    }
   }
 
   get isEnded (): boolean {
     return this.#isEnded
   }
 
-  /** What was sent before a time and is not answered will not be: ends the connection, or fails what was asked of a cluster. */
-  giveUp (before: number, error: Error): void {
-    if (this.#pipeline.giveUp(before, error) && !this.#client.isCluster) this.end(error)
-  }
-
-  /** A call has failed: ends the connection if that tells of the connection. In a cluster it is about one node. */
+  /** A call has failed: ends the connection if that is about the connection. In a cluster it is about one node. */
   doubt (error: Error): void {
     if (this.#client.isCluster) return
     // A server that has become another's replica will not be of use again, and half a connection is none.
@@ -64,7 +86,17 @@ export class Connection {
   }
 
   run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
-    return this.#pipeline.run(this.#scripts[name], base, args)
+    return this.#pipeline.run(name, base, args)
+  }
+
+  /** As `run`, for what may be withdrawn. */
+  submit (name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void): Job {
+    return this.#pipeline.submit(name, base, args, resolve, reject)
+  }
+
+  /** Takes back what has not been sent yet. Whether that was possible. */
+  withdraw (job: Job): boolean {
+    return this.#pipeline.withdraw(job)
   }
 
   /** What there is to know of a key without a script. */
@@ -74,14 +106,13 @@ export class Connection {
 
   /** Resolves with an empty reply once every node has answered. */
   async ping (): Promise<string> {
-    await Promise.all(nodesOf(this.#client, 'master').map(node => this.#pipeline.expect(node.ping())))
+    await Promise.all(nodesOf(this.#client, 'master').map(node => node.ping()))
     return 'R    '
   }
 
-  /** Makes sure that the push connection is alive, too. */
+  /** Makes sure that the server can still push. */
   probe (): void {
-    const { connection } = this.#push
-    this.#pipeline.expect(connection.ping()).catch(() => { connection.disconnect() })
+    this.#liveness.expect(this.#subscriber.connection)
   }
 
   /** Names of keys on all nodes. */
@@ -92,13 +123,14 @@ export class Connection {
       const { slots } = this.#client as Cluster
       if (new Set(Object.values(slots).map(([master]) => master)).size > nodes.length) {
         (this.#client as Cluster).refreshSlotsCache()
-        throw new Error('a node of the cluster is gone')
+        throw new Error('a node of the cluster is lost')
       }
     }
     await Promise.all(nodes.map(async node => {
       let cursor = '0'
       do {
-        const [next, keys] = await this.#pipeline.expect(node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000))
+        this.#liveness.expect(node)
+        const [next, keys] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000)
         for (const key of keys) found.add(key)
         cursor = next
       } while (cursor !== '0')
@@ -110,10 +142,10 @@ export class Connection {
   setReferenced (isReferenced: boolean): void {
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced
-    for (const node of [this.#push.connection, ...nodesOf(this.#client)]) this.#reference(node)
+    for (const node of [this.#subscriber.connection, ...nodesOf(this.#client)]) this.#reference(node)
   }
 
-  /** Resolves when all that was asked is answered, or the connection is gone. */
+  /** Resolves when all that was asked is answered, or the connection is over. */
   async settled (): Promise<void> {
     await this.#pipeline.settled()
   }
@@ -121,18 +153,20 @@ export class Connection {
   end (error?: Error): void {
     if (this.#isEnded) return
     this.#isEnded = true
+    this.#liveness.stop()
     this.#client.disconnect()
-    this.#push.end()
+    this.#subscriber.end()
     if (error !== undefined) this.#handler.closed(error)
+    this.#pipeline.fail(error ?? new Error('the connection was closed'))
   }
 
-  /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
-  #load (): void {
-    for (const node of nodesOf(this.#client, 'master')) {
-      for (const { text } of Object.values(this.#scripts)) {
-        node.script('LOAD', text).catch((error: Error) => { if (error.message.startsWith('NOPERM')) this.end(error) })
-      }
-    }
+  #silent (node: Redis): void {
+    const error = new Error(`the server has not answered for ${this.#life / 1000} s`)
+    // Of a cluster only this node is lost: all that was asked of it fails when its connection is closed.
+    if (this.#client.isCluster) node.disconnect()
+    else this.end(error)
+    const stream = node.stream as Redis['stream'] | undefined
+    stream?.destroy()
   }
 
   #listen (): void {
@@ -141,20 +175,24 @@ export class Connection {
       this.#watch(this.#client as Redis, ended)
       return
     }
-    const gone = (): void => { if (!this.#isEnded) this.#handler.nodeLost() }
-    for (const node of nodesOf(this.#client)) this.#watch(node, gone)
-    this.#client.on('+node', (node: Redis) => { this.#watch(node, gone) })
+    const lost = (): void => { if (!this.#isEnded) this.#handler.nodeLost() }
+    for (const node of nodesOf(this.#client)) this.#watch(node, lost)
+    this.#client.on('+node', (node: Redis) => { this.#watch(node, lost) })
     this.#client.on('end', ended)
   }
 
   #watch (node: Redis, closed: () => void): void {
     let wasReady = node.status === 'ready'
     if (wasReady) this.#reference(node)
+    this.#liveness.watch(node)
     node.on('ready', () => {
       wasReady = true
       this.#reference(node)
     })
-    node.on('close', () => { if (wasReady) closed() })
+    node.on('close', () => {
+      this.#liveness.forget(node)
+      if (wasReady) closed()
+    })
     node.on('error', () => {}) // 'close' follows
   }
 

@@ -5,20 +5,23 @@ import { Reply, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { collections, lock, locks, stats } from './introspection.js'
-import { settle, type Place, type Settled, type Target } from './options.js'
+import { settle, type EngineOptions, type Settled, type Target } from './options.js'
 import { FastGet, answerIn, isLocked } from './fast-get.js'
+import { Queue } from './queue.js'
+import { RedisCall } from './call.js'
 import { loadScripts } from './scripts.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
-import { EarlyReplies, type Asked } from './early-replies.js'
 import { codeOf, replyOf, scriptOf, since } from './codec.js'
 
-/** Bytes of text on their way to the server above which calls are refused. */
+/** Bytes of keys and values on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
+/** Calls without an answer, unconfirmed ones included, above which calls are refused. */
+const MAX_PENDING = 2 ** 19
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
-export function redisEngine (place: Place): Engine {
-  return new RedisEngine(settle(place))
+export function redisEngine (options: EngineOptions): Engine {
+  return new RedisEngine(settle(options))
 }
 
 class RedisEngine implements Engine {
@@ -29,18 +32,22 @@ class RedisEngine implements Engine {
   readonly #target: Target
   readonly #life: number
   readonly #prefix: string
-  readonly #calls: PendingCalls
+  readonly #pending: PendingCalls
   readonly #known: KnownNodes = new Map()
   #connection: Connection | undefined
   #heartbeat: Heartbeat | undefined
   #connecting: Promise<void> | undefined
-  #queue: Array<{ request: Request, id: number }> = []
-  #backlog = 0
+  /** Calls made before there is a connection. */
+  readonly #queue = new Queue<RedisCall>()
+  /** By the slot in PendingCalls. */
+  #calls: Array<RedisCall | undefined> = []
+  /** By the number that the server knows. */
+  readonly #numbered = new Map<number, RedisCall>()
   #numbers = 0
-  readonly #reads = new FastGet()
-  /** By the call's place. */
-  #asked: Array<Asked | undefined> = []
-  readonly #turns = new EarlyReplies()
+  // Unconfirmed calls without a reply, and the bytes of all calls on their way.
+  #unconfirmed = 0
+  #backlog = 0
+  #gets = new FastGet()
   #isClosed = false
 
   constructor ({ maxValueBytes, prefix, life, target }: Settled) {
@@ -48,18 +55,18 @@ class RedisEngine implements Engine {
     this.#target = target
     this.#life = life
     this.#prefix = prefix
-    this.#calls = new PendingCalls({
+    this.#pending = new PendingCalls({
       send: (request, id) => { this.#send(request, id) },
       cancel: (id, isAbandoned) => { this.#cancel(id, isAbandoned) }
     })
   }
 
   call (request: Request): Promise<Reply> {
-    return this.#calls.call(request)
+    return this.#pending.call(request)
   }
 
   post (request: Request): void {
-    this.#calls.post(request)
+    this.#pending.post(request)
   }
 
   async close (): Promise<void> {
@@ -70,121 +77,146 @@ class RedisEngine implements Engine {
     await this.#heartbeat?.leave().catch(() => {}) // then the connection is lost, and all of it with it
     await this.#connection?.settled()
     this.#connection?.end()
-    this.#calls.fail('STORE_CLOSED')
+    this.#pending.fail('STORE_CLOSED')
   }
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    if (this.#backlog > MAX_BACKLOG) throw new StoreError('STORE_OVERLOADED')
+    const { op } = request
+    // The end of a lock is let through: refused, it would leave the key locked.
+    if (!request.release && op !== 'release' && this.#isOverloaded) throw new StoreError('STORE_OVERLOADED')
+    const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)
+    this.#backlog += call.size
+    if (id === 0) this.#unconfirmed++
+    else this.#calls[id] = call
     if (this.#connection !== undefined) {
-      this.#ask(this.#connection, request, id)
+      this.#ask(this.#connection, call)
       return
     }
-    this.#queue.push({ request, id })
-    this.#backlog += request.text?.length ?? 0
+    this.#queue.push(call)
     this.#connecting ??= this.#connect()
   }
 
-  #ask (connection: Connection, request: Request, id: number): void {
-    const { op, collection, token, text } = request
+  get #isOverloaded (): boolean {
+    return this.#backlog > MAX_BACKLOG || this.#pending.pending + this.#unconfirmed > MAX_PENDING
+  }
+
+  #ask (connection: Connection, call: RedisCall): void {
+    const { request, request: { op, collection, token }, id } = call
     if (token !== undefined && (request.release || op === 'release')) this.#heartbeat!.release(collection, token)
-    const asked: Asked = {
-      request, id, number: ++this.#numbers, token: op === 'acquire' ? token ?? randomUUID() : undefined, at: Date.now()
-    }
+    call.state = 'sent'
+    call.number = ++this.#numbers
+    call.at = Date.now()
     if (id !== 0) {
-      this.#asked[id] = asked
-      this.#setAwaited(true)
+      this.#numbered.set(call.number, call)
+      this.#setReferenced(true)
     }
-    this.#backlog += text?.length ?? 0
-    this.#reads.enter(request, !this.#heartbeat!.isTimed(collection), isPlain => {
-      if (isPlain) this.#read(connection, asked)
-      else this.#submit(connection, asked)
+    this.#gets.enter(request, !this.#heartbeat!.isTimed(collection), isPlain => {
+      if (isPlain) this.#read(connection, call)
+      else this.#submit(connection, call)
     })
   }
 
   /** Without a script, if that is enough. */
-  #read (connection: Connection, asked: Asked): void {
-    const { request, request: { collection, key } } = asked
+  #read (connection: Connection, call: RedisCall): void {
+    const { request, request: { collection, key } } = call
     connection.read(this.#baseOf(collection), key, (found, error) => {
+      if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
-        this.#reads.leave(request, true, () => {})
-        this.#failed(connection, asked, error!)
+        this.#gets.leave(request, true, () => {})
+        this.#failed(connection, call, error!)
         return
       }
       const reply = answerIn(found)
-      if (reply === undefined && !isLocked(found)) this.#heartbeat?.time(collection)
-      const isAnswer = this.#reads.leave(request, reply !== undefined, () => { this.#submit(connection, asked) })
-      if (isAnswer && connection === this.#connection) this.#answer(asked, reply!)
+      if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
+      const isAnswer = this.#gets.leave(request, reply !== undefined, () => { this.#submit(connection, call) })
+      if (isAnswer) this.#answer(call, reply!)
     })
   }
 
-  #submit (connection: Connection, asked: Asked): void {
-    const size = asked.request.text?.length ?? 0
-    this.#run(connection, asked).then(answer => {
-      this.#backlog -= size
+  #submit (connection: Connection, call: RedisCall): void {
+    const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
-      if (answer.charCodeAt(0) === 81) this.#wait(connection, asked, Number(answer.slice(1)))
-      else this.#answer(asked, since(asked.at, replyOf(answer)))
-    }, (error: Error) => {
-      this.#backlog -= size
-      this.#failed(connection, asked, error)
-    })
+      const text = answer as string
+      if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
+      else this.#answer(call, since(call.at, replyOf(text)))
+    }
+    const failed = (error: Error): void => {
+      this.#failed(connection, call, error)
+    }
+    const { request, request: { op }, token } = call
+    if (op === 'collections' || op === 'locks' || op === 'lock' || op === 'stats' || op === 'ping') {
+      this.#look(connection, request).then(answered, failed)
+      return
+    }
+    const [script, base, args] = scriptOf(request, this.#baseOf(request.collection), this.#nameOf(connection, call), this.#life, token)
+    call.job = connection.submit(script, base, args, answered, failed)
   }
 
-  #run (connection: Connection, asked: Asked): Promise<string> {
-    const { request, request: { op, collection, key }, token } = asked
-    const base = this.#baseOf(collection)
+  /** What is asked about collections as a whole. */
+  async #look (connection: Connection, { op, collection, key, number }: Request): Promise<string> {
     switch (op) {
-      case 'collections': return this.#heartbeat!.flush().then(() => collections(connection, this.#prefix, key === '' ? undefined : collection))
-      case 'locks': return locks(connection, this.#prefix, request.number)
-      case 'ping': return connection.ping()
-      case 'lock': return lock(connection, base, collection, key)
-      case 'stats': return this.#heartbeat!.flush().then(() => stats(connection, this.#prefix, this.maxValueBytes))
-      default: return connection.run(...scriptOf(request, base, this.#who(connection, asked), this.#life, token))
+      case 'ping': return await connection.ping()
+      case 'locks': return await locks(connection, this.#prefix, number)
+      case 'lock': return await lock(connection, this.#baseOf(collection), collection, key)
+      case 'stats':
+        await this.#heartbeat!.flush()
+        return await stats(connection, this.#prefix, this.maxValueBytes)
+      default:
+        await this.#heartbeat!.flush()
+        return await collections(connection, this.#prefix, key === '' ? undefined : collection)
     }
   }
 
-  /** The call is in a queue now: its answer is pushed when it is its turn, which may have been already. */
-  #wait (connection: Connection, asked: Asked, expiresIn: number): void {
-    if (asked.id === 0) return // nobody wants to know
-    const early = this.#turns.wait(asked.number, asked)
-    if (early !== undefined) {
-      this.#take(asked, early)
-    } else {
-      const who = this.#who(connection, asked)
-      const { op, collection, key } = asked.request
-      this.#heartbeat!.wait(collection, key, asked.number, op === 'clear' ? `parts ${who}` : who, expiresIn)
+  /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
+  #wait (connection: Connection, call: RedisCall, expiresIn: number): void {
+    if (call.state === 'settled') return
+    call.job = undefined
+    if (call.id === 0) {
+      this.#settled(call)
+      return
     }
+    if (call.early !== undefined) {
+      this.#take(connection, call, call.early)
+      return
+    }
+    call.state = 'waiting'
+    const name = this.#nameOf(connection, call)
+    const { op, collection, key } = call.request
+    this.#heartbeat!.wait(collection, key, call.number, op === 'clear' ? `parts ${name}` : name, expiresIn)
   }
 
   #pushed (number: number, answer: string): void {
-    const asked = this.#turns.come(number, answer)
-    if (asked === undefined) return
-    this.#answered(asked)
-    this.#take(asked, answer)
+    const connection = this.#connection
+    const call = this.#numbered.get(number)
+    if (call === undefined || connection === undefined) return
+    if (call.state === 'waiting') this.#take(connection, call, answer)
+    else call.early = answer
   }
 
-  /** An answer that was pushed: it, or word that it is long and has to be fetched. */
-  #take (asked: Asked, answer: string): void {
-    const connection = this.#connection!
+  /** An answer that was pushed, or "F" where it is long and has to be fetched. */
+  #take (connection: Connection, call: RedisCall, answer: string): void {
+    this.#heartbeat!.answered(call.request.collection, call.number)
+    call.state = 'sent'
     if (answer !== 'F') {
-      this.#answer(asked, replyOf(answer))
+      this.#answer(call, replyOf(answer))
       return
     }
-    connection.run<string | null>('fetch', this.#baseOf(asked.request.collection), [this.#who(connection, asked)]).then(kept => {
-      if (kept === null) this.#failed(connection, asked, new Error('an answer of the server did not arrive'))
-      else if (connection === this.#connection) this.#answer(asked, replyOf(kept))
-    }, (error: Error) => { this.#failed(connection, asked, error) })
+    connection.run<string | null>('fetch', this.#baseOf(call.request.collection), [this.#nameOf(connection, call)]).then(kept => {
+      if (connection !== this.#connection) return
+      if (kept === null) this.#unanswered(call, 'the server has dropped the answer to a call that waited')
+      else this.#answer(call, replyOf(kept))
+    }, (error: Error) => { this.#failed(connection, call, error) })
   }
 
-  /** The call does not wait any more. */
-  #answered (asked: Asked): void {
-    this.#turns.delete(asked.number)
-    this.#heartbeat!.answered(asked.request.collection, asked.number)
+  /** The server does not know of a call that waited, as happens when this process was stopped for too long. The connection is fine. */
+  #unanswered (call: RedisCall, why: string): void {
+    this.#answer(call, new Reply('STORE_DISCONNECTED'), why)
   }
 
-  #answer (asked: Asked, reply: Reply, why?: string): void {
-    const { request: { op, collection, key, detached, lease }, id, token } = asked
+  #answer (call: RedisCall, reply: Reply, why?: string): void {
+    if (call.state === 'settled') return
+    const { request: { op, collection, key, detached, lease }, id, token } = call
     if (reply.code === undefined) {
       if (op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
       if (op === 'acquire') {
@@ -193,37 +225,48 @@ class RedisEngine implements Engine {
         if (lease !== undefined) this.#heartbeat!.look(collection, lease)
       }
     }
+    this.#settled(call)
     if (id === 0) return
-    this.#asked[id] = undefined
-    this.#calls.settle(id, reply, why)
-    if (this.#calls.pending === 0) this.#setAwaited(false)
+    this.#pending.settle(id, reply, why)
+    if (this.#pending.pending === 0) this.#setReferenced(false)
   }
 
-  #failed (connection: Connection, asked: Asked, error: Error): void {
-    if (connection !== this.#connection) return // it was told with all the others
+  #settled (call: RedisCall): void {
+    call.state = 'settled'
+    call.job = undefined
+    this.#backlog -= call.size
+    if (call.id === 0) {
+      this.#unconfirmed--
+    } else {
+      this.#numbered.delete(call.number)
+      this.#calls[call.id] = undefined
+    }
+  }
+
+  #failed (connection: Connection, call: RedisCall, error: Error): void {
+    if (connection !== this.#connection) return // all of its calls have failed
     const code = codeOf(error)
-    this.#answer(asked, new Reply(code), code === 'STORE_FULL' ? undefined : error.message)
+    this.#answer(call, new Reply(code), code === 'STORE_FULL' ? undefined : detailOf(error))
     connection.doubt(error)
   }
 
-  /** Asks for an early end of a wait. What is on its way to the server is overtaken by nothing, so this comes after it. */
+  /** Asks for an early end of a call. It reaches the server after the call, if that was sent. */
   #cancel (id: number, isAbandoned: boolean): void {
     const connection = this.#connection
-    const place = this.#queue.findIndex(queued => queued.id === id)
-    if (place !== -1) {
-      this.#queue.splice(place, 1)
-      this.#calls.settle(id, new Reply('STORE_ABORTED'))
+    const call = this.#calls[id]
+    if (call === undefined) return
+    if (this.#queue.delete(call) || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
+      this.#answer(call, new Reply('STORE_ABORTED'))
       return
     }
-    const asked = this.#asked[id]
-    if (connection === undefined || asked === undefined) return
-    const { request, request: { collection, key }, token } = asked
-    this.#reads.enter(request, false, () => {
-      connection.run<number>('cancel', this.#baseOf(collection), [this.#who(connection, asked), key, isAbandoned ? token ?? '' : '']).then(isDone => {
+    if (connection === undefined) return
+    const { request, request: { collection, key }, token } = call
+    this.#gets.enter(request, false, () => {
+      connection.run<number>('cancel', this.#baseOf(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']).then(isDone => {
         if (isDone !== 1 || connection !== this.#connection) return
-        this.#answered(asked)
-        this.#answer(asked, new Reply('STORE_ABORTED'))
-      }, (error: Error) => { connection.doubt(error) })
+        this.#heartbeat!.answered(collection, call.number)
+        this.#answer(call, new Reply('STORE_ABORTED'))
+      }, (error: Error) => { if (connection === this.#connection) connection.doubt(error) })
     })
   }
 
@@ -231,61 +274,64 @@ class RedisEngine implements Engine {
     let connection: Connection | undefined
     try {
       const scripts = await loadScripts()
-      const wires = await connect(this.#target, this.#known)
-      connection = await Connection.open(wires, scripts, this.#prefix, {
-        answer: (number, answer) => { this.#pushed(number, answer) },
-        lost: token => { this.#lost(token) },
-        nodeLost: () => { this.#heartbeat?.check() },
-        closed: error => { this.#lose('STORE_DISCONNECTED', detailOf(error)) }
-      })
+      connection = await connect(this.#target, this.#known, clients => Connection.open(clients, {
+        scripts,
+        prefix: this.#prefix,
+        life: this.#life,
+        handler: {
+          answer: (number, answer) => { this.#pushed(number, answer) },
+          lost: token => { this.#lost(token) },
+          nodeLost: () => { this.#heartbeat?.check() },
+          closed: error => { if (connection !== undefined && connection === this.#connection) this.#lose('STORE_DISCONNECTED', detailOf(error)) }
+        }
+      }))
     } catch (error) {
+      this.#connecting = undefined // before any caller hears of it, who may call the store again at once
       this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
-    } finally {
-      this.#connecting = undefined
+      return
     }
-    if (connection !== undefined) this.#begin(connection)
+    this.#connecting = undefined
+    if (connection.isEnded) this.#lose('STORE_DISCONNECTED', 'the connection was closed')
+    else this.#begin(connection)
   }
 
   #begin (connection: Connection): void {
     this.#connection = connection
     this.#heartbeat = new Heartbeat(connection, this.#life, collection => this.#baseOf(collection), {
-      lost: token => { this.#calls.lost(token) },
+      lost: token => { this.#pending.lost(token) },
       unanswered: (number, error) => {
-        const asked = this.#turns.get(number)
-        if (asked === undefined) return
-        this.#answered(asked)
-        this.#failed(connection, asked, error)
+        const call = this.#numbered.get(number)
+        if (call === undefined) return
+        this.#heartbeat!.answered(call.request.collection, number)
+        this.#unanswered(call, detailOf(error))
       }
     })
-    this.#setAwaited(this.#calls.pending > 0)
-    const queue = this.#queue
-    this.#queue = []
-    for (const { request, id } of queue) {
-      this.#backlog -= request.text?.length ?? 0
-      this.#ask(connection, request, id)
-    }
+    this.#setReferenced(this.#pending.pending > 0)
+    for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#ask(connection, call)
   }
 
   #lost (token: string): void {
     this.#heartbeat?.lost(token)
-    this.#calls.lost(token)
+    this.#pending.lost(token)
   }
 
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string): void {
     this.#heartbeat?.stop()
     this.#connection = undefined
     this.#heartbeat = undefined
-    for (const { request } of this.#queue) this.#backlog -= request.text?.length ?? 0
-    this.#queue = []
-    this.#asked = []
-    this.#turns.clear()
-    this.#calls.fail(code, why)
+    while (this.#queue.shift() !== undefined) { /* all of them fail below */ }
+    this.#calls = []
+    this.#numbered.clear()
+    this.#gets = new FastGet()
+    this.#unconfirmed = 0
+    this.#backlog = 0
+    this.#pending.fail(code, why)
     this.onerror?.(new StoreError(code, why))
   }
 
-  #setAwaited (isAwaited: boolean): void {
-    this.#connection?.setReferenced(isAwaited)
-    this.#heartbeat?.setReferenced(isAwaited)
+  #setReferenced (isReferenced: boolean): void {
+    this.#connection?.setReferenced(isReferenced)
+    this.#heartbeat?.setReferenced(isReferenced)
   }
 
   /** The key that names a collection. What stands in braces chooses its slot in a Redis Cluster. */
@@ -293,7 +339,8 @@ class RedisEngine implements Engine {
     return `${this.#prefix}:{c:${collection}}`
   }
 
-  #who (connection: Connection, { id, number }: Asked): string {
+  /** What the server knows a call by: a channel to push to and a number, negative where no answer is wanted. */
+  #nameOf (connection: Connection, { id, number }: RedisCall): string {
     return `${connection.channel} ${id === 0 ? -number : number}`
   }
 }

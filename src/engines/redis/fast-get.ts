@@ -1,72 +1,73 @@
-// Gets that do without a script: one plain command tells the value of a key, and whether there is more to it, as it is locked or
-// has a time. Then the script is asked, and later than the get was; so what this process says of that key meanwhile comes behind.
+// Gets that do without a script: one plain command finds the value of a key, and whether there is more to it, a lock or a deadline.
+// Where there is, the get is repeated through the script. It takes effect later then than it was made, so whatever this process
+// has asked of that key since is held back until the get has been sent again.
 import { Reply, type Request } from '../../core/engine.js'
 
-/** What the plain command finds: of the key its record and its lock, and whether uses are kept. See collection.lua. */
+/** What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See collection.lua. */
 export type Found = [record: string | null, lock: string | null, tracked: string | null]
 
 /** Sends a call off: as the plain command, or to its script. */
 type Go = (isPlain: boolean) => void
 
 /** Plain gets that are not answered yet, of one key or of a whole collection. */
-class Lane {
+class Unanswered {
   gets = 0
-  /** One of them has to be asked for again: so have those behind it. */
-  isLate = false
-  readonly behind: Go[] = []
+  /** One of them has to be repeated, and so have those after it. */
+  isRepeated = false
+  readonly heldBack: Go[] = []
 
-  /** What came behind goes on, in its order. */
+  /** Sends what was held back, in its order. */
   flush (): void {
-    for (const go of this.behind) go(false)
+    for (const go of this.heldBack) go(false)
   }
 }
 
 export class FastGet {
-  readonly #keys = new Map<string, Lane>()
-  readonly #collections = new Map<string, Lane>()
+  readonly #keys = new Map<string, Unanswered>()
+  readonly #collections = new Map<string, Unanswered>()
 
-  /** Lets a call go, once it overtakes no get. One that went as the plain command has to `leave`. */
+  /** Sends a call off as soon as it overtakes no get. One that went as the plain command has to `leave`. */
   enter (request: Request, mayBePlain: boolean, go: Go): void {
     const { op, collection } = request
     const id = idOf(request)
     const all = this.#collections.get(collection)
-    const lane = this.#keys.get(id)
+    const same = this.#keys.get(id)
     const isPlain = mayBePlain && op === 'get' && request.token === undefined
-    if (all !== undefined && (op === 'clear' || all.behind.length > 0)) {
-      all.behind.push(go)
-    } else if (lane !== undefined && (!isPlain || lane.isLate || lane.behind.length > 0)) {
-      lane.behind.push(go)
+    if (all !== undefined && (op === 'clear' || all.heldBack.length > 0)) {
+      all.heldBack.push(go)
+    } else if (same !== undefined && (!isPlain || same.isRepeated || same.heldBack.length > 0)) {
+      same.heldBack.push(go)
     } else if (isPlain) {
       count(this.#collections, collection, all)
-      count(this.#keys, id, lane)
+      count(this.#keys, id, same)
       go(true)
     } else {
       go(false)
     }
   }
 
-  /** Whether a get that went as the plain command is answered by what that found; `again` asks its script. */
-  leave (request: Request, isAnswer: boolean, again: () => void): boolean {
+  /** Whether a get that went as the plain command is answered by what that found; if not, `repeat` asks its script. */
+  leave (request: Request, isAnswer: boolean, repeat: () => void): boolean {
     const { collection } = request
     const id = idOf(request)
-    const lane = this.#keys.get(id)!
+    const same = this.#keys.get(id)!
     const all = this.#collections.get(collection)!
-    lane.isLate ||= !isAnswer
-    const { isLate } = lane
-    if (isLate) again()
-    if (--lane.gets === 0) {
+    same.isRepeated ||= !isAnswer
+    const { isRepeated } = same
+    if (isRepeated) repeat()
+    if (--same.gets === 0) {
       this.#keys.delete(id)
-      lane.flush()
+      same.flush()
     }
     if (--all.gets === 0) {
       this.#collections.delete(collection)
       all.flush()
     }
-    return !isLate
+    return !isRepeated
   }
 }
 
-/** What a get is answered, if that is to be told from this alone. */
+/** The reply to a get, if this alone is enough to tell. */
 export function answerIn (found: Found): Reply | undefined {
   const [record, , tracked] = found
   if (isLocked(found)) return undefined
@@ -86,6 +87,6 @@ function idOf ({ collection, key }: Request): string {
   return `${collection.length} ${collection}${key}`
 }
 
-function count (lanes: Map<string, Lane>, id: string, lane: Lane = new Lane()): void {
-  if (lane.gets++ === 0) lanes.set(id, lane)
+function count (counted: Map<string, Unanswered>, id: string, unanswered: Unanswered = new Unanswered()): void {
+  if (unanswered.gets++ === 0) counted.set(id, unanswered)
 }

@@ -160,7 +160,6 @@ export class Heartbeat {
     if (this.#planned === -Infinity) return
     this.#planned = Infinity
     const now = Date.now()
-    this.#connection.giveUp(now - this.#life, new Error(`the server has not answered for ${this.#life / 1000} s`))
     if (this.#connection.isEnded) return
     let isInUse = false
     for (const [collection, place] of this.#places) {

@@ -1,22 +1,27 @@
-// What a store in Redis is told.
+// The options of a store in Redis.
 import { checkName, milliseconds, onlyKnown } from '../../core/validation.js'
 import { StoreError } from '../../core/errors.js'
+import { checkClientOptions, isInstance } from './client-options.js'
 import { parse } from './url.js'
 
 const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'cluster', 'client'] as const
 const MAX_LIFE = 3_600_000
 
 export interface RedisStoreOptions {
-  /** What the names of all keys and channels in Redis begin with, so that several stores can share one. Default 'strong-store'. */
+  /** What the names of all keys and channels in Redis begin with, so that several stores can share one: 1024 bytes at most. Default 'strong-store'. */
   prefix?: string | undefined
   /**
-   * Seconds without a sign of life after which a process has lost its locks, and after which a process takes a server
-   * that does not answer for lost: 1 to 3600, default 10.
+   * Seconds without a sign of life after which a process has lost its locks, and after which a server that says nothing
+   * counts as lost: 1 to 3600, default 10.
    */
   life?: number | undefined
   /** For a Redis Cluster: true where the url names one of its nodes, or nodes to begin with. Default false. */
   cluster?: boolean | Array<{ host: string, port: number }> | undefined
-  /** Options of ioredis: `path`, `sentinels` and `name`, `tls`, … (for a cluster its `redisOptions`; `natMap` is seen to as well). */
+  /**
+   * Options of ioredis: `path`, `sentinels` and `name`, `tls`, … Of a cluster they are those of its nodes, and `natMap`, `dnsLookup`, `useSRVRecords`,
+   * `resolveSrv`, `slotsRefreshTimeout`, `slotsRefreshInterval` and `maxRedirections` of the whole. What would change the layout or the order is refused.
+   * Or a client that ioredis has made, Redis or Cluster, with the url 'redis:': the store opens connections like it, and leaves it alone.
+   */
   client?: object | undefined
 }
 
@@ -26,7 +31,8 @@ export interface Target extends Pick<RedisStoreOptions, 'cluster' | 'client'> {
   connectTimeout: number
 }
 
-export interface Place extends RedisStoreOptions, Target {
+/** What `createStore` takes. */
+export interface EngineOptions extends RedisStoreOptions, Target {
   maxValueBytes?: number | undefined
 }
 
@@ -40,13 +46,24 @@ export interface Settled {
 }
 
 /** STORE_OPTION_INVALID. */
-export function settle (place: Place): Settled {
-  onlyKnown(place, KNOWN)
-  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = place
-  parse(place.url)
+export function settle (options: EngineOptions): Settled {
+  onlyKnown(options, KNOWN)
+  const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = options
+  checkTarget(target)
   checkName(prefix, 'STORE_OPTION_INVALID')
-  if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'the prefix must have no braces, which choose the slot of a key')
+  if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.prefix: braces choose the slot of a key, and must not be in it')
   const lifeMs = milliseconds(life, 'life', 1)
-  if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `life can be ${MAX_LIFE / 1000} at most`)
+  if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `invalid redis.life: expected ${MAX_LIFE / 1000} seconds at most, got ${life}`)
   return { maxValueBytes, prefix, life: lifeMs, target }
+}
+
+function checkTarget ({ url, client, cluster = false }: Target): void {
+  const address = parse(url)
+  const isCluster = cluster !== false
+  if (client !== undefined) checkClientOptions(client, isCluster)
+  if (isInstance(client) && !/^rediss?:$/.test(url)) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: redis.client says where the server is; use the url \'redis:\' with it')
+  }
+  if (isCluster && address.db !== 0) throw new StoreError('STORE_OPTION_INVALID', `invalid url: a cluster has database 0 only, got ${address.db}`)
+  if (isCluster && address.path !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'invalid url: a cluster is not reached through a Unix socket')
 }

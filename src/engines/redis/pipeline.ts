@@ -1,58 +1,118 @@
 // What is asked of a server. All of it takes effect in the order it was asked for, and what was asked in one tick leaves together.
+// Only so much is in flight at a time; the rest waits here, where it can still be withdrawn, and where signs of life pass it.
+import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
 import type { Found } from './fast-get.js'
-import type { Script } from './scripts.js'
+import { Queue } from './queue.js'
+import type { Generation, ScriptCache } from './script-cache.js'
+import type { ScriptName } from './scripts.js'
 
-/** Plain reads that are asked for as one command: the server does nothing else meanwhile. */
+/** Plain reads that share a command: the server does nothing else while it runs. */
 const MAX_READS = 32
+/** Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their arguments. */
+const MIN_IN_FLIGHT = 64
+const MAX_IN_FLIGHT = 4096
+const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
+/** Signs of life are sent ahead of what has not been sent yet: behind a long queue they would come too late. */
+const URGENT: ReadonlySet<ScriptName | undefined> = new Set<ScriptName>(['tend'])
 
-/** What the server has not answered yet. */
-interface Sent {
-  sentAt: number
-  reject (error: Error): void
-  onend?: () => void
-}
-
-interface Job extends Sent {
-  /** Without one it is plain reads: see reads.ts. */
-  script: Script | undefined
-  base: string
-  args: string[]
-  /** Of plain reads. */
-  readers: Reader[]
-  resolve (result: unknown): void
-}
-
-/** Told what a plain read has found, or why it has not. */
+/** Called with what a plain read has found, or the error. */
 export type Reader = (found: Found | undefined, error: Error | undefined) => void
+
+/** One command. */
+export class Job {
+  /** queued: nothing of it has left the process. Sent jobs may be sent again, where the server did not have the script. */
+  state: 'queued' | 'sent' | 'settled' = 'queued'
+  readonly readers: Reader[] = []
+
+  /** `script`: undefined for plain reads. */
+  constructor (
+    readonly script: ScriptName | undefined,
+    readonly base: string,
+    readonly args: string[],
+    readonly size: number,
+    readonly resolve: (result: unknown) => void,
+    readonly reject: (error: Error) => void
+  ) {}
+}
+
+/** Jobs that take effect in their order: all of a server, or of a cluster those of one collection, as each has a node of its own. */
+class Lane {
+  readonly queue = new Queue<Job>()
+  /** The newest job, to which another plain read may be added as long as it is queued. */
+  last: Job | undefined
+  inFlight = 0
+  bytes = 0
+  /** Commands that may be in flight: it follows from how long the one took that is timed. */
+  limit = MIN_IN_FLIGHT
+  timed: Job | undefined
+  timedAt = 0
+  /** Where the server has lost the scripts: jobs to be sent again, once all that is in flight is answered. */
+  missed: Job[] = []
+  /** That of all scripts in flight. */
+  generation: Generation | undefined
+
+  /** Times one job after the other, from when it is sent. */
+  sent (job: Job): void {
+    if (this.timed !== undefined) return
+    this.timed = job
+    this.timedAt = performance.now()
+  }
+
+  /** `maxDelay`: milliseconds that a command may take to be answered. */
+  answered (job: Job, maxDelay: number): void {
+    this.inFlight--
+    this.bytes -= job.size
+    if (job !== this.timed) return
+    this.timed = undefined
+    if (performance.now() - this.timedAt > maxDelay) this.limit = Math.max(MIN_IN_FLIGHT, this.limit / 2)
+    else if (this.queue.size > 0) this.limit = Math.min(MAX_IN_FLIGHT, this.limit * 2)
+  }
+
+  get isFull (): boolean {
+    return this.inFlight >= this.limit || this.bytes >= MAX_IN_FLIGHT_BYTES
+  }
+}
 
 export class Pipeline {
   readonly #client: Redis | Cluster
-  readonly #load: () => void
-  readonly #sent = new Set<Sent>()
-  #running = 0
-  #jobs: Job[] = []
-  // Scripts that the server did not know: they are sent again, in their order, when all before them are answered.
-  #unknown: Job[] = []
-  #behind: Job[] = []
+  readonly #scripts: ScriptCache
+  readonly #maxDelay: number
+  readonly #lanes = new Map<string, Lane>()
+  readonly #outstanding = new Set<Job>()
+  #batch: Array<[Lane, Job]> = []
+  #onsettled: Array<() => void> = []
 
-  /** `load` has the server know all scripts. */
-  constructor (client: Redis | Cluster, load: () => void) {
+  /** `maxDelay`: milliseconds that what is in flight may take to be answered. */
+  constructor (client: Redis | Cluster, scripts: ScriptCache, maxDelay: number) {
     this.#client = client
-    this.#load = load
+    this.#scripts = scripts
+    this.#maxDelay = maxDelay
   }
 
-  run<T> (script: Script, base: string, args: string[]): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#add({ script, base, args, readers: [], sentAt: Date.now(), resolve: resolve as Job['resolve'], reject })
-    })
+  /** Whether anything is not answered. */
+  get isBusy (): boolean {
+    return this.#outstanding.size > 0
   }
 
-  /** A plain read of a key. Those of one collection that follow each other in a tick are one command. */
+  run<T> (script: ScriptName, base: string, args: string[]): Promise<T> {
+    return new Promise((resolve, reject) => { this.submit(script, base, args, resolve as (result: unknown) => void, reject) })
+  }
+
+  /** As `run`, for a job that may be withdrawn. */
+  submit (script: ScriptName, base: string, args: string[], resolve: (result: unknown) => void, reject: (error: Error) => void): Job {
+    let size = base.length
+    for (const arg of args) size += arg.length
+    const job = new Job(script, base, args, size, resolve, reject)
+    this.#add(job)
+    return job
+  }
+
+  /** A plain read of a key. Those of one collection that follow each other in a tick share a command. */
   read (base: string, key: string, reader: Reader): void {
-    let job = this.#unknown.length > 0 ? undefined : this.#jobs.at(-1)
-    if (job?.base !== base || job.script !== undefined || job.readers.length === MAX_READS) {
+    let job = this.#lane(base).last
+    if (job?.state !== 'queued' || job.script !== undefined || job.base !== base || job.readers.length === MAX_READS) {
       job = readsOf(base)
       this.#add(job)
     }
@@ -60,103 +120,132 @@ export class Pipeline {
     job.readers.push(reader)
   }
 
-  /** Keeps account of what is asked without a script. */
-  expect<T> (answer: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const sent: Sent = { sentAt: Date.now(), reject }
-      this.#sent.add(sent)
-      answer.then(resolve, reject).finally(() => { this.#arrived(sent) })
-    })
+  /** Takes a job back that has not been sent. Whether that was possible: if so, it is never settled. */
+  withdraw (job: Job): boolean {
+    if (job.state !== 'queued' || !this.#lane(job.base).queue.delete(job)) return false
+    this.#settled(job)
+    return true
   }
 
-  /** Fails what was sent before a time and is not answered. Whether there was any. */
-  giveUp (before: number, error: Error): boolean {
-    let isLate = false
-    for (const sent of this.#sent) {
-      if (sent.sentAt > before) break
-      isLate = true
-      this.#arrived(sent)
-      sent.reject(error)
+  /** Fails all that is not answered. */
+  fail (error: Error): void {
+    for (const job of this.#outstanding) {
+      this.#settled(job)
+      job.reject(error)
     }
-    return isLate
   }
 
-  /** Resolves when all that was asked is answered, or the connection is gone. */
+  /** Resolves when all that was asked is answered, or has failed. */
   async settled (): Promise<void> {
-    await Promise.all(Array.from(this.#sent, sent => new Promise<void>(resolve => { sent.onend = resolve })))
+    if (this.isBusy) await new Promise<void>(resolve => { this.#onsettled.push(resolve) })
+  }
+
+  #lane (base: string): Lane {
+    const id = this.#client.isCluster ? base : ''
+    let lane = this.#lanes.get(id)
+    if (lane === undefined) this.#lanes.set(id, lane = new Lane())
+    return lane
   }
 
   #add (job: Job): void {
-    this.#sent.add(job)
-    if (this.#unknown.length > 0) this.#behind.push(job)
-    else this.#send(job)
+    this.#outstanding.add(job)
+    const lane = this.#lane(job.base)
+    const isUrgent = URGENT.has(job.script)
+    if (!isUrgent) lane.last = job
+    if (lane.missed.length > 0 && isUrgent) lane.missed.push(job)
+    else if (lane.missed.length > 0 || (!isUrgent && (lane.queue.size > 0 || lane.isFull))) lane.queue.push(job)
+    else this.#send(lane, job)
   }
 
-  #send (job: Job): void {
-    this.#running++
-    if (this.#jobs.push(job) === 1) process.nextTick(() => { this.#flush() })
+  #send (lane: Lane, job: Job): void {
+    if (lane.inFlight === 0) lane.generation = this.#scripts.current
+    lane.inFlight++
+    lane.bytes += job.size
+    if (this.#batch.push([lane, job]) === 1) process.nextTick(() => { this.#flush() })
   }
 
   #flush (): void {
-    const jobs = this.#jobs
-    this.#jobs = []
+    const batch = this.#batch
+    this.#batch = []
     const streams = nodesOf(this.#client).map(({ stream }) => stream as Redis['stream'] | undefined)
     for (const stream of streams) stream?.cork()
-    for (const job of jobs) {
-      command(this.#client, job).then(
-        result => { this.#answered(job, undefined, result) },
-        (error: Error) => { this.#answered(job, error, undefined) }
+    for (const [lane, job] of batch) {
+      const { script, base, args } = job
+      job.state = 'sent'
+      lane.sent(job)
+      const sent = script === undefined
+        ? this.#client.hmget(`${base}:records`, ...args)
+        : lane.generation!.run(this.#client, script, base, args)
+      sent.then(
+        result => { this.#answered(lane, job, undefined, result) },
+        (error: Error) => { this.#answered(lane, job, error, undefined) }
       )
     }
     for (const stream of streams) stream?.uncork()
   }
 
-  #answered (job: Job, error: Error | undefined, result: unknown): void {
-    this.#running--
-    // A plain read that came behind a script that was not run has read too early.
-    const isEarly = job.script === undefined && this.#unknown.length > 0
-    if (!this.#sent.has(job)) {
-      // It was given up, and whoever asked knows.
-    } else if (isEarly || error?.message.startsWith('NOSCRIPT') === true) {
-      this.#unknown.push(job)
+  #answered (lane: Lane, job: Job, error: Error | undefined, result: unknown): void {
+    lane.answered(job, this.#maxDelay)
+    // A plain read that was sent after a script which was not run has read too early.
+    const isEarly = job.script === undefined && lane.missed.length > 0
+    if (job.state === 'settled') {
+      // It has failed with the connection.
+    } else if (isEarly || (error !== undefined && isScriptMissing(error))) {
+      lane.missed.push(job)
     } else {
-      this.#arrived(job)
+      this.#settled(job)
       if (error === undefined) job.resolve(result)
       else job.reject(error)
+      if (error === undefined && job.script !== undefined) this.#scripts.found()
     }
-    if (this.#unknown.length > 0 && this.#running === 0) this.#sendAgain()
+    if (lane.missed.length === 0) this.#pump(lane, job.base)
+    else if (lane.inFlight === 0) this.#renew(lane, job.base)
   }
 
-  #sendAgain (): void {
-    const jobs = [...this.#unknown, ...this.#behind].filter(job => this.#sent.has(job)) // not what was given up
-    this.#unknown = []
-    this.#behind = []
-    this.#load()
-    for (const job of jobs) this.#send(job)
+  #pump (lane: Lane, base: string): void {
+    while (!lane.isFull) {
+      const job = lane.queue.shift()
+      if (job === undefined) break
+      this.#send(lane, job)
+    }
+    if (lane.inFlight === 0 && this.#client.isCluster) this.#lanes.delete(base)
   }
 
-  #arrived (sent: Sent): void {
-    this.#sent.delete(sent)
-    sent.onend?.()
+  /** Has the scripts loaded again; nothing is in flight, and nothing is sent before that is done. */
+  #renew (lane: Lane, base: string): void {
+    this.#scripts.renew(lane.generation!).then(() => {
+      const jobs = lane.missed
+      lane.missed = []
+      for (const job of jobs) if (job.state !== 'settled') this.#send(lane, job)
+      this.#pump(lane, base)
+    }, (error: Error) => {
+      const jobs = lane.missed
+      lane.missed = []
+      for (let job = jobs.shift() ?? lane.queue.shift(); job !== undefined; job = jobs.shift() ?? lane.queue.shift()) {
+        if (job.state === 'settled') continue
+        this.#settled(job)
+        job.reject(error)
+      }
+    })
   }
+
+  #settled (job: Job): void {
+    job.state = 'settled'
+    this.#outstanding.delete(job)
+    if (this.isBusy) return
+    for (const resolve of this.#onsettled) resolve()
+    this.#onsettled = []
+  }
+}
+
+function isScriptMissing ({ message }: Error): boolean {
+  return message.startsWith('NOSCRIPT')
 }
 
 function readsOf (base: string): Job {
-  const readers: Reader[] = []
-  return {
-    script: undefined,
-    base,
-    args: ['tracked'],
-    readers,
-    sentAt: Date.now(),
-    resolve: result => {
-      const [tracked, ...found] = result as [string | null, ...Array<string | null>]
-      for (const [i, reader] of readers.entries()) reader([found[2 * i]!, found[2 * i + 1]!, tracked], undefined)
-    },
-    reject: error => { for (const reader of readers) reader(undefined, error) }
-  }
-}
-
-function command (client: Redis | Cluster, { script, base, args }: Job): Promise<unknown> {
-  return script === undefined ? client.hmget(`${base}:records`, ...args) : client.evalsha(script.sha, 1, base, ...args)
+  const job = new Job(undefined, base, ['tracked'], 64, result => {
+    const [tracked, ...found] = result as [string | null, ...Array<string | null>]
+    for (const [i, reader] of job.readers.entries()) reader([found[2 * i]!, found[2 * i + 1]!, tracked], undefined)
+  }, error => { for (const reader of job.readers) reader(undefined, error) })
+  return job
 }

@@ -15,6 +15,7 @@ const PARTS = {
   held: [...COMMON, 'held'],
   leave: [...COMMON, 'leave'],
   queue: [...COMMON, 'queue'],
+  rights: ['rights'],
   scan: [...COMMON, 'scan'],
   size: [...COMMON, 'size'],
   tend: [...COMMON, 'tend']

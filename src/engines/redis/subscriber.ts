@@ -1,7 +1,8 @@
-// The connection on which the server tells what nobody asks for at that moment. In a cluster any node does, so another takes over.
+// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster any node can
+// do that, so another takes over where one is lost.
 import type { Redis } from 'ioredis'
 
-export interface Told {
+export interface PushHandler {
   /** The answer to a call that had to wait. */
   answer (number: number, answer: string): void
   /** A lock was lost. */
@@ -9,9 +10,9 @@ export interface Told {
 }
 
 interface Owner {
-  /** Has a connection keep the process alive, or not; `closed` is told of its end. */
+  /** Keeps the connection as it keeps its others, and calls `closed` when it ends. */
   watch (connection: Redis, closed: () => void): void
-  /** What was told in the last moments has not arrived. */
+  /** What was pushed in the last moments has not arrived. */
   missed (): void
   ended (error: Error): void
 }
@@ -20,15 +21,15 @@ export class Subscriber {
   connection: Redis
   readonly #openAnother: (() => Promise<Redis>) | undefined
   readonly #channel: string
-  readonly #told: Told
+  readonly #handler: PushHandler
   readonly #owner: Owner
   #isEnded = false
 
-  constructor (connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, told: Told, owner: Owner) {
+  constructor (connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, handler: PushHandler, owner: Owner) {
     this.connection = connection
     this.#openAnother = openAnother
     this.#channel = channel
-    this.#told = told
+    this.#handler = handler
     this.#owner = owner
   }
 
@@ -37,8 +38,8 @@ export class Subscriber {
     connection.on('message', (_channel: string, message: string) => {
       const space = message.indexOf(' ')
       const rest = message.slice(space + 1)
-      if (message.startsWith('L')) this.#told.lost(rest)
-      else this.#told.answer(Number(message.slice(0, space)), rest)
+      if (message.startsWith('L')) this.#handler.lost(rest)
+      else this.#handler.answer(Number(message.slice(0, space)), rest)
     })
     this.#owner.watch(connection, () => { this.#replace().catch((error: Error) => { this.#owner.ended(error) }) })
     await connection.subscribe(this.#channel)

@@ -1,38 +1,148 @@
 // What is asked of a server in what order, with answers that come when the test wants them to.
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Cluster } from 'ioredis'
+import type { Redis } from 'ioredis'
 import t from 'tap'
 import { Pipeline } from '../../../src/engines/redis/pipeline.js'
+import type { Generation, ScriptCache } from '../../../src/engines/redis/script-cache.js'
+import type { ScriptName } from '../../../src/engines/redis/scripts.js'
+import { until } from '../../support/until.js'
 
-t.test('a read that follows what was given up is asked for, and told', async t => {
-  const asked: string[][] = []
-  const answers: Array<{ resolve (result: unknown): void, reject (error: Error): void }> = []
-  const command = (...args: string[]): Promise<unknown> => new Promise((resolve, reject) => {
-    asked.push(args)
-    answers.push({ resolve, reject })
-  })
-  const client = { isCluster: true, nodes: () => [], evalsha: command, hmget: command } as unknown as Cluster
-  const outbox = new Pipeline(client, () => {})
-  const script = { text: '', sha: 'sha' }
-  const told: string[] = []
-  const run = (name: string): void => { outbox.run(script, 'base', [name]).then(() => told.push(name), () => told.push(`${name} failed`)) }
-  const read = (name: string): void => { outbox.read('base', name, found => told.push(found === undefined ? `${name} failed` : name)) }
+interface Sent { what: string, resolve (result: unknown): void, reject (error: Error): void }
 
+function world (maxDelay = Infinity): { pipeline: Pipeline, sent: Sent[], done: string[], renewals: Array<(error?: Error) => void>, run (name: string, script?: ScriptName): void, read (key: string): void } {
+  const sent: Sent[] = []
+  const done: string[] = []
+  const renewals: Array<(error?: Error) => void> = []
+  const command = (what: string): Promise<unknown> => new Promise((resolve, reject) => { sent.push({ what, resolve, reject }) })
+  const client = { isCluster: false, hmget: (_key: string, ...args: string[]) => command(args.join(' ')) } as unknown as Redis
+  const generation = (name: string): Generation => ({ name, run: (_client, _script, _base, [what]) => command(`${what} ${name}`) }) as Generation
+  const scripts = {
+    current: generation('first'),
+    found () {},
+    renew: () => new Promise<void>((resolve, reject) => {
+      renewals.push(error => {
+        scripts.current = generation('second')
+        if (error === undefined) resolve()
+        else reject(error)
+      })
+    })
+  }
+  const pipeline = new Pipeline(client, scripts as unknown as ScriptCache, maxDelay)
+  return {
+    pipeline,
+    sent,
+    done,
+    renewals,
+    run: (name, script = 'call') => { pipeline.run(script, 'base', [name]).then(() => done.push(name), (error: Error) => done.push(`${name} ${error.message}`)) },
+    read: key => { pipeline.read('base', key, (_found, error) => done.push(error === undefined ? key : `${key} ${error.message}`)) }
+  }
+}
+
+t.test('scripts that the server has lost are sent again in their order, once all that is in flight is answered', async t => {
+  const { pipeline, sent, done, renewals, run, read } = world()
+  run('a')
+  run('b')
+  read('c')
+  run('d')
+  await turn()
+  t.strictSame(sent.map(({ what }) => what), ['a first', 'b first', 'tracked :c !c', 'd first'])
+  sent[0]!.resolve('')
+  sent[1]!.reject(new Error('NOSCRIPT'))
+  await turn()
+  run('e')
+  run('sign of life', 'tend')
+  sent[2]!.resolve([null, null, null]) // has read before b was run
+  await turn()
+  t.equal(renewals.length, 0, 'd is in flight')
+  sent[3]!.reject(new Error('NOSCRIPT'))
+  await turn()
+  t.equal(renewals.length, 1)
+  t.equal(sent.length, 4, 'nothing is sent before the scripts are there')
+  renewals[0]!()
+  await turn()
+  t.strictSame(sent.slice(4).map(({ what }) => what), ['b second', 'sign of life second', 'tracked :c !c', 'd second', 'e second'])
+  for (const { resolve } of sent.slice(4)) resolve([null, null, null])
+  await pipeline.settled()
+  await turn()
+  t.strictSame(done.sort(), ['a', 'b', 'c', 'd', 'e', 'sign of life'])
+})
+
+t.test('scripts that cannot be loaded fail all that needs them, once', async t => {
+  const { pipeline, sent, done, renewals, run } = world()
+  run('a')
+  await turn()
+  sent[0]!.reject(new Error('NOSCRIPT'))
+  await turn()
+  run('b')
+  renewals[0]!(new Error('NOPERM'))
+  await pipeline.settled()
+  await turn()
+  t.strictSame(done, ['a NOPERM', 'b NOPERM'])
+  t.equal(sent.length, 1)
+  run('c')
+  await turn()
+  t.equal(sent.length, 2, 'the next one is tried again')
+})
+
+t.test('what fails with the connection is neither answered nor sent again', async t => {
+  const { pipeline, sent, done, run, read } = world()
   run('slow')
   run('unknown')
   await turn()
-  answers[1]!.reject(new Error('NOSCRIPT'))
+  sent[1]!.reject(new Error('NOSCRIPT'))
   await turn()
-  read('early') // waits for the script to be sent again
-  outbox.giveUp(Date.now() + 1, new Error('the server is silent'))
+  read('early')
+  pipeline.fail(new Error('lost'))
   await turn()
-  t.strictSame(told.splice(0).sort(), ['early failed', 'slow failed', 'unknown failed'])
+  t.strictSame(done.splice(0).sort(), ['early lost', 'slow lost', 'unknown lost'])
+  t.equal(pipeline.isBusy, false)
+  sent[0]!.resolve('')
+  await turn()
+  t.strictSame(done, [])
+})
 
-  read('late')
-  answers[0]!.resolve('late itself')
+t.test('only so much is in flight; what is not sent yet can be withdrawn, and signs of life pass it', async t => {
+  const { pipeline, sent, done, run, read } = world()
+  for (let i = 0; i < 5000; i++) run(`call ${i}`)
+  const job = pipeline.submit('call', 'base', ['withdrawn'], () => done.push('never'), () => done.push('never'))
+  for (let i = 0; i < 40; i++) read(`key ${i}`)
   await turn()
-  t.strictSame(asked.slice(2), [['base:records', 'tracked', ':late', '!late']], 'what was given up is not sent again')
-  answers[2]!.resolve([null, 'record', null])
+  t.equal(sent.length, 64)
+  run('sign of life', 'tend')
   await turn()
-  t.strictSame(told, ['late'])
+  t.equal(sent[64]?.what, 'sign of life first')
+  t.equal(pipeline.withdraw(job), true)
+  t.equal(pipeline.withdraw(job), false)
+  let most = 0
+  for (let answered = 0; answered < sent.length; await turn()) {
+    most = Math.max(most, sent.length - answered)
+    for (const { resolve } of sent.slice(answered, answered = sent.length)) resolve([null, null, null])
+  }
+  await until(() => !pipeline.isBusy)
+  t.ok(most > 1000, 'more where answers come in time')
+  t.ok(most <= 4096)
+  t.equal(sent.length, 5000 + 1 + 2, 'reads that waited share commands')
+  t.equal(done.length, 5000 + 1 + 40)
+  t.strictSame(done.filter(name => name.startsWith('call')), Array.from({ length: 5000 }, (_, i) => `call ${i}`))
+
+  const large = pipeline.submit('call', 'base', ['x'.repeat(2 ** 23)], () => {}, () => {})
+  run('after it')
+  await turn()
+  t.equal(large.state, 'sent')
+  t.equal(sent.length, 5003 + 1, 'bytes count, too')
+  sent[5003]!.resolve('')
+  await turn()
+  t.equal(sent[5004]?.what, 'after it first')
+})
+
+t.test('where answers take too long, less is in flight', async t => {
+  const { pipeline, sent, run } = world(-1)
+  for (let i = 0; i < 1000; i++) run(`call ${i}`)
+  let most = 0
+  for (let answered = 0; answered < 1000; await turn()) {
+    most = Math.max(most, sent.length - answered)
+    for (const { resolve } of sent.slice(answered, answered = sent.length)) resolve('')
+  }
+  await until(() => !pipeline.isBusy)
+  t.equal(most, 64)
 })

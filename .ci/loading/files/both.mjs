@@ -1,0 +1,5 @@
+import { createRequire } from 'node:module'
+import { createStore } from 'strong-store'
+const required = createRequire(import.meta.url)('strong-store')
+await createStore().collection('c').set('key', 1)
+console.log(process.version, 'both', await required.createStore().collection('c').get('key'), required.createStore() === createStore())

@@ -1,0 +1,43 @@
+// @nestjs/throttler: requests are counted once for all workers.
+import { Counters, type RateLimitOptions } from './counters.js'
+
+export type { RateLimitOptions }
+
+/** What @nestjs/throttler is told of a request. Times are in seconds. */
+export interface ThrottlerRecord {
+  totalHits: number
+  timeToExpire: number
+  isBlocked: boolean
+  timeToBlockExpire: number
+}
+
+/**
+ * `ThrottlerModule.forRoot({ throttlers, storage: new NestThrottlerStorage() })`. A request is one call, and one more where it begins a
+ * block. While the store cannot be reached requests fail with its error, whose status is 503.
+ * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ */
+export class NestThrottlerStorage {
+  readonly #counters: Counters
+  readonly #prefix: string
+
+  constructor (options: RateLimitOptions = {}) {
+    this.#counters = new Counters(options)
+    this.#prefix = this.#counters.prefixFor('nest')
+  }
+
+  /** Called by Nest, with times in milliseconds. The window of the hit that exceeds the limit becomes the block's. */
+  async increment (key: string, ttl: number, limit: number, blockDuration: number, throttlerName: string): Promise<ThrottlerRecord> {
+    const name = `${throttlerName} ${key}`
+    const { hits, expiresAt } = await this.#counters.hit(this.#prefix, name, ttl)
+    const isBlocked = hits > limit
+    const isFirst = isBlocked && hits <= limit + 1
+    const end = isFirst && blockDuration > 0 ? await this.#counters.restart(this.#prefix, name, blockDuration) : expiresAt
+    const left = Math.ceil((end.getTime() - Date.now()) / 1000)
+    return { totalHits: Math.min(hits, limit + 1), timeToExpire: left, isBlocked, timeToBlockExpire: isBlocked ? left : 0 }
+  }
+
+  /** Called by Nest: closes the store if it was made for this one alone. The counters stay. */
+  async onApplicationShutdown (): Promise<void> {
+    await this.#counters.close()
+  }
+}

@@ -1,0 +1,62 @@
+// unstorage: one storage for all workers.
+import type { Collection } from '../api/collection.js'
+import { pickStore, type PickOptions, type Store } from '../api/store.js'
+import { secondsOf } from './duration.js'
+
+export interface UnstorageOptions extends PickOptions {
+  /** The collection that the items are in. Default 'unstorage'. */
+  collection?: string | undefined
+  /** Seconds after which an item ends that is set without a `ttl` of its own. Default: none. */
+  ttl?: number | undefined
+}
+
+/** As unstorage calls it. */
+export interface UnstorageDriver {
+  name: string
+  flags: { ttl: boolean }
+  options: UnstorageOptions
+  getInstance (): Store
+  hasItem (key: string): Promise<boolean>
+  getItem (key: string): Promise<any>
+  setItem (key: string, value: string, options?: { ttl?: number }): Promise<void>
+  removeItem (key: string): Promise<void>
+  getMeta (key: string): Promise<{ ttl?: number } | null>
+  getKeys (base?: string): Promise<string[]>
+  clear (base?: string): Promise<void>
+  dispose (): Promise<void>
+}
+
+/**
+ * `createStorage({ driver: unstorageDriver() })`. While the store cannot be reached, calls reject with its error.
+ * Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ */
+export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDriver {
+  const { collection = 'unstorage', ttl: defaultTtl, ...where } = options
+  const store = pickStore(where)
+  const isOwn = where.store === undefined && !store.isShared
+  const items: Collection<string> = store.collection(collection)
+  return {
+    name: 'strong-store',
+    flags: { ttl: true },
+    options,
+    getInstance: () => store,
+    hasItem: key => items.has(key),
+    getItem: async key => await items.get(key) ?? null,
+    setItem: async (key, value, { ttl = defaultTtl } = {}) => {
+      await items.set(key, value, ttl === undefined || ttl === 0 ? {} : { ttl: secondsOf(ttl * 1000) })
+    },
+    removeItem: async key => { await items.del(key) },
+    getMeta: async key => {
+      const entry = await items.entry(key)
+      if (entry === undefined) return null
+      return entry.expiresAt === undefined ? {} : { ttl: (entry.expiresAt.getTime() - Date.now()) / 1000 }
+    },
+    getKeys: async (base = '') => {
+      const keys = []
+      for await (const key of items.keys({ prefix: base })) keys.push(key)
+      return keys
+    },
+    clear: (base = '') => items.clear(base === '' ? {} : { prefix: base }),
+    dispose: async () => { if (isOwn) await store.close() }
+  }
+}

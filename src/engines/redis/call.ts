@@ -1,0 +1,26 @@
+// A call of this process, from the moment it is made until it is settled.
+import type { Request } from '../../core/engine.js'
+import type { Job } from './pipeline.js'
+
+export class RedisCall {
+  /**
+   * connecting: there is no connection yet. sent: handed to the connection. waiting: in the queue of a locked key, on the server.
+   * settled: answered, or given up.
+   */
+  state: 'connecting' | 'sent' | 'waiting' | 'settled' = 'connecting'
+  /** Names the call to the server, which pushes its answer under this number if it had to wait. */
+  number = 0
+  /** The script that was asked for, as long as it may be withdrawn. */
+  job: Job | undefined
+  /** Pushed before the reply that says that the call waits: the two travel on different connections. */
+  early: string | undefined
+  /** Milliseconds since the epoch. */
+  at = 0
+  /** Bytes that it holds while it is under way, roughly. */
+  readonly size: number
+
+  /** `id`: the call's slot in PendingCalls, 0 where no answer is wanted. `token`: of the lock that an acquire may bring. */
+  constructor (readonly request: Request, readonly id: number, readonly token: string | undefined) {
+    this.size = request.key.length + (request.text?.length ?? 0)
+  }
+}

@@ -1,0 +1,97 @@
+// What the user of the server may do: no more than the README asks for is enough, and each right that is missing is named at once.
+import { once } from 'node:events'
+import t from 'tap'
+import { createStore, type Store } from '../../../src/index.js'
+import { contract } from '../../contract/suite.js'
+import { NO_REDIS, freePort, hasRedis, limitedServer, outcome, rulesOf, startServer } from '../../support/redis.js'
+
+if (hasRedis) await all()
+else t.plan(0, NO_REDIS)
+
+async function all (): Promise<void> {
+  const { options, path, redis } = await limitedServer(t)
+
+  contract(t, 'the redis engine with the rights that the README asks for', async () => {
+    const a = createStore(options)
+    const b = createStore(options)
+    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+  })
+
+  const at = (user: string, prefix = 'strong-store'): Store => {
+    const store = createStore({ url: `redis://${user}:pw@localhost`, redis: { prefix, client: { path } } })
+    t.teardown(() => store.close())
+    return store
+  }
+  const rules = rulesOf('strong-store')
+
+  t.test('each right that is missing is named', async t => {
+    const other = createStore(options)
+    t.teardown(() => other.close())
+    await other.collection('c').get('key')
+    for (const missing of rules.filter(rule => rule.startsWith('+'))) {
+      await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules.filter(rule => rule !== missing))
+      await redis.script('FLUSH') // while another is connected: all that is ever done about scripts is done then
+      const store = at('less')
+      const what = new RegExp(missing.slice(1).replace('|', '[ |]'))
+      const calls = missing === '+scan' ? [store.collections()] : [store.collection('c').get('key'), store.collection('c').set('key', 1)]
+      for (const call of calls) await t.rejects(call, { code: 'STORE_UNREACHABLE', message: what }, missing)
+    }
+    for (const [rule, what] of [['~strong-store:*', /key/], ['&strong-store:*', /channel/]] as const) {
+      await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules.filter(other => other !== rule))
+      await t.rejects(at('less').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: what })
+    }
+    await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
+    await t.rejects(at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /key/ })
+    t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
+  })
+
+  t.test('a right that is taken away is named by the next call that needs it', async t => {
+    const c = at('less').collection('c')
+    await c.set('key', 1)
+    await redis.call('ACL', 'SETUSER', 'less', '-hset')
+    await t.rejects(c.set('key', 2), { code: 'STORE_UNREACHABLE', message: /can't run this command/ })
+    await redis.call('ACL', 'SETUSER', 'less', '+hset', '-evalsha')
+    await t.rejects(c.set('key', 2), { code: 'STORE_UNREACHABLE', message: /evalsha/ })
+    await redis.call('ACL', 'SETUSER', 'less', '+evalsha')
+    t.equal(await c.get('key'), 1)
+  })
+
+  t.test('commands that the server does not have are named, at once', async t => {
+    for (const command of ['script', 'evalsha', 'zadd', 'time', 'subscribe']) {
+      const { options, redis } = await startServer(t, ['--rename-command', command, ''])
+      const store = createStore(options)
+      t.teardown(() => store.close())
+      const errors: string[] = []
+      store.on('error', ({ code }) => { errors.push(code) })
+      await t.rejects(store.collection('c').set('key', 1), { code: 'STORE_UNREACHABLE', message: new RegExp(command) })
+      t.strictSame(errors, ['STORE_UNREACHABLE'])
+      const stats = await redis.info('commandstats')
+      const count = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0) + Number(/cmdstat_script\|load:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+      t.ok(count < 50, `${command}: ${count} commands`)
+    }
+  })
+
+  t.test('a server that evicts is reported once', async t => {
+    const port = await freePort()
+    const { redis } = await startServer(t, ['--port', String(port), '--bind', '127.0.0.1', '--maxmemory-policy', 'allkeys-lru'])
+    const warnings: Error[] = []
+    const listen = (warning: Error): void => { if (warning.name === 'StrongStoreWarning') warnings.push(warning) }
+    process.on('warning', listen)
+    t.teardown(() => { process.off('warning', listen) })
+    const warned = once(process, 'warning')
+    for (let i = 0; i < 3; i++) {
+      const store = createStore(`redis://127.0.0.1:${port}`)
+      await store.collection('c').set('key', i)
+      await warned
+      await store.close()
+    }
+    t.equal(warnings.length, 1)
+    t.match(warnings[0]?.message, /127\.0\.0\.1:\d+ evicts keys .*allkeys-lru.*noeviction/s)
+    await redis.config('SET', 'maxmemory-policy', 'noeviction')
+  })
+
+  t.test('outcomes without rights are no misses', async t => {
+    await redis.call('ACL', 'SETUSER', 'none', 'reset', 'on', '>pw')
+    t.equal(await outcome(at('none').collection('c').get('key')), 'STORE_UNREACHABLE')
+  })
+}

@@ -1,0 +1,113 @@
+// A response that is written by hand, as by a hijacked reply or a middleware: over plain servers of both transports.
+import { createServer as createHttp2Server } from 'node:http2'
+import { once } from 'node:events'
+import type { RequestListener, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { createStore, type Collection, type KeyLock, type Store } from '../../src/index.js'
+import { storeForResponse } from '../../src/web/request-scope.js'
+import { overHttp1, overHttp2, type Client } from '../support/request-scope.js'
+import { until } from '../support/until.js'
+
+type Listener = (request: { url?: string | undefined }, response: ServerResponse) => void
+
+const transports: Record<string, (t: Test, listener: Listener) => Promise<Client>> = {
+  'HTTP/1.1': async (t, listener) => await overHttp1(t, listener as RequestListener),
+  'HTTP/2': async (t, listener) => {
+    const server = createHttp2Server((request, response) => { listener(request, response as unknown as ServerResponse) }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => { server.close() })
+    return overHttp2(t, `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  }
+}
+
+for (const [name, serve] of Object.entries(transports)) {
+  t.test(`${name}: what is written waits for the commit`, async t => {
+    const store = createStore('memory:')
+    t.teardown(() => store.close())
+    const jobs: Collection<string> = store.collection('jobs')
+    /** Whether the lock is lost before the answer. */
+    let isLost = false
+    let told = ''
+    const hold = async (scoped: Store, change: string): Promise<KeyLock<string>> => {
+      const lock = await scoped.collection<string>('jobs').acquire('key')
+      lock.set(change)
+      if (isLost) await jobs.breakLock('key')
+      return lock
+    }
+    const routes: Record<string, (store: Store, response: ServerResponse) => Promise<unknown>> = {
+      '/stream': async (store, response) => {
+        await hold(store, 'stream')
+        response.writeHead(200, { 'x-of': 'the handler' })
+        t.strictSame([response.headersSent, response.writableEnded], [true, false], 'it looks as if the head was sent')
+        t.equal(response.write('a'), false)
+        if (!isLost) await once(response, 'drain')
+        t.equal(await jobs.get('key', { timeout: 0 }), isLost ? 'changed later' : 'stream')
+        await new Promise<void>(resolve => { response.write('b', () => { resolve() }) })
+        response.end('c')
+      },
+      '/end': async (store, response) => {
+        await hold(store, 'end')
+        response.setHeader('content-length', 1)
+        response.setHeader('etag', '"of what is not sent"')
+        response.flushHeaders()
+        response.end('x')
+        t.strictSame([response.headersSent, response.writableEnded], [true, true])
+      },
+      '/failure': async (store, response) => { await hold(store, 'failure'); response.writeHead(503).end('no') },
+      '/changed-later': async (store, response) => {
+        response.write('begun, ')
+        await hold(store, 'changed later')
+        response.end('done')
+      },
+      '/detached': async (store, response) => {
+        await store.collection('jobs').acquire('detached', { detached: true, lease: 100 })
+        response.end(told)
+      },
+      '/detached-hang': async (store, response) => {
+        await store.collection('jobs').acquire('hung', { detached: true, lease: 100 })
+        await once(response, 'close')
+        response.end('done')
+      }
+    }
+    const { get } = await serve(t, ({ url }, response) => { routes[url!]!(storeForResponse(store, response), response).catch(t.threw) })
+
+    t.strictSame(await get('/changed-later'), [200, 'begun, done'])
+    t.equal(await jobs.get('key', { timeout: 0 }), 'changed later', 'what is changed later is committed before the end')
+    isLost = true
+    const warned = once(process, 'warning')
+    await t.rejects(get('/changed-later'), 'and where it is not, the body is cut off')
+    t.match(await warned, [{ code: 'STORE_LOCK_LOST' }])
+    for (const path of ['/stream', '/end']) {
+      const [status, body] = await get(path)
+      t.equal(status, 409, path)
+      t.match(JSON.parse(body), { statusCode: 409, code: 'STORE_LOCK_LOST', error: 'Conflict' })
+    }
+    isLost = false
+    t.strictSame(await get('/stream'), [200, 'abc'])
+    t.strictSame(await get('/end'), [200, 'x'])
+    t.equal(await jobs.get('key', { timeout: 0 }), 'end')
+    t.strictSame(await get('/failure'), [503, 'no'])
+    t.equal(await jobs.get('key'), 'end')
+
+    told = 'the token'
+    t.strictSame(await get('/detached'), [200, told])
+    t.match(await store.locks(), [{ key: 'detached' }], 'a detached lock stays, if its client knows of it')
+    const controller = new AbortController()
+    const answer = get('/detached-hang', controller.signal)
+    await until(async () => (await store.locks()).length === 2)
+    controller.abort()
+    await t.rejects(answer)
+    await until(async () => (await store.locks()).length === 1)
+  })
+}
+
+t.test('a response is listened to once, however many ask for its store', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const { get } = await overHttp1(t, (_, response) => {
+    for (let i = 0; i < 20; i++) storeForResponse(store, response).collection('c').get('key').catch(t.threw)
+    response.end(String(response.listenerCount('close')))
+  })
+  t.ok(Number((await get('/'))[1]) <= 3)
+})
