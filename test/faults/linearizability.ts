@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { fastify } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createStore, type StoreOptions } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../support/admin.js'
@@ -39,10 +40,10 @@ export const linearizabilityOfHttp = over(async owner => {
 })
 
 export const linearizabilityOfHttpWorkers = over(async owner => {
-  const fastify = import.meta.resolve('fastify')
+  const module = import.meta.resolve('fastify')
   const start = async (): Promise<[TestWorker, string]> => {
     const worker = await fork(owner)
-    return [worker, await worker.run(serve, fastify, TOKEN)]
+    return [worker, await worker.run(serve, module, TOKEN)]
   }
   const servers = [await start(), await start()]
   return {
@@ -66,8 +67,8 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
 })
 
 /** In a worker: the admin API on the port that all workers share. */
-async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], fastify: string, token: string): Promise<string> {
-  const { default: Fastify } = await import(fastify) as typeof import('fastify')
+async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], module: string, token: string): Promise<string> {
+  const { default: Fastify } = await import(module) as { default: typeof fastify }
   const app = Fastify({ pluginTimeout: 60_000 })
   await app.register(strongStore.strongStore, { admin: { token } })
   return await app.listen({ port: 0, host: '127.0.0.1' })
