@@ -8,7 +8,7 @@ import { secondsOf } from './duration.js'
 import { nameOf } from './names.js'
 
 export interface RateLimitOptions extends PickOptions {
-  /** The collection that the counters are in. Default 'rate-limits'. */
+  /** The collection that the counters are in, a name of 1024 bytes at most. Default 'rate-limits'. */
   collection?: string | undefined
   /**
    * What the keys of this limiter begin with, 512 bytes at most. Limiters with the same prefix count together. Default: one of its own,

@@ -4,7 +4,7 @@ import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
-  /** The collection that the items are in. Default 'unstorage'. */
+  /** The collection that the items are in, a name of 1024 bytes at most. Default 'unstorage'. */
   collection?: string | undefined
   /** Seconds, from 0.001 on, after which an item ends that is set without a `ttl` of its own. Default: none. */
   ttl?: number | undefined
