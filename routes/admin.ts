@@ -44,13 +44,13 @@ const PREFIX = '/_store/v1'
 
 /** STORE_OPTION_INVALID. */
 export function checkAdmin (options: AdminOptions = {}): void {
-  if (typeof options !== 'object' || options === null) invalid('admin', 'an object', options)
+  if (typeof options !== 'object' || options === null) invalid('admin', 'an object', typeof options)
   onlyKnown(options, OPTIONS)
   const { token, readToken, tokens, auth, maxLease, maxWait } = options
   for (const [name, value] of Object.entries({ maxLease, maxWait })) {
-    if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) invalid(`admin.${name}`, `seconds, at least ${MIN_SECONDS}`, value)
+    if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) invalid(`admin.${name}`, `seconds, at least ${MIN_SECONDS}`, show(value))
   }
-  if (auth !== undefined && auth !== false) invalid('admin.auth', 'false or nothing', auth)
+  if (auth !== undefined && auth !== false) invalid('admin.auth', 'false or nothing', typeof auth)
   if (auth === false) {
     if (token !== undefined || readToken !== undefined || tokens !== undefined) {
       throw new StoreError('STORE_OPTION_INVALID', 'the admin API has tokens and auth: false: leave one of them out')
@@ -71,13 +71,18 @@ export function checkAdmin (options: AdminOptions = {}): void {
 
 /** The prefix with a slash at its start and none at its end; '' for the root. STORE_OPTION_INVALID. */
 export function pathOf (prefix: unknown = PREFIX): string {
-  if (typeof prefix !== 'string') invalid('admin.prefix', 'a path', prefix)
+  if (typeof prefix !== 'string') invalid('admin.prefix', 'a path', show(prefix))
   const path = prefix.replace(/^\/|\/$/g, '')
   const isPlain = path === '' || path.split('/').every(segment => /^[\w.~!$&'+,;=@-]+$/.test(segment) && !/^\.\.?$/.test(segment))
-  if (!isPlain) invalid('admin.prefix', 'a path without parameters and wildcards, like /_store/v1', prefix)
+  if (!isPlain) invalid('admin.prefix', 'a path without parameters and wildcards, like /_store/v1', show(prefix))
   return path === '' ? '' : `/${path}`
 }
 
-function invalid (option: string, expected: string, got: unknown): never {
-  throw new StoreError('STORE_OPTION_INVALID', `invalid ${option}: expected ${expected}, got ${JSON.stringify(got)}`)
+/** `got` is shown, so it must not be what could be a token by mistake. */
+function invalid (option: string, expected: string, got: string): never {
+  throw new StoreError('STORE_OPTION_INVALID', `invalid ${option}: expected ${expected}, got ${got}`)
+}
+
+function show (value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }

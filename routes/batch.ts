@@ -12,6 +12,8 @@ import { HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall
 /** Length of a line, in UTF-16 code units, beside that of its last reply. */
 const LINE_LENGTH = 65_536
 const MAX_PAGE = 1000
+/** Reads that are no use of the key where the token may only read. */
+const LOOKS: readonly Op[] = ['get', 'entry', 'head']
 
 export interface Rights {
   identity: Identity
@@ -163,11 +165,13 @@ export class Batch {
   }
 
   #requestOf (call: SentCall): Request {
-    const request = readCall(this.#rights.identity.canWrite ? call : { ...call, op: withoutUse(call.op) })
+    const { identity: { canWrite, collections }, maxLease, ownerOf } = this.#rights
+    if (!canWrite && !OPERATIONS[call.op].isRead) throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: this token may read, but change nothing')
+    if (collections?.has(call.collection) === false && call.op !== 'ping') {
+      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: this token does not cover what was asked for')
+    }
+    const request = readCall(canWrite || !LOOKS.includes(call.op) ? call : { ...call, op: 'peek' })
     const { op, collection, key, token, cursor, owner, limit, ttl, number } = request
-    const { identity: { canWrite, collections }, maxLease } = this.#rights
-    if (!canWrite && !OPERATIONS[op].isRead) throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: this token may read, but change nothing')
-    if (collections?.has(collection) === false && op !== 'ping') throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: this token does not cover the collection')
     checkCollection(collection)
     checkKey(key)
     if (token !== undefined) (op === 'acquire' ? checkNewToken : checkToken)(token)
@@ -182,17 +186,12 @@ export class Batch {
     if (op === 'locks') request.number = pageOf(number ?? MAX_LOCKS, MAX_LOCKS)
     if (op === 'acquire') {
       request.lease ??= Math.min(LEASE_MS, maxLease)
-      request.owner = this.#rights.ownerOf(owner)
+      request.owner = ownerOf(owner)
       request.detached = true // no connection of the client's is one of this process's
     }
     if (request.lease !== undefined && request.lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `lease can be ${maxLease / 1000} s at most`)
     return request
   }
-}
-
-/** A token that may only read does not extend the idle time of what it reads. */
-function withoutUse (op: Op): Op {
-  return op === 'get' || op === 'entry' || op === 'head' ? 'peek' : op
 }
 
 function pageOf (number: number, most: number): number {

@@ -8,7 +8,8 @@ import { Problem } from './problems.js'
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Refuses bodies that would be misread: in other codings, and in other charsets. */
-export function checkMedia ({ headers }: FastifyRequest, reply: FastifyReply): void {
+export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyReply): void {
+  if (method === 'GET' || method === 'HEAD') return
   const coding = headers['content-encoding']
   if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') {
     reply.header('accept-encoding', 'identity')

@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox'
 import { OPS } from '../src/core/engine.js'
 import { CALLS, MAX_CALLS, MAX_CALLS_LENGTH, type SentCall } from '../src/engines/http/protocol.js'
+import { isWhole } from '../src/web/transport.js'
 import type { Admin } from './admin.js'
 import { identityOf, ownerOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
@@ -36,9 +37,12 @@ const Call = Type.Object({
 /** Quotes and backslashes of a value are escaped on their way, and a request with one call may be longer than others. */
 const limitOf = (maxValueBytes: number): number => 2 * maxValueBytes + 4 * MAX_CALLS_LENGTH
 
+/** Each call is checked on its own. */
+const CONFIG: RouteConfig = { reads: true, isScoped: true }
+
 export function callRoutes ({ app, store, maxLease }: Admin): void {
   app.post(CALLS.path, {
-    config: { reads: true, isScoped: true } satisfies RouteConfig as object,
+    config: CONFIG as object,
     bodyLimit: 2 ** 27,
     preParsing: limitBody(store, limitOf),
     schema: {
@@ -52,7 +56,7 @@ export function callRoutes ({ app, store, maxLease }: Admin): void {
       response: {
         [CALLS.status]: {
           description: 'Replies as they come',
-          headers: { 'X-Accel-Buffering': { type: 'string', maxLength: 2, description: 'Tells nginx to pass lines on as they come' } },
+          headers: { 'X-Accel-Buffering': { description: 'Tells nginx to pass lines on as they come', schema: { type: 'string', maxLength: 2 } } },
           content: { [CALLS.type]: { schema: Type.String({ maxLength: 2 ** 31 - 1, description: 'Lines of [index, reply] pairs' }) } }
         },
         ...FAILURES,
@@ -63,7 +67,7 @@ export function callRoutes ({ app, store, maxLease }: Admin): void {
     const batch = new Batch(store, request.body as SentCall[], {
       identity: identityOf(request), maxLease: maxLease * 1000, ownerOf: owner => ownerOf(request, owner)
     })
-    reply.raw.once('close', () => { batch.end(reply.raw.writableFinished) })
+    reply.raw.once('close', () => { batch.end(isWhole(reply.raw)) })
     await batch.accepted
     reply.type(CALLS.type).headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' })
     return batch.answer()

@@ -4,6 +4,7 @@ import type { CollectionStats } from '../src/core/stats.js'
 import { limitBody } from './body.js'
 import type { Admin } from './admin.js'
 import type { RouteConfig } from './auth.js'
+import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
 import { BODY, Bounds, Collection, CollectionParams, Collections, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
 import { collectionsFor } from './scope.js'
@@ -88,15 +89,18 @@ function listKeys ({ app, store }: Admin): void {
     schema: {
       operationId: 'listKeys',
       summary: 'List keys, page by page',
-      description: 'Names and what is known of them, in no order that means anything; never values. A page may be empty with more to come.',
+      description: 'Names and what is known of them, in no order that means anything; values where they are asked for, and the code of the error where one cannot be read ' +
+        'because its key is locked. A page may be empty with more to come.',
       tags,
       params: CollectionParams,
       querystring: PageQuery,
       response: { 200: Page, ...FAILURES }
     }
-  }, async request => {
-    const { prefix, cursor, limit } = request.query
-    const page = await store.collection(request.params.collection).page({ prefix, limit, cursor })
+  }, async (request, reply) => {
+    const { prefix, cursor, limit, values } = request.query
+    const collection = store.collection(request.params.collection)
+    const page = await collection.page({ prefix, limit, cursor })
+    if (values === true) return await sendPage(reply, collection.text, page)
     return {
       keys: page.keys.map(({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }),
       cursor: page.cursor

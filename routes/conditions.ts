@@ -13,21 +13,21 @@ export function isKnown (ifNoneMatch: string | undefined, version: number): bool
   return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === `"${version}"`)
 }
 
-/** Of a write: whether the key has to have no value. */
+/** Whether a write requires that the key has no value. */
 export function ifAbsent (ifNoneMatch: string | undefined): boolean {
   if (ifNoneMatch === undefined || ifNoneMatch.trim() === '*') return ifNoneMatch !== undefined
-  throw new StoreError('STORE_OPTION_INVALID', 'If-None-Match of a write can only be *')
+  throw new StoreError('STORE_OPTION_INVALID', 'invalid If-None-Match: expected *, as only a value that is absent can be asked for in a write')
 }
 
-/** Refuses conditions where there can be none: to go on without them would do what the client has not asked for. */
+/** Refuses conditions where there can be none: ignoring them could change what the client meant to protect. */
 export function noConditions (headers: Headers): void {
   if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return
   throw new StoreError('STORE_OPTION_INVALID', 'a PATCH takes no If-Match and no If-None-Match: send the whole value with PUT')
 }
 
 /**
- * Does a write under `If-Match`. One version is the store's to compare; for more of them, or any, the one that the key has is read, and
- * the write is for that one alone. If it has changed meanwhile, so that somebody else has written, it is read anew.
+ * Does a write under `If-Match`. A single version is compared by the store. For several, or `*`, the current version is read and the write
+ * requires exactly that one; if another write came between the two, this starts over.
  */
 export async function onMatch<T> (
   ifMatch: string | undefined, collection: Collection<string>, key: string, { timeout, token }: { timeout: number, token: string | undefined },
@@ -52,7 +52,7 @@ export async function onMatch<T> (
 function conditionOf (ifMatch: string | undefined): '*' | number | number[] | undefined {
   if (ifMatch === undefined) return undefined
   if (ifMatch.trim() === '*') return '*'
-  if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) throw new StoreError('STORE_OPTION_INVALID', 'If-Match must be *, or versions in quotes with commas between them')
+  if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) throw new StoreError('STORE_OPTION_INVALID', 'invalid If-Match: expected *, or versions in quotes with commas between them')
   const versions = Array.from(ifMatch.matchAll(/(W\/)?"([^"]*)"/g), ([, weak, tag]) => (
     weak === undefined && /^(?:0|[1-9]\d{0,15})$/.test(tag!) ? Math.min(Number(tag), NEVER) : NEVER
   ))

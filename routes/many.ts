@@ -3,8 +3,9 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
 import type { Collection } from '../src/api/collection.js'
+import type { EntryOptions, KeyPage } from '../src/api/options.js'
 import type { Admin } from './admin.js'
-import type { RouteConfig } from './auth.js'
+import { identityOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
 import { done } from './problems.js'
 import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value } from './schemas.js'
@@ -38,10 +39,11 @@ const PrefixQuery = Type.Object({
 }, { additionalProperties: false })
 
 const tags = ['keys']
+const READS: RouteConfig = { reads: true }
 
 export function manyRoutes ({ app, store, waiting }: Admin): void {
   app.post('/collections/:collection/get', {
-    config: { reads: true } satisfies RouteConfig as object,
+    config: READS as object,
     bodyLimit: MAX_BYTES,
     preParsing: limitBody(store, () => MAX_BYTES),
     schema: {
@@ -56,7 +58,7 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
     }
   }, async (request, reply) => {
     const timeout = waiting.seconds(request, reply) ?? 0
-    return await sendFound(reply, await findMany(store.collection(request.params.collection).text, request.body, timeout))
+    return sendFound(reply, await findMany(store.collection(request.params.collection).text, request.body, { timeout, peek: !identityOf(request).canWrite }))
   })
 
   app.post('/collections/:collection/set', {
@@ -107,10 +109,10 @@ interface FoundText extends Omit<Static<typeof Found>, 'value'> {
   text?: string
 }
 
-export async function findMany (collection: Collection<string>, keys: string[], timeout: number): Promise<FoundText[]> {
+async function findMany (collection: Collection<string>, keys: string[], options: EntryOptions): Promise<FoundText[]> {
   return await Promise.all(keys.map(async key => {
     try {
-      const entry = await collection.entry(key, { timeout })
+      const entry = await collection.entry(key, options)
       if (entry === undefined) return { key }
       const { value, version, expiresAt } = entry
       return { key, version, ...expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }, text: value }
@@ -120,17 +122,33 @@ export async function findMany (collection: Collection<string>, keys: string[], 
   }))
 }
 
-/** JSON in which the values are as they are stored. */
-export function writeFound (found: FoundText[]): string {
-  return `[${found.map(({ text, ...rest }) => {
-    const json = JSON.stringify(rest)
-    return text === undefined ? json : `${json.slice(0, -1)},"value":${text}}`
-  }).join(',')}]`
+type AnyReply = FastifyReply<any, any, any, any, any, any, any, any>
+
+/** JSON in which values are as they are stored. */
+function sendFound (reply: AnyReply, found: FoundText[]): never {
+  return sendText(reply, `[${found.map(withText).join(',')}]`)
 }
 
-async function sendFound (reply: FastifyReply<any, any, any, any, any, any, any, any>, found: FoundText[]): Promise<never> {
+/** A page of keys with their values. Keys that have gone since are left out. */
+export async function sendPage (reply: AnyReply, collection: Collection<string>, { keys, cursor }: KeyPage): Promise<never> {
+  const found = await findMany(collection, keys.map(({ key }) => key), { timeout: 0, peek: true })
+  const present = found.flatMap(({ text, code, ...entry }, i) => {
+    if (text !== undefined) return [withText({ ...entry, bytes: Buffer.byteLength(text), text })]
+    const { version, bytes } = keys[i]!
+    return code === undefined ? [] : [JSON.stringify({ key: entry.key, version, bytes, code })]
+  })
+  return sendText(reply, `{"keys":[${present.join(',')}]${cursor === undefined ? '' : `,"cursor":${JSON.stringify(cursor)}`}}`)
+}
+
+function withText<T extends { text?: string }> ({ text, ...rest }: T): string {
+  const json = JSON.stringify(rest)
+  return text === undefined ? json : `${json.slice(0, -1)},"value":${text}}`
+}
+
+/** Past the route's serializer, which would parse the values. */
+function sendText (reply: AnyReply, text: string): never {
   reply.type('application/json').header('cache-control', 'no-store')
-  return writeFound(found) as never
+  return text as never
 }
 
 function failureOf (error: unknown): { code: string, detail?: string } {

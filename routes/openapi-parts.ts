@@ -43,6 +43,7 @@ export const PARTS = {
   tags: [
     { name: 'keys', description: 'Single keys and their values' },
     { name: 'collections', description: 'Collections of keys' },
+    { name: 'calls', description: 'What a store of another process speaks' },
     { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
     { name: 'health', description: 'How the store is doing' }
   ],

@@ -15,7 +15,7 @@ interface Schema {
 
 interface Response {
   description: string
-  headers?: Record<string, unknown>
+  headers?: Record<string, Schema>
   content?: Record<string, object>
 }
 
@@ -34,7 +34,7 @@ interface Described extends FastifySchema {
 
 export class Description {
   readonly #paths: Record<string, Record<string, object>> = {}
-  readonly #failures: Record<string, Response> = {}
+  readonly #failures: Record<string, object> = {}
 
   /** An onRoute hook. HEAD is a GET without a body, and not described on its own. */
   add ({ url, method, schema }: RouteOptions, prefix: string): void {
@@ -71,24 +71,26 @@ export class Description {
 
   /** Failures are the same for all routes, so they stand there once. */
   #response (status: string, schema: Schema | Response): object {
-    const response = 'content' in schema ? { ...schema } : responseOf(status, schema as Schema)
+    const { headers = {}, ...answer } = 'content' in schema ? schema : responseOf(status, schema as Schema)
     const common = [...COMMON_HEADERS, ...HEADERS_OF_FAILURES[status] ?? []]
-    response.headers = { ...response.headers, ...Object.fromEntries(common.map(name => [name, { $ref: `#/components/headers/${name}` }])) }
+    const response = {
+      ...answer,
+      headers: {
+        ...Object.fromEntries(Object.entries(headers).map(([name, { description, ...schema }]) => [name, { description, schema }])),
+        ...Object.fromEntries(common.map(name => [name, { $ref: `#/components/headers/${name}` }]))
+      }
+    }
     if (Number(status) < 400) return response
     const name = STATUS_CODES[status]!.replaceAll(' ', '')
-    this.#failures[name] = response as Response
+    this.#failures[name] = response
     return { $ref: `#/components/responses/${name}` }
   }
 }
 
+/** A schema stands for JSON, and type null for no body. */
 function responseOf (status: string, { headers = {}, ...schema }: Schema): Response {
   const { description = STATUS_CODES[status]! } = schema
-  const response: Response = {
-    description,
-    headers: Object.fromEntries(Object.entries(headers).map(([name, { description, ...schema }]) => [name, { description, schema }]))
-  }
-  if (schema.type !== 'null') response.content = { 'application/json': { schema } }
-  return response
+  return { description, headers, ...schema.type === 'null' ? {} : { content: { 'application/json': { schema } } } }
 }
 
 /** The parameter of a wildcard has no name in a route: it is the key. */

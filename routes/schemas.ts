@@ -62,7 +62,8 @@ export const ReleaseQuery = Type.Object({ force: Type.Optional(Type.Boolean({ de
 export const PageQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with it')),
   cursor: Type.Optional(Type.String({ pattern: '^[!-~]{1,128}$', maxLength: 128, description: 'Where to continue: the cursor of the previous page' })),
-  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' }))
+  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' })),
+  values: Type.Optional(Type.Boolean({ description: 'With their values' }))
 }, strict)
 
 export const LocksQuery = Type.Object({
@@ -127,7 +128,9 @@ export const Page = Type.Object({
     key: name('Its name'),
     version: count('Its version, as in the ETag'),
     bytes: count('Of its value'),
-    expiresAt: Type.Optional(moment('When it ends if it is not used before'))
+    expiresAt: Type.Optional(moment('When it ends if it is not used before')),
+    value: Type.Optional(Type.Unknown({ description: 'Where values were asked for' })),
+    code: Type.Optional(Type.String({ maxLength: 64, description: 'Why there is no value, where one was asked for' }))
   }), { maxItems: 10_000 }),
   cursor: Type.Optional(Type.String({ maxLength: 128, description: 'Where the next page begins; absent on the last page' }))
 })

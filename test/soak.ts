@@ -9,8 +9,9 @@ import { keyspace } from './faults/keyspace.js'
 import { killing } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster
 } from './faults/linearizability.js'
+import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload } from './faults/overload.js'
 import { peers } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
@@ -24,8 +25,21 @@ const REDIS: Record<string, Attack> = hasRedis
     }
   : {}
 const ATTACKS: Record<string, Attack> = {
-  keyspace, linearizability, 'linearizability-http': linearizabilityOfHttp, ...REDIS, peers, killing, overload, leaks, stopping, expiry, http
+  keyspace,
+  linearizability,
+  'linearizability-http': linearizabilityOfHttp,
+  'linearizability-http-workers': linearizabilityOfHttpWorkers,
+  ...REDIS,
+  peers,
+  killing,
+  overload,
+  leaks,
+  stopping,
+  expiry,
+  http,
+  ...hasRoot ? { 'other-users': otherUsers } : {}
 }
+if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
 if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
 const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, leaks: 8 }

@@ -8,9 +8,9 @@ import {
   KNOWN, boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions,
   type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
-import { checkOptions, requestOf, withCount, withLease, withTtl, withValue, withWrite, type Defaults } from './requests.js'
+import { NONE, checkOptions, requestOf, withCount, withLease, withTtl, withValue, withWrite, type Defaults } from './requests.js'
 import { runUpdate, updateHolding } from './update-context.js'
-import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollection, type RawLock } from '../core/stats.js'
+import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock } from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
 
 /** What a request's end takes with it: its waits and its locks. */
@@ -63,7 +63,7 @@ export class Collection<T = unknown> {
   }
 
   /** The value with its version and its end, or undefined if there is none. */
-  async entry (key: string, options: EntryOptions = {}): Promise<Entry<T> | undefined> {
+  async entry (key: string, options: EntryOptions = NONE): Promise<Entry<T> | undefined> {
     const request = this.#request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
     if (options.token !== undefined) request.token = checkToken(options.token)
     const { text, version, expiresIn } = await this.#send(request)
@@ -80,7 +80,7 @@ export class Collection<T = unknown> {
    * Writes, and resolves with the new version. `undefined` deletes, and resolves with 0.
    * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_FULL.
    */
-  async set (key: string, value?: T, options: SetOptions = {}): Promise<number> {
+  async set (key: string, value?: T, options: SetOptions = NONE): Promise<number> {
     if (value === undefined && options.ifAbsent !== true) {
       await this.#write(this.#request('del', key, options, KNOWN.set), options)
       return 0
@@ -89,19 +89,19 @@ export class Collection<T = unknown> {
   }
 
   /** As `set`, of a value that is not undefined, and tells whether the key is new. */
-  async put (key: string, value: T, options: SetOptions = {}): Promise<{ version: number, isNew: boolean }> {
+  async put (key: string, value: T, options: SetOptions = NONE): Promise<{ version: number, isNew: boolean }> {
     const reply = await this.#set(key, value, options)
     return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
   /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
-  async del (key: string, options: DelOptions = {}): Promise<boolean> {
+  async del (key: string, options: DelOptions = NONE): Promise<boolean> {
     const reply = await this.#write(this.#request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0
   }
 
   /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
-  async touch (key: string, options: TtlOptions = {}): Promise<boolean> {
+  async touch (key: string, options: TtlOptions = NONE): Promise<boolean> {
     return (await this.#send(withTtl(this.#request('touch', key, options, KNOWN.touch), options))).number === 1
   }
 
@@ -109,12 +109,12 @@ export class Collection<T = unknown> {
    * Adds to a number, 0 if there is none, and resolves with the sum. `ttl` counts only for the call that creates the
    * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
    */
-  async increment (key: CounterKey<T>, by = 1, options: CountOptions = {}): Promise<number> {
+  async increment (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<number> {
     return (await this.#count(key, by, options)).number!
   }
 
   /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
-  async count (key: CounterKey<T>, by = 1, options: CountOptions = {}): Promise<Entry<number>> {
+  async count (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<Entry<number>> {
     const { number, version, expiresIn } = await this.#count(key, by, options)
     return { value: number!, version: version!, expiresAt: moment(expiresIn) }
   }
@@ -123,7 +123,7 @@ export class Collection<T = unknown> {
    * Takes back what was counted: subtracts, but never goes below 0 and never makes a key that is not there (any more). It
    * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
    */
-  async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = {}): Promise<number> {
+  async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = NONE): Promise<number> {
     const request = withCount(this.#request('increment', key, options, KNOWN.decrement), -by, options)
     request.down = true
     return (await this.#send(request)).number!
@@ -135,7 +135,7 @@ export class Collection<T = unknown> {
    * with that error. Else it rejects as `acquire` and `set` do, and with STORE_LOCK_LOST where a lease ran out meanwhile.
    */
   update (
-    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions = {}
+    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions = NONE
   ): Promise<T | undefined> {
     return this.#update(key, fn, options, this.#scope?.updates)
   }
@@ -156,7 +156,7 @@ export class Collection<T = unknown> {
   }
 
   /** Locks the key for exclusive use, after all who asked before. */
-  acquire (key: string, options: AcquireOptions = {}): Promise<KeyLock<T>> {
+  acquire (key: string, options: AcquireOptions = NONE): Promise<KeyLock<T>> {
     return this.#acquire(key, options, KNOWN.acquire, this.#scope?.locks)
   }
 
@@ -248,24 +248,18 @@ export class Collection<T = unknown> {
   /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
   async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
     const { text } = await this.#call('collections', '1', wait)
-    return (JSON.parse(text!) as RawCollection[]).map(collectionOf)[0]
+    return (JSON.parse(text!) as RawCollectionPage).collections.map(collectionOf)[0]
   }
 
   /**
-   * Deletes all keys: free ones at once, a locked one when its turn comes. With `timeout: 0` locked ones stay, and it rejects
-   * with STORE_LOCKED when the free ones are gone. With a `prefix` it deletes those that begin with it, one by one.
+   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. What is written after
+   * the call was made stays. With `timeout: 0` locked keys stay, and it rejects with STORE_LOCKED when the free ones are gone; if it
+   * fails for another reason, or its process ends, those that are still locked stay.
    */
   async clear (options: PrefixOptions = {}): Promise<void> {
     checkOptions(options, KNOWN.prefix)
-    const { prefix, ...wait } = options
-    if (prefix === undefined) {
-      await this.#call('clear', '', wait)
-      return
-    }
-    let failure: StoreError | undefined
-    const fail = (error: StoreError): void => { failure ??= error }
-    for await (const keys of this.#pages(options)) await Promise.all(keys.map(key => this.del(key, wait).catch(fail)))
-    if (failure !== undefined) throw failure
+    const { prefix = '', ...wait } = options
+    await this.#call('clear', prefix, wait)
   }
 
   /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */

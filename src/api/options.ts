@@ -1,6 +1,7 @@
 // What the methods of a collection take and give.
 import { milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { StoreError } from '../core/errors.js'
+import type { CollectionStats } from '../core/stats.js'
 
 export interface WaitOptions {
   /** Gives the call up: STORE_ABORTED. A write that was on its way may still be made. */
@@ -129,6 +130,19 @@ export interface KeyPage {
     /** As in Entry. */
     expiresAt: Date | undefined
   }>
+  /** Where the next page begins; undefined after the last. */
+  cursor: string | undefined
+}
+
+export interface CollectionPageOptions {
+  /** Where to continue: that of the page before. Default: none, from the start. */
+  cursor?: string | undefined
+  /** Collections to tell of, from 1 on; a page may have fewer with more to come. Default 100. */
+  limit?: number | undefined
+}
+
+export interface CollectionPage {
+  collections: CollectionStats[]
   /** Where the next page begins; undefined after the last. */
   cursor: string | undefined
 }

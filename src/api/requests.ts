@@ -16,7 +16,7 @@ export function requestOf (
 ): Request {
   checkKey(key)
   const request = new Request(op, collection, key)
-  if (options !== undefined) checkOptions(options, known)
+  if (options !== undefined && options !== NONE) checkOptions(options, known)
   else if (scope === undefined && defaults.timeout === undefined) return request
   const signal = options?.signal === undefined ? undefined : checkSignal(options.signal)
   const timeout = options?.timeout === undefined ? defaults.timeout : milliseconds(options.timeout, 'timeout')
@@ -26,6 +26,9 @@ export function requestOf (
   }
   return request
 }
+
+/** What stands for options where a call has none: it is not looked through. */
+export const NONE: Readonly<Record<string, never>> = Object.freeze({})
 
 /** STORE_OPTION_INVALID. */
 export function checkOptions (options: unknown, known: readonly string[]): void {

@@ -2,11 +2,11 @@
 import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
-import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { Collection, NO_DEFAULTS, type Scope } from './collection.js'
 import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
-import type { LocksOptions, WaitOptions } from './options.js'
+import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions } from './options.js'
 import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
 import type { HttpStoreOptions } from '../engines/http/options.js'
@@ -14,7 +14,7 @@ import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
 import type { RedisStoreOptions } from '../engines/redis/options.js'
-import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollection, type RawLock, type StoreStats } from '../core/stats.js'
+import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollectionPage, type RawLock, type StoreStats } from '../core/stats.js'
 
 export interface StoreOptions {
   /**
@@ -47,6 +47,7 @@ export interface StoreOptions {
 
 const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
+const COLLECTIONS_PER_PAGE = 250
 
 /** Raised when adapters need something of a store that older ones do not have. */
 const BRAND = Symbol.for('strong-store.Store.1')
@@ -107,9 +108,25 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
   }
 
-  /** All collections that have keys, locks, options or a recent past. */
+  /** All collections that have keys, locks, options or a recent past. Fetched in pages, so it holds nobody up. */
   async collections (): Promise<CollectionStats[]> {
-    return (await this.#ask(new Request('collections', '', '')) as RawCollection[]).map(collectionOf)
+    const all: CollectionStats[] = []
+    let cursor: string | undefined
+    do {
+      const page: CollectionPage = await this.page({ cursor, limit: COLLECTIONS_PER_PAGE })
+      all.push(...page.collections)
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    return all
+  }
+
+  /** One page of the collections, in no order that means anything. STORE_OPTION_INVALID. */
+  async page ({ cursor, limit = 100 }: CollectionPageOptions = {}): Promise<CollectionPage> {
+    const request = new Request('collections', '', '')
+    if (cursor !== undefined) request.cursor = checkCursor(cursor)
+    request.number = wholeNumber(limit, 'limit', 1)
+    const page = await this.#ask(request) as RawCollectionPage
+    return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
   /** All collections together, and the process that has them. */

@@ -14,14 +14,16 @@
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
 //              limit, `cursor` where to go on (none at first, and none in the last reply): opaque text of the engine
-//   size       number                     clear    every key; a locked one when its turn comes, or not with `nowait`
+//   size       number
+//   clear      deletes the keys that begin with `key`, '' for all, and were written before it: free ones at once, a locked one
+//              when its turn comes, or not with `nowait`. Given up, it deletes nothing more. Answered when all that is done
 //   configure  `text`: JSON of the changed options
-//   collections    text: JSON; of `collection` alone where `key` is '1'
+//   collections    text: JSON {collections: [...], cursor}, in pages as those of a scan; of `collection` alone where `key` is '1'
 //   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
 //   ping       nothing: the store answers
 //
-// PendingCalls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
+// Calls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
 // locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.
 import type { StoreErrorCode, StoreError } from './errors.js'
 
@@ -36,7 +38,7 @@ export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
 
-const WAITING: readonly Op[] = ['get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
+const WAITING: readonly Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'clear']
 
 /** Whether a call waits while its key is locked; a clear, while one of the keys is that begin with its own. */
 export function mayWait ({ op, nowait, token }: Request): boolean {
@@ -51,7 +53,7 @@ export class Request<T = string> {
   /** Only if the key has this version; 0 stands for "has no value". */
   ifVersion: number | undefined
   ifAbsent = false
-  /** What increment adds; the limit of a scan, and of locks. */
+  /** What increment adds; the limit of a scan, of collections, and of locks. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */
   limit: number | undefined

@@ -72,6 +72,11 @@ export interface LockQueue extends LockInfo {
 
 export type RawCollection = Omit<CollectionStats, 'expireKeys'> & { idle: number }
 
+export interface RawCollectionPage {
+  collections: RawCollection[]
+  cursor?: string
+}
+
 export interface RawLock extends Omit<LockInfo, 'since' | 'expiresAt'> {
   since: number
   expiresAt?: number

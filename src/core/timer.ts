@@ -11,7 +11,7 @@ export class Timer {
   /** Calls `fn` once, `delay` milliseconds from now. Replaces what was started before. */
   start (delay: number, fn: () => void): void {
     this.stop()
-    this.#arm(performance.now() + delay, delay, fn)
+    this.#arm(delay > MAX_DELAY_MS ? performance.now() + delay : 0, delay, fn)
   }
 
   stop (): void {

@@ -17,7 +17,7 @@ import { isClosed, isWhole } from './transport.js'
 /** How long a handler may go on under its locks after its client has gone. */
 const MAX_GRACE_MS = 30_000
 
-const scopes = new WeakMap<ServerResponse, RequestScope>()
+const SCOPE = Symbol('strong-store.scope') // a property costs a request less than a WeakMap
 
 export class RequestScope implements Scope, Uncommitted {
   aborted = false
@@ -30,20 +30,19 @@ export class RequestScope implements Scope, Uncommitted {
   refuse: Uncommitted['refuse']
   readonly #waits = new Set<Abortable>()
   readonly #response: ServerResponse
-  readonly #grace = new Timer()
+  #grace: Timer | undefined
   #isWatching = false
   #isHandled = false
 
   /** The scope of a response, one for all who ask. */
   static of (response: ServerResponse): RequestScope {
-    let scope = scopes.get(response)
-    if (scope === undefined) scopes.set(response, scope = new RequestScope(response))
-    return scope
+    const owner = response as ServerResponse & { [SCOPE]?: RequestScope }
+    owner[SCOPE] ??= new RequestScope(response)
+    return owner[SCOPE]
   }
 
   constructor (response: ServerResponse) {
     this.#response = response
-    this.#grace.setReferenced(false)
     if (isClosed(response)) this.#closed()
     else response.once('close', () => { this.#closed() }) // one listener is a tenth of what stream.finished() costs
   }
@@ -81,8 +80,12 @@ export class RequestScope implements Scope, Uncommitted {
     if (this.aborted) this.#end(false)
   }
 
+  #all (): OwnedLock[] {
+    return [...this.locks.list(), ...this.updates.list()]
+  }
+
   #changed (): OwnedLock[] {
-    return Array.from(this.locks).filter(lock => lock.hasChange && !lock.isDetached)
+    return this.locks.list().filter(lock => lock.hasChange && !lock.isDetached)
   }
 
   #watch (): void {
@@ -100,17 +103,19 @@ export class RequestScope implements Scope, Uncommitted {
       this.#end(isSuccess)
       return
     }
-    const locks = [...this.locks, ...this.updates]
+    const locks = this.#all()
     for (const lock of locks) lock.abort()
     if (locks.length === 0) return
     this.isClosing = true
     afterMicrotasks(() => { this.isClosing = false })
+    this.#grace = new Timer()
+    this.#grace.setReferenced(false)
     this.#grace.start(MAX_GRACE_MS, () => { this.#end(false) })
   }
 
   #end (isSuccess: boolean): void {
-    this.#grace.stop()
-    for (const lock of [...this.locks, ...this.updates]) {
+    this.#grace?.stop()
+    for (const lock of this.#all()) {
       // A detached lock is its client's own from now on, if the client has got to know of it.
       if (!isSuccess || !lock.isDetached) release(lock, !isSuccess)
     }

@@ -1,10 +1,12 @@
-// The locks that one request holds.
+// The locks that one request holds. Most hold none.
 import type { LockRegistry, OwnedLock } from '../api/key-lock.js'
 import type { Engine, Request } from '../core/engine.js'
 
-export class ScopeLocks implements LockRegistry, Iterable<OwnedLock> {
+const NONE: readonly OwnedLock[] = []
+
+export class ScopeLocks implements LockRegistry {
   /** By key: those of one key are of different collections. */
-  readonly #locks = new Map<string, OwnedLock[]>()
+  #locks: Map<string, OwnedLock[]> | undefined
   readonly #onadd: (() => void) | undefined
 
   /** `onadd` is called for each lock that is taken. */
@@ -13,27 +15,29 @@ export class ScopeLocks implements LockRegistry, Iterable<OwnedLock> {
   }
 
   get size (): number {
-    return this.#locks.size
+    return this.#locks?.size ?? 0
   }
 
   add (lock: OwnedLock): void {
+    this.#locks ??= new Map()
     this.#locks.set(lock.key, [...this.#locks.get(lock.key) ?? [], lock])
     this.#onadd?.()
   }
 
   delete (lock: OwnedLock): void {
-    const others = this.#locks.get(lock.key)?.filter(other => other !== lock) ?? []
-    if (others.length > 0) this.#locks.set(lock.key, others)
-    else this.#locks.delete(lock.key)
+    const others = this.#locks?.get(lock.key)?.filter(other => other !== lock) ?? []
+    if (others.length > 0) this.#locks!.set(lock.key, others)
+    else this.#locks?.delete(lock.key)
   }
 
   inWayOf (engine: Engine, request: Request): OwnedLock | undefined {
-    const locks = request.op === 'clear' ? Array.from(this) : this.#locks.get(request.key)
+    if (this.size === 0) return undefined
+    const locks = request.op === 'clear' ? this.list() : this.#locks!.get(request.key)
     return locks?.find(lock => lock.isInWayOf(engine, request))
   }
 
   /** In the order in which their keys were locked. */
-  * [Symbol.iterator] (): Generator<OwnedLock> {
-    for (const locks of this.#locks.values()) yield * locks
+  list (): readonly OwnedLock[] {
+    return this.size === 0 ? NONE : Array.from(this.#locks!.values()).flat()
   }
 }

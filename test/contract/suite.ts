@@ -699,6 +699,38 @@ const TESTS: Record<string, Contract> = {
     await lock.release()
   },
 
+  async 'a clear takes effect in its place in the order' (t, { mine, theirs }) {
+    for (const options of [{}, { prefix: 'a' }]) {
+      await mine.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
+      const cleared = mine.clear(options)
+      const read = mine.get('a1')
+      const written = mine.set('a1', 'new')
+      t.equal(await read, undefined)
+      await Promise.all([cleared, written])
+      t.strictSame(await mine.getMany(['a1', 'a2', 'b']), ['new', undefined, options.prefix === undefined ? undefined : 'old'])
+    }
+    const lock = await theirs.acquire('a1')
+    const given = mine.clear({ prefix: 'a', timeout: 0.02 })
+    await t.rejects(given, { code: 'STORE_TIMEOUT' })
+    await lock.set('kept')
+    await lock.release()
+    t.equal(await theirs.get('a1'), 'kept', 'given up, it deletes nothing more')
+    await mine.clear({ prefix: 'a' })
+    t.strictSame(await mine.getMany(['a1', 'b']), [undefined, 'old'])
+  },
+
+  async 'a ttl that ends while the key is locked takes effect before the next in the queue' (t, { mine, theirs }) {
+    await mine.set('key', 1, { ttl: 0.05 })
+    const lock = await mine.acquire('key')
+    const waits = [theirs.get('key'), mine.touch('key', { ttl: 1000 }), mine.increment('key')]
+    const later = Date.now() + 80
+    await until(async () => Date.now() > later && ((await mine.lockInfo('key'))?.waiters ?? 0) === 3)
+    await lock.release()
+    t.strictSame(await Promise.all(waits.slice(1)), [false, 1])
+    t.ok([undefined, 1].includes(await waits[0] as number), 'nobody sees what has ended')
+    t.equal((await mine.entry('key'))!.expiresAt, undefined)
+  },
+
   async 'unconfirmed writes keep the order of one process' (t, { mine, theirs }) {
     for (let i = 0; i < 200; i++) {
       mine.set('key', i, { confirm: false }).catch(t.threw)
@@ -715,7 +747,13 @@ const TESTS: Record<string, Contract> = {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])
     await mine.get('c')
-    const stats = (await a.collections()).find(({ name }) => name === mine.name)
+    let page = await a.page({ limit: 5 })
+    const pages = [page]
+    while (page.cursor !== undefined) pages.push(page = await a.page({ limit: 5, cursor: page.cursor }))
+    const all = await a.collections()
+    t.strictSame(pages.flatMap(({ collections }) => collections.map(({ name }) => name)).sort(), all.map(({ name }) => name).sort())
+    for (const options of [{ limit: 0 }, { cursor: '' }]) await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
+    const stats = all.find(({ name }) => name === mine.name)
     t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
     const sums = await a.stats()
     t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)

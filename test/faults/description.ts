@@ -18,7 +18,7 @@ interface Expected {
 export interface Answer { statusCode: number, headers: Record<string, unknown>, body: string }
 
 /** What HTTP itself adds, and what may come with any answer. */
-const GENERAL = ['content-type', 'content-length', 'connection', 'keep-alive', 'date', 'cache-control', 'preference-applied', 'retry-after']
+const GENERAL = ['content-type', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'cache-control', 'preference-applied', 'retry-after']
 
 export class Description {
   readonly #document: Document
@@ -72,7 +72,7 @@ export class Description {
     const check = expected.content.get(type)
     assert.ok(check !== undefined, `the type ${type} is not in openapi.yaml: ${what}`)
     if (isHead) assert.equal(body, '', what)
-    else assert.ok(check(type.endsWith('json') ? JSON.parse(body) : body), `the body is not as in openapi.yaml: ${JSON.stringify(check.errors)} ${what}`)
+    else assert.ok(check(/[/+]json$/.test(type) ? JSON.parse(body) : body), `the body is not as in openapi.yaml: ${JSON.stringify(check.errors)} ${what}`)
   }
 
   #expected (response: Response | { $ref: string }, compile: (schema: Schema) => Check): Expected {

@@ -1,7 +1,7 @@
 // Attack: very many keys go idle at once, or reach the end of their ttl, while the primary has other things to do.
 import assert from 'node:assert/strict'
 import { Request, type Reply } from '../../src/core/engine.js'
-import { Budget } from '../../src/engines/memory/expiry.js'
+import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
 import { dispatch } from '../../src/engines/memory/dispatch.js'
@@ -38,7 +38,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
       ask(Object.assign(new Request('set', 'c', `key ${i}`), { text: '"value"', ttl: i % 4 === 0 ? IDLE - i % 100 : undefined }))
     }
     held = heap() - before
-    const { entries } = keyspace.shelf('c')
+    const { entries } = keyspace.collection('c')
     now += IDLE
     keyspace.clock.tick()
     while (keyspace.sweep(new Budget())) { /* those with a ttl of less */ }
@@ -64,7 +64,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
       assert.ok(size - entries.size <= looks * LOOK, 'it looks after so many steps, however many keys there are')
     }
     assert.deepEqual([entries.size, entries.bytes, entries.expired], [0, 0, count])
-    assert.equal(keyspace.deadlines.next, undefined)
+    assert.equal(entries.nextEnd, Infinity)
     const left = heap() - before
     assert.ok(left < 0.05 * held, `${left} of ${held} KB are still taken`)
     done += count

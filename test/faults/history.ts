@@ -17,6 +17,8 @@ export interface Operation {
   called: number
   /** When the answer was there; Infinity where there is none: it may have happened then, at any time, or not at all. */
   answered: number
+  /** Its connection was lost: it may have happened then, later than what its process has called since, or not at all. */
+  isLost?: boolean | undefined
   /** What came back. `version` is undefined where the answer does not tell it. */
   result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
 }
@@ -77,8 +79,8 @@ function seen (state: State, result: Operation['result']): State | undefined {
 }
 
 /** What may be done whatever else its process has asked for before: it does not queue. */
-function isFree ({ kind, lock, nowait, result }: Operation): boolean {
-  return kind === 'drop' || (lock !== undefined && kind !== 'acquire') || (nowait === true && result?.code === 'STORE_LOCKED')
+function isFree ({ kind, lock, nowait, isLost, result }: Operation): boolean {
+  return isLost === true || kind === 'drop' || (lock !== undefined && kind !== 'acquire') || (nowait === true && result?.code === 'STORE_LOCKED')
 }
 
 export function isLinearizable (operations: Operation[]): boolean {

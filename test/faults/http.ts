@@ -35,10 +35,23 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const counts: Record<string, number> = { requests: 0, 'values compared': 0, 'foreign tokens': 0, 'conditions met': 0 }
   const count = (what: string | number): void => { counts[what] = (counts[what] ?? 0) + 1 }
 
+  const callOf = (collection: string, key: string): object => ({
+    op: pick('get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'size', 'lock', 'locks', 'collections', 'configure', 'clear', 'nothing'),
+    collection,
+    key,
+    ...pick({ nowait: true }, { timeout: 10 }),
+    ...maybe(0.5, { text: pick(JSON.stringify({ collection, key }), '{', '{"maxKeys":0}') }),
+    ...maybe(0.2, { token: pick('x', ...tokens.slice(-5)) }),
+    ...maybe(0.2, pick<object>({ lease: 10 }, { lease: -1 }, { ttl: 5 }, { number: 1 }, { number: 'x' }, { unconfirmed: true }, { release: true }, { cursor: 'x' }, { more: 1 }))
+  })
+
   /** A value says whose it is; what does not is refused. */
-  const bodyOf = (method: string, collection: string, key: string): string => {
+  const bodyOf = (method: string, template: string, collection: string, key: string): string => {
     const step = NUMBERS.get(key)
     if (next() < 0.1) return pick('', '{', '['.repeat(100_000), 'null,', '{"expireKeys":-1')
+    if (template.endsWith('/get')) return JSON.stringify(pick(['k', 'l'], ['k', 'k', '__proto__'], [], ['y'.repeat(1025)], [1]))
+    if (template.endsWith('/set')) return JSON.stringify(['k', 'l'].map(key => ({ key, value: { collection, key, n: counts.requests }, ...pick({}, { ttl: 0.01 }, { ttl: -1 }) })))
+    if (template === '/calls') return JSON.stringify(Array.from({ length: 4 }, () => callOf(pick(...COLLECTIONS), pick('k', 'l'))))
     if (method === 'PUT') {
       const rest = pick('', '', '\ud800', 'z'.repeat(pick(10, 1000)), 'z'.repeat(1_048_400), 'z'.repeat(1_200_000))
       return JSON.stringify(step === undefined ? { collection, key, n: counts.requests, rest } : step * counts.requests!)
@@ -82,7 +95,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       method: method === 'GET' ? pick('GET', 'GET', 'HEAD') : method,
       url: `${PREFIX}${path}${query === '' ? '' : `?${query}`}`,
       headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)),
-      ...hasBody ? { payload: bodyOf(method, collection, key) } : {}
+      ...hasBody ? { payload: bodyOf(method, template, collection, key) } : {}
     } as InjectOptions
     const { answer, what } = await ask(request, operation)
     const { statusCode: status, headers: received } = answer
@@ -104,7 +117,13 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     }
     if (template.endsWith('/keys/{key}')) {
       if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) count('conditions met')
-    } else if (template === '/collections/{collection}' && method !== 'GET') memory.forget(collection)
+    } else if (template === '/calls') for (const name of COLLECTIONS) memory.forget(name)
+    else if (/^\/collections\/\{collection\}(\/set|\/keys)?$/.test(template) && method !== 'GET') memory.forget(collection)
+    if (template.endsWith('/get') && status === 200) {
+      for (const { key, value } of answer.json<Array<{ key: string, value?: { collection?: string, key?: string } }>>()) {
+        if (value?.key !== undefined) assert.deepEqual([value.collection, value.key], [collection, key], `a value of another key: ${what}`)
+      }
+    }
 
     // A token opens the lock that it was given with, and no other.
     const token = headers['lock-token']

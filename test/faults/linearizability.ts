@@ -25,8 +25,8 @@ interface Place {
   lease?: number
   /** Milliseconds for which a process is stopped now and then: long enough to lose its locks. */
   pause?: number
-  /** Goes on all the time. */
-  disturb? (): Promise<unknown>
+  /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
+  disturb? (next: () => number): Promise<unknown>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
@@ -37,6 +37,41 @@ export const linearizabilityOfHttp = over(async owner => {
   const { origin } = await serveAdmin(owner, store)
   return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 2 }
 })
+
+export const linearizabilityOfHttpWorkers = over(async owner => {
+  const fastify = import.meta.resolve('fastify')
+  const start = async (): Promise<[TestWorker, string]> => {
+    const worker = await fork(owner)
+    return [worker, await worker.run(serve, fastify, TOKEN)]
+  }
+  const servers = [await start(), await start()]
+  return {
+    options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 2 },
+    lease: 2,
+    disturb: async next => {
+      await delay(next() * 2000)
+      const i = Math.floor(next() * servers.length)
+      const [server] = servers[i]!
+      if (next() < 0.5) {
+        server.kill('SIGSTOP')
+        await delay(next() * 500)
+        server.kill('SIGCONT')
+      } else {
+        server.kill('SIGKILL')
+        await server.exited
+        servers[i] = await start()
+      }
+    }
+  }
+})
+
+/** In a worker: the admin API on the port that all workers share. */
+async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], fastify: string, token: string): Promise<string> {
+  const { default: Fastify } = await import(fastify) as typeof import('fastify')
+  const app = Fastify({ pluginTimeout: 60_000 })
+  await app.register(strongStore.strongStore, { admin: { token } })
+  return await app.listen({ port: 0, host: '127.0.0.1' })
+}
 
 export const linearizabilityOfRedis = over(async owner => {
   const { options } = await startServer(owner)
@@ -74,9 +109,10 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
   const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
   const course = { isOver: false }
+  const nextHarm = random(seed + 1)
   const disturbing = (async () => {
     while (disturb !== undefined && !course.isOver) {
-      await disturb()
+      await disturb(nextHarm)
       figures.disturbances++
     }
   })()
@@ -127,14 +163,14 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [key, history] of histories) {
       // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
       const called = Number(process.hrtime.bigint())
-      const value = await store.collection<number>(own.collection).get(key)
+      const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 30)
       history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })
       figures.calls += history.length
       figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
       const part = offence(history)
       assert.ok(part === undefined, `round ${round}, key ${key}: this cannot have happened\n${print(part ?? [])}`)
     }
-    await store.collection(own.collection).clear()
+    await until(() => store.collection(own.collection).clear().then(() => true, () => false), 30)
     if (doomed !== -1) workers[doomed] = await fork(owner)
   }
   course.isOver = true

@@ -13,6 +13,9 @@ interface Value { text: string, version: number, used: number, order: number, en
 interface Wait { request: Request, caller: string, id: number }
 interface Held { fence: number, caller: string, detached: boolean, lease: number | undefined, end: number, queue: Wait[] }
 
+/** A clear stands in the queue of each locked key that it covers. */
+const isClear = ({ request }: Wait): boolean => request.op === 'clear'
+
 export class Model {
   now = 0
   values = new Map<string, Value>()
@@ -27,7 +30,6 @@ export class Model {
   answers: Answer[] = []
   lost: number[] = []
   #order = 0
-  #done = new Map<string, () => void>()
 
   constructor (readonly maxValueBytes: number, readonly maxWaiters: number) {}
 
@@ -38,9 +40,12 @@ export class Model {
   }
 
   get waiters (): number {
-    let sum = 0
-    for (const { queue } of this.locks.values()) sum += queue.length
-    return sum
+    const all = [...this.locks.values()].flatMap(({ queue }) => queue)
+    return all.filter(wait => !isClear(wait)).length + this.#clears.size
+  }
+
+  get #clears (): Set<Wait> {
+    return new Set([...this.locks.values()].flatMap(({ queue }) => queue.filter(isClear)))
   }
 
   /** A call; `fence` is that of the lock it comes through. */
@@ -58,15 +63,17 @@ export class Model {
       this.#end(request.key, true)
       this.#answer(wait, { number: 1 })
     } else if (request.nowait) this.#answer(wait, { code: 'STORE_LOCKED' })
-    else if (lock.queue.length >= this.maxWaiters) this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
+    else if (lock.queue.filter(wait => !isClear(wait)).length >= this.maxWaiters) this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
     else lock.queue.push(wait)
   }
 
   cancel (caller: string, id: number): void {
-    for (const { queue } of this.locks.values()) {
-      const at = queue.findIndex(wait => wait.caller === caller && wait.id === id)
-      if (at !== -1) this.#answer(queue.splice(at, 1)[0]!, { code: 'STORE_ABORTED' })
+    let cancelled: Wait | undefined
+    for (const lock of this.locks.values()) {
+      cancelled ??= lock.queue.find(wait => wait.caller === caller && wait.id === id)
+      lock.queue = lock.queue.filter(wait => wait !== cancelled)
     }
+    if (cancelled !== undefined) this.#answer(cancelled, { code: 'STORE_ABORTED' })
   }
 
   /** What was posted (id 0) is done all the same when its turn comes. */
@@ -124,9 +131,7 @@ export class Model {
         const refusal = this.#refusal(value, request)
         if (refusal !== undefined) return this.#answer(wait, { code: refusal })
         if (value === undefined) return this.#answer(wait, { number: 0 })
-        this.values.delete(request.key)
-        this.changes++
-        this.writes++
+        this.#delete(request.key)
         return this.#answer(wait, { number: 1 })
       }
       case 'touch':
@@ -193,6 +198,7 @@ export class Model {
 
   #makeRoom (key: string, text: string): boolean {
     const { evict } = this.bounds
+    for (const other of this.values.keys()) if (other !== key) this.#live(other)
     const old = this.values.get(key)
     const keys = old === undefined ? 1 : 0
     const size = key.length + text.length
@@ -228,44 +234,42 @@ export class Model {
   }
 
   #clear (wait: Wait): void {
-    if (wait.request.nowait) {
-      for (const key of this.values.keys()) {
-        if (!this.locks.has(key)) this.values.delete(key)
-      }
-      return this.#answer(wait, this.locks.size > 0 ? { code: 'STORE_LOCKED' } : {})
-    }
-    if ([...this.locks.values()].some(({ queue }) => queue.length >= this.maxWaiters)) return this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
-    let left = this.locks.size
-    const answer = (): void => { this.#answer(wait, {}) }
-    if (left === 0) answer()
-    const name = `clear ${wait.caller} ${wait.id}`
-    this.#done.set(name, () => { if (--left === 0) answer() })
+    const { nowait, key: prefix } = wait.request
+    if (this.#clears.size >= this.maxWaiters) return this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
+    this.changes++
     for (const key of this.values.keys()) {
-      if (!this.locks.has(key)) this.values.delete(key)
+      if (key.startsWith(prefix) && !this.locks.has(key)) this.values.delete(key)
     }
-    for (const [key, { queue }] of this.locks) {
-      queue.push({ request: Object.assign(Object.create(wait.request) as Request, { op: 'del', key, token: undefined, ifVersion: undefined }), caller: name, id: 0 })
-    }
+    const locks = [...this.locks].filter(([key]) => key.startsWith(prefix)).map(([, lock]) => lock)
+    if (nowait || locks.length === 0) return this.#answer(wait, locks.length > 0 ? { code: 'STORE_LOCKED' } : {})
+    for (const { queue } of locks) queue.push(wait)
   }
 
   #end (key: string, isLost: boolean): void {
     const lock = this.locks.get(key)!
     if (isLost) this.lost.push(lock.fence)
     const fence = lock.fence = -1
+    if (this.values.has(key) && this.now > (this.values.get(key)!.end ?? Infinity)) this.#expire(key)
     while (lock.fence === fence) {
       const wait = lock.queue.shift()
-      if (wait !== undefined) {
+      if (wait !== undefined && isClear(wait)) {
+        if (this.values.has(key)) this.#delete(key)
+        if (!this.#clears.has(wait)) this.#answer(wait, {})
+      } else if (wait !== undefined) {
         this.#turn(wait)
-        continue
+      } else {
+        this.locks.delete(key)
+        const value = this.values.get(key)
+        if (value !== undefined) this.#use(value)
+        return
       }
-      this.locks.delete(key)
-      const value = this.values.get(key)
-      if (value !== undefined) {
-        this.#use(value)
-        this.#live(key)
-      }
-      return
     }
+  }
+
+  #delete (key: string): void {
+    this.values.delete(key)
+    this.changes++
+    this.writes++
   }
 
   #lease (lock: Held, lease: number | undefined): void {
@@ -298,7 +302,6 @@ export class Model {
   }
 
   #answer ({ caller, id }: Wait, reply: Partial<Reply>): void {
-    this.#done.get(caller)?.()
     if (id !== 0) this.answers.push({ caller, id, ...reply })
   }
 }

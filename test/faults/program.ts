@@ -100,8 +100,8 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
     if (!line.endsWith('}')) continue // the end of a file, or a line in which its process died, before the call
     const { id, key, at, result, ...call } = JSON.parse(line) as Line
     if (key === undefined) {
-      if (result?.code === 'STORE_DISCONNECTED') continue // whether it took effect is not known
-      Object.assign(calls.get(id)!, { answered: Number(at), result })
+      if (result?.code === 'STORE_DISCONNECTED') calls.get(id)!.isLost = true
+      else Object.assign(calls.get(id)!, { answered: Number(at), result })
       continue
     }
     const operation: Operation = { ...call, called: Number(at), answered: Infinity }
@@ -110,6 +110,8 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
     histories.set(key, history)
     history.push(operation)
   }
+  // What was not sent has not happened.
+  for (const [key, history] of histories) histories.set(key, history.filter(({ result }) => result?.code !== 'STORE_UNREACHABLE'))
   // A process knows of a lease that ran out by its own clock, and may before the store does: such a call was not made.
   if (lease !== undefined) {
     for (const [key, history] of histories) histories.set(key, history.filter(({ lock, result }) => lock === undefined || result?.code !== 'STORE_LOCK_LOST'))
@@ -119,9 +121,10 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
   const released = new Set([...own].filter(({ kind, result }) => kind === 'release' && result !== undefined && result.code === undefined).map(({ lock }) => lock))
   for (const history of histories.values()) {
     for (const operation of history.slice()) {
-      const { kind, lock, process, called, result } = operation
+      const { kind, lock, process, called, result, isLost } = operation
       if (kind !== 'acquire' || result?.code !== undefined || released.has(lock) || !own.has(operation)) continue
-      const end = mayLose === true ? called : lease === undefined ? killed : called + lease * 1e9
+      // One that may have been taken without an answer is given back as soon as that is known.
+      const end = mayLose === true || isLost === true ? called : lease === undefined ? killed : called + lease * 1e9
       if (end !== undefined) history.push({ kind: 'drop', lock, process, called: Number(end), answered: Infinity })
     }
   }

@@ -107,4 +107,4 @@ t.test('the table of options is that of the code, with its defaults', async t =>
 })
 
 /** Of engines, not of users. */
-const INTERNAL = new Set(['ClusterOptions', 'HttpOptions', 'KeyspaceOptions'])
+const INTERNAL = new Set(['ClusterOptions', 'KeyspaceOptions'])

@@ -39,7 +39,7 @@ function isProblem (t: Test, answer: Answer, status: number, code?: string): voi
 t.test('without a token there is no admin API, unless that is said outright', async t => {
   for (const [admin, message] of [
     [{}, /needs a token, or auth: false/],
-    [5, /invalid admin: expected an object, got 5/],
+    ['a-token', /invalid admin: expected an object, got string$/],
     [{ token: '' }, /invalid admin\.token: expected visible ASCII/],
     [{ token: 'with a space' }, /invalid admin\.token: expected visible ASCII characters$/],
     [{ token: 5 }, /invalid admin\.token: expected visible ASCII/],
@@ -48,7 +48,8 @@ t.test('without a token there is no admin API, unless that is said outright', as
     [{ token: 'x', maxLease: 0 }, /invalid admin\.maxLease: expected seconds, at least 0\.001, got 0/],
     [{ token: 'x', maxWait: '5' }, /invalid admin\.maxWait: expected seconds/],
     [{ token: 'x', toke: 'x' }, /no option "toke"/],
-    [{ auth: true }, /invalid admin\.auth: expected false or nothing, got true/],
+    [{ auth: true }, /invalid admin\.auth: expected false or nothing, got boolean$/],
+    [{ token: 'x', maxWait: 5n }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got 5/],
     [{ auth: false, token: 'x' }, /leave one of them out/]
   ] as Array<[StrongStoreOptions['admin'], RegExp]>) {
     const app = Fastify()

@@ -26,7 +26,7 @@ export function start (t: Test, name: string, { args = [], env = {} }: { args?: 
   // Without what the test runner adds to every Node that it starts.
   const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args]
   const child = spawn('env', command, {
-    env: { ...process.env, ...env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
+    env: { ...process.env, TMPDIR: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
   })
   const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
   let errors = ''

@@ -1,14 +1,14 @@
 // The engine of a store that is served over HTTP by an admin API.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, Request, type Engine } from '../../core/engine.js'
+import { Reply, Request, mayWait, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import { Exchange, type Call } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
 import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
 import { Pipeline, isAlone, type QueuedCall } from './pipeline.js'
-import { MAX_CALLS, mayWait, writeCall } from './protocol.js'
+import { MAX_CALLS, writeCall } from './protocol.js'
 import { Transport } from './transport.js'
 
 /** What no store allows; until the store has told its own limit. */

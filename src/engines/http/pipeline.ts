@@ -1,6 +1,7 @@
 // The calls of this process in the order they were made. Those of one turn of the event loop share a request; the next one is sent when
 // the calls of the one before have reached the store, so that they take effect in order whatever connection each request has.
-import { MAX_CALLS, MAX_CALLS_LENGTH, mayWait, writeCall } from './protocol.js'
+import { mayWait } from '../../core/engine.js'
+import { MAX_CALLS, MAX_CALLS_LENGTH, writeCall } from './protocol.js'
 import type { Call } from './exchange.js'
 
 export interface QueuedCall extends Call {

@@ -43,8 +43,6 @@ export type SentReply = { code?: StoreErrorCode, detail?: string } & { [Field in
 interface Operation {
   /** Whether a token that may only read is enough. */
   readonly isRead: boolean
-  /** Whether it waits while its key is locked, unless it comes through the lock. */
-  readonly waits: boolean
   /** Fields that its reply has. */
   readonly always: readonly ReplyField[]
   /** Fields that its reply may have. */
@@ -54,32 +52,27 @@ interface Operation {
 }
 
 export const OPERATIONS: Record<Op, Operation> = {
-  get: { isRead: true, waits: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
-  entry: { isRead: true, waits: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
-  peek: { isRead: true, waits: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
-  head: { isRead: true, waits: true, always: [], maybe: ['version', 'expiresIn'] },
-  set: { isRead: false, waits: true, always: ['version'], maybe: ['number'] },
-  del: { isRead: false, waits: true, always: ['number'], maybe: [] },
-  touch: { isRead: false, waits: true, always: ['number'], maybe: [] },
-  increment: { isRead: false, waits: true, always: ['number'], maybe: ['version', 'expiresIn'] },
-  acquire: { isRead: false, waits: true, always: ['token', 'fence'], maybe: ['text', 'version', 'expiresIn'] },
-  release: { isRead: false, waits: false, always: [], maybe: [] },
-  renew: { isRead: false, waits: false, always: [], maybe: ['expiresIn'] },
-  break: { isRead: false, waits: false, always: ['number'], maybe: [] },
-  scan: { isRead: true, waits: false, always: ['text'], maybe: [], isJson: true },
-  size: { isRead: true, waits: false, always: ['number'], maybe: [] },
-  clear: { isRead: false, waits: true, always: [], maybe: [] },
-  configure: { isRead: false, waits: false, always: [], maybe: [] },
-  collections: { isRead: true, waits: false, always: ['text'], maybe: [], isJson: true },
-  locks: { isRead: true, waits: false, always: ['text'], maybe: [], isJson: true },
-  lock: { isRead: true, waits: false, always: [], maybe: ['text'], isJson: true },
-  stats: { isRead: true, waits: false, always: ['text'], maybe: [], isJson: true },
-  ping: { isRead: true, waits: false, always: [], maybe: [] }
-}
-
-/** Whether the call waits if its key is locked. */
-export function mayWait ({ op, nowait, token }: Request): boolean {
-  return !nowait && OPERATIONS[op].waits && (token === undefined || op === 'acquire')
+  get: { isRead: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
+  entry: { isRead: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
+  peek: { isRead: true, always: [], maybe: ['text', 'version', 'expiresIn'] },
+  head: { isRead: true, always: [], maybe: ['version', 'expiresIn'] },
+  set: { isRead: false, always: ['version'], maybe: ['number'] },
+  del: { isRead: false, always: ['number'], maybe: [] },
+  touch: { isRead: false, always: ['number'], maybe: [] },
+  increment: { isRead: false, always: ['number'], maybe: ['version', 'expiresIn'] },
+  acquire: { isRead: false, always: ['token', 'fence'], maybe: ['text', 'version', 'expiresIn'] },
+  release: { isRead: false, always: [], maybe: [] },
+  renew: { isRead: false, always: [], maybe: ['expiresIn'] },
+  break: { isRead: false, always: ['number'], maybe: [] },
+  scan: { isRead: true, always: ['text'], maybe: [], isJson: true },
+  size: { isRead: true, always: ['number'], maybe: [] },
+  clear: { isRead: false, always: [], maybe: [] },
+  configure: { isRead: false, always: [], maybe: [] },
+  collections: { isRead: true, always: ['text'], maybe: [], isJson: true },
+  locks: { isRead: true, always: ['text'], maybe: [], isJson: true },
+  lock: { isRead: true, always: [], maybe: ['text'], isJson: true },
+  ping: { isRead: true, always: [], maybe: [] },
+  stats: { isRead: true, always: ['text'], maybe: [], isJson: true }
 }
 
 /** JSON. */

@@ -1,72 +1,51 @@
-// The collections of a keyspace. One without keys, locks or options is forgotten when there are many.
-import type { Counters } from './counters.js'
-import type { Clock, Deadlines, Budget } from './expiry.js'
-import { CollectionState } from './collection-state.js'
+// The collections of a keyspace.
+import { Collection } from './collection.js'
+import type { Context } from './context.js'
+import { Table, type Page } from './table.js'
 
-/** Collections that may be empty before those are forgotten. */
-const EMPTY_SHELVES = 1000
+/** Collections found lately, by a number that is quickly made of the name: that spares most calls the hash. */
+const CACHED = 64
 
 export class CollectionTable {
-  #shelves = new Map<string, CollectionState>()
-  #tidyAt = EMPTY_SHELVES
-  readonly #clock: Clock
-  readonly #deadlines: Deadlines
-  readonly #past: Counters['past']
+  readonly #table = new Table<Collection>()
+  readonly #cache: Array<Collection | undefined> = Array(CACHED).fill(undefined)
 
-  constructor (clock: Clock, deadlines: Deadlines, { past }: Counters) {
-    this.#clock = clock
-    this.#deadlines = deadlines
-    this.#past = past
-  }
+  constructor (readonly context: Context) {}
 
   get size (): number {
-    return this.#shelves.size
+    return this.#table.size
   }
 
-  find (name: string): CollectionState | undefined {
-    return this.#shelves.get(name)
+  find (name: string): Collection | undefined {
+    const slot = slotOf(name)
+    const cached = this.#cache[slot]
+    if (cached !== undefined && cached.key === name) return cached
+    const found = this.#table.get(name)
+    if (found !== undefined) this.#cache[slot] = found
+    return found
   }
 
-  get (name: string): CollectionState {
-    return this.#shelves.get(name) ?? this.#add(name)
+  get (name: string): Collection {
+    return this.find(name) ?? this.#add(name)
   }
 
-  values (): Iterable<CollectionState> {
-    return this.#shelves.values()
+  page (position: number, limit: number): Page<Collection> {
+    return this.#table.page(position, limit)
   }
 
-  /** As Sweepable has it. */
-  sweep (budget: Budget): boolean {
-    for (const { entries } of this.#shelves.values()) {
-      if (entries.sweep(budget)) return true
-    }
-    return false
+  delete (collection: Collection): void {
+    this.#table.delete(collection.key)
+    this.#cache[slotOf(collection.key)] = undefined
   }
 
-  get idles (): boolean {
-    for (const { entries } of this.#shelves.values()) {
-      if (entries.bounds.idle > 0) return true
-    }
-    return false
+  #add (name: string): Collection {
+    const collection = new Collection(name, this)
+    this.#table.add(collection)
+    return collection
   }
+}
 
-  #add (name: string): CollectionState {
-    if (this.size >= this.#tidyAt) {
-      for (const shelf of this.#shelves.values()) {
-        if (shelf.isDisposable) this.#forget(shelf)
-      }
-      this.#tidyAt = Math.max(EMPTY_SHELVES, this.size * 2)
-    }
-    const shelf = new CollectionState(name, this.#clock, this.#deadlines)
-    this.#shelves.set(name, shelf)
-    return shelf
-  }
-
-  #forget ({ name, reads, writes, entries }: CollectionState): void {
-    this.#past.reads += reads
-    this.#past.writes += writes
-    this.#past.expired += entries.expired
-    this.#past.evicted += entries.evicted
-    this.#shelves.delete(name)
-  }
+function slotOf (name: string): number {
+  const { length } = name
+  return length === 0 ? 0 : (length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)) % CACHED
 }

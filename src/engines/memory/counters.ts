@@ -5,7 +5,7 @@ import { WAITS } from '../../core/stats.js'
 
 type Counted = Exclude<Op, 'scan' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats' | 'ping'>
 
-/** Plain fields, each counted by its name where the call is served: that costs a nanosecond, by a computed name it is thirty. */
+/** Plain fields, each counted by its name where the call is carried out: that costs a nanosecond, by a computed name it is thirty. */
 class CallCounts implements Record<Counted, number> {
   get = 0
   entry = 0
@@ -22,15 +22,15 @@ class CallCounts implements Record<Counted, number> {
 }
 
 export class Counters {
-  /** CallCounts on one key that were answered, however. */
+  /** Calls on one key that were answered, however. */
   readonly calls = new CallCounts()
   /** How many of them were refused, by code. */
   readonly refused: Partial<Record<Counted, Partial<Record<StoreErrorCode, number>>>> = {}
-  /** CallCounts that waited for a locked key: how many of WAITS' lengths, the last for more, and their sum in seconds. */
+  /** Calls that waited for a locked key: how many of WAITS' lengths, the last for more, and their sum in seconds. */
   readonly waits: number[] = Array(WAITS.length + 1).fill(0)
   waited = 0
-  /** Of collections that were forgotten. */
-  readonly past = { reads: 0, writes: 0, expired: 0, evicted: 0 }
+  /** Over all collections, those that are forgotten included. */
+  readonly totals = { keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
 
   refuse (op: Op, code: StoreErrorCode): void {
     const codes = this.refused[op as Counted] ??= {}

@@ -1,53 +1,58 @@
 // What a keyspace tells about itself to those who watch: plain objects, of which the names are still bytes.
+import type { Collection } from './collection.js'
 import type { Keyspace } from './keyspace.js'
-import type { Lock } from './lock.js'
+import type { Lock, Waiter } from './lock.js'
+import type { Clear } from './clear.js'
 import { loopDelay } from './loop-delay.js'
-import type { CollectionState } from './collection-state.js'
 
 /** Waiters of one lock that are named. */
-const NAMED = 100
+const MAX_NAMED = 100
 
-export function describeCollection ({ name, entries, locks, waiters, reads, writes }: CollectionState): object {
-  const { size: keys, bytes, expired, evicted, bounds } = entries
-  return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, ...bounds }
+export function describeCollection ({ name, entries, locks, waiters, reads, writes }: Collection): object {
+  const { size: keys, bytes, expired, evicted, bounds: { idle, maxKeys, maxBytes, evict } } = entries
+  return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, idle, maxKeys, maxBytes, evict }
 }
 
 export function describeLock (keyspace: Keyspace, lock: Lock): object {
   const { collection, key, owner, fence, waiters } = lock
   const wall = Date.now() - keyspace.clock.now
   return {
-    collection,
+    collection: collection.name,
     key,
     owner,
     fence,
     since: wall + lock.since,
-    expiresAt: lock.lease === undefined ? undefined : wall + lock.at,
-    waiters
+    expiresAt: lock.lease === undefined ? undefined : wall + lock.end,
+    waiters: waiters + collection.clearsBehind(lock).length
   }
 }
 
 /** With the first of those who wait. */
 export function describeQueue (keyspace: Keyspace, lock: Lock): object {
   const wall = Date.now() - keyspace.clock.now
-  const queue = []
-  for (const { request, caller, since } of lock.queue()) {
-    if (queue.push({ owner: request.owner ?? caller.label, op: request.op, since: wall + since }) === NAMED) break
+  const clears = lock.collection.clearsBehind(lock)
+  const waiting: Array<Clear | Waiter> = []
+  for (const waiter of lock.queue()) {
+    while (clears.length > 0 && clears[0]!.revision <= waiter.revision) waiting.push(clears.shift()!)
+    if (waiting.push(waiter) >= MAX_NAMED) break
   }
+  const queue = [...waiting, ...clears].slice(0, MAX_NAMED)
+    .map(({ request, caller, since }) => ({ owner: request.owner ?? caller.label, op: request.op, since: wall + since }))
   return { ...describeLock(keyspace, lock), queue }
 }
 
 export function describeKeyspace (keyspace: Keyspace): object {
-  const { tally: { past, calls, refused, waits, waited }, values, peers } = keyspace
-  const sums = { collections: keyspace.shelves.size, keys: 0, bytes: 0, locks: 0, waiters: 0, ...past }
-  for (const { entries, locks, waiters, reads, writes } of keyspace.shelves.values()) {
-    sums.keys += entries.size
-    sums.bytes += entries.bytes
-    sums.locks += locks.size
-    sums.waiters += waiters
-    sums.reads += reads
-    sums.writes += writes
-    sums.expired += entries.expired
-    sums.evicted += entries.evicted
+  const { counters: { totals, calls, refused, waits, waited }, collections, values, peers } = keyspace
+  return {
+    collections: collections.size,
+    ...totals,
+    maxValueBytes: values.maxBytes,
+    processes: peers + 1,
+    uptime: process.uptime(),
+    calls,
+    refused,
+    waits,
+    waited,
+    loopDelay: loopDelay()
   }
-  return { ...sums, maxValueBytes: values.maxBytes, processes: peers + 1, uptime: process.uptime(), calls, refused, waits, waited, loopDelay: loopDelay() }
 }

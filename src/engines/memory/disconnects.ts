@@ -1,34 +1,39 @@
-// Callers that are gone. What thousands of locks and waits they leave behind is seen to in slices, so that nobody is held up by it.
-import type { Budget } from './expiry.js'
+// Callers that have disconnected. The thousands of locks and waits they may leave behind are ended in slices.
+import type { Context } from './context.js'
+import { Task, type Budget } from './agenda.js'
 import type { Caller, Lock } from './lock.js'
 
-export class Disconnects {
+export class Disconnects extends Task {
+  override get isUrgent (): boolean { return true }
+  readonly #context: Context
   readonly #callers = new Set<Caller>()
   readonly #end: (lock: Lock) => void
 
-  /** `end`: ends a hold and serves who waits. */
-  constructor (end: (lock: Lock) => void) {
+  /** `end`: ends a lock and serves its waiters. */
+  constructor (context: Context, end: (lock: Lock) => void) {
+    super()
+    this.#context = context
     this.#end = end
   }
 
   add (caller: Caller): void {
     caller.hasLeft = true
     this.#callers.add(caller)
+    this.#context.agenda.schedule(this, this.#context.clock.now)
   }
 
-  /** Ends their locks and waits; true if the slice was over before that was done. */
-  sweep (budget: Budget): boolean {
+  run (budget: Budget): number | undefined {
     for (const caller of this.#callers) {
       for (const lock of caller.holding) {
         this.#end(lock)
-        if (budget.isSpent()) return true
+        if (budget.isSpent()) return this.#context.clock.now
       }
-      for (const waiter of caller.waiting.values()) {
-        waiter.lock.remove(waiter)
-        if (budget.isSpent()) return true
+      for (const waiting of caller.waiting.values()) {
+        waiting.withdraw()
+        if (budget.isSpent()) return this.#context.clock.now
       }
       this.#callers.delete(caller)
     }
-    return false
+    return undefined
   }
 }

@@ -3,10 +3,10 @@ import { PendingCalls } from '../../core/pending-calls.js'
 import { Request, type Engine, type Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { fromBytes, toBytes, type Bytes } from '../../core/value.js'
-import { Sweeper } from './expiry.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
 import { dispatch } from './dispatch.js'
+import { Sweeper } from './sweeper.js'
 
 export class MemoryEngine implements Engine {
   onerror: Engine['onerror']

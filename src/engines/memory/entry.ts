@@ -1,52 +1,85 @@
-// A key that has a value, and the order in which such keys were last used.
+// A key that has a value.
 import type { Bytes } from '../../core/value.js'
-import type { Deadline } from './expiry.js'
+
+export const FREE = 0
+/** Its key is locked: it neither expires nor is evicted. */
+export const LOCKED = 1
+/** Locked, and its ttl has ended meanwhile: it goes with the release. */
+export const ENDED = 2
+export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
+
+// A whole number up to 2 ** 31 takes no memory of its own; a larger one, in any entry, would cost every entry 16 bytes.
+// So versions and times, which exceed that within hours or weeks, are kept in two parts: the low bits of each in a field,
+// the high ones together in a third: 18 bits of the version, 10 of the time (70 years), 2 of the state, 1 of the kind.
+const LOW_BITS = 2 ** 31 - 1
+const UNIT = 2 ** 31
+const STATE_BITS = 3
+const TIMED = 4
+const USED_SHIFT = 3
+const VERSION_SHIFT = 13
+const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 export class Entry {
+  // The neighbours in the collection's order of use, while it is free.
   prev: Entry | undefined
   next: Entry | undefined
-  /** Its absolute end, where it was written with a ttl. */
-  end: Deadline | undefined
+  #version = 0
+  #used = 0
+  #high: number
 
-  constructor (
-    readonly key: string,
-    public text: Bytes,
-    /** Changes of the whole keyspace up to this one: a small integer, which takes no memory of its own. */
-    public version: number,
-    /** Clock reading of the last use, in whole milliseconds for the same reason. */
-    public used: number
-  ) {}
+  constructor (readonly key: string, public text: Bytes, version: number, used: number, high = 0) {
+    this.#high = high
+    this.version = version
+    this.used = used
+  }
+
+  isTimed (): this is TimedEntry {
+    return (this.#high & TIMED) !== 0
+  }
+
+  /** The revision of the keyspace that wrote it. */
+  get version (): number {
+    return (this.#high >>> VERSION_SHIFT) * UNIT + this.#version
+  }
+
+  set version (version: number) {
+    this.#version = version & LOW_BITS
+    this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
+  }
+
+  /** Clock reading of the last use. */
+  get used (): number {
+    return ((this.#high & USED_BITS) >>> USED_SHIFT) * UNIT + this.#used
+  }
+
+  set used (time: number) {
+    this.#used = time & LOW_BITS
+    this.#high = highOf(time) << USED_SHIFT | this.#high & ~USED_BITS
+  }
+
+  get state (): EntryState {
+    return (this.#high & STATE_BITS) as EntryState
+  }
+
+  set state (state: EntryState) {
+    this.#high = this.#high & ~STATE_BITS | state
+  }
 
   get bytes (): number {
     return this.key.length + this.text.length
   }
 }
 
-/** Entries from the least to the most recently used. One that is locked is in no such list. */
-export class Recency {
-  oldest: Entry | undefined
-  #newest: Entry | undefined
+/** One that was written with a ttl. */
+export class TimedEntry extends Entry {
+  /** In the heap of its collection, which has its end. */
+  slot = -1
 
-  append (entry: Entry): void {
-    entry.prev = this.#newest
-    entry.next = undefined
-    if (this.#newest === undefined) this.oldest = entry
-    else this.#newest.next = entry
-    this.#newest = entry
+  constructor (key: string, text: Bytes, version: number, used: number) {
+    super(key, text, version, used, TIMED)
   }
+}
 
-  remove (entry: Entry): void {
-    if (entry.prev === undefined) this.oldest = entry.next
-    else entry.prev.next = entry.next
-    if (entry.next === undefined) this.#newest = entry.prev
-    else entry.next.prev = entry.prev
-    entry.prev = entry.next = undefined
-  }
-
-  /** Moves an entry that was just used to the end. */
-  refresh (entry: Entry): void {
-    if (entry === this.#newest) return
-    this.remove(entry)
-    this.append(entry)
-  }
+function highOf (number: number): number {
+  return number < UNIT ? 0 : Math.floor(number / UNIT)
 }

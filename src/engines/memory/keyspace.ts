@@ -2,14 +2,17 @@
 // where a key is locked, when it is the request's turn. Names and values are "bytes" here (see value.ts), never parsed.
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../../core/engine.js'
-import type { StoreErrorCode } from '../../core/errors.js'
+import { StoreError, type StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { Counters } from './counters.js'
-import { Clock, Deadlines, Budget, type Sweepable, type Time } from './expiry.js'
-import { Disconnects } from './disconnects.js'
-import { Lock, type Caller, type Waiter } from './lock.js'
-import type { CollectionState } from './collection-state.js'
+import { Budget, type Agenda } from './agenda.js'
+import type { Clock, Time } from './clock.js'
+import type { Collection } from './collection.js'
 import { CollectionTable } from './collection-table.js'
+import { Context } from './context.js'
+import type { Counters } from './counters.js'
+import { Disconnects } from './disconnects.js'
+import { LinkedList } from './linked-list.js'
+import { Lock, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
 
 export interface KeyspaceOptions {
@@ -22,17 +25,17 @@ export interface KeyspaceOptions {
   time?: Time
 }
 
-export class Keyspace implements Sweepable {
-  readonly clock: Clock
-  readonly deadlines = new Deadlines()
-  readonly tally = new Counters()
-  readonly shelves: CollectionTable
+export class Keyspace {
+  readonly context: Context
+  readonly collections: CollectionTable
   readonly values: Operations
+  /** All that are held, the oldest first. */
+  readonly locks = new LinkedList<Lock>()
   /** Other processes that are connected. */
   peers = 0
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
-  readonly #leaving = new Disconnects(lock => { this.#end(this.shelf(lock.collection), lock, false) })
+  readonly #disconnects: Disconnects
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often.
   readonly #epoch = Date.now() * 1000
@@ -41,22 +44,35 @@ export class Keyspace implements Sweepable {
   constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time }: KeyspaceOptions = {}) {
     this.#maxWaiters = maxWaiters
     this.#maxWaitingBytes = maxWaitingBytes
-    this.clock = new Clock(time)
-    this.shelves = new CollectionTable(this.clock, this.deadlines, this.tally)
-    this.values = new Operations(this.#epoch, maxValueBytes, this.tally)
+    this.context = new Context(time)
+    this.collections = new CollectionTable(this.context)
+    this.values = new Operations(this.#epoch, maxValueBytes, this.context)
+    this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
+  }
+
+  get clock (): Clock {
+    return this.context.clock
+  }
+
+  get agenda (): Agenda {
+    return this.context.agenda
+  }
+
+  get counters (): Counters {
+    return this.context.counters
   }
 
   /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
   submit (request: Request<Bytes>, caller: Caller, id: number): void {
-    const shelf = this.shelf(request.collection)
-    const lock = shelf.locks.size === 0 ? undefined : this.lockOf(shelf, request.key)
+    const collection = this.collection(request.collection)
+    const lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
-      caller.answer(id, lock?.token === request.token ? this.#withToken(shelf, lock, request, caller) : this.#withoutLock(lock, request))
+      caller.answer(id, lock?.token === request.token ? this.#withToken(collection, lock, request, caller) : this.#withoutLock(lock, request))
     } else if (lock === undefined) {
-      caller.answer(id, this.#turn(shelf, undefined, request, caller))
+      caller.answer(id, this.#turn(collection, undefined, request, caller))
     } else if (request.op === 'break') {
-      this.tally.calls.break++
-      this.#end(shelf, lock, true)
+      this.counters.calls.break++
+      this.#end(lock, true)
       caller.answer(id, Reply.of(1))
     } else if (request.nowait) {
       caller.answer(id, this.#turnAway(request, 'STORE_LOCKED'))
@@ -65,14 +81,27 @@ export class Keyspace implements Sweepable {
     } else if (caller.waitingBytes + (request.text?.length ?? 0) > this.#maxWaitingBytes) {
       caller.answer(id, this.#turnAway(request, 'STORE_OVERLOADED'))
     } else {
-      lock.enqueue(request, caller, id, this.clock.now)
+      lock.enqueue(request, caller, id, this.clock.now, this.context.revision)
     }
+  }
+
+  /** Deletes all keys of a collection, or those with a prefix: see Clear. */
+  clear (request: Request<Bytes>, caller: Caller, id: number): void {
+    if (request.nowait) this.sweep(new Budget()) // ends locks whose holder has left
+    const collection = this.collection(request.collection)
+    if (id !== 0 && caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
+    if (collection.clears.size >= this.#maxWaiters) caller.answer(id, new Reply('STORE_QUEUE_FULL'))
+    else collection.clear(request, caller, id)
   }
 
   /** Takes a call that still waits out of its queue; it is answered with STORE_ABORTED. */
   cancel (caller: Caller, id: number): void {
-    const waiter = caller.waiting.get(id)
-    if (waiter !== undefined) this.#giveUp(waiter)
+    const waiting = caller.waiting.get(id)
+    if (waiting instanceof Waiter) this.#giveUp(waiting)
+    else if (waiting !== undefined) {
+      waiting.withdraw()
+      caller.answer(id, new Reply('STORE_ABORTED'))
+    }
   }
 
   /**
@@ -80,80 +109,59 @@ export class Keyspace implements Sweepable {
    * the slice is left to the sweep; who comes to such a key before it finds it released all the same.
    */
   leave (caller: Caller, budget = new Budget()): void {
-    this.#leaving.add(caller)
-    if (this.#leaving.sweep(budget)) this.wake()
+    this.#disconnects.add(caller)
+    this.#disconnects.run(budget)
   }
 
   /** The lock of a key that is held. */
-  lockOf (shelf: CollectionState, key: string): Lock | undefined {
-    const lock = shelf.locks.get(key)
+  lockOf (collection: Collection, key: string): Lock | undefined {
+    const lock = collection.locks.get(key)
     if (lock?.isAbandoned !== true) return lock
-    this.#end(shelf, lock, false)
-    return shelf.locks.get(key)
+    this.#end(lock, false)
+    return collection.locks.get(key)
   }
 
-  /** Whether another call may wait for each locked key of a collection. */
-  hasRoom (shelf: CollectionState): boolean {
-    for (const { waiters } of shelf.locks.values()) {
-      if (waiters >= this.#maxWaiters) return false
-    }
-    return true
+  /** The collection of that name, which need not have been there. */
+  collection (name: string): Collection {
+    return this.collections.get(name)
   }
 
-  shelf (name: string): CollectionState {
-    return this.shelves.get(name)
-  }
-
+  /** Does what is due: ends leases and the locks of who is gone, removes keys. True if the budget was spent before that was done. */
   sweep (budget: Budget): boolean {
-    let deadline
-    while ((deadline = this.deadlines.next) !== undefined && this.clock.now > deadline.at) {
-      this.deadlines.remove(deadline)
-      deadline.due()
-      if (budget.isSpent()) return true
-    }
-    return this.#leaving.sweep(budget) || this.shelves.sweep(budget)
-  }
-
-  get idles (): boolean {
-    return this.shelves.idles
-  }
-
-  /** Has the sweep look at once whether there is something to do. */
-  wake (): void {
-    this.deadlines.onearlier?.(-Infinity)
+    return this.agenda.run(budget)
   }
 
   /** A request whose turn it is: on a free key, or between two holders of a lock. */
-  #turn (shelf: CollectionState, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
-    const { calls } = this.tally
+  #turn (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+    const { calls } = this.counters
     switch (request.op) {
       case 'get':
         calls.get++
-        return this.values.read(shelf, request)
+        return this.values.read(collection, request)
       case 'entry':
         calls.entry++
-        return this.values.read(shelf, request)
+        return this.values.read(collection, request)
       case 'head':
         calls.head++
-        return this.values.read(shelf, request)
+        return this.values.read(collection, request)
       case 'peek':
         calls.peek++
-        return this.values.read(shelf, request)
+        return this.values.read(collection, request)
       case 'set':
         calls.set++
-        return this.values.write(shelf, request, lock !== undefined)
+        return this.values.write(collection, request, lock !== undefined)
       case 'increment':
         calls.increment++
-        return this.values.write(shelf, request, lock !== undefined)
+        return this.values.write(collection, request, lock !== undefined)
       case 'del':
         calls.del++
-        return this.values.delete(shelf, request)
+        return this.values.delete(collection, request)
       case 'touch':
         calls.touch++
-        return this.values.touch(shelf, request)
+        return this.values.touch(collection, request)
       case 'acquire':
         calls.acquire++
-        return this.#grant(shelf, lock ?? this.#lock(shelf, request.key), request, caller)
+        return this.#grant(collection, lock ?? this.#lock(collection, request.key), request, caller)
       default: // break, of a key that is not locked
         calls.break++
         return Reply.of(0)
@@ -161,15 +169,15 @@ export class Keyspace implements Sweepable {
   }
 
   /** A request that comes through the lock it names. */
-  #withToken (shelf: CollectionState, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+  #withToken (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     let reply: Reply<Bytes>
     switch (request.op) {
       case 'release':
-        this.tally.calls.release++
+        this.counters.calls.release++
         reply = new Reply<Bytes>()
         break
       case 'renew':
-        this.tally.calls.renew++
+        this.counters.calls.renew++
         reply = new Reply<Bytes>()
         this.#setLease(lock, request.lease ?? lock.lease)
         reply.expiresIn = lock.lease
@@ -177,10 +185,10 @@ export class Keyspace implements Sweepable {
       case 'acquire':
         return this.#turnAway(request, 'STORE_LOCKED')
       default:
-        reply = this.#turn(shelf, lock, request, lock.holder!)
+        reply = this.#turn(collection, lock, request, lock.holder!)
     }
     // Where somebody else releases a lock by its token, whoever it was granted to is told.
-    if (request.release || request.op === 'release') this.#end(shelf, lock, lock.holder !== caller)
+    if (request.release || request.op === 'release') this.#end(lock, lock.holder !== caller)
     return reply
   }
 
@@ -188,33 +196,34 @@ export class Keyspace implements Sweepable {
   #withoutLock (lock: Lock | undefined, request: Request<Bytes>): Reply<Bytes> {
     const waiter = request.op === 'release' ? lock?.named(request.token!) : undefined
     if (waiter === undefined) return this.#turnAway(request, 'STORE_LOCK_LOST')
-    this.tally.calls.release++
+    this.counters.calls.release++
     this.#giveUp(waiter)
     return new Reply<Bytes>()
   }
 
   #giveUp (waiter: Waiter): void {
     waiter.lock.remove(waiter)
-    this.tally.wait(this.clock.now - waiter.since)
+    this.counters.wait(this.clock.now - waiter.since)
     waiter.caller.answer(waiter.id, this.#turnAway(waiter.request, 'STORE_ABORTED'))
   }
 
   /** The answer to a call that has not had its turn. */
   #turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
-    this.tally.calls[request.op as keyof Counters['calls']]++
-    this.tally.refuse(request.op, code)
+    this.counters.calls[request.op as keyof Counters['calls']]++
+    this.counters.refuse(request.op, code)
     return new Reply(code)
   }
 
-  #lock (shelf: CollectionState, key: string): Lock {
-    const entry = shelf.entries.find(key)
-    if (entry !== undefined) shelf.entries.lock(entry)
-    const lock = new Lock(shelf.name, key, lock => { this.#end(shelf, lock, true) })
-    shelf.locks.set(key, lock)
+  #lock (collection: Collection, key: string): Lock {
+    const entry = collection.entries.find(key)
+    if (entry !== undefined) collection.entries.lock(entry)
+    const lock = new Lock(collection, key, this.context.revision, lock => { this.#end(lock, true) })
+    collection.addLock(lock)
+    this.locks.append(lock)
     return lock
   }
 
-  #grant (shelf: CollectionState, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+  #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     lock.token = request.token ?? randomUUID()
     lock.fence = this.#epoch + ++this.#grants
     lock.owner = request.owner ?? caller.label
@@ -222,7 +231,7 @@ export class Keyspace implements Sweepable {
     lock.holder = caller
     if (!request.detached || request.lease === undefined) caller.holding.add(lock)
     this.#setLease(lock, request.lease)
-    const reply = this.values.read(shelf, request) // its expiresIn is that of the key
+    const reply = this.values.read(collection, request) // its expiresIn is that of the key
     reply.token = lock.token
     reply.fence = lock.fence
     reply.expiresIn = lock.lease
@@ -230,32 +239,35 @@ export class Keyspace implements Sweepable {
   }
 
   #setLease (lock: Lock, lease: number | undefined): void {
-    this.deadlines.remove(lock)
+    this.agenda.cancel(lock)
     lock.lease = lease
     if (lease === undefined) return
-    lock.at = this.clock.now + Math.ceil(lease)
-    this.deadlines.add(lock)
+    lock.end = this.clock.now + Math.ceil(lease)
+    this.agenda.schedule(lock, lock.end + 1)
   }
 
-  /** Ends a hold and serves who waits: all up to the next one that takes the lock. */
-  #end (shelf: CollectionState, lock: Lock, lost: boolean): void {
-    const { holder, token } = lock
-    this.deadlines.remove(lock)
+  /** Ends a lock and serves its waiters, up to the next one that takes it. */
+  #end (lock: Lock, isLost: boolean): void {
+    const { holder, token, collection } = lock
+    this.agenda.cancel(lock)
     holder!.holding.delete(lock)
     lock.token = ''
     lock.holder = undefined
-    if (lost) holder!.lost(token)
+    if (isLost) holder!.lost(token)
+    if (lock.waiters + collection.clears.size > 0) collection.entries.settle(lock.key)
     while (lock.token === '') {
-      const waiter = lock.shift()
+      const waiter = lock.first
+      collection.passClears(lock, waiter?.revision ?? Infinity)
       if (waiter === undefined) {
-        shelf.locks.delete(lock.key)
-        const entry = shelf.entries.find(lock.key)
-        if (entry !== undefined) shelf.entries.unlock(entry)
+        collection.entries.unlock(lock.key)
+        collection.deleteLock(lock)
+        this.locks.remove(lock)
         return
       }
+      lock.remove(waiter)
       if (waiter.caller.hasLeft && waiter.id !== 0) continue
-      this.tally.wait(this.clock.now - waiter.since)
-      waiter.caller.answer(waiter.id, this.#turn(shelf, lock, waiter.request, waiter.caller))
+      this.counters.wait(this.clock.now - waiter.since)
+      waiter.caller.answer(waiter.id, this.#turn(collection, lock, waiter.request, waiter.caller))
     }
   }
 }

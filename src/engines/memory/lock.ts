@@ -2,12 +2,14 @@
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { Deadline } from './expiry.js'
+import { Task } from './agenda.js'
+import type { Collection } from './collection.js'
+import { LinkedList } from './linked-list.js'
 
 /** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
 export abstract class Caller {
-  /** Its calls that wait for a key, by the id it gave them. */
-  readonly waiting = new Map<number, Waiter>()
+  /** Its calls that wait for locked keys, by the id it gave them. */
+  readonly waiting = new Map<number, Waiting>()
   /** Of the values that these, and what it has posted, are to write. */
   waitingBytes = 0
   /** The locks that end with it. */
@@ -22,38 +24,71 @@ export abstract class Caller {
   abstract lost (token: string): void
 }
 
-export class Waiter {
+/** A call that waits. */
+export interface Waiting {
+  readonly since: number
+  /** Ends the wait; what the call would have done is not done. */
+  withdraw (): void
+}
+
+/** A call on one key. */
+export class Waiter implements Waiting {
   prev: Waiter | undefined
   next: Waiter | undefined
-  constructor (readonly request: Request<Bytes>, readonly caller: Caller, readonly id: number, readonly lock: Lock, readonly since: number) {}
+  constructor (
+    readonly request: Request<Bytes>,
+    readonly caller: Caller,
+    readonly id: number,
+    readonly lock: Lock,
+    readonly since: number,
+    /** Of the keyspace when it came: see Context. */
+    readonly revision: number
+  ) {}
 
   get bytes (): number {
     return this.request.text?.length ?? 0
   }
+
+  withdraw (): void {
+    this.lock.remove(this)
+  }
 }
 
-/** Exists while a key is held; calls that come meanwhile queue in it. Its deadline is the end of the lease. */
-export class Lock extends Deadline {
+/** Exists while a key is held; calls that come meanwhile queue in it. As a task it is the end of the lease. */
+export class Lock extends Task {
+  override get isUrgent (): boolean { return true }
+  // The neighbours among all locks of the keyspace.
+  prev: Lock | undefined
+  next: Lock | undefined
   /** Empty between two holders. */
   token = ''
   fence = 0
   owner = ''
   since = 0
+  /** In milliseconds, as it is granted and renewed; undefined for none. */
   lease: number | undefined
+  /** Clock reading at which the lease ends. */
+  end = 0
   /** Who is told if the lock is lost; it ends with this caller unless it is detached. */
   holder: Caller | undefined
   waiters = 0
-  #first: Waiter | undefined
-  #last: Waiter | undefined
+  #queue: LinkedList<Waiter> | undefined
   /** Acquires that wait with a token of their own, by that token. */
   #named: Map<string, Waiter> | undefined
 
-  constructor (readonly collection: string, readonly key: string, readonly ondue: (lock: Lock) => void) {
-    super(0)
+  constructor (
+    readonly collection: Collection,
+    readonly key: string,
+    /** Clears up to this revision of the keyspace are done with the key: see Clear. */
+    public revision: number,
+    readonly onexpired: (lock: Lock) => void
+  ) {
+    super()
   }
 
-  due (): void {
-    this.ondue(this)
+  /** The lease has run out. */
+  run (): undefined {
+    this.onexpired(this)
   }
 
   /** Whether it is still to be ended after its holder has left. */
@@ -62,14 +97,13 @@ export class Lock extends Deadline {
   }
 
   /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
-  enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number): void {
+  enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
     if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
-    const waiter = new Waiter(request, caller, id, this, now)
-    waiter.prev = this.#last
-    if (this.#last === undefined) this.#first = waiter
-    else this.#last.next = waiter
-    this.#last = waiter
+    const waiter = new Waiter(request, caller, id, this, now, revision)
+    this.#queue ??= new LinkedList()
+    this.#queue.append(waiter)
     this.waiters++
+    this.collection.countWaiters(1)
     caller.waitingBytes += waiter.bytes
     if (id !== 0) caller.waiting.set(id, waiter)
     if (request.token !== undefined) (this.#named ??= new Map()).set(request.token, waiter)
@@ -80,24 +114,19 @@ export class Lock extends Deadline {
     return this.#named?.get(token)
   }
 
-  /** Who waits, in their order. */
-  * queue (): Generator<Waiter> {
-    for (let waiter = this.#first; waiter !== undefined; waiter = waiter.next) yield waiter
+  get first (): Waiter | undefined {
+    return this.#queue?.first
   }
 
-  /** Takes the first of the queue out of it. */
-  shift (): Waiter | undefined {
-    const waiter = this.#first
-    if (waiter !== undefined) this.remove(waiter)
-    return waiter
+  /** Who waits, in their order. */
+  * queue (): Generator<Waiter> {
+    for (let waiter = this.first; waiter !== undefined; waiter = waiter.next) yield waiter
   }
 
   remove (waiter: Waiter): void {
-    if (waiter.prev === undefined) this.#first = waiter.next
-    else waiter.prev.next = waiter.next
-    if (waiter.next === undefined) this.#last = waiter.prev
-    else waiter.next.prev = waiter.prev
+    this.#queue!.remove(waiter)
     this.waiters--
+    this.collection.countWaiters(-1)
     waiter.caller.waitingBytes -= waiter.bytes
     waiter.caller.waiting.delete(waiter.id)
     const { token } = waiter.request

@@ -3,42 +3,45 @@ import { Reply, type Request } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { sum, windowOf } from './increment.js'
-import type { Entry } from './entry.js'
-import type { CollectionState } from './collection-state.js'
+import type { Collection } from './collection.js'
+import type { Context } from './context.js'
 import type { Counters } from './counters.js'
+import type { Entry } from './entry.js'
 
 export class Operations {
-  /** What versions count on from. An entry stores the small number of changes since. */
+  /** What versions count on from. An entry stores the revision since. */
   readonly #epoch: number
-  readonly #tally: Counters
-  #changes = 0
+  readonly #context: Context
+  readonly #totals: Counters['totals']
 
-  constructor (epoch: number, public maxBytes: number, tally: Counters) {
+  constructor (epoch: number, public maxBytes: number, context: Context) {
     this.#epoch = epoch
-    this.#tally = tally
+    this.#context = context
+    this.#totals = context.counters.totals
   }
 
   versionOf (entry: Entry): number {
     return this.#epoch + entry.version
   }
 
-  read (shelf: CollectionState, request: Request<Bytes>): Reply<Bytes> {
-    shelf.reads++
+  read (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+    collection.reads++
+    this.#totals.reads++
     const reply = new Reply<Bytes>()
-    const entry = shelf.entries.find(request.key)
+    const entry = collection.entries.find(request.key)
     if (entry === undefined) return reply
-    if (request.op !== 'peek') shelf.entries.use(entry)
+    if (request.op !== 'peek') collection.entries.use(entry)
     if (request.op !== 'head') reply.text = entry.text
     if (request.op !== 'get') {
       reply.version = this.versionOf(entry)
-      reply.expiresIn = shelf.entries.expiresIn(entry)
+      reply.expiresIn = collection.entries.expiresIn(entry)
     }
     return reply
   }
 
-  /** `locked`: see Entries.put. */
-  write (shelf: CollectionState, request: Request<Bytes>, locked: boolean): Reply<Bytes> {
-    const entry = shelf.entries.find(request.key)
+  /** `isLocked`: see Entries.put. */
+  write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
+    const entry = collection.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     const reply = new Reply<Bytes>()
@@ -52,32 +55,34 @@ export class Operations {
       ttl = windowOf(entry === undefined, reply.number, request)
     }
     if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
-    const written = shelf.entries.put(request.key, entry, text, this.#changes + 1, ttl, locked)
-    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
-    shelf.writes++
-    this.#changes++
+    this.#context.revision++
+    const written = collection.entries.put(request.key, entry, text, ttl, isLocked)
+    if (written === undefined) {
+      this.#context.revision--
+      return this.#refuse(request, 'STORE_FULL')
+    }
+    collection.writes++
+    this.#totals.writes++
     reply.version = this.versionOf(written)
-    if (request.op === 'increment') reply.expiresIn = shelf.entries.expiresIn(written)
+    if (request.op === 'increment') reply.expiresIn = collection.entries.expiresIn(written)
     else if (entry === undefined) reply.number = 1
     return reply
   }
 
-  delete (shelf: CollectionState, request: Request<Bytes>): Reply<Bytes> {
-    const entry = shelf.entries.find(request.key)
+  delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+    const entry = collection.entries.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
-    shelf.entries.remove(entry)
-    shelf.writes++
-    this.#changes++
+    collection.deleteEntry(entry)
     return Reply.of(1)
   }
 
-  touch (shelf: CollectionState, request: Request<Bytes>): Reply<Bytes> {
-    const entry = shelf.entries.find(request.key)
+  touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+    const entry = collection.entries.find(request.key)
     if (entry === undefined) return Reply.of(0)
-    shelf.entries.use(entry)
-    if (request.ttl !== undefined) shelf.entries.setEnd(entry, request.ttl)
+    collection.entries.use(entry)
+    if (request.ttl !== undefined) collection.entries.setEnd(entry, request.ttl)
     return Reply.of(1)
   }
 
@@ -88,7 +93,7 @@ export class Operations {
   }
 
   #refuse (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
-    this.#tally.refuse(request.op, code)
+    this.#context.counters.refuse(request.op, code)
     return new Reply(code)
   }
 }

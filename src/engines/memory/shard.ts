@@ -38,6 +38,11 @@ export class Shard<V extends Keyed> {
     this.#size++
   }
 
+  /** Puts a value in the place of the one that has its key. */
+  replace (value: V, hash: number): void {
+    this.#values[this.#slotOf(value.key, hash)] = value
+  }
+
   /** Whether there was one. */
   delete (key: string, hash: number): boolean {
     const hashes = this.#hashes

@@ -1,6 +1,6 @@
 // A hash table whose longest operation stays short however many keys it holds. One big Map doubles all at once, which
 // at a million keys holds the process for tens of milliseconds; this one grows and shrinks a small shard at a time, by
-// linear hashing (Litwin, 1980).
+// linear hashing (Litwin, 1980). A handful of keys is kept in a plain array.
 //
 // It can be walked in pages without keeping any state between them: keys are visited in the order of their bit-reversed
 // hash, in which a shard that is split keeps its place, so a key that is there all the time is seen exactly once.
@@ -10,6 +10,11 @@ import { Shard, type Keyed } from './shard.js'
 
 const SPLIT = 1024 // keys per shard, on average, above which the table grows
 const MERGE = 256 //  and below which it shrinks
+/** Keys up to which there is no shard. */
+const MAX_FEW = 8
+
+const SECRET: Secret = [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()]
+const NONE: never[] = []
 
 export interface Page<V> {
   values: V[]
@@ -17,34 +22,56 @@ export interface Page<V> {
   next: number | undefined
 }
 
+interface Placed<V> {
+  place: number
+  value: V
+}
+
 export class Table<V extends Keyed> {
   size = 0
-  #shards = [new Shard<V>()]
-  readonly #secret: Secret = [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()]
+  /** All values, as long as there are few; one alone stands for itself. */
+  #few: V | readonly V[] | undefined
+  #shards: Array<Shard<V>> = NONE
 
   get (key: string): V | undefined {
-    const hashed = this.#hash(key)
-    return this.#shards[this.#index(hashed)]!.get(key, hashed)
+    const shards = this.#shards
+    if (shards.length === 0) return this.#find(key)
+    const hashed = hashOf(key)
+    return shards[this.#index(hashed)]!.get(key, hashed)
   }
 
   /** Adds a value whose key is not there yet. */
   add (value: V): void {
-    const hashed = this.#hash(value.key)
+    if (this.#shards.length === 0) {
+      this.#setFew([...this.#list, value])
+      if (this.size > MAX_FEW) this.#spread()
+      return
+    }
+    this.size++
+    const hashed = hashOf(value.key)
     this.#shards[this.#index(hashed)]!.add(value, hashed)
-    if (++this.size > this.#shards.length * SPLIT) this.#grow()
+    if (this.size > this.#shards.length * SPLIT) this.#grow()
+  }
+
+  /** Puts a value in the place of the one that has its key. */
+  replace (value: V): void {
+    if (this.#shards.length === 0) {
+      this.#setFew(this.#list.map(one => one.key === value.key ? value : one))
+      return
+    }
+    const hashed = hashOf(value.key)
+    this.#shards[this.#index(hashed)]!.replace(value, hashed)
   }
 
   delete (key: string): void {
-    const hashed = this.#hash(key)
-    if (!this.#shards[this.#index(hashed)]!.delete(key, hashed)) return
-    if (--this.size < (this.#shards.length - 1) * MERGE) this.#shrink()
-  }
-
-  /** Not to be changed meanwhile. */
-  * values (): Generator<V> {
-    for (const shard of this.#shards) {
-      for (const [value] of shard.entries()) yield value
+    if (this.#shards.length === 0) {
+      this.#setFew(this.#list.filter(value => value.key !== key))
+      return
     }
+    const hashed = hashOf(key)
+    if (!this.#shards[this.#index(hashed)]!.delete(key, hashed)) return
+    if (--this.size === 0) this.#shards = NONE
+    else if (this.size < (this.#shards.length - 1) * MERGE) this.#shrink()
   }
 
   /** The values from `position` on (0 at first): at least `limit` if there are, at most one shard's more than that. */
@@ -52,22 +79,54 @@ export class Table<V extends Keyed> {
     const values: V[] = []
     let at: number | undefined = position >>> 0
     while (at !== undefined && values.length < limit) {
-      const index = this.#index(reverse(at))
-      const found: Array<{ place: number, value: V }> = []
-      for (const [value, hashed] of this.#shards[index]!.entries()) {
-        const place = reverse(hashed)
-        if (place >= at) found.push({ place, value })
-      }
+      const { found, next } = this.#from(at)
       found.sort((a, b) => a.place - b.place)
       let end = limit - values.length
       // Keys of one hash share a page: the next one begins at a hash.
       while (end < found.length && found[end]!.place === found[end - 1]!.place) end++
       for (const { value } of found.slice(0, end)) values.push(value)
       if (end < found.length) return { values, next: found[end]!.place }
-      const after = reverse(index) + 2 ** (32 - this.#bits(index))
-      at = after < 2 ** 32 ? after : undefined
+      at = next
     }
     return { values, next: at }
+  }
+
+  /** Some of the values from `position` on, in no order: those of one shard, which is what a step of a long walk can take. */
+  step (position: number): Page<V> {
+    const { found, next } = this.#from(position)
+    return { values: found.map(({ value }) => value), next }
+  }
+
+  #from (at: number): { found: Array<Placed<V>>, next: number | undefined } {
+    const found: Array<Placed<V>> = []
+    if (this.#shards.length === 0) {
+      for (const value of this.#list) {
+        const place = reverse(hashOf(value.key))
+        if (place >= at) found.push({ place, value })
+      }
+      return { found, next: undefined }
+    }
+    const index = this.#index(reverse(at))
+    for (const [value, hashed] of this.#shards[index]!.entries()) {
+      const place = reverse(hashed)
+      if (place >= at) found.push({ place, value })
+    }
+    const after = reverse(index) + 2 ** (32 - this.#bits(index))
+    return { found, next: after < 2 ** 32 ? after : undefined }
+  }
+
+  #find (key: string): V | undefined {
+    if (this.size === 1) return (this.#few as V).key === key ? this.#few as V : undefined
+    return this.#list.find(value => value.key === key)
+  }
+
+  get #list (): readonly V[] {
+    return this.#few === undefined ? NONE : this.size === 1 ? [this.#few as V] : this.#few as readonly V[]
+  }
+
+  #setFew (few: readonly V[]): void {
+    this.size = few.length
+    this.#few = few.length > 1 ? few : few[0]
   }
 
   #index (hashed: number): number {
@@ -83,9 +142,11 @@ export class Table<V extends Keyed> {
     return index >= half || index < this.#shards.length - half ? level + 1 : level
   }
 
-  /** Not 0, as a shard wants it. */
-  #hash (key: string): number {
-    return hash(key, this.#secret) || 1
+  #spread (): void {
+    const shard = new Shard<V>(this.size)
+    for (const value of this.#list) shard.add(value, hashOf(value.key))
+    this.#few = undefined
+    this.#shards = [shard]
   }
 
   #grow (): void {
@@ -102,6 +163,11 @@ export class Table<V extends Keyed> {
     const target = this.#shards[this.#shards.length - 2 ** log2(this.#shards.length)]!
     for (const [value, hashed] of last.entries()) target.add(value, hashed)
   }
+}
+
+/** Not 0, as a shard wants it. */
+function hashOf (key: string): number {
+  return hash(key, SECRET) || 1
 }
 
 function log2 (n: number): number {

@@ -5,20 +5,20 @@ import type { Connection } from './connection.js'
 const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'] as const
 const SUMMED = COUNTERS.slice(0, 8)
 
-/** All collections, or one, as engine.ts wants them told. */
+/** All collections in one page, or one, as engine.ts wants them told. */
 export async function collections (connection: Connection, prefix: string, only: string | undefined): Promise<string> {
-  const found = await ofEach(connection, prefix, '}', only, async (name, base) => {
+  const collections = await ofEach(connection, prefix, '}', only, async (name, base) => {
     const counts = await connection.run<string[]>('describe', base, [])
     if (counts.length === 0) return []
     const stats = COUNTERS.map((counter, i) => [counter, Number(counts[i])] as const)
     return [{ name, ...Object.fromEntries(stats), evict: counts[COUNTERS.length] === '1' }]
   })
-  return answer(found)
+  return answer({ collections })
 }
 
 /** The sums over all collections. What a process would count of itself is unknown here. */
 export async function stats (connection: Connection, prefix: string, maxValueBytes: number): Promise<string> {
-  const found = JSON.parse((await collections(connection, prefix, undefined)).slice(5)) as Array<Record<string, number>>
+  const { collections: found } = JSON.parse((await collections(connection, prefix, undefined)).slice(5)) as { collections: Array<Record<string, number>> }
   const sums = Object.fromEntries(SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + counts[counter]!, 0)]))
   return answer({ collections: found.length, ...sums, maxValueBytes })
 }

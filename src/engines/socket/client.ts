@@ -18,7 +18,7 @@ const MAX_BACKLOG = 256 * 2 ** 20
 const MAX_PENDING = 2 ** 19
 const RETRY_MS = 50
 
-export interface ClientOptions {
+export interface ClientSettings {
   discovery: Discovery
   /** Milliseconds to find the store and connect, and for `close` to deliver what is on its way. */
   connectTimeout: number
@@ -32,7 +32,7 @@ export class ClientEngine implements Engine {
   readonly isShared = true
   /** Until the server has sent its own limit: as large as a frame can carry. */
   maxValueBytes = MAX_FRAME / 2
-  readonly #options: ClientOptions
+  readonly #options: ClientSettings
   readonly #calls: PendingCalls
   /** Ends the search for an address. */
   readonly #abort = new AbortController()
@@ -52,7 +52,7 @@ export class ClientEngine implements Engine {
   #names: string[] = []
   #nextSlot = 0
 
-  constructor (options: ClientOptions) {
+  constructor (options: ClientSettings) {
     this.#options = options
     this.#calls = new PendingCalls({
       send: (request, id) => { this.#send(request, id) },
@@ -75,15 +75,13 @@ export class ClientEngine implements Engine {
     this.#isClosed = true
     this.onclose?.()
     const { connectTimeout } = this.#options
-    let connection: Connection | undefined
+    const end = performance.now() + connectTimeout
     const limit = new Timer()
-    limit.start(connectTimeout, () => {
-      this.#abort.abort()
-      connection?.destroy()
-    })
+    limit.start(connectTimeout, () => { this.#abort.abort() })
     await this.#connecting
-    connection = this.#connection
+    const connection = this.#connection
     this.#connection = undefined
+    limit.start(Math.max(0, end - performance.now()), () => { connection?.destroy() })
     const isDelivered = connection === undefined ? !this.#isUnconfirmed : await connection.end() || !this.#isUnconfirmed
     limit.stop()
     this.#abort.abort()

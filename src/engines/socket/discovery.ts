@@ -6,7 +6,7 @@ import { answer, ask, type Address, type Channel, type Discovery } from './addre
 import { offerToChildren, parentDiscovery } from './parent.js'
 
 /** Milliseconds for an answer where there is probably no one who could give it. */
-const UNLIKELY_TIMEOUT_MS = 1000
+const UNLIKELY_TIMEOUT_MS = 800
 const THREADS = 'strong-store'
 
 /** Undefined where the store is this process's own. */
@@ -19,9 +19,11 @@ export function discovery (): Discovery | undefined {
 /** Answers the workers and threads of this process that ask. */
 export function answerOthers (address: (uid: number | undefined) => Promise<Address>): void {
   if (!isMainThread) return
-  cluster.on('message', (worker, message) => {
-    answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
-  })
+  if (cluster.isPrimary) {
+    cluster.on('message', (worker, message) => {
+      answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
+    })
+  }
   const threads = new BroadcastChannel(THREADS)
   threads.onmessage = event => { answer((event as MessageEvent).data, address, content => { threads.postMessage(content) }) }
   ;(threads as unknown as { unref (): void }).unref()

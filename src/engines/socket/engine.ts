@@ -5,7 +5,7 @@ import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
-import type { Address } from './address.js'
+import type { Address, Discovery } from './address.js'
 import { ClientEngine } from './client.js'
 import { answerOthers, discovery } from './discovery.js'
 import { PROTOCOL_VERSION } from './protocol.js'
@@ -70,8 +70,13 @@ function share (): Shared {
     if (maxValueBytes !== undefined) server.server.setMaxValueBytes(maxValueBytes)
     return server
   }
+  let passedOn: Promise<Address> | undefined
+  const passOn = (found: Discovery): Promise<Address> => {
+    passedOn ??= found.find(PASS_ON_TIMEOUT_MS, new AbortController().signal).finally(() => { passedOn = undefined })
+    return passedOn
+  }
   answerOthers(async (uid): Promise<Address> => {
-    if (found !== undefined) return await found.find(PASS_ON_TIMEOUT_MS, new AbortController().signal)
+    if (found !== undefined) return await passOn(found)
     if (isClosed) throw new StoreError('STORE_CLOSED', 'the primary has closed its store')
     return await openServer().server.address(uid)
   })
@@ -88,8 +93,8 @@ function share (): Shared {
   }
 }
 
-/** Milliseconds for which an answer is looked for that others have asked this process for; they ask again. */
-const PASS_ON_TIMEOUT_MS = 1000
+/** Milliseconds to find the store for threads and other processes that have asked this one. */
+const PASS_ON_TIMEOUT_MS = 10_000
 
 /** PM2's mode 'fork' starts several processes that know nothing of each other. */
 function warnOfPm2 (): void {

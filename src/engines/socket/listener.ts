@@ -41,8 +41,10 @@ export class Listener {
   async #open (): Promise<string> {
     this.#stop()
     this.#listening = process.platform === 'win32' ? await this.#openPipe() : await this.#openSocket()
-    if (this.#isClosed) this.#stop()
-    return this.#listening?.path ?? ''
+    const { path } = this.#listening
+    if (!this.#isClosed) return path
+    this.#stop()
+    throw new StoreError('STORE_CLOSED')
   }
 
   async #openPipe (): Promise<Listening> {

@@ -14,7 +14,7 @@ import {
 
 const MAX_HELLO_FRAME = 128
 
-export interface PeerOptions {
+export interface PeerSettings {
   token: string
   /** Milliseconds until it has to have said hello. */
   helloTimeoutMs: number
@@ -31,7 +31,7 @@ export interface PeerOptions {
 export class Peer extends Caller implements Handler {
   label = 'worker'
   readonly #keyspace: Keyspace
-  readonly #options: PeerOptions
+  readonly #options: PeerSettings
   readonly #connection: Connection
   /** The names of collections, by slot. */
   readonly #names: Array<string | undefined> = []
@@ -39,7 +39,7 @@ export class Peer extends Caller implements Handler {
   #helloTimer: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor (socket: Socket, keyspace: Keyspace, options: PeerOptions) {
+  constructor (socket: Socket, keyspace: Keyspace, options: PeerSettings) {
     super()
     this.#keyspace = keyspace
     this.#options = options

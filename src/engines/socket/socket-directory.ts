@@ -12,6 +12,8 @@ const PREFIX = 'strong-store-'
 const SOCKET = 'socket'
 /** Bytes, not characters, that a socket's path can have. */
 const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
+/** Milliseconds after which an empty directory counts as abandoned. */
+const EMPTY_MS = 60_000
 const PRIVATE = 0o700
 /** Others may pass, but neither list nor change anything: they connect by the permissions of the socket. */
 const PASSABLE = 0o711
@@ -25,6 +27,7 @@ export class SocketDirectory {
   /** Makes it. Removed by `remove`, or when the process exits. */
   constructor (parent: string) {
     this.#directory = mkdtempSync(join(parent, PREFIX))
+    chmodSync(this.#directory, PRIVATE) // whatever the umask
     this.path = join(this.#directory, SOCKET)
     process.on('exit', this.#onexit)
   }
@@ -40,7 +43,7 @@ export class SocketDirectory {
 
   /** Lets that user connect, and no one else. Throws EPERM where this process may not give files to another user. */
   giveTo (uid: number): void {
-    chmodSync(this.path, 0o600) // whatever the umask
+    chmodSync(this.path, 0o600)
     if (uid === process.geteuid!()) return
     chownSync(this.path, uid, -1)
     chmodSync(this.#directory, PASSABLE)
@@ -81,8 +84,9 @@ export async function removeAbandoned (parent: string): Promise<void> {
     const directory = join(parent, name)
     const socket = join(directory, SOCKET)
     try {
-      if (!isOurs(await lstat(directory)) || !(await lstat(socket)).isSocket() || !await isRefused(socket)) continue
-      await unlink(socket)
+      const stats = await lstat(directory)
+      if (!isOurs(stats) || !await isAbandoned(socket, stats)) continue
+      await unlink(socket).catch(() => {})
       await rmdir(directory)
     } catch {}
   }
@@ -107,6 +111,13 @@ function isSafe (parent: string): boolean {
     if (!trusted.includes(uid) || (isWritable && !isSticky)) return false
     if (directory === dirname(directory)) return true
   }
+}
+
+/** Where there is no socket, its owner may be about to make it, or was killed when it had removed it. */
+async function isAbandoned (socket: string, { mtimeMs }: Stats): Promise<boolean> {
+  const found = await lstat(socket).catch(() => undefined)
+  if (found === undefined) return Date.now() - mtimeMs > EMPTY_MS
+  return found.isSocket() && await isRefused(socket)
 }
 
 function isRefused (path: string): Promise<boolean> {

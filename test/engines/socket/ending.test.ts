@@ -1,14 +1,16 @@
 // How things begin and end: programs of their own, of which a primary is a part that may die.
-import { once } from 'node:events'
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { start as startProgram, type Program } from '../../support/programs.js'
 import { until } from '../../support/until.js'
 
 function start (t: Test, name: string, ...args: string[]): Program & { next (): Promise<any> } {
-  const program = startProgram(t, `test/fixtures/${name}.js`, { args })
+  return withJson(startProgram(t, `test/fixtures/${name}.js`, { args }))
+}
+
+function withJson (program: Program): Program & { next (): Promise<any> } {
   return { ...program, next: async () => JSON.parse(await program.nextLine()) as unknown }
 }
 
@@ -30,49 +32,43 @@ t.test('without an import in the primary, the error says what to do', async t =>
   const { next, ended } = start(t, 'no-import')
   const { outcomes, errors, again } = await next()
   for (const outcome of outcomes) {
-    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^No store answers: the primary did not answer within 0.2 s; import 'strong-store' in the primary/ })
+    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^No store answers: no answer within 0.2 s; import 'strong-store' in the primary/ })
   }
   t.strictSame(errors, ['STORE_UNREACHABLE'])
   t.equal(again, 'STORE_UNREACHABLE', 'also for who calls again as soon as he hears of it')
   t.strictSame(await ended, [0, null])
 })
 
-t.test('however a primary ends, its folder goes', async t => {
+t.test('a primary that ends by itself leaves no folder', async t => {
   await Promise.all(([
     ['exit', undefined, [3, null]],
     ['throw', undefined, [1, null]],
     ['close', undefined, [0, null]],
-    ['wait', 'SIGTERM', [null, 'SIGTERM']],
-    ['wait', 'SIGINT', [null, 'SIGINT']],
-    ['wait', 'SIGHUP', [null, 'SIGHUP']],
     ['listener', 'SIGTERM', [5, null]]
   ] as const).map(async ([way, signal, outcome]) => {
     const { child, folder, next, ended } = start(t, 'ending', way)
-    await next()
+    t.strictSame((await next()).signals, [], 'importing it changes nothing in what signals do')
     if (signal !== undefined) child.kill(signal)
-    t.strictSame(await ended, outcome, `${way} ${signal ?? ''}`)
+    t.strictSame(await ended, outcome, way)
     t.strictSame(readdirSync(folder), [], 'nothing is left')
   }))
 })
 
-t.test('what a killed primary left is removed by the next one, what a living one has is not', async t => {
-  const { child, folder, next, ended } = start(t, 'ending', 'wait')
+t.test('what primaries left that were killed is removed by the next one of their user', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'ending-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  const begin = (): ReturnType<typeof start> => withJson(startProgram(t, 'test/fixtures/ending.js', { args: ['wait'], env: { TMPDIR: folder } }))
+  const killed = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const
+  const programs = killed.map(name => ({ name, ...begin() }))
+  await Promise.all(programs.map(({ next }) => next()))
+  await Promise.all(programs.map(async ({ name, child, ended }) => {
+    child.kill(name)
+    t.strictSame(await ended, [null, name])
+  }))
+  t.equal(readdirSync(folder).length, killed.length, 'a process that is killed cannot tidy up')
+  const { child, next, ended } = begin()
   await next()
-  const [left] = readdirSync(folder)
+  await until(() => readdirSync(folder).length === 1)
   child.kill('SIGKILL')
   await ended
-  t.strictSame(readdirSync(folder), [left], 'a killed process cannot tidy up')
-  mkdirSync(join(folder, 'strong-store-alive'))
-  const alive = createServer().listen(join(folder, 'strong-store-alive', 'socket'))
-  await once(alive, 'listening')
-  writeFileSync(join(folder, 'strong-store-notes'), 'not ours')
-  const old = process.env.TMPDIR
-  process.env.TMPDIR = folder
-  const { Folder } = await import('../../../src/engines/socket/socket-directory.js')
-  const mine = new Folder()
-  process.env.TMPDIR = old
-  await until(() => !readdirSync(folder).includes(left!))
-  mine.remove()
-  t.strictSame(readdirSync(folder).sort(), ['strong-store-alive', 'strong-store-notes'])
-  alive.close()
 })

@@ -111,16 +111,16 @@ t.test('a connection that ends takes its locks and waits along, and leaves nothi
   const holder = await new Peer().greet()
   writeRequest(holder, new Request('acquire', 'collection', 'held'), 0, 2)
   holder.send()
-  await until(() => keyspace.shelf('collection').locks.size === 1)
+  await until(() => keyspace.collection('collection').locks.size === 1)
   const waiting = await new Peer().greet()
   writeRequest(waiting, new Request('acquire', 'collection', 'held'), 0, 2)
   waiting.send()
-  await until(() => keyspace.shelf('collection').waiters === 1)
+  await until(() => keyspace.collection('collection').waiters === 1)
   waiting.socket.destroy()
-  await until(() => keyspace.shelf('collection').waiters === 0)
+  await until(() => keyspace.collection('collection').waiters === 0)
   holder.socket.destroy()
-  await until(() => keyspace.shelf('collection').locks.size === 0)
-  t.equal(keyspace.shelf('collection').entries.size, 0)
+  await until(() => keyspace.collection('collection').locks.size === 0)
+  t.equal(keyspace.collection('collection').entries.size, 0)
 })
 
 t.test('half a frame that never goes on holds nobody up', async () => {
@@ -146,21 +146,21 @@ t.test('a client that does not read is refused what would take too much memory, 
   writeRequest(holder, Object.assign(new Request('set', 'collection', 'large'), { text: 'x'.repeat(50_000) }), 0, 0)
   writeRequest(holder, new Request('acquire', 'collection', 'large'), 0, 2)
   holder.send()
-  await until(() => keyspace.shelf('collection').locks.size === 1)
+  await until(() => keyspace.collection('collection').locks.size === 1)
   const deaf = await new Peer().greet()
   deaf.socket.pause()
   for (let i = 1; i <= 500; i++) writeRequest(deaf, new Request('get', 'collection', 'large'), 0, i)
   deaf.send()
-  await until(() => keyspace.shelf('collection').waiters === 500)
+  await until(() => keyspace.collection('collection').waiters === 500)
   const before = process.memoryUsage().arrayBuffers
   const { peers } = server
   holder.socket.destroy()
-  await until(() => keyspace.shelf('collection').waiters === 0)
+  await until(() => keyspace.collection('collection').waiters === 0)
   t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
   const friend = await new Peer().greet()
   await until(() => server.peers === peers - 1) // one came, two went
   await friend.get()
-  keyspace.shelf('collection').entries.clear([])
+  keyspace.collection('collection').entries.clear('', new Map(), () => {})
 })
 
 t.test('close ends all connections and removes the folder', async t => {

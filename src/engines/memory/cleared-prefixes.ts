@@ -1,0 +1,77 @@
+// The clears of a collection whose keys are still being removed. To readers such keys are gone at once: those that begin with the
+// prefix and have a version before the clear's. One walk over the table, in slices, removes them for all clears together.
+import type { Budget } from './agenda.js'
+import type { Entry } from './entry.js'
+import type { Table } from './table.js'
+
+interface Pending {
+  readonly prefix: string
+  readonly revision: number
+  /** Where the walk was when this began: it is done when the walk is there again. */
+  readonly start: number
+  hasWrapped: boolean
+  readonly ondone: Array<() => void>
+}
+
+export class ClearedPrefixes {
+  #pending: Pending[] = []
+  #position = 0
+  /** The latest revision at which each prefix was cleared. */
+  readonly #revisions = new Map<string, number>()
+  #lengths: number[] = []
+  /** Keys that were locked, and the revision at which they no longer were: clears before that have spared or deleted them. */
+  readonly #spared = new Map<string, number>()
+
+  get isDone (): boolean {
+    return this.#pending.length === 0
+  }
+
+  add (prefix: string, revision: number, ondone: () => void): void {
+    this.#pending.push({ prefix, revision, start: this.#position, hasWrapped: false, ondone: [ondone] })
+    this.#revisions.set(prefix, revision)
+    if (!this.#lengths.includes(prefix.length)) this.#lengths.push(prefix.length)
+  }
+
+  /** Calls back when all that is pending now is done. */
+  whenDone (ondone: () => void): void {
+    this.#pending.at(-1)!.ondone.push(ondone)
+  }
+
+  spare (key: string, revision: number): void {
+    this.#spared.set(key, revision)
+  }
+
+  /** Whether it covers an entry whose key is not locked. */
+  covers ({ key, version }: Entry): boolean {
+    for (const length of this.#lengths) {
+      const revision = this.#revisions.get(key.slice(0, length)) // shorter than that it is no prefix in the map
+      if (revision !== undefined && version < revision && !(this.#spared.get(key)! >= revision)) return true
+    }
+    return false
+  }
+
+  /** Walks on; true if there is more to do when the budget is spent. `remove`: removes an entry if it is gone. */
+  run (budget: Budget, table: Table<Entry>, remove: (entry: Entry) => void): boolean {
+    while (!this.isDone) {
+      const { values, next } = table.step(this.#position)
+      for (const entry of values) remove(entry)
+      this.#position = next ?? 0
+      this.#settle(next === undefined)
+      if (budget.isSpent(values.length + 1)) break
+    }
+    return !this.isDone
+  }
+
+  #settle (hasWrapped: boolean): void {
+    const done: Pending[] = []
+    this.#pending = this.#pending.filter(pending => {
+      pending.hasWrapped ||= hasWrapped
+      if (!pending.hasWrapped || this.#position < pending.start) return true
+      done.push(pending)
+      return false
+    })
+    for (const { prefix, revision } of done) if (this.#revisions.get(prefix) === revision) this.#revisions.delete(prefix)
+    if (done.length > 0) this.#lengths = [...new Set(Array.from(this.#revisions.keys(), prefix => prefix.length))]
+    for (const { ondone } of done) for (const tell of ondone) tell()
+  }
+}

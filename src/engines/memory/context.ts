@@ -1,0 +1,20 @@
+// What all parts of one keyspace share.
+import { Agenda } from './agenda.js'
+import { Clock, type Time } from './clock.js'
+import { Counters } from './counters.js'
+
+export class Context {
+  readonly clock: Clock
+  readonly agenda: Agenda
+  readonly counters = new Counters()
+  /**
+   * Grows with every change and every clear: the version of an entry is the revision that wrote it. It also puts clears in order
+   * with locks and the calls that wait for them, each of which keeps the revision at which it came.
+   */
+  revision = 0
+
+  constructor (time?: Time) {
+    this.clock = new Clock(time)
+    this.agenda = new Agenda(this.clock)
+  }
+}

@@ -1,0 +1,126 @@
+// The engine of a process that reaches its store over a socket, with stores that do not answer, or do not read.
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Request, type Abortable, type Reply } from '../../../src/core/engine.js'
+import { Keyspace } from '../../../src/engines/memory/keyspace.js'
+import type { Discovery } from '../../../src/engines/socket/address.js'
+import { ClientEngine } from '../../../src/engines/socket/client.js'
+import { PROTOCOL_VERSION } from '../../../src/engines/socket/protocol.js'
+import { SocketServer } from '../../../src/engines/socket/server.js'
+import { until } from '../../support/until.js'
+
+const NOWHERE: Discovery = { find: (_, signal) => new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(new Error('aborted')) }) }) }
+
+const clientOf = (discovery: Discovery, connectTimeout = 10_000): ClientEngine => new ClientEngine({ discovery, connectTimeout, label: 'client' })
+const get = (): Request => new Request('get', 'c', 'key')
+
+function serverOf (t: Test): { server: SocketServer, discovery: Discovery } {
+  const server = new SocketServer(new Keyspace())
+  t.teardown(() => { server.close() })
+  return { server, discovery: { find: () => server.address() } }
+}
+
+t.test('calls that wait for a connection are bounded, confirmed or not; the end of a lock is let through', async t => {
+  const client = clientOf(NOWHERE, 200)
+  const kept = client.call(get())
+  for (let i = 0; i < 2 ** 19; i++) client.post(new Request('del', 'c', 'key'))
+  await t.rejects(client.call(get()), { code: 'STORE_OVERLOADED' })
+  const release = client.call(Object.assign(new Request('release', 'c', 'key'), { token: 'token' }))
+  const outcomes = Promise.allSettled([kept, release])
+  await t.rejects(client.close(), { code: 'STORE_UNREACHABLE' })
+  t.match(await outcomes, Array(2).fill({ status: 'rejected', reason: { code: 'STORE_UNREACHABLE' } }))
+  const large = clientOf(NOWHERE, 200)
+  for (let i = 0; i < 257; i++) large.post(Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(2 ** 20) }))
+  await t.rejects(large.call(get()), { code: 'STORE_OVERLOADED' })
+  await t.rejects(large.close(), { code: 'STORE_UNREACHABLE' })
+})
+
+t.test('60,000 calls that wait for a connection are given up in any order, and make room', async t => {
+  const client = clientOf(NOWHERE, 200)
+  const waits: Abortable[] = []
+  const scope = { aborted: false, add: (wait: Abortable) => { waits.push(wait) }, delete: () => {} }
+  const calls: Array<Promise<Reply>> = []
+  for (let i = 0; i < 60_000; i++) {
+    const request = Object.assign(get(), { text: 'x'.repeat(1000), wait: { timeout: undefined, signal: undefined, scope } })
+    calls.push(client.call(request))
+  }
+  const outcomes = Promise.allSettled(calls)
+  for (const wait of waits.reverse()) wait.abort()
+  t.ok((await outcomes).every(outcome => outcome.status === 'rejected' && outcome.reason.code === 'STORE_ABORTED'))
+  for (let i = 0; i < 200; i++) client.post(Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(2 ** 20) }))
+  const last = client.call(get())
+  const closed = client.close()
+  await t.rejects(last, { code: 'STORE_UNREACHABLE' }, 'not STORE_OVERLOADED')
+  await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /writes without confirmation before this close are lost/ })
+})
+
+t.test('close: what is posted has arrived, or it says that it may not have', async t => {
+  const { server, discovery } = serverOf(t)
+  const client = clientOf(discovery)
+  client.post(Object.assign(new Request('set', 'c', 'key'), { text: '1' }))
+  await client.close()
+  const other = clientOf(discovery)
+  t.equal((await other.call(get())).text, '1')
+  await other.close()
+  await until(() => server.peers === 0)
+  await clientOf(NOWHERE).close() // it had nothing to deliver
+
+  const folder = mkdtempSync(join(tmpdir(), 'client-'))
+  const deaf = createServer({ pauseOnConnect: true }, socket => { t.teardown(() => { socket.destroy() }) }).listen(join(folder, 'socket'))
+  t.teardown(() => {
+    deaf.close()
+    rmSync(folder, { recursive: true })
+  })
+  await once(deaf, 'listening')
+  const toDeaf: Discovery = { find: async () => ({ version: PROTOCOL_VERSION, path: join(folder, 'socket'), token: 'x'.repeat(64) }) }
+  const unheard = clientOf(toDeaf, 200)
+  const waiting = unheard.call(get())
+  unheard.post(new Request('del', 'c', 'key'))
+  const outcome = t.rejects(waiting, { code: 'STORE_CLOSED' })
+  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /has not read all within 0.2 s: writes without confirmation before this close may be lost/ })
+  await outcome
+  const silent = clientOf(toDeaf, 200)
+  const call = t.rejects(silent.call(get()), { code: 'STORE_CLOSED' })
+  await silent.close() // only the call is concerned, and knows
+  await call
+})
+
+t.test('a socket that is cleaned away is found again, and connections that there are stay', async t => {
+  const { server, discovery } = serverOf(t)
+  const before = clientOf(discovery)
+  await before.call(get())
+  const { path } = await server.address()
+  rmSync(dirname(path), { recursive: true })
+  const after = clientOf(discovery)
+  await Promise.all([after.call(get()), before.call(get())])
+  t.not((await server.address()).path, path)
+  t.equal(server.peers, 2)
+  // Between the answer and the connection.
+  const late = clientOf({
+    async find () {
+      const address = await server.address()
+      rmSync(dirname(address.path), { recursive: true })
+      this.find = () => server.address()
+      return address
+    }
+  })
+  await late.call(get())
+  await Promise.all([before, after, late].map(client => client.close()))
+})
+
+t.test('maxValueBytes reaches clients when they connect, and whenever it changes', async t => {
+  const { server, discovery } = serverOf(t)
+  const client = clientOf(discovery)
+  await client.call(get())
+  t.equal(client.maxValueBytes, 2 ** 20)
+  server.setMaxValueBytes(5)
+  await until(() => client.maxValueBytes === 5)
+  const later = clientOf(discovery)
+  await later.call(get())
+  t.equal(later.maxValueBytes, 5)
+  await Promise.all([client.close(), later.close()])
+})

@@ -1,0 +1,6 @@
+import t from 'tap'
+import { NO_ROOT, hasRoot, otherUsers } from './other-users.js'
+import { short } from './short.js'
+
+if (!hasRoot) t.plan(0, NO_ROOT)
+else short('another user of the machine enters, replaces and removes nothing', otherUsers, 4)

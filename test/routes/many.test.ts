@@ -1,0 +1,100 @@
+// Many keys in one request, and many calls.
+import t from 'tap'
+import { createStore } from '../../src/index.js'
+import { READ_TOKEN, serveAdmin } from '../support/admin.js'
+
+const store = createStore('memory:')
+const { ask } = await serveAdmin(t, store, {
+  tokens: [{ token: 'a-token-for-one-collection', name: 'one', access: 'write', collections: ['many'] }]
+})
+t.teardown(() => store.close())
+const read = { authorization: `Bearer ${READ_TOKEN}` }
+const scoped = { authorization: 'Bearer a-token-for-one-collection' }
+const many = store.collection<any>('many')
+
+t.test('each key has its own outcome', async t => {
+  const lock = await many.acquire('locked')
+  const written = await ask('POST', '/collections/many/set', {
+    json: [{ key: 'a', value: { n: 1 } }, { key: 'b', value: 'x', ttl: 100 }, { key: 'locked', value: 1 }, { key: 'big', value: 'x'.repeat(2 ** 20) }, { key: '__proto__', value: null }]
+  })
+  t.equal(written.status, 200)
+  t.match(written.json, [{ key: 'a', version: Number }, { key: 'b', version: Number }, { key: 'locked', code: 'STORE_LOCKED' }, { key: 'big', code: 'STORE_VALUE_TOO_LARGE' }, { key: '__proto__' }])
+  const found = await ask('POST', '/collections/many/get', { json: ['b', 'none', 'locked', 'a', '__proto__'], headers: read })
+  t.match(found.json, [{ key: 'b', value: 'x', version: written.json[1].version, expiresAt: /Z$/ }, { key: 'none' }, { key: 'locked', code: 'STORE_LOCKED' }, { key: 'a', value: { n: 1 } }, { value: null }])
+  t.strictSame(Object.keys(found.json[1]), ['key'])
+  await many.text.set('exact', '{ "n" : 1.0 }')
+  t.match((await ask('POST', '/collections/many/get', { json: ['exact'] })).text, /"value":\{ "n" : 1\.0 \}/, 'as it is stored')
+  const page = await ask('GET', '/collections/many/keys?values=true&limit=1000')
+  t.match(page.json.keys.find(({ key }: any) => key === 'a'), { value: { n: 1 }, bytes: 7, version: Number })
+  t.equal((await ask('GET', '/collections/many/keys')).json.keys.some((key: object) => 'value' in key), false)
+  await lock.release()
+})
+
+t.test('what is malformed or not allowed', async t => {
+  for (const [method, path, options, status] of [
+    ['POST', '/collections/many/get', { json: [1] }, 400],
+    ['POST', '/collections/many/get', { json: {} }, 400],
+    ['POST', '/collections/many/get', { json: Array(1001).fill('a') }, 400],
+    ['POST', '/collections/many/set', { json: [{ key: 'a' }] }, 400],
+    ['POST', '/collections/many/set', { json: [{ key: 'a', value: 1 }], headers: read }, 403],
+    ['POST', '/collections/other/get', { json: ['a'], headers: scoped }, 403],
+    ['DELETE', '/collections/many/keys', {}, 400],
+    ['DELETE', '/collections/many/keys?prefix=a', { headers: read }, 403],
+    ['POST', '/calls', { json: [{ op: 'nothing', collection: '', key: '' }] }, 400],
+    ['POST', '/calls', { json: [{ op: 'get', collection: '', key: '', more: 1 }] }, 400],
+    ['POST', '/calls', { json: [{ op: 'set', collection: '', key: '', ttl: '5' }] }, 400]
+  ] as const) {
+    const answer = await ask(method, path, options)
+    t.equal(answer.status, status, `${method} ${path} ${JSON.stringify(options).slice(0, 80)}`)
+    t.match(answer.headers['content-type'], /^application\/problem\+json/)
+  }
+})
+
+t.test('keys with a prefix are deleted', async t => {
+  await many.setMany([['p:1', 1], ['p:2', 2], ['q', 3]])
+  const lock = await many.acquire('p:2')
+  t.equal((await ask('DELETE', '/collections/many/keys?prefix=p:')).status, 423)
+  t.equal(await many.get('p:1'), undefined, 'the free ones are gone')
+  await lock.release()
+  t.equal((await ask('DELETE', '/collections/many/keys?prefix=p:')).status, 204)
+  t.strictSame(await many.getMany(['p:1', 'p:2', 'q']), [undefined, undefined, 3])
+})
+
+t.test('calls are checked one by one', async t => {
+  const calls = async (json: object[], headers = {}): Promise<Record<number, any>> => {
+    const answer = await ask('POST', '/calls', { json, headers })
+    t.match(answer, { status: 200, headers: { 'content-type': /^application\/x-ndjson/, 'cache-control': 'no-store', 'x-accel-buffering': 'no' } })
+    return Object.fromEntries(answer.text.trim().split('\n').flatMap(line => JSON.parse(line) as Array<[number, object]>))
+  }
+  const on = { collection: 'many', key: 'k' }
+  t.strictSame(await calls([]), {})
+  t.match(await calls([
+    { op: 'set', ...on, text: '{"a":1}' }, { op: 'get', ...on }, { op: 'set', ...on, text: '{' }, { op: 'set', ...on }, { op: 'release', ...on }, { op: 'renew', ...on },
+    { op: 'acquire', ...on, token: 'short' }, { op: 'acquire', ...on, lease: 4_000_000 }, { op: 'get', ...on, key: '\ud800' }, { op: 'increment', ...on },
+    { op: 'increment', ...on, number: 1, limit: 5 }, { op: 'scan', ...on, key: '', cursor: 'a b' }, { op: 'configure', ...on, text: '{"idle":-1}' },
+    { op: 'configure', ...on, text: '[' }, { op: 'configure', ...on, text: '{"more":1}' }, { op: 'set', ...on, text: '2', unconfirmed: true }, { op: 'get', ...on }, { op: 'ping', ...on }
+  ]), {
+    0: { version: Number },
+    1: { text: '{"a":1}' },
+    2: { code: 'STORE_VALUE_INVALID' },
+    3: { code: 'STORE_VALUE_INVALID' },
+    4: { code: 'STORE_OPTION_INVALID', detail: /token/ },
+    5: { code: 'STORE_OPTION_INVALID' },
+    6: { code: 'STORE_OPTION_INVALID' },
+    7: { code: 'STORE_OPTION_INVALID', detail: /lease can be 3600 s/ },
+    8: { code: 'STORE_KEY_INVALID' },
+    9: { code: 'STORE_OPTION_INVALID' },
+    10: { code: 'STORE_OPTION_INVALID' },
+    11: { code: 'STORE_OPTION_INVALID' },
+    12: { code: 'STORE_OPTION_INVALID' },
+    13: { code: 'STORE_OPTION_INVALID' },
+    14: { code: 'STORE_OPTION_INVALID' },
+    16: { text: '2' },
+    17: {}
+  })
+  const some = [{ op: 'get', ...on }, { op: 'set', ...on, text: '3' }, { op: 'get', ...on, collection: 'other' }, { op: 'locks', collection: '', key: '' }]
+  t.match(await calls(some, read), { 0: { text: '2' }, 1: { code: 'STORE_UNREACHABLE', detail: /ADMIN_READ_ONLY/ }, 2: {}, 3: { text: '[]' } })
+  t.match(await calls(some, scoped), { 0: { text: '2' }, 1: { version: Number }, 2: { detail: /ADMIN_OUT_OF_SCOPE/ }, 3: { detail: /ADMIN_OUT_OF_SCOPE/ } })
+  t.match(await calls([{ op: 'acquire', ...on }, { op: 'lock', ...on }], scoped), { 0: { token: String, fence: Number, expiresIn: 30_000 }, 1: { text: /"owner":"http one / } })
+  await many.breakLock('k')
+})

@@ -1,0 +1,22 @@
+// Other copies of the package, as a bundle or a nested node_modules brings them.
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { Test } from 'tap'
+import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** Copies what is compiled, with another protocol version if one is given. Resolves to the address of its dist/src/. */
+export function copyPackage (t: Test, version = PROTOCOL_VERSION): string {
+  const folder = mkdtempSync(join(tmpdir(), 'copy-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  for (const part of ['src', 'routes']) cpSync(join(ROOT, 'dist', part), join(folder, 'dist', part), { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const protocol = join(folder, 'dist/src/engines/socket/protocol.js')
+  const code = readFileSync(protocol, 'utf8')
+  writeFileSync(protocol, code.replace(`PROTOCOL_VERSION = ${PROTOCOL_VERSION}`, `PROTOCOL_VERSION = ${version}`))
+  return pathToFileURL(join(folder, 'dist/src/')).href
+}
