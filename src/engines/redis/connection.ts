@@ -114,16 +114,16 @@ export class Connection {
   }
 
   async #loadLibrary (node: Redis): Promise<void> {
-    await node.call('FUNCTION', 'LOAD', this.#library.code).catch((error: Error) => {
-      if (!error.message.includes('already exists')) throw error
-    })
+    const { name, code } = this.#library
+    const found = await node.call('FUNCTION', 'LIST', 'LIBRARYNAME', name) as unknown[]
+    if (found.length === 0) await node.call('FUNCTION', 'LOAD', 'REPLACE', code)
   }
 
   /** Has the server know all scripts from here on: where it knows only some, calls in flight get out of order. */
   #load (): void {
     for (const node of nodesOf(this.#client, 'master')) {
       if (this.#hasFunctions) {
-        this.#loadLibrary(node).catch((error: Error) => { this.end(error) })
+        node.call('FUNCTION', 'LOAD', 'REPLACE', this.#library.code).catch((error: Error) => { this.end(error) })
         continue
       }
       for (const { text } of Object.values(this.#scripts)) {
