@@ -49,7 +49,7 @@ local function evictOne (spared)
   return true
 end
 
-local MAX_VICTIMS = 200 -- of one write; and keys past their time that it removes before it evicts one that lives
+local MAX_VICTIMS = 100 -- of one write; and keys past their time that it removes before it evicts one that lives
 local stepJobs -- from jobs.ts
 
 -- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where that takes more

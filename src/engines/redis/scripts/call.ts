@@ -7,12 +7,16 @@ local function withToken (call, lock)
     keep(lock)
     return reply('', lock.length > 0 and int(math.ceil(lock.length)) or '', '', '', '')
   end
-  local answer = 'R    '
-  if call.op ~= 'release' then
-    call.record = nil
-    answer = turn(call, lock)
+  if call.op == 'release' then
+    finish(lock, false, call.record)
+    return 'R    '
   end
-  if call.release or call.op == 'release' then finish(lock, false) end
+  local answer
+  for _ = 1, 3 do -- as far as room can be made: it cannot wait, as others wait for the lock
+    answer = answer or turn(call, lock)
+  end
+  answer = answer or 'ESTORE_FULL'
+  if call.release then finish(lock, false) end
   return answer
 end
 

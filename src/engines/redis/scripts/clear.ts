@@ -26,7 +26,7 @@ local function clearAll ()
     if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
   end
   caches.jobs = {}
-  packed, meta.expire = nil, 0 -- as the hash is a new one
+  packed, meta.expire, writes = nil, 0, {} -- as the hash is a new one
 end
 
 -- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1' for not to wait

@@ -32,7 +32,7 @@ local options                -- what the call asks for, as the codec gives it
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
 local isUnfinished = false   -- work was left behind
 
-local WORK = 150
+local WORK = 100
 local SLACK = 5000           -- ms that what has ended may stay: so that it goes in bulk, and not key by key
 local GRACE = 60000          -- ms that the server keeps what has ended if nobody looks
 local REMEMBERED = 60000     -- ms that the counters of an empty collection outlive it
@@ -75,16 +75,17 @@ end
 
 local function pack ()
   local m = meta
-  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last,
-    m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
+  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes,
+    m.waits, m.clears, m.jobs, m.endless, m.last, m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
 end
 
-local caches = {} -- forgotten when another collection is opened
+local caches, writes = {}, {} -- forgotten when another collection is opened
 
 -- Opens a collection. With a key it gives what is stored of it: its record and its lock.
 local function open (base, key)
   if base ~= BASE then setBase(base) end
   if next(caches) then caches = {} end
+  if next(writes) then writes = {} end
   local found
   if key then
     found = redis.call('HMGET', RECORDS, '#', ':' .. key, '!' .. key)
@@ -94,10 +95,10 @@ local function open (base, key)
   packed = found[1]
   local m = meta
   if packed then
-    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last, m.expire, m.due,
-    m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(packed)
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits, m.clears, m.jobs,
+    m.endless, m.last, m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(packed)
   else
-    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
     m.endless = 0 -- keys without a ttl
     m.last = 0    -- the end of all that has one
@@ -138,15 +139,35 @@ local function lookAgain ()
   meta.due = now
 end
 
--- Every structure that is written to gets the end that the others have, as the server forgets that with an empty one.
+-- A structure that may be a new one gets the end that the others have.
 local function zadd (set, score, member)
-  redis.call('ZADD', set, score, member)
-  if meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+  if redis.call('ZADD', set, score, member) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
 end
 
 local function hset (hash, field, value)
-  redis.call('HSET', hash, field, value)
-  if meta.expire > 0 and hash ~= RECORDS then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+end
+
+-- What is written to RECORDS is gathered, and written before it is read or with the counters.
+local function write (field, value)
+  writes[#writes + 1] = field
+  writes[#writes + 1] = value
+end
+
+local function flush ()
+  if #writes == 0 then return end
+  redis.call('HSET', RECORDS, unpack(writes))
+  writes = {}
+end
+
+local function read (field)
+  flush()
+  return redis.call('HGET', RECORDS, field)
+end
+
+local function delete (field)
+  flush()
+  redis.call('HDEL', RECORDS, field)
 end
 
 local function isConfigured ()
@@ -195,7 +216,7 @@ end
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
-  if meta.seq == seqBefore and pack() == before then return end
+  if meta.seq == seqBefore and pack() == before then return flush() end
   if meta.keys + meta.locks > 0 then
     meta.empty = 0
   elseif meta.empty == 0 then
@@ -203,14 +224,18 @@ local function save ()
     ends(now + REMEMBERED - SLACK)
   end
   local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0
-  if mark > meta.marked then redis.call('HSET', RECORDS, 'tracked', '1') end
-  if mark < meta.marked then redis.call('HDEL', RECORDS, 'tracked') end
+  if mark > meta.marked then write('tracked', '1') end
+  if mark < meta.marked then delete('tracked') end
   meta.marked = mark
   -- Before the expiry, which a hash that does not exist would not take.
-  if not packed then redis.call('HSET', RECORDS, '#', '') end
+  if not packed then
+    write('#', '')
+    flush()
+  end
   setExpire()
   index()
-  redis.call('HSET', RECORDS, '#', pack())
+  write('#', pack())
+  flush()
 end
 
 -- Forgets a collection in which there is nothing.

@@ -6,7 +6,7 @@ local BYTES_OF_WORK = 8192 -- that are read for a unit of work
 
 -- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is known.
 local function load (key, record)
-  if record == nil then record = redis.call('HGET', RECORDS, ':' .. key) end
+  if record == nil then record = read(':' .. key) end
   if not record then return nil end
   local version, finish, at = string.match(record, '^(%d+) (%d+) ()')
   local text = string.sub(record, at)
@@ -18,7 +18,7 @@ end
 
 local function store (entry)
   local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
-  redis.call('HSET', RECORDS, ':' .. entry.key, entry.version .. finish .. entry.text)
+  write(':' .. entry.key, entry.version .. finish .. entry.text)
 end
 
 -- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
@@ -68,7 +68,7 @@ end
 -- "lock": that of the key, if it is locked.
 local function remove (entry, lock)
   if lock then pin(entry, -1) else unlist(entry) end
-  redis.call('HDEL', RECORDS, ':' .. entry.key)
+  delete(':' .. entry.key)
   redis.call('ZREM', NAMES, entry.key)
   meta.keys = meta.keys - 1
   meta.bytes = meta.bytes - entry.bytes

@@ -59,7 +59,7 @@ local function stepJob (job)
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
   for _, key in ipairs(names) do
     local entry = load(key) -- which removes what is wiped
-    if entry and job[1] == 'track' and redis.call('HEXISTS', RECORDS, '!' .. key) == 0 then
+    if entry and job[1] == 'track' and not read('!' .. key) then
       redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
     end
   end

@@ -12,13 +12,13 @@ local function lockFrom (key, stored)
 end
 
 local function lockOf (key)
-  return lockFrom(key, redis.call('HGET', RECORDS, '!' .. key))
+  return lockFrom(key, read('!' .. key))
 end
 
 -- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue": names the queue
 -- of the key. "place": the number of the call that got the lock. "token" is '' while the queue is being served.
 local function keep (lock)
-  redis.call('HSET', RECORDS, '!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
+  write('!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
     lock.isDetached, lock.length, lock.lease, lock.queue, lock.place))
 end
 

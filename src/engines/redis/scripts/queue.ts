@@ -45,6 +45,7 @@ end
 
 -- "call": as in turn.ts, with what is to be known of it while it waits.
 local function wait (who, call)
+  meta.waits = meta.waits + 1
   call.since, call.record = now, nil
   hset(WAITING, who, cmsgpack.pack(call))
   if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
@@ -67,6 +68,7 @@ end
 local function withdraw (who)
   local call = waiting(who)
   if not call then return nil end
+  meta.waits = meta.waits - 1
   redis.call('HDEL', WAITING, who)
   if call.newToken then redis.call('HDEL', WAITING, 'token ' .. call.newToken) end
   redis.call('ZREM', OWNED, owned(who))
@@ -123,11 +125,10 @@ local function applyClears (lock, number)
   return #due < 100
 end
 
-local function free (lock)
-  redis.call('HDEL', RECORDS, '!' .. lock.key)
+local function free (lock, entry)
+  delete('!' .. lock.key)
   redis.call('ZREM', UNTIL, lock.key)
   meta.locks = meta.locks - 1
-  local entry = load(lock.key)
   if not entry then return end
   pin(entry, -1)
   enlist(entry)
@@ -161,7 +162,7 @@ local function serve (lock)
     local who, number, place = firstIn(lock)
     local isReached = meta.clears == 0 or applyClears(lock, number)
     if not isReached or (who and isSpent()) then break end
-    if not who then return free(lock) end
+    if not who then return free(lock, load(lock.key)) end
     local call = waiting(who)
     if not call or not isAlive(channelOf(who)) then
       if not withdraw(who) then redis.call('ZREM', QUEUE, place) end
@@ -177,14 +178,14 @@ local function serve (lock)
   if lock.token == '' then leaveToNext(lock) end
 end
 
--- Ends a hold.
-local function finish (lock, isLost)
+-- Ends a hold. "record": of the key, where it is known.
+local function finish (lock, isLost, record)
   if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
   if lock.isDetached == 0 then redis.call('ZREM', OWNED, ownedLock(lock)) end
   lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
   work = work - 1
-  find(lock.key, lock) -- a ttl that has passed takes effect
-  serve(lock)
+  local entry = find(lock.key, lock, record) -- a ttl that has passed takes effect
+  if meta.waits == 0 then free(lock, entry) else serve(lock) end
 end
 
 -- The lock of a key, if somebody holds it who has not lost it, or others come first.

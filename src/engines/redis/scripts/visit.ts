@@ -43,9 +43,9 @@ end
 function visit ()
   buryDead()
   endLeases()
-  sweep()
   if meta.jobs > 0 then stepJobs() end
   if meta.jobs > 0 then isUnfinished = true end
+  sweep()
   plan()
 end
 
