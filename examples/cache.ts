@@ -14,7 +14,8 @@ const advice = (url: string): string => `${url} has four workers, and one cache.
   curl ${url}/notes/tea`
 
 await serve(advice, async port => {
-  const reports = createCache({ stores: [new Keyv({ store: new KeyvStore(), namespace: 'reports' })], ttl: 60_000 })
+  // With a lease, one worker at a time computes what is missing, the others wait for it.
+  const reports = createCache({ stores: [new Keyv({ store: new KeyvStore({ lease: 30 }), namespace: 'reports' })], ttl: 60_000 })
   const notes = new Keyv<string>({ store: new KeyvStore(), namespace: 'notes' })
   const app = express()
 

@@ -1,4 +1,5 @@
-// `npm run example:sessions`: a login that all workers know, with express-session.
+// `npm run example:sessions`: a login that all workers know, with express-session, and a logout everywhere.
+import { promisify } from 'node:util'
 import express from 'express'
 import session from 'express-session'
 import { SessionStore } from 'strong-store/session'
@@ -15,12 +16,14 @@ const advice = (url: string): string => `${url} has four workers, and one memory
 
   curl -c /tmp/cookies '${url}/login?name=Ada'
   curl -b /tmp/cookies ${url}/me
+  curl -b /tmp/cookies -X POST ${url}/logout-everywhere
   curl -b /tmp/cookies ${url}/logout`
 
 await serve(advice, async port => {
   const app = express()
+  const sessions = new SessionStore({ locking: true }) // requests of one session run one after another: no visit goes uncounted
   app.use(session({
-    store: new SessionStore({ locking: true }), // requests of one session run one after another: no visit goes uncounted
+    store: sessions,
     secret: process.env.SESSION_SECRET ?? 'for this example only',
     resave: false,
     saveUninitialized: false,
@@ -42,6 +45,13 @@ await serve(advice, async port => {
     if (name === undefined) { res.status(401).json({ worker: process.pid, error: 'log in first' }); return }
     req.session.visits = visits + 1
     res.json({ worker: process.pid, name, visits: req.session.visits })
+  })
+
+  app.post('/logout-everywhere', async (req, res) => {
+    const all = await promisify(sessions.all).call(sessions) as Array<{ id: string, name?: string }>
+    const own = all.filter(({ name }) => name === req.session.name)
+    await Promise.all(own.map(({ id }) => promisify(sessions.destroy).call(sessions, id)))
+    res.json({ worker: process.pid, sessions: own.length }) // this one, too: what was destroyed is not saved again
   })
 
   app.get('/logout', (req, res, next) => {

@@ -3,7 +3,8 @@ import { EventEmitter } from 'node:events'
 import { StoreError } from '../core/errors.js'
 import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
-import { secondsOf } from './duration.js'
+import { checkSeconds, secondsOf } from './duration.js'
+import { Misses } from './keyv-misses.js'
 
 export interface KeyvStoreOptions extends PickOptions {
   /** The collection that the keys are in, a name of 1024 bytes at most. Default 'keyv'. */
@@ -13,6 +14,11 @@ export interface KeyvStoreOptions extends PickOptions {
    * translates by itself, as it does for all stores made for Keyv 5.
    */
   version?: 5 | 6 | undefined
+  /**
+   * Seconds, from 0.001 on: what is missing is computed by one process at a time, as for `wrap` of cache-manager. A `get` that finds nothing locks
+   * the key until the same process sets or deletes it, at most for so long; all other calls on the key wait. Default: none, all compute.
+   */
+  lease?: number | undefined
 }
 
 /** As Keyv 6 looks for it. */
@@ -50,16 +56,18 @@ export class KeyvStore extends EventEmitter {
   readonly #isOwn: boolean
   readonly #keys: Collection<unknown>
   readonly #isVersion6: boolean
+  readonly #misses: Misses | undefined
   /** Of the Keyvs that have it; undefined stands for none. */
   readonly #namespaces = new Set<string | undefined>()
 
-  constructor ({ collection = 'keyv', version = 5, ...where }: KeyvStoreOptions = {}) {
+  constructor ({ collection = 'keyv', version = 5, lease, ...where }: KeyvStoreOptions = {}) {
     super()
     if (version !== 5 && version !== 6) throw new StoreError('STORE_OPTION_INVALID', `invalid version: expected 5 or 6, got ${String(version)}`)
     this.setMaxListeners(0) // each Keyv listens to its store
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#keys = this.#store.collection(collection)
+    this.#misses = lease === undefined ? undefined : new Misses(this.#keys, secondsOf(checkSeconds(lease, 'lease') * 1000))
     this.#isVersion6 = version === 6
     if (!this.#isVersion6) return
     const methods = Object.fromEntries(METHODS.map(name => [name, { exists: true, methodType: 'async' }])) as Capabilities['methods']
@@ -85,7 +93,8 @@ export class KeyvStore extends EventEmitter {
   }
 
   async get (key: string): Promise<any> {
-    return await this.#keys.get(this.#name(key))
+    const name = this.#name(key)
+    return await (this.#misses === undefined ? this.#keys.get(name) : this.#misses.get(name))
   }
 
   async getMany (keys: string[]): Promise<any[]> {
@@ -104,8 +113,13 @@ export class KeyvStore extends EventEmitter {
   async set (key: string, value: unknown, time?: number | null): Promise<boolean> {
     const name = this.#name(key)
     const left = time == null ? Infinity : this.#isVersion6 ? time - Date.now() : time
-    if (left <= 0) await this.#keys.del(name)
-    else await this.#keys.set(name, value, left < Infinity ? { ttl: secondsOf(left) } : {}) // NaN is no end either
+    const ttl = left < Infinity ? { ttl: secondsOf(left) } : {} // NaN is no end either
+    const lock = this.#misses?.take(name)
+    if (lock !== undefined) {
+      if (left > 0) lock.set(value, ttl)
+      await lock.release()
+    } else if (left <= 0) await this.#keys.del(name)
+    else await this.#keys.set(name, value, ttl)
     return true
   }
 
@@ -115,7 +129,11 @@ export class KeyvStore extends EventEmitter {
   }
 
   async delete (key: string): Promise<boolean> {
-    return await this.#keys.del(this.#name(key))
+    const name = this.#name(key)
+    const lock = this.#misses?.take(name)
+    if (lock === undefined) return await this.#keys.del(name)
+    await lock.release() // there is nothing to delete
+    return false
   }
 
   /** The keys of the namespace; without one, those that have none. STORE_OPTION_INVALID where Keyvs with different namespaces share this store. */

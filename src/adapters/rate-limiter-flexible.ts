@@ -11,7 +11,7 @@ export interface FlexiblePackage<Limiter, Result> {
 }
 
 /** Beside the package's own: points, duration (seconds), keyPrefix and so on. */
-export interface FlexibleLimiterOptions {
+export interface FlexibleSettings {
   /** What createStore gives. */
   storeClient: Store
   /** The collection that the counters are in. Default 'rate-limits'. */
@@ -25,10 +25,10 @@ interface Counter { value: number, expiresAt: Date | undefined }
  * `const StoreLimiter = flexibleLimiter(flexible)`, then `new StoreLimiter({ storeClient: createStore(), points: 5, duration: 1 })`: a limiter
  * as those of the package are. A request is one call. Its methods reject with the store's error while the store cannot be reached.
  */
-export function flexibleLimiter<Limiter, Result> ({ RateLimiterMemcache, RateLimiterRes }: FlexiblePackage<Limiter, Result>): new (options: FlexibleLimiterOptions) => Limiter {
+export function flexibleLimiter<Limiter, Result> ({ RateLimiterMemcache, RateLimiterRes }: FlexiblePackage<Limiter, Result>): new (options: FlexibleSettings) => Limiter {
   const RateLimiterStoreAbstract = Object.getPrototypeOf(RateLimiterMemcache) as new (options: object) => any
   class StoreLimiter extends RateLimiterStoreAbstract {
-    constructor ({ storeClient, collection = 'rate-limits', ...options }: FlexibleLimiterOptions) {
+    constructor ({ storeClient, collection = 'rate-limits', ...options }: FlexibleSettings) {
       super(options)
       this.counters = storeClient.collection<number>(collection)
     }
@@ -53,5 +53,5 @@ export function flexibleLimiter<Limiter, Result> ({ RateLimiterMemcache, RateLim
       return this.counters.del(nameOf('', key))
     }
   }
-  return StoreLimiter as unknown as new (options: FlexibleLimiterOptions) => Limiter
+  return StoreLimiter as unknown as new (options: FlexibleSettings) => Limiter
 }

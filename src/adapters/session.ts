@@ -10,7 +10,7 @@ import { StoreError } from '../core/errors.js'
 import { shared } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { runFor } from '../web/current-response.js'
-import { MAX_SECONDS } from './duration.js'
+import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
 import { SessionRead, cookieText, findRead, type StoredSession } from './session-read.js'
@@ -266,9 +266,4 @@ function endOf (session: StoredSession | undefined): number | undefined {
 
 function unlessMismatch (error: unknown): void {
   if ((error as StoreError).code !== 'STORE_VERSION_MISMATCH') throw error
-}
-
-function checkSeconds (seconds: unknown, option: string): void {
-  if (typeof seconds === 'number' && seconds >= MIN_SECONDS) return
-  throw new StoreError('STORE_OPTION_INVALID', `invalid ${option}: expected seconds, ${MIN_SECONDS} at least, got ${String(seconds)}`)
 }

@@ -8,7 +8,7 @@ import { secondsOf } from './duration.js'
 import { nameOf } from './names.js'
 
 export interface UndiciCacheOptions extends PickOptions {
-  /** The collection that the responses are in. Default 'http-cache'. */
+  /** The collection that the responses are in, a name of 1024 bytes at most. Default 'http-cache'. */
   collection?: string | undefined
 }
 

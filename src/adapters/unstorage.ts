@@ -1,12 +1,12 @@
 // unstorage: one storage for all workers.
 import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
-import { secondsOf } from './duration.js'
+import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
-  /** The collection that the items are in. Default 'unstorage'. */
+  /** The collection that the items are in, a name of 1024 bytes at most. Default 'unstorage'. */
   collection?: string | undefined
-  /** Seconds after which an item ends that is set without a `ttl` of its own. Default: none. */
+  /** Seconds, from 0.001 on, after which an item ends that is set without a `ttl` of its own. Default: none. */
   ttl?: number | undefined
 }
 
@@ -32,6 +32,7 @@ export interface UnstorageDriver {
  */
 export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDriver {
   const { collection = 'unstorage', ttl: defaultTtl, ...where } = options
+  if (defaultTtl !== undefined) checkSeconds(defaultTtl, 'ttl')
   const store = pickStore(where)
   const isOwn = where.store === undefined && !store.isShared
   const items: Collection<string> = store.collection(collection)

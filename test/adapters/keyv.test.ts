@@ -16,7 +16,8 @@ import { until } from '../support/until.js'
 t.teardown(() => createStore().close())
 
 const SERVERS: KeyvServer[] = [{ name: 'keyv5' }, { name: 'keyv6' }, { name: 'cache-manager' }]
-const { get, output } = await servers(t, 'keyv-server', SERVERS)
+const ALL: KeyvServer[] = [...SERVERS, { name: 'cache-manager-lease' }]
+const { get, output } = await servers(t, 'keyv-server', ALL)
 
 t.test("Keyv's own test suite passes", async t => {
   const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -48,6 +49,31 @@ t.test('cache-manager: what one worker has made for a key serves all', async t =
   const first = (await get('/cache-manager/wrap?key=report')).body.body
   const answers = await Promise.all(Array.from({ length: 12 }, () => get('/cache-manager/wrap?key=report')))
   for (const { body } of answers) t.strictSame(body.body, first)
+})
+
+t.test('with a lease, what is missing is computed once for all workers, also where it failed before', async t => {
+  const counters = createStore().collection<number>('counters')
+  const answers = await Promise.all(Array.from({ length: 8 }, () => get('/cache-manager-lease/slow?key=report')))
+  for (const { body } of answers) t.strictSame(body.body, answers[0]!.body.body)
+  t.equal(await counters.get('report'), 1)
+  await get('/cache-manager-lease/clear')
+  t.match((await get('/cache-manager-lease/fail?key=report')).body, /failed/)
+  t.equal((await get('/cache-manager-lease/slow?key=report')).status, 200, 'the next one computes after the lease')
+  t.equal(await counters.get('report'), 2)
+  await until(async () => (await createStore().locks()).length === 0)
+
+  const keyv = new Keyv({ store: new KeyvStore({ url: 'memory:', lease: 1000 }) })
+  const missed = keyv.get('key')
+  t.equal(await missed, undefined)
+  const waiting = keyv.get('key')
+  await keyv.delete('key')
+  t.equal(await waiting, undefined)
+  const next = keyv.get('key')
+  await keyv.set('key', 1, -1)
+  t.equal(await next, undefined)
+  await keyv.set('key', 1)
+  t.equal(await keyv.get('key'), 1)
+  t.throws(() => new KeyvStore({ lease: 0 }), { code: 'STORE_OPTION_INVALID' })
 })
 
 interface Alone {

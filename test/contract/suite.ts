@@ -750,10 +750,10 @@ const TESTS: Record<string, Contract> = {
     let page = await a.page({ limit: 5 })
     const pages = [page]
     while (page.cursor !== undefined) pages.push(page = await a.page({ limit: 5, cursor: page.cursor }))
-    const all = await a.collections()
-    t.strictSame(pages.flatMap(({ collections }) => collections.map(({ name }) => name)).sort(), all.map(({ name }) => name).sort())
+    const paged = pages.flatMap(({ collections }) => collections.map(({ name }) => name))
+    t.ok(paged.includes(mine.name) && new Set(paged).size === paged.length, 'each once')
     for (const options of [{ limit: 0 }, { cursor: '' }]) await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
-    const stats = all.find(({ name }) => name === mine.name)
+    const stats = (await a.collections()).find(({ name }) => name === mine.name)
     t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
     const sums = await a.stats()
     t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { fastify } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createStore, type StoreOptions } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../support/admin.js'
@@ -39,10 +40,10 @@ export const linearizabilityOfHttp = over(async owner => {
 })
 
 export const linearizabilityOfHttpWorkers = over(async owner => {
-  const fastify = import.meta.resolve('fastify')
+  const module = import.meta.resolve('fastify')
   const start = async (): Promise<[TestWorker, string]> => {
     const worker = await fork(owner)
-    return [worker, await worker.run(serve, fastify, TOKEN)]
+    return [worker, await worker.run(serve, module, TOKEN)]
   }
   const servers = [await start(), await start()]
   return {
@@ -66,8 +67,8 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
 })
 
 /** In a worker: the admin API on the port that all workers share. */
-async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], fastify: string, token: string): Promise<string> {
-  const { default: Fastify } = await import(fastify) as typeof import('fastify')
+async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], module: string, token: string): Promise<string> {
+  const { default: Fastify } = await import(module) as { default: typeof fastify }
   const app = Fastify({ pluginTimeout: 60_000 })
   await app.register(strongStore.strongStore, { admin: { token } })
   return await app.listen({ port: 0, host: '127.0.0.1' })
@@ -80,7 +81,7 @@ export const linearizabilityOfRedis = over(async owner => {
 
 /** With no more rights than docs/redis.md asks for, among another application's data, and with an operator who flushes all scripts. */
 export const linearizabilityOfBesetRedis = over(async owner => {
-  const { options, redis } = await limitedServer(owner)
+  const { options, redis } = await limitedServer(owner, 'scripts')
   await fill(redis)
   let flushes = 0
   const disturb = async (): Promise<void> => {
@@ -108,11 +109,11 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
   const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
-  const course = { isOver: false }
+  const course = { isOver: disturb === undefined }
   const nextHarm = random(seed + 1)
   const disturbing = (async () => {
-    while (disturb !== undefined && !course.isOver) {
-      await disturb(nextHarm)
+    while (!course.isOver) {
+      await disturb?.(nextHarm)
       figures.disturbances++
     }
   })()

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { start } from '../support/programs.js'
+import { until } from '../support/until.js'
 
 interface Answer {
   status: number
@@ -46,6 +47,10 @@ t.test('sessions', async t => {
     t.ok(new Set(visits.map(({ body }) => body.worker)).size > 1)
     t.equal((await call('GET', '/logout', cookie)).status, 200)
     t.equal((await call('GET', '/me', cookie)).status, 401)
+
+    const [one, two, bob] = await Promise.all(['Ada', 'Ada', 'Bob'].map(async name => (await call('GET', `/login?name=${name}`)).cookie)) as [string, string, string]
+    t.equal((await call('POST', '/logout-everywhere', one)).body.sessions, 2)
+    t.strictSame(await Promise.all([one, two, bob].map(async cookie => (await call('GET', '/me', cookie)).status)), [401, 401, 200])
   })
 })
 
@@ -58,11 +63,38 @@ t.test('rate-limit', async t => {
 
 t.test('cache', async t => {
   await run(t, 'cache', async call => {
-    const first = await call('GET', '/reports/2026')
-    const others = await times(8, () => call('GET', '/reports/2026'))
-    for (const { body } of others) t.strictSame(body.report, first.body.report)
+    const [first, ...others] = await times(8, () => call('GET', '/reports/2026'))
+    for (const { body } of others) t.strictSame(body.report, first!.body.report, 'one has computed it for all')
     t.equal((await call('GET', '/notes/tea')).status, 404)
     t.equal((await call('PUT', '/notes/tea?text=green')).status, 204)
     for (const { body } of await times(4, () => call('GET', '/notes/tea'))) t.equal(body.note, 'green')
+  })
+})
+
+t.test('nest', async t => {
+  await run(t, 'nest', async call => {
+    t.equal((await times(20, () => call('GET', '/'))).filter(({ status }) => status === 200).length, 10)
+  })
+})
+
+t.test('http-cache', async t => {
+  await run(t, 'http-cache', async call => {
+    await until(async () => {
+      const [first, ...others] = await times(4, () => call('GET', '/time'))
+      return others.every(({ body }) => body.by === first!.body.by)
+    })
+    t.equal((await call('PUT', '/notes/tea?text=green')).status, 200)
+    for (const { body } of await times(4, () => call('GET', '/notes/tea'))) t.equal(body.note, 'green')
+  })
+})
+
+t.test('jobs', async t => {
+  await run(t, 'jobs', async call => {
+    const runs = await until(async () => {
+      const { body } = await call('GET', '/runs')
+      return body.length > 2 && body
+    }, 30)
+    const due = runs.map(({ due }: { due: string }) => due)
+    t.strictSame(due, [...new Set(due)], 'one worker has run it at each of its times')
   })
 })

@@ -2,11 +2,11 @@
 import { createServer as createHttp2Server } from 'node:http2'
 import { once } from 'node:events'
 import type { RequestListener, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createStore, type Collection, type KeyLock, type Store } from '../../src/index.js'
 import { storeForResponse } from '../../src/web/request-scope.js'
-import { overHttp1, overHttp2, type Client } from '../support/request-scope.js'
+import { overHttp1, overHttp2, serve as serveHttp1, type Client } from '../support/request-scope.js'
 import { until } from '../support/until.js'
 
 type Listener = (request: { url?: string | undefined }, response: ServerResponse) => void
@@ -101,6 +101,25 @@ for (const [name, serve] of Object.entries(transports)) {
     await until(async () => (await store.locks()).length === 1)
   })
 }
+
+t.test('a client that goes away with requests still queued takes all of them along', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const waiting: Array<() => void> = []
+  const url = await serveHttp1(t, (_, response) => {
+    storeForResponse(store, response).collection('c').acquire(String(waiting.length)).catch(t.threw)
+    waiting.push(() => { response.end('done') })
+  })
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n'.repeat(3))
+  await until(async () => (await store.locks()).length === 3)
+  waiting[1]!() // nothing of it is sent before the first
+  socket.destroy()
+  await until(async () => (await store.locks()).length === 2)
+  waiting[0]!()
+  waiting[2]!()
+  await until(async () => (await store.locks()).length === 0)
+})
 
 t.test('a response is listened to once, however many ask for its store', async t => {
   const store = createStore('memory:')

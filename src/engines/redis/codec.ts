@@ -1,30 +1,37 @@
 // A request as the scripts take it, and their answer as a reply.
 import { hostname } from 'node:os'
-import { Reply, type Request } from '../../core/engine.js'
+import { Reply, type Op, type Request } from '../../core/engine.js'
 import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
 import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
 
-/** The script of a request about one collection, with what it is to be told. */
+/** The script of a request about one collection, with its arguments. `life`: milliseconds after which this process counts as dead. */
 export function scriptOf (request: Request, base: string, who: string, life: number, newToken: string | undefined): [ScriptName, string, string[]] {
-  const { op, key, cursor, number, text } = request
+  const { op, key, text } = request
   switch (op) {
-    case 'scan': return ['scan', base, [cursor ?? '0', String(number ?? 100), key]]
-    case 'size': return ['size', base, []]
-    case 'clear': return ['clear', base, [who, request.nowait ? '1' : '']]
+    case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
     case 'configure': return ['configure', base, [text ?? '{}']]
-    default: return ['call', base, [op, key, who, optionsOf(request, life, newToken), text ?? '']]
+    default: return [needsMemory(op) ? 'write' : 'call', base, [op, key, who, optionsOf(request, newToken), text ?? '', String(life)]]
   }
 }
 
+/** What ends the lock of a request that was refused as there is no memory for its value. */
+export function releaseOf ({ key, token }: Request, base: string, who: string, life: number): [ScriptName, string, string[]] {
+  return ['call', base, ['release', key, who, JSON.stringify({ token }), '', String(life)]]
+}
+
+function needsMemory (op: Op): boolean {
+  return op === 'set' || op === 'increment' || op === 'acquire'
+}
+
 /** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
-function optionsOf (request: Request, life: number, newToken: string | undefined): string {
+function optionsOf (request: Request, newToken: string | undefined): string {
   if (request.op === 'acquire') {
     return JSON.stringify({
       nowait: request.nowait || undefined,
       lease: request.lease,
-      life: request.detached ? 0 : life,
+      detached: request.detached || undefined,
       owner: request.owner ?? OWNER,
       newToken
     })

@@ -8,7 +8,7 @@ import { Pipeline, type Job, type Reader } from './pipeline.js'
 import { checkRights } from './rights.js'
 import { ScriptCache } from './script-cache.js'
 import { Subscriber, type PushHandler } from './subscriber.js'
-import type { ScriptName, Scripts } from './scripts.js'
+import type { ScriptName } from './scripts.js'
 import { codeOf } from './codec.js'
 import { warnOfEviction } from './eviction.js'
 
@@ -23,7 +23,6 @@ export interface Handler extends PushHandler {
 }
 
 export interface Settings {
-  scripts: Scripts
   prefix: string
   /** Milliseconds of silence after which a server counts as lost. */
   life: number
@@ -43,11 +42,11 @@ export class Connection {
   #isReferenced = true
   #isEnded = false
 
-  private constructor ({ client, push, openPush }: Clients, { scripts, prefix, life, handler }: Settings) {
+  private constructor ({ client, push, openPush }: Clients, { prefix, life, handler }: Settings) {
     this.#client = client
     this.#handler = handler
     this.#life = life
-    this.#scripts = new ScriptCache(client, scripts, prefix)
+    this.#scripts = new ScriptCache(client, prefix)
     this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY)
     this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
@@ -64,7 +63,7 @@ export class Connection {
     const connection = new Connection(clients, settings)
     try {
       await connection.#scripts.open()
-      await checkRights(clients.client, connection.#pipeline, settings.scripts, settings.prefix, connection.channel)
+      await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
       await connection.#subscriber.subscribe()
       warnOfEviction(clients.client, clients.name).catch(() => {})
       return connection
@@ -113,29 +112,6 @@ export class Connection {
   /** Makes sure that the server can still push. */
   probe (): void {
     this.#liveness.expect(this.#subscriber.connection)
-  }
-
-  /** Names of keys on all nodes. */
-  async keys (pattern: string): Promise<Set<string>> {
-    const found = new Set<string>()
-    const nodes = nodesOf(this.#client, 'master')
-    if (this.#client.isCluster) {
-      const { slots } = this.#client as Cluster
-      if (new Set(Object.values(slots).map(([master]) => master)).size > nodes.length) {
-        (this.#client as Cluster).refreshSlotsCache()
-        throw new Error('a node of the cluster is lost')
-      }
-    }
-    await Promise.all(nodes.map(async node => {
-      let cursor = '0'
-      do {
-        this.#liveness.expect(node)
-        const [next, keys] = await node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000)
-        for (const key of keys) found.add(key)
-        cursor = next
-      } while (cursor !== '0')
-    }))
-    return found
   }
 
   /** Whether the process is to go on for the sake of this connection. */

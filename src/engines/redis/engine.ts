@@ -4,15 +4,15 @@ import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { connect, type KnownNodes } from './connect.js'
-import { collections, lock, locks, stats } from './introspection.js'
+import { introspect, isIntrospection } from './introspection.js'
+import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
 import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall } from './call.js'
-import { loadScripts } from './scripts.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
-import { codeOf, replyOf, scriptOf, since } from './codec.js'
+import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
 
 /** Bytes of keys and values on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
@@ -32,6 +32,7 @@ class RedisEngine implements Engine {
   readonly #target: Target
   readonly #life: number
   readonly #prefix: string
+  readonly #names: KeyNames
   readonly #pending: PendingCalls
   readonly #known: KnownNodes = new Map()
   #connection: Connection | undefined
@@ -50,11 +51,12 @@ class RedisEngine implements Engine {
   #gets = new FastGet()
   #isClosed = false
 
-  constructor ({ maxValueBytes, prefix, life, target }: Settled) {
+  constructor ({ maxValueBytes, prefix, life, isCluster, target }: Settled) {
     this.maxValueBytes = maxValueBytes
     this.#target = target
     this.#life = life
     this.#prefix = prefix
+    this.#names = new KeyNames(prefix, isCluster)
     this.#pending = new PendingCalls({
       send: (request, id) => { this.#send(request, id) },
       cancel: (id, isAbandoned) => { this.#cancel(id, isAbandoned) }
@@ -120,7 +122,7 @@ class RedisEngine implements Engine {
   /** Without a script, if that is enough. */
   #read (connection: Connection, call: RedisCall): void {
     const { request, request: { collection, key } } = call
-    connection.read(this.#baseOf(collection), key, (found, error) => {
+    connection.read(this.#names.base(collection), key, (found, error) => {
       if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
         this.#gets.leave(request, true, () => {})
@@ -137,35 +139,36 @@ class RedisEngine implements Engine {
   #submit (connection: Connection, call: RedisCall): void {
     const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
-      const text = answer as string
+      const text = this.#heartbeat!.unwrap(call.request.collection, answer as string)
       if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
       else this.#answer(call, since(call.at, replyOf(text)))
     }
     const failed = (error: Error): void => {
       this.#failed(connection, call, error)
     }
-    const { request, request: { op }, token } = call
-    if (op === 'collections' || op === 'locks' || op === 'lock' || op === 'stats' || op === 'ping') {
+    const { request, request: { op, collection }, token } = call
+    if (isIntrospection(op) || op === 'ping') {
       this.#look(connection, request).then(answered, failed)
       return
     }
-    const [script, base, args] = scriptOf(request, this.#baseOf(request.collection), this.#nameOf(connection, call), this.#life, token)
-    call.job = connection.submit(script, base, args, answered, failed)
+    const base = this.#names.base(collection)
+    const name = this.#nameOf(connection, call)
+    call.job = connection.submit(...scriptOf(request, base, name, this.#life, token), answered, error => {
+      if (!request.release || codeOf(error) !== 'STORE_FULL') {
+        failed(error)
+        return
+      }
+      // The value was refused, and with it the end of the lock.
+      const fail = (): void => { failed(error) }
+      connection.run(...releaseOf(request, base, name, this.#life)).then(fail, fail)
+    })
   }
 
   /** What is asked about collections as a whole. */
-  async #look (connection: Connection, { op, collection, key, number }: Request): Promise<string> {
-    switch (op) {
-      case 'ping': return await connection.ping()
-      case 'locks': return await locks(connection, this.#prefix, number)
-      case 'lock': return await lock(connection, this.#baseOf(collection), collection, key)
-      case 'stats':
-        await this.#heartbeat!.flush()
-        return await stats(connection, this.#prefix, this.maxValueBytes)
-      default:
-        await this.#heartbeat!.flush()
-        return await collections(connection, this.#prefix, key === '' ? undefined : collection)
-    }
+  async #look (connection: Connection, request: Request): Promise<string> {
+    if (request.op === 'ping') return await connection.ping()
+    if (request.op === 'collections' || request.op === 'stats') await this.#heartbeat!.flush()
+    return await introspect(connection, this.#names, request, this.maxValueBytes)
   }
 
   /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
@@ -173,6 +176,7 @@ class RedisEngine implements Engine {
     if (call.state === 'settled') return
     call.job = undefined
     if (call.id === 0) {
+      this.#heartbeat!.waitPosted(call.request.collection)
       this.#settled(call)
       return
     }
@@ -182,8 +186,8 @@ class RedisEngine implements Engine {
     }
     call.state = 'waiting'
     const name = this.#nameOf(connection, call)
-    const { op, collection, key } = call.request
-    this.#heartbeat!.wait(collection, key, call.number, op === 'clear' ? `parts ${name}` : name, expiresIn)
+    const { collection, key } = call.request
+    this.#heartbeat!.wait(collection, key, call.number, name, expiresIn)
   }
 
   #pushed (number: number, answer: string): void {
@@ -194,18 +198,19 @@ class RedisEngine implements Engine {
     else call.early = answer
   }
 
-  /** An answer that was pushed, or "F" where it is long and has to be fetched. */
+  /** An answer that was pushed. One that begins with "F" lacks its text, which is long and has to be fetched by its version. */
   #take (connection: Connection, call: RedisCall, answer: string): void {
     this.#heartbeat!.answered(call.request.collection, call.number)
     call.state = 'sent'
-    if (answer !== 'F') {
+    if (answer.charCodeAt(0) !== 70) {
       this.#answer(call, replyOf(answer))
       return
     }
-    connection.run<string | null>('fetch', this.#baseOf(call.request.collection), [this.#nameOf(connection, call)]).then(kept => {
+    const version = answer.slice(1, answer.indexOf(' '))
+    connection.run<string | null>('fetch', this.#names.base(call.request.collection), [version]).then(text => {
       if (connection !== this.#connection) return
-      if (kept === null) this.#unanswered(call, 'the server has dropped the answer to a call that waited')
-      else this.#answer(call, replyOf(kept))
+      if (text === null) this.#unanswered(call, 'the server has dropped the answer to a call that waited')
+      else this.#answer(call, replyOf(`R${answer.slice(1)}${text}`))
     }, (error: Error) => { this.#failed(connection, call, error) })
   }
 
@@ -262,7 +267,7 @@ class RedisEngine implements Engine {
     if (connection === undefined) return
     const { request, request: { collection, key }, token } = call
     this.#gets.enter(request, false, () => {
-      connection.run<number>('cancel', this.#baseOf(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']).then(isDone => {
+      connection.run<number>('cancel', this.#names.base(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']).then(isDone => {
         if (isDone !== 1 || connection !== this.#connection) return
         this.#heartbeat!.answered(collection, call.number)
         this.#answer(call, new Reply('STORE_ABORTED'))
@@ -273,9 +278,7 @@ class RedisEngine implements Engine {
   async #connect (): Promise<void> {
     let connection: Connection | undefined
     try {
-      const scripts = await loadScripts()
       connection = await connect(this.#target, this.#known, clients => Connection.open(clients, {
-        scripts,
         prefix: this.#prefix,
         life: this.#life,
         handler: {
@@ -297,7 +300,7 @@ class RedisEngine implements Engine {
 
   #begin (connection: Connection): void {
     this.#connection = connection
-    this.#heartbeat = new Heartbeat(connection, this.#life, collection => this.#baseOf(collection), {
+    this.#heartbeat = new Heartbeat(connection, this.#life, this.#names, {
       lost: token => { this.#pending.lost(token) },
       unanswered: (number, error) => {
         const call = this.#numbered.get(number)
@@ -332,11 +335,6 @@ class RedisEngine implements Engine {
   #setReferenced (isReferenced: boolean): void {
     this.#connection?.setReferenced(isReferenced)
     this.#heartbeat?.setReferenced(isReferenced)
-  }
-
-  /** The key that names a collection. What stands in braces chooses its slot in a Redis Cluster. */
-  #baseOf (collection: string): string {
-    return `${this.#prefix}:{c:${collection}}`
   }
 
   /** What the server knows a call by: a channel to push to and a number, negative where no answer is wanted. */

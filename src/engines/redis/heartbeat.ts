@@ -1,11 +1,13 @@
 // What a process has in hand: locks it holds, calls that wait, collections it uses. One timer sees to all of them.
 import type { Connection } from './connection.js'
 import { codeOf } from './codec.js'
+import type { KeyNames } from './keys.js'
+import { Sweeper } from './sweeper.js'
 
 /** Beats in the life of a lock that is not renewed. */
 const BEATS = 10
 const REST = 10 //    ms at least between two looks at a collection
-const OLDEST = 200 // calls that wait of which one look makes sure
+const PART = 100 //   locks, and calls that wait, of which one look makes sure: others each time
 
 interface Place {
   reads: number
@@ -17,6 +19,8 @@ interface Place {
   waiting: Map<number, { key: string, who: string, isMissing: boolean }>
   /** What went with a node, to be given up as soon as there is one again: it may have kept it, or a replica of it. */
   gone: Gone
+  /** Calls wait of which nobody wants an answer. */
+  isPosted: boolean
   due: number
   isAsked: boolean
 }
@@ -36,17 +40,19 @@ export interface TendingHandler {
 export class Heartbeat {
   readonly #connection: Connection
   readonly #life: number
-  readonly #baseOf: (collection: string) => string
+  readonly #names: KeyNames
+  readonly #sweeper: Sweeper
   readonly #handler: TendingHandler
   readonly #places = new Map<string, Place>()
   #timer: NodeJS.Timeout | undefined
   #planned = Infinity
   #isReferenced = true
 
-  constructor (connection: Connection, life: number, baseOf: (collection: string) => string, handler: TendingHandler) {
+  constructor (connection: Connection, life: number, names: KeyNames, handler: TendingHandler) {
     this.#connection = connection
     this.#life = life
-    this.#baseOf = baseOf
+    this.#names = names
+    this.#sweeper = new Sweeper(connection, names.indexes)
     this.#handler = handler
     this.#wake(Date.now() + this.#beat)
   }
@@ -88,10 +94,22 @@ export class Heartbeat {
     this.#places.get(collection)?.waiting.delete(number)
   }
 
-  /** Has a collection looked at in so many milliseconds, or before. */
+  /** As `wait`, of a call whose outcome nobody wants to know. */
+  waitPosted (collection: string): void {
+    this.#place(collection).isPosted = true
+  }
+
+  /** The answer of a script, without the sign that work was left behind, to which this process sees at once. */
+  unwrap (collection: string, answer: string): string {
+    if (answer.charCodeAt(0) !== 43) return answer
+    this.look(collection, 0)
+    return answer.slice(1)
+  }
+
+  /** Has a collection looked at in so many milliseconds, or before; 0 for at once. */
   look (collection: string, after: number): void {
     const place = this.#place(collection)
-    const at = Date.now() + Math.max(REST, after + 2)
+    const at = Date.now() + (after === 0 ? 0 : Math.max(REST, after + 2))
     if (at >= place.due) return
     place.due = at
     this.#wake(at)
@@ -113,22 +131,24 @@ export class Heartbeat {
 
   /** Counts that the server does not have yet, of all collections. */
   async flush (): Promise<void> {
-    await Promise.all(Array.from(this.#places, ([collection, place]) => this.#tend(collection, place)))
+    const counted = [...this.#places].filter(([, { reads }]) => reads > 0)
+    await Promise.all(counted.map(([collection, place]) => this.#tend(collection, place)))
   }
 
   /** Gives up all that is held and waited for. */
   async leave (): Promise<void> {
     this.stop()
     await Promise.all(Array.from(this.#places, async ([collection, { held, waiting }]) => {
-      if (held.size + waiting.size === 0) return
-      const pairs = Array.from(held, ([token, key]) => [key, token])
-      const who = Array.from(waiting.values(), ({ who }) => who)
-      await this.#connection.run('leave', this.#baseOf(collection), [JSON.stringify({ held: pairs, waiting: who })])
+      await this.#leave(collection, {
+        held: Array.from(held, ([token, key]) => [key, token]),
+        waiting: Array.from(waiting.values(), ({ who }) => who)
+      })
     }))
   }
 
   stop (): void {
     clearTimeout(this.#timer)
+    this.#sweeper.stop()
     this.#planned = -Infinity
   }
 
@@ -139,7 +159,7 @@ export class Heartbeat {
   #place (collection: string): Place {
     let place = this.#places.get(collection)
     if (place === undefined) {
-      place = { reads: 0, isTimed: false, held: new Map(), waiting: new Map(), gone: { held: [], waiting: [] }, due: Date.now() + this.#beat, isAsked: false }
+      place = { reads: 0, isTimed: false, held: new Map(), waiting: new Map(), gone: { held: [], waiting: [] }, isPosted: false, due: Date.now() + this.#beat, isAsked: false }
       this.#places.set(collection, place)
     }
     return place
@@ -177,30 +197,40 @@ export class Heartbeat {
     if (place.isAsked) return
     place.isAsked = true
     this.#tend(collection, place).catch((error: Error) => {
+      this.#connection.doubt(error)
       if (codeOf(error) === 'STORE_DISCONNECTED') this.#lose(place, error)
       this.look(collection, this.#beat) // if the connection is over, there is no next look
     }).finally(() => { place.isAsked = false })
   }
 
   async #tend (collection: string, place: Place): Promise<void> {
-    const { reads, gone } = place
-    if (gone.held.length + gone.waiting.length > 0) {
-      await this.#connection.run('leave', this.#baseOf(collection), [JSON.stringify(gone)])
-      place.gone = { held: [], waiting: [] }
-    }
+    await this.#leave(collection, place.gone)
+    const { reads } = place
     place.reads = 0
-    const waiting = [...place.waiting].slice(0, OLDEST)
+    const waiting = rotate(place.waiting)
     const asked = {
+      channel: this.#connection.channel,
       life: this.#life,
       reads,
-      held: Array.from(place.held, ([token, key]) => [key, token]),
+      held: rotate(place.held).map(([token, key]) => [key, token]),
       keys: [...new Set(waiting.map(([, { key }]) => key))],
       waiting: waiting.map(([, { who }]) => who)
     }
-    const [next, isTimed, ...found] = await this.#connection.run<string[]>('tend', this.#baseOf(collection), [JSON.stringify(asked)])
+    const [next, isTimed, isInUse, ...found] = await this.#connection.run<string[]>('tend', this.#names.base(collection), [JSON.stringify(asked)])
     place.isTimed = isTimed === '1'
+    place.isPosted &&= isInUse === '1'
     this.#found(place, found)
-    this.#plan(collection, place, Number(next))
+    this.#plan(collection, place, Number(next), reads > 0)
+  }
+
+  /** Gives up what is listed, part by part; what is done leaves the lists. */
+  async #leave (collection: string, { held, waiting }: Gone): Promise<void> {
+    while (held.length + waiting.length > 0) {
+      const part: Gone = { held: held.slice(0, PART), waiting: waiting.slice(0, PART) }
+      await this.#connection.run('leave', this.#names.base(collection), [JSON.stringify(part)])
+      held.splice(0, PART)
+      waiting.splice(0, PART)
+    }
   }
 
   #found (place: Place, found: string[]): void {
@@ -230,13 +260,28 @@ export class Heartbeat {
     }
   }
 
-  #plan (collection: string, place: Place, next: number): void {
-    if (place.held.size + place.waiting.size + place.reads > 0) {
+  /** `isRead`: keys were read since the last look, so that what is known of them is of use. */
+  #plan (collection: string, place: Place, next: number, isRead: boolean): void {
+    if (place.held.size + place.waiting.size + place.reads > 0 || place.isPosted || (place.isTimed && isRead)) {
       this.look(collection, Math.min(next < 0 ? Infinity : next, this.#beat))
-    } else if (next >= 0) {
-      this.look(collection, next)
+    } else if (next === 0) {
+      this.look(collection, 0)
     } else {
       this.#places.delete(collection)
     }
   }
+}
+
+/** The first entries of a map, up to PART, which become its last. */
+function rotate<K, V> (map: Map<K, V>): Array<[K, V]> {
+  const part: Array<[K, V]> = []
+  for (const entry of map) {
+    if (part.push(entry) === PART) break
+  }
+  if (part.length === map.size) return part
+  for (const [key, value] of part) {
+    map.delete(key)
+    map.set(key, value)
+  }
+  return part
 }

@@ -1,39 +1,120 @@
-// What is asked about collections as a whole, over all nodes.
-import { MAX_LOCKS } from '../../core/engine.js'
+// What is asked about collections as a whole, in parts: over all nodes of a cluster, and so that no script takes long.
+import { MAX_LOCKS, type Request } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
 import type { Connection } from './connection.js'
+import type { KeyNames } from './keys.js'
 
 const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'] as const
 const SUMMED = COUNTERS.slice(0, 8)
 
-/** All collections in one page, or one, as engine.ts wants them told. */
-export async function collections (connection: Connection, prefix: string, only: string | undefined): Promise<string> {
-  const collections = await ofEach(connection, prefix, '}', only, async (name, base) => {
-    const counts = await connection.run<string[]>('describe', base, [])
-    if (counts.length === 0) return []
-    const stats = COUNTERS.map((counter, i) => [counter, Number(counts[i])] as const)
-    return [{ name, ...Object.fromEntries(stats), evict: counts[COUNTERS.length] === '1' }]
-  })
-  return answer({ collections })
+/** Collections, and locks, that one script tells of. */
+const COLLECTIONS_AT_A_TIME = 100
+const LOCKS_AT_A_TIME = 100
+const INDEXES_AT_A_TIME = 16
+
+const OPS = ['scan', 'size', 'collections', 'locks', 'lock', 'stats'] as const satisfies Array<Request['op']>
+
+/** Whether `introspect` answers a request. */
+export function isIntrospection (op: Request['op']): boolean {
+  return (OPS as readonly string[]).includes(op)
+}
+
+/** The answer to a request, as scripts give it. Counts must have been flushed before. */
+export async function introspect (connection: Connection, names: KeyNames, request: Request, maxValueBytes: number): Promise<string> {
+  const { op, collection, key, number } = request
+  const base = names.base(collection)
+  switch (op) {
+    case 'scan': return await scan(connection, base, request)
+    case 'size': return await size(connection, base)
+    case 'lock': return await lock(connection, base, collection, key)
+    case 'locks': return await locks(connection, names, number)
+    case 'stats': return await stats(connection, names, maxValueBytes)
+    default: return answer({ collections: key === '' ? await list(connection, names, false) : await describe(connection, base, collection) })
+  }
+}
+
+async function scan (connection: Connection, base: string, { key: prefix, cursor, number = 100 }: Request): Promise<string> {
+  const [keys, last] = await connection.run<[string, string | null]>('scan', base, [decode(cursor), String(number), prefix])
+  return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}`
+}
+
+/** A cursor is the last name of a page; the text in front of it tells it from those of other engines. */
+const CURSOR = /^n([\w-]+)$/
+
+function encode (name: string): string {
+  return `n${Buffer.from(`:${name}`).toString('base64url')}`
+}
+
+function decode (cursor: string | undefined): string {
+  if (cursor === undefined) return ''
+  const name = Buffer.from(CURSOR.exec(cursor)?.[1] ?? '', 'base64url').toString()
+  if (!name.startsWith(':')) throw new StoreError('STORE_OPTION_INVALID', `invalid cursor: expected the cursor of an earlier page, got ${cursor}`)
+  return name.slice(1)
+}
+
+async function size (connection: Connection, base: string): Promise<string> {
+  for (;;) {
+    const count = await connection.run<number>('size', base, [])
+    if (count >= 0) return `R  ${count}  `
+  }
+}
+
+type Counts = Record<string, unknown> & { name: string }
+
+function countsOf (name: string, counts: string[]): Counts {
+  const stats = COUNTERS.map((counter, i) => [counter, Number(counts[i])] as const)
+  return { name, ...Object.fromEntries(stats), evict: counts[COUNTERS.length] === '1' }
+}
+
+async function describe (connection: Connection, base: string, name: string): Promise<Counts[]> {
+  const counts = await connection.run<string[]>('describe', base, [])
+  return counts.length === 0 ? [] : [countsOf(name, counts)]
+}
+
+/** All collections, or those with locked keys, in no order. */
+async function list (connection: Connection, names: KeyNames, isLocked: boolean): Promise<Counts[]> {
+  const found = new Map<string, Counts>() // as a page can have what another has had
+  const ofIndex = async (index: string): Promise<void> => {
+    let cursor = '0'
+    do {
+      const [next, ...rows] = await connection.run<[string, ...Array<[base: string, counts: string[]]>]>('list', index, [
+        cursor, String(COLLECTIONS_AT_A_TIME), isLocked ? '1' : ''
+      ])
+      for (const [base, counts] of rows) {
+        const name = names.collection(base)
+        found.set(name, countsOf(name, counts))
+      }
+      cursor = next
+    } while (cursor !== '0')
+  }
+  for (let i = 0; i < names.indexes.length; i += INDEXES_AT_A_TIME) {
+    await Promise.all(names.indexes.slice(i, i + INDEXES_AT_A_TIME).map(ofIndex))
+  }
+  return [...found.values()]
 }
 
 /** The sums over all collections. What a process would count of itself is unknown here. */
-export async function stats (connection: Connection, prefix: string, maxValueBytes: number): Promise<string> {
-  const { collections: found } = JSON.parse((await collections(connection, prefix, undefined)).slice(5)) as { collections: Array<Record<string, number>> }
-  const sums = Object.fromEntries(SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + counts[counter]!, 0)]))
+async function stats (connection: Connection, names: KeyNames, maxValueBytes: number): Promise<string> {
+  const found = await list(connection, names, false)
+  const sums = Object.fromEntries(SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + (counts[counter] as number), 0)]))
   return answer({ collections: found.length, ...sums, maxValueBytes })
 }
 
 /** All locks, or as many as `limit`. */
-export async function locks (connection: Connection, prefix: string, limit = MAX_LOCKS): Promise<string> {
-  const found = await ofEach(connection, prefix, '}:until', undefined, async (collection, base) => {
-    const held = await connection.run<string[][]>('held', base, [String(limit)])
-    return held.map(fields => lockOf(collection, fields))
-  })
-  return answer(found.slice(0, limit))
+async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS): Promise<string> {
+  const found: object[] = []
+  for (const { name } of await list(connection, names, true)) {
+    for (let from = 0; found.length < limit; from += LOCKS_AT_A_TIME) {
+      const held = await connection.run<string[][]>('held', names.base(name), [String(from), String(Math.min(LOCKS_AT_A_TIME, limit - found.length))])
+      found.push(...held.map(fields => lockOf(name, fields)))
+      if (held.length < LOCKS_AT_A_TIME) break
+    }
+  }
+  return answer(found)
 }
 
 /** The lock of a key, with the first of those who wait; no text if it is not locked. */
-export async function lock (connection: Connection, base: string, collection: string, key: string): Promise<string> {
+async function lock (connection: Connection, base: string, collection: string, key: string): Promise<string> {
   const [held, ...queue] = await connection.run<string[][]>('queue', base, [key])
   if (held === undefined) return 'R    '
   return answer({ ...lockOf(collection, held), queue: queue.map(([owner, op, since]) => ({ owner, op, since: Number(since) })) })
@@ -49,18 +130,6 @@ function lockOf (collection: string, [key, owner, fence, since, expiresAt, waite
     expiresAt: expiresAt === '' ? undefined : Number(expiresAt),
     waiters: Number(waiters)
   }
-}
-
-/** Looks at each collection that has the key that ends so, or at one. */
-async function ofEach<T> (
-  connection: Connection, prefix: string, ending: string, only: string | undefined, look: (name: string, base: string) => Promise<T[]>
-): Promise<T[]> {
-  const start = `${prefix}:{c:`
-  if (only !== undefined) return await look(only, `${start}${only}}`)
-  const keys = await connection.keys(`${start.replace(/[\\*?[\]]/g, '\\$&')}*${ending}`)
-  const names = Array.from(keys, key => key.slice(start.length, -ending.length))
-  const found = await Promise.all(names.map(name => look(name, `${start}${name}}`)))
-  return found.flat()
 }
 
 function answer (found: unknown): string {

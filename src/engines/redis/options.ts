@@ -42,6 +42,7 @@ export interface Settled {
   prefix: string
   /** Milliseconds. */
   life: number
+  isCluster: boolean
   target: Target
 }
 
@@ -54,7 +55,8 @@ export function settle (options: EngineOptions): Settled {
   if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.prefix: braces choose the slot of a key, and must not be in it')
   const lifeMs = milliseconds(life, 'life', 1)
   if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `invalid redis.life: expected ${MAX_LIFE / 1000} seconds at most, got ${life}`)
-  return { maxValueBytes, prefix, life: lifeMs, target }
+  const { client, cluster = false } = target
+  return { maxValueBytes, prefix, life: lifeMs, isCluster: isInstance(client) ? client.isCluster : cluster !== false, target }
 }
 
 function checkTarget ({ url, client, cluster = false }: Target): void {

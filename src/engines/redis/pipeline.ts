@@ -5,7 +5,8 @@ import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
 import type { Found } from './fast-get.js'
 import { Queue } from './queue.js'
-import type { Generation, ScriptCache } from './script-cache.js'
+import { isMissing, type Generation } from './generation.js'
+import type { ScriptCache } from './script-cache.js'
 import type { ScriptName } from './scripts.js'
 
 /** Plain reads that share a command: the server does nothing else while it runs. */
@@ -37,7 +38,7 @@ export class Job {
   ) {}
 }
 
-/** Jobs that take effect in their order: all of a server, or of a cluster those of one collection, as each has a node of its own. */
+/** Jobs that take effect in their order: all of a server, or those of a slot of a cluster, which is on one node. */
 class Lane {
   readonly queue = new Queue<Job>()
   /** The newest job, to which another plain read may be added as long as it is queued. */
@@ -141,10 +142,14 @@ export class Pipeline {
   }
 
   #lane (base: string): Lane {
-    const id = this.#client.isCluster ? base : ''
+    const id = this.#idOf(base)
     let lane = this.#lanes.get(id)
     if (lane === undefined) this.#lanes.set(id, lane = new Lane())
     return lane
+  }
+
+  #idOf (base: string): string {
+    return this.#client.isCluster ? base.slice(base.indexOf('{'), base.indexOf('}')) : ''
   }
 
   #add (job: Job): void {
@@ -190,7 +195,7 @@ export class Pipeline {
     const isEarly = job.script === undefined && lane.missed.length > 0
     if (job.state === 'settled') {
       // It has failed with the connection.
-    } else if (isEarly || (error !== undefined && isScriptMissing(error))) {
+    } else if (isEarly || (error !== undefined && isMissing(error))) {
       lane.missed.push(job)
     } else {
       this.#settled(job)
@@ -208,7 +213,7 @@ export class Pipeline {
       if (job === undefined) break
       this.#send(lane, job)
     }
-    if (lane.inFlight === 0 && this.#client.isCluster) this.#lanes.delete(base)
+    if (lane.inFlight === 0 && this.#client.isCluster) this.#lanes.delete(this.#idOf(base))
   }
 
   /** Has the scripts loaded again; nothing is in flight, and nothing is sent before that is done. */
@@ -236,10 +241,6 @@ export class Pipeline {
     for (const resolve of this.#onsettled) resolve()
     this.#onsettled = []
   }
-}
-
-function isScriptMissing ({ message }: Error): boolean {
-  return message.startsWith('NOSCRIPT')
 }
 
 function readsOf (base: string): Job {

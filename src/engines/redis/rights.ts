@@ -3,24 +3,21 @@
 import type { Cluster, Redis } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 import type { Pipeline } from './pipeline.js'
-import type { Scripts } from './scripts.js'
+import { TEXT } from './scripts.js'
+
+/** The commands that the scripts call, in lower case, each once. */
+export const COMMANDS = [...new Set(Array.from(TEXT.matchAll(/redis\.call\('(\w+)'(?:, '([A-Z]+)')?/g),
+  ([, command, subcommand = '']) => `${command!} ${subcommand}`.trim().toLowerCase()))]
 
 /**
  * STORE_UNREACHABLE naming what the user may not do, or the server does not have. What loads and runs scripts, and subscribes, is used
  * by the opening itself: there the server's own error names it.
  */
-export async function checkRights (client: Redis | Cluster, pipeline: Pipeline, scripts: Scripts, prefix: string, channel: string): Promise<void> {
-  const base = `${prefix}:{c:}`
+export async function checkRights (client: Redis | Cluster, pipeline: Pipeline, prefix: string, channel: string): Promise<void> {
   const [missing] = await Promise.all([
-    pipeline.run<string[]>('rights', `${base}:rights`, [`${channel}:rights`, ...commandsIn(scripts)]),
-    client.hmget(`${base}:records`, ''),
+    pipeline.run<string[]>('rights', `${prefix}:rights`, [`${channel}:rights`, ...COMMANDS]),
+    client.hmget(`${prefix}:{c:}:records`, ''),
     client.ping()
   ])
   if (missing.length > 0) throw new StoreError('STORE_UNREACHABLE', `the user may not use, or the server does not have: ${missing.join(', ')}`)
-}
-
-/** The commands that scripts call, in lower case, each once. */
-export function commandsIn (scripts: Scripts): string[] {
-  const calls = Object.values(scripts).flatMap(({ text }) => [...text.matchAll(/redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?/g)])
-  return [...new Set(calls.map(([, command, subcommand]) => `${command!} ${subcommand ?? ''}`.trim().toLowerCase()))]
 }

@@ -1,13 +1,14 @@
-// The scripts as a server has them. It may lose them at any time (SCRIPT FLUSH, a failover), and whoever loads them again would let
-// some of another process's calls succeed behind others that have just failed. So what was lost is never loaded again: scripts are
-// loaded once, as a generation of their own, before anyone uses it. Whoever misses its generation waits for what it has in flight,
-// then goes on with the one that is published, or makes the next. The first generation is the plain text of the scripts.
-import { createHash, randomUUID } from 'node:crypto'
+// The scripts as a server has them: as functions, or one by one where functions must not be loaded. The server may lose them at any time
+// (SCRIPT FLUSH, FUNCTION FLUSH, a failover), and whoever loads them again would let some of another process's calls succeed after
+// others that have just failed. So what was lost is never loaded again: scripts are loaded once, as a generation of their own, before
+// anyone uses it. Whoever misses its generation waits for what it has in flight, then goes on with the one that is published, or
+// makes the next. The first generation is the plain text.
+import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 import { nodesOf } from './connect.js'
-import type { Script, ScriptName, Scripts } from './scripts.js'
+import { FunctionGeneration, ScriptGeneration, type Generation } from './generation.js'
 
 /** Seconds for which the name of a generation outlives the last connection that was opened. */
 const PUBLISHED = 30 * 86_400
@@ -18,44 +19,31 @@ const LOADING_RETRY_MS = 100
 /** Generations in a row that may be lost before a call was answered. */
 const MAX_LOST = 10
 
-/** All scripts, under hashes that no other generation has. */
-export class Generation {
-  readonly scripts: Scripts
-
-  /** `name`: '' for the first. */
-  constructor (scripts: Scripts, readonly name: string) {
-    this.scripts = name === '' ? scripts : Object.fromEntries(Object.entries(scripts).map(([script, { text }]) => [script, marked(text, name)])) as Scripts
-  }
-
-  run (client: Redis | Cluster, script: ScriptName, base: string, args: string[]): Promise<unknown> {
-    return client.evalsha(this.scripts[script].sha, 1, base, ...args)
-  }
-}
-
 export class ScriptCache {
-  current: Generation
+  current: Generation = new FunctionGeneration('')
   readonly #client: Redis | Cluster
-  readonly #scripts: Scripts
   readonly #prefix: string
+  #Kind: typeof FunctionGeneration | typeof ScriptGeneration = FunctionGeneration
   #renewing: Promise<void> | undefined
   #lost = 0
 
-  constructor (client: Redis | Cluster, scripts: Scripts, prefix: string) {
+  constructor (client: Redis | Cluster, prefix: string) {
     this.#client = client
-    this.#scripts = scripts
     this.#prefix = prefix
-    this.current = new Generation(scripts, '')
   }
 
   /** Makes sure that the server has the scripts, at the beginning of a connection. */
   async open (): Promise<void> {
-    const published = await this.#whenLoaded()
-    this.current = new Generation(this.#scripts, published ?? '')
-    const isAlone = await this.#isAlone()
-    if (await this.#isLoaded(this.current)) return
-    // Nobody uses the first generation where nobody is connected: it may be loaded, and loaded again after a restart.
-    if (published === undefined && isAlone) await this.#load(this.current)
-    else await this.#makeNext()
+    try {
+      await this.#open()
+    } catch (error) {
+      if ((error as Error).name !== 'ReplyError' || this.#Kind === ScriptGeneration) throw error
+      this.#Kind = ScriptGeneration
+      await this.#open().catch((second: Error) => {
+        second.message += `; nor are functions possible: ${(error as Error).message}`
+        throw second
+      })
+    }
   }
 
   /** A script of this generation was missing. Resolves when `current` is another one. */
@@ -68,6 +56,17 @@ export class ScriptCache {
     this.#lost = 0
   }
 
+  async #open (): Promise<void> {
+    const published = await this.#whenLoaded()
+    this.current = new this.#Kind(published ?? '')
+    const isAlone = await this.#isAlone()
+    const found = await this.#ask(node => this.current.isLoaded(node))
+    if (found.every(isLoaded => isLoaded)) return
+    // Nobody uses the first generation where nobody is connected: it may be loaded, and loaded again after a restart.
+    if (published === undefined && isAlone) await this.#ask(node => this.current.load(node))
+    else await this.#makeNext()
+  }
+
   async #renew (): Promise<void> {
     if (++this.#lost > MAX_LOST) {
       this.#lost = 0
@@ -75,24 +74,14 @@ export class ScriptCache {
     }
     const published = await this.#published()
     if (published === undefined || published === this.current.name) await this.#makeNext()
-    else this.current = new Generation(this.#scripts, published)
+    else this.current = new this.#Kind(published)
   }
 
   async #makeNext (): Promise<void> {
-    const next = new Generation(this.#scripts, randomUUID())
-    await this.#load(next)
+    const next = new this.#Kind(randomUUID())
+    await this.#ask(node => next.load(node))
     await this.#client.set(this.#key, next.name, 'EX', PUBLISHED)
     this.current = next
-  }
-
-  async #load ({ scripts }: Generation): Promise<void> {
-    await this.#ask(node => Promise.all(Object.values(scripts).map(({ text }) => node.script('LOAD', text))))
-  }
-
-  async #isLoaded ({ scripts }: Generation): Promise<boolean> {
-    const hashes = Object.values(scripts).map(({ sha }) => sha)
-    const found = await this.#ask(node => node.script('EXISTS', ...hashes) as Promise<number[]>)
-    return found.every(flags => flags.every(flag => flag === 1))
   }
 
   /** Whether no process uses the store, as far as can be told. */
@@ -129,12 +118,8 @@ export class ScriptCache {
     return answers.filter(answer => answer !== undefined)
   }
 
+  /** Versions of this package have texts of their own, and so do functions and scripts. */
   get #key (): string {
-    return `${this.#prefix}:scripts`
+    return `${this.#prefix}:${this.#Kind.id}`
   }
-}
-
-function marked (text: string, generation: string): Script {
-  const own = `${text}\n-- ${generation}`
-  return { text: own, sha: createHash('sha1').update(own).digest('hex') }
 }

@@ -1,27 +1,28 @@
-// The Lua scripts: how they are put together, and the hashes by which the server knows them.
+// The scripts, which decide everything, as the server takes them: as one library of functions (Redis 7 calls it that), whose parts
+// are made once, or each as a script of its own, for a server on which functions must not be loaded.
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import bounds from './scripts/bounds.js'
+import call from './scripts/call.js'
+import clear from './scripts/clear.js'
+import collection from './scripts/collection.js'
+import entries from './scripts/entries.js'
+import jobs from './scripts/jobs.js'
+import listing from './scripts/listing.js'
+import locks from './scripts/locks.js'
+import number from './scripts/number.js'
+import queue from './scripts/queue.js'
+import rights from './scripts/rights.js'
+import turn from './scripts/turn.js'
+import visit from './scripts/visit.js'
 
-/** What most scripts begin with. A script is one text: what its parts declare is local to all that follow. */
-const COMMON = ['collection', 'entries', 'locks', 'number', 'turn']
+/** One text: what a part declares is local to all that follow. */
+export const TEXT = [collection, entries, bounds, jobs, locks, queue, number, turn, call, visit, clear, listing, rights].join('\n')
 
-const PARTS = {
-  call: ['read', ...COMMON, 'call'],
-  cancel: [...COMMON, 'cancel'],
-  clear: [...COMMON, 'clear'],
-  configure: [...COMMON, 'configure'],
-  describe: [...COMMON, 'describe'],
-  fetch: [...COMMON, 'fetch'],
-  held: [...COMMON, 'held'],
-  leave: [...COMMON, 'leave'],
-  queue: [...COMMON, 'queue'],
-  rights: ['rights'],
-  scan: [...COMMON, 'scan'],
-  size: [...COMMON, 'size'],
-  tend: [...COMMON, 'tend']
-} as const
+const NAMES = [
+  'call', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'queue', 'rights', 'scan', 'size', 'sweep', 'tend'
+] as const
 
-export type ScriptName = keyof typeof PARTS
+export type ScriptName = typeof NAMES[number]
 
 export interface Script {
   text: string
@@ -30,21 +31,37 @@ export interface Script {
 
 export type Scripts = Record<ScriptName, Script>
 
-// tsc does not copy them: they are read where they were written, which the package has beside dist/.
-const FOLDER = new URL('../../../../src/engines/redis/scripts/', import.meta.url)
-
-let loading: Promise<Scripts> | undefined
-
-export function loadScripts (): Promise<Scripts> {
-  loading ??= load()
-  return loading
+export interface Library {
+  /** With the hash of its text, so that other versions of this package have one of their own. */
+  name: string
+  code: string
+  /** The name of each function; a server has no two of one name. */
+  functions: Record<ScriptName, string>
 }
 
-async function load (): Promise<Scripts> {
-  const entries = Object.entries(PARTS).map(async ([name, parts]) => {
-    const texts = await Promise.all(parts.map(part => readFile(new URL(`${part}.lua`, FOLDER), 'utf8')))
-    const text = texts.join('\n')
-    return [name, { text, sha: createHash('sha1').update(text).digest('hex') }] as const
+// Full memory must keep nobody from giving some back, or from keeping a lock: only this one is refused then.
+const flagsOf = (name: ScriptName): string => name === 'write' ? '' : 'allow-oom'
+
+let scripts: Scripts | undefined
+
+export function loadScripts (): Scripts {
+  scripts ??= ofEach(name => {
+    const flags = flagsOf(name)
+    const text = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n${TEXT}\nreturn scripts.${name}(KEYS, ARGV)\n`
+    return { text, sha: createHash('sha1').update(text).digest('hex') }
   })
-  return Object.fromEntries(await Promise.all(entries)) as Scripts
+  return scripts
+}
+
+/** `generation`: makes a library of another name with the same functions. */
+export function makeLibrary (generation = ''): Library {
+  const name = `strong_store_${createHash('sha1').update(TEXT + generation).digest('hex').slice(0, 16)}`
+  const functions = ofEach(script => `${name}_${script}`)
+  const registered = NAMES.map(script => `redis.register_function{ function_name = '${functions[script]}', callback = scripts.${script}, ` +
+    `flags = { ${flagsOf(script) === '' ? '' : `'${flagsOf(script)}'`} } }`)
+  return { name, code: [`#!lua name=${name}`, TEXT, ...registered, ''].join('\n'), functions }
+}
+
+function ofEach<T> (make: (name: ScriptName) => T): Record<ScriptName, T> {
+  return Object.fromEntries(NAMES.map(name => [name, make(name)])) as Record<ScriptName, T>
 }

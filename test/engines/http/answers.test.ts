@@ -102,13 +102,14 @@ t.test('a server that falls silent is found out, and what waits behind it goes o
   }).on('connection', socket => { sockets.add(socket) })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/s`
-  const store = createStore({ url, token: 'token', connectTimeout: 0.3 })
-  const other = createStore({ url, token: 'token', connectTimeout: 0.2 })
+  const store = createStore({ url, token: 'token', connectTimeout: 2 })
+  const other = createStore({ url, token: 'token', connectTimeout: 2.5 })
   t.teardown(() => { for (const socket of sockets) socket.destroy(); server.close() })
   const collection = store.collection('c')
 
+  await until(() => other.stats().then(() => true, () => false), 30)
   const stalled = other.collection('c').acquire('k').then(() => 'none', (error: StoreError) => error.code)
-  await until(() => stalls === 1)
+  await until(() => stalls === 1, 30)
   isStalled = false
 
   const lock: KeyLock = await collection.acquire('short', { lease: 0.5 })

@@ -48,13 +48,13 @@ t.test('a quiet process does what is due, and is not kept alive for it', async t
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const gone = new User(keyspace)
-  for (let i = 0; i < 20_000; i++) gone.now('acquire', `held ${i}`)
-  for (let i = 0; i < 20_000; i++) gone.now('set', `key ${i}`, { text: '1', ttl: 1 })
+  for (let i = 0; i < 5000; i++) gone.now('acquire', `held ${i}`)
+  for (let i = 0; i < 5000; i++) gone.now('set', `key ${i}`, { text: '1', ttl: 1 })
   const timers = process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
-  const waits = [0, 10_000, 19_999].map(i => engine.call(new Request('acquire', 'c', `held ${i}`)))
+  const waits = [0, 2500, 4999].map(i => engine.call(new Request('acquire', 'c', `held ${i}`)))
   t.ok(process.getActiveResourcesInfo().filter(name => name === 'Timeout').length <= timers + 1)
   keyspace.leave(gone, shortest())
-  t.ok(gone.holding.size > 19_000, 'a slice is not all')
+  t.ok(gone.holding.size > 4000, 'a slice is not all')
   for (const wait of waits) t.ok((await wait).token)
   t.equal(gone.holding.size, 0)
   await engine.close()
@@ -75,7 +75,7 @@ t.test('leases come before keys, however many are due', async t => {
 
 t.test('costs do not depend on collections that are not asked about', async t => {
   const { keyspace, user, advance } = setUp()
-  const count = 30_000
+  const count = 10_000
   for (let i = 0; i < count; i++) user.now('set', 'key', { text: '1' }, `collection ${i}`)
   advance(60_000)
   while (keyspace.sweep(new Budget())) { /* looks at what may be empty */ }
@@ -92,10 +92,10 @@ t.test('costs do not depend on collections that are not asked about', async t =>
   let pages = 0
   do {
     const page = JSON.parse(user.now('collections', '', { number: 1e9, ...cursor === undefined ? {} : { cursor } }).text!) as { collections: Array<{ name: string }>, cursor?: string }
-    t.ok(page.collections.length <= 260)
+    if (page.collections.length > 260) t.fail('a page is too long')
     seen.push(...page.collections.map(({ name }) => name))
     cursor = page.cursor
-    if (++pages === 20) for (let i = 0; i < 5000; i++) user.now('set', 'key', { text: '1' }, `late ${i}`)
+    if (++pages === 10) for (let i = 0; i < 2000; i++) user.now('set', 'key', { text: '1' }, `late ${i}`)
   } while (cursor !== undefined)
   t.equal(seen.filter(name => name.startsWith('collection')).length, count)
   t.equal(new Set(seen).size, seen.length)
@@ -280,7 +280,7 @@ t.test('years of uptime and of changes cost no key any memory', async t => {
     advance(days * 86_400_000)
     keyspace.context.revision = revision
     const before = heap()
-    for (let i = 0; i < 20_000; i++) user.now('set', `key ${i}`, { text: '1', ...i % 2 === 0 ? { ttl: 40 * 86_400_000 } : {} })
+    for (let i = 0; i < 10_000; i++) user.now('set', `key ${i}`, { text: '1', ...i % 2 === 0 ? { ttl: 40 * 86_400_000 } : {} })
     const after = heap()
     t.equal(keyspace.values.versionOf(keyspace.collection('c').entries.find('key 7')!), user.now('entry', 'key 7').version)
     t.equal(keyspace.collection('c').entries.find('key 7')!.version, revision + 8)
@@ -301,7 +301,7 @@ t.test('years of uptime and of changes cost no key any memory', async t => {
 
 t.test('a collection for each user costs little, and nothing once it is empty', async t => {
   const { keyspace, user, advance } = setUp()
-  const count = 20_000
+  const count = 5000
   const use = (): void => { for (let i = 0; i < count; i++) user.now('set', 'key', { text: '1' }, `collection ${i}`) }
   use()
   user.answers.clear()

@@ -1,5 +1,6 @@
 // The contract over a Redis Cluster of three, and what happens when one of them fails.
 import t from 'tap'
+import { KeyNames } from '../../../src/engines/redis/keys.js'
 import { createStore } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
 import { startCluster, type TestNode } from '../../support/redis-cluster.js'
@@ -18,10 +19,11 @@ if (!hasRedis) {
     return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
   })
 
+  const names = new KeyNames('strong-store', true)
   /** The name of a collection that lives at a node. */
   const nameAt = async (wanted: TestNode, start: string): Promise<string> => {
     for (let i = 0; ; i++) {
-      if (await masterOf(`strong-store:{c:${start} ${i}}`) === wanted) return `${start} ${i}`
+      if (await masterOf(names.base(`${start} ${i}`)) === wanted) return `${start} ${i}`
     }
   }
   /** Connections at these nodes that bring answers. */

@@ -1,4 +1,6 @@
--- Counters. First a number as JavaScript prints it (ECMA-262, Number::toString): the fewest digits from which it can be read again.
+// Counters.
+export default String.raw`
+-- A number as JavaScript prints it (ECMA-262, Number::toString): the fewest digits from which it can be read again.
 local function jsNumber (number)
   if number == 0 then return '0' end
   if math.abs(number) < 2 ^ 53 and number == math.floor(number) then return int(number) end
@@ -38,3 +40,4 @@ local function windowOf (isNew, result, call)
   if not call.limit or result <= call.limit then return isNew and call.ttl or nil end
   return call.backoff and math.min(call.ttl * 2 ^ (result - call.limit - 1), LONGEST) or call.ttl
 end
+`

@@ -1,0 +1,68 @@
+// The scripts under names that no other generation has.
+import { createHash } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+import { loadScripts, makeLibrary, type Library, type Script, type ScriptName } from './scripts.js'
+
+export interface Generation {
+  /** '' for the first. */
+  readonly name: string
+  run (client: Redis | Cluster, script: ScriptName, base: string, args: string[]): Promise<unknown>
+  isLoaded (node: Redis): Promise<boolean>
+  load (node: Redis): Promise<void>
+}
+
+/** Whether an error says that the server does not have a script. */
+export function isMissing ({ message }: Error): boolean {
+  return /^NOSCRIPT|^ERR Function not found/.test(message)
+}
+
+export class FunctionGeneration implements Generation {
+  static readonly id = `functions:${makeLibrary().name.slice(-8)}`
+  readonly #library: Library
+
+  constructor (readonly name: string) {
+    this.#library = makeLibrary(name)
+  }
+
+  run (client: Redis | Cluster, script: ScriptName, base: string, args: string[]): Promise<unknown> {
+    return client.fcall(this.#library.functions[script], 1, base, ...args)
+  }
+
+  async isLoaded (node: Redis): Promise<boolean> {
+    return (await node.call('FUNCTION', 'LIST', 'LIBRARYNAME', this.#library.name) as unknown[]).length > 0
+  }
+
+  async load (node: Redis): Promise<void> {
+    await node.call('FUNCTION', 'LOAD', this.#library.code).catch((error: Error) => {
+      if (!error.message.includes('already exists')) throw error
+    })
+  }
+}
+
+export class ScriptGeneration implements Generation {
+  static readonly id = `scripts:${makeLibrary().name.slice(-8)}`
+  readonly #scripts: Record<ScriptName, Script>
+
+  constructor (readonly name: string) {
+    const scripts = loadScripts()
+    this.#scripts = name === '' ? scripts : Object.fromEntries(Object.entries(scripts).map(([script, { text }]) => [script, marked(text, name)])) as typeof scripts
+  }
+
+  run (client: Redis | Cluster, script: ScriptName, base: string, args: string[]): Promise<unknown> {
+    return client.evalsha(this.#scripts[script].sha, 1, base, ...args)
+  }
+
+  async isLoaded (node: Redis): Promise<boolean> {
+    const hashes = Object.values(this.#scripts).map(({ sha }) => sha)
+    return (await node.script('EXISTS', ...hashes) as number[]).every(flag => flag === 1)
+  }
+
+  async load (node: Redis): Promise<void> {
+    await Promise.all(Object.values(this.#scripts).map(({ text }) => node.script('LOAD', text)))
+  }
+}
+
+function marked (text: string, generation: string): Script {
+  const own = `${text}\n-- ${generation}`
+  return { text: own, sha: createHash('sha1').update(own).digest('hex') }
+}

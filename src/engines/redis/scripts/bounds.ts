@@ -1,0 +1,94 @@
+// How many keys and bytes fit, and what goes where they do not.
+export default String.raw`
+local function isOver (keys, bytes)
+  return (meta.maxKeys > 0 and meta.keys + keys > meta.maxKeys) or (meta.maxBytes > 0 and meta.bytes + bytes > meta.maxBytes)
+end
+
+-- Keys that are past their time and have not been removed.
+local function pastKeys ()
+  local count = redis.call('ZCOUNT', ENDS, '-inf', '(' .. int(now))
+  local limit = idleLimit()
+  if limit > meta.tracked then count = count + redis.call('ZCOUNT', IDLE, '-inf', '(' .. int(limit)) end
+  return count
+end
+
+local function expireFrom (set, limit, count)
+  local keys = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. int(limit), 'LIMIT', 0, count)
+  for _, key in ipairs(keys) do
+    redis.call('ZREM', set, key)
+    local entry = load(key)
+    if entry then expire(entry) end
+  end
+  return #keys
+end
+
+-- Removes up to so many keys that are past their time; true if more may be left.
+local function expireSome (count)
+  local removed = expireFrom(ENDS, now, count)
+  local limit = idleLimit()
+  if removed < count and limit > meta.tracked then removed = removed + expireFrom(IDLE, limit, count - removed) end
+  return removed >= count
+end
+
+local function evict (entry)
+  remove(entry)
+  meta.evicted = meta.evicted + 1
+end
+
+-- Evicts the least recently used key that is not locked, other than "spared"; false if there is none.
+local function evictOne (spared)
+  local oldest, age = nil, math.huge
+  for _, set in ipairs({ IDLE, TIMED }) do
+    local first = redis.call('ZRANGE', set, 0, 1, 'WITHSCORES')
+    local at = first[1] == spared and 3 or 1
+    if first[at] and tonumber(first[at + 1]) < age then oldest, age = first[at], tonumber(first[at + 1]) end
+  end
+  if not oldest then return false end
+  local entry = load(oldest)
+  if entry then evict(entry) else redis.call('ZREM', IDLE, oldest) redis.call('ZREM', TIMED, oldest) end
+  return true
+end
+
+local MAX_VICTIMS = 100 -- of one write; and keys past their time that it removes before it evicts one that lives
+local stepJobs -- from jobs.ts
+
+-- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where that takes more
+-- than one script should do: part of it is done. If there can be no room, all keys stay.
+function fits (entry, bytes, lock)
+  if meta.maxKeys == 0 and meta.maxBytes == 0 then return true end
+  local keys = entry and 0 or 1
+  local more = bytes - (entry and entry.bytes or 0)
+  if not isOver(keys, more) then return true end
+  -- What makes nothing worse is let through where bounds were lowered below what is stored.
+  if keys == 0 and more <= 0 then return true end
+  local pinned = (lock and entry) and entry.bytes or 0
+  if meta.maxBytes > 0 and meta.lockedBytes - pinned + bytes > meta.maxBytes then return false end
+  if meta.maxKeys > 0 and meta.lockedKeys + keys > meta.maxKeys then return false end
+  -- What was cleared, or is past its time, does not count.
+  if meta.jobs > 0 then stepJobs() end
+  local isMore = expireSome(MAX_VICTIMS) or meta.jobs > 0
+  if not isOver(keys, more) then return true end
+  if isMore then return nil end
+  if meta.refuse == 1 then return false end
+  for _ = 1, MAX_VICTIMS do
+    if not evictOne(entry and entry.key) then return false end
+    if not isOver(keys, more) then return true end
+  end
+  return nil
+end
+
+-- Removes what is past its time, and what is over lowered bounds, as far as the work goes.
+local function sweep ()
+  while expireSome(50) do
+    if isSpent() then return end
+  end
+  while meta.refuse == 0 and isOver(0, 0) do
+    if isSpent() then return end
+    if not evictOne() then return end
+  end
+  if meta.tracked > 0 and meta.idle + meta.maxKeys + meta.maxBytes == 0 and meta.jobs == 0 then
+    meta.tracked, meta.gone = 0, 0
+    redis.call('UNLINK', IDLE, TIMED)
+  end
+end
+`

@@ -1,0 +1,83 @@
+// Clearing a collection, and its options.
+export default String.raw`
+local MAX_CLEARS = 64 -- at a time, of those that are done in steps and of those that wait
+
+-- Locked keys that begin with a prefix.
+local function lockedKeys (prefix)
+  local found = {}
+  if meta.locks == 0 then return found end
+  for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do
+    if startsWith(key, prefix) then found[#found + 1] = key end
+  end
+  return found
+end
+
+local function spare (number, keys)
+  local set = BASE .. ':spared:' .. int(number)
+  for i = 1, #keys, 1000 do redis.call('SADD', set, unpack(keys, i, math.min(#keys, i + 999))) end
+  if #keys > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+end
+
+-- All keys are gone at once, where none is locked.
+local function clearAll ()
+  redis.call('UNLINK', NAMES, ENDS, IDLE, TIMED, RECORDS, JOBS)
+  meta.keys, meta.bytes, meta.endless, meta.jobs, meta.marked = 0, 0, 0, 0, 0
+  for _, job in ipairs(jobs()) do
+    if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
+  end
+  caches.jobs = {}
+  packed, meta.expire, writes = nil, 0, {} -- as the hash is a new one
+end
+
+-- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1' for not to wait
+-- for locked keys, life. Answers as call does.
+function scripts.clear (keys, args)
+  begin()
+  open(keys[1])
+  local who, prefix, nowait = args[1], args[2], args[3] == '1'
+  if meta.jobs >= MAX_CLEARS or meta.clears >= MAX_CLEARS then return 'ESTORE_QUEUE_FULL' end
+  buryDead()
+  local locked = lockedKeys(prefix)
+  local number = nextNumber()
+  if prefix == '' and meta.locks == 0 then
+    clearAll()
+  elseif meta.keys > meta.lockedKeys then
+    spare(number, locked)
+    addJob('wipe', number, prefix)
+    stepJobs()
+  end
+  if meta.jobs > 0 then lookAgain() end
+  if #locked == 0 then return answered('R    ') end
+  if nowait then return answered('ESTORE_LOCKED') end
+  meta.clears = meta.clears + 1
+  zadd(CLEARS, int(number), who)
+  wait(who, { op = 'clear', prefix = prefix, left = #locked, life = args[4] })
+  return answered('Q0')
+end
+
+-- Changes the options that are given: JSON of { idle, maxKeys, maxBytes, evict }.
+function scripts.configure (keys, args)
+  begin()
+  open(keys[1])
+  local changed = cjson.decode(args[1])
+  -- What is past its idle time by now must not come back.
+  meta.gone = idleLimit()
+  meta.idle = changed.idle and math.ceil(changed.idle) or meta.idle
+  meta.maxKeys = changed.maxKeys or meta.maxKeys
+  meta.maxBytes = changed.maxBytes or meta.maxBytes
+  if changed.evict ~= nil then meta.refuse = changed.evict and 0 or 1 end
+  if isConfigured() then
+    meta.renewed = 0
+    redis.call('SET', BASE, cmsgpack.pack(meta.idle, meta.maxKeys, meta.maxBytes, meta.refuse))
+  else
+    redis.call('DEL', BASE)
+  end
+  if meta.idle + meta.maxKeys + meta.maxBytes > 0 and meta.tracked == 0 then
+    -- Nobody knows when a key was used before: it counts as used now.
+    meta.tracked = micros
+    if meta.keys > 0 then addJob('track', micros, '') end
+  end
+  visit()
+  return answered('R    ')
+end
+`

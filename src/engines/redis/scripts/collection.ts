@@ -1,0 +1,254 @@
+// The state of one collection on the server, its clock, and how long it stays there.
+export default String.raw`
+-- Only the collection's base is named by the caller. All its keys share the slot of the base in a Redis Cluster:
+--
+--   BASE      string: the options that are configured; outlives everything else
+--   RECORDS   hash: "#" -> the counters below; ":" and a key -> "version end text", end 0 where there is none; "!" and a locked
+--             key -> its lock; "tracked" where a plain command does not tell all there is to a key: see fast-get.ts
+--   NAMES     sorted set, all of one score: the keys that have a value, by name
+--   ENDS      sorted set: key with a ttl by its end
+--   IDLE      sorted sets: key by its last use, those without a ttl
+--   TIMED       and those with one; kept only where idle time or a bound is configured
+--   UNTIL     sorted set: locked key by the end of its lease, "inf" without; 0 if its queue is being served
+--   OWNED     sorted set, all of one score: "channel hKEY" of a lock and "channel wNUMBER" of a call that waits
+--   ALIVE     sorted set: channel of a process by the time at which it counts as dead unless it is heard of again
+--   QUEUE     sorted set, all of one score: "lock:number:who" in the order in which they came
+--   WAITING   hash: who -> the call that waits; "token TOKEN" -> who, of an acquire
+--   CLEARS    sorted set: who has asked for a clear that waits for locked keys, by the number of the clear
+--   JOBS      string: walks over the names that are done in steps: see jobs.ts
+--
+-- A locked key is in none of ENDS, IDLE and TIMED: it neither expires nor is it evicted.
+local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
+
+-- Two sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the collection should
+-- be looked at, and base by the time until which it may exist. They let anybody find collections without walking the database.
+local DUE, KNOWN
+
+local now, micros            -- the server's clock, in milliseconds and microseconds
+local meta = {}              -- the counters of the collection that is open
+local packed                 -- the counters as they are stored, nil where the collection does not exist
+local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
+local options                -- what the call asks for, as the codec gives it
+local work = 0               -- units that this script may still spend, of roughly 10 microseconds
+local isUnfinished = false   -- work was left behind
+
+local WORK = 100
+local SLACK = 5000           -- ms that what has ended may stay: so that it goes in bulk, and not key by key
+local GRACE = 60000          -- ms that the server keeps what has ended if nobody looks
+local REMEMBERED = 60000     -- ms that the counters of an empty collection outlive it
+local DAY = 86400000
+local KEPT_DAYS = 30         -- for which options outlive the last use of their collection
+
+-- An integer as text: tostring() would round it.
+local function int (number)
+  return string.format('%.0f', number)
+end
+
+-- Starts a script.
+local function begin ()
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  micros = time[1] * 1000000 + time[2]
+  work = WORK
+  isUnfinished = false
+end
+
+local function isSpent ()
+  if work > 0 then return false end
+  isUnfinished = true
+  return true
+end
+
+local function structures ()
+  return { NAMES, ENDS, IDLE, TIMED, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS }
+end
+
+local function setBase (base)
+  BASE = base
+  RECORDS, NAMES, ENDS, IDLE = base .. ':records', base .. ':names', base .. ':ends', base .. ':idle'
+  TIMED, UNTIL, OWNED, ALIVE = base .. ':timed', base .. ':until', base .. ':owned', base .. ':alive'
+  QUEUE, WAITING, CLEARS, JOBS = base .. ':queue', base .. ':waiting', base .. ':clears', base .. ':jobs'
+  local prefix, tag = string.match(base, '^([^{]*):{([^:}]*)')
+  local index = prefix .. ':' .. (tag == 'c' and 'index' or '{' .. tag .. '}')
+  DUE, KNOWN = index .. ':due', index .. ':known'
+end
+
+local function pack ()
+  local m = meta
+  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes,
+    m.waits, m.clears, m.jobs, m.endless, m.last, m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
+end
+
+local caches, writes = {}, {} -- forgotten when another collection is opened
+
+-- Opens a collection. With a key it gives what is stored of it: its record and its lock.
+local function open (base, key)
+  if base ~= BASE then setBase(base) end
+  if next(caches) then caches = {} end
+  if next(writes) then writes = {} end
+  local found
+  if key then
+    found = redis.call('HMGET', RECORDS, '#', ':' .. key, '!' .. key)
+  else
+    found = { redis.call('HGET', RECORDS, '#') }
+  end
+  packed = found[1]
+  local m = meta
+  if packed then
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits, m.clears, m.jobs,
+    m.endless, m.last, m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(packed)
+  else
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
+    m.endless = 0 -- keys without a ttl
+    m.last = 0    -- the end of all that has one
+    m.expire = 0  -- when the server removes all of it, 0 for never
+    m.due, m.known = 0, 0 -- as in DUE and KNOWN, 0 for never
+    m.empty = 0   -- since when there is neither a key nor a lock
+    m.gone = 0    -- keys without a ttl that were not used since then are past their time, whatever is configured now; microseconds
+    m.tracked = 0 -- since when uses are kept, microseconds
+    m.marked = 0  -- whether RECORDS has "tracked"
+    m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
+    local configured = redis.call('GET', BASE)
+    if configured then
+      m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(configured)
+      if m.idle + m.maxKeys + m.maxBytes > 0 then m.tracked = micros end
+    end
+  end
+  before = packed or pack()
+  seqBefore, dueBefore, knownBefore = m.seq, m.due, m.known
+  return found[2], found[3]
+end
+
+-- Versions, fences and places in queues. They grow, and by more than the clock does only where more than one comes in a
+-- microsecond, so that they go on growing when all else has been forgotten.
+local function nextNumber ()
+  local seq = meta.seq + 1
+  if seq < micros then seq = micros end
+  meta.seq = seq
+  return seq
+end
+
+-- Something in the collection ends at that time: it is looked at soon after, and kept by the server until then.
+local function ends (at)
+  if at > meta.last then meta.last = at end
+  if meta.due == 0 or at + SLACK < meta.due then meta.due = at + SLACK end
+end
+
+local function lookAgain ()
+  meta.due = now
+end
+
+-- A structure that may be a new one gets the end that the others have.
+local function zadd (set, score, member)
+  if redis.call('ZADD', set, score, member) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+end
+
+local function hset (hash, field, value)
+  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+end
+
+-- What is written to RECORDS is gathered, and written before it is read or with the counters.
+local function write (field, value)
+  writes[#writes + 1] = field
+  writes[#writes + 1] = value
+end
+
+local function flush ()
+  if #writes == 0 then return end
+  redis.call('HSET', RECORDS, unpack(writes))
+  writes = {}
+end
+
+local function read (field)
+  flush()
+  return redis.call('HGET', RECORDS, field)
+end
+
+local function delete (field)
+  flush()
+  redis.call('HDEL', RECORDS, field)
+end
+
+local function isConfigured ()
+  return meta.idle + meta.maxKeys + meta.maxBytes + meta.refuse > 0
+end
+
+-- The server's own expiry, the last resort: when all that is stored has an end, its structures have one as well.
+local function setExpire ()
+  local before = meta.expire
+  if meta.endless > 0 and meta.idle == 0 then
+    meta.expire = 0
+  else
+    local needed = math.max(meta.last, now + meta.idle)
+    if before >= needed and before <= needed + 2 * GRACE then return end
+    meta.expire = needed + GRACE
+  end
+  if meta.expire == before then return end
+  local sets = structures()
+  sets[#sets + 1] = RECORDS
+  for _, set in ipairs(sets) do
+    if meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) else redis.call('PERSIST', set) end
+  end
+end
+
+-- Both sets of an index end with the last collection in it.
+local function setIndexEnd ()
+  local last = redis.call('ZRANGE', KNOWN, -1, -1, 'WITHSCORES')[2]
+  for _, set in ipairs({ DUE, KNOWN }) do
+    if last == 'inf' then redis.call('PERSIST', set) elseif last then redis.call('PEXPIREAT', set, int(tonumber(last) + GRACE)) end
+  end
+end
+
+local function index ()
+  if isConfigured() and meta.renewed < now - DAY then
+    meta.renewed = now
+    redis.call('PEXPIRE', BASE, KEPT_DAYS * DAY)
+  end
+  meta.known = meta.expire
+  if isConfigured() and meta.known > 0 then meta.known = math.max(meta.known, meta.renewed + KEPT_DAYS * DAY) end
+  if meta.due ~= dueBefore or not packed then redis.call('ZADD', DUE, meta.due > 0 and int(meta.due) or 'inf', BASE) end
+  if meta.known ~= knownBefore or not packed then
+    redis.call('ZADD', KNOWN, meta.known > 0 and int(meta.known) or 'inf', BASE)
+    setIndexEnd()
+  end
+end
+
+-- Keeps what was counted. Every script that changes something ends with it.
+local function save ()
+  if meta.seq == seqBefore and pack() == before then return flush() end
+  if meta.keys + meta.locks > 0 then
+    meta.empty = 0
+  elseif meta.empty == 0 then
+    meta.empty = now
+    ends(now + REMEMBERED - SLACK)
+  end
+  local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0
+  if mark > meta.marked then write('tracked', '1') end
+  if mark < meta.marked then delete('tracked') end
+  meta.marked = mark
+  -- Before the expiry, which a hash that does not exist would not take.
+  if not packed then
+    write('#', '')
+    flush()
+  end
+  setExpire()
+  index()
+  write('#', pack())
+  flush()
+end
+
+-- Forgets a collection in which there is nothing.
+local function forget ()
+  redis.call('UNLINK', RECORDS, unpack(structures()))
+  if isConfigured() then
+    redis.call('PEXPIRE', BASE, KEPT_DAYS * DAY)
+    redis.call('ZADD', DUE, 'inf', BASE)
+    redis.call('ZADD', KNOWN, int(now + KEPT_DAYS * DAY), BASE)
+  else
+    redis.call('ZREM', DUE, BASE)
+    redis.call('ZREM', KNOWN, BASE)
+  end
+  setIndexEnd()
+end
+`

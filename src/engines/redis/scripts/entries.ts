@@ -1,0 +1,137 @@
+// Keys that have a value, and how long they stay.
+export default String.raw`
+local isWiped -- from jobs.ts
+
+local BYTES_OF_WORK = 8192 -- that are read for a unit of work
+
+-- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is known.
+local function load (key, record)
+  if record == nil then record = read(':' .. key) end
+  if not record then return nil end
+  local version, finish, at = string.match(record, '^(%d+) (%d+) ()')
+  local text = string.sub(record, at)
+  if #text > BYTES_OF_WORK then work = work - #text / BYTES_OF_WORK end
+  local entry = { key = key, version = version, finish = tonumber(finish), text = text, bytes = #key + #text }
+  if meta.jobs > 0 and isWiped(entry) then return nil end
+  return entry
+end
+
+local function store (entry)
+  local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
+  write(':' .. entry.key, entry.version .. finish .. entry.text)
+end
+
+-- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
+local function idleLimit ()
+  if meta.tracked == 0 then return 0 end
+  return meta.idle > 0 and math.max(meta.gone, micros - meta.idle * 1000) or meta.gone
+end
+
+-- Uses are kept in microseconds, made different, which tells their order.
+local function lastUse (entry)
+  local used = redis.call('ZSCORE', entry.finish > 0 and TIMED or IDLE, entry.key)
+  return math.max(tonumber(used or 0), meta.tracked)
+end
+
+-- A locked key is never past its time; one whose queue is being served may be.
+local function isPast (entry, lock)
+  if entry.finish > 0 then return now > entry.finish and not (lock and lock.token ~= '') end
+  if lock then return false end
+  local limit = idleLimit()
+  return limit > meta.tracked and lastUse(entry) < limit
+end
+
+local function use (entry, lock)
+  if lock or meta.tracked == 0 then return end
+  zadd(entry.finish > 0 and TIMED or IDLE, int(nextNumber()), entry.key)
+  if entry.finish == 0 and meta.idle > 0 then ends(now + meta.idle) end
+end
+
+local function enlist (entry)
+  if meta.tracked > 0 then use(entry) end
+  if entry.finish > 0 then
+    zadd(ENDS, int(entry.finish), entry.key)
+    ends(entry.finish)
+  end
+end
+
+local function unlist (entry)
+  if meta.tracked > 0 then redis.call('ZREM', entry.finish > 0 and TIMED or IDLE, entry.key) end
+  if entry.finish > 0 then redis.call('ZREM', ENDS, entry.key) end
+end
+
+local function pin (entry, sign)
+  meta.lockedKeys = meta.lockedKeys + sign
+  meta.lockedBytes = meta.lockedBytes + sign * entry.bytes
+end
+
+-- "lock": that of the key, if it is locked.
+local function remove (entry, lock)
+  if lock then pin(entry, -1) else unlist(entry) end
+  delete(':' .. entry.key)
+  redis.call('ZREM', NAMES, entry.key)
+  meta.keys = meta.keys - 1
+  meta.bytes = meta.bytes - entry.bytes
+  if entry.finish == 0 then meta.endless = meta.endless - 1 end
+  work = work - 1
+end
+
+local function expire (entry, lock)
+  remove(entry, lock)
+  meta.expired = meta.expired + 1
+end
+
+-- The entry of a key that has a value and is not past its time.
+local function find (key, lock, record)
+  local entry = load(key, record)
+  if not entry or not isPast(entry, lock) then return entry end
+  expire(entry, lock)
+  return nil
+end
+
+-- Milliseconds that an entry has left; '' if it stays.
+local function expiresIn (entry, lock)
+  if entry.finish > 0 then return int(math.max(0, entry.finish - now)) end
+  if meta.idle == 0 then return '' end
+  return int(meta.idle - (lock and 0 or math.max(0, micros - lastUse(entry)) / 1000))
+end
+
+-- Gives an entry its end, which is no change of its value.
+local function setEnd (entry, finish, lock)
+  if finish == entry.finish then return end
+  if not lock and (finish == 0) ~= (entry.finish == 0) then unlist(entry) end
+  meta.endless = meta.endless + (finish == 0 and 1 or 0) - (entry.finish == 0 and 1 or 0)
+  entry.finish = finish
+  if finish > 0 then ends(finish) end
+end
+
+local fits -- from bounds.ts
+
+-- Writes, where the bounds allow: the new entry, nil if there is no room, and true as well if there is going to be. "ttl":
+-- milliseconds, 0 for none, nil to leave the time of a key as it is.
+local function put (key, entry, text, ttl, lock)
+  local bytes = #key + #text
+  local hasRoom = fits(entry, bytes, lock)
+  if not hasRoom then return nil, hasRoom == nil end
+  local finish = entry and entry.finish or 0
+  if ttl then finish = ttl > 0 and now + math.ceil(ttl) or 0 end
+  if not entry then
+    entry = { key = key, finish = 0, bytes = 0 }
+    meta.keys = meta.keys + 1
+    meta.endless = meta.endless + 1
+    zadd(NAMES, 0, key)
+    if lock then meta.lockedKeys = meta.lockedKeys + 1 end
+  end
+  local isMoved = finish ~= entry.finish
+  setEnd(entry, finish, lock)
+  meta.bytes = meta.bytes + bytes - entry.bytes
+  if lock then meta.lockedBytes = meta.lockedBytes + bytes - entry.bytes end
+  entry.version, entry.text, entry.bytes = int(nextNumber()), text, bytes
+  store(entry)
+  if not lock then
+    if isMoved then enlist(entry) else use(entry) end
+  end
+  meta.writes = meta.writes + 1
+  return entry
+end
+`

@@ -1,0 +1,87 @@
+// Walks over all names of a collection, or over those of a prefix, which are done in steps.
+export default String.raw`
+-- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what begins with the
+-- prefix and was written before the number: it is gone for every reader from the start. Keys that were locked then are spared;
+-- their names are in a set of their own. A "track" enters keys as used at the number, where uses were not kept before.
+local STEP = 50
+
+local function jobs ()
+  if not caches.jobs then
+    local stored = redis.call('GET', JOBS)
+    caches.jobs = stored and cmsgpack.unpack(stored) or {}
+  end
+  return caches.jobs
+end
+
+local function sparedBy (job)
+  return BASE .. ':spared:' .. int(job[2])
+end
+
+local function saveJobs ()
+  meta.jobs = #jobs()
+  if meta.jobs == 0 then
+    redis.call('DEL', JOBS)
+  else
+    redis.call('SET', JOBS, cmsgpack.pack(jobs()))
+    if meta.expire > 0 then redis.call('PEXPIREAT', JOBS, int(meta.expire)) end
+  end
+end
+
+local function addJob (kind, number, prefix)
+  local list = jobs()
+  list[#list + 1] = { kind, number, prefix, '' }
+  saveJobs()
+end
+
+local function startsWith (key, prefix)
+  return string.sub(key, 1, #prefix) == prefix
+end
+
+-- Whether an entry was cleared and is still there. If so it is removed now.
+function isWiped (entry)
+  for _, job in ipairs(jobs()) do
+    if job[1] == 'wipe' and tonumber(entry.version) < job[2] and startsWith(entry.key, job[3]) and
+      redis.call('SISMEMBER', sparedBy(job), entry.key) == 0 then
+      remove(entry)
+      return true
+    end
+  end
+  return false
+end
+
+-- The range of the names that begin with a prefix, behind one of them where it is given. No UTF-8 has the byte 255.
+local function rangeOf (prefix, at)
+  return at ~= '' and '(' .. at or '[' .. prefix, prefix == '' and '+' or '(' .. prefix .. '\255'
+end
+
+local function stepJob (job)
+  local from, to = rangeOf(job[3], job[4])
+  local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
+  for _, key in ipairs(names) do
+    local entry = load(key) -- which removes what is wiped
+    if entry and job[1] == 'track' and not read('!' .. key) then
+      redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
+    end
+  end
+  if meta.expire > 0 and job[1] == 'track' then
+    for _, set in ipairs({ IDLE, TIMED }) do redis.call('PEXPIREAT', set, int(meta.expire)) end
+  end
+  work = work - STEP / 4
+  job[4] = names[STEP]
+  return job[4] ~= nil
+end
+
+-- Goes on with the walks as far as the work goes.
+function stepJobs ()
+  while meta.jobs > 0 do
+    if isSpent() then break end
+    local job = jobs()[1]
+    if not stepJob(job) then
+      table.remove(jobs(), 1)
+      if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
+      meta.jobs = #jobs()
+    end
+  end
+  saveJobs()
+end
+`

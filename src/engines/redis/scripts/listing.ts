@@ -1,0 +1,127 @@
+// What is told about keys, locks and collections, in parts.
+export default String.raw`
+-- Keys that have a value and are not past their time; those that were cleared may count until they are removed.
+local function keyCount ()
+  return math.max(0, meta.keys - pastKeys())
+end
+
+-- A page of names, in their order: the name behind which it begins, how many, prefix. Answers with the JSON that engine.ts describes,
+-- in which the cursor is the last name, still to be encoded.
+function scripts.scan (keys, args)
+  local MAX_BYTES = 1048576 -- of texts that are read for one page
+  begin()
+  open(keys[1])
+  local limit = math.min(500, tonumber(args[2]))
+  local from, to = rangeOf(args[3], args[1])
+  local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
+  local found = {}
+  local bytes, last = 0, nil
+  for _, key in ipairs(names) do
+    if bytes > MAX_BYTES then break end
+    last = key
+    local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+    lock = lockFrom(key, lock)
+    local entry = load(key, record)
+    if entry then
+      bytes = bytes + #entry.text
+      if not isPast(entry, lock) then
+        local left = expiresIn(entry, lock)
+        found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. entry.version .. ',' .. (left == '' and 'null' or left) .. ',' .. #entry.text .. ']'
+      end
+    end
+  end
+  local isEnd = not last or (last == names[#names] and #names < limit)
+  if meta.jobs > 0 then save() end -- what was cleared has been removed
+  return { '[' .. table.concat(found, ',') .. ']', not isEnd and last or false }
+end
+
+-- How many keys there are, or -1 to be asked again: what was cleared is still being removed.
+function scripts.size (keys)
+  begin()
+  open(keys[1])
+  if meta.jobs > 0 then
+    stepJobs()
+    save()
+    for _, job in ipairs(jobs()) do
+      if job[1] == 'wipe' then return -1 end
+    end
+  end
+  return keyCount()
+end
+
+-- Counters and options, in the order in which they stand in an answer to "collections".
+local function counters ()
+  return {
+    int(keyCount()), int(meta.bytes), int(meta.locks), int(redis.call('ZCARD', QUEUE) + meta.clears), int(meta.reads), int(meta.writes),
+    int(meta.expired), int(meta.evicted), int(meta.idle), int(meta.maxKeys), int(meta.maxBytes), int(1 - meta.refuse)
+  }
+end
+
+-- Those of one collection; nothing if there is none.
+function scripts.describe (keys)
+  begin()
+  open(keys[1])
+  if not packed and not isConfigured() then return {} end
+  if packed then
+    visit()
+    save()
+  end
+  return counters()
+end
+
+-- A page of the collections in an index: cursor, how many, '1' for only those that have locked keys. Answers with the next cursor, then of each
+-- its base and its counters. What is not there any more leaves the index.
+function scripts.list (keys, args)
+  begin()
+  local page = redis.call('ZSCAN', keys[1], args[1], 'COUNT', args[2])
+  local found = { page[1] }
+  for i = 1, #page[2], 2 do
+    local base = page[2][i]
+    open(base)
+    if not packed and not isConfigured() then
+      forget()
+    elseif args[3] ~= '1' or meta.locks > 0 then
+      found[#found + 1] = { base, counters() }
+    end
+  end
+  return found
+end
+
+-- Locks of a collection: how many to leave out, how many to tell of.
+function scripts.held (keys, args)
+  begin()
+  open(keys[1])
+  local found = {}
+  local from = tonumber(args[1])
+  for _, key in ipairs(redis.call('ZRANGE', UNTIL, from, from + tonumber(args[2]) - 1)) do
+    local lock = lockOf(key)
+    if lock and (lock.token == '' or isOut(lock)) then lock = heldLock(key, lock) end
+    if lock then found[#found + 1] = described(lock) end
+  end
+  save()
+  return found
+end
+
+-- The lock of a key, as in held, then of each of the first hundred who wait for it: owner, op, since. Nothing if it is not locked.
+function scripts.queue (keys, args)
+  begin()
+  open(keys[1])
+  local lock = heldLock(args[1])
+  save()
+  if not lock then return {} end
+  local places = clearsOf(lock)
+  local from, to = queueOf(lock)
+  for _, place in ipairs(redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 100)) do
+    local who, number = placed(place)
+    local call = waiting(who)
+    if call then places[#places + 1] = { who, call, number } end
+  end
+  table.sort(places, function (a, b) return a[3] < b[3] end)
+  local found = { described(lock) }
+  for i = 1, math.min(100, #places) do
+    local who, call = unpack(places[i])
+    found[#found + 1] = { call.owner or channelOf(who), call.op, int(call.since) }
+  end
+  return found
+end
+`

@@ -1,0 +1,84 @@
+// Locked keys: who holds them, and whether the holder is alive.
+export default String.raw`
+-- "Who" is a process's channel and the number that the process gave its call; the number begins with "-" where nobody wants to know.
+
+-- The lock in what is stored of it; nil where there is none.
+local function lockFrom (key, stored)
+  if not stored then return nil end
+  local lock = { key = key }
+  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.queue, lock.place =
+    cmsgpack.unpack(stored)
+  return lock
+end
+
+local function lockOf (key)
+  return lockFrom(key, read('!' .. key))
+end
+
+-- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue": names the queue
+-- of the key. "place": the number of the call that got the lock. "token" is '' while the queue is being served.
+local function keep (lock)
+  write('!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
+    lock.isDetached, lock.length, lock.lease, lock.queue, lock.place))
+end
+
+local function setLease (lock, lease)
+  lock.length = lease
+  lock.lease = lease > 0 and now + math.ceil(lease) or 0
+  if lease > 0 then ends(lock.lease) end
+  zadd(UNTIL, lease > 0 and int(lock.lease) or 'inf', lock.key)
+end
+
+local function leaseIn (lock)
+  return lock.lease == 0 and '' or int(math.max(0, lock.lease - now))
+end
+
+local function ownedLock (lock)
+  return lock.channel .. ' h' .. lock.key
+end
+
+local function channelOf (who)
+  return string.match(who, '^(.*) ')
+end
+
+-- A process was heard of.
+local function isHeard (channel, life)
+  zadd(ALIVE, int(now + life), channel)
+  ends(now + life)
+end
+
+-- Whether a process is connected, where that can be told: not in a Redis Cluster, where it may be to another node.
+local function isConnected (channel)
+  if string.sub(channel, -1) ~= '1' then return true end
+  local key = 'connected ' .. channel
+  if caches[key] == nil then caches[key] = redis.call('PUBSUB', 'NUMSUB', channel)[2] > 0 end
+  return caches[key]
+end
+
+local function aliveUntil (channel)
+  return tonumber(redis.call('ZSCORE', ALIVE, channel) or 0)
+end
+
+local function isAlive (channel)
+  local key = 'alive ' .. channel
+  if caches[key] == nil then caches[key] = aliveUntil(channel) >= now and isConnected(channel) end
+  return caches[key]
+end
+
+local function isOut (lock)
+  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and not isAlive(lock.channel))
+end
+
+-- When a lock runs out: by its lease, or because its process was not heard of.
+local function runsOut (lock)
+  if lock.token == '' then return now end
+  if lock.isDetached == 1 then return lock.lease end
+  local life = aliveUntil(lock.channel)
+  return lock.lease > 0 and math.min(lock.lease, life) or life
+end
+
+-- Between two holders, or before the first one.
+local function serving (key, number)
+  return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0, lease = 0, queue = number, place = number }
+end
+`

@@ -1,0 +1,228 @@
+// Calls that wait for a locked key, and what they are told.
+export default String.raw`
+local MAX_WAITERS = 65536
+-- Bytes of a text that is told; a longer one is fetched, as a server cuts off who has too much to listen to. And the milliseconds for
+-- which it is kept for that.
+local LONG = 1024
+local LONG_KEPT = 60000
+
+local turn -- what a call does when its turn comes, from turn.ts
+
+local function tell (channel, message)
+  redis.call('PUBLISH', channel, message)
+end
+
+local function keptAt (version)
+  return BASE .. ':kept:' .. version
+end
+
+local function answer (who, reply)
+  local channel, id = string.match(who, '^(.*) (%d+)$')
+  if not channel then return end
+  if #reply > LONG then
+    local version, at = string.match(reply, '^R(%d*) %S* %S* %S* ()')
+    local kept = keptAt(version)
+    if redis.call('HINCRBY', kept, 'left', 1) == 1 then redis.call('HSET', kept, 'text', string.sub(reply, at)) end
+    redis.call('PEXPIRE', kept, LONG_KEPT)
+    reply = 'F' .. string.sub(reply, 2, at - 1)
+  end
+  tell(channel, id .. ' ' .. reply)
+end
+
+local function queueOf (lock)
+  local from = string.format('%016.0f', lock.queue)
+  return '[' .. from .. ':', '(' .. from .. ';'
+end
+
+local function waiters (lock)
+  return redis.call('ZLEXCOUNT', QUEUE, queueOf(lock))
+end
+
+local function owned (who)
+  local channel, id = string.match(who, '^(.*) (%S+)$')
+  return channel .. ' w' .. id
+end
+
+-- "call": as in turn.ts, with what is to be known of it while it waits.
+local function wait (who, call)
+  meta.waits = meta.waits + 1
+  call.since, call.record = now, nil
+  hset(WAITING, who, cmsgpack.pack(call))
+  if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
+  zadd(OWNED, 0, owned(who))
+  isHeard(channelOf(who), call.life)
+end
+
+local function enqueue (lock, call)
+  call.place = string.format('%016.0f:%016.0f:%s', lock.queue, nextNumber(), call.who)
+  zadd(QUEUE, 0, call.place)
+  wait(call.who, call)
+end
+
+local function waiting (who)
+  local stored = redis.call('HGET', WAITING, who)
+  return stored and cmsgpack.unpack(stored)
+end
+
+-- Takes a call out of its queue; nil if it does not wait.
+local function withdraw (who)
+  local call = waiting(who)
+  if not call then return nil end
+  meta.waits = meta.waits - 1
+  redis.call('HDEL', WAITING, who)
+  if call.newToken then redis.call('HDEL', WAITING, 'token ' .. call.newToken) end
+  redis.call('ZREM', OWNED, owned(who))
+  if call.place then
+    redis.call('ZREM', QUEUE, call.place)
+  else
+    redis.call('ZREM', CLEARS, who)
+    meta.clears = meta.clears - 1
+  end
+  work = work - 1
+  return call
+end
+
+-- Clears that wait for a lock, as { who, call, number }.
+local function clearsOf (lock)
+  local found = {}
+  if meta.clears == 0 then return found end
+  local stored = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), 'inf', 'WITHSCORES')
+  for i = 1, #stored, 2 do
+    local call = waiting(stored[i])
+    if call and startsWith(lock.key, call.prefix) then found[#found + 1] = { stored[i], call, tonumber(stored[i + 1]) } end
+  end
+  return found
+end
+
+-- Of a lock: key, owner, fence, since, when its lease ends ('' without) and how many wait.
+local function described (lock)
+  local count = waiters(lock) + #clearsOf(lock)
+  return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(count) }
+end
+
+-- Clears that were asked for before the call of that number, and come upon a key whose lock has ended.
+local function applyClears (lock, number)
+  local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), '(' .. int(number), 'WITHSCORES', 'LIMIT', 0, 50)
+  for i = 1, #due, 2 do
+    local who = due[i]
+    local call = waiting(who)
+    lock.place = tonumber(due[i + 1])
+    if not call or not isAlive(channelOf(who)) then
+      if not withdraw(who) then redis.call('ZREM', CLEARS, who) end
+    elseif startsWith(lock.key, call.prefix) then
+      local entry = load(lock.key)
+      if entry then remove(entry, lock) end
+      call.left = call.left - 1
+      if call.left > 0 then
+        hset(WAITING, who, cmsgpack.pack(call))
+      else
+        withdraw(who)
+        answer(who, 'R    ')
+      end
+    end
+    work = work - 1
+  end
+  return #due < 100
+end
+
+local function free (lock, entry)
+  delete('!' .. lock.key)
+  redis.call('ZREM', UNTIL, lock.key)
+  meta.locks = meta.locks - 1
+  if not entry then return end
+  pin(entry, -1)
+  enlist(entry)
+end
+
+-- Who has a place in a queue, and its number.
+local function placed (place)
+  return string.sub(place, 35), tonumber(string.sub(place, 18, 33))
+end
+
+-- The first in a queue, and its number; infinite where there is none.
+local function firstIn (lock)
+  local from, to = queueOf(lock)
+  local place = redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 1)[1]
+  if not place then return nil, math.huge end
+  local who, number = placed(place)
+  return who, number, place
+end
+
+local function leaveToNext (lock)
+  keep(lock)
+  zadd(UNTIL, 0, lock.key)
+  lookAgain()
+  isUnfinished = true
+end
+
+-- Serves those who wait for a key that nobody holds, up to the next one who takes the lock. What is too much for one script is left to
+-- whoever comes next: the lock stays without a holder meanwhile.
+local function serve (lock)
+  while lock.token == '' do
+    local who, number, place = firstIn(lock)
+    local isReached = meta.clears == 0 or applyClears(lock, number)
+    if not isReached or (who and isSpent()) then break end
+    if not who then return free(lock, load(lock.key)) end
+    local call = waiting(who)
+    if not call or not isAlive(channelOf(who)) then
+      if not withdraw(who) then redis.call('ZREM', QUEUE, place) end
+    else
+      call.turn = number
+      local reply = turn(call, lock)
+      if not reply then break end -- it is not done yet
+      withdraw(who)
+      lock.place = number
+      answer(who, reply)
+    end
+  end
+  if lock.token == '' then leaveToNext(lock) end
+end
+
+-- Ends a hold. "record": of the key, where it is known.
+local function finish (lock, isLost, record)
+  if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
+  if lock.isDetached == 0 then redis.call('ZREM', OWNED, ownedLock(lock)) end
+  lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
+  work = work - 1
+  local entry = find(lock.key, lock, record) -- a ttl that has passed takes effect
+  if meta.waits == 0 then free(lock, entry) else serve(lock) end
+end
+
+-- The lock of a key, if somebody holds it who has not lost it, or others come first.
+local function heldLock (key, lock)
+  lock = lock or lockOf(key)
+  while lock and (lock.token == '' or isOut(lock)) do
+    if isSpent() then return lock end
+    if lock.token == '' then serve(lock) else finish(lock, true) end
+    lock = lockOf(key)
+  end
+  return lock
+end
+
+-- One of the locks and waiting calls of a process, as in OWNED.
+local function ownsSome (channel)
+  return redis.call('ZRANGEBYLEX', OWNED, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]
+end
+
+-- Ends what a process holds, and its waits, as far as the work goes; true if that is all.
+local function bury (channel)
+  for _ = 1, WORK do
+    local found = ownsSome(channel)
+    if not found then
+      redis.call('ZREM', ALIVE, channel)
+      return true
+    end
+    if isSpent() then return false end
+    local kind, name = string.sub(found, #channel + 2, #channel + 2), string.sub(found, #channel + 3)
+    redis.call('ZREM', OWNED, found)
+    if kind == 'w' then
+      withdraw(channel .. ' ' .. name)
+    else
+      local lock = lockOf(name)
+      if lock and lock.isDetached == 0 and lock.channel == channel then finish(lock, true) end
+    end
+  end
+  isUnfinished = true
+  return false
+end
+`

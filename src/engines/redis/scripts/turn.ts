@@ -1,0 +1,100 @@
+// What a call does when its turn comes: on a free key, or on a locked one through its lock or between two holders of it.
+export default String.raw`
+-- A call is { op, key, who, text, life }, with the options that the codec gives it; an answer is one line:
+--   "R version expiresIn number fence text", with nothing where there is none, or "E code".
+local function reply (version, expires, number, fence, text)
+  return 'R' .. version .. ' ' .. expires .. ' ' .. number .. ' ' .. fence .. ' ' .. text
+end
+
+local function refusal (entry, call)
+  if call.ifAbsent and entry then return 'ESTORE_EXISTS' end
+  if call.ifVersion and call.ifVersion ~= (entry and entry.version or '0') then return 'ESTORE_VERSION_MISMATCH' end
+end
+
+local ops = {}
+
+local function readOp (call, lock)
+  local entry = find(call.key, lock, call.record)
+  if not entry then return 'R    ' end
+  if call.op ~= 'peek' then use(entry, lock) end
+  if call.op == 'get' then return reply(entry.version, '', '', '', entry.text) end
+  return reply(entry.version, expiresIn(entry, lock), '', '', call.op == 'head' and '' or entry.text)
+end
+ops.get, ops.entry, ops.head, ops.peek = readOp, readOp, readOp, readOp
+
+function ops.set (call, lock)
+  local entry = find(call.key, lock, call.record)
+  local refused = refusal(entry, call)
+  if refused then return refused end
+  local ttl = call.ttl
+  if not ttl and not call.token then ttl = 0 end
+  local isNew = not entry
+  local written, isLater = put(call.key, entry, call.text, ttl, lock)
+  if isLater then return nil end
+  return written and reply(written.version, '', isNew and '1' or '', '', '') or 'ESTORE_FULL'
+end
+
+function ops.increment (call, lock)
+  local entry = find(call.key, lock, call.record)
+  if call.down and not entry then return 'R  0  ' end
+  local result = sum(entry, call)
+  if not result then return 'ESTORE_NOT_A_NUMBER' end
+  local text = jsNumber(result)
+  local written, isLater = put(call.key, entry, text, windowOf(not entry, result, call), lock)
+  if isLater then return nil end
+  return written and reply(written.version, expiresIn(written, lock), text, '', '') or 'ESTORE_FULL'
+end
+
+function ops.del (call, lock)
+  local entry = find(call.key, lock, call.record)
+  local refused = refusal(entry, call)
+  if refused then return refused end
+  if not entry then return 'R  0  ' end
+  remove(entry, lock)
+  meta.writes = meta.writes + 1
+  return 'R  1  '
+end
+
+function ops.touch (call, lock)
+  local entry = find(call.key, lock, call.record)
+  if not entry then return 'R  0  ' end
+  if call.ttl then
+    setEnd(entry, now + math.ceil(call.ttl), lock)
+    store(entry)
+    if not lock then enlist(entry) end
+  else
+    use(entry, lock)
+  end
+  return 'R  1  '
+end
+
+function ops.acquire (call, lock)
+  local entry = find(call.key, lock, call.record)
+  local fence = nextNumber()
+  if not lock then
+    if entry then
+      unlist(entry)
+      pin(entry, 1)
+    end
+    meta.locks = meta.locks + 1
+    lock = serving(call.key, fence)
+  end
+  lock.token, lock.fence, lock.owner, lock.since = call.newToken, fence, call.owner, now
+  lock.channel, lock.isDetached, lock.place = channelOf(call.who), call.detached and 1 or 0, call.turn or fence
+  setLease(lock, call.lease or 0)
+  if not call.detached then
+    zadd(OWNED, 0, ownedLock(lock))
+    isHeard(lock.channel, call.life)
+  end
+  keep(lock)
+  return reply(entry and entry.version or '', leaseIn(lock), '', int(fence), entry and entry.text or '')
+end
+
+ops['break'] = function () -- of a key that is not locked
+  return 'R  0  '
+end
+
+function turn (call, lock)
+  return ops[call.op](call, lock)
+end
+`

@@ -1,0 +1,46 @@
+// Looks after the collections of a store that are due, whoever uses them: see sweep in scripts/visit.ts. Every process that is connected
+// does so, and what one has done is not due for the next.
+import { Timer } from '../../core/timer.js'
+import type { Connection } from './connection.js'
+
+const INTERVAL_MS = 5000
+/** Indexes in one round: there are many of a cluster. */
+const AT_A_TIME = 64
+
+export class Sweeper {
+  readonly #connection: Connection
+  readonly #indexes: string[]
+  readonly #timer = new Timer()
+  #next = 0
+  #isStopped = false
+
+  constructor (connection: Connection, indexes: string[]) {
+    this.#connection = connection
+    this.#indexes = indexes
+    this.#timer.setReferenced(false)
+    this.#plan()
+  }
+
+  stop (): void {
+    this.#isStopped = true
+    this.#timer.stop()
+  }
+
+  #plan (): void {
+    if (this.#isStopped) return
+    // Not all processes at the same moment.
+    this.#timer.start(INTERVAL_MS * (0.5 + Math.random()), () => { this.#run().then(() => { this.#plan() }, () => {}) })
+  }
+
+  async #run (): Promise<void> {
+    const count = Math.min(AT_A_TIME, this.#indexes.length)
+    const indexes = Array.from({ length: count }, (_, i) => this.#indexes[(this.#next + i) % this.#indexes.length]!)
+    this.#next = (this.#next + count) % this.#indexes.length
+    await Promise.all(indexes.map(index => this.#sweep(index).catch(() => {}))) // it stays due, for the next round or another process
+  }
+
+  /** Step by step, so that others are served in between. */
+  async #sweep (index: string): Promise<void> {
+    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, []) === 1) { /* there is more */ }
+  }
+}
