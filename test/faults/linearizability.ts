@@ -79,7 +79,7 @@ export const linearizabilityOfRedis = over(async owner => {
   return { options: { ...options, redis: { life: 1 } }, pause: 1500 }
 })
 
-/** With no more rights than the README asks for, among another application's data, and with an operator who flushes all scripts. */
+/** With no more rights than docs/redis.md asks for, among another application's data, and with an operator who flushes all scripts. */
 export const linearizabilityOfBesetRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'scripts')
   await fill(redis)

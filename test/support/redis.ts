@@ -86,17 +86,17 @@ export async function freePort (): Promise<number> {
 /** How the scripts get to a server: it depends on the rights of the user. */
 export type Mode = 'functions' | 'scripts'
 
-/** The rules of an ACL user that suffice, as the README gives them. */
+/** The rules of an ACL user that suffice, as docs/redis.md gives them. */
 export function rulesOf (mode: Mode): string[] {
-  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8')
-  const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(readme)!
+  const guide = readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8')
+  const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(guide)!
   const all = rules!.replaceAll('\\\n', ' ').split(/\s+/)
   if (mode === 'functions') return all
-  const [, instead] = /functions, scripts do: `([^`]+)` in place/.exec(readme)!
+  const [, instead] = /functions, scripts do: `([^`]+)` in place/.exec(guide)!
   return [...all.filter(rule => !/^\+(fcall|function)/.test(rule)), ...instead!.split(' ')]
 }
 
-/** A server of which the store's user may do no more than the README asks for. */
+/** A server of which the store's user may do no more than docs/redis.md asks for. */
 export async function limitedServer (t: Pick<Owner, 'teardown'>, mode: Mode): Promise<TestServer> {
   const server = await startServer(t)
   await server.redis.call('ACL', 'SETUSER', 'limited', 'on', '>secret', ...rulesOf(mode))

@@ -68,7 +68,7 @@ function nameOf ({ url, client }: Target): string {
 
 /** What may be done about it. Some servers say why a connection without the right TLS fails, others just close it. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
-  if (/\b(NOPERM|unknown command)|may not use/.test(message)) return '; the README ("Rights on the server") has what a store needs'
+  if (/\b(NOPERM|unknown command)|may not use/.test(message)) return '; docs/redis.md ("Rights on the server") has what a store needs'
   if (isInstance(client)) return ''
   if (parse(url).tls === undefined && !('tls' in client)) return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
   return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)

@@ -1,5 +1,5 @@
 // The rights that a store needs on a server are checked when a connection is opened, so that what is missing is named at once, and
-// not found by a script in the middle of its work. The README has the same as rules of an ACL.
+// not found by a script in the middle of its work. docs/redis.md has the same as rules of an ACL.
 import type { Cluster, Redis } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 import type { Pipeline } from './pipeline.js'

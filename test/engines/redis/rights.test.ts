@@ -1,4 +1,4 @@
-// What the user of the server may do: no more than the README asks for is enough, and each right that is missing is named at once.
+// What the user of the server may do: no more than docs/redis.md asks for is enough, and each right that is missing is named at once.
 import { once } from 'node:events'
 import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
@@ -58,7 +58,7 @@ async function withRights (mode: Mode): Promise<void> {
   const lose = (): Promise<unknown> => mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
 
   if (mode === 'scripts') {
-    contract(t, 'the redis engine with scripts, and no more rights than the README asks for', async () => {
+    contract(t, 'the redis engine with scripts, and no more rights than docs/redis.md asks for', async () => {
       const a = createStore(options)
       const b = createStore(options)
       return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }

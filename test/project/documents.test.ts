@@ -1,38 +1,46 @@
-// The README cannot drift: its programs run, its curl lines are answered as it says, and its tables are those of the code.
+// The README and the guides cannot drift: their programs run, their curl lines are answered as they say, their links lead somewhere, and
+// their tables are those of the code.
 import { execFile, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
 import { PROBLEMS } from '../../routes/problems.js'
+import { draw } from '../../scripts/figure.js'
 import { ERRORS } from '../../src/index.js'
 import { start } from '../support/programs.js'
 import { until } from '../support/until.js'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
-const PROGRAMS = join(ROOT, 'dist/readme') // inside of the package, where its own name leads to it
+const MAX_README_WORDS = 2000
+const PROGRAMS = join(ROOT, 'dist/documents') // inside of the package, where its own name leads to it
 
-interface Block { language: string, text: string }
+const names = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).filter(name => name.endsWith('.md')).map(name => `docs/${name}`)]
+const documents = new Map(names.map(name => [name, readFileSync(join(ROOT, name), 'utf8')]))
+const README = documents.get('README.md')!
+const REFERENCE = documents.get('docs/reference.md')!
 
-const blocks: Block[] = Array.from(README.matchAll(/^```(\w+)\n(.*?)^```$/gms), ([, language, text]) => ({ language: language!, text: text! }))
+interface Block { document: string, language: string, text: string }
+
+const blocks: Block[] = Array.from(documents, ([document, text]) =>
+  Array.from(text.matchAll(/^```(\w+)\n(.*?)^```$/gms), ([, language, text]) => ({ document, language: language!, text: text! }))).flat()
 const compiled = ts.convertCompilerOptionsFromJson(
   (ts.readConfigFile(join(ROOT, 'tsconfig.json'), path => readFileSync(path, 'utf8')).config as { compilerOptions: object }).compilerOptions, ROOT
 ).options
 const OPTIONS: ts.CompilerOptions = { ...compiled, noUnusedLocals: false, declaration: false, sourceMap: false, rootDir: PROGRAMS, outDir: PROGRAMS }
 
-t.test('its programs run, and print what it says', async t => {
+t.test('programs run, and print what the documents say', async t => {
   mkdirSync(PROGRAMS, { recursive: true })
   const file = (number: number, ending: string): string => join(PROGRAMS, `${number}.${ending}`)
   for (const [i, { language, text }] of blocks.entries()) {
     if (language === 'ts' || language === 'js') writeFileSync(file(i, `m${language}`), text)
   }
   const typed = ts.createProgram(blocks.flatMap(({ language }, i) => language === 'ts' ? file(i, 'mts') : []), OPTIONS)
-  t.strictSame(ts.getPreEmitDiagnostics(typed).map(({ messageText, file }) => [file?.fileName, messageText]), [], 'and it compiles')
+  t.strictSame(ts.getPreEmitDiagnostics(typed).map(({ messageText, file }) => [file?.fileName, messageText]), [], 'and they compile')
   typed.emit()
   for (const [i, { language, text }] of blocks.entries()) {
     const next = blocks[i + 1]
@@ -59,7 +67,7 @@ async function serves (t: Test, number: number, text: string, session: string): 
     t.teardown(() => { rmSync(folder, { recursive: true }) })
     const path = join(folder, 'http')
     writeFileSync(join(PROGRAMS, `${number}.mjs`), text.replace('{ port: 3000 }', `{ path: '${path}' }`).replace('listen(3000)', `listen('${path}')`))
-    start(t, `readme/${number}.mjs`)
+    start(t, `documents/${number}.mjs`)
     await until(() => new Promise<boolean>(resolve => {
       const socket = connect(path, () => { socket.destroy(); resolve(true) }).on('error', () => { resolve(false) })
     }), 40)
@@ -72,10 +80,31 @@ async function serves (t: Test, number: number, text: string, session: string): 
 
 /** The cells of the rows of the table whose head begins with these cells, without their marks of code. */
 function table (...head: string[]): string[][] {
-  const lines = README.slice(README.indexOf(`| ${head.join(' | ')} |`)).split('\n')
+  const lines = REFERENCE.slice(REFERENCE.indexOf(`| ${head.join(' | ')} |`)).split('\n')
   return lines.slice(2, lines.findIndex(line => !line.startsWith('|')))
     .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim().replaceAll('`', '')))
 }
+
+t.test('links lead to a file, and to a heading of it', async t => {
+  const anchors = (text: string): string[] => Array.from(text.matchAll(/^#+ (.*)$/gm), ([, heading]) =>
+    heading!.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'))
+  for (const [name, text] of documents) {
+    for (const [, target] of text.matchAll(/(?:\]\(|src=")([^)"\s]+)[)"]/g)) {
+      if (/^https?:/.test(target!)) continue
+      const [path, anchor] = target!.split('#') as [string, string?]
+      const file = path === '' ? name : join(dirname(name), path)
+      t.ok(existsSync(join(ROOT, file)), `${name}: ${target}`)
+      if (anchor !== undefined) t.ok(anchors(documents.get(file) ?? '').includes(anchor), `${name}: ${target}`)
+    }
+  }
+})
+
+t.test(`the README has at most ${MAX_README_WORDS} words, and the figure of the last full bench`, async t => {
+  t.ok(README.split(/\s+/).length <= MAX_README_WORDS)
+  const { svg, readme } = draw()
+  t.equal(README, readme, 'npm run figure')
+  t.equal(readFileSync(join(ROOT, 'docs/gets.svg'), 'utf8'), svg, 'npm run figure')
+})
 
 t.test('the tables of errors are those of the code', async t => {
   for (const [head, codes] of [['Code', ERRORS], ['Admin code', PROBLEMS]] as const) {
@@ -91,20 +120,23 @@ t.test('the table of options is that of the code, with its defaults', async t =>
     ts.forEachChild(file, node => {
       if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) return
       for (const member of node.members) {
-        documented.set(`${node.name.text} ${member.name!.getText(file)}`, member.getFullText(file))
+        if (member.name !== undefined) documented.set(`${node.name.text} ${member.name.getText(file)}`, member.getFullText(file))
       }
     })
   }
   const rows = table('Where', 'Option', 'Unit', 'Default', 'Bound')
   t.strictSame(rows.map(([where, option]) => `${where} ${option}`).sort(), [...documented.keys()].sort())
   for (const [where, option, unit, usual, bound] of rows) {
+    const name = `${where} ${option}`
+    const definition = documented.get(name)
     const value = /^(\d[\d.]*|true|false|none)/.exec(usual!)?.[0]
-    const definition = documented.get(`${where} ${option}`)
-    if (value !== undefined) t.match(definition, new RegExp(`default:? ${value}`, 'i'), `${where} ${option}`)
-    if (unit !== '') t.match(definition, new RegExp(unit!, 'i'), `${where} ${option} in ${unit}`)
-    for (const [number] of bound!.matchAll(/\d[\d.]*/g)) t.match(definition, new RegExp(`(?<![\\d.])${number.replace('.', '\\.')}(?![\\d.]*\\d)`), `${where} ${option}: ${bound}`)
+    if (value !== undefined) t.match(definition, new RegExp(`default:? ${value}`, 'i'), name)
+    if (unit !== '') t.match(definition, new RegExp(unit!, 'i'), `${name} in ${unit}`)
+    for (const [number] of bound!.matchAll(/\d[\d.]*/g)) {
+      t.match(definition, new RegExp(`(?<![\\d.])${number.replace('.', '\\.')}(?![\\d.]*\\d)`), `${name}: ${bound}`)
+    }
   }
 })
 
 /** Of engines, not of users. */
-const INTERNAL = new Set(['ClusterOptions', 'KeyspaceOptions'])
+const INTERNAL = new Set(['ClusterOptions', 'EngineOptions', 'KeyspaceOptions'])
