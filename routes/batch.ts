@@ -67,14 +67,13 @@ export class Batch {
     this.#rights = rights
     const finished = new Promise<void>(resolve => { this.#finish = resolve })
     const collections = new Set<string>()
+    this.#left = calls.length
     for (const [i, call] of calls.entries()) {
-      this.#left++
       if (this.#start(i, call)) collections.add(call.collection)
     }
-    if (this.#left === 0) this.#finish()
-    // What is asked after the calls is answered after those of the same collection that do not wait.
+    // What is asked after the calls is answered after those of the same collection that do not wait, unconfirmed ones included.
     const barrier = Promise.all(Array.from(collections, collection => store.call(new Request('lock', collection, '')))).catch(() => {})
-    this.accepted = Promise.race([finished, barrier])
+    this.accepted = calls.some(({ unconfirmed }) => unconfirmed === true) ? barrier : Promise.race([finished, barrier])
   }
 
   /** All replies, or a stream of them where some are still to come. */
@@ -142,7 +141,7 @@ export class Batch {
 
   #done (): void {
     this.#left--
-    if (this.#left === 0) this.#finish?.()
+    if (this.#left === 0) this.#finish()
   }
 
   #write (): void {

@@ -47,7 +47,7 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
   }
   const servers = [await start(), await start()]
   return {
-    options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 2 },
+    options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 4 },
     lease: 2,
     disturb: async next => {
       await delay(next() * 2000)
@@ -164,14 +164,14 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [key, history] of histories) {
       // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
       const called = Number(process.hrtime.bigint())
-      const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 30)
+      const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 60)
       history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })
       figures.calls += history.length
       figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
       const part = offence(history)
       assert.ok(part === undefined, `round ${round}, key ${key}: this cannot have happened\n${print(part ?? [])}`)
     }
-    await until(() => store.collection(own.collection).clear().then(() => true, () => false), 30)
+    await until(() => store.collection(own.collection).clear().then(() => true, () => false), 60)
     if (doomed !== -1) workers[doomed] = await fork(owner)
   }
   course.isOver = true

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { READ_TOKEN, serveAdmin } from '../support/admin.js'
+import { until } from '../support/until.js'
 
 const store = createStore('memory:')
 const { ask } = await serveAdmin(t, store, {
@@ -97,4 +98,34 @@ t.test('calls are checked one by one', async t => {
   t.match(await calls(some, scoped), { 0: { text: '2' }, 1: { version: Number }, 2: { detail: /ADMIN_OUT_OF_SCOPE/ }, 3: { detail: /ADMIN_OUT_OF_SCOPE/ } })
   t.match(await calls([{ op: 'acquire', ...on }, { op: 'lock', ...on }], scoped), { 0: { token: String, fence: Number, expiresIn: 30_000 }, 1: { text: /"owner":"http one / } })
   await many.breakLock('k')
+})
+
+t.test('a request is answered when its calls have reached the store, those that get no reply too', async t => {
+  // A store that is far away: what it is asked for is answered only when it is let.
+  const waiting: Array<() => void> = []
+  const asked: string[] = []
+  const far = createStore('memory:')
+  t.teardown(() => far.close())
+  const { call, post } = far
+  far.call = async request => {
+    if (request.op !== 'ping') await new Promise<void>(resolve => { waiting.push(resolve) })
+    asked.push(request.op)
+    return await call.bind(far)(request)
+  }
+  far.post = request => { asked.push(`${request.op} unconfirmed`); post.bind(far)(request) }
+  const { ask } = await serveAdmin(t, far)
+  const on = { collection: 'c', key: 'k' }
+  for (const [calls, replies] of [
+    [[{ op: 'set', ...on, text: '1', unconfirmed: true }], 0],
+    [[{ op: 'set', ...on, text: '2', unconfirmed: true }, { op: 'get', ...on }], 1],
+    [[{ op: 'set', ...on, text: '{' }, { op: 'get', ...on }], 2]
+  ] as const) {
+    let isAnswered = false
+    const answer = ask('POST', '/calls', { json: calls }).finally(() => { isAnswered = true })
+    await until(() => waiting.length === (calls.some(({ op }) => op === 'get') ? 2 : 1))
+    t.equal(isAnswered, false)
+    for (const resolve of waiting.splice(0)) resolve()
+    t.equal((await answer).text.split('\n').flatMap(line => line === '' ? [] : JSON.parse(line) as object[]).length, replies)
+  }
+  t.equal(asked[0], 'set unconfirmed')
 })
