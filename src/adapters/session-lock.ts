@@ -76,7 +76,6 @@ export class SessionLocks {
 
   #isHeldByCaller (sid: string, response: ServerResponse): boolean {
     if (isCallOfHolder(response, sid)) return true
-    for (const read of readsOfRequest()) if (read.sid === sid && read.lock?.held === true) return true // by app.inject
-    return false
+    return readsOfRequest().some(read => read.sid === sid && read.lock?.held === true) // by app.inject
   }
 }

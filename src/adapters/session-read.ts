@@ -10,9 +10,7 @@ export interface StoredSession {
 
 export class SessionRead {
   /** The cookie, but for when it ends. */
-  cookie: string
-  /** What the same request has read before. */
-  readonly before = context.getStore()
+  readonly cookie: string
 
   /** `version` is that of what was read, or of what was saved since. */
   constructor (readonly sid: string, readonly session: StoredSession, public version: number, readonly lock?: KeyLock) {
@@ -26,25 +24,28 @@ export class SessionRead {
 
   /** Runs what goes on with the session. */
   run (fn: () => void): void {
-    context.run(this, fn)
+    const others = readsOfRequest().filter(({ sid }) => sid !== this.sid)
+    if (others.length === MAX_READS) others.splice(-2, 1) // what is read first is the request's own
+    context.run([this, ...others], fn)
   }
 }
 
-/** Of the code that runs: the libraries do not say for which request they save. */
-const context = new AsyncLocalStorage<SessionRead>()
+/** Code that never ends, such as a timer that goes on from callback to callback, may look at any number of sessions. */
+const MAX_READS = 16
+
+/** Of the code that runs, from the last one on: the libraries do not say for which request they save. */
+const context = new AsyncLocalStorage<readonly SessionRead[]>()
 /** By the objects in which sessions are kept, which are known whatever the context. */
 const bySession = new WeakMap<object, SessionRead>()
 
 /** What the request that saves has read; undefined for a session that is new, and where nothing is known of it. */
 export function findRead (sid: string, session: object | undefined): SessionRead | undefined {
   const read = session && bySession.get(session)
-  if (read?.sid === sid) return read
-  for (const read of readsOfRequest()) if (read.sid === sid) return read
+  return read?.sid === sid ? read : readsOfRequest().find(read => read.sid === sid)
 }
 
-/** From the last one on. */
-export function * readsOfRequest (): Generator<SessionRead> {
-  for (let read = context.getStore(); read !== undefined; read = read.before) yield read
+export function readsOfRequest (): readonly SessionRead[] {
+  return context.getStore() ?? []
 }
 
 /** A cookie as it is stored, but for when it ends: only whether it does. */

@@ -132,7 +132,7 @@ export class SessionStore extends EventEmitter {
 
   /** Ends all sessions of this collection. */
   clear (callback?: Callback): void {
-    answer(this.#sessions.clear(this.#locks === undefined ? {} : { prefix: '' }), callback) // which passes over keys that are only locked
+    answer(this.#locks === undefined ? this.#sessions.clear() : this.#clear(), callback)
   }
 
   /** Lets go of the collection's name, and closes the store if it was made for this SessionStore alone. */
@@ -211,17 +211,28 @@ export class SessionStore extends EventEmitter {
 
   async #all (): Promise<StoredSession[]> {
     const sessions = []
-    let cursor: string | undefined
-    do {
-      const page: KeyPage = await this.#sessions.page({ cursor, limit: PAGE })
-      const values = await this.#sessions.getMany(page.keys.map(({ key }) => key))
-      for (const [i, { key, expiresAt }] of page.keys.entries()) {
+    for await (const keys of this.#pages()) {
+      const values = await this.#sessions.getMany(keys.map(({ key }) => key))
+      for (const [i, { key, expiresAt }] of keys.entries()) {
         const session = values[i] === undefined ? undefined : presentOf({ value: values[i], expiresAt })
         if (session !== undefined) sessions.push({ ...session, id: key })
       }
+    }
+    return sessions
+  }
+
+  /** Without the keys that are only locked, for which a clear would wait. */
+  async #clear (): Promise<void> {
+    for await (const keys of this.#pages()) await Promise.all(keys.map(({ key }) => this.#sessions.del(key)))
+  }
+
+  async * #pages (): AsyncGenerator<KeyPage['keys'], void> {
+    let cursor: string | undefined
+    do {
+      const page: KeyPage = await this.#sessions.page({ cursor, limit: PAGE })
+      yield page.keys
       cursor = page.cursor
     } while (cursor !== undefined)
-    return sessions
   }
 
   /** Seconds that a session is to be kept. */

@@ -9,6 +9,7 @@ import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import t, { type Test } from 'tap'
 import { SessionStore, type SessionStoreOptions } from '../../src/adapters/session.js'
+import { readsOfRequest } from '../../src/adapters/session-read.js'
 import { createStore, type Collection, type Store } from '../../src/index.js'
 import type { SessionServer } from '../fixtures/session-server.js'
 import { cookieOf, servers } from '../support/servers.js'
@@ -300,6 +301,27 @@ t.test('bad options are refused, and both libraries take it without a cast', asy
   await app.register(fastifyCookie)
   await app.register(fastifySession, { store: new SessionStore({ store, collection: 'fastify' }), secret: 's'.repeat(32) })
   await app.close()
+})
+
+t.test('code that looks at sessions for ever remembers a bounded number of them', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const sessions = new SessionStore({ store })
+  const collection = store.collection<object>('sessions')
+  for (let i = 0; i < 100; i++) await collection.set(String(i), { cookie: {}, i })
+  await new Promise<void>((resolve, reject) => {
+    const look = (i: number): void => {
+      if (i < 100) {
+        sessions.get(String(i), (error, session) => { if (error != null || session.i !== i) reject(error ?? new Error('another one')); else look(i + 1) })
+        return
+      }
+      t.equal(readsOfRequest().length, 16)
+      t.strictSame([readsOfRequest()[0]!.sid, readsOfRequest().at(-1)!.sid], ['99', '0'])
+      collection.del('0').then(() => { sessions.set('0', { cookie: {} }, () => { resolve() }) }, reject)
+    }
+    look(0)
+  })
+  t.equal(await collection.has('0'), false, 'its own session among them')
 })
 
 t.test('a time to live of any length, and a lease', async t => {
