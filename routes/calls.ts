@@ -56,7 +56,7 @@ export function callRoutes ({ app, store, maxLease }: Admin): void {
       response: {
         [CALLS.status]: {
           description: 'Replies as they come',
-          headers: { 'X-Accel-Buffering': { description: 'Tells nginx to pass lines on as they come', schema: { type: 'string', maxLength: 2 } } },
+          headers: { 'X-Accel-Buffering': { type: 'string', maxLength: 2, description: 'Tells nginx to pass lines on as they come' } },
           content: { [CALLS.type]: { schema: Type.String({ maxLength: 2 ** 31 - 1, description: 'Lines of [index, reply] pairs' }) } }
         },
         ...FAILURES,

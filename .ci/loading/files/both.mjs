@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { createStore } from 'strong-store'
+import { StoreError, createStore } from 'strong-store'
 const required = createRequire(import.meta.url)('strong-store')
 await createStore().collection('c').set('key', 1)
-console.log(process.version, 'both', await required.createStore().collection('c').get('key'), required.createStore() === createStore())
+console.log(process.version, 'both', await required.createStore().collection('c').get('key'), new required.StoreError('STORE_FULL') instanceof StoreError)

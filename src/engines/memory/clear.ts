@@ -3,8 +3,15 @@
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
-import type { Collection } from './collection.js'
 import type { Caller, Lock, Waiting } from './lock.js'
+
+/** What is cleared. */
+export interface Clearable {
+  readonly locks: ReadonlyMap<string, Lock>
+  readonly clears: Set<Clear>
+  countWaiters (more: number): void
+  delete (key: string): boolean
+}
 
 export class Clear implements Waiting {
   /** That it has found and waits for. */
@@ -16,7 +23,7 @@ export class Clear implements Waiting {
   isOver = false
 
   constructor (
-    readonly collection: Collection,
+    readonly collection: Clearable,
     readonly request: Request<Bytes>,
     readonly caller: Caller,
     readonly id: number,

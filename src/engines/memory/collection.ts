@@ -4,7 +4,7 @@ import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, Task } from './agenda.js'
 import { Clear } from './clear.js'
-import type { CollectionTable } from './collection-table.js'
+import type { Context } from './context.js'
 import type { Entry } from './entry.js'
 import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
@@ -19,6 +19,13 @@ const MAX_AT_ONCE = 1000
 const NO_LOCKS = new Map<string, Lock>()
 const NO_CLEARS = new Set<Clear>()
 
+/** The table that a collection is in. */
+interface Table {
+  readonly context: Context
+  readonly size: number
+  delete (collection: Collection): void
+}
+
 export class Collection extends Task {
   override get isUrgent (): boolean { return false }
   readonly entries: Entries
@@ -31,10 +38,10 @@ export class Collection extends Task {
   writes = 0
   /** When it may be forgotten, if it has nothing in it. */
   #forgetAt = 0
-  readonly #table: CollectionTable
+  readonly #table: Table
 
   /** `key`: its name. */
-  constructor (readonly key: string, table: CollectionTable) {
+  constructor (readonly key: string, table: Table) {
     super()
     this.#table = table
     this.entries = new Entries(table.context, this)

@@ -23,14 +23,14 @@ export function describeLock (keyspace: Keyspace, lock: Lock): object {
     fence,
     since: wall + lock.since,
     expiresAt: lock.lease === undefined ? undefined : wall + lock.end,
-    waiters: waiters + collection.clearsBehind(lock).length
+    waiters: waiters + keyspace.collection(collection.name).clearsBehind(lock).length
   }
 }
 
 /** With the first of those who wait. */
 export function describeQueue (keyspace: Keyspace, lock: Lock): object {
   const wall = Date.now() - keyspace.clock.now
-  const clears = lock.collection.clearsBehind(lock)
+  const clears = keyspace.collection(lock.collection.name).clearsBehind(lock)
   const waiting: Array<Clear | Waiter> = []
   for (const waiter of lock.queue()) {
     while (clears.length > 0 && clears[0]!.revision <= waiter.revision) waiting.push(clears.shift()!)

@@ -248,7 +248,8 @@ export class Keyspace {
 
   /** Ends a lock and serves its waiters, up to the next one that takes it. */
   #end (lock: Lock, isLost: boolean): void {
-    const { holder, token, collection } = lock
+    const { holder, token } = lock
+    const collection = this.collection(lock.collection.name)
     this.agenda.cancel(lock)
     holder!.holding.delete(lock)
     lock.token = ''

@@ -3,7 +3,6 @@ import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { Task } from './agenda.js'
-import type { Collection } from './collection.js'
 import { LinkedList } from './linked-list.js'
 
 /** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
@@ -54,6 +53,12 @@ export class Waiter implements Waiting {
   }
 }
 
+/** A lock's collection, as far as the lock is concerned. */
+export interface LockedCollection {
+  readonly name: string
+  countWaiters (more: number): void
+}
+
 /** Exists while a key is held; calls that come meanwhile queue in it. As a task it is the end of the lease. */
 export class Lock extends Task {
   override get isUrgent (): boolean { return true }
@@ -77,7 +82,7 @@ export class Lock extends Task {
   #named: Map<string, Waiter> | undefined
 
   constructor (
-    readonly collection: Collection,
+    readonly collection: LockedCollection,
     readonly key: string,
     /** Clears up to this revision of the keyspace are done with the key: see Clear. */
     public revision: number,
