@@ -6,7 +6,7 @@ import type { Attack, Figures } from './faults/attack.js'
 import { expiry } from './faults/expiry.js'
 import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
-import { killing } from './faults/killing.js'
+import { killing, killingOfRedis } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster
@@ -20,6 +20,7 @@ import { NO_REDIS, hasRedis } from './support/redis.js'
 const REDIS: Record<string, Attack> = hasRedis
   ? {
       'linearizability-redis': linearizabilityOfRedis,
+      'killing-redis': killingOfRedis,
       'linearizability-redis-beset': linearizabilityOfBesetRedis,
       'linearizability-redis-cluster': linearizabilityOfRedisCluster
     }

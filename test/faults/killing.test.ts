@@ -1,7 +1,10 @@
 import t from 'tap'
 import { createStore } from '../../src/index.js'
-import { killing } from './killing.js'
+import { NO_REDIS, hasRedis } from '../support/redis.js'
+import { killing, killingOfRedis } from './killing.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
 short('of workers that are killed nothing stays', killing, 8)
+if (hasRedis) short('nor in Redis, among other data', killingOfRedis, 2)
+else t.comment(`killing in Redis: ${NO_REDIS}`)

@@ -1,10 +1,11 @@
 // Attack: workers are killed while they hold, wait and work. Nothing of them may stay, and those who live go on.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
-import { createStore, type LockInfo } from '../../src/index.js'
+import { createStore, type LockInfo, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
+import { fill, startServer } from '../support/redis.js'
 import { until } from '../support/until.js'
-import { random, type Attack, type Owner } from './attack.js'
+import { random, type Attack, type Order, type Owner } from './attack.js'
 import { heap } from './heap.js'
 import { serverOf } from './peers.js'
 
@@ -14,11 +15,30 @@ const LOCKS = 5
 
 interface Life { worker: TestWorker, end (): Promise<void> }
 
-export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
-  const store = createStore()
+/** Where the store is, and how many processes are connected to it besides this one. */
+interface Place {
+  options: StoreOptions
+  peers (): number | Promise<number>
+}
+
+export const killing = over(async () => ({ options: {}, peers: () => serverOf(globalThis).peers }))
+
+export const killingOfRedis = over(async owner => {
+  const { options, redis } = await startServer(owner)
+  await fill(redis)
+  const channels = async (): Promise<number> => (await redis.pubsub('CHANNELS', 'strong-store:*') as string[]).length
+  return { options: { ...options, redis: { life: 2 } }, peers: async () => await channels() - 1 }
+})
+
+function over (open: (owner: Owner) => Promise<Place>): Attack {
+  return async order => await attack(order, await open(order.owner))
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, peers }: Place): ReturnType<Attack> {
+  const store = createStore(options)
+  owner.teardown(() => options.url !== undefined && store.close())
   const next = random(seed)
   const survivor = await fork(owner)
-  const server = serverOf(globalThis)
   const figures = { rounds: 0, 'file descriptors before': 0, after: 0, 'heap before, KB': 0, 'heap after, KB': 0 }
 
   /** One worker lives and dies; gives the next one. */
@@ -27,8 +47,8 @@ export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const jobs = store.collection<number>(name)
     const locks = async (): Promise<LockInfo[]> => (await store.locks()).filter(({ collection }) => collection === name)
     const mine = await jobs.acquire('wanted')
-    await worker.run(live, name, LOCKS)
-    const theirs = survivor.run(take, name, LOCKS)
+    await worker.run(live, options, name, LOCKS)
+    const theirs = survivor.run(take, options, name, LOCKS)
     await until(async () => (await locks()).filter(({ waiters }) => waiters > 0).length === LOCKS + 1, 30)
     if (next() < 0.5) await new Promise(resolve => { setTimeout(resolve, next() * 10) })
     worker.kill('SIGKILL')
@@ -39,7 +59,7 @@ export const killing: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     await until(async () => (await locks())[0]!.waiters === 0, 30)
     await mine.release()
     assert.equal(await jobs.get('wanted'), undefined, 'what waited was not done')
-    await until(() => server.peers <= 1 + LANES, 30)
+    await until(async () => await peers() <= 1 + LANES, 30)
     await life.end()
     await jobs.clear()
     return another
@@ -80,8 +100,9 @@ async function begin (owner: Owner): Promise<Life> {
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
 /** Holds locks, waits for one in several ways, and has calls in flight all the time. */
-async function live ({ store, kept }: Tools, name: string, count: number): Promise<void> {
-  const jobs = store.collection(name)
+async function live ({ strongStore, kept }: Tools, options: StoreOptions, name: string, count: number): Promise<void> {
+  kept.store ??= strongStore.createStore(options)
+  const jobs = kept.store.collection(name)
   kept.locks = []
   for (let i = 0; i < count; i++) {
     await jobs.set(`held ${i}`, 'before')
@@ -96,7 +117,8 @@ async function live ({ store, kept }: Tools, name: string, count: number): Promi
   kept.busy = [busy(), busy()]
 }
 
-async function take ({ store }: Tools, name: string, count: number): Promise<unknown[]> {
+async function take ({ strongStore, kept }: Tools, options: StoreOptions, name: string, count: number): Promise<unknown[]> {
+  const store: Store = kept.store ??= strongStore.createStore(options)
   const locks = await Promise.all(Array.from({ length: count }, (_, i) => store.collection(name).acquire(`held ${i}`)))
   for (const lock of locks) await lock.release()
   return locks.map(lock => lock.get())

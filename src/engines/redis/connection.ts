@@ -62,9 +62,9 @@ export class Connection {
   static async open (clients: Clients, settings: Settings): Promise<Connection> {
     const connection = new Connection(clients, settings)
     try {
-      await connection.#scripts.open()
-      await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
       await connection.#subscriber.subscribe()
+      await connection.#scripts.open(connection.channel)
+      await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
       warnOfEviction(clients.client, clients.name).catch(() => {})
       return connection
     } catch (error) {

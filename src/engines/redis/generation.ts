@@ -1,7 +1,6 @@
 // The scripts under names that no other generation has.
-import { createHash } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { loadScripts, makeLibrary, type Library, type Script, type ScriptName } from './scripts.js'
+import { makeLibrary, makeScripts, type Library, type ScriptName, type Scripts } from './scripts.js'
 
 export interface Generation {
   /** '' for the first. */
@@ -41,28 +40,23 @@ export class FunctionGeneration implements Generation {
 
 export class ScriptGeneration implements Generation {
   static readonly id = `scripts:${makeLibrary().name.slice(-8)}`
-  readonly #scripts: Record<ScriptName, Script>
+  readonly #scripts: Scripts
 
   constructor (readonly name: string) {
-    const scripts = loadScripts()
-    this.#scripts = name === '' ? scripts : Object.fromEntries(Object.entries(scripts).map(([script, { text }]) => [script, marked(text, name)])) as typeof scripts
+    this.#scripts = makeScripts(name)
   }
 
   run (client: Redis | Cluster, script: ScriptName, base: string, args: string[]): Promise<unknown> {
-    return client.evalsha(this.#scripts[script].sha, 1, base, ...args)
+    return client.evalsha(this.#scripts[script].sha, 1, base, script, ...args)
   }
 
   async isLoaded (node: Redis): Promise<boolean> {
-    const hashes = Object.values(this.#scripts).map(({ sha }) => sha)
+    const hashes = new Set(Object.values(this.#scripts).map(({ sha }) => sha))
     return (await node.script('EXISTS', ...hashes) as number[]).every(flag => flag === 1)
   }
 
   async load (node: Redis): Promise<void> {
-    await Promise.all(Object.values(this.#scripts).map(({ text }) => node.script('LOAD', text)))
+    const texts = new Set(Object.values(this.#scripts).map(({ text }) => text))
+    await Promise.all(Array.from(texts, text => node.script('LOAD', text)))
   }
-}
-
-function marked (text: string, generation: string): Script {
-  const own = `${text}\n-- ${generation}`
-  return { text: own, sha: createHash('sha1').update(own).digest('hex') }
 }

@@ -1,8 +1,8 @@
 // The scripts as a server has them: as functions, or one by one where functions must not be loaded. The server may lose them at any time
 // (SCRIPT FLUSH, FUNCTION FLUSH, a failover), and whoever loads them again would let some of another process's calls succeed after
-// others that have just failed. So what was lost is never loaded again: scripts are loaded once, as a generation of their own, before
-// anyone uses it. Whoever misses its generation waits for what it has in flight, then goes on with the one that is published, or
-// makes the next. The first generation is the plain text.
+// others that have just failed. So what was lost is never loaded again while anyone may use it: scripts are loaded once, as a
+// generation of their own, and then published. Whoever misses its generation waits for what it has in flight, then goes on with the
+// one that is published, or makes the next. The first generation, the plain text, is loaded by a process that is alone.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
@@ -12,10 +12,12 @@ import { FunctionGeneration, ScriptGeneration, type Generation } from './generat
 
 /** Seconds for which the name of a generation outlives the last connection that was opened. */
 const PUBLISHED = 30 * 86_400
+/** Milliseconds for which one process may load scripts while the others wait for them; without that, each would load its own. */
+const LOADING_MS = 5000
+/** Milliseconds between two looks at a server that loads its data, or at another process that loads scripts. */
+const RETRY_MS = 50
 /** Milliseconds for which a node of a cluster is waited for; calls to one that does not answer fail by themselves. */
 const NODE_TIMEOUT_MS = 1000
-/** Milliseconds between two looks at a server that loads its data. */
-const LOADING_RETRY_MS = 100
 /** Generations in a row that may be lost before a call was answered. */
 const MAX_LOST = 10
 
@@ -32,14 +34,15 @@ export class ScriptCache {
     this.#prefix = prefix
   }
 
-  /** Makes sure that the server has the scripts, at the beginning of a connection. */
-  async open (): Promise<void> {
+  /** Makes sure that the server has the scripts. `channel`: to which this process has subscribed already, so that all others know of it. */
+  async open (channel: string): Promise<void> {
+    await this.#whenLoaded()
     try {
-      await this.#open()
+      await this.#open(channel)
     } catch (error) {
-      if ((error as Error).name !== 'ReplyError' || this.#Kind === ScriptGeneration) throw error
+      if ((error as Error).name !== 'ReplyError') throw error
       this.#Kind = ScriptGeneration
-      await this.#open().catch((second: Error) => {
+      await this.#open(channel).catch((second: Error) => {
         second.message += `; nor are functions possible: ${(error as Error).message}`
         throw second
       })
@@ -48,7 +51,7 @@ export class ScriptCache {
 
   /** A script of this generation was missing. Resolves when `current` is another one. */
   async renew (lost: Generation): Promise<void> {
-    while (this.current === lost) await (this.#renewing ??= this.#renew().finally(() => { this.#renewing = undefined }))
+    while (this.current === lost) await (this.#renewing ??= this.#renew(lost).finally(() => { this.#renewing = undefined }))
   }
 
   /** A script was run. */
@@ -56,66 +59,102 @@ export class ScriptCache {
     this.#lost = 0
   }
 
-  async #open (): Promise<void> {
-    const published = await this.#whenLoaded()
-    this.current = new this.#Kind(published ?? '')
-    const isAlone = await this.#isAlone()
-    const found = await this.#ask(node => this.current.isLoaded(node))
-    if (found.every(isLoaded => isLoaded)) return
-    // Nobody uses the first generation where nobody is connected: it may be loaded, and loaded again after a restart.
-    if (published === undefined && isAlone) await this.#ask(node => this.current.load(node))
-    else await this.#makeNext()
+  async #open (channel: string): Promise<void> {
+    if (await this.#adopt()) return
+    await this.#alone(async () => {
+      if (await this.#adopt()) return
+      // The plain text may be loaded, also again after a restart, where nobody can have calls in flight that use it.
+      const isFirst = this.current.name === '' && await this.#isAlone(channel)
+      if (!isFirst || !await this.#load(this.current)) await this.#makeNext()
+    })
   }
 
-  async #renew (): Promise<void> {
-    if (++this.#lost > MAX_LOST) {
-      this.#lost = 0
-      throw new StoreError('STORE_UNREACHABLE', 'the server loses the scripts of the store as soon as they are loaded')
-    }
-    const published = await this.#published()
-    if (published === undefined || published === this.current.name) await this.#makeNext()
-    else this.current = new this.#Kind(published)
+  async #renew (lost: Generation): Promise<void> {
+    await this.#alone(async () => {
+      const published = await this.#published()
+      if (published === undefined || published === lost.name) await this.#makeNext()
+      else this.current = new this.#Kind(published)
+    })
+  }
+
+  /** Whether the generation that is published, or the first, is there to be used. */
+  async #adopt (): Promise<boolean> {
+    this.current = new this.#Kind(await this.#published() ?? '')
+    return await this.#isLoaded(this.current)
   }
 
   async #makeNext (): Promise<void> {
-    const next = new this.#Kind(randomUUID())
-    await this.#ask(node => next.load(node))
-    await this.#client.set(this.#key, next.name, 'EX', PUBLISHED)
+    let next: Generation
+    do {
+      if (++this.#lost > MAX_LOST) {
+        this.#lost = 0
+        throw new StoreError('STORE_UNREACHABLE', 'the server loses the scripts of the store as soon as they are loaded')
+      }
+      next = new this.#Kind(randomUUID())
+    } while (!await this.#load(next))
+    await this.#inTime(this.#client.set(this.#key, next.name, 'EX', PUBLISHED))
     this.current = next
   }
 
-  /** Whether no process uses the store, as far as can be told. */
-  async #isAlone (): Promise<boolean> {
-    const pattern = `${this.#prefix.replace(/[\\*?[\]]/g, '\\$&')}:*`
-    const found = await this.#ask(node => node.pubsub('CHANNELS', pattern) as Promise<string[]>)
-    return found.every(channels => channels.length === 0)
+  /** Loads all scripts. False if some of them are lost again: from then on the server has all of them or none. */
+  async #load (generation: Generation): Promise<boolean> {
+    await this.#ask(node => generation.load(node))
+    return await this.#isLoaded(generation)
   }
 
-  /** What is published, once the server has loaded its data. */
-  async #whenLoaded (): Promise<string | undefined> {
+  async #isLoaded (generation: Generation): Promise<boolean> {
+    const found = await this.#ask(node => generation.isLoaded(node))
+    return found.every(isLoaded => isLoaded !== false)
+  }
+
+  /** Whether no other process uses the store, or is about to. */
+  async #isAlone (channel: string): Promise<boolean> {
+    const pattern = `${this.#prefix.replace(/[\\*?[\]]/g, '\\$&')}:*`
+    const found = await this.#ask(node => node.pubsub('CHANNELS', pattern) as Promise<string[]>)
+    return found.every(channels => channels?.every(other => other === channel))
+  }
+
+  /** Does what one process at a time should do. */
+  async #alone (work: () => Promise<void>): Promise<void> {
+    const key = `${this.#key}:loading`
+    while (await this.#inTime(this.#client.set(key, '', 'PX', LOADING_MS, 'NX')) === null) await delay(RETRY_MS)
+    try {
+      await work()
+    } finally {
+      await this.#inTime(this.#client.del(key))
+    }
+  }
+
+  /** Resolves when the server has loaded its data. */
+  async #whenLoaded (): Promise<void> {
     for (;;) {
       try {
-        return await this.#published()
+        await this.#published()
+        return
       } catch (error) {
         if (!(error as Error).message.startsWith('LOADING')) throw error
-        await delay(LOADING_RETRY_MS)
+        await delay(RETRY_MS)
       }
     }
   }
 
   async #published (): Promise<string | undefined> {
-    return await this.#client.getex(this.#key, 'EX', PUBLISHED) ?? undefined
+    return await this.#inTime(this.#client.getex(this.#key, 'EX', PUBLISHED)) ?? undefined
   }
 
-  /** The answers of all nodes; in a cluster, of those that answer. */
-  async #ask<T> (command: (node: Redis) => Promise<T>): Promise<T[]> {
-    const nodes = nodesOf(this.#client, 'master')
-    if (!this.#client.isCluster) return await Promise.all(nodes.map(command))
-    const answers = await Promise.all(nodes.map(async node => {
-      const answer = command(node).catch((error: Error) => { if (error.name === 'ReplyError') throw error })
-      return await Promise.race([answer, delay(NODE_TIMEOUT_MS, undefined, { ref: false })])
-    }))
-    return answers.filter(answer => answer !== undefined)
+  /** The answers of all nodes; undefined for a node of a cluster that does not answer. */
+  async #ask<T> (command: (node: Redis) => Promise<T>): Promise<Array<T | undefined>> {
+    return await Promise.all(nodesOf(this.#client, 'master').map(node => this.#inTime(command(node))))
+  }
+
+  /** An answer; undefined from a node of a cluster that does not give one. */
+  async #inTime<T> (answer: Promise<T>): Promise<T | undefined> {
+    if (!this.#client.isCluster) return await answer
+    const settled = answer.catch((error: Error) => {
+      if (error.name === 'ReplyError') throw error
+      return undefined
+    })
+    return await Promise.race([settled, delay(NODE_TIMEOUT_MS, undefined, { ref: false })])
   }
 
   /** Versions of this package have texts of their own, and so do functions and scripts. */

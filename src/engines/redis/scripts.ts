@@ -1,5 +1,5 @@
 // The scripts, which decide everything, as the server takes them: as one library of functions (Redis 7 calls it that), whose parts
-// are made once, or each as a script of its own, for a server on which functions must not be loaded.
+// are made once, or as scripts, for a server on which functions must not be loaded.
 import { createHash } from 'node:crypto'
 import bounds from './scripts/bounds.js'
 import call from './scripts/call.js'
@@ -42,15 +42,18 @@ export interface Library {
 // Full memory must keep nobody from giving some back, or from keeping a lock: only this one is refused then.
 const flagsOf = (name: ScriptName): string => name === 'write' ? '' : 'allow-oom'
 
-let scripts: Scripts | undefined
-
-export function loadScripts (): Scripts {
-  scripts ??= ofEach(name => {
-    const flags = flagsOf(name)
-    const text = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n${TEXT}\nreturn scripts.${name}(KEYS, ARGV)\n`
+/**
+ * Two scripts, one of which is refused when memory is full; each takes the name of what it is to do as its first argument. `generation`:
+ * makes scripts of another hash that do the same.
+ */
+export function makeScripts (generation = ''): Scripts {
+  const script = (flags: string): Script => {
+    const text = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n${TEXT}\nreturn scripts[table.remove(ARGV, 1)](KEYS, ARGV)\n-- ${generation}`
     return { text, sha: createHash('sha1').update(text).digest('hex') }
-  })
-  return scripts
+  }
+  const refused = script('')
+  const allowed = script('allow-oom')
+  return ofEach(name => flagsOf(name) === '' ? refused : allowed)
 }
 
 /** `generation`: makes a library of another name with the same functions. */

@@ -71,7 +71,9 @@ async function withRights (mode: Mode): Promise<void> {
     await other.collection('c').get('key')
     for (const missing of rules.filter(rule => rule.startsWith('+'))) {
       await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules.filter(rule => rule !== missing))
-      await lose() // while another is connected: all that is ever done about scripts is done then
+      // All that is ever done about scripts is done where they are lost while another is connected.
+      await lose()
+      await redis.del('none', ...await redis.keys(`strong-store:${mode}:*`))
       const c = at('less').collection('c')
       const message = new RegExp(missing.slice(1).replace('|', '[ |]'))
       for (const call of [c.get('key'), c.set('key', 1)]) await t.rejects(call, { code: 'STORE_UNREACHABLE', message }, missing)
@@ -81,7 +83,7 @@ async function withRights (mode: Mode): Promise<void> {
       await t.rejects(at('less').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
     }
     await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
-    await t.rejects(at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /key/ })
+    await t.rejects(at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /channel/ }, 'and under another prefix')
     t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
   })
 
