@@ -104,13 +104,14 @@ async function stats (connection: Connection, names: KeyNames, maxValueBytes: nu
 async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS): Promise<string> {
   const found: object[] = []
   for (const { name } of await list(connection, names, true)) {
-    for (let from = 0; found.length < limit; from += LOCKS_AT_A_TIME) {
-      const held = await connection.run<string[][]>('held', names.base(name), [String(from), String(Math.min(LOCKS_AT_A_TIME, limit - found.length))])
+    let from = '0'
+    while (from !== '-1' && found.length < limit) {
+      const [next, ...held] = await connection.run<[string, ...string[][]]>('held', names.base(name), [from, String(LOCKS_AT_A_TIME)])
       found.push(...held.map(fields => lockOf(name, fields)))
-      if (held.length < LOCKS_AT_A_TIME) break
+      from = next
     }
   }
-  return answer(found)
+  return answer(found.slice(0, limit))
 }
 
 /** The lock of a key, with the first of those who wait; no text if it is not locked. */

@@ -18,7 +18,7 @@ local function sparedBy (job)
 end
 
 local function saveJobs ()
-  meta.jobs = #jobs()
+  change('jobs', #jobs())
   if meta.jobs == 0 then
     redis.call('DEL', JOBS)
   else
@@ -40,7 +40,7 @@ end
 -- Whether an entry was cleared and is still there. If so it is removed now.
 function isWiped (entry)
   for _, job in ipairs(jobs()) do
-    if job[1] == 'wipe' and tonumber(entry.version) < job[2] and startsWith(entry.key, job[3]) and
+    if job[1] == 'wipe' and tonumber(versionOf(entry)) < job[2] and startsWith(entry.key, job[3]) and
       redis.call('SISMEMBER', sparedBy(job), entry.key) == 0 then
       remove(entry)
       return true
@@ -79,7 +79,7 @@ function stepJobs ()
     if not stepJob(job) then
       table.remove(jobs(), 1)
       if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
-      meta.jobs = #jobs()
+      change('jobs', #jobs())
     end
   end
   saveJobs()
