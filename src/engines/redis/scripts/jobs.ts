@@ -66,7 +66,7 @@ local function stepJob (job)
   if meta.expire > 0 and job[1] == 'track' then
     for _, set in ipairs({ IDLE, TIMED }) do redis.call('PEXPIREAT', set, int(meta.expire)) end
   end
-  work = work - STEP / 4
+  work = work - STEP / 2
   job[4] = names[STEP]
   return job[4] ~= nil
 end

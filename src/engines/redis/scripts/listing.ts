@@ -11,7 +11,7 @@ function scripts.scan (keys, args)
   local MAX_BYTES = 1048576 -- of texts that are read for one page
   begin()
   open(keys[1])
-  local limit = math.min(500, tonumber(args[2]))
+  local limit = math.min(250, tonumber(args[2]))
   local from, to = rangeOf(args[3], args[1])
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
   local found = {}
