@@ -32,7 +32,7 @@ export class Connection {
     this.#scripts = scripts
     this.#handler = handler
     this.#pipeline = new Pipeline(client, () => { this.#load() })
-    this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
+    this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isConnected in scripts/locks.ts
     this.#push = new Subscriber(push, openPush, this.channel, handler, {
       watch: (connection, closed) => { this.#watch(connection, closed) },
       missed: () => { handler.nodeLost() },

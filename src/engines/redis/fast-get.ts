@@ -2,7 +2,7 @@
 // has a time. Then the script is asked, and later than the get was; so what this process says of that key meanwhile comes behind.
 import { Reply, type Request } from '../../core/engine.js'
 
-/** What the plain command finds: of the key its record and its lock, and whether uses are kept. See collection.lua. */
+/** What the plain command finds: of the key its record and its lock, and whether uses are kept. See scripts/collection.ts. */
 export type Found = [record: string | null, lock: string | null, tracked: string | null]
 
 /** Sends a call off: as the plain command, or to its script. */
