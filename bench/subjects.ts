@@ -127,7 +127,11 @@ export const subjects = {
   redis: {
     redisGet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1 }),
     redisOne: compare(['Redis, ioredis', 'strong-store, redis:'], { workers: 1, inFlight: 1 }),
-    redisSet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1, operation: 'set' })
+    redisSet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1, operation: 'set' }),
+    redisLock: locks('acquire + release of a free key in Redis, 4 workers × 16 in flight',
+      ['Redis, redlock', 'strong-store, redis:'], { operation: 'lock', inFlight: 16 }),
+    redisHotLock: locks('acquire + release of one key in Redis that all want, 4 workers × 16 waiters',
+      ['Redis, redlock', 'strong-store, redis:'], { operation: 'hot lock', inFlight: 16 })
   },
 
   growth: {

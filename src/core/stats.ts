@@ -35,7 +35,7 @@ export interface CollectionStats extends Counts {
   evict: boolean
 }
 
-/** All collections together, those that are forgotten included (not in Redis, which forgets an empty one after an hour), and the process that has them. */
+/** All collections together, those that are forgotten included (not in Redis, which forgets an empty one after a minute), and the process that has them. */
 export interface StoreStats extends Counts {
   collections: number
   maxValueBytes: number

@@ -49,7 +49,7 @@ export class Connection {
     this.#scripts = new ScriptCache(client, prefix)
     this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY)
     this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
-    this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isAlive in locks.lua
+    this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isConnected in scripts/locks.ts
     this.#subscriber = new Subscriber(push, openPush, this.channel, handler, {
       watch: (connection, closed) => { this.#watch(connection, closed) },
       missed: () => { handler.nodeLost() },

@@ -3,7 +3,7 @@
 // has asked of that key since is held back until the get has been sent again.
 import { Reply, type Request } from '../../core/engine.js'
 
-/** What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See collection.lua. */
+/** What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See scripts/collection.ts. */
 export type Found = [record: string | null, lock: string | null, tracked: string | null]
 
 /** Sends a call off: as the plain command, or to its script. */

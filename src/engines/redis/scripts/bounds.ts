@@ -87,7 +87,8 @@ local function sweep ()
     if not evictOne() then return end
   end
   if meta.tracked > 0 and meta.idle + meta.maxKeys + meta.maxBytes == 0 and meta.jobs == 0 then
-    meta.tracked, meta.gone = 0, 0
+    change('tracked', 0)
+    change('gone', 0)
     redis.call('UNLINK', IDLE, TIMED)
   end
 end

@@ -8,17 +8,28 @@ local BYTES_OF_WORK = 8192 -- that are read for a unit of work
 local function load (key, record)
   if record == nil then record = read(':' .. key) end
   if not record then return nil end
-  local version, finish, at = string.match(record, '^(%d+) (%d+) ()')
-  local text = string.sub(record, at)
-  if #text > BYTES_OF_WORK then work = work - #text / BYTES_OF_WORK end
-  local entry = { key = key, version = version, finish = tonumber(finish), text = text, bytes = #key + #text }
+  local space = string.find(record, ' ', 1, true)
+  local last = string.find(record, ' ', space + 1, true)
+  local bytes = #record - last
+  if bytes > BYTES_OF_WORK then work = work - bytes / BYTES_OF_WORK end
+  local finish = tonumber(string.sub(record, space + 1, last - 1))
+  local entry = { key = key, record = record, space = space, last = last, finish = finish, bytes = #key + bytes }
   if meta.jobs > 0 and isWiped(entry) then return nil end
   return entry
 end
 
+-- Long strings are costly to take apart: it is done for those who ask.
+local function versionOf (entry)
+  return entry.version or string.sub(entry.record, 1, entry.space - 1)
+end
+
+local function textOf (entry)
+  return entry.text or string.sub(entry.record, entry.last + 1)
+end
+
 local function store (entry)
   local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
-  write(':' .. entry.key, entry.version .. finish .. entry.text)
+  write(':' .. entry.key, versionOf(entry) .. finish .. textOf(entry))
 end
 
 -- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
