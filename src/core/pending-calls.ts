@@ -44,6 +44,11 @@ export interface Carrier {
    * to know, and a lock that it brings is not wanted.
    */
   cancel (id: number, isAbandoned: boolean): void
+  /**
+   * Milliseconds for which the other side, which keeps timeouts as well, may be late to say that one has passed. Its word is
+   * better: it has given the call up then. Default 0.
+   */
+  readonly timeoutMargin?: number
 }
 
 export class PendingCalls {
@@ -161,7 +166,7 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
   }
   if (timeout !== undefined) {
     call.timer = new Timer()
-    call.timer.start(timeout, () => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) })
+    call.timer.start(timeout + (call.carrier.timeoutMargin ?? 0), () => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) })
   }
   if (signal !== undefined) {
     call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal.reason })) }

@@ -18,6 +18,7 @@ const MAX_QUEUED = 2 ** 19
 const MAX_QUEUED_LENGTH = 256 * 2 ** 20
 /** Requests that may be open because calls in them wait. Each has a connection. */
 const MAX_EXCHANGES = 1000
+const TIMEOUT_MARGIN_MS = 1000
 
 class SentCall implements QueuedCall {
   json = ''
@@ -52,7 +53,8 @@ export class HttpEngine implements Engine {
     this.#pipeline = new Pipeline(calls => this.#send(calls as SentCall[]))
     this.#calls = new PendingCalls({
       send: (request, id) => { this.#queue(request, id) },
-      cancel: id => { this.#cancel(id) }
+      cancel: id => { this.#cancel(id) },
+      timeoutMargin: TIMEOUT_MARGIN_MS
     })
     this.#keeper = new LeaseKeeper(requests => this.#askNow(requests), token => { this.#calls.lost(token) })
   }

@@ -10,14 +10,10 @@ import { settle, type EngineOptions, type Settled, type Target } from './options
 import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall } from './call.js'
+import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
-
-/** Bytes of keys and values on their way to the server above which calls are refused. */
-const MAX_BACKLOG = 256 * 2 ** 20
-/** Calls without an answer, unconfirmed ones included, above which calls are refused. */
-const MAX_PENDING = 2 ** 19
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (options: EngineOptions): Engine {
@@ -40,14 +36,7 @@ class RedisEngine implements Engine {
   #connecting: Promise<void> | undefined
   /** Calls made before there is a connection. */
   readonly #queue = new Queue<RedisCall>()
-  /** By the slot in PendingCalls. */
-  #calls: Array<RedisCall | undefined> = []
-  /** By the number that the server knows. */
-  readonly #numbered = new Map<number, RedisCall>()
-  #numbers = 0
-  // Unconfirmed calls without a reply, and the bytes of all calls on their way.
-  #unconfirmed = 0
-  #backlog = 0
+  readonly #calls = new CallTable()
   #gets = new FastGet()
   #isClosed = false
 
@@ -86,11 +75,9 @@ class RedisEngine implements Engine {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const { op } = request
     // The end of a lock is let through: refused, it would leave the key locked.
-    if (!request.release && op !== 'release' && this.#isOverloaded) throw new StoreError('STORE_OVERLOADED')
+    if (!request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)
-    this.#backlog += call.size
-    if (id === 0) this.#unconfirmed++
-    else this.#calls[id] = call
+    this.#calls.add(call)
     if (this.#connection !== undefined) {
       this.#ask(this.#connection, call)
       return
@@ -99,20 +86,13 @@ class RedisEngine implements Engine {
     this.#connecting ??= this.#connect()
   }
 
-  get #isOverloaded (): boolean {
-    return this.#backlog > MAX_BACKLOG || this.#pending.pending + this.#unconfirmed > MAX_PENDING
-  }
-
   #ask (connection: Connection, call: RedisCall): void {
     const { request, request: { op, collection, token }, id } = call
     if (token !== undefined && (request.release || op === 'release')) this.#heartbeat!.release(collection, token)
     call.state = 'sent'
-    call.number = ++this.#numbers
+    this.#calls.number(call)
     call.at = Date.now()
-    if (id !== 0) {
-      this.#numbered.set(call.number, call)
-      this.#setReferenced(true)
-    }
+    if (id !== 0) this.#setReferenced(true)
     this.#gets.enter(request, !this.#heartbeat!.isTimed(collection), isPlain => {
       if (isPlain) this.#read(connection, call)
       else this.#submit(connection, call)
@@ -147,8 +127,8 @@ class RedisEngine implements Engine {
       this.#failed(connection, call, error)
     }
     const { request, request: { op, collection }, token } = call
-    if (isIntrospection(op) || op === 'ping') {
-      this.#look(connection, request).then(answered, failed)
+    if (isIntrospection(op)) {
+      introspect(connection, this.#heartbeat!, this.#names, request, this.maxValueBytes).then(answered, failed)
       return
     }
     const base = this.#names.base(collection)
@@ -162,13 +142,6 @@ class RedisEngine implements Engine {
       const fail = (): void => { failed(error) }
       connection.run(...releaseOf(request, base, name, this.#life)).then(fail, fail)
     })
-  }
-
-  /** What is asked about collections as a whole. */
-  async #look (connection: Connection, request: Request): Promise<string> {
-    if (request.op === 'ping') return await connection.ping()
-    if (request.op === 'collections' || request.op === 'stats') await this.#heartbeat!.flush()
-    return await introspect(connection, this.#names, request, this.maxValueBytes)
   }
 
   /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
@@ -192,7 +165,7 @@ class RedisEngine implements Engine {
 
   #pushed (number: number, answer: string): void {
     const connection = this.#connection
-    const call = this.#numbered.get(number)
+    const call = this.#calls.withNumber(number)
     if (call === undefined || connection === undefined) return
     if (call.state === 'waiting') this.#take(connection, call, answer)
     else call.early = answer
@@ -239,13 +212,7 @@ class RedisEngine implements Engine {
   #settled (call: RedisCall): void {
     call.state = 'settled'
     call.job = undefined
-    this.#backlog -= call.size
-    if (call.id === 0) {
-      this.#unconfirmed--
-    } else {
-      this.#numbered.delete(call.number)
-      this.#calls[call.id] = undefined
-    }
+    this.#calls.delete(call)
   }
 
   #failed (connection: Connection, call: RedisCall, error: Error): void {
@@ -258,7 +225,7 @@ class RedisEngine implements Engine {
   /** Asks for an early end of a call. It reaches the server after the call, if that was sent. */
   #cancel (id: number, isAbandoned: boolean): void {
     const connection = this.#connection
-    const call = this.#calls[id]
+    const call = this.#calls.withId(id)
     if (call === undefined) return
     if (this.#queue.delete(call) || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
       this.#answer(call, new Reply('STORE_ABORTED'))
@@ -283,7 +250,10 @@ class RedisEngine implements Engine {
         life: this.#life,
         handler: {
           answer: (number, answer) => { this.#pushed(number, answer) },
-          lost: token => { this.#lost(token) },
+          lost: token => {
+            this.#heartbeat?.lost(token)
+            this.#pending.lost(token)
+          },
           nodeLost: () => { this.#heartbeat?.check() },
           closed: error => { if (connection !== undefined && connection === this.#connection) this.#lose('STORE_DISCONNECTED', detailOf(error)) }
         }
@@ -303,7 +273,7 @@ class RedisEngine implements Engine {
     this.#heartbeat = new Heartbeat(connection, this.#life, this.#names, {
       lost: token => { this.#pending.lost(token) },
       unanswered: (number, error) => {
-        const call = this.#numbered.get(number)
+        const call = this.#calls.withNumber(number)
         if (call === undefined) return
         this.#heartbeat!.answered(call.request.collection, number)
         this.#unanswered(call, detailOf(error))
@@ -313,21 +283,13 @@ class RedisEngine implements Engine {
     for (let call = this.#queue.shift(); call !== undefined; call = this.#queue.shift()) this.#ask(connection, call)
   }
 
-  #lost (token: string): void {
-    this.#heartbeat?.lost(token)
-    this.#pending.lost(token)
-  }
-
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string): void {
     this.#heartbeat?.stop()
     this.#connection = undefined
     this.#heartbeat = undefined
     while (this.#queue.shift() !== undefined) { /* all of them fail below */ }
-    this.#calls = []
-    this.#numbered.clear()
+    this.#calls.clear()
     this.#gets = new FastGet()
-    this.#unconfirmed = 0
-    this.#backlog = 0
     this.#pending.fail(code, why)
     this.onerror?.(new StoreError(code, why))
   }

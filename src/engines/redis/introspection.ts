@@ -1,6 +1,7 @@
 // What is asked about collections as a whole, in parts: over all nodes of a cluster, and so that no script takes long.
 import { MAX_LOCKS, type Request } from '../../core/engine.js'
 import type { Connection } from './connection.js'
+import type { Heartbeat } from './heartbeat.js'
 import type { KeyNames } from './keys.js'
 
 const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'] as const
@@ -11,18 +12,22 @@ const COLLECTIONS_AT_A_TIME = 50
 const LOCKS_AT_A_TIME = 100
 const INDEXES_AT_A_TIME = 16
 
-const OPS = ['scan', 'size', 'collections', 'locks', 'lock', 'stats'] as const satisfies Array<Request['op']>
+const OPS = ['scan', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'] as const satisfies Array<Request['op']>
 
 /** Whether `introspect` answers a request. */
 export function isIntrospection (op: Request['op']): boolean {
   return (OPS as readonly string[]).includes(op)
 }
 
-/** The answer to a request, as scripts give it. Counts must have been flushed before. */
-export async function introspect (connection: Connection, names: KeyNames, request: Request, maxValueBytes: number): Promise<string> {
+/** The answer to a request, as scripts give it. */
+export async function introspect (
+  connection: Connection, heartbeat: Heartbeat, names: KeyNames, request: Request, maxValueBytes: number
+): Promise<string> {
   const { op, collection, key, number } = request
   const base = names.base(collection)
+  if (op === 'collections' || op === 'stats') await heartbeat.flush()
   switch (op) {
+    case 'ping': return await connection.ping()
     case 'scan': return await scan(connection, base, request)
     case 'size': return await size(connection, base)
     case 'lock': return await lock(connection, base, collection, key)

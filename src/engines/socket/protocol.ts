@@ -11,6 +11,7 @@
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
+import { bytes, utf8, type Charset } from './charset.js'
 
 /**
  * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package with
@@ -64,34 +65,6 @@ const DOWN = 16384
 const VERSION = 2
 const EXPIRES_IN = 4
 const FENCE = 16
-
-/** How strings are laid into frames: as UTF-8 by a client; as the bytes they are already by the server. */
-export interface Charset {
-  write (buffer: Buffer, text: string, at: number): number
-  read (buffer: Buffer, from: number, to: number): string
-  /** No fewer bytes than `text` will take. */
-  room (text: string): number
-}
-
-// Node's own names for the two copies that `write` and `toString` come down to, without their detours.
-interface FastBuffer extends Buffer {
-  latin1Write (text: string, at: number): number
-  latin1Slice (from: number, to: number): string
-  utf8Write (text: string, at: number): number
-  utf8Slice (from: number, to: number): string
-}
-
-export const bytes: Charset = {
-  write: (buffer, text, at) => (buffer as FastBuffer).latin1Write(text, at),
-  read: (buffer, from, to) => (buffer as FastBuffer).latin1Slice(from, to),
-  room: text => text.length
-}
-
-export const utf8: Charset = {
-  write: (buffer, text, at) => (buffer as FastBuffer).utf8Write(text, at),
-  read: (buffer, from, to) => (buffer as FastBuffer).utf8Slice(from, to),
-  room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
-}
 
 /** Text of a request from this size on stays a Buffer in the server. */
 const LARGE = 32 * 1024
