@@ -61,7 +61,7 @@ export const DeleteQuery = Type.Object({ release }, strict)
 export const ReleaseQuery = Type.Object({ force: Type.Optional(Type.Boolean({ description: 'Takes the lock from whoever holds it' })) }, strict)
 export const PageQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with it')),
-  cursor: Type.Optional(Type.String({ pattern: '^[!-~]{1,128}$', maxLength: 128, description: 'Where to continue: the cursor of the previous page' })),
+  cursor: Type.Optional(Type.String({ pattern: '^[!-~]{1,2048}$', maxLength: 2048, description: 'Where to continue: the cursor of the previous page' })),
   limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' })),
   values: Type.Optional(Type.Boolean({ description: 'With their values' }))
 }, strict)
@@ -132,7 +132,7 @@ export const Page = Type.Object({
     value: Type.Optional(Type.Unknown({ description: 'Where values were asked for' })),
     code: Type.Optional(Type.String({ maxLength: 64, description: 'Why there is no value, where one was asked for' }))
   }), { maxItems: 10_000 }),
-  cursor: Type.Optional(Type.String({ maxLength: 128, description: 'Where the next page begins; absent on the last page' }))
+  cursor: Type.Optional(Type.String({ maxLength: 2048, description: 'Where the next page begins; absent on the last page' }))
 })
 export const Sum = Type.Object({ value: Type.Number({ description: 'The sum' }), version: Type.Optional(count('The new version; none where it was counted down')) })
 

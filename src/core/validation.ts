@@ -34,7 +34,7 @@ export function checkNewToken (token: unknown): string {
 
 /** Where a page of keys begins, as an engine named it: opaque here. */
 export function checkCursor (cursor: unknown): string {
-  if (typeof cursor === 'string' && /^[\x21-\x7e]{1,128}$/.test(cursor)) return cursor
+  if (typeof cursor === 'string' && /^[\x21-\x7e]{1,2048}$/.test(cursor)) return cursor
   throw new StoreError('STORE_OPTION_INVALID', `invalid cursor: expected the cursor of an earlier page, got ${String(cursor)}`)
 }
 

@@ -65,6 +65,12 @@ export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = 
   return server
 }
 
+/** A user of the server to whom functions are forbidden. */
+export async function withoutFunctions ({ path, redis }: TestServer): Promise<StoreOptions & { url: string }> {
+  await redis.call('ACL', 'SETUSER', 'scripts', 'on', '>password', '~*', '&*', '+@all', '-function', '-fcall')
+  return { url: 'redis:', redis: { client: { path, username: 'scripts', password: 'password' } } }
+}
+
 /** Starts a Valkey that needs nothing but Node, which ends with the test. */
 export async function startValkey (t: Test): Promise<StoreOptions> {
   const port = await freePort()

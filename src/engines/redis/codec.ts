@@ -8,34 +8,34 @@ const OWNER = `pid ${process.pid} on ${hostname()}`
 
 /** The script of a request about one collection, with its arguments. `life`: milliseconds after which this process counts as dead. */
 export function scriptOf (request: Request, base: string, who: string, life: number, newToken: string | undefined): [ScriptName, string, string[]] {
-  const { op, key, text } = request
+  const { op, key } = request
   switch (op) {
     case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
-    case 'configure': return ['configure', base, [text ?? '{}']]
-    default: return [needsMemory(op) ? 'write' : 'call', base, [op, key, who, optionsOf(request, newToken), text ?? '', String(life)]]
+    case 'configure': return ['configure', base, [request.text ?? '{}']]
+    default: return [needsMemory(op) ? 'write' : 'call', base, [op, key, who, optionsOf(request), textOf(request, newToken), String(life)]]
   }
 }
 
 /** What ends the lock of a request that was refused as there is no memory for its value. */
 export function releaseOf ({ key, token }: Request, base: string, who: string, life: number): [ScriptName, string, string[]] {
-  return ['call', base, ['release', key, who, JSON.stringify({ token }), '', String(life)]]
+  return ['call', base, ['release', key, who, '', token!, String(life)]]
 }
 
 function needsMemory (op: Op): boolean {
   return op === 'set' || op === 'increment' || op === 'acquire'
 }
 
-/** What a call says beside its key and its text, as JSON; '' where that is nothing. `newToken`: of the lock it may bring. */
-function optionsOf (request: Request, newToken: string | undefined): string {
-  if (request.op === 'acquire') {
-    return JSON.stringify({
-      nowait: request.nowait || undefined,
-      lease: request.lease,
-      detached: request.detached || undefined,
-      owner: request.owner ?? OWNER,
-      newToken
-    })
+/** `newToken`: of the lock that an acquire may bring. */
+function textOf ({ op, text, token, owner }: Request, newToken: string | undefined): string {
+  switch (op) {
+    case 'acquire': return `${newToken} ${owner ?? OWNER}`
+    case 'release': return token!
+    default: return text ?? ''
   }
+}
+
+/** What a call says beside its key and its text, as JSON; '' where that is nothing. */
+function optionsOf (request: Request): string {
   const options = JSON.stringify({
     ttl: request.ttl,
     ifVersion: request.ifVersion === undefined ? undefined : String(request.ifVersion),
@@ -44,8 +44,9 @@ function optionsOf (request: Request, newToken: string | undefined): string {
     limit: request.limit,
     backoff: request.backoff || undefined,
     down: request.down || undefined,
-    token: request.token,
+    token: request.op === 'acquire' || request.op === 'release' ? undefined : request.token,
     release: request.release || undefined,
+    detached: request.detached || undefined,
     lease: request.lease,
     nowait: request.nowait || undefined
   })

@@ -15,8 +15,8 @@ interface Place {
   isTimed: boolean
   /** Token by key of the locks that live by signs of life. */
   held: Map<string, string>
-  /** PendingCalls that wait: their number, key, and whether the server did not know of it when last asked. */
-  waiting: Map<number, { key: string, who: string, isMissing: boolean }>
+  /** Calls that wait, by number: the key, and since when the server does not know of it, whose answer may be on its way. */
+  waiting: Map<number, { key: string, who: string, missingSince: number }>
   /** What went with a node, to be given up as soon as there is one again: it may have kept it, or a replica of it. */
   gone: Gone
   /** Calls wait of which nobody wants an answer. */
@@ -86,7 +86,7 @@ export class Heartbeat {
   /** A call waits for a lock that runs out in so many milliseconds. */
   wait (collection: string, key: string, number: number, who: string, expiresIn: number): void {
     const place = this.#place(collection)
-    place.waiting.set(number, { key, who, isMissing: false })
+    place.waiting.set(number, { key, who, missingSince: Infinity })
     this.look(collection, expiresIn)
   }
 
@@ -234,6 +234,7 @@ export class Heartbeat {
   }
 
   #found (place: Place, found: string[]): void {
+    const now = Date.now()
     for (const entry of found) {
       const rest = entry.slice(2)
       if (entry.startsWith('L')) {
@@ -242,8 +243,9 @@ export class Heartbeat {
       }
       const number = Number(rest.slice(rest.lastIndexOf(' ') + 1))
       const waiting = place.waiting.get(number)
-      if (waiting?.isMissing === true) this.#handler.unanswered(number, new Error('an answer of the server did not arrive'))
-      else if (waiting !== undefined) waiting.isMissing = true
+      if (waiting === undefined) continue
+      waiting.missingSince = Math.min(waiting.missingSince, now)
+      if (now - waiting.missingSince >= this.#beat) this.#handler.unanswered(number, new Error('an answer of the server did not arrive'))
     }
   }
 

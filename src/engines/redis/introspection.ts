@@ -1,6 +1,5 @@
 // What is asked about collections as a whole, in parts: over all nodes of a cluster, and so that no script takes long.
 import { MAX_LOCKS, type Request } from '../../core/engine.js'
-import { StoreError } from '../../core/errors.js'
 import type { Connection } from './connection.js'
 import type { KeyNames } from './keys.js'
 
@@ -8,7 +7,7 @@ const COUNTERS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expir
 const SUMMED = COUNTERS.slice(0, 8)
 
 /** Collections, and locks, that one script tells of. */
-const COLLECTIONS_AT_A_TIME = 100
+const COLLECTIONS_AT_A_TIME = 50
 const LOCKS_AT_A_TIME = 100
 const INDEXES_AT_A_TIME = 16
 
@@ -34,22 +33,23 @@ export async function introspect (connection: Connection, names: KeyNames, reque
 }
 
 async function scan (connection: Connection, base: string, { key: prefix, cursor, number = 100 }: Request): Promise<string> {
-  const [keys, last] = await connection.run<[string, string | null]>('scan', base, [decode(cursor), String(number), prefix])
+  const from = cursor === undefined ? '' : decode(cursor)
+  if (from === undefined) return 'ESTORE_OPTION_INVALID'
+  const [keys, last] = await connection.run<[string, string | null]>('scan', base, [from, String(number), prefix])
   return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}`
 }
 
-/** A cursor is the last name of a page; the text in front of it tells it from those of other engines. */
+/** A cursor is the last name of a page, in base64url. What is in front of the name tells it from the cursors of other engines. */
 const CURSOR = /^n([\w-]+)$/
 
 function encode (name: string): string {
   return `n${Buffer.from(`:${name}`).toString('base64url')}`
 }
 
-function decode (cursor: string | undefined): string {
-  if (cursor === undefined) return ''
+/** Undefined where it is not one of these. */
+function decode (cursor: string): string | undefined {
   const name = Buffer.from(CURSOR.exec(cursor)?.[1] ?? '', 'base64url').toString()
-  if (!name.startsWith(':')) throw new StoreError('STORE_OPTION_INVALID', `invalid cursor: expected the cursor of an earlier page, got ${cursor}`)
-  return name.slice(1)
+  return name.startsWith(':') ? name.slice(1) : undefined
 }
 
 async function size (connection: Connection, base: string): Promise<string> {
@@ -104,13 +104,14 @@ async function stats (connection: Connection, names: KeyNames, maxValueBytes: nu
 async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS): Promise<string> {
   const found: object[] = []
   for (const { name } of await list(connection, names, true)) {
-    for (let from = 0; found.length < limit; from += LOCKS_AT_A_TIME) {
-      const held = await connection.run<string[][]>('held', names.base(name), [String(from), String(Math.min(LOCKS_AT_A_TIME, limit - found.length))])
+    let from = '0'
+    while (from !== '-1' && found.length < limit) {
+      const [next, ...held] = await connection.run<[string, ...string[][]]>('held', names.base(name), [from, String(LOCKS_AT_A_TIME)])
       found.push(...held.map(fields => lockOf(name, fields)))
-      if (held.length < LOCKS_AT_A_TIME) break
+      from = next
     }
   }
-  return answer(found)
+  return answer(found.slice(0, limit))
 }
 
 /** The lock of a key, with the first of those who wait; no text if it is not locked. */

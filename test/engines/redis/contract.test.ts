@@ -13,5 +13,5 @@ function over (name: string, options: StoreOptions): void {
 }
 
 over('valkey', await startValkey(t))
-if (hasRedis) over('redis-server', (await startServer(t)).options)
+if (hasRedis) over('redis-server', (await startServer(t)).options) // and without functions: see rights.test.ts
 else t.comment(`redis-server ${NO_REDIS}`)

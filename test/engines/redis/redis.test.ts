@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../../../src/index.js'
 import { serveAdmin } from '../../support/admin.js'
 import { fork } from '../../support/cluster.js'
-import { NO_REDIS, hasRedis, outcome, startServer, type TestServer } from '../../support/redis.js'
+import { NO_REDIS, hasRedis, outcome, startServer, withoutFunctions, type TestServer } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
 if (hasRedis) await all()
@@ -25,6 +25,10 @@ async function all (): Promise<void> {
   const server = await startServer(t)
   const { options, redis } = server
 
+  const flushes = [
+    ['functions', options, () => redis.call('FUNCTION', 'FLUSH')],
+    ['scripts', await withoutFunctions(server), () => redis.script('FLUSH')]
+  ] as const
   const callsOf = async (command: string): Promise<number> => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0)
 
   t.test('a killed process leaves its locks and its place in the queue, and nothing it changed', async t => {
@@ -197,24 +201,26 @@ async function all (): Promise<void> {
     t.strictSame(await worker.exited, [0, null])
   })
 
-  t.test('scripts that are flushed are loaded again, and calls keep their order', async t => {
-    const store = storeAt(t, options)
-    const c = store.collection('flushed')
-    for (let round = 0; round < 20; round++) {
-      const done: Array<Promise<unknown>> = []
-      for (let i = 0; i < 50; i++) {
-        done.push(c.set('key', i))
-        if (i % 10 === 5) done.push(redis.script('FLUSH'), c.size(), c.set(`key ${i}`, i))
-        if (i % 3 === round % 3) await turn()
+  for (const [title, options, flush] of flushes) {
+    t.test(`${title} that are flushed are loaded again, and calls keep their order`, async t => {
+      const store = storeAt(t, options)
+      const c = store.collection('flushed')
+      for (let round = 0; round < 20; round++) {
+        const done: Array<Promise<unknown>> = []
+        for (let i = 0; i < 50; i++) {
+          done.push(c.set('key', i))
+          if (i % 10 === 5) done.push(flush(), c.size(), c.set(`key ${i}`, i))
+          if (i % 3 === round % 3) await turn()
+        }
+        await Promise.all(done)
+        t.equal(await c.get('key'), 49)
       }
-      await Promise.all(done)
-      t.equal(await c.get('key'), 49)
-    }
-    t.equal(await c.size(), 6)
-  })
+      t.equal(await c.size(), 6)
+    })
+  }
 
   t.test('scripts of which the server knows only some are no reason to change the order', async t => {
-    const c = storeAt(t, options).collection('known')
+    const c = storeAt(t, await withoutFunctions(server)).collection('known')
     for (let round = 0; round < 5; round++) {
       await redis.script('FLUSH')
       await c.set('key', 'old') // this one is known now

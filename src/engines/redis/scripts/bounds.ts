@@ -49,7 +49,7 @@ local function evictOne (spared)
   return true
 end
 
-local MAX_VICTIMS = 200 -- of one write; and keys past their time that it removes before it evicts one that lives
+local MAX_VICTIMS = 100 -- of one write; and keys past their time that it removes before it evicts one that lives
 local stepJobs -- from jobs.ts
 
 -- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where that takes more
@@ -87,7 +87,8 @@ local function sweep ()
     if not evictOne() then return end
   end
   if meta.tracked > 0 and meta.idle + meta.maxKeys + meta.maxBytes == 0 and meta.jobs == 0 then
-    meta.tracked, meta.gone = 0, 0
+    change('tracked', 0)
+    change('gone', 0)
     redis.call('UNLINK', IDLE, TIMED)
   end
 end

@@ -7,12 +7,16 @@ local function withToken (call, lock)
     keep(lock)
     return reply('', lock.length > 0 and int(math.ceil(lock.length)) or '', '', '', '')
   end
-  local answer = 'R    '
-  if call.op ~= 'release' then
-    call.record = nil
-    answer = turn(call, lock)
+  if call.op == 'release' then
+    finish(lock, false, call.record)
+    return 'R    '
   end
-  if call.release or call.op == 'release' then finish(lock, false) end
+  local answer
+  for _ = 1, 3 do -- as far as room can be made: it cannot wait, as others wait for the lock
+    answer = answer or turn(call, lock)
+  end
+  answer = answer or 'ESTORE_FULL'
+  if call.release then finish(lock, false) end
   return answer
 end
 
@@ -70,19 +74,23 @@ end
 
 local scripts = {}
 
--- op, key, who, options as JSON or '', text or '', life. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which
+-- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire that of the lock it is to
+-- have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which
 -- the call now waits runs out: the answer is told when it is the call's turn.
 function scripts.call (keys, args)
   begin()
   local key = args[2]
   local record, lock = open(keys[1], key)
   local call
-  if args[4] == '' then
+  if args[1] == 'release' then
+    call = { op = 'release', key = key, who = args[3], token = args[5], record = record }
+  elseif args[4] == '' then
     call = { op = args[1], key = key, who = args[3], text = args[5], life = args[6], record = record }
   else
     call = cjson.decode(args[4])
     call.op, call.key, call.who, call.text, call.life, call.record = args[1], key, args[3], args[5], args[6], record
   end
+  if call.op == 'acquire' then call.newToken, call.owner = string.match(args[5], '^(%S+) (.*)$') end
   return answered(submit(call, lockFrom(key, lock)))
 end
 

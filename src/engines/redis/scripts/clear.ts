@@ -4,10 +4,15 @@ local MAX_CLEARS = 64 -- at a time, of those that are done in steps and of those
 
 -- Locked keys that begin with a prefix.
 local function lockedKeys (prefix)
-  local found = {}
-  if meta.locks == 0 then return found end
-  for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do
-    if startsWith(key, prefix) then found[#found + 1] = key end
+  local found, isFound = {}, {}
+  local function add (key)
+    if isFound[key] or not startsWith(key, prefix) then return end
+    isFound[key] = true
+    found[#found + 1] = key
+  end
+  if meta.locks > 0 then
+    for _, held in ipairs(redis.call('ZRANGE', HELD, 0, -1)) do add(keyIn(held)) end
+    for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do add(key) end
   end
   return found
 end
@@ -21,12 +26,15 @@ end
 -- All keys are gone at once, where none is locked.
 local function clearAll ()
   redis.call('UNLINK', NAMES, ENDS, IDLE, TIMED, RECORDS, JOBS)
-  meta.keys, meta.bytes, meta.endless, meta.jobs, meta.marked = 0, 0, 0, 0, 0
+  meta.keys, meta.bytes, meta.endless = 0, 0, 0
+  change('marked', 0)
   for _, job in ipairs(jobs()) do
     if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
   end
   caches.jobs = {}
-  packed, meta.expire = nil, 0 -- as the hash is a new one
+  change('jobs', 0)
+  change('expire', 0)
+  packed, pending = nil, 0 -- as the hash is a new one
 end
 
 -- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1' for not to wait
@@ -49,7 +57,7 @@ function scripts.clear (keys, args)
   if meta.jobs > 0 then lookAgain() end
   if #locked == 0 then return answered('R    ') end
   if nowait then return answered('ESTORE_LOCKED') end
-  meta.clears = meta.clears + 1
+  change('clears', meta.clears + 1)
   zadd(CLEARS, int(number), who)
   wait(who, { op = 'clear', prefix = prefix, left = #locked, life = args[4] })
   return answered('Q0')
@@ -61,20 +69,20 @@ function scripts.configure (keys, args)
   open(keys[1])
   local changed = cjson.decode(args[1])
   -- What is past its idle time by now must not come back.
-  meta.gone = idleLimit()
-  meta.idle = changed.idle and math.ceil(changed.idle) or meta.idle
-  meta.maxKeys = changed.maxKeys or meta.maxKeys
-  meta.maxBytes = changed.maxBytes or meta.maxBytes
-  if changed.evict ~= nil then meta.refuse = changed.evict and 0 or 1 end
+  change('gone', idleLimit())
+  if changed.idle then change('idle', math.ceil(changed.idle)) end
+  if changed.maxKeys then change('maxKeys', changed.maxKeys) end
+  if changed.maxBytes then change('maxBytes', changed.maxBytes) end
+  if changed.evict ~= nil then change('refuse', changed.evict and 0 or 1) end
   if isConfigured() then
-    meta.renewed = 0
+    change('renewed', 0)
     redis.call('SET', BASE, cmsgpack.pack(meta.idle, meta.maxKeys, meta.maxBytes, meta.refuse))
   else
     redis.call('DEL', BASE)
   end
   if meta.idle + meta.maxKeys + meta.maxBytes > 0 and meta.tracked == 0 then
     -- Nobody knows when a key was used before: it counts as used now.
-    meta.tracked = micros
+    change('tracked', micros)
     if meta.keys > 0 then addJob('track', micros, '') end
   end
   visit()

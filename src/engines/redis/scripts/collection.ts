@@ -9,8 +9,9 @@ export default String.raw`
 --   ENDS      sorted set: key with a ttl by its end
 --   IDLE      sorted sets: key by its last use, those without a ttl
 --   TIMED       and those with one; kept only where idle time or a bound is configured
---   UNTIL     sorted set: locked key by the end of its lease, "inf" without; 0 if its queue is being served
---   OWNED     sorted set, all of one score: "channel hKEY" of a lock and "channel wNUMBER" of a call that waits
+--   HELD      sorted set, all of one score: "channel key" of each lock that ends with its process
+--   UNTIL     sorted set: locked key by the end of its lease, where it has one; by 0 if its queue is being served
+--   OWNED     sorted set, all of one score: "channel number" of each call that waits
 --   ALIVE     sorted set: channel of a process by the time at which it counts as dead unless it is heard of again
 --   QUEUE     sorted set, all of one score: "lock:number:who" in the order in which they came
 --   WAITING   hash: who -> the call that waits; "token TOKEN" -> who, of an acquire
@@ -18,7 +19,8 @@ export default String.raw`
 --   JOBS      string: walks over the names that are done in steps: see jobs.ts
 --
 -- A locked key is in none of ENDS, IDLE and TIMED: it neither expires nor is it evicted.
-local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
+local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
+local CHANNEL -- length of the name of a channel: prefix, colon, UUID and a digit
 
 -- Two sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the collection should
 -- be looked at, and base by the time until which it may exist. They let anybody find collections without walking the database.
@@ -32,7 +34,7 @@ local options                -- what the call asks for, as the codec gives it
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
 local isUnfinished = false   -- work was left behind
 
-local WORK = 150
+local WORK = 100
 local SLACK = 5000           -- ms that what has ended may stay: so that it goes in bulk, and not key by key
 local GRACE = 60000          -- ms that the server keeps what has ended if nobody looks
 local REMEMBERED = 60000     -- ms that the counters of an empty collection outlive it
@@ -60,7 +62,7 @@ local function isSpent ()
 end
 
 local function structures ()
-  return { NAMES, ENDS, IDLE, TIMED, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS }
+  return { NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS }
 end
 
 local function setBase (base)
@@ -68,23 +70,52 @@ local function setBase (base)
   RECORDS, NAMES, ENDS, IDLE = base .. ':records', base .. ':names', base .. ':ends', base .. ':idle'
   TIMED, UNTIL, OWNED, ALIVE = base .. ':timed', base .. ':until', base .. ':owned', base .. ':alive'
   QUEUE, WAITING, CLEARS, JOBS = base .. ':queue', base .. ':waiting', base .. ':clears', base .. ':jobs'
+  HELD = base .. ':held'
   local prefix, tag = string.match(base, '^([^{]*):{([^:}]*)')
   local index = prefix .. ':' .. (tag == 'c' and 'index' or '{' .. tag .. '}')
+  CHANNEL = #prefix + 38
   DUE, KNOWN = index .. ':due', index .. ':known'
+end
+
+-- What changes with most calls is packed with each; the rest is a string of its own, which is packed and unpacked when it is another.
+local restPacked, isRestChanged = '', true
+
+local function change (field, value)
+  if meta[field] == value then return end
+  meta[field] = value
+  isRestChanged = true
 end
 
 local function pack ()
   local m = meta
-  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last,
-    m.expire, m.due, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse)
+  if isRestChanged then
+    restPacked = cmsgpack.pack(m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys,
+      m.maxBytes, m.refuse)
+    isRestChanged = false
+  end
+  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits,
+    m.endless, m.last, m.due, restPacked)
 end
 
-local caches = {} -- forgotten when another collection is opened
+local function unpackAll (stored)
+  local m = meta
+  local rest
+  m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits, m.endless, m.last,
+    m.due, rest = cmsgpack.unpack(stored)
+  if rest == restPacked and not isRestChanged then return end
+  m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse =
+    cmsgpack.unpack(rest)
+  restPacked, isRestChanged = rest, false
+end
+
+local caches = {}             -- forgotten when another collection is opened
+local writes, pending = {}, 0 -- fields and values for RECORDS, and how many
 
 -- Opens a collection. With a key it gives what is stored of it: its record and its lock.
 local function open (base, key)
   if base ~= BASE then setBase(base) end
   if next(caches) then caches = {} end
+  pending = 0
   local found
   if key then
     found = redis.call('HMGET', RECORDS, '#', ':' .. key, '!' .. key)
@@ -94,10 +125,9 @@ local function open (base, key)
   packed = found[1]
   local m = meta
   if packed then
-    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.clears, m.jobs, m.endless, m.last, m.expire, m.due,
-    m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(packed)
+    unpackAll(packed)
   else
-    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
     m.endless = 0 -- keys without a ttl
     m.last = 0    -- the end of all that has one
@@ -108,6 +138,7 @@ local function open (base, key)
     m.tracked = 0 -- since when uses are kept, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
     m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
+    isRestChanged = true
     local configured = redis.call('GET', BASE)
     if configured then
       m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(configured)
@@ -138,15 +169,35 @@ local function lookAgain ()
   meta.due = now
 end
 
--- Every structure that is written to gets the end that the others have, as the server forgets that with an empty one.
+-- A structure that may be a new one gets the end that the others have.
 local function zadd (set, score, member)
-  redis.call('ZADD', set, score, member)
-  if meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+  if redis.call('ZADD', set, score, member) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
 end
 
 local function hset (hash, field, value)
-  redis.call('HSET', hash, field, value)
-  if meta.expire > 0 and hash ~= RECORDS then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+end
+
+-- What is written to RECORDS is gathered, and written before it is read or with the counters.
+local function write (field, value)
+  writes[pending + 1], writes[pending + 2] = field, value
+  pending = pending + 2
+end
+
+local function flush ()
+  if pending == 0 then return end
+  redis.call('HSET', RECORDS, unpack(writes, 1, pending))
+  pending = 0
+end
+
+local function read (field)
+  flush()
+  return redis.call('HGET', RECORDS, field)
+end
+
+local function delete (field)
+  flush()
+  redis.call('HDEL', RECORDS, field)
 end
 
 local function isConfigured ()
@@ -157,11 +208,11 @@ end
 local function setExpire ()
   local before = meta.expire
   if meta.endless > 0 and meta.idle == 0 then
-    meta.expire = 0
+    change('expire', 0)
   else
     local needed = math.max(meta.last, now + meta.idle)
     if before >= needed and before <= needed + 2 * GRACE then return end
-    meta.expire = needed + GRACE
+    change('expire', needed + GRACE)
   end
   if meta.expire == before then return end
   local sets = structures()
@@ -181,11 +232,12 @@ end
 
 local function index ()
   if isConfigured() and meta.renewed < now - DAY then
-    meta.renewed = now
+    change('renewed', now)
     redis.call('PEXPIRE', BASE, KEPT_DAYS * DAY)
   end
-  meta.known = meta.expire
-  if isConfigured() and meta.known > 0 then meta.known = math.max(meta.known, meta.renewed + KEPT_DAYS * DAY) end
+  local known = meta.expire
+  if known > 0 and isConfigured() then known = math.max(known, meta.renewed + KEPT_DAYS * DAY) end
+  change('known', known)
   if meta.due ~= dueBefore or not packed then redis.call('ZADD', DUE, meta.due > 0 and int(meta.due) or 'inf', BASE) end
   if meta.known ~= knownBefore or not packed then
     redis.call('ZADD', KNOWN, meta.known > 0 and int(meta.known) or 'inf', BASE)
@@ -195,22 +247,26 @@ end
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
-  if meta.seq == seqBefore and pack() == before then return end
+  if meta.seq == seqBefore and pack() == before then return flush() end
   if meta.keys + meta.locks > 0 then
-    meta.empty = 0
+    change('empty', 0)
   elseif meta.empty == 0 then
-    meta.empty = now
+    change('empty', now)
     ends(now + REMEMBERED - SLACK)
   end
   local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0
-  if mark > meta.marked then redis.call('HSET', RECORDS, 'tracked', '1') end
-  if mark < meta.marked then redis.call('HDEL', RECORDS, 'tracked') end
-  meta.marked = mark
+  if mark > meta.marked then write('tracked', '1') end
+  if mark < meta.marked then delete('tracked') end
+  change('marked', mark)
   -- Before the expiry, which a hash that does not exist would not take.
-  if not packed then redis.call('HSET', RECORDS, '#', '') end
+  if not packed then
+    write('#', '')
+    flush()
+  end
   setExpire()
   index()
-  redis.call('HSET', RECORDS, '#', pack())
+  write('#', pack())
+  flush()
 end
 
 -- Forgets a collection in which there is nothing.

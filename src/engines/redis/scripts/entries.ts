@@ -6,19 +6,30 @@ local BYTES_OF_WORK = 8192 -- that are read for a unit of work
 
 -- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is known.
 local function load (key, record)
-  if record == nil then record = redis.call('HGET', RECORDS, ':' .. key) end
+  if record == nil then record = read(':' .. key) end
   if not record then return nil end
-  local version, finish, at = string.match(record, '^(%d+) (%d+) ()')
-  local text = string.sub(record, at)
-  if #text > BYTES_OF_WORK then work = work - #text / BYTES_OF_WORK end
-  local entry = { key = key, version = version, finish = tonumber(finish), text = text, bytes = #key + #text }
+  local space = string.find(record, ' ', 1, true)
+  local last = string.find(record, ' ', space + 1, true)
+  local bytes = #record - last
+  if bytes > BYTES_OF_WORK then work = work - bytes / BYTES_OF_WORK end
+  local finish = tonumber(string.sub(record, space + 1, last - 1))
+  local entry = { key = key, record = record, space = space, last = last, finish = finish, bytes = #key + bytes }
   if meta.jobs > 0 and isWiped(entry) then return nil end
   return entry
 end
 
+-- Long strings are costly to take apart: it is done for those who ask.
+local function versionOf (entry)
+  return entry.version or string.sub(entry.record, 1, entry.space - 1)
+end
+
+local function textOf (entry)
+  return entry.text or string.sub(entry.record, entry.last + 1)
+end
+
 local function store (entry)
   local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
-  redis.call('HSET', RECORDS, ':' .. entry.key, entry.version .. finish .. entry.text)
+  write(':' .. entry.key, versionOf(entry) .. finish .. textOf(entry))
 end
 
 -- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
@@ -68,7 +79,7 @@ end
 -- "lock": that of the key, if it is locked.
 local function remove (entry, lock)
   if lock then pin(entry, -1) else unlist(entry) end
-  redis.call('HDEL', RECORDS, ':' .. entry.key)
+  delete(':' .. entry.key)
   redis.call('ZREM', NAMES, entry.key)
   meta.keys = meta.keys - 1
   meta.bytes = meta.bytes - entry.bytes

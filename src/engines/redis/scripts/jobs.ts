@@ -18,7 +18,7 @@ local function sparedBy (job)
 end
 
 local function saveJobs ()
-  meta.jobs = #jobs()
+  change('jobs', #jobs())
   if meta.jobs == 0 then
     redis.call('DEL', JOBS)
   else
@@ -40,7 +40,7 @@ end
 -- Whether an entry was cleared and is still there. If so it is removed now.
 function isWiped (entry)
   for _, job in ipairs(jobs()) do
-    if job[1] == 'wipe' and tonumber(entry.version) < job[2] and startsWith(entry.key, job[3]) and
+    if job[1] == 'wipe' and tonumber(versionOf(entry)) < job[2] and startsWith(entry.key, job[3]) and
       redis.call('SISMEMBER', sparedBy(job), entry.key) == 0 then
       remove(entry)
       return true
@@ -59,14 +59,14 @@ local function stepJob (job)
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
   for _, key in ipairs(names) do
     local entry = load(key) -- which removes what is wiped
-    if entry and job[1] == 'track' and redis.call('HEXISTS', RECORDS, '!' .. key) == 0 then
+    if entry and job[1] == 'track' and not read('!' .. key) then
       redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
     end
   end
   if meta.expire > 0 and job[1] == 'track' then
     for _, set in ipairs({ IDLE, TIMED }) do redis.call('PEXPIREAT', set, int(meta.expire)) end
   end
-  work = work - STEP / 4
+  work = work - STEP / 2
   job[4] = names[STEP]
   return job[4] ~= nil
 end
@@ -79,7 +79,7 @@ function stepJobs ()
     if not stepJob(job) then
       table.remove(jobs(), 1)
       if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
-      meta.jobs = #jobs()
+      change('jobs', #jobs())
     end
   end
   saveJobs()

@@ -11,7 +11,7 @@ function scripts.scan (keys, args)
   local MAX_BYTES = 1048576 -- of texts that are read for one page
   begin()
   open(keys[1])
-  local limit = math.min(500, tonumber(args[2]))
+  local limit = math.min(250, tonumber(args[2]))
   local from, to = rangeOf(args[3], args[1])
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
   local found = {}
@@ -23,10 +23,11 @@ function scripts.scan (keys, args)
     lock = lockFrom(key, lock)
     local entry = load(key, record)
     if entry then
-      bytes = bytes + #entry.text
+      local size = entry.bytes - #key
+      bytes = bytes + size
       if not isPast(entry, lock) then
         local left = expiresIn(entry, lock)
-        found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. entry.version .. ',' .. (left == '' and 'null' or left) .. ',' .. #entry.text .. ']'
+        found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. versionOf(entry) .. ',' .. (left == '' and 'null' or left) .. ',' .. size .. ']'
       end
     end
   end
@@ -87,18 +88,27 @@ function scripts.list (keys, args)
   return found
 end
 
--- Locks of a collection: how many to leave out, how many to tell of.
+-- A page of the locks of a collection: how many to leave out, how many to look at. Answers with how many to leave out for the next, -1 at the
+-- end, then of each lock what "described" tells.
 function scripts.held (keys, args)
   begin()
   open(keys[1])
+  local from, limit = tonumber(args[1]), tonumber(args[2])
   local found = {}
-  local from = tonumber(args[1])
-  for _, key in ipairs(redis.call('ZRANGE', UNTIL, from, from + tonumber(args[2]) - 1)) do
+  local function add (key, isOfProcess)
     local lock = lockOf(key)
-    if lock and (lock.token == '' or isOut(lock)) then lock = heldLock(key, lock) end
+    if not lock or (isOfProcess ~= (lock.isDetached == 0)) then return end -- most of those with a lease are in both sets
+    if lock.token == '' or isOut(lock) then lock = heldLock(key, lock) end
     if lock then found[#found + 1] = described(lock) end
   end
+  local count = redis.call('ZCARD', HELD)
+  local held = redis.call('ZRANGE', HELD, from, from + limit - 1)
+  local timed = {}
+  if #held < limit then timed = redis.call('ZRANGE', UNTIL, math.max(0, from - count), from + limit - 1 - count) end
+  for _, entry in ipairs(held) do add(keyIn(entry), true) end
+  for _, key in ipairs(timed) do add(key, false) end
   save()
+  table.insert(found, 1, int(#held + #timed < limit and -1 or from + limit))
   return found
 end
 

@@ -6,35 +6,51 @@ export default String.raw`
 local function lockFrom (key, stored)
   if not stored then return nil end
   local lock = { key = key }
-  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.queue, lock.place =
-    cmsgpack.unpack(stored)
+  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.isTimed, lock.queue,
+    lock.place = cmsgpack.unpack(stored)
   return lock
 end
 
 local function lockOf (key)
-  return lockFrom(key, redis.call('HGET', RECORDS, '!' .. key))
+  return lockFrom(key, read('!' .. key))
 end
 
 -- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue": names the queue
--- of the key. "place": the number of the call that got the lock. "token" is '' while the queue is being served.
+-- of the key. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL. "token" is '' while the queue is being
+-- served.
 local function keep (lock)
-  redis.call('HSET', RECORDS, '!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
-    lock.isDetached, lock.length, lock.lease, lock.queue, lock.place))
+  write('!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
+    lock.isDetached, lock.length, lock.lease, lock.isTimed, lock.queue, lock.place))
+end
+
+local function untime (lock)
+  if lock.isTimed == 1 then redis.call('ZREM', UNTIL, lock.key) end
+  lock.isTimed = 0
+end
+
+local function time (lock, at)
+  zadd(UNTIL, int(at), lock.key)
+  lock.isTimed = 1
 end
 
 local function setLease (lock, lease)
   lock.length = lease
-  lock.lease = lease > 0 and now + math.ceil(lease) or 0
-  if lease > 0 then ends(lock.lease) end
-  zadd(UNTIL, lease > 0 and int(lock.lease) or 'inf', lock.key)
+  if lease > 0 then
+    lock.lease = now + math.ceil(lease)
+    time(lock, lock.lease)
+    ends(lock.lease)
+  else
+    lock.lease = 0
+    untime(lock)
+  end
 end
 
 local function leaseIn (lock)
   return lock.lease == 0 and '' or int(math.max(0, lock.lease - now))
 end
 
-local function ownedLock (lock)
-  return lock.channel .. ' h' .. lock.key
+local function heldBy (lock)
+  return lock.channel .. ' ' .. lock.key
 end
 
 local function channelOf (who)
@@ -77,8 +93,18 @@ local function runsOut (lock)
   return lock.lease > 0 and math.min(lock.lease, life) or life
 end
 
+-- What a process has in HELD or OWNED: the first.
+local function firstOf (set, channel)
+  return redis.call('ZRANGEBYLEX', set, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]
+end
+
+-- The key in an entry of HELD.
+local function keyIn (held)
+  return string.sub(held, CHANNEL + 2)
+end
+
 -- Between two holders, or before the first one.
 local function serving (key, number)
-  return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0, lease = 0, queue = number, place = number }
+  return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0, lease = 0, isTimed = 0, queue = number, place = number }
 end
 `

@@ -23,8 +23,8 @@ end
 
 -- The sum of a stored number, 0 if there is none, and what the call adds; nil if it is none or the sum is not finite.
 local function sum (entry, call)
-  if entry and not string.match(entry.text, '^%-?%d[%d%.eE+-]*$') then return nil end
-  local before = entry and tonumber(entry.text) or 0
+  if entry and not string.match(textOf(entry), '^%-?%d[%d%.eE+-]*$') then return nil end
+  local before = entry and tonumber(textOf(entry)) or 0
   local after = before + (call.number or 1)
   if after ~= after or math.abs(after) == math.huge then return nil end
   if call.down and after < 0 then return math.min(before, 0) end

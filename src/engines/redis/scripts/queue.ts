@@ -38,17 +38,13 @@ local function waiters (lock)
   return redis.call('ZLEXCOUNT', QUEUE, queueOf(lock))
 end
 
-local function owned (who)
-  local channel, id = string.match(who, '^(.*) (%S+)$')
-  return channel .. ' w' .. id
-end
-
 -- "call": as in turn.ts, with what is to be known of it while it waits.
 local function wait (who, call)
+  meta.waits = meta.waits + 1
   call.since, call.record = now, nil
   hset(WAITING, who, cmsgpack.pack(call))
   if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
-  zadd(OWNED, 0, owned(who))
+  zadd(OWNED, 0, who)
   isHeard(channelOf(who), call.life)
 end
 
@@ -67,14 +63,15 @@ end
 local function withdraw (who)
   local call = waiting(who)
   if not call then return nil end
+  meta.waits = meta.waits - 1
   redis.call('HDEL', WAITING, who)
   if call.newToken then redis.call('HDEL', WAITING, 'token ' .. call.newToken) end
-  redis.call('ZREM', OWNED, owned(who))
+  redis.call('ZREM', OWNED, who)
   if call.place then
     redis.call('ZREM', QUEUE, call.place)
   else
     redis.call('ZREM', CLEARS, who)
-    meta.clears = meta.clears - 1
+    change('clears', meta.clears - 1)
   end
   work = work - 1
   return call
@@ -123,11 +120,10 @@ local function applyClears (lock, number)
   return #due < 100
 end
 
-local function free (lock)
-  redis.call('HDEL', RECORDS, '!' .. lock.key)
-  redis.call('ZREM', UNTIL, lock.key)
+local function free (lock, entry)
+  delete('!' .. lock.key)
+  untime(lock)
   meta.locks = meta.locks - 1
-  local entry = load(lock.key)
   if not entry then return end
   pin(entry, -1)
   enlist(entry)
@@ -148,8 +144,8 @@ local function firstIn (lock)
 end
 
 local function leaveToNext (lock)
+  time(lock, 0)
   keep(lock)
-  zadd(UNTIL, 0, lock.key)
   lookAgain()
   isUnfinished = true
 end
@@ -161,7 +157,7 @@ local function serve (lock)
     local who, number, place = firstIn(lock)
     local isReached = meta.clears == 0 or applyClears(lock, number)
     if not isReached or (who and isSpent()) then break end
-    if not who then return free(lock) end
+    if not who then return free(lock, load(lock.key)) end
     local call = waiting(who)
     if not call or not isAlive(channelOf(who)) then
       if not withdraw(who) then redis.call('ZREM', QUEUE, place) end
@@ -177,14 +173,14 @@ local function serve (lock)
   if lock.token == '' then leaveToNext(lock) end
 end
 
--- Ends a hold.
-local function finish (lock, isLost)
+-- Ends a hold. "record": of the key, where it is known.
+local function finish (lock, isLost, record)
   if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
-  if lock.isDetached == 0 then redis.call('ZREM', OWNED, ownedLock(lock)) end
+  if lock.isDetached == 0 then redis.call('ZREM', HELD, heldBy(lock)) end
   lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
   work = work - 1
-  find(lock.key, lock) -- a ttl that has passed takes effect
-  serve(lock)
+  local entry = find(lock.key, lock, record) -- a ttl that has passed takes effect
+  if meta.waits == 0 then free(lock, entry) else serve(lock) end
 end
 
 -- The lock of a key, if somebody holds it who has not lost it, or others come first.
@@ -198,30 +194,25 @@ local function heldLock (key, lock)
   return lock
 end
 
--- One of the locks and waiting calls of a process, as in OWNED.
-local function ownsSome (channel)
-  return redis.call('ZRANGEBYLEX', OWNED, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]
-end
-
 -- Ends what a process holds, and its waits, as far as the work goes; true if that is all.
 local function bury (channel)
-  for _ = 1, WORK do
-    local found = ownsSome(channel)
-    if not found then
+  while true do
+    local held = firstOf(HELD, channel)
+    local who = not held and firstOf(OWNED, channel)
+    if not held and not who then
       redis.call('ZREM', ALIVE, channel)
       return true
     end
     if isSpent() then return false end
-    local kind, name = string.sub(found, #channel + 2, #channel + 2), string.sub(found, #channel + 3)
-    redis.call('ZREM', OWNED, found)
-    if kind == 'w' then
-      withdraw(channel .. ' ' .. name)
+    work = work - 1
+    if who then
+      redis.call('ZREM', OWNED, who)
+      withdraw(who)
     else
-      local lock = lockOf(name)
+      redis.call('ZREM', HELD, held)
+      local lock = lockOf(keyIn(held))
       if lock and lock.isDetached == 0 and lock.channel == channel then finish(lock, true) end
     end
   end
-  isUnfinished = true
-  return false
 end
 `

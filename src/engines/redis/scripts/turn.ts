@@ -8,7 +8,7 @@ end
 
 local function refusal (entry, call)
   if call.ifAbsent and entry then return 'ESTORE_EXISTS' end
-  if call.ifVersion and call.ifVersion ~= (entry and entry.version or '0') then return 'ESTORE_VERSION_MISMATCH' end
+  if call.ifVersion and call.ifVersion ~= (entry and versionOf(entry) or '0') then return 'ESTORE_VERSION_MISMATCH' end
 end
 
 local ops = {}
@@ -17,8 +17,8 @@ local function readOp (call, lock)
   local entry = find(call.key, lock, call.record)
   if not entry then return 'R    ' end
   if call.op ~= 'peek' then use(entry, lock) end
-  if call.op == 'get' then return reply(entry.version, '', '', '', entry.text) end
-  return reply(entry.version, expiresIn(entry, lock), '', '', call.op == 'head' and '' or entry.text)
+  if call.op == 'get' then return reply(versionOf(entry), '', '', '', textOf(entry)) end
+  return reply(versionOf(entry), expiresIn(entry, lock), '', '', call.op == 'head' and '' or textOf(entry))
 end
 ops.get, ops.entry, ops.head, ops.peek = readOp, readOp, readOp, readOp
 
@@ -83,11 +83,11 @@ function ops.acquire (call, lock)
   lock.channel, lock.isDetached, lock.place = channelOf(call.who), call.detached and 1 or 0, call.turn or fence
   setLease(lock, call.lease or 0)
   if not call.detached then
-    zadd(OWNED, 0, ownedLock(lock))
+    zadd(HELD, 0, heldBy(lock))
     isHeard(lock.channel, call.life)
   end
   keep(lock)
-  return reply(entry and entry.version or '', leaseIn(lock), '', int(fence), entry and entry.text or '')
+  return reply(entry and versionOf(entry) or '', leaseIn(lock), '', int(fence), entry and textOf(entry) or '')
 end
 
 ops['break'] = function () -- of a key that is not locked

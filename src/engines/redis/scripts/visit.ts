@@ -30,11 +30,10 @@ local function plan ()
   meta.due, meta.last = 0, now
   local alive, lease, finish, used = scoreOf(ALIVE, 0), scoreOf(UNTIL, 0), scoreOf(ENDS, 0), scoreOf(IDLE, 0)
   if alive > 0 then ends(alive) end
-  if lease > 0 and lease < math.huge then ends(lease) end
+  if lease > 0 then ends(lease) end
   if finish > 0 then ends(finish) end
   if used > 0 and meta.idle > 0 then ends(math.max(used, meta.tracked) / 1000 + meta.idle) end
-  local lastLease = redis.call('ZREVRANGEBYSCORE', UNTIL, '(inf', '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  meta.last = math.max(meta.last, scoreOf(ALIVE, -1), tonumber(lastLease or 0), scoreOf(ENDS, -1))
+  meta.last = math.max(meta.last, scoreOf(ALIVE, -1), scoreOf(UNTIL, -1), scoreOf(ENDS, -1))
   if meta.empty > 0 then ends(meta.empty + REMEMBERED - SLACK) end
   if isUnfinished then lookAgain() end
 end
@@ -43,9 +42,9 @@ end
 function visit ()
   buryDead()
   endLeases()
-  sweep()
   if meta.jobs > 0 then stepJobs() end
   if meta.jobs > 0 then isUnfinished = true end
+  sweep()
   plan()
 end
 
@@ -83,7 +82,7 @@ function scripts.tend (keys, args)
   local asked = cjson.decode(args[1])
   local found = { '', '', '0' }
   meta.reads = meta.reads + asked.reads
-  if ownsSome(asked.channel) then
+  if firstOf(HELD, asked.channel) or firstOf(OWNED, asked.channel) then
     isHeard(asked.channel, asked.life)
     found[3] = '1'
   else
@@ -103,9 +102,8 @@ function scripts.tend (keys, args)
   end
   visit()
   local next = -1
-  local lease = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local alive = scoreOf(ALIVE, 0)
-  if lease then next = math.max(0, lease - now + 1) end
+  local lease, alive = scoreOf(UNTIL, 0), scoreOf(ALIVE, 0)
+  if lease > 0 then next = math.max(0, lease - now + 1) end
   if alive > 0 and meta.locks > 0 then next = math.min(next < 0 and math.huge or next, math.max(0, alive - now + 1)) end
   if isUnfinished then next = 0 end
   settle()

@@ -1,0 +1,164 @@
+// No script does more than a bounded part of what there is to do: counted, as a script is run alone, step by step.
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { createStore, type Store } from '../../../src/index.js'
+import { KeyNames } from '../../../src/engines/redis/keys.js'
+import { makeLibrary, type ScriptName } from '../../../src/engines/redis/scripts.js'
+import { NO_REDIS, hasRedis, startServer } from '../../support/redis.js'
+import { until } from '../../support/until.js'
+
+/** Keys that one script changes at most, and calls that it answers. */
+const MOST = 201
+
+if (hasRedis) await all()
+else t.plan(0, NO_REDIS)
+
+async function all (): Promise<void> {
+  const { redis, options, path } = await startServer(t)
+  const names = new KeyNames('strong-store', false)
+  const { functions } = makeLibrary()
+  const store = createStore(options)
+  t.teardown(() => store.close())
+  await store.collection('any').size() // has the library loaded
+
+  const run = <T>(script: ScriptName, base: string, ...args: string[]): Promise<T> => redis.fcall(functions[script], 1, base, ...args) as Promise<T>
+  const channel = (i: number): string => `strong-store:00000000-0000-4000-8000-00000000000${i}1`
+  const call = (base: string, op: string, key: string, who: string, text = ''): Promise<string> => run(
+    ['set', 'increment', 'acquire'].includes(op) ? 'write' : 'call', base, op, key, who, op === 'increment' ? '{"number":1}' : '', text, '60000')
+  /** Looks at a collection as a process does, until nothing is left; gives what was left after each look. */
+  const tend = async (base: string, left: () => Promise<number>): Promise<number[]> => {
+    const counts = [await left()]
+    const asked = JSON.stringify({ channel: channel(9), life: 60_000, reads: 0, held: [], keys: [], waiting: [] })
+    for (let next = '0'; next === '0'; counts.push(await left())) next = (await run<string[]>('tend', base, asked))[0]!
+    return counts
+  }
+  const areSmall = (t: Test, counts: number[], end: number): void => {
+    t.equal(counts.at(-1), end)
+    t.ok(counts.length > 3 && counts.slice(1).every((count, i) => counts[i]! - count <= MOST), counts.join())
+  }
+  const fill = async (store: Store, name: string, count: number, ttl?: number): Promise<string> => {
+    await store.collection(name).setMany(Array.from({ length: count }, (_, i) => [`key ${i}`, 1]), ttl === undefined ? {} : { ttl })
+    return names.base(name)
+  }
+  /** Processes that listen, as far as the server can tell. */
+  const listen = async (t: Test, ...channels: number[]): Promise<Redis> => {
+    const subscriber = new Redis({ path })
+    t.teardown(() => { subscriber.disconnect() })
+    await subscriber.subscribe(...channels.map(channel))
+    return subscriber
+  }
+
+  t.test('calls that wait are answered in parts, in their order', async t => {
+    const subscriber = await listen(t, 1, 2)
+    const told: string[] = []
+    subscriber.on('message', (_channel, message: string) => { told.push(message) })
+    const base = names.base('waiters')
+    await call(base, 'acquire', 'key', `${channel(1)} 1`, 'token me')
+    for (let i = 1; i <= 1000; i++) await call(base, 'increment', 'key', `${channel(2)} ${i}`)
+    const waiting = (): Promise<number> => redis.hlen(`${base}:waiting`)
+    t.equal(await waiting(), 1000)
+    t.equal((await call(base, 'release', 'key', `${channel(1)} 2`, 'token')).slice(0, 2), '+R', 'the answer does not wait for them')
+    t.ok(await waiting() >= 1000 - MOST)
+    t.match(await call(base, 'get', 'key', `${channel(1)} 3`), /^\+?Q/, 'who comes now is behind them')
+    areSmall(t, await tend(base, waiting), 0)
+    await until(() => told.length === 1001)
+    t.strictSame(told.slice(0, 1000).map(message => message.split(' ')[3]), Array.from({ length: 1000 }, (_, i) => String(i + 1)))
+    t.match(told[1000], / 1000$/)
+    t.equal(await redis.zcard(`${base}:owned`), 0)
+  })
+
+  t.test('long answers are kept once, and told of', async t => {
+    const subscriber = await listen(t, 1, 2)
+    const told: string[] = []
+    subscriber.on('message', (_channel, message: string) => { told.push(message) })
+    const base = names.base('long answers')
+    await call(base, 'set', 'key', `${channel(1)} 1`, 'x'.repeat(100_000))
+    await call(base, 'acquire', 'key', `${channel(1)} 1`, 'token me')
+    for (let i = 0; i < 300; i++) await call(base, 'get', 'key', `${channel(2)} ${i}`)
+    await call(base, 'release', 'key', `${channel(1)} 2`, 'token')
+    const waiting = (): Promise<number> => redis.hlen(`${base}:waiting`)
+    const counts = await tend(base, waiting)
+    t.ok(counts.every((count, i) => i === 0 || counts[i - 1]! - count <= 20), 'bytes are bounded, too')
+    await until(() => told.length === 300)
+    t.ok(told.every(message => message.length < 100))
+    const version = /F(\d+)/.exec(told[0]!)![1]!
+    t.equal(Number(await redis.hget(`${base}:kept:${version}`, 'left')), 300)
+    for (let i = 0; i < 300; i++) t.equal((await run<string>('fetch', base, version)).length, 100_000)
+    t.equal(await redis.exists(`${base}:kept:${version}`), 0)
+  })
+
+  t.test('a dead process is buried in parts', async t => {
+    await listen(t, 1)
+    const base = names.base('dead')
+    await call(base, 'acquire', 'other', `${channel(1)} 1`, 'token me')
+    for (let i = 0; i < 600; i++) await call(base, 'acquire', `key ${i}`, `${channel(3)} ${i}`, `token-${i} me`)
+    const subscriber = await listen(t, 3)
+    for (let i = 0; i < 600; i++) await call(base, 'get', 'other', `${channel(3)} ${1000 + i}`)
+    await subscriber.unsubscribe()
+    areSmall(t, await tend(base, async () => await redis.zcard(`${base}:held`) + await redis.zcard(`${base}:owned`)), 1)
+    t.equal(await redis.hlen(`${base}:waiting`), 0)
+    t.equal(await call(base, 'release', 'other', `${channel(1)} 2`, 'token'), 'R    ')
+  })
+
+  t.test('what has ended is removed in parts, and is never counted', async t => {
+    const base = await fill(store, 'ended', 2000, 0.001)
+    await until(async () => await store.collection('ended').size() === 0)
+    const left = (): Promise<number> => redis.zcard(`${base}:names`)
+    t.ok(await left() > 1500)
+    areSmall(t, await tend(base, left), 0)
+  })
+
+  t.test('what went idle is removed in parts where the options change, and does not come back', async t => {
+    const c = store.collection('idle')
+    await c.configure({ expireKeys: 0.05 })
+    const base = await fill(store, 'idle', 2000)
+    await until(async () => await c.size() === 0)
+    const before = await redis.zcard(`${base}:names`)
+    await run('configure', base, '{"idle":0}')
+    t.ok(await redis.zcard(`${base}:names`) >= before - MOST)
+    t.equal(await c.size(), 0)
+    t.equal(await c.get('key 1999'), undefined)
+    await c.set('key', 1)
+    await tend(base, () => redis.zcard(`${base}:names`))
+    t.strictSame([await c.size(), await redis.zcard(`${base}:names`), await redis.exists(`${base}:idle`)], [1, 1, 0])
+  })
+
+  t.test('uses are kept, and bounds enforced, in parts', async t => {
+    const base = await fill(store, 'bounded', 2000)
+    await run('configure', base, '{"maxKeys":10}')
+    const left = (): Promise<number> => redis.zcard(`${base}:names`)
+    t.ok(await left() > 2000 - MOST)
+    areSmall(t, await tend(base, left), 10)
+  })
+
+  t.test('a clear takes effect at once and is carried out in parts', async t => {
+    const c = store.collection('cleared')
+    const base = await fill(store, 'cleared', 2000)
+    await c.set('other', 1)
+    const lock = await c.acquire('key 7')
+    const cleared = run('clear', base, `${channel(1)} 5`, 'key', '1', '60000')
+    t.match(await cleared, /ESTORE_LOCKED/)
+    const left = (): Promise<number> => redis.zcard(`${base}:names`)
+    t.ok(await left() > 2000 - MOST)
+    t.strictSame(await c.getMany(['key 0', 'key 1999', 'other']), [undefined, undefined, 1])
+    await c.set('key 1999', 'new')
+    await lock.release()
+    await tend(base, left)
+    t.strictSame([await c.size(), await c.get('key 1999'), await c.get('key 7')], [3, 'new', 1])
+    t.strictSame(await redis.keys(`${base}:spared*`), [])
+  })
+
+  t.test('a value for which many others must go waits until they are gone', async t => {
+    const c = store.collection<unknown>('room')
+    await c.configure({ maxBytes: 20_000 })
+    await c.setMany(Array.from({ length: 1500 }, (_, i) => [`key ${i}`, 1]))
+    const wait = c.set('large', 'x'.repeat(19_000))
+    const read = c.get('large')
+    await wait
+    t.equal((await read as string).length, 19_000)
+    t.ok((await c.stats())!.bytes <= 20_000)
+    t.strictSame(await store.locks(), [])
+    await t.rejects(c.set('larger', 'x'.repeat(20_000)), { code: 'STORE_FULL' })
+    t.equal(await c.has('large'), true)
+  })
+}
