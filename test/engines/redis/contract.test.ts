@@ -2,7 +2,7 @@
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
-import { NO_REDIS, hasRedis, startServer, startValkey, withoutFunctions } from '../../support/redis.js'
+import { NO_REDIS, hasRedis, startServer, startValkey } from '../../support/redis.js'
 
 function over (name: string, options: StoreOptions): void {
   contract(t, `the redis engine with ${name}`, async () => {
@@ -13,10 +13,5 @@ function over (name: string, options: StoreOptions): void {
 }
 
 over('valkey', await startValkey(t))
-if (hasRedis) {
-  const server = await startServer(t)
-  over('redis-server', server.options)
-  over('redis-server without functions', await withoutFunctions(server))
-} else {
-  t.comment(`redis-server ${NO_REDIS}`)
-}
+if (hasRedis) over('redis-server', (await startServer(t)).options) // and without functions: see rights.test.ts
+else t.comment(`redis-server ${NO_REDIS}`)

@@ -11,6 +11,15 @@ else t.plan(0, NO_REDIS)
 async function all (): Promise<void> {
   for (const mode of ['functions', 'scripts'] as const) await withRights(mode)
 
+  t.test('where nothing is missing, the check is no error of the server, and leaves nothing', async t => {
+    const { options, redis } = await startServer(t)
+    const store = createStore(options)
+    t.teardown(() => store.close())
+    await store.collection('c').get('key')
+    t.notMatch(await redis.info('errorstats'), /errorstat_(?!ERR:count=[0-6]\b)/, 'but for what the client library asks of newer servers')
+    t.strictSame(await redis.keys('*rights*'), [])
+  })
+
   t.test('commands that the server does not have are named, at once', async t => {
     for (const command of ['script', 'evalsha', 'fcall', 'zadd', 'time', 'subscribe']) {
       const without = ['script', 'evalsha'].includes(command) ? ['--rename-command', 'function', ''] : []
