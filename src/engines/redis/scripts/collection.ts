@@ -30,24 +30,33 @@ local now, micros            -- the server's clock, in milliseconds and microsec
 local meta = {}              -- the counters of the collection that is open
 local packed                 -- the counters as they are stored, nil where the collection does not exist
 local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
-local options                -- what the call asks for, as the codec gives it
+
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
 local isUnfinished = false   -- work was left behind
 
-local WORK = 100
+local WORK = 80
 local SLACK = 5000           -- ms that what has ended may stay: so that it goes in bulk, and not key by key
 local GRACE = 60000          -- ms that the server keeps what has ended if nobody looks
-local REMEMBERED = 60000     -- ms that the counters of an empty collection outlive it
+local REMEMBERED = 25000     -- ms until an empty collection is noticed, and again until its counters are forgotten
 local DAY = 86400000
 local KEPT_DAYS = 30         -- for which options outlive the last use of their collection
 
--- An integer as text: tostring() would round it.
+-- An integer of up to 53 bits as text: tostring() would round it, and so would the faster of these on a machine with short integers.
+-- Chosen by the first script, as a library cannot use "string" while it is loaded.
+local PLAIN, PADDED
+
+local function chooseFormats ()
+  local integer = string.format('%d', 2 ^ 40) == '1099511627776' and 'd' or '.0f'
+  PLAIN, PADDED = '%' .. integer, '%016' .. integer -- padded where numbers are sorted by their text
+end
+
 local function int (number)
-  return string.format('%.0f', number)
+  return string.format(PLAIN, number)
 end
 
 -- Starts a script.
 local function begin ()
+  if not PLAIN then chooseFormats() end
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
   micros = time[1] * 1000000 + time[2]
@@ -133,7 +142,7 @@ local function open (base, key)
     m.last = 0    -- the end of all that has one
     m.expire = 0  -- when the server removes all of it, 0 for never
     m.due, m.known = 0, 0 -- as in DUE and KNOWN, 0 for never
-    m.empty = 0   -- since when there is neither a key nor a lock
+    m.empty = 0   -- when it was noticed that there is neither a key nor a lock
     m.gone = 0    -- keys without a ttl that were not used since then are past their time, whatever is configured now; microseconds
     m.tracked = 0 -- since when uses are kept, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
@@ -251,7 +260,6 @@ local function save ()
   if meta.keys + meta.locks > 0 then
     change('empty', 0)
   elseif meta.empty == 0 then
-    change('empty', now)
     ends(now + REMEMBERED - SLACK)
   end
   local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0

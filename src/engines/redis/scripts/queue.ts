@@ -30,7 +30,7 @@ local function answer (who, reply)
 end
 
 local function queueOf (lock)
-  local from = string.format('%016.0f', lock.queue)
+  local from = string.format(PADDED, lock.queue)
   return '[' .. from .. ':', '(' .. from .. ';'
 end
 
@@ -49,7 +49,7 @@ local function wait (who, call)
 end
 
 local function enqueue (lock, call)
-  call.place = string.format('%016.0f:%016.0f:%s', lock.queue, nextNumber(), call.who)
+  call.place = string.format(PADDED .. ':' .. PADDED .. ':%s', lock.queue, nextNumber(), call.who)
   zadd(QUEUE, 0, call.place)
   wait(call.who, call)
 end
@@ -95,9 +95,10 @@ local function described (lock)
   return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(count) }
 end
 
--- Clears that were asked for before the call of that number, and come upon a key whose lock has ended.
+-- Clears that were asked for before the call of that number, all where there is none, and come upon a key whose lock has ended.
 local function applyClears (lock, number)
-  local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), '(' .. int(number), 'WITHSCORES', 'LIMIT', 0, 50)
+  local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), number and '(' .. int(number) or 'inf', 'WITHSCORES',
+    'LIMIT', 0, 50)
   for i = 1, #due, 2 do
     local who = due[i]
     local call = waiting(who)
@@ -134,11 +135,11 @@ local function placed (place)
   return string.sub(place, 35), tonumber(string.sub(place, 18, 33))
 end
 
--- The first in a queue, and its number; infinite where there is none.
+-- The first in a queue, with its number; nil where there is none.
 local function firstIn (lock)
   local from, to = queueOf(lock)
   local place = redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 1)[1]
-  if not place then return nil, math.huge end
+  if not place then return nil end
   local who, number = placed(place)
   return who, number, place
 end

@@ -34,6 +34,7 @@ local function plan ()
   if finish > 0 then ends(finish) end
   if used > 0 and meta.idle > 0 then ends(math.max(used, meta.tracked) / 1000 + meta.idle) end
   meta.last = math.max(meta.last, scoreOf(ALIVE, -1), scoreOf(UNTIL, -1), scoreOf(ENDS, -1))
+  if meta.empty == 0 and meta.keys + meta.locks == 0 then change('empty', now) end
   if meta.empty > 0 then ends(meta.empty + REMEMBERED - SLACK) end
   if isUnfinished then lookAgain() end
 end
