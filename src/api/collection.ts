@@ -1,26 +1,17 @@
 // A collection as its users hold it: check, turn into text, ask the engine, turn back.
 import { MIN_SECONDS, checkCollection, checkCursor, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
-import { mayWait, type Engine, type AbortScope, type Op, type Reply, type Request } from '../core/engine.js'
-import { StoreError } from '../core/errors.js'
-import { about } from '../core/pending-calls.js'
-import { KeyLock, type LockRegistry } from './key-lock.js'
+import type { Engine, Reply } from '../core/engine.js'
+import type { StoreError } from '../core/errors.js'
+import { CollectionCalls, type Scope } from './collection-calls.js'
+import type { KeyLock, LockRegistry } from './key-lock.js'
 import {
   KNOWN, boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions,
   type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
-import { NONE, checkOptions, requestOf, withCount, withLease, withTtl, withValue, withWrite, type Defaults } from './requests.js'
-import { runUpdate, updateHolding } from './update-context.js'
+import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
+import { runUpdate } from './update-context.js'
 import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock } from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
-
-/** What a request's end takes with it: its waits and its locks. */
-export interface Scope extends AbortScope {
-  readonly locks: LockRegistry
-  /** The locks of `update`, which end by themselves: a call of the same request may wait for them. */
-  readonly updates: LockRegistry
-}
-
-export const NO_DEFAULTS: Defaults = { timeout: undefined, lease: undefined }
 
 /** The key of a number: in a collection that can have none, there is no such key. */
 export type CounterKey<T> = number extends T ? string : never
@@ -37,43 +28,39 @@ const PAGE = 500
  */
 export class Collection<T = unknown> {
   readonly name: string
-  readonly #engine: Engine
-  readonly #defaults: Defaults
-  readonly #scope: Scope | undefined
+  readonly #calls: CollectionCalls
   readonly #codec: Codec
 
   /** Made by a Store. */
   constructor (engine: Engine, name: string, defaults: Defaults, scope?: Scope, codec: Codec = json) {
     checkCollection(name)
-    this.#engine = engine
+    this.#calls = new CollectionCalls(engine, name, defaults, scope)
     this.name = name
-    this.#defaults = defaults
-    this.#scope = scope
     this.#codec = codec
   }
 
   /** The same collection, whose values are their JSON text: for who carries values without looking into them. */
   get text (): Collection<string> {
-    return new Collection<string>(this.#engine, this.name, this.#defaults, this.#scope, textCodec)
+    return new Collection<string>(this.#calls.engine, this.name, this.#calls.defaults, this.#calls.scope, textCodec)
   }
 
   /** The value, or undefined if there is none. */
   get (key: string, wait?: WaitOptions): Promise<T | undefined> { // not async, which would cost a tenth of the call
-    return this.#call('get', key, wait).then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
+    return this.#calls.call('get', key, wait).then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
   }
 
   /** The value with its version and its end, or undefined if there is none. */
   async entry (key: string, options: EntryOptions = NONE): Promise<Entry<T> | undefined> {
-    const request = this.#request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
+    const request = this.#calls.request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
     if (options.token !== undefined) request.token = checkToken(options.token)
-    const { text, version, expiresIn } = await this.#send(request)
+    const { text, version, expiresIn } = await this.#calls.send(request)
     if (text === undefined) return undefined
     return { value: this.#codec.decode(text) as T, version: version!, expiresAt: moment(expiresIn) }
   }
 
   /** Whether the key has a value. Counts as a read. */
   async has (key: string, wait?: WaitOptions): Promise<boolean> {
-    return (await this.#call('head', key, wait)).version !== undefined
+    return (await this.#calls.call('head', key, wait)).version !== undefined
   }
 
   /**
@@ -82,7 +69,7 @@ export class Collection<T = unknown> {
    */
   async set (key: string, value?: T, options: SetOptions = NONE): Promise<number> {
     if (value === undefined && options.ifAbsent !== true) {
-      await this.#write(this.#request('del', key, options, KNOWN.set), options)
+      await this.#calls.write(this.#calls.request('del', key, options, KNOWN.set), options)
       return 0
     }
     return (await this.#set(key, value, options))?.version ?? 0
@@ -96,13 +83,13 @@ export class Collection<T = unknown> {
 
   /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
   async del (key: string, options: DelOptions = NONE): Promise<boolean> {
-    const reply = await this.#write(this.#request('del', key, options, KNOWN.del), options)
+    const reply = await this.#calls.write(this.#calls.request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0
   }
 
   /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
   async touch (key: string, options: TtlOptions = NONE): Promise<boolean> {
-    return (await this.#send(withTtl(this.#request('touch', key, options, KNOWN.touch), options))).number === 1
+    return (await this.#calls.send(withTtl(this.#calls.request('touch', key, options, KNOWN.touch), options))).number === 1
   }
 
   /**
@@ -110,12 +97,12 @@ export class Collection<T = unknown> {
    * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
    */
   async increment (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<number> {
-    return (await this.#count(key, by, options)).number!
+    return (await this.#calls.send(withCount(this.#calls.request('increment', key, options, KNOWN.count), by, options))).number!
   }
 
   /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
   async count (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<Entry<number>> {
-    const { number, version, expiresIn } = await this.#count(key, by, options)
+    const { number, version, expiresIn } = await this.#calls.send(withCount(this.#calls.request('increment', key, options, KNOWN.count), by, options))
     return { value: number!, version: version!, expiresAt: moment(expiresIn) }
   }
 
@@ -124,9 +111,9 @@ export class Collection<T = unknown> {
    * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
    */
   async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = NONE): Promise<number> {
-    const request = withCount(this.#request('increment', key, options, KNOWN.decrement), -by, options)
+    const request = withCount(this.#calls.request('increment', key, options, KNOWN.decrement), -by, options)
     request.down = true
-    return (await this.#send(request)).number!
+    return (await this.#calls.send(request)).number!
   }
 
   /**
@@ -137,7 +124,7 @@ export class Collection<T = unknown> {
   update (
     key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions = NONE
   ): Promise<T | undefined> {
-    return this.#update(key, fn, options, this.#scope?.updates)
+    return this.#update(key, fn, options, this.#calls.scope?.updates)
   }
 
   /**
@@ -157,7 +144,7 @@ export class Collection<T = unknown> {
 
   /** Locks the key for exclusive use, after all who asked before. */
   acquire (key: string, options: AcquireOptions = NONE): Promise<KeyLock<T>> {
-    return this.#acquire(key, options, KNOWN.acquire, this.#scope?.locks)
+    return this.#calls.acquire<T>(this.#codec, key, options, KNOWN.acquire, this.#calls.scope?.locks)
   }
 
   /** Locks the key if it is free, else resolves with undefined at once. */
@@ -172,27 +159,27 @@ export class Collection<T = unknown> {
 
   /** Releases a lock by its token, wherever it was taken, or gives up the wait of an `acquire` that named it. STORE_LOCK_LOST. */
   async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
-    const request = this.#request('release', key, wait)
+    const request = this.#calls.request('release', key, wait)
     request.token = checkToken(token)
-    await this.#send(request)
+    await this.#calls.send(request)
   }
 
   /** Starts a lease anew by the token of the lock: with its own length, or `lease` seconds. Resolves with its end. STORE_LOCK_LOST. */
   async renew (key: string, token: string, lease?: number, wait?: WaitOptions): Promise<Date | undefined> {
-    const request = this.#request('renew', key, wait)
+    const request = this.#calls.request('renew', key, wait)
     request.token = checkToken(token)
     if (lease !== undefined) request.lease = milliseconds(lease, 'lease', MIN_SECONDS)
-    return moment((await this.#send(request)).expiresIn)
+    return moment((await this.#calls.send(request)).expiresIn)
   }
 
   /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
   async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
-    return (await this.#call('break', key, wait)).number === 1
+    return (await this.#calls.call('break', key, wait)).number === 1
   }
 
   /** Who holds the lock of a key, and who waits for it; undefined if it is not locked. */
   async lockInfo (key: string, wait?: WaitOptions): Promise<LockQueue | undefined> {
-    const { text } = await this.#call('lock', key, wait)
+    const { text } = await this.#calls.call('lock', key, wait)
     return text === undefined ? undefined : lockOf(JSON.parse(text) as RawLock) as LockQueue
   }
 
@@ -230,10 +217,10 @@ export class Collection<T = unknown> {
   async page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
     checkOptions(options, KNOWN.page)
     const { prefix = '', cursor, limit = 100 } = options
-    const request = this.#request('scan', prefix, wait)
+    const request = this.#calls.request('scan', prefix, wait)
     if (cursor !== undefined) request.cursor = checkCursor(cursor)
     request.number = wholeNumber(limit, 'limit', 1)
-    const page = JSON.parse((await this.#send(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
+    const page = JSON.parse((await this.#calls.send(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
     return {
       keys: page.keys.map(([key, version, expiresIn, bytes]) => ({ key, version, bytes, expiresAt: moment(expiresIn ?? undefined) })),
       cursor: page.cursor
@@ -242,12 +229,12 @@ export class Collection<T = unknown> {
 
   /** How many keys have a value. */
   async size (wait?: WaitOptions): Promise<number> {
-    return (await this.#call('size', '', wait)).number!
+    return (await this.#calls.call('size', '', wait)).number!
   }
 
   /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
   async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
-    const { text } = await this.#call('collections', '1', wait)
+    const { text } = await this.#calls.call('collections', '1', wait)
     return (JSON.parse(text!) as RawCollectionPage).collections.map(collectionOf)[0]
   }
 
@@ -259,14 +246,14 @@ export class Collection<T = unknown> {
   async clear (options: PrefixOptions = {}): Promise<void> {
     checkOptions(options, KNOWN.prefix)
     const { prefix = '', ...wait } = options
-    await this.#call('clear', prefix, wait)
+    await this.#calls.call('clear', prefix, wait)
   }
 
   /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */
   async configure (options: CollectionOptions, wait?: WaitOptions): Promise<void> {
-    const request = this.#request('configure', '', wait)
+    const request = this.#calls.request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
-    await this.#send(request)
+    await this.#calls.send(request)
   }
 
   async * #pages (options: PrefixOptions): AsyncGenerator<string[], void, undefined> {
@@ -280,26 +267,12 @@ export class Collection<T = unknown> {
     } while (cursor !== undefined)
   }
 
-  #count (key: string, by: number, options: CountOptions): Promise<Reply> {
-    return this.#send(withCount(this.#request('increment', key, options, KNOWN.count), by, options))
-  }
-
-  async #acquire (key: string, options: AcquireOptions, known: readonly string[], registry: LockRegistry | undefined): Promise<KeyLock<T>> {
-    const request = withLease(this.#request('acquire', key, options, known), options, this.#defaults)
-    const lock = new KeyLock<T>(this.#engine, this.#codec, request, await this.#send(request), registry)
-    if (this.#scope?.aborted === true) {
-      await lock.release({ discard: true, confirm: false })
-      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
-    }
-    return lock
-  }
-
   async #update (
     key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions, registry: LockRegistry | undefined
   ): Promise<T | undefined> {
     const { ttl } = options
     if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
-    const lock = await this.#acquire(key, options, KNOWN.update, registry)
+    const lock = await this.#calls.acquire<T>(this.#codec, key, options, KNOWN.update, registry)
     let value: T | undefined
     try {
       value = await runUpdate(lock, () => fn(lock.get(), lock))
@@ -312,40 +285,10 @@ export class Collection<T = unknown> {
     return value === undefined ? lock.get() : value
   }
 
-  /** Rejects, and never throws. */
-  #call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
-    try {
-      return this.#send(this.#request(op, key, wait))
-    } catch (error) {
-      return Promise.reject(error)
-    }
-  }
-
-  #request (op: Op, key: string, options?: WaitOptions, known: readonly string[] = KNOWN.wait): Request {
-    return requestOf(op, this.name, key, options, known, this.#defaults, this.#scope)
-  }
-
-  /** STORE_DEADLOCK where nobody could ever end the wait. */
-  #send (request: Request): Promise<Reply> {
-    const lock = this.#scope?.locks.inWayOf(this.#engine, request) ?? updateHolding(this.#engine, request)
-    if (lock !== undefined && mayWait(request)) {
-      throw new StoreError('STORE_DEADLOCK', `${about(request)}; release the lock of ${JSON.stringify(lock.key)} first, or use its get, set and del`)
-    }
-    return this.#engine.call(request)
-  }
-
-  /** Not asynchronous where it can be helped: see #write. */
+  /** Not asynchronous where it can be helped: see CollectionCalls.write. */
   #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
-    const request = this.#request('set', key, options, KNOWN.set)
-    return this.#write(withValue(request, this.#codec.encode(value, this.#engine.maxValueBytes), options), options)
-  }
-
-  /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
-  #write (request: Request, options: DelOptions): Promise<Reply | undefined> {
-    withWrite(request, options)
-    if (options.confirm !== false) return this.#send(request)
-    this.#engine.post(request)
-    return Promise.resolve(undefined)
+    const request = this.#calls.request('set', key, options, KNOWN.set)
+    return this.#calls.write(withValue(request, this.#codec.encode(value, this.#calls.engine.maxValueBytes), options), options)
   }
 }
 

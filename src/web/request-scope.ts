@@ -5,7 +5,7 @@
 //   the response is closed, its client has gone     waits are given up, lock.signal aborts; the locks stay until the handler has ended,
 //                                                   for MAX_GRACE_MS at most, then their changes are dropped
 import type { ServerResponse } from 'node:http'
-import type { Scope } from '../api/collection.js'
+import type { Scope } from '../api/collection-calls.js'
 import type { OwnedLock } from '../api/key-lock.js'
 import type { Store } from '../api/store.js'
 import type { Abortable } from '../core/engine.js'

@@ -123,9 +123,7 @@ class RedisEngine implements Engine {
       if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
       else this.#answer(call, since(call.at, replyOf(text)))
     }
-    const failed = (error: Error): void => {
-      this.#failed(connection, call, error)
-    }
+    const failed = (error: Error): void => { this.#failed(connection, call, error) }
     const { request, request: { op, collection }, token } = call
     if (isIntrospection(op)) {
       introspect(connection, this.#heartbeat!, this.#names, request, this.maxValueBytes).then(answered, failed)
@@ -182,14 +180,9 @@ class RedisEngine implements Engine {
     const version = answer.slice(1, answer.indexOf(' '))
     connection.run<string | null>('fetch', this.#names.base(call.request.collection), [version]).then(text => {
       if (connection !== this.#connection) return
-      if (text === null) this.#unanswered(call, 'the server has dropped the answer to a call that waited')
+      if (text === null) this.#answer(call, new Reply('STORE_DISCONNECTED'), 'the server has dropped the answer to a call that waited')
       else this.#answer(call, replyOf(`R${answer.slice(1)}${text}`))
     }, (error: Error) => { this.#failed(connection, call, error) })
-  }
-
-  /** The server does not know of a call that waited, as happens when this process was stopped for too long. The connection is fine. */
-  #unanswered (call: RedisCall, why: string): void {
-    this.#answer(call, new Reply('STORE_DISCONNECTED'), why)
   }
 
   #answer (call: RedisCall, reply: Reply, why?: string): void {
@@ -276,7 +269,8 @@ class RedisEngine implements Engine {
         const call = this.#calls.withNumber(number)
         if (call === undefined) return
         this.#heartbeat!.answered(call.request.collection, number)
-        this.#unanswered(call, detailOf(error))
+        // As happens where this process was stopped for too long. The connection is fine.
+        this.#answer(call, new Reply('STORE_DISCONNECTED'), detailOf(error))
       }
     })
     this.#setReferenced(this.#pending.pending > 0)

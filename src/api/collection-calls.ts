@@ -1,0 +1,64 @@
+// How a collection asks the engine: with the defaults of its store, and within the scope of a web request.
+import { mayWait, type AbortScope, type Engine, type Op, type Reply, type Request } from '../core/engine.js'
+import { StoreError } from '../core/errors.js'
+import { about } from '../core/pending-calls.js'
+import type { Codec } from '../core/value.js'
+import { KeyLock, type LockRegistry } from './key-lock.js'
+import { KNOWN, type AcquireOptions, type DelOptions, type WaitOptions } from './options.js'
+import { requestOf, withLease, withWrite, type Defaults } from './requests.js'
+import { updateHolding } from './update-context.js'
+
+/** The waits and the locks that end with a web request. */
+export interface Scope extends AbortScope {
+  readonly locks: LockRegistry
+  /** The locks of `update`, which end by themselves: a call of the same request may wait for them. */
+  readonly updates: LockRegistry
+}
+
+export const NO_DEFAULTS: Defaults = { timeout: undefined, lease: undefined }
+
+export class CollectionCalls {
+  constructor (readonly engine: Engine, readonly name: string, readonly defaults: Defaults, readonly scope: Scope | undefined) {}
+
+  request (op: Op, key: string, options?: WaitOptions, known: readonly string[] = KNOWN.wait): Request {
+    return requestOf(op, this.name, key, options, known, this.defaults, this.scope)
+  }
+
+  /** STORE_DEADLOCK where nothing could ever end the wait. */
+  send (request: Request): Promise<Reply> {
+    const lock = this.scope?.locks.inWayOf(this.engine, request) ?? updateHolding(this.engine, request)
+    if (lock !== undefined && mayWait(request)) {
+      throw new StoreError('STORE_DEADLOCK', `${about(request)}; release the lock of ${JSON.stringify(lock.key)} first, or use its get, set and del`)
+    }
+    return this.engine.call(request)
+  }
+
+  /** Rejects, and never throws. */
+  call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
+    try {
+      return this.send(this.request(op, key, wait))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
+  write (request: Request, options: DelOptions): Promise<Reply | undefined> {
+    withWrite(request, options)
+    if (options.confirm !== false) return this.send(request)
+    this.engine.post(request)
+    return Promise.resolve(undefined)
+  }
+
+  async acquire<T> (
+    codec: Codec, key: string, options: AcquireOptions, known: readonly string[], registry: LockRegistry | undefined
+  ): Promise<KeyLock<T>> {
+    const request = withLease(this.request('acquire', key, options, known), options, this.defaults)
+    const lock = new KeyLock<T>(this.engine, codec, request, await this.send(request), registry)
+    if (this.scope?.aborted === true) {
+      await lock.release({ discard: true, confirm: false })
+      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
+    }
+    return lock
+  }
+}
