@@ -28,6 +28,8 @@ interface Place {
   pause?: number
   /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
   disturb? (next: () => number): Promise<unknown>
+  /** Does harm once a round. */
+  harm? (next: () => number): Promise<void>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
@@ -49,8 +51,7 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
   return {
     options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 4 },
     lease: 2,
-    disturb: async next => {
-      await delay(next() * 2000)
+    harm: async next => {
       const i = Math.floor(next() * servers.length)
       const [server] = servers[i]!
       if (next() < 0.5) {
@@ -101,7 +102,7 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, harm }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
@@ -139,6 +140,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     let killed: bigint | undefined
     await Promise.all([
       perform(store, own),
+      harm?.(nextHarm),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
         if (i !== doomed && i !== paused) return await running
