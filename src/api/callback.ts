@@ -14,7 +14,7 @@ export type LockCallback<T> = (err: StoreError | null, keylock?: CallbackKeyLock
 
 let own: Store | undefined
 
-/** The store of the process. `createStore` gives one that is not shared anew for each call: here it is kept. */
+/** The default store. It is kept here because `createStore` may return a new one for each call. */
 function defaultStore (): Store {
   if (own?.isClosed === false) return own
   const store = createStore()
@@ -24,15 +24,15 @@ function defaultStore (): Store {
 
 const collections = new WeakRegistry<CallbackCollection<unknown>>()
 
-/** The collection of that name in the store of the cluster. Throws STORE_NAME_INVALID. */
+/** The collection with this name in the default store. Throws STORE_NAME_INVALID. */
 export function collection<T = any> (name: string): CallbackCollection<T> {
   return collections.get(name, () => new CallbackCollection(name)) as CallbackCollection<T>
 }
 
 /**
- * A collection with callbacks. Without a callback no confirmation crosses the process boundary and errors are silent.
+ * A collection with callbacks. A call without a callback is not confirmed, and its errors are ignored.
  *
- * Event 'error' (StoreError): an unrecoverable error, as of the Store, or of `configure`.
+ * Event 'error' (StoreError): an error of the store, as emitted by Store, or of `configure`.
  */
 export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreError] }> {
   readonly name: string
@@ -42,18 +42,18 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   constructor (name: string) {
     super()
     this.name = name
-    defaultStore().collection(name) // throws where it is no name
+    defaultStore().collection(name) // throws if the name is invalid
     this.on('newListener' as 'error', (event: unknown) => {
       if (event === 'error') this.#subscribe()
     })
   }
 
-  /** The same collection with promises, as `fs.promises` is to `fs`. */
+  /** The same collection with promises, like `fs.promises`. */
   get promises (): Collection<T> {
     return defaultStore().collection<T>(this.name)
   }
 
-  /** Changes the options that are given, for all processes. What goes wrong is an 'error' event. */
+  /** Changes the given options for all processes. Errors are emitted as 'error' events, or else as warnings. */
   configure (options: CollectionOptions = {}): this {
     this.promises.configure(options).catch((error: StoreError) => {
       if (!this.#report(error)) process.emitWarning(error)
@@ -67,7 +67,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     answer<T | undefined>(this.promises.get(key), callback)
   }
 
-  /** Writes a value; one that is left out or undefined deletes. */
+  /** Writes a value. Leaving it out, or undefined, deletes the key. */
   set (key: string, callback?: ErrorCallback): void
   set (key: string, value: T | undefined, callback?: ErrorCallback): void
   set (key: string, ...rest: Array<T | ErrorCallback | undefined>): void {
@@ -80,7 +80,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     confirm(this.promises.del(key, { confirm: callback !== undefined }), callback)
   }
 
-  /** Locks a key for exclusive use; the callback gets the lock and the value. */
+  /** Locks a key for exclusive use and passes the lock and the value to the callback. */
   acquire (key: string, callback: LockCallback<T>): void {
     required(callback)
     this.promises.acquire(key).then(
@@ -101,7 +101,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
   }
 }
 
-/** A key that is locked, as `acquire` gives it to its callback. */
+/** A locked key, as passed to the callback of `acquire`. */
 export class CallbackKeyLock<T = any> {
   readonly #lock: KeyLock<T>
 
@@ -109,7 +109,7 @@ export class CallbackKeyLock<T = any> {
     this.#lock = lock
   }
 
-  /** The value, with the changes made through this lock. Works after the release, too. */
+  /** The value, including changes made through this lock. Works after the release, too. */
   get (): T | undefined {
     return this.#lock.get()
   }
@@ -124,7 +124,7 @@ export class CallbackKeyLock<T = any> {
     this.#lock.del()
   }
 
-  /** Commits the changes and ends the lock. Throws the second time. */
+  /** Commits the changes and releases the lock. Throws STORE_LOCK_RELEASED if called again. */
   release (callback?: ErrorCallback): void {
     if (this.#lock.isReleased) throw new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.#lock.key))
     confirm(this.#lock.release({ confirm: callback !== undefined }), callback)

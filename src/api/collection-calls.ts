@@ -1,4 +1,4 @@
-// How a collection asks the engine: with the defaults of its store, and within the scope of a web request.
+// Sends the calls of a collection to its engine, with the store's defaults and within the scope of a web request.
 import { mayWait, type AbortScope, type Engine, type Op, type Reply, type Request } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { about } from '../core/pending-calls.js'
@@ -8,32 +8,35 @@ import { KNOWN, type AcquireOptions, type DelOptions, type WaitOptions } from '.
 import { requestOf, withLease, withWrite, type Defaults } from './requests.js'
 import { updateHolding } from './update-context.js'
 
-/** The waits and the locks that end with a web request. */
+/** The waits and locks of a web request, which end with it. */
 export interface Scope extends AbortScope {
   readonly locks: LockRegistry
-  /** The locks of `update`, which end by themselves: a call of the same request may wait for them. */
+  /** Locks held by `update`. They end by themselves, so other calls of the request may wait for them. */
   readonly updates: LockRegistry
 }
 
 export const NO_DEFAULTS: Defaults = { timeout: undefined, lease: undefined }
 
 export class CollectionCalls {
-  constructor (readonly engine: Engine, readonly name: string, readonly defaults: Defaults, readonly scope: Scope | undefined) {}
+  constructor (
+    readonly engine: Engine, readonly name: string, readonly defaults: Defaults, readonly scope: Scope | undefined
+  ) {}
 
   request (op: Op, key: string, options?: WaitOptions, known: readonly string[] = KNOWN.wait): Request {
     return requestOf(op, this.name, key, options, known, this.defaults, this.scope)
   }
 
-  /** STORE_DEADLOCK where nothing could ever end the wait. */
+  /** Throws STORE_DEADLOCK if the call would wait for a lock that cannot be released before it returns. */
   send (request: Request): Promise<Reply> {
     const lock = this.scope?.locks.inWayOf(this.engine, request) ?? updateHolding(this.engine, request)
     if (lock !== undefined && mayWait(request)) {
-      throw new StoreError('STORE_DEADLOCK', `${about(request)}; release the lock of ${JSON.stringify(lock.key)} first, or use its get, set and del`)
+      const advice = `release the lock of ${JSON.stringify(lock.key)} first, or use its get, set and del`
+      throw new StoreError('STORE_DEADLOCK', `${about(request)}; ${advice}`)
     }
     return this.engine.call(request)
   }
 
-  /** Rejects, and never throws. */
+  /** Rejects instead of throwing. */
   call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
     try {
       return this.send(this.request(op, key, wait))
@@ -42,7 +45,7 @@ export class CollectionCalls {
     }
   }
 
-  /** Not asynchronous itself: outcomes of all methods are to come after the same number of turns. */
+  /** Not async, so that confirmed and unconfirmed writes settle after the same number of microtasks. */
   write (request: Request, options: DelOptions): Promise<Reply | undefined> {
     withWrite(request, options)
     if (options.confirm !== false) return this.send(request)
@@ -57,7 +60,7 @@ export class CollectionCalls {
     const lock = new KeyLock<T>(this.engine, codec, request, await this.send(request), registry)
     if (this.scope?.aborted === true) {
       await lock.release({ discard: true, confirm: false })
-      throw new StoreError('STORE_ABORTED', 'the request that asked for the lock has ended')
+      throw new StoreError('STORE_ABORTED', 'the web request that acquired the lock has ended')
     }
     return lock
   }

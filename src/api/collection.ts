@@ -1,30 +1,35 @@
-// A collection as its users hold it: check, turn into text, ask the engine, turn back.
-import { MIN_SECONDS, checkCollection, checkCursor, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
+// The collection API. Each method checks its arguments, encodes the value, calls the engine and decodes the reply.
+import { MIN_SECONDS, checkCollection, checkToken, milliseconds } from '../core/validation.js'
 import type { Engine, Reply } from '../core/engine.js'
 import type { StoreError } from '../core/errors.js'
 import { CollectionCalls, type Scope } from './collection-calls.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
+import { keyPage, keyPages } from './key-pages.js'
 import {
-  KNOWN, boundsOf, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions,
-  type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
+  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry,
+  type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions,
+  type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
 import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
 import { runUpdate } from './update-context.js'
-import { collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock } from '../core/stats.js'
+import {
+  collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock
+} from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
 
-/** The key of a number: in a collection that can have none, there is no such key. */
+/** The key of a counter. `never` where T excludes numbers, so that counting in such a collection is a type error. */
 export type CounterKey<T> = number extends T ? string : never
 
-const PAGE = 500
+/** What `update` calls to compute the new value. */
+export type Updater<T> = (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>
 
 /**
- * Keys and values that all processes share. Values are whatever JSON can hold; each read gives a copy of its own.
+ * Keys and values shared by all processes. A value is anything JSON can represent; every read returns its own copy.
  *
  * Every method can reject with STORE_KEY_INVALID, STORE_OPTION_INVALID, STORE_TIMEOUT, STORE_LOCKED, STORE_ABORTED,
- * STORE_QUEUE_FULL, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE and STORE_CLOSED; what else, stands beside it.
- * While a key is locked, calls on it wait for their turn. One that would wait for a lock of its own request (`req.store`), or of
- * the `update` that makes it, rejects with STORE_DEADLOCK at once.
+ * STORE_QUEUE_FULL, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE and STORE_CLOSED. Further codes are listed
+ * with each method. While a key is locked, calls on it wait for their turn. A call that would wait for a lock held by
+ * its own request (`req.store`), or by the `update` it is made from, rejects with STORE_DEADLOCK immediately.
  */
 export class Collection<T = unknown> {
   readonly name: string
@@ -39,17 +44,18 @@ export class Collection<T = unknown> {
     this.#codec = codec
   }
 
-  /** The same collection, whose values are their JSON text: for who carries values without looking into them. */
+  /** The same collection with values as JSON text, for callers that pass values on without parsing them. */
   get text (): Collection<string> {
     return new Collection<string>(this.#calls.engine, this.name, this.#calls.defaults, this.#calls.scope, textCodec)
   }
 
   /** The value, or undefined if there is none. */
   get (key: string, wait?: WaitOptions): Promise<T | undefined> { // not async, which would cost a tenth of the call
-    return this.#calls.call('get', key, wait).then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
+    return this.#calls.call('get', key, wait)
+      .then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
   }
 
-  /** The value with its version and its end, or undefined if there is none. */
+  /** The value with its version and expiry, or undefined if there is none. STORE_LOCK_LOST with a `token`. */
   async entry (key: string, options: EntryOptions = NONE): Promise<Entry<T> | undefined> {
     const request = this.#calls.request(options.peek === true ? 'peek' : 'entry', key, options, KNOWN.entry)
     if (options.token !== undefined) request.token = checkToken(options.token)
@@ -64,7 +70,7 @@ export class Collection<T = unknown> {
   }
 
   /**
-   * Writes, and resolves with the new version. `undefined` deletes, and resolves with 0.
+   * Writes the value and resolves with its new version. `undefined` deletes the key and resolves with 0.
    * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_FULL.
    */
   async set (key: string, value?: T, options: SetOptions = NONE): Promise<number> {
@@ -75,40 +81,43 @@ export class Collection<T = unknown> {
     return (await this.#set(key, value, options))?.version ?? 0
   }
 
-  /** As `set`, of a value that is not undefined, and tells whether the key is new. */
+  /** Like `set` with a value other than undefined; also resolves with whether the key was created. */
   async put (key: string, value: T, options: SetOptions = NONE): Promise<{ version: number, isNew: boolean }> {
     const reply = await this.#set(key, value, options)
     return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
-  /** Deletes; true if there was a value (or if not asked, with `confirm: false`). STORE_VERSION_MISMATCH. */
+  /** Deletes the key. Resolves with true if it had a value, and always with `confirm: false`. STORE_VERSION_MISMATCH. */
   async del (key: string, options: DelOptions = NONE): Promise<boolean> {
     const reply = await this.#calls.write(this.#calls.request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0
   }
 
-  /** Counts as a use of the key, and sets its end where `ttl` is given. False if there is no value. */
+  /** Restarts the idle time of the key, and sets its `ttl` if one is given. Resolves with false if it has no value. */
   async touch (key: string, options: TtlOptions = NONE): Promise<boolean> {
-    return (await this.#calls.send(withTtl(this.#calls.request('touch', key, options, KNOWN.touch), options))).number === 1
+    const request = withTtl(this.#calls.request('touch', key, options, KNOWN.touch), options)
+    return (await this.#calls.send(request)).number === 1
   }
 
   /**
-   * Adds to a number, 0 if there is none, and resolves with the sum. `ttl` counts only for the call that creates the
-   * key, so that a counter's window is fixed at its first hit, or where the sum is above `limit`. STORE_NOT_A_NUMBER, STORE_FULL.
+   * Adds `by` to a number, starting from 0, and resolves with the sum. `ttl` applies only when the call creates the
+   * key, which fixes a counter's window at its first hit, or when the sum exceeds `limit`.
+   * STORE_NOT_A_NUMBER, STORE_FULL.
    */
   async increment (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<number> {
-    return (await this.#calls.send(withCount(this.#calls.request('increment', key, options, KNOWN.count), by, options))).number!
+    return (await this.count(key, by, options)).value
   }
 
-  /** As `increment`, but resolves with the version and the end as well: that of the window, for a counter with a ttl. */
+  /** Like `increment`, but resolves with the version and the expiry as well: for a counter with a ttl, its window's. */
   async count (key: CounterKey<T>, by = 1, options: CountOptions = NONE): Promise<Entry<number>> {
-    const { number, version, expiresIn } = await this.#calls.send(withCount(this.#calls.request('increment', key, options, KNOWN.count), by, options))
+    const request = withCount(this.#calls.request('increment', key, options, KNOWN.count), by, options)
+    const { number, version, expiresIn } = await this.#calls.send(request)
     return { value: number!, version: version!, expiresAt: moment(expiresIn) }
   }
 
   /**
-   * Takes back what was counted: subtracts, but never goes below 0 and never makes a key that is not there (any more). It
-   * keeps the end it has. Resolves with what is left; 0 if there is no value. STORE_NOT_A_NUMBER.
+   * Takes back a count: subtracts `by`, but never goes below 0 and never creates a key. The expiry stays as it is.
+   * Resolves with the remaining count, 0 if there is no value. STORE_NOT_A_NUMBER.
    */
   async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = NONE): Promise<number> {
     const request = withCount(this.#calls.request('increment', key, options, KNOWN.decrement), -by, options)
@@ -117,20 +126,20 @@ export class Collection<T = unknown> {
   }
 
   /**
-   * Sets the key to what `fn` makes of its value, while the key is locked for it; `fn` may be asynchronous. `undefined` leaves the key as it is:
-   * to delete it, there is `lock.del()`. Resolves with the value that the key has then. If `fn` throws, nothing is changed, and it rejects
-   * with that error. Else it rejects as `acquire` and `set` do, and with STORE_LOCK_LOST where a lease ran out meanwhile.
+   * Locks the key, sets it to what `fn` returns for its value, and resolves with the value it has afterwards. `fn` may
+   * be asynchronous. If it returns undefined, the key stays as it is; use `lock.del()` to delete it. If it throws,
+   * nothing is changed and `update` rejects with its error. Otherwise it rejects like `acquire` and `set`, and with
+   * STORE_LOCK_LOST if a lease expired while `fn` ran.
    */
-  update (
-    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions = NONE
-  ): Promise<T | undefined> {
+  update (key: string, fn: Updater<T>, options: UpdateOptions = NONE): Promise<T | undefined> {
     return this.#update(key, fn, options, this.#calls.scope?.updates)
   }
 
   /**
-   * The value, or what `fn` gives, which is written then. Of all processes that ask for a key without value one computes, the others wait for what
-   * comes of it. If `fn` throws, it rejects with that error, and the next in line computes. It goes on for the others if its client has gone.
-   * Rejects as `acquire` and `set` do, and with STORE_LOCK_LOST where the `lease` has run out before `fn` was done.
+   * The value, or else the result of `fn`, which is stored. Of all processes that ask for a missing key, one computes
+   * it and the others wait for the result. If `fn` throws, its caller gets the error and the next in line computes. In
+   * a web request it runs to its end even if the client disconnects, since others wait for it. Rejects like `acquire`
+   * and `set`, and with STORE_LOCK_LOST if the `lease` expires before `fn` has finished.
    */
   async getOrSet (key: string, fn: () => T | Promise<T>, options: GetOrSetOptions = {}): Promise<T> {
     checkOptions(options, KNOWN.getOrSet)
@@ -138,16 +147,18 @@ export class Collection<T = unknown> {
     const started = performance.now()
     const found = await this.get(key, { signal, timeout })
     if (found !== undefined) return found
-    const left = timeout === undefined || timeout === 0 ? timeout : Math.max(timeout - (performance.now() - started) / 1000, MIN_SECONDS)
-    return await this.#update(key, value => value === undefined ? fn() : undefined, { ...options, timeout: left }, undefined) as T
+    const elapsed = (performance.now() - started) / 1000
+    const left = timeout === undefined || timeout === 0 ? timeout : Math.max(timeout - elapsed, MIN_SECONDS)
+    const compute: Updater<T> = value => value === undefined ? fn() : undefined
+    return await this.#update(key, compute, { ...options, timeout: left }, undefined) as T
   }
 
-  /** Locks the key for exclusive use, after all who asked before. */
+  /** Locks the key for exclusive use, first come, first served. */
   acquire (key: string, options: AcquireOptions = NONE): Promise<KeyLock<T>> {
     return this.#calls.acquire<T>(this.#codec, key, options, KNOWN.acquire, this.#calls.scope?.locks)
   }
 
-  /** Locks the key if it is free, else resolves with undefined at once. */
+  /** Locks the key if it is free, or else resolves with undefined immediately. */
   async tryAcquire (key: string, options: Omit<AcquireOptions, 'timeout'> = {}): Promise<KeyLock<T> | undefined> {
     try {
       return await this.acquire(key, { ...options, timeout: 0 })
@@ -157,14 +168,20 @@ export class Collection<T = unknown> {
     }
   }
 
-  /** Releases a lock by its token, wherever it was taken, or gives up the wait of an `acquire` that named it. STORE_LOCK_LOST. */
+  /**
+   * Releases a lock by its token, in any process, or cancels a waiting `acquire` that was given this token.
+   * STORE_LOCK_LOST.
+   */
   async release (key: string, token: string, wait?: WaitOptions): Promise<void> {
     const request = this.#calls.request('release', key, wait)
     request.token = checkToken(token)
     await this.#calls.send(request)
   }
 
-  /** Starts a lease anew by the token of the lock: with its own length, or `lease` seconds. Resolves with its end. STORE_LOCK_LOST. */
+  /**
+   * Renews a lease by the token of its lock, for as long as before or for `lease` seconds, and resolves with its new
+   * end. STORE_LOCK_LOST.
+   */
   async renew (key: string, token: string, lease?: number, wait?: WaitOptions): Promise<Date | undefined> {
     const request = this.#calls.request('renew', key, wait)
     request.token = checkToken(token)
@@ -172,39 +189,40 @@ export class Collection<T = unknown> {
     return moment((await this.#calls.send(request)).expiresIn)
   }
 
-  /** Takes the lock of a key from whoever holds it, who then has lost it. False if the key is not locked. */
+  /** Takes the lock of a key away from its holder, which loses it. Resolves with false if the key is not locked. */
   async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
     return (await this.#calls.call('break', key, wait)).number === 1
   }
 
-  /** Who holds the lock of a key, and who waits for it; undefined if it is not locked. */
+  /** The holder of a key's lock and the calls that wait for it; undefined if the key is not locked. */
   async lockInfo (key: string, wait?: WaitOptions): Promise<LockQueue | undefined> {
     const { text } = await this.#calls.call('lock', key, wait)
     return text === undefined ? undefined : lockOf(JSON.parse(text) as RawLock) as LockQueue
   }
 
-  /** The values of many keys, each read on its own, in one crossing where the engine has one. */
+  /** The values of many keys, read one by one but sent together. */
   async getMany (keys: Iterable<string>, wait?: WaitOptions): Promise<Array<T | undefined>> {
     return await Promise.all(Array.from(keys, key => this.get(key, wait)))
   }
 
-  /** Writes many keys, each on its own; resolves with their versions. Rejects as `set` does, with the first error. */
+  /** Writes many keys, one by one but sent together, and resolves with their versions. Rejects with the first error. */
   async setMany (entries: Iterable<readonly [string, T | undefined]>, options?: SetOptions): Promise<number[]> {
     return await Promise.all(Array.from(entries, ([key, value]) => this.set(key, value, options)))
   }
 
   /**
-   * The names of all keys, or of those that begin with `prefix`, in no order that means anything. Fetched in pages, so it
-   * holds nobody up. A key that is there all the while comes exactly once, one that comes or goes meanwhile may.
+   * All keys, or those that start with `prefix`, in no particular order. Fetched page by page, which keeps the store
+   * responsive. A key present throughout the iteration is returned exactly once; one created or deleted during it may
+   * or may not be returned.
    */
   async * keys (options: PrefixOptions = {}): AsyncGenerator<string, void, undefined> {
-    for await (const keys of this.#pages(options)) yield * keys
+    for await (const keys of keyPages(this.#calls, options)) yield * keys
   }
 
-  /** All keys with their values, or those of a prefix, as `keys` finds them; each value is read on its own. */
+  /** All keys with their values, or those that start with `prefix`, like `keys`. Each value is read separately. */
   async * entries (options: PrefixOptions = {}): AsyncGenerator<[string, T], void, undefined> {
     const { prefix, ...wait } = options
-    for await (const keys of this.#pages(options)) {
+    for await (const keys of keyPages(this.#calls, options)) {
       const values = await this.getMany(keys, wait)
       for (const [i, key] of keys.entries()) {
         const value = values[i]
@@ -213,35 +231,26 @@ export class Collection<T = unknown> {
     }
   }
 
-  /** One page of the keys, with what is known of each but its value. A page may be empty with more to come. STORE_OPTION_INVALID. */
-  async page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
-    checkOptions(options, KNOWN.page)
-    const { prefix = '', cursor, limit = 100 } = options
-    const request = this.#calls.request('scan', prefix, wait)
-    if (cursor !== undefined) request.cursor = checkCursor(cursor)
-    request.number = wholeNumber(limit, 'limit', 1)
-    const page = JSON.parse((await this.#calls.send(request)).text!) as { keys: Array<[string, number, number | null, number]>, cursor?: string }
-    return {
-      keys: page.keys.map(([key, version, expiresIn, bytes]) => ({ key, version, bytes, expiresAt: moment(expiresIn ?? undefined) })),
-      cursor: page.cursor
-    }
+  /** One page of keys with their metadata. A page can be empty although more follow: only the cursor tells. */
+  page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
+    return keyPage(this.#calls, options, wait)
   }
 
-  /** How many keys have a value. */
+  /** The number of keys with a value. */
   async size (wait?: WaitOptions): Promise<number> {
     return (await this.#calls.call('size', '', wait)).number!
   }
 
-  /** As `store.collections` describes it; undefined if it has neither keys nor locks nor options nor a recent past. */
+  /** Statistics as in `store.collections()`; undefined if the collection is not listed there. */
   async stats (wait?: WaitOptions): Promise<CollectionStats | undefined> {
     const { text } = await this.#calls.call('collections', '1', wait)
     return (JSON.parse(text!) as RawCollectionPage).collections.map(collectionOf)[0]
   }
 
   /**
-   * Deletes all keys, or those that begin with `prefix`: free ones at once, a locked one when its turn comes. What is written after
-   * the call was made stays. With `timeout: 0` locked keys stay, and it rejects with STORE_LOCKED when the free ones are gone; if it
-   * fails for another reason, or its process ends, those that are still locked stay.
+   * Deletes all keys, or those that start with `prefix`: free keys immediately, locked ones when its turn comes. It
+   * does not affect later writes. With `timeout: 0` it deletes the free keys and rejects with STORE_LOCKED if there
+   * are locked ones. If it fails otherwise, or its process exits, keys that are still locked are kept.
    */
   async clear (options: PrefixOptions = {}): Promise<void> {
     checkOptions(options, KNOWN.prefix)
@@ -249,26 +258,15 @@ export class Collection<T = unknown> {
     await this.#calls.call('clear', prefix, wait)
   }
 
-  /** Changes the options that are given, for all processes. STORE_OPTION_INVALID. */
+  /** Changes the given options for all processes and keeps the others. STORE_OPTION_INVALID. */
   async configure (options: CollectionOptions, wait?: WaitOptions): Promise<void> {
     const request = this.#calls.request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
     await this.#calls.send(request)
   }
 
-  async * #pages (options: PrefixOptions): AsyncGenerator<string[], void, undefined> {
-    checkOptions(options, KNOWN.prefix)
-    const { prefix = '', ...wait } = options
-    let cursor: string | undefined
-    do {
-      const page: KeyPage = await this.page({ prefix, cursor, limit: PAGE }, wait)
-      yield page.keys.map(({ key }) => key)
-      cursor = page.cursor
-    } while (cursor !== undefined)
-  }
-
   async #update (
-    key: string, fn: (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>, options: UpdateOptions, registry: LockRegistry | undefined
+    key: string, fn: Updater<T>, options: UpdateOptions, registry: LockRegistry | undefined
   ): Promise<T | undefined> {
     const { ttl } = options
     if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
@@ -285,13 +283,10 @@ export class Collection<T = unknown> {
     return value === undefined ? lock.get() : value
   }
 
-  /** Not asynchronous where it can be helped: see CollectionCalls.write. */
+  /** Not async: see CollectionCalls.write. */
   #set (key: string, value: T | undefined, options: SetOptions): Promise<Reply | undefined> {
     const request = this.#calls.request('set', key, options, KNOWN.set)
-    return this.#calls.write(withValue(request, this.#codec.encode(value, this.#calls.engine.maxValueBytes), options), options)
+    const text = this.#codec.encode(value, this.#calls.engine.maxValueBytes)
+    return this.#calls.write(withValue(request, text, options), options)
   }
-}
-
-function moment (expiresIn: number | undefined): Date | undefined {
-  return expiresIn === undefined ? undefined : new Date(Date.now() + expiresIn)
 }

@@ -1,58 +1,58 @@
-// A held key. Changes stay here until the release commits them, once.
+// A locked key. Changes are kept here until the release commits them, all at once.
 import { MIN_SECONDS, milliseconds, onlyKnown } from '../core/validation.js'
 import { Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { Codec } from '../core/value.js'
 
 export interface LockSetOptions {
-  /** Seconds until the key ends, from the release on: from 0.001 on. Default: none, the key keeps the time it has. */
+  /** Seconds from the release until the key expires, at least 0.001. Default: none, the key keeps its expiry. */
   ttl?: number | undefined
 }
 
 export interface ReleaseOptions {
-  /** Release without committing what was set. Default false. */
+  /** Release the lock without committing its changes. Default false. */
   discard?: boolean | undefined
-  /** False: resolve at once, ask for no confirmation and ignore errors. Default true. */
+  /** False: resolve immediately, without confirmation and ignoring errors. Default true. */
   confirm?: boolean | undefined
 }
 
 const LOCK_SET = ['ttl']
 const RELEASE = ['discard', 'confirm']
 
-/** Where a lock is registered while it is held, by whoever sees to its end. */
+/** Keeps track of locks while they are held, for their owner to release: see the scope of a web request. */
 export interface LockRegistry {
   add (lock: OwnedLock): void
   delete (lock: OwnedLock): void
-  /** The lock of these for which the call would wait. */
+  /** The registered lock that the call would wait for, if any. */
   inWayOf (engine: Engine, request: Request): OwnedLock | undefined
 }
 
 export interface OwnedLock {
   readonly key: string
-  /** Whether it outlives what it was taken in. */
+  /** Whether it outlives its owner. */
   readonly isDetached: boolean
   /** Whether a release would change the value. */
   readonly hasChange: boolean
   release (options?: ReleaseOptions): Promise<void>
-  /** The client for which it was taken has gone: its signal aborts, and its change will not be committed. */
+  /** Its client has disconnected: the signal aborts, and changes will not be committed. */
   abort (): void
   /** Whether the call would wait for this lock. */
   isInWayOf (engine: Engine, request: Request): boolean
 }
 
 /**
- * A key that is locked for its holder alone, from `collection.acquire` or `tryAcquire`.
- * `await using lock = …` releases it at the end of the block, however the block ends.
+ * A key locked for exclusive use, from `collection.acquire` or `tryAcquire`.
+ * `await using lock = …` releases it at the end of the block, even if the block throws.
  */
 export class KeyLock<T = unknown> implements OwnedLock {
   readonly key: string
-  /** The proof of holding, good for this lock only. Whoever has it can release the lock through the admin API. */
+  /** Identifies this lock. Anyone who has the token can write under the lock and release it, in any process. */
   readonly token: string
-  /** Grows with every grant of the whole store. Hand it to what the lock protects, so that it can refuse a late holder. */
+  /** Grows with every lock granted by the store. Pass it to the resource the lock protects, to reject stale holders. */
   readonly fence: number
-  /** The version the value had when it was locked; 0 if there was none. */
+  /** The version of the value when the key was locked; 0 if it had none. */
   readonly version: number
-  /** Whether it ends with its lease alone, as asked for by `detached`. */
+  /** Whether the lock ends only with its lease, as requested with `detached`. */
   readonly isDetached: boolean
   readonly #engine: Engine
   readonly #codec: Codec
@@ -86,14 +86,15 @@ export class KeyLock<T = unknown> implements OwnedLock {
     if (reply.grant!.isLost) this.#lose()
   }
 
-  /** The value as the lock found it, or as `set` and `del` have left it; the last of them after the release. A copy of its own each time. */
+  /** The value, including changes made through this lock. Works after the release, too. Each call returns its own copy. */
   get (): T | undefined {
     return this.#text === undefined ? undefined : this.#codec.decode(this.#text) as T
   }
 
   /**
-   * Changes the value here; the release commits it. `undefined` deletes. What is stored is the value as it is now.
-   * Throws STORE_LOCK_RELEASED, STORE_LOCK_LOST, STORE_ABORTED, STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_OPTION_INVALID.
+   * Sets the value, which the release commits. `undefined` deletes the key. The value is copied: changing it afterwards
+   * has no effect. Throws STORE_LOCK_RELEASED, STORE_LOCK_LOST, STORE_ABORTED, STORE_VALUE_INVALID,
+   * STORE_VALUE_TOO_LARGE, STORE_OPTION_INVALID.
    */
   set (value?: T, options: LockSetOptions = {}): void {
     onlyKnown(options, LOCK_SET)
@@ -106,15 +107,18 @@ export class KeyLock<T = unknown> implements OwnedLock {
     this.#change = value === undefined ? 'del' : 'set'
   }
 
-  /** Deletes the key when the lock is released. Throws as `set` does. Gives undefined, for `update(key, (value, lock) => lock.del())`. */
+  /**
+   * Deletes the key when the lock is released. Throws like `set`. Returns undefined, so that an updater can be
+   * `(value, lock) => lock.del()`.
+   */
   del (): undefined {
     this.set(undefined)
   }
 
   /**
-   * Commits the change, if there is one, and ends the lock, whatever becomes of the change.
-   * Rejects with STORE_LOCK_RELEASED the second time, STORE_LOCK_LOST, STORE_FULL, STORE_DISCONNECTED, STORE_CLOSED; and with STORE_ABORTED
-   * where the change was dropped because the client of the request that took the lock has gone.
+   * Commits the change, if there is one, and releases the lock even if the commit fails.
+   * Rejects with STORE_LOCK_RELEASED if called again, with STORE_LOCK_LOST, STORE_FULL, STORE_DISCONNECTED and
+   * STORE_CLOSED, and with STORE_ABORTED if the change was dropped because the client of its web request disconnected.
    */
   async release (options: ReleaseOptions = {}): Promise<void> {
     onlyKnown(options, RELEASE)
@@ -122,7 +126,8 @@ export class KeyLock<T = unknown> implements OwnedLock {
     this.#check()
     const { discard = false, confirm = true } = options
     const isRefused = this.#isAborted && this.hasChange && !discard
-    const request = new Request(discard || isRefused ? 'release' : this.#change ?? 'release', this.#collection, this.key)
+    const op = discard || isRefused ? 'release' : this.#change ?? 'release'
+    const request = new Request(op, this.#collection, this.key)
     this.#state = 'released'
     request.token = this.token
     request.release = true
@@ -136,8 +141,8 @@ export class KeyLock<T = unknown> implements OwnedLock {
   }
 
   /**
-   * Starts the lease anew: with its own length, or with `lease` seconds. Does nothing for a lock without either.
-   * Rejects as `release` does.
+   * Renews the lease, for as long as before or for `lease` seconds. Does nothing for a lock without a lease.
+   * Rejects like `release`.
    */
   async renew (lease?: number): Promise<void> {
     this.#check()
@@ -148,29 +153,29 @@ export class KeyLock<T = unknown> implements OwnedLock {
     this.#setEnd(expiresIn)
   }
 
-  /** True until the lock is released or known to be lost. */
+  /** Whether the lock is held: neither released nor, as far as this process knows, lost. */
   get held (): boolean {
     return this.#state === 'held'
   }
 
-  /** True once `release` was called. */
+  /** Whether `release` was called. */
   get isReleased (): boolean {
     return this.#state === 'released'
   }
 
-  /** When the lease ends; undefined for a lock that ends with this process alone. */
+  /** When the lease ends; undefined for a lock without one. */
   get expiresAt (): Date | undefined {
     return this.#expiresAt === undefined ? undefined : new Date(this.#expiresAt)
   }
 
-  /** Whether `set` or `del` has made a change that the release commits. */
+  /** Whether there is a change for the release to commit. */
   get hasChange (): boolean {
     return this.#change !== undefined
   }
 
   /**
-   * Aborts as soon as it is known that the lock was lost, with STORE_LOCK_LOST as its reason; or with STORE_ABORTED when the client of the
-   * request that took the lock has gone. In that case the lock is still held, until the handler of the request has ended.
+   * Aborts with STORE_LOCK_LOST as soon as this process knows that the lock was lost, and with STORE_ABORTED when the
+   * client of its web request has disconnected. In the latter case the lock is still held until the handler finishes.
    */
   get signal (): AbortSignal {
     this.#controller ??= new AbortController()
@@ -178,20 +183,20 @@ export class KeyLock<T = unknown> implements OwnedLock {
     return this.#controller.signal
   }
 
-  /** For the scope of a request, when its client has gone: see `signal`. */
+  /** Called by the scope of a web request whose client has disconnected: see `signal`. */
   abort (): void {
     if (this.#state !== 'held' || this.#isAborted) return
     this.#isAborted = true
     this.#controller?.abort(this.#error())
   }
 
-  /** For Collection: whether a call would wait for this lock. */
+  /** Whether a call would wait for this lock. */
   isInWayOf (engine: Engine, { op, collection, key }: Request): boolean {
     return this.held && engine === this.#engine && collection === this.#collection &&
       (op === 'clear' ? this.key.startsWith(key) : this.key === key)
   }
 
-  /** Releases the lock if that was not done. */
+  /** Releases the lock unless it was released before. */
   async [Symbol.asyncDispose] (): Promise<void> {
     if (this.#state !== 'released') await this.release()
   }
@@ -202,13 +207,16 @@ export class KeyLock<T = unknown> implements OwnedLock {
 
   #error (): StoreError {
     if (this.#state === 'lost') return new StoreError('STORE_LOCK_LOST', JSON.stringify(this.key))
-    if (this.#isAborted) return new StoreError('STORE_ABORTED', `the lock of ${JSON.stringify(this.key)} was taken for a client that has gone`)
+    if (this.#isAborted) {
+      const message = `the client that the lock of ${JSON.stringify(this.key)} was taken for has disconnected`
+      return new StoreError('STORE_ABORTED', message)
+    }
     return new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.key))
   }
 
   #lose (): void {
     if (this.#state !== 'held') return
-    this.#state = 'lost' // and stays in the registry: the commit of its change has to fail
+    this.#state = 'lost' // It stays in the registry, where committing its change must fail.
     this.#controller?.abort(this.#error())
   }
 

@@ -1,123 +1,126 @@
-// What the methods of a collection take and give.
+// The options and results of the collection API. Durations are in seconds.
 import { milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { StoreError } from '../core/errors.js'
 import type { CollectionStats } from '../core/stats.js'
 
 export interface WaitOptions {
-  /** Gives the call up: STORE_ABORTED. A write that was on its way may still be made. */
+  /** Cancels the call with STORE_ABORTED. A write that was already sent may still take effect. */
   signal?: AbortSignal | undefined
   /**
-   * Seconds until the call fails with STORE_TIMEOUT; 0: fail with STORE_LOCKED where it would have to wait for a lock.
-   * Default: none, or that of createStore.
+   * Seconds until the call fails with STORE_TIMEOUT. With 0 it fails with STORE_LOCKED if it would have to wait for a
+   * lock. Default: the store's `timeout`, or none.
    */
   timeout?: number | undefined
 }
 
 export interface PrefixOptions extends WaitOptions {
-  /** Only the keys that begin with it, 1024 bytes at most. Default: all. */
+  /** Only keys that start with this prefix, of at most 1024 bytes. Default: all. */
   prefix?: string | undefined
 }
 
 export interface SetOptions extends WaitOptions {
-  /** Seconds after which the key ends, reads or not, from 0.001 on. Default: none, it ends by `expireKeys` alone. */
+  /** Seconds until the key expires, whether it is used or not; at least 0.001. Default: none, only `expireKeys` applies. */
   ttl?: number | undefined
-  /** Write only if the key has this version, else STORE_VERSION_MISMATCH. 0 stands for "has no value". */
+  /** Write only if the key has this version, or else fail with STORE_VERSION_MISMATCH. 0 means that it has no value. */
   ifVersion?: number | undefined
-  /** Write only if the key has no value, else STORE_EXISTS. Default false. */
+  /** Write only if the key has no value, or else fail with STORE_EXISTS. Default false. */
   ifAbsent?: boolean | undefined
-  /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. The key keeps its ttl. */
+  /** The token of the key's lock, to write under it. STORE_LOCK_LOST if it no longer holds the key. Keeps the key's ttl. */
   token?: string | undefined
-  /** With `token`: releases the lock as well, whatever becomes of the change. Default false. */
+  /** With `token`: also release the lock, even if the write fails. Default false. */
   release?: boolean | undefined
-  /** False: resolve at once with 0, ask for no confirmation and ignore errors. Order is kept. Default true. */
+  /** False: resolve immediately, without confirmation and ignoring errors. The order of calls is kept. Default true. */
   confirm?: boolean | undefined
 }
 
 export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm'>
 
 export interface EntryOptions extends WaitOptions {
-  /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
+  /** The token of the key's lock, to read under it. STORE_LOCK_LOST if it no longer holds the key. */
   token?: string | undefined
-  /** True: only look. It is no use of the key, whose idle time goes on. Default false. */
+  /** True: read without restarting the key's idle time. Default false. */
   peek?: boolean | undefined
 }
 
 export interface TtlOptions extends WaitOptions {
-  /** Seconds after which the key ends, from 0.001 on. Default: none. */
+  /** Seconds until the key expires, at least 0.001. Default: none. */
   ttl?: number | undefined
-  /** The token of the lock through which this is done; STORE_LOCK_LOST if the key is not held by it. */
+  /** The token of the key's lock, to use the key under it. STORE_LOCK_LOST if it no longer holds the key. */
   token?: string | undefined
 }
 
 export interface CountOptions extends TtlOptions {
-  /** With `ttl`: where the sum is above this number, the ttl starts anew. Default: none, it is fixed by the call that creates the key. */
+  /** With `ttl`: a sum above this number restarts the ttl. Default: none, only the call that creates the key sets it. */
   limit?: number | undefined
-  /** With `limit`: each step above it doubles the ttl that starts anew, from the second on. Default false. */
+  /** With `limit`: double the ttl with each count above it, from the second one on. Default false. */
   backoff?: boolean | undefined
 }
 
 export interface AcquireOptions extends WaitOptions {
   /**
-   * Seconds, from 0.001 on, after which the lock is taken from a holder that has neither released nor renewed it.
-   * Default: none, or that of createStore. Without one it ends with the holder's process at the latest.
+   * Seconds, at least 0.001, after which a holder that has neither released nor renewed the lock loses it.
+   * Default: the store's `lease`, or none. Without a lease the lock ends with the holder's process at the latest.
    */
   lease?: number | undefined
   /**
-   * True: the lock does not end with this process, but with its lease alone, which is then required. Whoever has the token
-   * can go on with it, in any process. Default false.
+   * True: the lock outlives this process and ends only with its lease, which is required. Any process that has the
+   * token can use and release it. Default false.
    */
   detached?: boolean | undefined
   /**
-   * The token that the lock is to have: 16 to 128 visible ASCII characters that nobody can guess, never used before. For who
-   * wants to be able to release it even if the answer is lost. Default: a random one.
+   * The token the lock gets: 16 to 128 visible ASCII characters, unguessable and never used before. With a token of
+   * your own you can release the lock even if the reply is lost. Default: a random one.
    */
   token?: string | undefined
-  /** Who holds it, for people who look; at most 1024 bytes. Default: the process id. */
+  /** Describes the holder in lock listings; at most 1024 bytes. Default: the process id. */
   owner?: string | undefined
 }
 
 export interface UpdateOptions extends AcquireOptions {
-  /** Seconds after which the key ends, from 0.001 on. Default: none, it keeps the time it has. */
+  /** Seconds until the key expires, at least 0.001. Default: none, it keeps its expiry. */
   ttl?: number | undefined
 }
 
 export interface GetOrSetOptions extends WaitOptions {
-  /** Seconds after which the key ends, from 0.001 on. Default: none. */
+  /** Seconds until the key expires, at least 0.001. Default: none. */
   ttl?: number | undefined
-  /** Seconds, from 0.001 on, that the value may take to compute: after that the next in line computes it. Default: none, or that of createStore. */
+  /**
+   * Seconds, at least 0.001, that computing the value may take before the next caller in line computes it.
+   * Default: the store's `lease`, or none.
+   */
   lease?: number | undefined
 }
 
 export interface CollectionOptions {
-  /** Seconds without a read or an update after which a key goes; 0: never. Default 0. */
+  /** Seconds without a read or write after which a key expires; 0: never. Default 0. */
   expireKeys?: number | undefined
-  /** Keys the collection may have; 0: no bound. Default 0. */
+  /** The most keys the collection may hold; 0: unbounded. Default 0. */
   maxKeys?: number | undefined
-  /** Bytes that names and values (JSON text) together may have; 0: no bound. Default 0. */
+  /** The most bytes its keys and values (as JSON text) may take together; 0: unbounded. Default 0. */
   maxBytes?: number | undefined
-  /** What happens at a bound. True: the least recently used unlocked keys go. False: STORE_FULL. Default true. */
+  /** What happens at a bound. True: the least recently used unlocked keys are evicted. False: STORE_FULL. Default true. */
   evict?: boolean | undefined
 }
 
 export interface Entry<T> {
   value: T
-  /** Grows with every change of the key and never repeats for it, also after a delete. */
+  /** Grows with every change of the key and is never reused for it, even after a delete. */
   version: number
-  /** When the key ends if it is not used before; undefined if it stays. */
+  /** When the key expires unless it is used before; undefined if it does not expire. */
   expiresAt: Date | undefined
 }
 
 export interface PageOptions {
-  /** Only keys that begin with it, 1024 bytes at most. Default: all. */
+  /** Only keys that start with this prefix, of at most 1024 bytes. Default: all. */
   prefix?: string | undefined
-  /** Where to continue: that of the page before. Default: none, from the start. */
+  /** The cursor of the previous page. Default: none, start with the first page. */
   cursor?: string | undefined
-  /** Keys to look at, from 1 on. Default 100. */
+  /** How many keys to look at, at least 1. Default 100. */
   limit?: number | undefined
 }
 
 export interface LocksOptions {
-  /** Locks to tell of, 1 to 1000. If there are as many, there may be more: `stats` has their number. Default 1000. */
+  /** The most locks to return, 1 to 1000. `stats().locks` has the total. Default 1000. */
   limit?: number | undefined
 }
 
@@ -125,29 +128,29 @@ export interface KeyPage {
   keys: Array<{
     key: string
     version: number
-    /** Of the value, as JSON text in UTF-8. */
+    /** Size of the value as JSON text in UTF-8. */
     bytes: number
     /** As in Entry. */
     expiresAt: Date | undefined
   }>
-  /** Where the next page begins; undefined after the last. */
+  /** Fetches the next page; undefined on the last one. */
   cursor: string | undefined
 }
 
 export interface CollectionPageOptions {
-  /** Where to continue: that of the page before. Default: none, from the start. */
+  /** The cursor of the previous page. Default: none, start with the first page. */
   cursor?: string | undefined
-  /** Collections to tell of, from 1 on; a page may have fewer with more to come. Default 100. */
+  /** The most collections to return, at least 1; a page may have fewer although more follow. Default 100. */
   limit?: number | undefined
 }
 
 export interface CollectionPage {
   collections: CollectionStats[]
-  /** Where the next page begins; undefined after the last. */
+  /** Fetches the next page; undefined on the last one. */
   cursor: string | undefined
 }
 
-/** The options that the methods of a collection take. */
+/** The options that each method of a collection accepts. */
 const WAIT = ['signal', 'timeout']
 const TTL = [...WAIT, 'ttl', 'token']
 const ACQUIRE = [...WAIT, 'lease', 'detached', 'token', 'owner']
@@ -169,15 +172,22 @@ export const KNOWN = {
 
 const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict'] as const
 
-/** The options of a collection as the keyspace keeps them. */
+/** The options of a collection in the form the keyspace keeps. STORE_OPTION_INVALID. */
 export function boundsOf (options: CollectionOptions): object {
   onlyKnown(options, BOUNDS)
   const { expireKeys, maxKeys, maxBytes, evict } = options
-  if (evict !== undefined && typeof evict !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'evict must be true or false')
+  if (evict !== undefined && typeof evict !== 'boolean') {
+    throw new StoreError('STORE_OPTION_INVALID', 'evict must be true or false')
+  }
   return {
     idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),
     maxKeys: maxKeys === undefined ? undefined : wholeNumber(maxKeys, 'maxKeys'),
     maxBytes: maxBytes === undefined ? undefined : wholeNumber(maxBytes, 'maxBytes'),
     evict
   }
+}
+
+/** The moment that a duration in milliseconds leads to. */
+export function moment (expiresIn: number | undefined): Date | undefined {
+  return expiresIn === undefined ? undefined : new Date(Date.now() + expiresIn)
 }

@@ -1,18 +1,21 @@
-// What a caller says, checked and laid into a Request: seconds become milliseconds here, and what is no option is refused.
-import { MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+// Builds Requests from the arguments of a call: checks options, refuses unknown ones, and turns seconds into milliseconds.
+import {
+  MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, onlyKnown, wholeNumber
+} from '../core/validation.js'
 import { Request, type AbortScope, type Op } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { AcquireOptions, CountOptions, DelOptions, SetOptions, TtlOptions, WaitOptions } from './options.js'
 
-/** What holds for all calls of a store that do not say otherwise, in milliseconds. */
+/** The defaults of a store's calls, in milliseconds. */
 export interface Defaults {
   readonly timeout: number | undefined
   readonly lease: number | undefined
 }
 
-/** A request about a key, and how it waits; `scope` aborts its waits. `known`: the options that there are. */
+/** A request about a key, with its wait, which `scope` aborts. `known`: the options that the call accepts. */
 export function requestOf (
-  op: Op, collection: string, key: string, options: WaitOptions | undefined, known: readonly string[], defaults: Defaults, scope: AbortScope | undefined
+  op: Op, collection: string, key: string, options: WaitOptions | undefined, known: readonly string[],
+  defaults: Defaults, scope: AbortScope | undefined
 ): Request {
   checkKey(key)
   const request = new Request(op, collection, key)
@@ -27,20 +30,24 @@ export function requestOf (
   return request
 }
 
-/** What stands for options where a call has none: it is not looked through. */
+/** Stands for the options of a call that has none. It needs no check. */
 export const NONE: Readonly<Record<string, never>> = Object.freeze({})
 
 /** STORE_OPTION_INVALID. */
 export function checkOptions (options: unknown, known: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {
-    throw new StoreError('STORE_OPTION_INVALID', `expected an object of options, got ${options === null ? 'null' : typeof options}`)
+    throw new StoreError('STORE_OPTION_INVALID', `invalid options: expected an object, got ${typeName(options)}`)
   }
   onlyKnown(options, known)
 }
 
 function checkSignal (signal: AbortSignal): AbortSignal {
   if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return signal
-  throw new StoreError('STORE_OPTION_INVALID', `invalid signal: expected an AbortSignal, got ${signal === null ? 'null' : typeof signal}`)
+  throw new StoreError('STORE_OPTION_INVALID', `invalid signal: expected an AbortSignal, got ${typeName(signal)}`)
+}
+
+function typeName (value: unknown): string {
+  return value === null ? 'null' : typeof value
 }
 
 export function withTtl (request: Request, { ttl, token }: TtlOptions): Request {
@@ -53,7 +60,7 @@ export function withCount (request: Request, by: number, options: CountOptions):
   const { ttl, limit, backoff } = options
   request.number = finiteNumber(by, 'by')
   if (limit !== undefined) request.limit = finiteNumber(limit, 'limit')
-  if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a limit needs a ttl')
+  if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'limit requires a ttl')
   request.backoff = backoff === true
   return withTtl(request, options)
 }
@@ -72,11 +79,14 @@ export function withWrite (request: Request, { ifVersion, token, release }: DelO
   return request
 }
 
-export function withLease (request: Request, { lease, owner, detached, token }: AcquireOptions, defaults: Defaults): Request {
+export function withLease (request: Request, options: AcquireOptions, defaults: Defaults): Request {
+  const { lease, owner, detached, token } = options
   request.lease = lease === undefined ? defaults.lease : milliseconds(lease, 'lease', MIN_SECONDS)
   if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
   request.owner = owner
-  if (detached === true && request.lease === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a detached lock needs a lease')
+  if (detached === true && request.lease === undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'a detached lock requires a lease')
+  }
   request.detached = detached === true
   if (token !== undefined) request.token = checkNewToken(token)
   return request

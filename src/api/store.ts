@@ -1,4 +1,4 @@
-// A URL picks an engine; the store hands out one Collection per name.
+// The store: picks an engine by URL and hands out one Collection per name.
 import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
@@ -15,7 +15,9 @@ import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
 import type { RedisStoreOptions } from '../engines/redis/options.js'
-import { collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollectionPage, type RawLock, type StoreStats } from '../core/stats.js'
+import {
+  collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollectionPage, type RawLock, type StoreStats
+} from '../core/stats.js'
 
 export interface StoreOptions {
   /**
@@ -36,13 +38,13 @@ export interface StoreOptions {
    * its way, from 0.001 on. Default 10.
    */
   connectTimeout?: number | undefined
-  /** Seconds that every call may take which says nothing of its own, as in WaitOptions. Default: none. */
+  /** The `timeout` of calls made without one, in seconds: see WaitOptions. Default: none. */
   timeout?: number | undefined
-  /** Seconds that every lock may be held which is taken without a lease of its own, as in AcquireOptions. Default: none. */
+  /** The `lease` of locks acquired without one, in seconds: see AcquireOptions. Default: none. */
   lease?: number | undefined
-  /** What else a store in Redis needs to know. */
+  /** Options for a store in Redis. */
   redis?: RedisStoreOptions | undefined
-  /** How an admin API is reached, where its URL and token do not do. */
+  /** Options for the connection to an admin API, beyond its URL and token. */
   http?: HttpStoreOptions | undefined
 }
 
@@ -50,14 +52,14 @@ const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', '
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 const COLLECTIONS_PER_PAGE = 250
 
-/** Raised when adapters need something of a store that older ones do not have. */
+/** The number is raised when adapters need something that older stores do not have. */
 const BRAND = Symbol.for('strong-store.Store.1')
 
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
  *
- * Event 'error' (StoreError): the store cannot be reached, or was lost. The calls it concerns fail as well; without a
- * listener it does nothing more.
+ * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as well,
+ * so a listener is optional: without one the event is not emitted.
  */
 export class Store extends EventEmitter<{ error: [StoreError] }> {
   readonly #engine: Engine
@@ -83,33 +85,36 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     }
   }
 
-  /** Copies of this package in one process know each other's stores by it. */
+  /** Lets copies of this package in one process recognize each other's stores. */
   get [BRAND] (): true {
     return true
   }
 
-  /** Whether others in this process have the same store: that of the cluster. */
+  /** Whether `createStore` with the same options returns this store again. True for all but `memory:`. */
   get isShared (): boolean {
     return this.#engine.isShared
   }
 
-  /** Bytes of JSON text that a value may have, as far as this process knows: after its first call it does. */
+  /** The size limit of values, in bytes of JSON text. Exact once the first call was answered. */
   get maxValueBytes (): number {
     return this.#engine.maxValueBytes
   }
 
-  /** Whether it was closed by its `close`. */
+  /** Whether `close` was called. */
   get isClosed (): boolean {
     return this.#isClosed
   }
 
-  /** The collection of that name; it need not be created. Throws STORE_NAME_INVALID. */
+  /** The collection with this name; collections exist without being created. Throws STORE_NAME_INVALID. */
   collection<T = unknown> (name: string): Collection<T> {
     if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
   }
 
-  /** All collections that have keys, locks, options or a recent past. Fetched in pages, so it holds nobody up. */
+  /**
+   * All collections that have keys, locks or options, or had some recently. Fetched page by page, which keeps the store
+   * responsive.
+   */
   async collections (): Promise<CollectionStats[]> {
     const all: CollectionStats[] = []
     let cursor: string | undefined
@@ -121,7 +126,7 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return all
   }
 
-  /** One page of the collections, in no order that means anything. STORE_OPTION_INVALID. */
+  /** One page of the collections, in no particular order. STORE_OPTION_INVALID. */
   async page ({ cursor, limit = 100 }: CollectionPageOptions = {}): Promise<CollectionPage> {
     const request = new Request('collections', '', '')
     if (cursor !== undefined) request.cursor = checkCursor(cursor)
@@ -130,46 +135,48 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
     return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
-  /** All collections together, and the process that has them. */
+  /** Totals over all collections, and figures of the process that holds them. */
   async stats (wait: Pick<WaitOptions, 'timeout'> = {}): Promise<StoreStats> {
     checkOptions(wait, ['timeout'])
     return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
   }
 
-  /** Resolves once the store has answered: for health checks. Rejects like any call where it does not. */
+  /** Resolves when the store answers, for health checks. Rejects like any call if it does not. */
   async ping (wait?: Pick<WaitOptions, 'timeout'>): Promise<void> {
     await this.#call(new Request('ping', '', ''), wait?.timeout)
   }
 
-  /** Who holds what, and how many wait for it: not all where there are more than `limit`. STORE_OPTION_INVALID. */
+  /** The locks that are held, with their holders and the number of waiters; at most `limit`. STORE_OPTION_INVALID. */
   async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
     checkOptions(options, ['limit'])
     const { limit = MAX_LOCKS } = options
-    if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
+    if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) {
+      throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
+    }
     const request = new Request('locks', '', '')
     request.number = limit
     return (await this.#ask(request) as RawLock[]).map(lockOf)
   }
 
-  /** The same store for the time of one request: waits and locks end with `scope`. For adapters. */
+  /** The same store scoped to a request: its waits and locks end with `scope`. For adapters. */
   within (scope: Scope): Store {
     return new Store(this.#engine, this.#defaults, scope)
   }
 
-  /** Carries a request to the engine as it is: for the admin API, where it has been through a client's store already. */
+  /** Passes a request to the engine unchanged: for the admin API, whose client has built and checked it. */
   call (request: Request): Promise<Reply> {
     return this.#engine.call(request)
   }
 
-  /** As `call`, without a reply. */
+  /** Like `call`, without a reply. */
   post (request: Request): void {
     this.#engine.post(request)
   }
 
   /**
-   * Delivers what was written without confirmation, releases this process's locks and ends its part of the store. Calls that
-   * wait fail with STORE_CLOSED, as do later ones; createStore gives a new store. In the primary it ends the store of all.
-   * Ends within `connectTimeout`; STORE_DISCONNECTED or STORE_UNREACHABLE where what was not confirmed may be lost.
+   * Delivers unconfirmed writes, releases this process's locks and disconnects. Waiting and later calls fail with
+   * STORE_CLOSED; `createStore` returns a new store. In the primary it closes the store for all processes.
+   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed writes may be lost.
    */
   async close (): Promise<void> {
     this.#isClosed = true
@@ -187,25 +194,30 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   }
 }
 
-/** For what is made of a store: a store that is there already, or options for one. */
+/** Options of whatever uses a store: an existing store, or the options to create one. */
 export interface PickOptions extends StoreOptions {
-  /** A store that is there already, instead of options for one. It is not closed with what uses it. */
+  /** An existing store. It is not closed together with what uses it. */
   store?: Store | undefined
 }
 
 /** STORE_OPTION_INVALID. */
 export function pickStore ({ store, ...options }: PickOptions): Store {
   if (store === undefined) return createStore(options)
-  if ((store as Partial<Store> | null)?.[BRAND] !== true) throw new StoreError('STORE_OPTION_INVALID', 'store must be what createStore gives')
-  if (Object.keys(options).length > 0) throw new StoreError('STORE_OPTION_INVALID', `with a store there can be no ${Object.keys(options).join(', ')}`)
+  if ((store as Partial<Store> | null)?.[BRAND] !== true) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid store: expected a store made by createStore')
+  }
+  const others = Object.keys(options)
+  if (others.length > 0) {
+    throw new StoreError('STORE_OPTION_INVALID', `store cannot be combined with ${others.join(', ')}: set them in createStore`)
+  }
   return store
 }
 
-/** Those of each engine, by their defaults. */
+/** The stores of each engine, by their defaults. */
 const stores = new WeakMap<Engine, Map<string, Store>>()
 
 /**
- * The store at a URL; see StoreOptions for which there are. Nothing is opened before the first call.
+ * The store at a URL, `cluster:` by default: see StoreOptions. It connects with the first call.
  * Throws STORE_OPTION_INVALID.
  */
 export function createStore (options: string | StoreOptions = {}): Store {

@@ -1,29 +1,29 @@
-// Which keys the running code updates: those of the `update` and `getOrSet` whose function has called it.
+// Knows which keys the running code is updating: those of the `update` and `getOrSet` calls it was called from.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Engine, Request } from '../core/engine.js'
 import type { OwnedLock } from './key-lock.js'
 
 interface Frame {
   readonly lock: OwnedLock
-  /** Of an update around this one. */
+  /** The update that this one is nested in. */
   readonly outer: Frame | undefined
 }
 
 const frames = new AsyncLocalStorage<Frame>()
 let running = 0
 
-/** Runs `fn`, which works under `lock`. */
+/** Runs `fn` as the function of an update that holds `lock`. */
 export async function runUpdate<T> (lock: OwnedLock, fn: () => T | Promise<T>): Promise<T> {
   running++
   try {
     return await frames.run({ lock, outer: frames.getStore() }, fn)
   } finally {
-    // As long as it is enabled, every promise of the process costs about twice as much on Node 20 and 22.
+    // While it is enabled, every promise of the process costs about twice as much on Node 20 and 22.
     if (--running === 0) frames.disable()
   }
 }
 
-/** The lock for which a call that is made now would wait, held by an update that waits for the call. */
+/** The lock that a call made now would wait for although its holder, an update, waits for the call. */
 export function updateHolding (engine: Engine, request: Request): OwnedLock | undefined {
   if (running === 0) return undefined
   for (let frame = frames.getStore(); frame !== undefined; frame = frame.outer) {

@@ -1,19 +1,19 @@
-// Holds a response back until what was changed under the locks of its request is committed, so that a commit that fails becomes the answer.
-// What is written meanwhile is kept, and written after it; who heeds what `write` returns writes one chunk.
+// Holds a response back until the changes under its request's locks are committed, so that a failed commit becomes the
+// response. What the handler writes in the meantime is buffered; `write` returns false, so a well-behaved stream pauses.
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { StoreError } from '../core/errors.js'
 import { cutOff } from './transport.js'
 
-/** What is to be committed before the response is sent. */
+/** The changes to commit before the response is sent. */
 export interface Uncommitted {
-  /** The client has gone. */
+  /** The client has disconnected. */
   readonly aborted: boolean
   readonly hasChanges: boolean
   commit (): Promise<void>
   drop (): void
   /** The handler has ended the response. */
   handled (): void
-  /** Answers with an error instead, where nothing was sent and the handler has no more to send. */
+  /** Sends an error instead of the response, if nothing was sent and the handler has finished. */
   readonly refuse: ((error: StoreError) => void) | undefined
 }
 
@@ -22,10 +22,10 @@ type Method = 'writeHead' | 'flushHeaders' | 'write' | 'end'
 type Methods = Record<Method, (...args: any[]) => unknown>
 
 const METHODS: readonly Method[] = ['writeHead', 'flushHeaders', 'write', 'end']
-/** What describes the body of an answer, and not the answer to this request. */
+/** Headers that describe the body of the response, and not the response as such. */
 const OF_BODY = /^(content-(?!security-policy)|transfer-encoding$|etag$|last-modified$|accept-ranges$|cache-control$|expires$)/
 
-/** From now on, of a response of which nothing is sent yet. */
+/** Wraps the methods of a response that has sent nothing yet. */
 export function commitFirst (response: ServerResponse, scope: Uncommitted): void {
   new HeldResponse(response, scope).hold()
 }
@@ -34,9 +34,9 @@ class HeldResponse {
   readonly #response: ServerResponse
   readonly #scope: Uncommitted
   readonly #originals = new Map<Method, (...args: unknown[]) => unknown>()
-  /** What was called since the commit began; undefined while there is none. */
+  /** The calls buffered during the commit; undefined while there is none. */
   #calls: Array<[Method, unknown[]]> | undefined
-  /** The error was sent, while the handler may go on writing. */
+  /** The error was sent. The handler may still write, in vain. */
   #isOver = false
 
   constructor (response: ServerResponse, scope: Uncommitted) {
@@ -56,7 +56,7 @@ class HeldResponse {
     if (this.#isOver) return this.#ignore(method, args)
     if (this.#calls !== undefined) return this.#keep(method, args)
     const { headersSent, statusCode } = this.#response
-    // Once the head is sent, what is changed after it is committed with the end.
+    // Changes made after the head was sent are committed before the end.
     if ((!headersSent || method === 'end') && this.#scope.hasChanges) {
       const status = method === 'writeHead' ? args[0] as number : statusCode
       if (this.#scope.aborted || status >= 500) this.#scope.drop()
@@ -79,7 +79,7 @@ class HeldResponse {
     return kept
   }
 
-  /** The response looks as if it had been sent. */
+  /** Buffers a call. To the handler the response looks as if it had been sent. */
   #keep (method: Method, args: unknown[]): unknown {
     this.#calls!.push([method, args])
     Object.defineProperty(this.#response, 'headersSent', { configurable: true, value: true })

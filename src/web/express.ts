@@ -1,4 +1,4 @@
-// Express 4 and 5: `req.store`, as the Fastify plugin gives it.
+// Middleware for Express 4 and 5: `req.store` and the admin API, as the Fastify plugin has them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import isMissing from '../../routes/is-missing.cjs'
@@ -11,7 +11,10 @@ declare global {
 
   namespace Express {
     interface Request {
-      /** The store for the time of this request: what is changed under its locks is committed before the response, its waits end with it. */
+      /**
+       * The store, scoped to this request: changes under its locks are committed before the response, its waits end
+       * with it.
+       */
       readonly store: Store
     }
   }
@@ -46,28 +49,35 @@ export interface ExpressAdminOptions extends PickOptions {
 }
 
 /**
- * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API, before any parser of bodies. It needs the
- * package fastify, which routes its requests but does not listen. Throws STORE_OPTION_INVALID, also where that is missing.
+ * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API. Mount it before body parsers. It
+ * requires the package fastify, which routes the requests without listening itself.
+ * Throws STORE_OPTION_INVALID, also if fastify is not installed.
  */
 export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
   checkAdmin(admin)
-  if ((admin as AdminOptions).prefix !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'admin.prefix is for app.use to say: app.use(prefix, expressAdmin(…))')
+  if ((admin as AdminOptions).prefix !== undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'pass the prefix to app.use instead: app.use(prefix, expressAdmin(…))')
+  }
   if (isMissing('fastify')) throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY)
   const store = pickStore(options)
   const app = load(store, admin)
-  app.catch(() => {}) // told to each request
+  app.catch(() => {}) // each request reports it
   return (request, response, next) => {
     if ((request as { body?: unknown }).body !== undefined && request.readableEnded) {
-      next(new StoreError('STORE_OPTION_INVALID', 'the body has been read already: mount the admin API before express.json()'))
+      next(new StoreError('STORE_OPTION_INVALID', 'the body was read already: mount the admin API before express.json()'))
       return
     }
     app.then(app => { app.routing(request, response) }, next)
   }
 }
 
-const NEEDS_FASTIFY = 'the admin API needs the package fastify: npm install fastify'
+const NEEDS_FASTIFY = 'the admin API requires the package fastify: npm install fastify'
 
-async function load (store: Store, options: Omit<AdminOptions, 'prefix'>): Promise<{ routing (request: IncomingMessage, response: ServerResponse): void }> {
+interface AdminApp {
+  routing (request: IncomingMessage, response: ServerResponse): void
+}
+
+async function load (store: Store, options: Omit<AdminOptions, 'prefix'>): Promise<AdminApp> {
   const { adminApp } = await import('../../routes/index.js').catch(cause => {
     throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY, { cause })
   })

@@ -1,9 +1,9 @@
-// The part of a store that belongs to one HTTP request: its waits and its locks.
+// The waits and locks of one HTTP request, and when they end:
 //
-//   the answer is ready     changes are committed before its head is written; dropped where its status is 500 or above
-//   the response is closed, sent to its end         the locks that are left are released; detached ones stay
-//   the response is closed, its client has gone     waits are given up, lock.signal aborts; the locks stay until the handler has ended,
-//                                                   for MAX_GRACE_MS at most, then their changes are dropped
+//   the response is ready           changes are committed before its head is written, or dropped if its status is >= 500
+//   the response was sent           remaining locks are released, except detached ones
+//   the client has disconnected     waits are cancelled and lock.signal aborts; locks are kept until the handler finishes,
+//                                   for MAX_GRACE_MS at most, and then released without their changes
 import type { ServerResponse } from 'node:http'
 import type { Scope } from '../api/collection-calls.js'
 import type { OwnedLock } from '../api/key-lock.js'
@@ -14,18 +14,18 @@ import { commitFirst, type Uncommitted } from './commit-first.js'
 import { ScopeLocks } from './scope-locks.js'
 import { isClosed, isWhole, onClose } from './transport.js'
 
-/** How long a handler may go on under its locks after its client has gone. */
+/** How long a handler may keep its locks after its client has disconnected. */
 const MAX_GRACE_MS = 30_000
 
-const SCOPE = Symbol('strong-store.scope') // a property costs a request less than a WeakMap
+const SCOPE = Symbol('strong-store.scope') // a property is cheaper than a WeakMap
 
 export class RequestScope implements Scope, Uncommitted {
   aborted = false
-  /** In the turn in which its client went: what settles in it has waited for the response. */
+  /** Set in the tick in which the client disconnects: a handler that settles in it has waited for the response. */
   isClosing = false
   readonly locks = new ScopeLocks(() => { this.#watch() })
   readonly updates = new ScopeLocks()
-  /** Called once, when the first lock is held. */
+  /** Called once, when the request gets its first lock. */
   onlock: (() => void) | undefined
   refuse: Uncommitted['refuse']
   readonly #waits = new Set<Abortable>()
@@ -34,7 +34,7 @@ export class RequestScope implements Scope, Uncommitted {
   #isWatching = false
   #isHandled = false
 
-  /** The scope of a response, one for all who ask. */
+  /** The scope of a response; there is one for each. */
   static of (response: ServerResponse): RequestScope {
     const owner = response as ServerResponse & { [SCOPE]?: RequestScope }
     owner[SCOPE] ??= new RequestScope(response)
@@ -59,7 +59,7 @@ export class RequestScope implements Scope, Uncommitted {
     return this.locks.size > 0 && this.#changed().length > 0
   }
 
-  /** Commits what was changed, lock by lock. Where one is refused the changes of those after it are dropped, and it rejects. */
+  /** Commits the changes, lock by lock. If one fails, drops those of the following locks and rejects. */
   async commit (): Promise<void> {
     try {
       for (const lock of this.#changed()) await lock.release()
@@ -69,12 +69,12 @@ export class RequestScope implements Scope, Uncommitted {
     }
   }
 
-  /** Ends the locks under which something was changed, without the changes. */
+  /** Releases the locks that have changes, without committing them. */
   drop (): void {
     for (const lock of this.#changed()) release(lock, true)
   }
 
-  /** The handler has ended: it has answered, or has settled without an answer. */
+  /** The handler has finished: it has replied, or has settled without a reply. */
   handled (): void {
     this.#isHandled = true
     if (this.aborted) this.#end(false)
@@ -117,18 +117,18 @@ export class RequestScope implements Scope, Uncommitted {
   #end (isSuccess: boolean): void {
     this.#grace?.stop()
     for (const lock of this.#all()) {
-      // A detached lock is its client's own from now on, if the client has got to know of it.
+      // A detached lock now belongs to the client, if it has received the response.
       if (!isSuccess || !lock.isDetached) release(lock, !isSuccess)
     }
   }
 }
 
-/** The same store for the time of a response. */
+/** The same store, scoped to a response. */
 export function storeForResponse (store: Store, response: ServerResponse): Store {
   return store.within(RequestScope.of(response))
 }
 
-/** Calls `fn` when all that follows from the current event without waiting for another has run. */
+/** Calls `fn` after all ticks and microtasks that follow from the current event. */
 function afterMicrotasks (fn: () => void): void {
   process.nextTick(() => { queueMicrotask(() => { process.nextTick(fn) }) })
 }

@@ -1,11 +1,11 @@
-// The locks that one request holds. Most hold none.
+// The locks that one request holds. Most requests hold none, so nothing is allocated before the first.
 import type { LockRegistry, OwnedLock } from '../api/key-lock.js'
 import type { Engine, Request } from '../core/engine.js'
 
 const NONE: readonly OwnedLock[] = []
 
 export class ScopeLocks implements LockRegistry {
-  /** By key: those of one key are of different collections. */
+  /** By key, which can be locked in several collections. */
   #locks: Map<string, OwnedLock[]> | undefined
   readonly #onadd: (() => void) | undefined
 
@@ -36,7 +36,7 @@ export class ScopeLocks implements LockRegistry {
     return locks?.find(lock => lock.isInWayOf(engine, request))
   }
 
-  /** In the order in which their keys were locked. */
+  /** Sorted by when their keys were first locked. */
   list (): readonly OwnedLock[] {
     return this.size === 0 ? NONE : Array.from(this.#locks!.values()).flat()
   }

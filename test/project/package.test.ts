@@ -98,7 +98,7 @@ t.test('the admin API says what is missing', async t => {
       console.log(code, message)
     }
   `)
-  t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: the admin API needs the package fastify: npm install fastify\n$/)
+  t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: the admin API requires the package fastify: npm install fastify\n$/)
   // That of this folder instead of another installation.
   symlinkSync(join(ROOT, 'node_modules/fastify'), join(folder, 'node_modules/fastify'))
   t.teardown(() => { rmSync(join(folder, 'node_modules/fastify')) })

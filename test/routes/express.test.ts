@@ -64,7 +64,7 @@ t.test('a wrong option is told at the start', async t => {
     [{ admin: { token: TOKEN, maxWait: '5' } }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got "5"/],
     [{ admin: { token: TOKEN, prefix: '/x' } }, /app\.use\(prefix/],
     [{ admin: { token: TOKEN, toke: 'x' } }, /no option "toke"/],
-    [{ admin: { token: TOKEN }, store: {} }, /store must be what createStore gives/]
+    [{ admin: { token: TOKEN }, store: {} }, /expected a store made by createStore/]
   ] as Array<[object, RegExp]>) {
     t.throws(() => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message })
   }

@@ -127,8 +127,8 @@ t.test('a second registration is refused', async t => {
 
 t.test('bad options are refused, with what is wrong with them', async t => {
   for (const [options, message] of [
-    [{ store: {} }, /store must be what createStore gives/],
-    [{ store: createStore('memory:'), url: 'memory:' }, /there can be no url/],
+    [{ store: {} }, /expected a store made by createStore/],
+    [{ store: createStore('memory:'), url: 'memory:' }, /store cannot be combined with url/],
     [{ url: 'mysql://localhost' }, /there is no store at "mysql:\/\/localhost"/],
     [{ adress: 'x' }, /there is no option "adress"; there are url/],
     [{ connectTimeout: 0 }, /connectTimeout must be a number of seconds/],
