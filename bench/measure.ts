@@ -1,4 +1,4 @@
-// Runs rows, each in a process of its own, side by side: round after round, so that a machine that gets slower does so for all.
+// Runs rows side by side, each in a process of its own, round after round: a machine that slows down affects all of them.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'

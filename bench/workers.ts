@@ -31,7 +31,7 @@ export function workWhenTold (work: () => Promise<unknown>): void {
   process.send!({ type: 'ready' })
 }
 
-/** Ends the primary and its workers, in the order that lets --cpu-prof write the profiles of all, with what the row prints. */
+/** Prints the row's result and ends workers and primary, in the order that lets --cpu-prof write all profiles. */
 export async function finish (figures: object): Promise<void> {
   process.stdout.write(JSON.stringify(figures) + '\n')
   await Promise.all(Object.values(cluster.workers ?? {}).map(fork => new Promise(resolve => {

@@ -1,4 +1,4 @@
-// `npm run example:http-cache`: what one worker has fetched serves all, with the cache of undici; and notes in unstorage.
+// `npm run example:http-cache`: undici's HTTP cache shared by all workers, and notes in unstorage.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { UndiciCacheStore } from 'strong-store/undici'
 import { unstorageDriver } from 'strong-store/unstorage'
@@ -31,6 +31,9 @@ await serve(advice, async port => {
   }
 
   return createServer((request, response) => {
-    answer(request, response).then(body => { response.end(JSON.stringify(body)) }, (error: Error) => { response.writeHead(500).end(error.message) })
+    answer(request, response).then(
+      body => { response.end(JSON.stringify(body)) },
+      (error: Error) => { response.writeHead(500).end(error.message) }
+    )
   }).listen(port)
 })

@@ -21,7 +21,8 @@ const advice = (url: string): string => `${url} has four workers, and one memory
 
 await serve(advice, async port => {
   const app = express()
-  const sessions = new SessionStore({ locking: true }) // requests of one session run one after another: no visit goes uncounted
+  // With locking, requests of one session run one after another, so that each visit is counted.
+  const sessions = new SessionStore({ locking: true })
   app.use(session({
     store: sessions,
     secret: process.env.SESSION_SECRET ?? 'for this example only',

@@ -1,14 +1,16 @@
 // The public face.
 export { default, strongStore, type StrongStoreOptions } from './web/fastify.js'
-export { collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback } from './api/callback.js'
+export {
+  collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback
+} from './api/callback.js'
 export type { AdminOptions } from '../routes/admin.js'
 export type { AdminTokenOptions } from '../routes/tokens.js'
 export { Store, createStore, type PickOptions, type StoreOptions } from './api/store.js'
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
-export { Collection } from './api/collection.js'
+export { Collection, type Updater } from './api/collection.js'
 export type {
-  AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry, EntryOptions,
-  GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions, UpdateOptions, WaitOptions
+  AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry,
+  EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions, UpdateOptions, WaitOptions
 } from './api/options.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './api/key-lock.js'
 export type { RedisStoreOptions } from './engines/redis/options.js'

@@ -9,7 +9,8 @@ import { keyspace } from './faults/keyspace.js'
 import { killing, killingOfRedis } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
+  linearizabilityOfRedis, linearizabilityOfRedisCluster
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload } from './faults/overload.js'

@@ -1,4 +1,4 @@
-// lmdb: a file that every process has in its own memory. Reads ask nobody; writes are in reach of all after their commit.
+// lmdb: a file mapped into the memory of every process. Reads are local; writes are visible to all after their commit.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -87,8 +87,13 @@ export const redlock: Rival = {
   }
 }
 
-/** Operations as an application has them: objects, there and back. */
-function parsed (client: Commands): Commands & { get (key: string): Promise<unknown>, set (key: string, value: unknown): Promise<unknown> } {
+interface Parsed {
+  get (key: string): Promise<unknown>
+  set (key: string, value: unknown): Promise<unknown>
+}
+
+/** Operations as an application uses them: with objects as values. */
+function parsed (client: Commands): Commands & Parsed {
   return {
     get: async key => {
       const text = await client.get(key)

@@ -58,8 +58,8 @@ async function primary (): Promise<object> {
 }
 
 /**
- * How much later than its millisecond each of a chain of timers came. monitorEventLoopDelay tells the same, but not when
- * it was, without which the share of the garbage collector cannot be told.
+ * How late each of a chain of 1 ms timers fired. monitorEventLoopDelay measures the same, but without the moments,
+ * which it takes to tell the share of the garbage collector.
  */
 function watchDelays (): () => Pause[] {
   const delays: Pause[] = []
@@ -79,7 +79,9 @@ function watchDelays (): () => Pause[] {
 function lessGc (times: Pause[], pauses: Pause[]): Pause[] {
   return times.map(({ start, duration }) => {
     const end = start + duration
-    const collecting = pauses.reduce((sum, pause) => sum + Math.max(0, Math.min(end, pause.start + pause.duration) - Math.max(start, pause.start)), 0)
+    const collecting = pauses.reduce((sum, pause) => {
+      return sum + Math.max(0, Math.min(end, pause.start + pause.duration) - Math.max(start, pause.start))
+    }, 0)
     return { start, duration: duration - collecting }
   })
 }

@@ -37,7 +37,8 @@ async function primary (): Promise<object> {
   const used = cpuOf(pid)
   const own = ownCpu()
   const found = await wrk(url, sent, seconds)
-  return { ...found, microseconds: (cpuOf(pid) - used) / found.requests, storeMicroseconds: (ownCpu() - own) / found.requests }
+  const { requests } = found
+  return { ...found, microseconds: (cpuOf(pid) - used) / requests, storeMicroseconds: (ownCpu() - own) / requests }
 }
 
 async function wrk (url: string, headers: string[], seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {

@@ -87,7 +87,7 @@ export class Collection<T = unknown> {
     return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
-  /** Deletes the key. Resolves with true if it had a value, and always with `confirm: false`. STORE_VERSION_MISMATCH. */
+  /** Deletes the key. Resolves with whether it had a value; with `confirm: false`, true. STORE_VERSION_MISMATCH. */
   async del (key: string, options: DelOptions = NONE): Promise<boolean> {
     const reply = await this.#calls.write(this.#calls.request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0

@@ -86,7 +86,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
     if (reply.grant!.isLost) this.#lose()
   }
 
-  /** The value, including changes made through this lock. Works after the release, too. Each call returns its own copy. */
+  /** The value, including changes made through this lock, also after the release. Each call returns its own copy. */
   get (): T | undefined {
     return this.#text === undefined ? undefined : this.#codec.decode(this.#text) as T
   }

@@ -19,13 +19,13 @@ export interface PrefixOptions extends WaitOptions {
 }
 
 export interface SetOptions extends WaitOptions {
-  /** Seconds until the key expires, whether it is used or not; at least 0.001. Default: none, only `expireKeys` applies. */
+  /** Seconds until the key expires, whether used or not; at least 0.001. Default: none, only `expireKeys` applies. */
   ttl?: number | undefined
   /** Write only if the key has this version, or else fail with STORE_VERSION_MISMATCH. 0 means that it has no value. */
   ifVersion?: number | undefined
   /** Write only if the key has no value, or else fail with STORE_EXISTS. Default false. */
   ifAbsent?: boolean | undefined
-  /** The token of the key's lock, to write under it. STORE_LOCK_LOST if it no longer holds the key. Keeps the key's ttl. */
+  /** The token of the key's lock, to write under it and keep the key's ttl. STORE_LOCK_LOST if the lock has ended. */
   token?: string | undefined
   /** With `token`: also release the lock, even if the write fails. Default false. */
   release?: boolean | undefined
@@ -50,7 +50,7 @@ export interface TtlOptions extends WaitOptions {
 }
 
 export interface CountOptions extends TtlOptions {
-  /** With `ttl`: a sum above this number restarts the ttl. Default: none, only the call that creates the key sets it. */
+  /** With `ttl`: a sum above this number restarts it. Default: none, only the call that creates the key sets it. */
   limit?: number | undefined
   /** With `limit`: double the ttl with each count above it, from the second one on. Default false. */
   backoff?: boolean | undefined
@@ -98,7 +98,7 @@ export interface CollectionOptions {
   maxKeys?: number | undefined
   /** The most bytes its keys and values (as JSON text) may take together; 0: unbounded. Default 0. */
   maxBytes?: number | undefined
-  /** What happens at a bound. True: the least recently used unlocked keys are evicted. False: STORE_FULL. Default true. */
+  /** At a bound, evict the least recently used unlocked keys (true), or fail with STORE_FULL (false). Default true. */
   evict?: boolean | undefined
 }
 

@@ -1,4 +1,4 @@
-// Builds Requests from the arguments of a call: checks options, refuses unknown ones, and turns seconds into milliseconds.
+// Builds Requests from the arguments of a call: checks options, rejects unknown ones, converts seconds to milliseconds.
 import {
   MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, onlyKnown, wholeNumber
 } from '../core/validation.js'

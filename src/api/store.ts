@@ -34,8 +34,8 @@ export interface StoreOptions {
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined
   /**
-   * Seconds a worker waits for its primary, or for a server, before STORE_UNREACHABLE, and for its `close` to deliver what is on
-   * its way, from 0.001 on. Default 10.
+   * Seconds to wait for the primary or a server before calls fail with STORE_UNREACHABLE, and for `close` to deliver
+   * unconfirmed writes; at least 0.001. Default 10.
    */
   connectTimeout?: number | undefined
   /** The `timeout` of calls made without one, in seconds: see WaitOptions. Default: none. */
@@ -176,7 +176,8 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   /**
    * Delivers unconfirmed writes, releases this process's locks and disconnects. Waiting and later calls fail with
    * STORE_CLOSED; `createStore` returns a new store. In the primary it closes the store for all processes.
-   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed writes may be lost.
+   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed writes may be
+   * lost.
    */
   async close (): Promise<void> {
     this.#isClosed = true

@@ -24,7 +24,8 @@ export async function mountAdmin (
     ...logging,
     schema: { hide: true } as object, // keeps it out of the OpenAPI document of the app's own routes
     errorHandler: (error, request, reply) => {
-      if (!(error instanceof StoreError) && (error.statusCode ?? 500) >= 500) throw error // the app's error handler reports it
+      const isUnexpected = !(error instanceof StoreError) && (error.statusCode ?? 500) >= 500
+      if (isUnexpected) throw error // the app's error handler reports it
       explain(error, request, reply).then(text => { reply.send(text) }, () => {})
     },
     preParsing: (request, reply, payload) => {

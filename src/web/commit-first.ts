@@ -1,5 +1,5 @@
 // Holds a response back until the changes under its request's locks are committed, so that a failed commit becomes the
-// response. What the handler writes in the meantime is buffered; `write` returns false, so a well-behaved stream pauses.
+// response. What the handler writes until then is buffered; `write` returns false, so that streams pause.
 import { STATUS_CODES, type ServerResponse } from 'node:http'
 import type { StoreError } from '../core/errors.js'
 import { cutOff } from './transport.js'

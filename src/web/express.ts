@@ -20,7 +20,8 @@ declare global {
   }
 }
 
-export type ExpressMiddleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void
+export type ExpressMiddleware =
+  (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void
 
 /** `app.use(expressStore())`: adds `req.store`. Throws STORE_OPTION_INVALID. */
 export function expressStore (options: PickOptions = {}): ExpressMiddleware {

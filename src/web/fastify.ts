@@ -1,7 +1,8 @@
 // The Fastify plugin: adds `app.store` for the lifetime of the app and `req.store` for that of a request.
 import type { Readable } from 'node:stream'
 import type {
-  FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RegisterOptions, RouteHandlerMethod, onSendHookHandler
+  FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RegisterOptions, RouteHandlerMethod,
+  onSendHookHandler
 } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import type { AdminOptions } from '../../routes/admin.js'
@@ -21,7 +22,10 @@ declare module 'fastify' {
     store: Store
   }
   interface FastifyRequest {
-    /** The store, scoped to this request: changes under its locks are committed before the reply, its waits end with it. */
+    /**
+     * The store, scoped to this request: changes under its locks are committed before the reply, its waits end with
+     * it.
+     */
     readonly store: Store
   }
 }

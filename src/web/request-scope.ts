@@ -1,9 +1,9 @@
 // The waits and locks of one HTTP request, and when they end:
 //
-//   the response is ready           changes are committed before its head is written, or dropped if its status is >= 500
+//   the response is ready           changes are committed before its head is written, or dropped if it is a 5xx
 //   the response was sent           remaining locks are released, except detached ones
-//   the client has disconnected     waits are cancelled and lock.signal aborts; locks are kept until the handler finishes,
-//                                   for MAX_GRACE_MS at most, and then released without their changes
+//   the client has disconnected     waits are cancelled and lock.signal aborts; locks are kept until the handler has
+//                                   finished, for MAX_GRACE_MS at most, and then released without their changes
 import type { ServerResponse } from 'node:http'
 import type { Scope } from '../api/collection-calls.js'
 import type { OwnedLock } from '../api/key-lock.js'

@@ -2,7 +2,7 @@
 //
 //                  closed                        completely sent
 //   HTTP/1.1       response.closed               response.writableFinished
-//   app.inject     response.closed               ended; writableFinished is set after 'close', and the socket stays open
+//   app.inject     response.closed               ended; writableFinished is set after 'close', the socket stays open
 //   HTTP/2         stream.closed; the response   ended, and its stream neither aborted nor reset; writableFinished is
 //                  has no `closed`               also true for a stream that was reset
 //   hijacked       like its transport
@@ -32,7 +32,9 @@ export function onClose (response: ServerResponse, fn: () => void): void {
 
 /** Whether a closed response was completely sent. If not, its client has disconnected or it was destroyed. */
 export function isWhole (response: ServerResponse): boolean {
-  if (!isHttp2(response)) return response.writableFinished || (response.writableEnded && response.socket?.destroyed === false)
+  if (!isHttp2(response)) {
+    return response.writableFinished || (response.writableEnded && response.socket?.destroyed === false)
+  }
   const { stream, writableEnded } = response
   return writableEnded && !stream.aborted && stream.rstCode === 0
 }

@@ -15,7 +15,9 @@ t.test('a call that waits for the update that makes it fails at once', async t =
   t.teardown(() => store.close())
   const jobs = store.collection<number>('jobs')
   const codes: string[] = []
-  const ask = async (...calls: Array<Promise<unknown>>): Promise<void> => { codes.push(...await Promise.all(calls.map(codeOf))) }
+  const ask = async (...calls: Array<Promise<unknown>>): Promise<void> => {
+    codes.push(...await Promise.all(calls.map(codeOf)))
+  }
   await jobs.update('key', async (_, lock) => {
     await ask(jobs.get('key'), jobs.set('key', 2), jobs.text.del('key'), jobs.increment('key'), jobs.getOrSet('key', () => 1), store.collection('jobs').clear())
     await jobs.update('other', async () => {

@@ -88,7 +88,8 @@ t.test('errors arrived as {}', async t => {
   const error = await worker.run(async ({ store, strongStore }) => {
     await store.collection('errors').set('text', 'x')
     const error = await store.collection('errors').increment('text').catch((error: Error) => error) as InstanceType<typeof strongStore.StoreError>
-    return { isError: error instanceof strongStore.StoreError, code: error.code, message: error.message, statusCode: error.statusCode }
+    const { code, message, statusCode } = error
+    return { isError: error instanceof strongStore.StoreError, code, message, statusCode }
   })
   t.strictSame(error, {
     isError: true,

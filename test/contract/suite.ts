@@ -1,6 +1,6 @@
 // What every engine has to do. `a` and `b` are two users of one store: in one process or in two.
 import type { Test } from 'tap'
-import type { Collection, Entry, KeyLock, Store } from '../../src/index.js'
+import type { Collection, Entry, KeyLock, LockInfo, Store } from '../../src/index.js'
 import { until } from '../support/until.js'
 
 /** A store, or one in another process at the other end of a channel, where what is not a promise becomes one. */
@@ -540,7 +540,9 @@ const TESTS: Record<string, Contract> = {
 
   async 'a wait can be given up' (t, { mine, theirs }, a) {
     const lock = await mine.acquire('key')
-    const waiters = async (): Promise<number | undefined> => (await a.locks()).find(lock => lock.collection === mine.name)?.waiters
+    const waiters = async (): Promise<number | undefined> => {
+      return (await a.locks()).find(lock => lock.collection === mine.name)?.waiters
+    }
     await t.rejects(mine.acquire('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
     await t.rejects(mine.get('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
     const controller = new AbortController()
@@ -646,7 +648,8 @@ const TESTS: Record<string, Contract> = {
   async 'a lock can be seen, and broken' (t, { mine, theirs }, a) {
     const lock = await mine.acquire('kéy', { owner: 'the é 😀 job', lease: 100 })
     const wait = theirs.get('kéy')
-    const seen = await until(async () => (await a.locks()).find(lock => lock.collection === mine.name && lock.waiters === 1))
+    const isWaitedFor = (lock: LockInfo): boolean => lock.collection === mine.name && lock.waiters === 1
+    const seen = await until(async () => (await a.locks()).find(isWaitedFor))
     t.match(seen, { key: 'kéy', owner: 'the é 😀 job', fence: lock.fence })
     t.ok(Math.abs(seen.since.getTime() - Date.now()) < 10_000)
     t.ok(seen.expiresAt!.getTime() > Date.now() + 90_000)
@@ -754,7 +757,8 @@ const TESTS: Record<string, Contract> = {
     t.ok(paged.includes(mine.name) && new Set(paged).size === paged.length, 'each once')
     for (const options of [{ limit: 0 }, { cursor: '' }]) await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
     const stats = (await a.collections()).find(({ name }) => name === mine.name)
-    t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0, expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
+    t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0 })
+    t.match(stats, { expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })
     const sums = await a.stats()
     t.ok(sums.collections >= 1 && sums.keys >= 2 && sums.writes >= 3)
     await mine.set('c', 'text')

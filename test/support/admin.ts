@@ -1,4 +1,4 @@
-// A Fastify server with the admin API of a store, on a free port of the loopback, and a client that sends paths as they are.
+// A Fastify server with the admin API of a store on a free loopback port, and a client that sends paths unchanged.
 import type { IncomingHttpHeaders } from 'node:http'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import { Pool } from 'undici'
@@ -15,8 +15,16 @@ export interface Answer {
   json: any
 }
 
+export interface AskOptions {
+  headers?: Record<string, string>
+  body?: string | Buffer | AsyncIterable<Buffer>
+  json?: unknown
+  signal?: AbortSignal
+  onInfo?: (info: { statusCode: number }) => void
+}
+
 export interface Ask {
-  (method: string, path: string, options?: { headers?: Record<string, string>, body?: string | Buffer | AsyncIterable<Buffer>, json?: unknown, signal?: AbortSignal, onInfo?: (info: { statusCode: number }) => void }): Promise<Answer>
+  (method: string, path: string, options?: AskOptions): Promise<Answer>
 }
 
 export interface Server {

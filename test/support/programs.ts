@@ -20,8 +20,13 @@ export interface Program {
   signal (name: NodeJS.Signals): void
 }
 
-/** Starts a compiled program, `name` being its path from dist/. It is killed with all its workers at the end of the test. */
-export function start (t: Test, name: string, { args = [], env = {} }: { args?: string[], env?: NodeJS.ProcessEnv } = {}): Program {
+interface StartOptions {
+  args?: string[]
+  env?: NodeJS.ProcessEnv
+}
+
+/** Starts a compiled program by its path in dist/. It is killed with all its workers at the end of the test. */
+export function start (t: Test, name: string, { args = [], env = {} }: StartOptions = {}): Program {
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
   // Without what the test runner adds to every Node that it starts.
   const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args]

@@ -20,7 +20,7 @@ export interface Client {
   get (path: string, signal?: AbortSignal): Promise<[status: number, body: string]>
 }
 
-/** Serves a listener on a free port until the test ends. `timeout`: milliseconds without traffic that end a connection. */
+/** Serves a listener on a free port until the test ends. `timeout`: milliseconds after which idle connections end. */
 export async function serve (t: Test, listener: RequestListener, timeout = 0): Promise<string> {
   const server: Server = createServer(listener).setTimeout(timeout).listen(0, '127.0.0.1')
   await once(server, 'listening')

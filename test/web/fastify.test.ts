@@ -55,7 +55,9 @@ t.test('what a reply tells of is committed before it, whatever way it is sent', 
   const jobs = app.store.collection('c')
   let streamed: Readable | undefined
   const hold = async (request: FastifyRequest, key: string): Promise<void> => { (await request.store.collection('c').acquire(key)).set('set') }
-  app.setErrorHandler((error: Error & { code?: string, statusCode?: number }, _, reply) => reply.code(error.statusCode ?? 500).send({ code: error.code }))
+  app.setErrorHandler((error: Error & { code?: string, statusCode?: number }, _, reply) => {
+    return reply.code(error.statusCode ?? 500).send({ code: error.code })
+  })
   app.addHook('preHandler', async request => { if (request.url === '/hook') await hold(request, 'hook') })
   app.get('/good', async request => { await hold(request, 'good'); return 'done' })
   app.get('/failed', async request => { await hold(request, 'failed'); throw new Error('on purpose') })

@@ -70,7 +70,9 @@ for (const [name, serve] of Object.entries(transports)) {
         response.end('done')
       }
     }
-    const { get } = await serve(t, ({ url }, response) => { routes[url!]!(storeForResponse(store, response), response).catch(t.threw) })
+    const { get } = await serve(t, ({ url }, response) => {
+      routes[url!]!(storeForResponse(store, response), response).catch(t.threw)
+    })
 
     t.strictSame(await get('/changed-later'), [200, 'begun, done'])
     t.equal(await jobs.get('key', { timeout: 0 }), 'changed later', 'what is changed later is committed before the end')
