@@ -1,11 +1,12 @@
-// The short form of an attack: one test of a few rounds. STRONG_STORE_SEED runs it again as it was.
+// The short form of an attack: one test of a few rounds. `SEED=N npm test` repeats a run that failed.
 import t from 'tap'
 import type { Attack } from './attack.js'
 
 export function short (name: string, attack: Attack, rounds: number): void {
   t.test(name, async t => {
-    const seed = Number(process.env.STRONG_STORE_SEED ?? Date.now() % 2 ** 31)
-    t.comment(`STRONG_STORE_SEED=${seed}`)
+    const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+    if (!Number.isSafeInteger(seed)) throw new Error(`invalid SEED: expected an integer, got ${process.env.SEED}`)
+    t.comment(`SEED=${seed}`)
     const figures = await attack({ seed, rounds, secondsLeft: () => Infinity, owner: t })
     t.comment(JSON.stringify(figures))
     t.pass('held')
