@@ -38,7 +38,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
       ask(Object.assign(new Request('set', 'c', `key ${i}`), { text: '"value"', ttl: i % 4 === 0 ? IDLE - i % 100 : undefined }))
     }
     held = heap() - before
-    const { entries } = keyspace.collection('c')
+    const entries = keyspace.collection('c')
     now += IDLE
     keyspace.clock.tick()
     while (keyspace.sweep(new Budget())) { /* those with a ttl of less */ }

@@ -203,10 +203,11 @@ class Pair {
     this.model.answers = this.model.answers.filter(isLate)
     assert.deepEqual(this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks')
     const { keyspace, model } = this
-    const { entries, locks, waiters, reads, writes } = keyspace.collection('c')
-    const values = entries.page(0, 2 * CROWD).values.filter(({ key }) => !key.startsWith(CROWD_PREFIX))
+    const collection = keyspace.collection('c')
+    const { locks, waiters, reads, writes, evicted } = collection
+    const values = collection.page(0, 2 * CROWD).values.filter(({ key }) => !key.startsWith(CROWD_PREFIX))
     assert.deepEqual(values.map(entry => [entry.key, entry.version - this.#ahead]).sort(), model.present, 'keys and versions')
-    assert.deepEqual({ locks: locks.size, waiters: this.isCrowded ? model.waiters : waiters, reads, writes: writes - this.#ahead, evicted: entries.evicted },
+    assert.deepEqual({ locks: locks.size, waiters: this.isCrowded ? model.waiters : waiters, reads, writes: writes - this.#ahead, evicted },
       { locks: model.locks.size, waiters: model.waiters, reads: model.reads, writes: model.writes, evicted: model.evicted })
   }
 
@@ -223,12 +224,12 @@ class Pair {
       const codes = (answers: Answer[]): unknown[] => answers.map(({ id, code }) => [id, code]).sort()
       assert.deepEqual(codes(this.#answers), codes(this.model.answers.filter(({ caller }) => this.#answers.some(answer => answer.caller === caller))), 'clears')
     }
-    const { entries, locks } = this.keyspace.collection('c')
-    assert.equal(entries.expired, this.model.expired)
-    assert.equal(entries.bytes, this.model.bytes)
+    const { expired, bytes, locks, nextEnd } = this.keyspace.collection('c')
+    assert.equal(expired, this.model.expired)
+    assert.equal(bytes, this.model.bytes)
     assert.equal(locks.size, 0, 'a lock is left')
     const isLasting = [...this.model.values.values()].some(({ end }) => end !== undefined)
-    assert.equal(entries.nextEnd < Infinity, isLasting, 'a deadline is left')
+    assert.equal(nextEnd < Infinity, isLasting, 'a deadline is left')
   }
 }
 

@@ -28,12 +28,11 @@ export class Budget {
   }
 }
 
-export abstract class Task implements HeapNode {
-  slot = -1
-  /** Whether somebody may be waiting for it; if not, it is about memory alone. */
-  abstract readonly isUrgent: boolean
-  /** Does what is due, as far as the budget goes. Gives the time at which it has to run again, which is now where work is left. */
-  abstract run (budget: Budget): number | undefined
+export interface Task extends HeapNode {
+  /** Whether a call may be waiting for it; if not, it only frees memory. */
+  readonly isUrgent: boolean
+  /** Does what is due, as far as the budget goes. Returns when to run again: now, if work is left. */
+  run (budget: Budget): number | undefined
 }
 
 export class Agenda {

@@ -13,6 +13,17 @@ export interface Clearable {
   delete (key: string): boolean
 }
 
+/** Clears that are not answered yet, the oldest first. */
+export class PendingClears extends Set<Clear> {
+  /** Revision of the latest one that was added. */
+  latest = 0
+
+  override add (clear: Clear): this {
+    this.latest = clear.revision
+    return super.add(clear)
+  }
+}
+
 export class Clear implements Waiting {
   /** That it has found and waits for. */
   readonly #locks = new Set<Lock>()

@@ -1,23 +1,23 @@
-// One collection of the keyspace: its entries, its locks, its counters. As a task it is what becomes due in it: keys past their
-// time, over lowered bounds or cleared, and in the end the collection itself, which is forgotten when it has been empty for a while.
+// One collection of the keyspace: its entries, its locks, its counters. As a task it removes the keys that have expired, exceed lowered
+// bounds or were cleared, and in the end the collection itself, once it has been empty for a while.
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
-import { Budget, Task } from './agenda.js'
-import { Clear } from './clear.js'
+import { Budget, type Task } from './agenda.js'
+import { PendingClears, Clear } from './clear.js'
 import type { Context } from './context.js'
 import type { Entry } from './entry.js'
 import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
 
-/** How long a collection is remembered that has nothing in it: less where there are very many. */
-const EMPTY_MS = 10_000
-const EMPTY_MS_OF_MANY = 1000
+/** How long an empty collection, with its counters, is kept: less if there are very many. */
+const EMPTY_S = 10
+const EMPTY_S_OF_MANY = 1
 const MANY = 10_000
-/** Keys and locks up to which a clear is carried out at once. */
+/** Up to so many keys and locks, a clear is carried out at once. */
 const MAX_AT_ONCE = 1000
 
 const NO_LOCKS = new Map<string, Lock>()
-const NO_CLEARS = new Set<Clear>()
+const NO_CLEARS = new PendingClears()
 
 /** The table that a collection is in. */
 interface Table {
@@ -26,26 +26,26 @@ interface Table {
   delete (collection: Collection): void
 }
 
-export class Collection extends Task {
-  override get isUrgent (): boolean { return false }
-  readonly entries: Entries
+export class Collection extends Entries implements Task {
+  slot = -1
   locks = NO_LOCKS
-  /** Those that are not answered yet, the oldest first. */
   clears = NO_CLEARS
-  #lastClear = 0
   waiters = 0
   reads = 0
   writes = 0
-  /** When it may be forgotten, if it has nothing in it. */
+  /** When it may be forgotten if it is empty: in seconds, as a number above 2 ** 31 would take 16 bytes more. */
   #forgetAt = 0
   readonly #table: Table
 
   /** `key`: its name. */
   constructor (readonly key: string, table: Table) {
-    super()
+    super(table.context)
     this.#table = table
-    this.entries = new Entries(table.context, this)
     this.onempty()
+  }
+
+  get isUrgent (): boolean {
+    return false
   }
 
   get name (): string {
@@ -54,45 +54,44 @@ export class Collection extends Task {
 
   countWaiters (more: number): void {
     this.waiters += more
-    this.#table.context.counters.totals.waiters += more
+    this.context.counters.totals.waiters += more
   }
 
   addLock (lock: Lock): void {
     if (this.locks === NO_LOCKS) this.locks = new Map()
     this.locks.set(lock.key, lock)
-    this.#table.context.counters.totals.locks++
+    this.context.counters.totals.locks++
   }
 
   deleteLock (lock: Lock): void {
     this.locks.delete(lock.key)
-    this.#table.context.counters.totals.locks--
+    this.context.counters.totals.locks--
     if (this.locks.size === 0) this.onempty()
   }
 
   /** Deletes what is there. */
   delete (key: string): boolean {
-    const entry = this.entries.find(key)
+    const entry = this.find(key)
     if (entry !== undefined) this.deleteEntry(entry)
     return entry !== undefined
   }
 
   deleteEntry (entry: Entry): void {
-    this.#table.context.revision++
-    this.entries.remove(entry)
+    this.context.revision++
+    this.remove(entry)
     this.writes++
-    this.#table.context.counters.totals.writes++
+    this.context.counters.totals.writes++
   }
 
   /** Takes effect at once for all free keys, in its turn for each locked one; then it is answered. `request.key` is the prefix. */
   clear (request: Request<Bytes>, caller: Caller, id: number): void {
-    const { context } = this.#table
+    const { context } = this
     const clear = new Clear(this, request, caller, id, context.clock.now, ++context.revision)
-    this.#lastClear = clear.revision
-    if (this.clears === NO_CLEARS) this.clears = new Set()
+    if (this.clears === NO_CLEARS) this.clears = new PendingClears()
     this.clears.add(clear)
     this.countWaiters(1)
-    this.entries.clear(request.key, this.locks, () => { clear.onremoved() })
-    if (this.entries.size + this.locks.size <= MAX_AT_ONCE) this.run(new Budget())
+    this.clearPrefix(request.key, this.locks, () => { clear.onremoved() })
+    if (this.size + this.locks.size <= MAX_AT_ONCE) this.run(new Budget())
     if (clear.isOver) return
     if (id !== 0) caller.waiting.set(id, clear)
     this.schedule(context.clock.now)
@@ -100,49 +99,51 @@ export class Collection extends Task {
 
   /** The turn of the clears that came to a locked key before the revision `before`. */
   passClears (lock: Lock, before: number): void {
-    if (this.#lastClear <= lock.revision) return
+    if (this.clears.latest <= lock.revision) return
     for (const clear of this.clears) {
       if (clear.revision > before) break
       if (clear.isBehind(lock)) clear.pass(lock)
     }
-    lock.revision = Math.min(before, this.#table.context.revision)
+    lock.revision = Math.min(before, this.context.revision)
   }
 
   /** Those that wait in the queue of a lock, the oldest first. */
   clearsBehind (lock: Lock): Clear[] {
-    return this.#lastClear > lock.revision ? [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock)) : []
+    return this.clears.latest > lock.revision ? [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock)) : []
   }
 
-  schedule (time: number): void {
-    this.#table.context.agenda.schedule(this, time)
+  override schedule (time: number): void {
+    this.context.agenda.schedule(this, time)
   }
 
-  /** It may have nothing in it any more. */
-  onempty (): void {
-    this.#forgetAt = this.#table.context.clock.now + (this.#table.size < MANY ? EMPTY_MS : EMPTY_MS_OF_MANY)
-    this.schedule(this.#forgetAt)
+  /** It may be empty now. */
+  override onempty (): void {
+    const seconds = this.#table.size < MANY ? EMPTY_S : EMPTY_S_OF_MANY
+    this.#forgetAt = Math.ceil(this.context.clock.now / 1000) + seconds
+    this.schedule(this.#forgetAt * 1000)
   }
 
   run (budget: Budget): number | undefined {
-    const { now } = this.#table.context.clock
+    const { now } = this.context.clock
     for (const clear of this.clears) {
       if (clear.look(budget)) return now
     }
-    if (this.entries.run(budget)) return now
+    if (this.removeDue(budget)) return now
     if (this.locks.size === 0) this.locks = NO_LOCKS
     if (this.clears.size === 0) this.clears = NO_CLEARS
-    if (this.#isDisposable) {
-      if (now < this.#forgetAt) return this.#forgetAt
+    if (this.isDisposable) {
+      const forgetAt = this.#forgetAt * 1000
+      if (now < forgetAt) return forgetAt
       this.#table.delete(this)
       return undefined
     }
-    const { nextEnd } = this.entries
+    const { nextEnd } = this
     return nextEnd === Infinity ? undefined : nextEnd
   }
 
   /** Whether forgetting it loses no more than its counters. */
-  get #isDisposable (): boolean {
-    const { size, bounds } = this.entries
+  private get isDisposable (): boolean {
+    const { size, bounds } = this
     return size === 0 && this.locks.size === 0 && bounds.idle + bounds.maxKeys + bounds.maxBytes === 0
   }
 }

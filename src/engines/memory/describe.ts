@@ -8,8 +8,9 @@ import { loopDelay } from './loop-delay.js'
 /** Waiters of one lock that are named. */
 const MAX_NAMED = 100
 
-export function describeCollection ({ name, entries, locks, waiters, reads, writes }: Collection): object {
-  const { size: keys, bytes, expired, evicted, bounds: { idle, maxKeys, maxBytes, evict } } = entries
+export function describeCollection (collection: Collection): object {
+  const { name, size: keys, bytes, locks, waiters, reads, writes, expired, evicted, bounds } = collection
+  const { idle, maxKeys, maxBytes, evict } = bounds
   return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, idle, maxKeys, maxBytes, evict }
 }
 

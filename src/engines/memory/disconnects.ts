@@ -1,17 +1,17 @@
 // Callers that have disconnected. The thousands of locks and waits they may leave behind are ended in slices.
 import type { Context } from './context.js'
-import { Task, type Budget } from './agenda.js'
+import type { Budget, Task } from './agenda.js'
 import type { Caller, Lock } from './lock.js'
 
-export class Disconnects extends Task {
-  override get isUrgent (): boolean { return true }
+export class Disconnects implements Task {
+  slot = -1
+  readonly isUrgent = true
   readonly #context: Context
   readonly #callers = new Set<Caller>()
   readonly #end: (lock: Lock) => void
 
   /** `end`: ends a lock and serves its waiters. */
   constructor (context: Context, end: (lock: Lock) => void) {
-    super()
     this.#context = context
     this.#end = end
   }

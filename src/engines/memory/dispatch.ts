@@ -30,13 +30,13 @@ const MAX_KEYS = 1000
 const MAX_COLLECTIONS = 250
 
 function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
-  const { entries } = keyspace.collection(request.collection)
+  const collection = keyspace.collection(request.collection)
   const position = positionOf(request)
   if (position === undefined) return new Reply('STORE_OPTION_INVALID')
-  const page = entries.page(position, limitOf(request, MAX_KEYS))
+  const page = collection.page(position, limitOf(request, MAX_KEYS))
   const keys = page.values
     .filter(entry => entry.key.startsWith(request.key))
-    .map(entry => [entry.key, keyspace.values.versionOf(entry), entries.expiresIn(entry) ?? null, entry.text.length])
+    .map(entry => [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.text.length])
   return json({ keys, cursor: page.next?.toString() })
 }
 
@@ -54,17 +54,17 @@ function positionOf ({ cursor = '0' }: Request<Bytes>): number | undefined {
 /** Exact, unless more is past its time than one slice of the sweep removes; what is being cleared is waited for. */
 function size (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   keyspace.sweep(new Budget())
-  const { entries } = keyspace.collection(request.collection)
-  entries.whenCleared(() => { caller.answer(id, Reply.of(entries.size)) })
+  const collection = keyspace.collection(request.collection)
+  collection.whenCleared(() => { caller.answer(id, Reply.of(collection.size)) })
 }
 
 function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
-  const { entries } = keyspace.collection(request.collection)
-  const { bounds } = entries
+  const collection = keyspace.collection(request.collection)
+  const { bounds } = collection
   const { idle = bounds.idle, maxKeys = bounds.maxKeys, maxBytes = bounds.maxBytes, evict = bounds.evict } = parsed(request.text)
   // It came as text from another process, and what is no number here would reach all the others.
   if (![idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0) || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
-  entries.configure({ idle, maxKeys, maxBytes, evict })
+  collection.configure({ idle, maxKeys, maxBytes, evict })
   return new Reply<Bytes>()
 }
 
@@ -95,7 +95,7 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Rep
   keyspace.sweep(new Budget())
   const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
-  for (let lock = keyspace.locks.first; lock !== undefined && found.length < limit; lock = lock.next) found.push(describeLock(keyspace, lock))
+  for (let lock = keyspace.firstLock; lock !== undefined && found.length < limit; lock = lock.next) found.push(describeLock(keyspace, lock))
   return json(found)
 }
 

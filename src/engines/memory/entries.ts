@@ -11,15 +11,19 @@ import { Table } from './table.js'
 /** Locked keys up to which a clear of everything takes a new table at once. */
 const MAX_MOVED = 1000
 
-export class Entries extends Lifetimes {
+/** Entries that are locked, in a collection that has had none yet. */
+const NONE_LOCKED = Object.freeze({ keys: 0, bytes: 0 }) as { keys: number, bytes: number }
+
+export abstract class Entries extends Lifetimes {
   bytes = 0
   expired = 0
   evicted = 0
-  // Of the entries that are locked.
-  #lockedKeys = 0
-  #lockedBytes = 0
+  #locked = NONE_LOCKED
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
+
+  /** The last entry has gone. */
+  abstract onempty (): void
 
   get size (): number {
     return this.#table.size
@@ -28,8 +32,8 @@ export class Entries extends Lifetimes {
   /** The entry of a key that has a value. */
   find (key: string): Entry | undefined {
     const entry = this.#table.get(key)
-    if (entry === undefined || !this.#isGone(entry)) return entry
-    this.#drop(entry)
+    if (entry === undefined || !this.isGone(entry)) return entry
+    this.drop(entry)
     return undefined
   }
 
@@ -39,18 +43,18 @@ export class Entries extends Lifetimes {
    */
   put (key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean): Entry | undefined {
     if (entry !== undefined) this.use(entry)
-    if (!this.#fits(entry, key.length + text.length, isLocked)) return undefined
+    if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
     const { clock, revision } = this.context
     if (entry === undefined) {
       entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
       this.#table.add(entry)
-      this.#count(1, entry.bytes)
-      if (isLocked) this.#pin(entry)
+      this.count(1, entry.bytes)
+      if (isLocked) this.pin(entry)
       else this.enlist(entry)
     } else {
       const more = text.length - entry.text.length
-      if (more !== 0) this.#count(0, more)
-      if (entry.state !== FREE) this.#lockedBytes += more
+      if (more !== 0) this.count(0, more)
+      if (entry.state !== FREE) this.#locked.bytes += more
       entry.text = text
       entry.version = revision
     }
@@ -59,31 +63,31 @@ export class Entries extends Lifetimes {
 
   /** Sets the time after which the entry ends, or null for none. Gives the entry that is there from now on. */
   setEnd (entry: Entry, ttl: number | null): Entry {
-    if (ttl === null) return entry.isTimed() ? this.#replace(entry, Entry) : entry
-    const timed = entry.isTimed() ? entry : this.#replace(entry, TimedEntry)
+    if (ttl === null) return entry.isTimed() ? this.replace(entry, Entry) : entry
+    const timed = entry.isTimed() ? entry : this.replace(entry, TimedEntry)
     this.addEnd(timed, this.context.clock.now + Math.ceil(ttl))
     return timed
   }
 
   remove (entry: Entry): void {
-    if (entry.state === FREE) this.listOf(entry).remove(entry)
-    else this.#unpin(entry)
+    if (entry.state === FREE) this.delist(entry)
+    else this.unpin(entry)
     this.removeEnd(entry)
     this.#table.delete(entry.key)
-    this.#count(-1, -entry.bytes)
-    if (this.size === 0) this.owner.onempty()
+    this.count(-1, -entry.bytes)
+    if (this.size === 0) this.onempty()
   }
 
   /** Keeps an entry from expiry and eviction. */
   lock (entry: Entry): void {
-    this.listOf(entry).remove(entry)
-    this.#pin(entry)
+    this.delist(entry)
+    this.pin(entry)
   }
 
   /** Expires the entry of a locked key if its ttl has ended: between two holders. */
   settle (key: string): void {
     const entry = this.#table.get(key)
-    if (entry !== undefined && this.hasEnded(entry)) this.#expire(entry)
+    if (entry !== undefined && this.hasEnded(entry)) this.expire(entry)
   }
 
   /** The end of `lock`: the idle time starts anew, a ttl that has ended takes effect. */
@@ -91,35 +95,35 @@ export class Entries extends Lifetimes {
     const entry = this.#table.get(key)
     if (entry === undefined) return
     if (this.hasEnded(entry)) {
-      this.#expire(entry)
+      this.expire(entry)
       return
     }
-    this.#unpin(entry)
+    this.unpin(entry)
     entry.state = FREE
     entry.used = this.context.clock.now
     this.enlist(entry)
     this.#cleared?.spare(key, this.context.revision)
-    if (this.bounds.evict && this.#isOver(0, 0)) this.owner.schedule(this.context.clock.now)
+    if (this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
   /** Entries in an order of their own, from `position` on. */
   page (position: number, limit: number): { values: Entry[], next: number | undefined } {
     const { values, next } = this.#table.page(position, limit)
-    return { values: values.filter(entry => !this.#isGone(entry)), next }
+    return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
   /**
    * Drops what begins with the prefix and is not locked: for all who look at once, from memory in slices. `locked`: the keys that are.
    * Calls back when that is done.
    */
-  clear (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
+  clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
     if (prefix === '' && locked.size <= MAX_MOVED) {
-      this.#reset(locked.keys())
+      this.reset(locked.keys())
       ondone()
     } else {
       this.#cleared ??= new ClearedPrefixes()
       this.#cleared.add(prefix, this.context.revision, ondone)
-      this.owner.schedule(this.context.clock.now)
+      this.schedule(this.context.clock.now)
     }
   }
 
@@ -130,74 +134,75 @@ export class Entries extends Lifetimes {
   }
 
   /** Removes what is past its time, over lowered bounds or cleared; true if the budget was spent before that was done. */
-  run (budget: Budget): boolean {
-    while (this.#expireNext()) {
+  removeDue (budget: Budget): boolean {
+    while (this.expireNext()) {
       if (budget.isSpent()) return true
     }
-    while (this.bounds.evict && this.#isOver(0, 0) && this.evictNext()) {
+    while (this.bounds.evict && this.isOver(0, 0) && this.evictNext()) {
       if (budget.isSpent()) return true
     }
-    return this.#runCleared(budget)
+    return this.runCleared(budget)
   }
 
   /** Expires one that is past its time, or will with the release of its lock; false if there is none. */
-  #expireNext (): boolean {
+  private expireNext (): boolean {
     const entry = this.nextPast()
     if (entry === undefined) return false
-    if (entry.state === FREE) this.#expire(entry)
+    if (entry.state === FREE) this.expire(entry)
     else this.markEnded(entry)
     return true
   }
 
   /** True if there is more to remove. */
-  #runCleared (budget: Budget): boolean {
-    if (this.#cleared?.run(budget, this.#table, entry => { if (this.#isGone(entry)) this.#drop(entry) })) return true
+  private runCleared (budget: Budget): boolean {
+    if (this.#cleared?.run(budget, this.#table, entry => { if (this.isGone(entry)) this.drop(entry) })) return true
     this.#cleared = undefined
     return false
   }
 
-  #expire (entry: Entry): void {
+  private expire (entry: Entry): void {
     this.remove(entry)
     this.expired++
     this.context.counters.totals.expired++
   }
 
   /** Removes one that is gone. */
-  #drop (entry: Entry): void {
+  private drop (entry: Entry): void {
     if (this.#cleared?.covers(entry)) this.remove(entry)
-    else this.#expire(entry)
+    else this.expire(entry)
   }
 
-  #isGone (entry: Entry): boolean {
+  private isGone (entry: Entry): boolean {
     if (entry.state !== FREE) return false
     if (this.#cleared?.covers(entry)) return true
     return this.isPast(entry)
   }
 
   /** Makes room for an entry that will have `bytes`, if there can be; `entry` is the one it replaces. */
-  #fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
+  private fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
     const keys = entry === undefined ? 1 : 0
     const more = bytes - (entry?.bytes ?? 0)
-    if (!this.#isOver(keys, more)) return true
+    if (!this.isOver(keys, more)) return true
     // What makes nothing worse is let through where bounds were lowered below what is stored.
     if (keys === 0 && more <= 0) return true
-    this.#runCleared(new Budget())
-    while (this.#isOver(keys, more) && this.#expireNext()) { /* what is past its time does not count */ }
-    if (!this.#isOver(keys, more)) return true
-    if (!this.bounds.evict || !this.#canFit(isLocked ? entry : undefined, bytes)) return false
+    this.runCleared(new Budget())
+    while (this.isOver(keys, more) && this.expireNext()) { /* what is past its time does not count */ }
+    if (!this.isOver(keys, more)) return true
+    if (!this.bounds.evict || !this.canFit(isLocked ? entry : undefined, bytes)) return false
     const isSpared = entry !== undefined && !isLocked
-    if (isSpared) this.listOf(entry).remove(entry)
-    if (evictFor(this, keys, more)) this.owner.schedule(this.context.clock.now)
-    if (isSpared) this.listOf(entry).append(entry)
+    if (isSpared) this.delist(entry)
+    if (evictFor(this, keys, more)) this.schedule(this.context.clock.now)
+    if (isSpared) this.enlist(entry)
     return true
   }
 
   /** Whether an entry of `bytes` would fit if all went that may go; `locked` is the one it replaces, where that may not. */
-  #canFit (locked: Entry | undefined, bytes: number): boolean {
-    return !isOver(this.bounds, this.#lockedKeys + (locked === undefined ? 1 : 0), this.#lockedBytes + bytes - (locked?.bytes ?? 0))
+  private canFit (locked: Entry | undefined, bytes: number): boolean {
+    const all = this.#locked
+    return !isOver(this.bounds, all.keys + (locked === undefined ? 1 : 0), all.bytes + bytes - (locked?.bytes ?? 0))
   }
 
-  #isOver (keys: number, bytes: number): boolean {
+  private isOver (keys: number, bytes: number): boolean {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
@@ -205,7 +210,7 @@ export class Entries extends Lifetimes {
   evictNext (): boolean {
     const entry = this.leastUsed()
     if (entry === undefined) return false
-    if (this.#isGone(entry)) this.#drop(entry)
+    if (this.isGone(entry)) this.drop(entry)
     else {
       this.remove(entry)
       this.evicted++
@@ -214,22 +219,23 @@ export class Entries extends Lifetimes {
     return true
   }
 
-  #pin (entry: Entry): void {
+  private pin (entry: Entry): void {
     entry.state = LOCKED
-    this.#lockedKeys++
-    this.#lockedBytes += entry.bytes
+    if (this.#locked === NONE_LOCKED) this.#locked = { keys: 0, bytes: 0 }
+    this.#locked.keys++
+    this.#locked.bytes += entry.bytes
   }
 
-  #unpin (entry: Entry): void {
-    this.#lockedKeys--
-    this.#lockedBytes -= entry.bytes
+  private unpin (entry: Entry): void {
+    this.#locked.keys--
+    this.#locked.bytes -= entry.bytes
   }
 
   /** Puts an entry of the other kind in the place of one. */
-  #replace<E extends Entry> (entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E): E {
+  private replace<E extends Entry> (entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E): E {
     const replacement = new Kind(entry.key, entry.text, entry.version, entry.used)
     if (entry.state === FREE) {
-      this.listOf(entry).remove(entry)
+      this.delist(entry)
       this.enlist(replacement)
     } else replacement.state = LOCKED
     this.removeEnd(entry)
@@ -238,7 +244,7 @@ export class Entries extends Lifetimes {
   }
 
   /** Takes a new table, with what is locked. */
-  #reset (locked: Iterable<string>): void {
+  private reset (locked: Iterable<string>): void {
     const table = new Table<Entry>()
     const kept: Entry[] = []
     for (const key of locked) {
@@ -247,12 +253,12 @@ export class Entries extends Lifetimes {
     }
     for (const entry of kept) table.add(entry)
     this.keepOnly(kept)
-    this.#count(table.size - this.size, kept.reduce((sum, entry) => sum + entry.bytes, 0) - this.bytes)
+    this.count(table.size - this.size, kept.reduce((sum, entry) => sum + entry.bytes, 0) - this.bytes)
     this.#table = table
-    if (table.size === 0) this.owner.onempty()
+    if (table.size === 0) this.onempty()
   }
 
-  #count (keys: number, bytes: number): void {
+  private count (keys: number, bytes: number): void {
     const { totals } = this.context.counters
     this.bytes += bytes
     totals.keys += keys

@@ -11,7 +11,7 @@ import { CollectionTable } from './collection-table.js'
 import { Context } from './context.js'
 import type { Counters } from './counters.js'
 import { Disconnects } from './disconnects.js'
-import { LinkedList } from './linked-list.js'
+import { append, remove } from './linked-list.js'
 import { Lock, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
 
@@ -29,8 +29,8 @@ export class Keyspace {
   readonly context: Context
   readonly collections: CollectionTable
   readonly values: Operations
-  /** All that are held, the oldest first. */
-  readonly locks = new LinkedList<Lock>()
+  /** The oldest of all locks: the first of a list. */
+  firstLock: Lock | undefined
   /** Other processes that are connected. */
   peers = 0
   readonly #maxWaiters: number
@@ -215,11 +215,11 @@ export class Keyspace {
   }
 
   #lock (collection: Collection, key: string): Lock {
-    const entry = collection.entries.find(key)
-    if (entry !== undefined) collection.entries.lock(entry)
+    const entry = collection.find(key)
+    if (entry !== undefined) collection.lock(entry)
     const lock = new Lock(collection, key, this.context.revision, lock => { this.#end(lock, true) })
     collection.addLock(lock)
-    this.locks.append(lock)
+    this.firstLock = append(this.firstLock, lock)
     return lock
   }
 
@@ -255,14 +255,14 @@ export class Keyspace {
     lock.token = ''
     lock.holder = undefined
     if (isLost) holder!.lost(token)
-    if (lock.waiters + collection.clears.size > 0) collection.entries.settle(lock.key)
+    if (lock.waiters + collection.clears.size > 0) collection.settle(lock.key)
     while (lock.token === '') {
       const waiter = lock.first
       collection.passClears(lock, waiter?.revision ?? Infinity)
       if (waiter === undefined) {
-        collection.entries.unlock(lock.key)
+        collection.unlock(lock.key)
         collection.deleteLock(lock)
-        this.locks.remove(lock)
+        this.firstLock = remove(this.firstLock!, lock)
         return
       }
       lock.remove(waiter)

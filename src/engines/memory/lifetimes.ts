@@ -1,43 +1,41 @@
 // How long the entries of one collection stay: which is the next to go, by its ttl, for want of use, or to make room.
 import type { Context } from './context.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
-import { ENDED, FREE, LOCKED, type Entry, type TimedEntry } from './entry.js'
+import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
 import { Heap } from './heap.js'
-import { LinkedList } from './linked-list.js'
+import { append, moveToEnd, remove } from './linked-list.js'
 
-/** What is told of the work that is due. */
-export interface Owner {
-  /** There is work at that time. */
-  schedule (time: number): void
-  /** The last entry has gone. */
-  onempty (): void
-}
-
-/** The base of Entries, and no object of its own, which each collection would pay for. */
-export class Lifetimes {
+/**
+ * The base of Entries, which is that of Collection. A collection is one object, with `private` methods rather than #methods, since there may
+ * be one for each user: another object takes 40 bytes, and each class with #methods 8.
+ */
+export abstract class Lifetimes {
   bounds = UNBOUNDED
-  // What is free, in order of use; keys with a ttl stand apart, as they do not go idle.
-  #idle: LinkedList<Entry> | undefined
-  #timed: LinkedList<Entry> | undefined
+  // The least recently used of the free entries: the first of a list. Those with a ttl have their own, as they do not go idle.
+  #idle: Entry | undefined
+  #timed: Entry | undefined
   /** By the end of their ttl, free or locked. */
   #ends: Heap<TimedEntry> | undefined
   protected readonly context: Context
-  protected readonly owner: Owner
 
-  constructor (context: Context, owner: Owner) {
+  constructor (context: Context) {
     this.context = context
-    this.owner = owner
   }
 
+  /** There is work at that time. */
+  abstract schedule (time: number): void
+
   configure (bounds: Omit<Bounds, 'goneBefore'>): void {
-    this.bounds = { ...bounds, goneBefore: this.#idleSince() }
-    this.owner.schedule(this.context.clock.now)
+    this.bounds = { ...bounds, goneBefore: this.idleSince() }
+    this.schedule(this.context.clock.now)
   }
 
   /** Marks an entry as used now. */
   use (entry: Entry): void {
     entry.used = this.context.clock.now
-    if (entry.state === FREE) this.listOf(entry).refresh(entry)
+    if (entry.next === undefined) return // it is locked, or the last already
+    if (entry.isTimed()) this.#timed = moveToEnd(this.#timed!, entry)
+    else this.#idle = moveToEnd(this.#idle!, entry)
   }
 
   /** Milliseconds that the entry has left if it is not used; undefined if it stays. */
@@ -50,14 +48,14 @@ export class Lifetimes {
   /** When the next key goes, if none is used before; Infinity if all stay. */
   get nextEnd (): number {
     const ttl = (this.#ends?.time ?? Infinity) + 1
-    const idle = this.#idle?.first
-    return idle === undefined || this.bounds.idle === 0 ? ttl : Math.min(ttl, this.#idleEnd(idle))
+    const idle = this.#idle
+    return idle === undefined || this.bounds.idle === 0 ? ttl : Math.min(ttl, this.idleEnd(idle))
   }
 
   /** Whether its time is over, while its key is not locked. */
   protected isPast (entry: Entry): boolean {
     if (entry.isTimed()) return this.hasEnded(entry)
-    return this.bounds !== UNBOUNDED && entry.used < this.#idleSince()
+    return this.bounds !== UNBOUNDED && entry.used < this.idleSince()
   }
 
   /** Whether its ttl is over, be it locked or not. */
@@ -68,27 +66,30 @@ export class Lifetimes {
   /** One that is past its time; it may be locked. */
   protected nextPast (): Entry | undefined {
     if (this.#ends !== undefined && this.#ends.time < this.context.clock.now) return this.#ends.first
-    const entry = this.#idle?.first
-    return entry !== undefined && entry.used < this.#idleSince() ? entry : undefined
+    const entry = this.#idle
+    return entry !== undefined && entry.used < this.idleSince() ? entry : undefined
   }
 
   /** The least recently used of all that are free. */
   protected leastUsed (): Entry | undefined {
-    const idle = this.#idle?.first
-    const timed = this.#timed?.first
+    const idle = this.#idle
+    const timed = this.#timed
     return idle !== undefined && (timed === undefined || idle.used <= timed.used) ? idle : timed
-  }
-
-  protected listOf (entry: Entry): LinkedList<Entry> {
-    if (entry.isTimed()) return (this.#timed ??= new LinkedList())
-    return (this.#idle ??= new LinkedList())
   }
 
   /** From now on the entry may go. */
   protected enlist (entry: Entry): void {
-    const list = this.listOf(entry)
-    list.append(entry)
-    if (list.first === entry && this.bounds.idle > 0 && !entry.isTimed()) this.owner.schedule(this.#idleEnd(entry))
+    if (entry.isTimed()) {
+      this.#timed = append(this.#timed, entry)
+      return
+    }
+    this.#idle = append(this.#idle, entry)
+    if (this.#idle === entry && this.bounds.idle > 0) this.schedule(this.idleEnd(entry))
+  }
+
+  protected delist (entry: Entry): void {
+    if (entry.isTimed()) this.#timed = remove(this.#timed!, entry)
+    else this.#idle = remove(this.#idle!, entry)
   }
 
   protected addEnd (entry: TimedEntry, end: number): void {
@@ -96,7 +97,7 @@ export class Lifetimes {
     if (entry.state === ENDED) entry.state = LOCKED
     const ends = this.#ends ??= new Heap()
     ends.add(entry, end)
-    if (ends.first === entry) this.owner.schedule(end + 1)
+    if (ends.first === entry) this.schedule(end + 1)
   }
 
   /** The ttl of a locked entry is over. */
@@ -108,7 +109,7 @@ export class Lifetimes {
   protected removeEnd (entry: Entry): void {
     if (!entry.isTimed() || entry.slot === -1) return
     this.#ends!.remove(entry)
-    if (this.#ends!.size === 0) this.#ends = undefined
+    if (this.#ends!.isEmpty) this.#ends = undefined
   }
 
   /** Forgets all but these, which are locked. */
@@ -120,12 +121,12 @@ export class Lifetimes {
     }
   }
 
-  #idleEnd (entry: Entry): number {
+  private idleEnd (entry: Entry): number {
     return Math.floor(entry.used + this.bounds.idle) + 1
   }
 
   /** A key must have been used since not to be past its idle time. */
-  #idleSince (): number {
+  private idleSince (): number {
     const { idle, goneBefore } = this.bounds
     return idle === 0 ? goneBefore : Math.max(goneBefore, this.context.clock.now - idle)
   }

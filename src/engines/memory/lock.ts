@@ -2,8 +2,8 @@
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { Task } from './agenda.js'
-import { LinkedList } from './linked-list.js'
+import type { Task } from './agenda.js'
+import { append, remove } from './linked-list.js'
 
 /** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
 export abstract class Caller {
@@ -60,8 +60,9 @@ export interface LockedCollection {
 }
 
 /** Exists while a key is held; calls that come meanwhile queue in it. As a task it is the end of the lease. */
-export class Lock extends Task {
-  override get isUrgent (): boolean { return true }
+export class Lock implements Task {
+  slot = -1
+  get isUrgent (): boolean { return true }
   // The neighbours among all locks of the keyspace.
   prev: Lock | undefined
   next: Lock | undefined
@@ -77,7 +78,8 @@ export class Lock extends Task {
   /** Who is told if the lock is lost; it ends with this caller unless it is detached. */
   holder: Caller | undefined
   waiters = 0
-  #queue: LinkedList<Waiter> | undefined
+  /** The first in the queue. */
+  first: Waiter | undefined
   /** Acquires that wait with a token of their own, by that token. */
   #named: Map<string, Waiter> | undefined
 
@@ -87,9 +89,7 @@ export class Lock extends Task {
     /** Clears up to this revision of the keyspace are done with the key: see Clear. */
     public revision: number,
     readonly onexpired: (lock: Lock) => void
-  ) {
-    super()
-  }
+  ) {}
 
   /** The lease has run out. */
   run (): undefined {
@@ -105,8 +105,7 @@ export class Lock extends Task {
   enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
     if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this, now, revision)
-    this.#queue ??= new LinkedList()
-    this.#queue.append(waiter)
+    this.first = append(this.first, waiter)
     this.waiters++
     this.collection.countWaiters(1)
     caller.waitingBytes += waiter.bytes
@@ -119,17 +118,13 @@ export class Lock extends Task {
     return this.#named?.get(token)
   }
 
-  get first (): Waiter | undefined {
-    return this.#queue?.first
-  }
-
   /** Who waits, in their order. */
   * queue (): Generator<Waiter> {
     for (let waiter = this.first; waiter !== undefined; waiter = waiter.next) yield waiter
   }
 
   remove (waiter: Waiter): void {
-    this.#queue!.remove(waiter)
+    this.first = remove(this.first!, waiter)
     this.waiters--
     this.collection.countWaiters(-1)
     waiter.caller.waitingBytes -= waiter.bytes

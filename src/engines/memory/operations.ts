@@ -28,20 +28,20 @@ export class Operations {
     collection.reads++
     this.#totals.reads++
     const reply = new Reply<Bytes>()
-    const entry = collection.entries.find(request.key)
+    const entry = collection.find(request.key)
     if (entry === undefined) return reply
-    if (request.op !== 'peek') collection.entries.use(entry)
+    if (request.op !== 'peek') collection.use(entry)
     if (request.op !== 'head') reply.text = entry.text
     if (request.op !== 'get') {
       reply.version = this.versionOf(entry)
-      reply.expiresIn = collection.entries.expiresIn(entry)
+      reply.expiresIn = collection.expiresIn(entry)
     }
     return reply
   }
 
   /** `isLocked`: see Entries.put. */
   write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
-    const entry = collection.entries.find(request.key)
+    const entry = collection.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     const reply = new Reply<Bytes>()
@@ -56,7 +56,7 @@ export class Operations {
     }
     if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
     this.#context.revision++
-    const written = collection.entries.put(request.key, entry, text, ttl, isLocked)
+    const written = collection.put(request.key, entry, text, ttl, isLocked)
     if (written === undefined) {
       this.#context.revision--
       return this.#refuse(request, 'STORE_FULL')
@@ -64,13 +64,13 @@ export class Operations {
     collection.writes++
     this.#totals.writes++
     reply.version = this.versionOf(written)
-    if (request.op === 'increment') reply.expiresIn = collection.entries.expiresIn(written)
+    if (request.op === 'increment') reply.expiresIn = collection.expiresIn(written)
     else if (entry === undefined) reply.number = 1
     return reply
   }
 
   delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
-    const entry = collection.entries.find(request.key)
+    const entry = collection.find(request.key)
     const refusal = this.#refusal(entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
@@ -79,10 +79,10 @@ export class Operations {
   }
 
   touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
-    const entry = collection.entries.find(request.key)
+    const entry = collection.find(request.key)
     if (entry === undefined) return Reply.of(0)
-    collection.entries.use(entry)
-    if (request.ttl !== undefined) collection.entries.setEnd(entry, request.ttl)
+    collection.use(entry)
+    if (request.ttl !== undefined) collection.setEnd(entry, request.ttl)
     return Reply.of(1)
   }
 

@@ -35,43 +35,43 @@ export class Table<V extends Keyed> {
 
   get (key: string): V | undefined {
     const shards = this.#shards
-    if (shards.length === 0) return this.#find(key)
+    if (shards.length === 0) return this.find(key)
     const hashed = hashOf(key)
-    return shards[this.#index(hashed)]!.get(key, hashed)
+    return shards[this.index(hashed)]!.get(key, hashed)
   }
 
   /** Adds a value whose key is not there yet. */
   add (value: V): void {
     if (this.#shards.length === 0) {
-      this.#setFew([...this.#list, value])
-      if (this.size > MAX_FEW) this.#spread()
+      this.setFew([...this.list, value])
+      if (this.size > MAX_FEW) this.spread()
       return
     }
     this.size++
     const hashed = hashOf(value.key)
-    this.#shards[this.#index(hashed)]!.add(value, hashed)
-    if (this.size > this.#shards.length * SPLIT) this.#grow()
+    this.#shards[this.index(hashed)]!.add(value, hashed)
+    if (this.size > this.#shards.length * SPLIT) this.grow()
   }
 
   /** Puts a value in the place of the one that has its key. */
   replace (value: V): void {
     if (this.#shards.length === 0) {
-      this.#setFew(this.#list.map(one => one.key === value.key ? value : one))
+      this.setFew(this.list.map(one => one.key === value.key ? value : one))
       return
     }
     const hashed = hashOf(value.key)
-    this.#shards[this.#index(hashed)]!.replace(value, hashed)
+    this.#shards[this.index(hashed)]!.replace(value, hashed)
   }
 
   delete (key: string): void {
     if (this.#shards.length === 0) {
-      this.#setFew(this.#list.filter(value => value.key !== key))
+      this.setFew(this.list.filter(value => value.key !== key))
       return
     }
     const hashed = hashOf(key)
-    if (!this.#shards[this.#index(hashed)]!.delete(key, hashed)) return
+    if (!this.#shards[this.index(hashed)]!.delete(key, hashed)) return
     if (--this.size === 0) this.#shards = NONE
-    else if (this.size < (this.#shards.length - 1) * MERGE) this.#shrink()
+    else if (this.size < (this.#shards.length - 1) * MERGE) this.shrink()
   }
 
   /** The values from `position` on (0 at first): at least `limit` if there are, at most one shard's more than that. */
@@ -79,7 +79,7 @@ export class Table<V extends Keyed> {
     const values: V[] = []
     let at: number | undefined = position >>> 0
     while (at !== undefined && values.length < limit) {
-      const { found, next } = this.#from(at)
+      const { found, next } = this.from(at)
       found.sort((a, b) => a.place - b.place)
       let end = limit - values.length
       // Keys of one hash share a page: the next one begins at a hash.
@@ -93,72 +93,72 @@ export class Table<V extends Keyed> {
 
   /** Some of the values from `position` on, in no order: those of one shard, which is what a step of a long walk can take. */
   step (position: number): Page<V> {
-    const { found, next } = this.#from(position)
+    const { found, next } = this.from(position)
     return { values: found.map(({ value }) => value), next }
   }
 
-  #from (at: number): { found: Array<Placed<V>>, next: number | undefined } {
+  private from (at: number): { found: Array<Placed<V>>, next: number | undefined } {
     const found: Array<Placed<V>> = []
     if (this.#shards.length === 0) {
-      for (const value of this.#list) {
+      for (const value of this.list) {
         const place = reverse(hashOf(value.key))
         if (place >= at) found.push({ place, value })
       }
       return { found, next: undefined }
     }
-    const index = this.#index(reverse(at))
+    const index = this.index(reverse(at))
     for (const [value, hashed] of this.#shards[index]!.entries()) {
       const place = reverse(hashed)
       if (place >= at) found.push({ place, value })
     }
-    const after = reverse(index) + 2 ** (32 - this.#bits(index))
+    const after = reverse(index) + 2 ** (32 - this.bits(index))
     return { found, next: after < 2 ** 32 ? after : undefined }
   }
 
-  #find (key: string): V | undefined {
+  private find (key: string): V | undefined {
     if (this.size === 1) return (this.#few as V).key === key ? this.#few as V : undefined
-    return this.#list.find(value => value.key === key)
+    return this.list.find(value => value.key === key)
   }
 
-  get #list (): readonly V[] {
+  private get list (): readonly V[] {
     return this.#few === undefined ? NONE : this.size === 1 ? [this.#few as V] : this.#few as readonly V[]
   }
 
-  #setFew (few: readonly V[]): void {
+  private setFew (few: readonly V[]): void {
     this.size = few.length
     this.#few = few.length > 1 ? few : few[0]
   }
 
-  #index (hashed: number): number {
+  private index (hashed: number): number {
     const half = 2 ** log2(this.#shards.length)
     const index = hashed & (2 * half - 1)
     return index < this.#shards.length ? index : index - half
   }
 
   /** How many low bits of a hash lead to this shard. */
-  #bits (index: number): number {
+  private bits (index: number): number {
     const level = log2(this.#shards.length)
     const half = 2 ** level
     return index >= half || index < this.#shards.length - half ? level + 1 : level
   }
 
-  #spread (): void {
+  private spread (): void {
     const shard = new Shard<V>(this.size)
-    for (const value of this.#list) shard.add(value, hashOf(value.key))
+    for (const value of this.list) shard.add(value, hashOf(value.key))
     this.#few = undefined
     this.#shards = [shard]
   }
 
-  #grow (): void {
+  private grow (): void {
     const added = this.#shards.length
     const split = added - 2 ** log2(added)
     const source = this.#shards[split]!
     this.#shards[split] = new Shard(source.size / 2)
     this.#shards.push(new Shard(source.size / 2))
-    for (const [value, hashed] of source.entries()) this.#shards[this.#index(hashed)]!.add(value, hashed)
+    for (const [value, hashed] of source.entries()) this.#shards[this.index(hashed)]!.add(value, hashed)
   }
 
-  #shrink (): void {
+  private shrink (): void {
     const last = this.#shards.pop()!
     const target = this.#shards[this.#shards.length - 2 ** log2(this.#shards.length)]!
     for (const [value, hashed] of last.entries()) target.add(value, hashed)

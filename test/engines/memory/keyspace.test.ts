@@ -113,7 +113,7 @@ t.test('a sweep removes all that is past its time, gives memory back, and stops 
   for (let i = 0; i < 5000; i++) user.now('set', `timed ${i}`, { text: '1', ttl: 1000 + i % 7 })
   user.now('set', 'stays', { text: '1', ttl: 5000 })
   advance(1500)
-  const { entries } = keyspace.collection('c')
+  const entries = keyspace.collection('c')
   const slices = sweep(1)
   t.ok(slices >= Math.floor(10_000 / 33) && slices <= 10_000 / 32 + 1, `32 removals between two looks at the time: ${slices} slices`)
   t.equal(entries.size, 1)
@@ -122,7 +122,7 @@ t.test('a sweep removes all that is past its time, gives memory back, and stops 
   advance(5000)
   t.equal(sweep(), 1)
   t.equal(entries.size, 0)
-  t.equal(keyspace.collection('c').entries.nextEnd, Infinity)
+  t.equal(keyspace.collection('c').nextEnd, Infinity)
 })
 
 t.test('a locked key neither expires nor is evicted; its time goes on after the release', async t => {
@@ -147,8 +147,8 @@ t.test('reading what is not there leaves nothing behind', async t => {
     for (const op of ['get', 'entry', 'head', 'touch', 'del'] as const) user.now(op, `none ${i}`)
     user.now('release', `none ${i}`, { token: user.now('acquire', `none ${i}`).token! })
   }
-  const { entries, locks } = keyspace.collection('c')
-  t.equal(entries.size + locks.size + entries.bytes, 0)
+  const { size, locks, bytes } = keyspace.collection('c')
+  t.equal(size + locks.size + bytes, 0)
   for (let i = 0; i < 20_000; i++) user.now('get', 'key', {}, `collection ${i}`)
   for (const key of ['used', 'locked']) user.now('set', key, { text: '1' }, key)
   const { token } = user.now('acquire', 'locked', {}, 'locked')
@@ -157,7 +157,7 @@ t.test('reading what is not there leaves nothing behind', async t => {
   advance(59_000)
   sweep()
   t.equal(keyspace.collections.size, 3, 'nor do collections that nobody has put anything into')
-  t.equal(keyspace.collections.get('configured').entries.bounds.idle, 1)
+  t.equal(keyspace.collections.get('configured').bounds.idle, 1)
   user.now('del', 'used', {}, 'used')
   user.now('release', 'locked', { token: token! }, 'locked')
   configure(user, { idle: 0 }, 'configured')
@@ -333,7 +333,7 @@ t.test('leases end at their time, renewals count from now', async t => {
   const second = user.answers.get(waiting)!
   t.ok(second.fence! > first.fence!)
   user.now('release', 'key', { token: second.token! })
-  t.equal(keyspace.collection('c').entries.nextEnd, Infinity)
+  t.equal(keyspace.collection('c').nextEnd, Infinity)
   advance(1000)
   t.equal(sweep(), 1)
   t.equal(user.lostTokens.length, 1)
@@ -365,7 +365,7 @@ t.test('eviction takes the least recently used of all, and counts', async t => {
     user.now('set', `new ${gone}`, { text: '1' })
     t.equal(user.now('scan', '').text?.includes(`["${gone}"`), false)
   }
-  t.equal(keyspace.collection('c').entries.evicted, 4)
+  t.equal(keyspace.collection('c').evicted, 4)
   configure(user, { maxKeys: 0, maxBytes: 8 })
   sweep()
   t.equal(user.now('size', '').number, 1, 'lowered bounds are seen to by the sweep')
@@ -377,16 +377,16 @@ t.test('bytes are those of names and values, and a full collection stays within 
   for (let i = 0; i < 500; i++) {
     user.now('set', `key ${i}`, { text: 'x'.repeat(i % 90) })
     if (i % 3 === 0) user.now('del', `key ${i - 1}`)
-    if (keyspace.collection('c').entries.bytes > 1000) t.fail('over the bound')
+    if (keyspace.collection('c').bytes > 1000) t.fail('over the bound')
   }
   let sum = 0
-  for (const { key, text } of keyspace.collection('c').entries.page(0, Infinity).values) sum += key.length + text.length
-  t.equal(keyspace.collection('c').entries.bytes, sum)
+  for (const { key, text } of keyspace.collection('c').page(0, Infinity).values) sum += key.length + text.length
+  t.equal(keyspace.collection('c').bytes, sum)
 })
 
 t.test('what cannot fit is refused before anything goes for it', async t => {
   const { user, keyspace } = setUp()
-  const { entries } = keyspace.collection('c')
+  const entries = keyspace.collection('c')
   const here = (): string[] => entries.page(0, Infinity).values.map(({ key }) => key).sort()
   configure(user, { maxBytes: 100 })
   user.now('set', 'a', { text: 'x'.repeat(9) })
@@ -432,16 +432,16 @@ t.test('clear drops deadlines too, and spares what is written after it', async t
   for (let i = 0; i < 100; i++) user.now('set', `key ${i}`, { text: '1', ttl: 1000 })
   const { token } = user.now('acquire', 'key 5')
   const clear = user.ask('clear', '')
-  t.equal(keyspace.collection('c').entries.size, 1)
+  t.equal(keyspace.collection('c').size, 1)
   t.notOk(user.answers.has(clear))
   user.now('set', 'key 7', { text: '2' })
   advance(1001)
   sweep(1)
   t.equal(user.now('get', 'key 7').text, '2')
-  t.equal(keyspace.collection('c').entries.nextEnd, Infinity)
+  t.equal(keyspace.collection('c').nextEnd, Infinity)
   user.now('release', 'key 5', { token: token! })
   t.ok(user.answers.has(clear))
-  t.equal(keyspace.collection('c').entries.bytes, 6)
+  t.equal(keyspace.collection('c').bytes, 6)
 })
 
 t.test('versions count on after a restart', async t => {
@@ -502,7 +502,7 @@ t.test('of a hundred thousand locks a thousand are looked at, whatever is asked 
   const { keyspace, user } = setUp()
   for (let i = 0; i < 100_000; i++) user.now('acquire', `key ${i}`, {}, `collection ${i % 7}`)
   let looks = 0
-  for (let lock = keyspace.locks.first, next; lock !== undefined; lock = next) {
+  for (let lock = keyspace.firstLock, next; lock !== undefined; lock = next) {
     next = lock.next
     Object.defineProperty(lock, 'next', { get: () => { looks++; return next } })
   }

@@ -120,7 +120,7 @@ t.test('a connection that ends takes its locks and waits along, and leaves nothi
   await until(() => keyspace.collection('collection').waiters === 0)
   holder.socket.destroy()
   await until(() => keyspace.collection('collection').locks.size === 0)
-  t.equal(keyspace.collection('collection').entries.size, 0)
+  t.equal(keyspace.collection('collection').size, 0)
 })
 
 t.test('half a frame that never goes on holds nobody up', async () => {
@@ -160,7 +160,7 @@ t.test('a client that does not read is refused what would take too much memory, 
   const friend = await new Peer().greet()
   await until(() => server.peers === peers - 1) // one came, two went
   await friend.get()
-  keyspace.collection('collection').entries.clear('', new Map(), () => {})
+  keyspace.collection('collection').clearPrefix('', new Map(), () => {})
 })
 
 t.test('close ends all connections and removes the folder', async t => {
