@@ -7,7 +7,7 @@ import type { Table } from './table.js'
 interface Pending {
   readonly prefix: string
   readonly revision: number
-  /** Where the walk was when this began: it is done when the walk is there again. */
+  /** Position of the walk when this began. It is done when the walk is there again, or has ended twice: a table that shrinks skips positions. */
   readonly start: number
   hasWrapped: boolean
   readonly ondone: Array<() => void>
@@ -65,8 +65,9 @@ export class ClearedPrefixes {
   #settle (hasWrapped: boolean): void {
     const done: Pending[] = []
     this.#pending = this.#pending.filter(pending => {
+      const isSecondEnd = pending.hasWrapped && hasWrapped
       pending.hasWrapped ||= hasWrapped
-      if (!pending.hasWrapped || this.#position < pending.start) return true
+      if (!isSecondEnd && (!pending.hasWrapped || this.#position < pending.start)) return true
       done.push(pending)
       return false
     })

@@ -224,6 +224,23 @@ t.test('a clear takes effect in its place in the order, whatever the number of k
   t.equal(keyspace.collections.size, 0, 'and the collection goes when all is done')
 })
 
+t.test('a clear ends in a table that has become smaller', async t => {
+  const { keyspace, user } = setUp()
+  const sweep = (): boolean => {
+    for (let slices = 0; slices < 1000; slices++) if (!keyspace.sweep(shortest())) return true
+    return false
+  }
+  for (let i = 0; i < 4000; i++) user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1' })
+  user.ask('clear', 'a:')
+  keyspace.sweep(shortest())
+  const second = user.ask('clear', 'b:1')
+  for (let i = 1; i < 4000; i += 2) user.now('del', `b:${i}`)
+  for (let i = 0; i < 4000; i += 2) user.now('get', `a:${i}`)
+  t.ok(sweep())
+  t.ok(user.answers.has(second))
+  t.equal(keyspace.collection('c').size, 0)
+})
+
 t.test('a clear that waits ends with its caller; of many locked keys it keeps track in slices', async t => {
   const { keyspace, user } = setUp()
   const gone = new User(keyspace)
