@@ -1,4 +1,5 @@
-// AbortSignals, with one listener each however many calls wait with the same one: Node warns of a leak from the eleventh on.
+// AbortSignals, with one listener each however many calls wait with the same one: Node warns of a leak from the
+// eleventh on.
 
 class Listeners extends Set<() => void> {
   handleEvent (): void {

@@ -33,7 +33,7 @@ export const OPS = [
   'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats', 'ping', 'peek'
 ] as const
 
-/** Locks that are told of at a time. */
+/** Locks that one listing has at most. */
 export const MAX_LOCKS = 1000
 
 export type Op = typeof OPS[number]
@@ -110,7 +110,7 @@ export class Reply<T = string> {
 /** A lock as its holder's process keeps track of it. */
 export class Grant {
   isLost = false
-  /** Told when the lock ends without having been released. */
+  /** Called when the lock ends without having been released. */
   onlost: (() => void) | undefined
 
   lose (): void {
@@ -139,9 +139,12 @@ export interface Engine {
   call (request: Request): Promise<Reply>
   /** As `call`, in the same order, without waiting for an answer; errors are not reported. */
   post (request: Request): void
-  /** Told of errors that belong to no single call. Whoever sets it calls the one before, which may be another copy of this package. */
+  /**
+   * Called with errors that belong to no single call. Whatever sets it must call the previous one, which may belong
+   * to another copy of this package.
+   */
   onerror: ((error: StoreError) => void) | undefined
-  /** Told once, when it is closed. */
+  /** Called once, when it is closed. */
   onclose: (() => void) | undefined
   /** Delivers what was posted, then ends. Held locks are released, calls that wait fail with STORE_CLOSED. */
   close (): Promise<void>

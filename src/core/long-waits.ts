@@ -1,5 +1,5 @@
-// Warnings about calls that have waited long for a lock, each once. One timer looks through the calls every few seconds while
-// there are any; a call notes the look it came after, which is all that it costs.
+// Warnings about calls that have waited long for a lock, each once. One timer looks through the calls every few
+// seconds while there are any; a call notes the look it came after, which is all that it costs.
 import { MAX_LOCKS, Request, mayWait, type Reply } from './engine.js'
 import type { RawLock } from './stats.js'
 import { Timer } from './timer.js'

@@ -8,7 +8,7 @@ import { Timer } from './timer.js'
 class Call implements Abortable, Waiting {
   timer: Timer | undefined
   onabort: (() => void) | undefined
-  /** Its caller has been told already; only the slot waits for the answer. */
+  /** Its promise has been settled; only the slot waits for the answer. */
   abandoned = false
   isTold = false
 
@@ -40,13 +40,13 @@ export interface Carrier {
   /** Sends the request off; the answer comes to `settle` with this id. */
   send (request: Request, id: number): void
   /**
-   * Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. `isAbandoned`: nobody wants
-   * to know, and a lock that it brings is not wanted.
+   * Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. `isAbandoned`:
+   * nobody wants to know, and a lock that it brings is not wanted.
    */
   cancel (id: number, isAbandoned: boolean): void
   /**
-   * Milliseconds for which the other side, which keeps timeouts as well, may be late to say that one has passed. Its word is
-   * better: it has given the call up then. Default 0.
+   * Milliseconds for which the other side, which keeps timeouts as well, may be late to say that one has passed. Its
+   * word is better: it has given the call up then. Default 0.
    */
   readonly timeoutMargin?: number
 }
@@ -62,7 +62,7 @@ export class PendingCalls {
     this.#carrier = carrier
   }
 
-  /** PendingCalls that are not answered yet. */
+  /** Calls that are not answered yet. */
   get pending (): number {
     return this.#slots.length - 1 - this.#free.length
   }
@@ -166,7 +166,9 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
   }
   if (timeout !== undefined) {
     call.timer = new Timer()
-    call.timer.start(timeout + (call.carrier.timeoutMargin ?? 0), () => { abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`)) })
+    call.timer.start(timeout + (call.carrier.timeoutMargin ?? 0), () => {
+      abandon(new StoreError('STORE_TIMEOUT', `${timeout / 1000} s, ${about(call.request)}`))
+    })
   }
   if (signal !== undefined) {
     call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal.reason })) }

@@ -1,4 +1,5 @@
-// What there is once a process, whichever copies of the package it has loaded: as an ES module, by require, from a bundle.
+// What there is once a process, whichever copies of the package it has loaded: as an ES module, by require, from a
+// bundle.
 
 /** What `make` gives the first who asks by that name. Change the name with the shape. */
 export function shared<T> (name: string, make: () => T): T {

@@ -1,4 +1,4 @@
-// What a store tells about itself, as its users see it and as engines bring it.
+// The statistics of a store, as its users see them and as engines send them.
 import type { Op } from './engine.js'
 import type { StoreErrorCode } from './errors.js'
 
@@ -35,7 +35,10 @@ export interface CollectionStats extends Counts {
   evict: boolean
 }
 
-/** All collections together, those that are forgotten included (not in Redis, which forgets an empty one after a minute), and the process that has them. */
+/**
+ * All collections together, including those that have been forgotten (not in Redis, which forgets an empty one after
+ * a minute), and the process that has them.
+ */
 export interface StoreStats extends Counts {
   collections: number
   maxValueBytes: number
@@ -44,10 +47,10 @@ export interface StoreStats extends Counts {
   processes?: number
   /** Seconds that the process has run. */
   uptime?: number
-  /** PendingCalls on single keys that were answered, and how many of them with an error, by code. */
+  /** Calls on single keys that were answered, and how many of them with an error, by code. */
   calls?: Partial<Record<Op, number>>
   refused?: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
-  /** PendingCalls that waited for a locked key, by how long: up to each of WAITS, and longer. */
+  /** Calls that waited for a locked key, by how long: up to each of WAITS, and longer. */
   waits?: number[]
   /** Seconds that they waited, all together. */
   waited?: number

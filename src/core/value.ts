@@ -53,10 +53,10 @@ function checkSize (text: string, maxBytes: number): void {
 }
 
 /**
- * Text as the keyspace keeps it. A string here has one character for each byte of its UTF-8: V8 stores it at one byte a
- * character whatever was written in it, and a socket's buffer turns into one, and back, by a plain copy. What is large and comes
- * from a socket stays a Buffer, as V8 takes many times longer to find room for a string of that size than the copy takes. The
- * length is the size to account for either way.
+ * Text as the keyspace keeps it. A string here has one character for each byte of its UTF-8: V8 stores it at one byte
+ * a character whatever was written in it, and a socket's buffer turns into one, and back, by a plain copy. What is
+ * large and comes from a socket stays a Buffer, as V8 takes many times longer to find room for a string of that size
+ * than the copy takes. The length is the size to account for either way.
  */
 export type Bytes = string | Buffer
 

@@ -1,6 +1,6 @@
-// The one queue of work that is due at some time: leases that run out, the locks of callers that have disconnected, keys that
-// expire, are evicted or were cleared, collections to forget. Whoever has such work schedules a task; `run` does what is due, in
-// slices of bounded time. Tasks somebody may be waiting for come first.
+// The one queue of work that is due at some time: leases that run out, the locks of callers that have disconnected,
+// keys that expire, are evicted or were cleared, collections to forget. Whoever has such work schedules a task; `run`
+// does what is due, in slices of bounded time. Tasks somebody may be waiting for come first.
 import { performance } from 'node:perf_hooks'
 import type { Clock, Time } from './clock.js'
 import { Heap, type HeapNode } from './heap.js'

@@ -1,5 +1,6 @@
-// A call that deletes all keys of a collection, or those with a prefix. Free keys are gone at once. In the queue of each locked key it
-// has its place without standing there: it came after those with an earlier revision. What it waits for is deleted when its turn comes.
+// A call that deletes all keys of a collection, or those with a prefix. Free keys are gone at once. In the queue of
+// each locked key it has its place without standing there: it came after those with an earlier revision. What it
+// waits for is deleted when its turn comes.
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'

@@ -1,5 +1,6 @@
-// The clears of a collection whose keys are still being removed. To readers such keys are gone at once: those that begin with the
-// prefix and have a version before the clear's. One walk over the table, in slices, removes them for all clears together.
+// The clears of a collection whose keys are still being removed. To readers such keys are gone at once: those that
+// begin with the prefix and have a version before the clear's. One walk over the table, in slices, removes them for
+// all clears together.
 import type { Budget } from './agenda.js'
 import type { Entry } from './entry.js'
 import type { Table } from './table.js'
@@ -7,7 +8,10 @@ import type { Table } from './table.js'
 interface Pending {
   readonly prefix: string
   readonly revision: number
-  /** Position of the walk when this began. It is done when the walk is there again, or has ended twice: a table that shrinks skips positions. */
+  /**
+   * Position of the walk when this began. It is done when the walk is there again, or has ended twice: a table that
+   * shrinks skips positions.
+   */
   readonly start: number
   hasWrapped: boolean
   readonly ondone: Array<() => void>
@@ -19,7 +23,10 @@ export class ClearedPrefixes {
   /** The latest revision at which each prefix was cleared. */
   readonly #revisions = new Map<string, number>()
   #lengths: number[] = []
-  /** Keys that were locked, and the revision at which they no longer were: clears before that have spared or deleted them. */
+  /**
+   * Keys that were locked, and the revision at which they no longer were: clears before that have spared or deleted
+   * them.
+   */
   readonly #spared = new Map<string, number>()
 
   get isDone (): boolean {
@@ -71,7 +78,9 @@ export class ClearedPrefixes {
       done.push(pending)
       return false
     })
-    for (const { prefix, revision } of done) if (this.#revisions.get(prefix) === revision) this.#revisions.delete(prefix)
+    for (const { prefix, revision } of done) {
+      if (this.#revisions.get(prefix) === revision) this.#revisions.delete(prefix)
+    }
     if (done.length > 0) this.#lengths = [...new Set(Array.from(this.#revisions.keys(), prefix => prefix.length))]
     for (const { ondone } of done) for (const tell of ondone) tell()
   }

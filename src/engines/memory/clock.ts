@@ -4,7 +4,10 @@ import { performance } from 'node:perf_hooks'
 /** Milliseconds that only grow: no change of the wall clock can end a key or a lease before its time. */
 export type Time = () => number
 
-/** The time, read once for many operations: `tick` is called before each batch of requests. Whole milliseconds since the start. */
+/**
+ * The time, read once for many operations: `tick` is called before each batch of requests. Whole milliseconds since
+ * the start.
+ */
 export class Clock {
   now = 0
   readonly #time: Time

@@ -47,5 +47,6 @@ export class CollectionTable {
 
 function slotOf (name: string): number {
   const { length } = name
-  return length === 0 ? 0 : (length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)) % CACHED
+  if (length === 0) return 0
+  return (length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)) % CACHED
 }

@@ -1,5 +1,6 @@
-// One collection of the keyspace: its entries, its locks, its counters. As a task it removes the keys that have expired, exceed lowered
-// bounds or were cleared, and in the end the collection itself, once it has been empty for a while.
+// One collection of the keyspace: its entries, its locks, its counters. As a task it removes the keys that have
+// expired, exceed lowered bounds or were cleared, and in the end the collection itself, once it has been empty for a
+// while.
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Task } from './agenda.js'
@@ -83,7 +84,10 @@ export class Collection extends Entries implements Task {
     this.context.counters.totals.writes++
   }
 
-  /** Takes effect at once for all free keys, in its turn for each locked one; then it is answered. `request.key` is the prefix. */
+  /**
+   * Takes effect at once for free keys, in its turn for each locked one, and is answered then. `request.key`: the
+   * prefix.
+   */
   clear (request: Request<Bytes>, caller: Caller, id: number): void {
     const { context } = this
     const clear = new Clear(this, request, caller, id, context.clock.now, ++context.revision)
@@ -109,7 +113,8 @@ export class Collection extends Entries implements Task {
 
   /** Those that wait in the queue of a lock, the oldest first. */
   clearsBehind (lock: Lock): Clear[] {
-    return this.clears.latest > lock.revision ? [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock)) : []
+    if (this.clears.latest <= lock.revision) return []
+    return [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock))
   }
 
   override schedule (time: number): void {

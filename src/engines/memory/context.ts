@@ -8,8 +8,8 @@ export class Context {
   readonly agenda: Agenda
   readonly counters = new Counters()
   /**
-   * Grows with every change and every clear: the version of an entry is the revision that wrote it. It also puts clears in order
-   * with locks and the calls that wait for them, each of which keeps the revision at which it came.
+   * Grows with every change and every clear: the version of an entry is the revision that wrote it. It also puts
+   * clears in order with locks and the calls that wait for them, each of which keeps the revision at which it came.
    */
   revision = 0
 

@@ -1,11 +1,12 @@
-// What a keyspace has done so far, for who watches it.
+// What a keyspace has done so far, for monitoring.
 import type { Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import { WAITS } from '../../core/stats.js'
 
-type Counted = Exclude<Op, 'scan' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats' | 'ping'>
+type Uncounted = 'scan' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats' | 'ping'
+type Counted = Exclude<Op, Uncounted>
 
-/** Plain fields, each counted by its name where the call is carried out: that costs a nanosecond, by a computed name it is thirty. */
+/** Plain fields, incremented by name: that takes a nanosecond; by a computed name it takes thirty. */
 class CallCounts implements Record<Counted, number> {
   get = 0
   entry = 0
@@ -29,7 +30,7 @@ export class Counters {
   /** Calls that waited for a locked key: how many of WAITS' lengths, the last for more, and their sum in seconds. */
   readonly waits: number[] = Array(WAITS.length + 1).fill(0)
   waited = 0
-  /** Over all collections, those that are forgotten included. */
+  /** Over all collections, including those that have been forgotten. */
   readonly totals = { keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
 
   refuse (op: Op, code: StoreErrorCode): void {

@@ -1,4 +1,4 @@
-// What a keyspace tells about itself to those who watch: plain objects, of which the names are still bytes.
+// Statistics and listings of a keyspace: plain objects, in which names are still bytes.
 import type { Collection } from './collection.js'
 import type { Keyspace } from './keyspace.js'
 import type { Lock, Waiter } from './lock.js'
@@ -11,7 +11,9 @@ const MAX_NAMED = 100
 export function describeCollection (collection: Collection): object {
   const { name, size: keys, bytes, locks, waiters, reads, writes, expired, evicted, bounds } = collection
   const { idle, maxKeys, maxBytes, evict } = bounds
-  return { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, idle, maxKeys, maxBytes, evict }
+  return {
+    name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, idle, maxKeys, maxBytes, evict
+  }
 }
 
 export function describeLock (keyspace: Keyspace, lock: Lock): object {
@@ -38,7 +40,9 @@ export function describeQueue (keyspace: Keyspace, lock: Lock): object {
     if (waiting.push(waiter) >= MAX_NAMED) break
   }
   const queue = [...waiting, ...clears].slice(0, MAX_NAMED)
-    .map(({ request, caller, since }) => ({ owner: request.owner ?? caller.label, op: request.op, since: wall + since }))
+    .map(({ request, caller, since }) => {
+      return { owner: request.owner ?? caller.label, op: request.op, since: wall + since }
+    })
   return { ...describeLock(keyspace, lock), queue }
 }
 

@@ -61,9 +61,10 @@ function size (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: 
 function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collection(request.collection)
   const { bounds } = collection
-  const { idle = bounds.idle, maxKeys = bounds.maxKeys, maxBytes = bounds.maxBytes, evict = bounds.evict } = parsed(request.text)
+  const { idle, maxKeys, maxBytes, evict } = { ...bounds, ...parsed(request.text) }
   // It came as text from another process, and what is no number here would reach all the others.
-  if (![idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0) || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
+  const areNumbers = [idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0)
+  if (!areNumbers || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
   collection.configure({ idle, maxKeys, maxBytes, evict })
   return new Reply<Bytes>()
 }
@@ -90,12 +91,17 @@ function collections (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes>
   return json({ collections: page.values.map(describeCollection), cursor: page.next?.toString() })
 }
 
-/** The oldest, not all of them: a hundred thousand would hold everybody up. Those of who is gone are left out, as far as a slice goes. */
+/**
+ * The oldest ones, as listing a hundred thousand would block all callers. Locks of disconnected callers are ended
+ * first, within a slice.
+ */
 function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Reply<Bytes> {
   keyspace.sweep(new Budget())
   const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
-  for (let lock = keyspace.firstLock; lock !== undefined && found.length < limit; lock = lock.next) found.push(describeLock(keyspace, lock))
+  for (let lock = keyspace.firstLock; lock !== undefined && found.length < limit; lock = lock.next) {
+    found.push(describeLock(keyspace, lock))
+  }
   return json(found)
 }
 

@@ -38,10 +38,13 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with the current revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null for none; undefined
-   * leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until `unlock`.
+   * Writes with the current revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
+   * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
+   * `unlock`.
    */
-  put (key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean): Entry | undefined {
+  put (
+    key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
+  ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
     if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
     const { clock, revision } = this.context
@@ -90,7 +93,7 @@ export abstract class Entries extends Lifetimes {
     if (entry !== undefined && this.hasEnded(entry)) this.expire(entry)
   }
 
-  /** The end of `lock`: the idle time starts anew, a ttl that has ended takes effect. */
+  /** The end of `lock`: the idle time restarts, a ttl that has ended takes effect. */
   unlock (key: string): void {
     const entry = this.#table.get(key)
     if (entry === undefined) return
@@ -113,8 +116,8 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Drops what begins with the prefix and is not locked: for all who look at once, from memory in slices. `locked`: the keys that are.
-   * Calls back when that is done.
+   * Drops what begins with the prefix and is not locked: for all who look at once, from memory in slices. `locked`:
+   * the keys that are. Calls back when that is done.
    */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
     if (prefix === '' && locked.size <= MAX_MOVED) {
@@ -133,7 +136,7 @@ export abstract class Entries extends Lifetimes {
     else this.#cleared.whenDone(ondone)
   }
 
-  /** Removes what is past its time, over lowered bounds or cleared; true if the budget was spent before that was done. */
+  /** Removes what has expired, exceeds lowered bounds or was cleared; true if the budget was spent first. */
   removeDue (budget: Budget): boolean {
     while (this.expireNext()) {
       if (budget.isSpent()) return true
@@ -196,7 +199,10 @@ export abstract class Entries extends Lifetimes {
     return true
   }
 
-  /** Whether an entry of `bytes` would fit if all went that may go; `locked` is the one it replaces, where that may not. */
+  /**
+   * Whether an entry of `bytes` would fit if all free ones were evicted; `locked`: the one it replaces, if that is
+   * locked.
+   */
   private canFit (locked: Entry | undefined, bytes: number): boolean {
     const all = this.#locked
     return !isOver(this.bounds, all.keys + (locked === undefined ? 1 : 0), all.bytes + bytes - (locked?.bytes ?? 0))
@@ -232,7 +238,9 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Puts an entry of the other kind in the place of one. */
-  private replace<E extends Entry> (entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E): E {
+  private replace<E extends Entry> (
+    entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E
+  ): E {
     const replacement = new Kind(entry.key, entry.text, entry.version, entry.used)
     if (entry.state === FREE) {
       this.delist(entry)

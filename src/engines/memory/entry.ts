@@ -4,13 +4,14 @@ import type { Bytes } from '../../core/value.js'
 export const FREE = 0
 /** Its key is locked: it neither expires nor is evicted. */
 export const LOCKED = 1
-/** Locked, and its ttl has ended meanwhile: it goes with the release. */
+/** Locked, and its ttl has ended: it expires with the release. */
 export const ENDED = 2
 export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
-// A whole number up to 2 ** 31 takes no memory of its own; a larger one, in any entry, would cost every entry 16 bytes.
-// So versions and times, which exceed that within hours or weeks, are kept in two parts: the low bits of each in a field,
-// the high ones together in a third: 18 bits of the version, 10 of the time (70 years), 2 of the state, 1 of the kind.
+// A whole number up to 2 ** 31 takes no memory of its own; a larger one, in any entry, would cost every entry 16
+// bytes. So versions and times, which exceed that within hours or weeks, are kept in two parts: the low bits of each
+// in a field, the high ones together in a third: 18 bits of the version, 10 of the time (70 years), 2 of the state, 1
+// of the kind.
 const LOW_BITS = 2 ** 31 - 1
 const UNIT = 2 ** 31
 const STATE_BITS = 3

@@ -11,9 +11,9 @@ interface Evictable {
 }
 
 /**
- * Evicts until so much more fits. A large value may take the place of very many small ones: when a slice is over, the rest is left to
- * the sweep as soon as it is this write alone that is over the bounds, or, where they were lowered, the write adds nothing. True
- * if so.
+ * Evicts until so much more fits. A large value may take the place of very many small ones: when a slice is over, the
+ * rest is left to the sweep as soon as it is this write alone that is over the bounds, or, where they were lowered,
+ * the write adds nothing. True if so.
  */
 export function evictFor (entries: Evictable, keys: number, bytes: number): boolean {
   const { bounds } = entries

@@ -1,5 +1,5 @@
-// HalfSipHash-1-3, a keyed hash of 32 bits (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012, in the smaller form that
-// Linux has as hsiphash): who chooses the names of keys cannot choose such that they share a hash, as the secret is not known.
+// HalfSipHash-1-3, a keyed hash of 32 bits (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012, in the
+// smaller form that Linux has as hsiphash): without the secret, nobody can choose keys that share a hash.
 
 /** Two words of 32 random bits. */
 export type Secret = readonly [number, number]
@@ -16,7 +16,8 @@ export function hash (bytes: string, [k0, k1]: Secret): number {
   for (let at = 0, last = words + 12; at <= last; at += 4) {
     let word = 0
     if (at < words) {
-      word = bytes.charCodeAt(at) | bytes.charCodeAt(at + 1) << 8 | bytes.charCodeAt(at + 2) << 16 | bytes.charCodeAt(at + 3) << 24
+      word = bytes.charCodeAt(at) | bytes.charCodeAt(at + 1) << 8
+      word |= bytes.charCodeAt(at + 2) << 16 | bytes.charCodeAt(at + 3) << 24
     } else if (at === words) {
       word = length << 24
       for (let i = length - 1; i >= words; i--) word |= bytes.charCodeAt(i) << 8 * (i & 3)

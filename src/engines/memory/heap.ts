@@ -1,5 +1,5 @@
-// A priority queue by time: a binary heap in which each node knows its slot, so that any can be removed. The times are kept in an
-// array of their own, where they take eight bytes each however large they get.
+// A priority queue by time: a binary heap in which each node knows its slot, so that any can be removed. The times
+// are kept in an array of their own, where they take eight bytes each however large they get.
 
 export interface HeapNode {
   /** Index in the heap; -1 outside. */

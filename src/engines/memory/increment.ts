@@ -6,7 +6,10 @@ const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 /** Milliseconds that a window may have grown to: some 35,000 years, which a date can still hold. */
 const LONGEST = 2 ** 50
 
-/** The sum of a stored number, 0 if there is none, and what the request adds; undefined if it is none or the sum is not finite. */
+/**
+ * The sum of a stored number, 0 if there is none, and what the request adds; undefined if it is none or the sum is
+ * not finite.
+ */
 export function sum (text: Bytes | undefined, { number = 1, down }: Request<Bytes>): number | undefined {
   const written = text?.toString() ?? '0'
   if (!NUMBER.test(written)) return undefined

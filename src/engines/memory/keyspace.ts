@@ -1,5 +1,6 @@
 // All keys of a store, and the promises about them. Plain synchronous code: requests come in, answers go out, now or,
-// where a key is locked, when it is the request's turn. Names and values are "bytes" here (see value.ts), never parsed.
+// where a key is locked, when it is the request's turn. Names and values are "bytes" here (see value.ts), never
+// parsed.
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
@@ -41,7 +42,8 @@ export class Keyspace {
   readonly #epoch = Date.now() * 1000
   #grants = 0
 
-  constructor ({ maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time }: KeyspaceOptions = {}) {
+  constructor (options: KeyspaceOptions = {}) {
+    const { maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time } = options
     this.#maxWaiters = maxWaiters
     this.#maxWaitingBytes = maxWaitingBytes
     this.context = new Context(time)
@@ -67,7 +69,8 @@ export class Keyspace {
     const collection = this.collection(request.collection)
     const lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
-      caller.answer(id, lock?.token === request.token ? this.#withToken(collection, lock, request, caller) : this.#withoutLock(lock, request))
+      const isHeld = lock?.token === request.token
+      caller.answer(id, isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request))
     } else if (lock === undefined) {
       caller.answer(id, this.#turn(collection, undefined, request, caller))
     } else if (request.op === 'break') {
@@ -105,8 +108,8 @@ export class Keyspace {
   }
 
   /**
-   * A caller is gone: nothing waits for it any more, and its locks are released without their changes. What is too much for
-   * the slice is left to the sweep; who comes to such a key before it finds it released all the same.
+   * A caller has disconnected: its waits end, its locks are released without their changes. What exceeds the slice is
+   * left to the sweep; a call on such a key finds it released all the same.
    */
   leave (caller: Caller, budget = new Budget()): void {
     this.#disconnects.add(caller)
@@ -121,12 +124,15 @@ export class Keyspace {
     return collection.locks.get(key)
   }
 
-  /** The collection of that name, which need not have been there. */
+  /** The collection of that name; made if there is none. */
   collection (name: string): Collection {
     return this.collections.get(name)
   }
 
-  /** Does what is due: ends leases and the locks of who is gone, removes keys. True if the budget was spent before that was done. */
+  /**
+   * Does what is due: ends leases and locks of disconnected callers, removes keys. True if the budget was spent
+   * first.
+   */
   sweep (budget: Budget): boolean {
     return this.agenda.run(budget)
   }
@@ -187,7 +193,7 @@ export class Keyspace {
       default:
         reply = this.#turn(collection, lock, request, lock.holder!)
     }
-    // Where somebody else releases a lock by its token, whoever it was granted to is told.
+    // If another caller releases a lock by its token, the holder is notified.
     if (request.release || request.op === 'release') this.#end(lock, lock.holder !== caller)
     return reply
   }

@@ -6,12 +6,13 @@ import { Heap } from './heap.js'
 import { append, moveToEnd, remove } from './linked-list.js'
 
 /**
- * The base of Entries, which is that of Collection. A collection is one object, with `private` methods rather than #methods, since there may
- * be one for each user: another object takes 40 bytes, and each class with #methods 8.
+ * The base of Entries, which is that of Collection. A collection is one object, with `private` methods rather than
+ * #methods, since there may be one for each user: another object takes 40 bytes, and each class with #methods 8.
  */
 export abstract class Lifetimes {
   bounds = UNBOUNDED
-  // The least recently used of the free entries: the first of a list. Those with a ttl have their own, as they do not go idle.
+  // The least recently used of the free entries: the first of a list. Those with a ttl have their own, as they do not
+  // go idle.
   #idle: Entry | undefined
   #timed: Entry | undefined
   /** By the end of their ttl, free or locked. */

@@ -1,5 +1,6 @@
-// A doubly linked list whose nodes carry the links, so that any can be removed at once. The list has no object of its own: it is
-// known by its first node, whose `prev` is the last one; the `next` of the last one is undefined. Nodes outside have no links.
+// A doubly linked list whose nodes carry the links, so that any can be removed at once. The list has no object of its
+// own: it is known by its first node, whose `prev` is the last one; the `next` of the last one is undefined. Nodes
+// outside have no links.
 
 export interface ListNode<T> {
   prev: T | undefined

@@ -59,7 +59,7 @@ export interface LockedCollection {
   countWaiters (more: number): void
 }
 
-/** Exists while a key is held; calls that come meanwhile queue in it. As a task it is the end of the lease. */
+/** Exists while a key is locked, with the queue of calls that wait for it. As a task it is the end of the lease. */
 export class Lock implements Task {
   slot = -1
   get isUrgent (): boolean { return true }
@@ -75,7 +75,7 @@ export class Lock implements Task {
   lease: number | undefined
   /** Clock reading at which the lease ends. */
   end = 0
-  /** Who is told if the lock is lost; it ends with this caller unless it is detached. */
+  /** Notified if the lock is lost. The lock ends with this caller unless it is detached. */
   holder: Caller | undefined
   waiters = 0
   /** The first in the queue. */
@@ -103,7 +103,8 @@ export class Lock implements Task {
 
   /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
   enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
-    if (id === 0 ? request.op === 'acquire' : caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
+    const cannotWait = id === 0 ? request.op === 'acquire' : caller.waiting.has(id)
+    if (cannotWait) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this, now, revision)
     this.first = append(this.first, waiter)
     this.waiters++

@@ -1,5 +1,5 @@
-// A part of a table that stays small: open addressing with linear probing. Nothing is allocated but where it grows, which a Map
-// does as it shrinks, too, so that a sweep would keep the garbage collector busy.
+// A part of a table that stays small: open addressing with linear probing. Nothing is allocated but where it grows,
+// which a Map does as it shrinks, too, so that a sweep would keep the garbage collector busy.
 
 export interface Keyed {
   readonly key: string

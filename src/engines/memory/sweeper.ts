@@ -1,5 +1,6 @@
-// Runs the agenda of a keyspace when something is due, a slice at a time. Its timer does not keep the process alive, unless a call
-// waits for what it may bring; but it fires in a process that is kept alive by anything else, however quiet that is.
+// Runs the agenda of a keyspace when something is due, a slice at a time. Its timer does not keep the process alive,
+// unless a call waits for what it may bring; but it fires in a process that is kept alive by anything else, however
+// quiet that is.
 import { Timer } from '../../core/timer.js'
 import { Budget } from './agenda.js'
 import type { Keyspace } from './keyspace.js'
@@ -38,7 +39,7 @@ export class Sweeper {
   }
 
   #run (): void {
-    this.#planned = -Infinity // nothing that is scheduled meanwhile needs a timer
+    this.#planned = -Infinity // what is scheduled during the run needs no timer
     this.#keyspace.clock.tick()
     try {
       this.#keyspace.sweep(new Budget())

@@ -2,8 +2,9 @@
 // at a million keys holds the process for tens of milliseconds; this one grows and shrinks a small shard at a time, by
 // linear hashing (Litwin, 1980). A handful of keys is kept in a plain array.
 //
-// It can be walked in pages without keeping any state between them: keys are visited in the order of their bit-reversed
-// hash, in which a shard that is split keeps its place, so a key that is there all the time is seen exactly once.
+// It can be walked in pages without keeping any state between them: keys are visited in the order of their
+// bit-reversed hash, in which a shard that is split keeps its place, so a key that is there all the time is seen
+// exactly once.
 import { randomBytes } from 'node:crypto'
 import { hash, type Secret } from './hash.js'
 import { Shard, type Keyed } from './shard.js'
@@ -91,7 +92,10 @@ export class Table<V extends Keyed> {
     return { values, next: at }
   }
 
-  /** Some of the values from `position` on, in no order: those of one shard, which is what a step of a long walk can take. */
+  /**
+   * Some of the values from `position` on, in no order: those of one shard, which is what a step of a long walk can
+   * take.
+   */
   step (position: number): Page<V> {
     const { found, next } = this.from(position)
     return { values: found.map(({ value }) => value), next }

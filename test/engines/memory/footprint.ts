@@ -1,5 +1,6 @@
-// What a key and a collection of one key take on the heap, in a process of its own: node --expose-gc --single-threaded. With more threads
-// a pending optimization may keep an earlier keyspace alive while the heap is measured.
+// What a key and a collection of one key take on the heap, in a process of its own: node --expose-gc
+// --single-threaded. With more threads a pending optimization may keep an earlier keyspace alive while the heap is
+// measured.
 import { Request, type Reply } from '../../../src/core/engine.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
