@@ -182,6 +182,7 @@ export class Batch {
     if (op === 'set') text.encode(request.text, this.#store.maxValueBytes)
     if (op === 'configure') checkBounds(request.text)
     if (op === 'scan') request.number = pageOf(number ?? 100, MAX_PAGE)
+    if (op === 'collections') request.number = pageOf(number ?? 100, MAX_PAGE)
     if (op === 'locks') request.number = pageOf(number ?? MAX_LOCKS, MAX_LOCKS)
     if (op === 'acquire') {
       request.lease ??= Math.min(LEASE_MS, maxLease)

@@ -24,7 +24,7 @@ const Call = Type.Object({
   limit: Type.Optional(Type.Number({ description: 'A sum above it starts the ttl anew' })),
   backoff: Type.Optional(Type.Boolean({ description: 'With limit: twice as long for each one above it' })),
   down: Type.Optional(Type.Boolean({ description: 'Takes back what was counted' })),
-  cursor: Type.Optional(text('Of the page before', 128)),
+  cursor: Type.Optional(text('Of the page before', 2048)),
   token: Type.Optional(text('Of the lock through which this is done, or that is to be taken')),
   release: Type.Optional(Type.Boolean({ description: 'Releases the lock as well' })),
   lease: Type.Optional(milliseconds('until the lock ends')),

@@ -6,7 +6,7 @@ import type { Admin } from './admin.js'
 import type { RouteConfig } from './auth.js'
 import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
-import { BODY, Bounds, Collection, CollectionParams, Collections, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
+import { BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
 import { collectionsFor } from './scope.js'
 
 const tags = ['collections']
@@ -24,12 +24,13 @@ function listCollections ({ app, store }: Admin): void {
     config: { isScoped: true } satisfies RouteConfig,
     schema: {
       operationId: 'listCollections',
-      summary: 'List all collections',
-      description: 'Or those that the token covers.',
+      summary: 'List collections, page by page',
+      description: 'In no particular order; only those that the token covers. A page may be empty with more to come.',
       tags,
+      querystring: CollectionsQuery,
       response: { 200: Collections, ...FAILURES }
     }
-  }, async request => ({ collections: await collectionsFor(request, store) }))
+  }, async request => await collectionsFor(request, store, request.query))
 }
 
 function readCollection ({ app, store }: Admin): void {
@@ -77,10 +78,10 @@ function clearCollection ({ app, store, waiting }: Admin): void {
     const collection = store.collection(request.params.collection)
     const timeout = waiting.seconds(request, reply)
     const cleared = collection.clear({ timeout }).then(() => 204)
-    // What is asked after it is answered after it, unless it has to wait.
-    const ask = (): Promise<number> => collection.lockInfo('').then(() => 202)
-    if (timeout !== undefined) waiting.announce(request, reply, cleared, ask)
-    return await done(reply, await (timeout === undefined ? Promise.race([cleared, ask()]) : cleared))
+    if (timeout !== undefined) return await done(reply, await cleared)
+    // A later call is answered first only if the clear has to wait.
+    const waits = collection.lockInfo('').then(() => 202)
+    return await done(reply, await Promise.race([cleared, waits]))
   })
 }
 

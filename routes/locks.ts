@@ -77,13 +77,50 @@ function acquireLock ({ app, store, waiting, maxLease }: Admin): void {
     checkLease(lease, maxLease)
     const owner = ownerOf(request, request.body.owner)
     const options = { lease, owner, detached: true, token: request.headers['lock-token'] }
-    const lock = await waiting.onKey(request, reply, (collection, key, timeout) => collection.acquire(key, { ...options, timeout }), true)
-    reply.code(201).type('application/json').headers({ location: request.originalUrl.split('?')[0], 'lock-token': lock.token, 'cache-control': 'no-store' })
-    setEnd(reply, lock.expiresAt)
-    const grant = JSON.stringify({ token: lock.token, fence: lock.fence, expiresAt: lock.expiresAt, owner, version: lock.version })
-    const value = lock.get()
-    return value === undefined ? grant : `${grant.slice(0, -1)},"value":${value}}`
+    const acquire = async (collection: Collection<string>, key: string, timeout: number): Promise<GrantText> => {
+      try {
+        const lock = await collection.acquire(key, { ...options, timeout })
+        const { token, fence, expiresAt, version } = lock
+        return { token, fence, expiresAt, owner, version, value: lock.get() }
+      } catch (error) {
+        return await grantedBefore(collection, key, options.token, error as StoreError)
+      }
+    }
+    const { value, ...grant } = await waiting.onKey(request, reply, acquire, true)
+    const location = request.originalUrl.split('?')[0]
+    reply.code(201).type('application/json')
+    reply.headers({ location, 'lock-token': grant.token, 'cache-control': 'no-store' })
+    setEnd(reply, grant.expiresAt)
+    const text = JSON.stringify(grant)
+    return value === undefined ? text : `${text.slice(0, -1)},"value":${value}}`
   })
+}
+
+interface GrantText {
+  token: string
+  fence: number
+  expiresAt: Date | undefined
+  owner: string
+  version: number
+  /** JSON. */
+  value: string | undefined
+}
+
+/** The grant of a lock that is held with this token, for a client that repeats its request; otherwise rejects with `refusal`. */
+async function grantedBefore (
+  collection: Collection<string>, key: string, token: string | undefined, refusal: StoreError
+): Promise<GrantText> {
+  if (token === undefined || !['STORE_LOCKED', 'STORE_TIMEOUT'].includes(refusal.code)) throw refusal
+  try {
+    await collection.entry(key, { token, peek: true })
+    const info = await collection.lockInfo(key)
+    const entry = await collection.entry(key, { token, peek: true }) // rejects unless the lock is still the same
+    if (info === undefined) throw refusal
+    const { fence, expiresAt, owner } = info
+    return { token, fence, expiresAt, owner, version: entry?.version ?? 0, value: entry?.value }
+  } catch (error) {
+    throw (error as StoreError).code === 'STORE_LOCK_LOST' ? refusal : error
+  }
 }
 
 function renewLock ({ app, store, maxLease }: Admin): void {

@@ -42,10 +42,10 @@ const tags = ['keys']
 const READS: RouteConfig = { reads: true }
 
 export function manyRoutes ({ app, store, waiting }: Admin): void {
+  const body = { bodyLimit: MAX_BYTES, preParsing: limitBody(store, () => MAX_BYTES) }
   app.post('/collections/:collection/get', {
     config: READS as object,
-    bodyLimit: MAX_BYTES,
-    preParsing: limitBody(store, () => MAX_BYTES),
+    ...body,
     schema: {
       operationId: 'readKeys',
       summary: 'Read many values',
@@ -62,8 +62,7 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
   })
 
   app.post('/collections/:collection/set', {
-    bodyLimit: MAX_BYTES,
-    preParsing: limitBody(store, () => MAX_BYTES),
+    ...body,
     schema: {
       operationId: 'writeKeys',
       summary: 'Write many values',

@@ -2,12 +2,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
 import { storeForResponse } from '../src/web/request-scope.js'
-import { writeProcessing } from '../src/web/transport.js'
 import type { Store } from '../src/api/store.js'
 import { preferencesOf } from './preferences.js'
-
-/** Milliseconds after which a call that is not answered is thought to be waiting. */
-const PATIENCE = 2
 
 /** `collection`: its values are JSON text, also those that are numbers. */
 export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
@@ -21,15 +17,13 @@ export class PreferredWait {
     this.#maxWait = maxWait
   }
 
-  /** Does a call on the request's key. A client that hangs up meanwhile loses its place, and a lock that comes too late. */
+  /** Does a call on the request's key. A client that hangs up loses its place in the queue, and a lock that is granted later. */
   async onKey<T> (request: FastifyRequest, reply: FastifyReply, call: OnKey<T>, locks = false): Promise<T> {
     const { collection: name, '*': key } = request.params as { collection: string, '*': string }
     const timeout = this.seconds(request, reply) ?? 0
     const store = timeout > 0 || locks ? storeForResponse(this.#store, reply.raw) : this.#store
     const collection = store.collection(name).text
-    const answer = call(collection, key, timeout)
-    if (timeout > 0) this.announce(request, reply, answer, () => collection.lockInfo(key))
-    const result = await answer
+    const result = await call(collection, key, timeout)
     if (locks) await turns() // a client that has hung up by now is seen to have before it is answered
     return result
   }
@@ -41,21 +35,6 @@ export class PreferredWait {
     const seconds = Math.min(Number(wanted), this.#maxWait)
     reply.header('preference-applied', `wait=${Math.ceil(seconds)}`)
     return seconds
-  }
-
-  /**
-   * Where the client asked for it, tells with 102 (RFC 2518, section 10.1) that its call has taken its place in a queue: what it
-   * sends from now on comes behind. `ask`: something that is answered after the call has reached the store.
-   */
-  announce (request: FastifyRequest, reply: FastifyReply, answer: Promise<unknown>, ask: () => Promise<unknown>): void {
-    if (!preferencesOf(request.headers.prefer).has('processing')) return
-    let isAnswered = false
-    const answered = (): void => { isAnswered = true }
-    answer.then(answered, answered)
-    setTimeout(() => {
-      if (isAnswered) return
-      ask().then(() => { if (!isAnswered) writeProcessing(reply.raw) }).catch(() => {}) // the client has gone, or the answer tells
-    }, PATIENCE)
   }
 }
 

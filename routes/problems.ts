@@ -1,8 +1,9 @@
 // Failures as problem documents (RFC 9457).
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { ERRORS, StoreError, isErrorCode } from '../src/core/errors.js'
+import { ERRORS, StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
+import { discardBody } from '../src/web/transport.js'
 import { frontOf } from './front.js'
 
 /** What the admin API adds to the codes of the store. */
@@ -26,8 +27,11 @@ export class Problem extends Error {
   }
 }
 
-/** Fastify's codes, as ours; others do not reach a client. */
-const OURS: Record<string, keyof typeof ERRORS | ProblemCode> = {
+const KINDS = { ...ERRORS, ...PROBLEMS }
+type Code = keyof typeof KINDS
+
+/** Fastify's codes and their equivalents here; other codes never reach a client. */
+const OURS: Record<string, Code> = {
   FST_ERR_VALIDATION: 'STORE_OPTION_INVALID',
   FST_ERR_CTP_BODY_TOO_LARGE: 'STORE_VALUE_TOO_LARGE',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'STORE_VALUE_INVALID',
@@ -43,7 +47,7 @@ type Failure = Error & { code?: string | undefined, statusCode?: number | undefi
 export function problemHandler (store: Store) {
   return async (error: Failure | FastifyError | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
     const code = codeOf(error)
-    const kind = code === undefined ? undefined : isErrorCode(code) ? ERRORS[code] : PROBLEMS[code]
+    const kind = code === undefined ? undefined : KINDS[code]
     const status = kind?.status ?? statusOf(error)
     const title = kind?.meaning ?? STATUS_CODES[status] ?? 'Error'
     if (kind === undefined && status >= 500) {
@@ -54,7 +58,7 @@ export function problemHandler (store: Store) {
     if (status === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="strong-store"')
     if (status === 429 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
     const details = status === 423 ? await holder(store, request, reply) : undefined
-    if (await isArriving(request)) reply.header('connection', 'close') // the rest of the body is not worth reading
+    if (await isArriving(request)) stopSender(reply)
     return JSON.stringify({ type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`, title, status, code, detail: detailOf(error, title, status), ...details })
   }
 }
@@ -69,9 +73,9 @@ export function done (reply: FastifyReply<any, any, any, any, any, any, any, any
   return (reply as unknown as FastifyReply).code(status).send()
 }
 
-function codeOf ({ code }: Failure): keyof typeof ERRORS | ProblemCode | undefined {
+function codeOf ({ code }: Failure): Code | undefined {
   if (typeof code !== 'string') return undefined
-  if (isErrorCode(code) || Object.hasOwn(PROBLEMS, code)) return code as keyof typeof ERRORS | ProblemCode
+  if (Object.hasOwn(KINDS, code)) return code as Code
   return Object.hasOwn(OURS, code) ? OURS[code] : undefined
 }
 
@@ -85,11 +89,17 @@ function detailOf (error: Failure | StoreError, title: string, status: number): 
   return status === 500 || detail === '' || detail === title ? undefined : detail
 }
 
-/** Whether a body is still on its way. HTTP/2 has no connections to close, and stops a sender that is not read. */
+/** Whether the request has a body that was not read to its end. */
 async function isArriving ({ raw }: FastifyRequest): Promise<boolean> {
-  if (raw.complete !== false || raw.httpVersionMajor !== 1) return false
-  await new Promise(resolve => { setImmediate(resolve) }) // what came with the head is told after it
+  if (raw.complete !== false) return false
+  await new Promise(resolve => { setImmediate(resolve) }) // a body that came with the head is parsed after it
   return !raw.complete
+}
+
+/** The rest of the body is not wanted: HTTP/1.1 closes the connection, HTTP/2 discards it. */
+function stopSender (reply: FastifyReply): void {
+  if (discardBody(reply.raw)) reply.removeHeader('connection') // which Fastify sets in some cases
+  else reply.header('connection', 'close')
 }
 
 /** Who holds the lock. */

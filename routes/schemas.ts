@@ -21,8 +21,7 @@ export const KeyParams = Type.Object({
 
 const Prefer = Type.Optional(Type.String({
   maxLength: 256,
-  description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it a locked key is answered with 423 at once. ' +
-    '`processing`: 102 tells when the call has taken its place in the queue'
+  description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it a locked key is answered with 423 at once'
 }))
 const LockToken = Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock through which this is done' }))
 const IfMatch = Type.Optional(Type.String({
@@ -50,7 +49,8 @@ export const AcquireHeaders = Type.Object({
   'lock-token': Type.Optional(Type.String({
     maxLength: 128,
     pattern: '^[\\x21-\\x7e]{16,}$',
-    description: 'The token that the lock is to have, never used before: with it the lock, or the wait for it, can be given up even if the answer is lost'
+    description: 'The token for the lock, chosen by the client and never used before. A repeated request with it gets the same grant again; ' +
+      'with it the lock, or the wait for it, can be given up even if the response was lost'
   }))
 })
 export const HolderHeaders = Type.Object({ 'lock-token': Type.Optional(Type.String({ maxLength: 1024, description: 'The token of the lock' })) })
@@ -59,9 +59,15 @@ export const ReadQuery = Type.Object({ peek: Type.Optional(Type.Boolean({ descri
 export const WriteQuery = Type.Object({ ttl, release }, strict)
 export const DeleteQuery = Type.Object({ release }, strict)
 export const ReleaseQuery = Type.Object({ force: Type.Optional(Type.Boolean({ description: 'Takes the lock from whoever holds it' })) }, strict)
+const cursor = Type.Optional(Type.String({ pattern: '^[!-~]{1,2048}$', maxLength: 2048, description: 'Where to continue: the cursor of the previous page' }))
+const nextCursor = Type.Optional(Type.String({ maxLength: 2048, description: 'Where the next page begins; absent on the last page' }))
+export const CollectionsQuery = Type.Object({
+  cursor,
+  limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Collections at most; 100 by default' }))
+}, strict)
 export const PageQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with it')),
-  cursor: Type.Optional(Type.String({ pattern: '^[!-~]{1,2048}$', maxLength: 2048, description: 'Where to continue: the cursor of the previous page' })),
+  cursor,
   limit: Type.Optional(Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Keys to look at; 100 by default' })),
   values: Type.Optional(Type.Boolean({ description: 'With their values' }))
 }, strict)
@@ -108,7 +114,7 @@ const counts = {
 }
 
 export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds })
-export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 2 ** 31 - 1 }) })
+export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 1000 }), cursor: nextCursor })
 export const Stats = Type.Object({
   collections: count('Collections'),
   ...counts,
@@ -132,7 +138,7 @@ export const Page = Type.Object({
     value: Type.Optional(Type.Unknown({ description: 'Where values were asked for' })),
     code: Type.Optional(Type.String({ maxLength: 64, description: 'Why there is no value, where one was asked for' }))
   }), { maxItems: 10_000 }),
-  cursor: Type.Optional(Type.String({ maxLength: 2048, description: 'Where the next page begins; absent on the last page' }))
+  cursor: nextCursor
 })
 export const Sum = Type.Object({ value: Type.Number({ description: 'The sum' }), version: Type.Optional(count('The new version; none where it was counted down')) })
 

@@ -2,13 +2,25 @@
 import type { FastifyRequest } from 'fastify'
 import { MAX_LOCKS } from '../src/core/engine.js'
 import type { CollectionStats, LockInfo, StoreStats } from '../src/core/stats.js'
+import type { CollectionPage, CollectionPageOptions } from '../src/api/options.js'
 import type { Store } from '../src/api/store.js'
 import { identityOf } from './auth.js'
 
-export async function collectionsFor (request: FastifyRequest, store: Store): Promise<CollectionStats[]> {
+/** A page of them. Those of a scoped token come in the order of their names, and the cursor is the last name. */
+export async function collectionsFor (
+  request: FastifyRequest, store: Store, { cursor, limit = 100 }: CollectionPageOptions
+): Promise<CollectionPage> {
   const { collections } = identityOf(request)
-  if (collections === undefined) return await store.collections()
-  const found = await Promise.all(Array.from(collections, name => store.collection(name).stats()))
+  if (collections === undefined) return await store.page({ cursor, limit })
+  const last = cursor === undefined ? '' : Buffer.from(cursor, 'base64url').toString()
+  const left = [...collections].sort().filter(name => cursor === undefined || name > last)
+  const names = left.slice(0, limit)
+  const next = names.length < left.length ? Buffer.from(names.at(-1)!).toString('base64url') : undefined
+  return { collections: await statsOf(store, names), cursor: next }
+}
+
+async function statsOf (store: Store, names: Iterable<string>): Promise<CollectionStats[]> {
+  const found = await Promise.all(Array.from(names, name => store.collection(name).stats()))
   return found.filter(stats => stats !== undefined)
 }
 
@@ -23,8 +35,9 @@ const COUNTS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired
 
 /** Without what is known of the process that has the store, where the token does not cover all of it. */
 export async function statsFor (request: FastifyRequest, store: Store): Promise<StoreStats> {
-  if (identityOf(request).collections === undefined) return await store.stats()
-  const found = await collectionsFor(request, store)
+  const { collections } = identityOf(request)
+  if (collections === undefined) return await store.stats()
+  const found = await statsOf(store, collections)
   const sums = Object.fromEntries(COUNTS.map(count => [count, found.reduce((sum, stats) => sum + stats[count], 0)])) as Record<typeof COUNTS[number], number>
   return { collections: found.length, ...sums, maxValueBytes: store.maxValueBytes }
 }

@@ -1,4 +1,4 @@
-// Differences between Node's kinds of responses: how they end, and how they send 102 (Processing).
+// Differences between Node's kinds of responses: how they end, and how they are ended early.
 //
 //                  closed                        completely sent
 //   HTTP/1.1       response.closed               response.writableFinished
@@ -13,8 +13,11 @@ import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 
-/** HTTP/2 error code (RFC 9113, section 7). */
+/** HTTP/2 error codes (RFC 9113, section 7). */
 const INTERNAL_ERROR = 2
+const ENHANCE_YOUR_CALM = 11
+const MAX_DISCARDED_BYTES = 16 * 2 ** 20
+const DISCARD_TIMEOUT_MS = 5000
 
 export function isClosed (response: ServerResponse): boolean {
   return isHttp2(response) ? response.stream.closed : response.closed || queuedOn(response)?.destroyed === true
@@ -45,11 +48,24 @@ export function cutOff (response: ServerResponse): void {
   else response.destroy()
 }
 
-/** Sends 102 (RFC 2518, section 10.1) if it still can be sent. */
-export function writeProcessing (response: ServerResponse): void {
-  if (response.headersSent || isClosed(response)) return
-  if (isHttp2(response)) response.stream.additionalHeaders({ ':status': 102 })
-  else response.writeProcessing()
+/**
+ * Discards the rest of a request that is answered before it was read: an HTTP/2 stream that is not read to its end
+ * keeps the session from closing. A sender that does not end soon is reset. False over HTTP/1.1, where only the
+ * connection can be closed.
+ */
+export function discardBody (response: ServerResponse): boolean {
+  if (!isHttp2(response)) return false
+  const { stream, req } = response
+  const reset = (): void => { stream.close(ENHANCE_YOUR_CALM) }
+  const timer = setTimeout(reset, DISCARD_TIMEOUT_MS).unref()
+  stream.once('close', () => { clearTimeout(timer) })
+  let left = MAX_DISCARDED_BYTES
+  req.on('data', (chunk: Buffer) => {
+    left -= chunk.length
+    if (left < 0) reset()
+  })
+  req.resume()
+  return true
 }
 
 /** The connection of a response that waits for earlier responses to be sent. */

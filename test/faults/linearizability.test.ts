@@ -3,7 +3,8 @@ import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfRedis, linearizabilityOfRedisCluster
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis,
+  linearizabilityOfRedisCluster
 } from './linearizability.js'
 import { short } from './short.js'
 
@@ -73,6 +74,7 @@ t.test('histories that cannot', async t => {
 
 short('histories of five processes, some of them killed, are linearizable', linearizability, 3)
 short('and so they are over the admin API', linearizabilityOfHttp, 2)
+short('and while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
 if (hasRedis) {
   short('and so they are in Redis', linearizabilityOfRedis, 2)
   short('and with few rights among other data, while scripts are flushed and processes stopped', linearizabilityOfBesetRedis, 2)

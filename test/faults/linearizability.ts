@@ -28,8 +28,6 @@ interface Place {
   pause?: number
   /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
   disturb? (next: () => number): Promise<unknown>
-  /** Does harm once a round. */
-  harm? (next: () => number): Promise<void>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
@@ -42,6 +40,9 @@ export const linearizabilityOfHttp = over(async owner => {
 })
 
 export const linearizabilityOfHttpWorkers = over(async owner => {
+  // The workers serve the store of this process, which an earlier attack may have closed.
+  const primary = createStore()
+  owner.teardown(() => primary.close())
   const module = import.meta.resolve('fastify')
   const start = async (): Promise<[TestWorker, string]> => {
     const worker = await fork(owner)
@@ -51,7 +52,8 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
   return {
     options: { url: `${servers[0]![1]}/_store/v1`, token: TOKEN, connectTimeout: 4 },
     lease: 2,
-    harm: async next => {
+    disturb: async next => {
+      await delay(next() * 2000)
       const i = Math.floor(next() * servers.length)
       const [server] = servers[i]!
       if (next() < 0.5) {
@@ -102,7 +104,7 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, harm }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
@@ -140,7 +142,6 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     let killed: bigint | undefined
     await Promise.all([
       perform(store, own),
-      harm?.(nextHarm),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
         if (i !== doomed && i !== paused) return await running

@@ -1,7 +1,7 @@
 // Collections and keys over HTTP, through two servers that share a store, as two workers do.
 import t from 'tap'
 import { createStore } from '../../src/index.js'
-import { serveAdmin } from '../support/admin.js'
+import { TOKEN, serveAdmin } from '../support/admin.js'
 import { until } from '../support/until.js'
 
 const store = createStore('memory:')
@@ -190,6 +190,35 @@ t.test('pages of keys, without values', async t => {
     t.match(await one.ask('GET', `/collections/pages/keys?${query}`), { status: 400, json: { code: /^STORE_(OPTION|KEY)_INVALID$/ } }, query.slice(0, 30))
   }
   t.equal((await one.ask('GET', '/collections/pages/keys?cursor=4294967295')).status, 200)
+})
+
+t.test('pages of collections', async t => {
+  const store = createStore('memory:')
+  const one = await serveAdmin(t, store)
+  const two = await serveAdmin(t, store)
+  t.teardown(() => store.close())
+  const names = Array.from({ length: 600 }, (_, i) => `many ${i}`)
+  await Promise.all(names.map(name => store.collection(name).set('k', 1)))
+  const seen: string[] = []
+  let pages = 0
+  for (let cursor: string | undefined = ''; cursor !== undefined; pages++) {
+    const page = await (pages % 2 === 0 ? one : two).ask('GET', `/collections?limit=50${cursor === '' ? '' : `&cursor=${cursor}`}`)
+    t.equal(page.status, 200)
+    t.ok(page.json.collections.length <= 50)
+    seen.push(...page.json.collections.map(({ name }: { name: string }) => name))
+    cursor = page.json.cursor
+  }
+  t.ok(pages >= 12)
+  t.equal(new Set(seen).size, seen.length)
+  t.ok(names.every(name => seen.includes(name)))
+  t.ok((await one.ask('GET', '/collections')).json.collections.length <= 100)
+  for (const query of ['limit=0', 'limit=1001', 'limit=x', 'cursor=-1', 'cursor=x', 'cursor=', 'other=1']) {
+    t.match(await one.ask('GET', `/collections?${query}`), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, query)
+  }
+  const remote = createStore({ url: `${one.origin}/_store/v1`, token: TOKEN })
+  t.ok((await remote.page({ limit: 10 })).collections.length <= 10)
+  t.strictSame((await remote.collections()).map(({ name }) => name).sort(), seen.sort())
+  await remote.close()
 })
 
 t.test('collections: show, configure, clear', async t => {

@@ -2,7 +2,7 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import { createStore } from '../../src/index.js'
-import { TOKEN, serveAdmin, type Answer } from '../support/admin.js'
+import { TOKEN, serveAdmin } from '../support/admin.js'
 import { until } from '../support/until.js'
 
 const store = createStore('memory:')
@@ -175,22 +175,22 @@ t.test('whoever names the token can give up the wait, or the lock, without havin
   }
 })
 
-t.test('102 tells that a call has taken its place, to who asks for it', async t => {
-  const lock = await store.collection('locks').acquire('queued')
-  const infos: number[] = []
-  const order: string[] = []
-  const waits: Array<Promise<Answer>> = []
-  for (const [i, prefer] of ['wait=60, processing', 'wait=60', 'Processing , Wait = "60"'].entries()) {
-    const told = infos.length
-    waits.push(one.ask('PUT', keyPath('queued'), { json: i, headers: { prefer }, onInfo: ({ statusCode }) => { infos.push(statusCode) } }))
-    waits.at(-1)!.then(() => order.push(String(i)), t.threw)
-    await until(async () => prefer === 'wait=60' ? (await store.collection('locks').lockInfo('queued'))?.waiters === i + 1 : infos.length > told)
-    t.equal((await store.collection('locks').lockInfo('queued'))?.waiters, i + 1)
-  }
-  t.strictSame(infos, [102, 102])
-  await lock.release()
-  await Promise.all(waits)
-  t.equal(await store.collection('locks').get('queued'), 2)
+t.test('a repeated request with the same token gets the same grant again', async t => {
+  const token = 'a-token-that-a-client-repeats'
+  const headers = { 'lock-token': token }
+  await store.collection('locks').set('again', { a: 1 })
+  const first = await one.ask('POST', path('again'), { headers, json: { lease: 60, owner: 'me' } })
+  const second = await two.ask('POST', path('again'), { headers, json: { lease: 5, owner: 'somebody else' } })
+  t.match(second, { status: 201, headers: { 'lock-token': token, location: first.headers.location as string } })
+  const { expiresAt, ...grant } = first.json
+  t.match(second.json, { ...grant, value: { a: 1 } })
+  t.ok(Math.abs(Date.parse(second.json.expiresAt) - Date.parse(expiresAt)) < 1000, 'and its lease goes on')
+  t.equal((await two.ask('POST', path('again'), { headers: { 'lock-token': `${token}2` } })).status, 423)
+  t.equal((await two.ask('PUT', `${keyPath('again')}?release=true`, { headers, json: 2 })).status, 204)
+  t.equal(await store.collection('locks').get('again'), 2)
+  const third = await one.ask('POST', path('again'), { headers })
+  t.ok(third.json.fence > grant.fence, 'once it is released, it is a new lock')
+  t.equal((await one.ask('DELETE', path('again'), { headers })).status, 204)
 })
 
 t.test('no lock is left, and no place in a queue', async t => {

@@ -12,6 +12,11 @@ t.test('the file is what `npm run openapi` writes', async t => {
   t.ok(readFileSync(file, 'utf8') === await describe(), 'run `npm run openapi`')
 })
 
+t.test('its version is that of the package', async t => {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
+  t.match(readFileSync(file, 'utf8'), `\n  version: "${version}"\n`)
+})
+
 t.test('the admin API serves it', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store)

@@ -20,7 +20,6 @@ export interface AskOptions {
   body?: string | Buffer | AsyncIterable<Buffer>
   json?: unknown
   signal?: AbortSignal
-  onInfo?: (info: { statusCode: number }) => void
 }
 
 export interface Ask {
@@ -49,7 +48,7 @@ export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admi
 export function client (origin: string, prefix: string): { ask: Ask, close: () => Promise<void> } {
   const pool = new Pool(origin)
   return {
-    ask: async (method, path, { headers = {}, body, json, signal, onInfo } = {}) => {
+    ask: async (method, path, { headers = {}, body, json, signal } = {}) => {
       const answer = await pool.request({
         method: method as 'GET',
         path: prefix + path,
@@ -59,8 +58,7 @@ export function client (origin: string, prefix: string): { ask: Ask, close: () =
           ...headers
         },
         body: json === undefined ? body as string ?? null : JSON.stringify(json),
-        ...signal === undefined ? {} : { signal },
-        ...onInfo === undefined ? {} : { onInfo }
+        ...signal === undefined ? {} : { signal }
       })
       const text = await answer.body.text()
       return {

@@ -4,7 +4,7 @@ import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, mayWait, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
-import { Exchange, type Call } from './exchange.js'
+import { Exchange, type Call, type Failed } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
 import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
 import { Pipeline, isAlone, type QueuedCall } from './pipeline.js'
@@ -119,7 +119,8 @@ export class HttpEngine implements Engine {
       return
     }
     const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
-    if (fitting.length > 0) await this.#exchange(fitting, error => { this.#report(error) }).accepted
+    if (fitting.length === 0) return
+    await this.#exchange(fitting, (error, unanswered) => { this.#giveUp(error, unanswered) }).accepted
   }
 
   /** What has to be known of the store, and whether there is one: what was not sent to it has certainly not been done. */
@@ -141,7 +142,7 @@ export class HttpEngine implements Engine {
     return true
   }
 
-  #exchange (calls: SentCall[], failed: (error: StoreError) => void): Exchange {
+  #exchange (calls: SentCall[], failed: Failed): Exchange {
     const exchange = new Exchange(this.#transport, calls, failed)
     const sent = performance.now()
     for (const call of calls) Object.assign(call, { exchange, sent, json: '' })
@@ -151,9 +152,8 @@ export class HttpEngine implements Engine {
   }
 
   #settle (call: SentCall, reply: Reply, detail: string | undefined, isLate: boolean): void {
-    const { request, id, exchange } = call
+    const { request, id } = call
     const { code, token, fence, expiresIn } = reply
-    if (code !== undefined && request.op === 'acquire' && exchange?.hasFailed === true) this.#withdraw(request)
     if (call.isCancelled || this.#sent.get(id) !== call) return
     this.#sent.delete(id)
     const elapsed = performance.now() - call.sent
@@ -166,9 +166,17 @@ export class HttpEngine implements Engine {
     else if (request.op === 'break') this.#keeper.check(request.collection, request.key)
   }
 
-  /** Of an acquire that may have been granted without an answer. */
-  #withdraw (request: Request): void {
-    if (this.#closing === undefined) this.#askNow([releaseOf(request)]).catch(() => {})
+  /**
+   * The fate of these calls is unknown. A lock that may have been granted, and one that may not have been released, is
+   * released by its token, which does no harm if it has been already; otherwise it would stay until its lease ends.
+   */
+  #giveUp (error: StoreError, calls: readonly Call[]): void {
+    this.#report(error)
+    if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // nothing was done
+    const releases = calls.map(({ request }) => request)
+      .filter(({ op, release }) => op === 'acquire' || op === 'release' || release)
+      .map(releaseOf)
+    if (releases.length > 0) this.#askNow(releases).catch(() => {})
   }
 
   #cancel (id: number): void {

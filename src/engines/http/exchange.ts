@@ -19,26 +19,28 @@ export interface Call {
 /** Length of an answer's line in UTF-16 code units: more is no answer. */
 const MAX_LINE_LENGTH = 2 ** 28
 
+/** Called before the calls fail. `calls`: those without a reply, and unconfirmed ones that may not have reached the store. */
+export type Failed = (error: StoreError, calls: readonly Call[]) => void
+
 export class Exchange {
   /** Resolves when all calls have reached the store, or will not. Never rejects. */
   readonly accepted: Promise<void>
   /** Resolves when all calls are settled. Never rejects. */
   readonly ended: Promise<void>
   readonly #transport: Transport
-  readonly #failed: (error: StoreError) => void
+  readonly #failed: Failed
   /** Calls without a reply, by their index. */
   readonly #open: Map<number, Call>
+  readonly #unconfirmed: readonly Call[]
   readonly #controller = new AbortController()
   readonly #silence = new Timer()
-  /** Whether there will be no more replies, although calls wait for some. */
-  hasFailed = false
   #isAccepted = false
   #accept!: () => void
 
-  /** `failed` is told why there are no more replies, before the calls that have none fail. */
-  constructor (transport: Transport, calls: readonly Call[], failed: (error: StoreError) => void) {
+  constructor (transport: Transport, calls: readonly Call[], failed: Failed) {
     this.#transport = transport
     this.#failed = failed
+    this.#unconfirmed = calls.filter(({ isUnconfirmed }) => isUnconfirmed)
     this.#open = new Map([...calls.entries()].filter(([, { isUnconfirmed }]) => !isUnconfirmed))
     this.accepted = new Promise(resolve => { this.#accept = resolve })
     this.ended = this.#run(`[${calls.map(({ json }) => json).join(',')}]`)
@@ -97,8 +99,7 @@ export class Exchange {
   #fail (error: StoreError): void {
     const calls = [...this.#open.values()]
     this.#open.clear()
-    this.hasFailed = true
-    this.#failed(error)
+    this.#failed(error, this.#isAccepted ? calls : [...calls, ...this.#unconfirmed])
     for (const call of calls) call.settle(new Reply(error.code), error.detail, true)
   }
 }

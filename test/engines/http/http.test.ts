@@ -1,8 +1,9 @@
 // What is special about a store over HTTP. The contract is tested in http.contract.test.ts.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
 import t from 'tap'
-import { createStore } from '../../../src/index.js'
+import strongStore, { createStore } from '../../../src/index.js'
 import { READ_TOKEN, TOKEN, serveAdmin } from '../../support/admin.js'
 import { fork } from '../../support/cluster.js'
 import { until } from '../../support/until.js'
@@ -126,6 +127,41 @@ t.test('a lock that somebody else breaks is noticed', async t => {
     await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
   }
   await remote.close()
+})
+
+t.test('a lock whose release was lost on the way is released all the same', async t => {
+  const app = Fastify({ forceCloseConnections: true })
+  let lost = 0
+  app.addHook('onRequest', async (request, reply) => {
+    if (lost === 0 || !request.url.endsWith('/calls')) return
+    lost--
+    reply.hijack()
+    request.raw.destroy()
+  })
+  await app.register(strongStore, { store, admin: { token: TOKEN } })
+  const remote = createStore({ url: `${await app.listen({ port: 0, host: '127.0.0.1' })}/_store/v1`, token: TOKEN })
+  t.teardown(async () => {
+    await remote.close()
+    await app.close()
+  })
+  const collection = remote.collection('unreleased')
+  const isFree = async (): Promise<boolean> => await store.collection('unreleased').lockInfo('key') === undefined
+  for (const change of [undefined, 'changed']) {
+    const lock = await collection.acquire('key')
+    if (change !== undefined) lock.set(change)
+    lost = 1
+    await t.rejects(lock.release(), { code: 'STORE_DISCONNECTED' })
+    await until(isFree)
+  }
+  t.equal(await store.collection('unreleased').get('key'), undefined, 'a change is not repeated')
+  const lock = await collection.acquire('key')
+  lost = 1
+  await lock.release({ confirm: false })
+  await until(isFree)
+  lost = 1
+  await t.rejects(collection.acquire('key'), { code: 'STORE_DISCONNECTED' })
+  await until(isFree)
+  t.equal(lost, 0)
 })
 
 t.test('calls on one key keep their order, however many there are, and waits do not hold up the rest', async t => {
