@@ -112,7 +112,7 @@ export class KeyvStore extends EventEmitter {
   /** `time`: milliseconds, from now on or since 1970, as `version` says. One that is over already deletes. */
   async set (key: string, value: unknown, time?: number | null): Promise<boolean> {
     const name = this.#name(key)
-    const left = time == null ? Infinity : this.#isVersion6 ? time - Date.now() : time
+    const left = time == null ? Infinity : this.#isVersion6 ? leftUntil(time) : time
     const ttl = left < Infinity ? { ttl: secondsOf(left) } : {} // NaN is no end either
     const lock = this.#misses?.take(name)
     if (lock !== undefined) {
@@ -125,7 +125,10 @@ export class KeyvStore extends EventEmitter {
 
   /** Each on its own; rejects with the first error. */
   async setMany (entries: Array<{ key: string, value: unknown, ttl?: number, expires?: number }>): Promise<any> {
-    return await Promise.all(entries.map(({ key, value, ttl, expires }) => this.set(key, value, this.#isVersion6 ? expires : ttl)))
+    return await Promise.all(entries.map(({ key, value, ttl, expires }) => {
+      const time = this.#isVersion6 ? expires ?? ttl : ttl
+      return this.set(key, value, time)
+    }))
   }
 
   async delete (key: string): Promise<boolean> {
@@ -174,4 +177,16 @@ export class KeyvStore extends EventEmitter {
 /** What the names of a namespace begin with, and of no other one. */
 function prefixOf (namespace = ''): string {
   return `${namespace.replace(/[%:]/g, character => character === '%' ? '%25' : '%3A')}:`
+}
+
+/** Milliseconds since 1970, in 1973: a shorter time is one from now on, as Keyv 5 passes them. */
+const MIN_TIMESTAMP = 1e11
+
+/** STORE_OPTION_INVALID. */
+function leftUntil (timestamp: number): number {
+  if (timestamp < MIN_TIMESTAMP) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid time: a KeyvStore with version: 6 expects milliseconds since 1970, as Keyv 6 ' +
+      `passes them, got ${timestamp}; leave out the version for Keyv 5`)
+  }
+  return timestamp - Date.now()
 }

@@ -1,6 +1,7 @@
-// What a request has read of a session, found again when it saves: a session that was destroyed in between is not saved.
+// Remembers what a request has read of a session until it saves: a session that was destroyed in between is not saved.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { KeyLock } from '../api/key-lock.js'
+import { shared } from '../core/shared.js'
 
 /** As the libraries store it: the cookie as JSON has it, and whatever the application keeps. */
 export interface StoredSession {
@@ -33,10 +34,14 @@ export class SessionRead {
 /** Code that never ends, such as a timer that goes on from callback to callback, may look at any number of sessions. */
 const MAX_READS = 16
 
-/** Of the code that runs, from the last one on: the libraries do not say for which request they save. */
-const context = new AsyncLocalStorage<readonly SessionRead[]>()
-/** By the objects in which sessions are kept, which are known whatever the context. */
-const bySession = new WeakMap<object, SessionRead>()
+/**
+ * `context`: the sessions that the running code has read, the last one first, as the libraries do not say for which request they save.
+ * `bySession`: by the objects that stand for a session, which are known in any context.
+ */
+const { context, bySession } = shared('session-reads.1', () => ({
+  context: new AsyncLocalStorage<readonly SessionRead[]>(),
+  bySession: new WeakMap<object, SessionRead>()
+}))
 
 /** What the request that saves has read; undefined for a session that is new, and where nothing is known of it. */
 export function findRead (sid: string, session: object | undefined): SessionRead | undefined {

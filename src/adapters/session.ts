@@ -1,15 +1,16 @@
 // express-session and @fastify/session: their sessions in one collection, for all workers.
 import { EventEmitter } from 'node:events'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import { answer } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
 import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
-import { shared } from '../core/shared.js'
+import { installOnce } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { runFor } from '../web/current-response.js'
+import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
@@ -19,8 +20,8 @@ export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions', which only one SessionStore of a store in this process gets
-   * without naming it: two applications do not share their sessions by accident.
+   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions'. Two applications in one process do not share it by
+   * accident: while an older SessionStore is in use, `get` of a newer one with the same default fails with STORE_OPTION_INVALID.
    */
   collection?: string | undefined
   /** Seconds until a session ends whose cookie has no end, from 0.001 on; Infinity: it does not. Each save and each touch starts it anew. Default 86400. */
@@ -48,12 +49,15 @@ type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
 const PAGE = 500
-/** The collections that sessions are kept in, of each store. */
-const taken = shared('session-collections.1', () => new WeakMap<Store, Set<string>>())
 
-// Over HTTP/2 and by app.inject nobody else says for which response a session is read.
-subscribe('fastify.initialization', message => {
-  (message as { fastify: FastifyInstance }).fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
+// Node says for which response code runs, but not over HTTP/2, nor for app.inject: Fastify's hooks do.
+installOnce('fastify.1', () => {
+  const follow = (message: unknown): void => {
+    const { fastify } = message as { fastify: FastifyInstance }
+    fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
+  }
+  subscribe('fastify.initialization', follow)
+  return () => { unsubscribe('fastify.initialization', follow) }
 })
 
 /**
@@ -65,6 +69,7 @@ export class SessionStore extends EventEmitter {
   readonly #isOwn: boolean
   readonly #sessions: Collection<StoredSession>
   readonly #ttl: number
+  readonly #default: DefaultCollection | undefined
   readonly #locks: SessionLocks | undefined
   readonly #isTolerant: boolean
   readonly #express = new ExpressSessions(this)
@@ -81,7 +86,7 @@ export class SessionStore extends EventEmitter {
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)
-    take(this.#store, collection, options.collection !== undefined)
+    if (options.collection === undefined) this.#default = new DefaultCollection(this.#store)
     this.#ttl = Math.min(ttl, MAX_SECONDS)
     this.#locks = locking ? new SessionLocks(this.#sessions, lease) : undefined
     this.#isTolerant = unreachable === 'no-session'
@@ -135,9 +140,8 @@ export class SessionStore extends EventEmitter {
     answer(this.#locks === undefined ? this.#sessions.clear() : this.#clear(), callback)
   }
 
-  /** Lets go of the collection's name, and closes the store if it was made for this SessionStore alone. */
+  /** Closes the store if it was made for this SessionStore alone. */
   async close (): Promise<void> {
-    taken.get(this.#store)?.delete(this.#sessions.name)
     if (this.#isOwn) await this.#store.close()
   }
 
@@ -161,6 +165,7 @@ export class SessionStore extends EventEmitter {
   }
 
   async #read (sid: string): Promise<SessionRead | undefined> {
+    this.#default?.check()
     const { entry, lock } = this.#locks === undefined ? { entry: await this.#sessions.entry(sid) } : await this.#locks.entry(sid)
     const session = entry && presentOf(entry)
     if (session === undefined) return undefined
@@ -248,14 +253,6 @@ export class SessionStore extends EventEmitter {
       throw error
     })
   }
-}
-
-function take (store: Store, name: string, isNamed: boolean): void {
-  const names = taken.get(store) ?? new Set()
-  if (names.has(name) && !isNamed) {
-    throw new StoreError('STORE_OPTION_INVALID', `the sessions of another SessionStore are in collection ${JSON.stringify(name)}; give this one a collection of its own, or name that one to share it`)
-  }
-  taken.set(store, names.add(name))
 }
 
 /** The stored session with the end that its cookie has by now; undefined if it is over. The key says it, as `touch` sets its end alone. */

@@ -239,6 +239,18 @@ t.test('what a time means is said by the version, whoever looks', async t => {
   t.throws(() => new KeyvStore({ version: 4 as 5 }), { code: 'STORE_OPTION_INVALID' })
 })
 
+t.test('Keyv 5 gets an error from a KeyvStore for Keyv 6, and nothing is stored with a wrong time', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const wrong = { code: 'STORE_OPTION_INVALID', message: /expects milliseconds since 1970/ }
+  const keyv = new Keyv({ store: new KeyvStore({ store, version: 6 }), throwOnErrors: true })
+  keyv.on('error', () => {})
+  await t.rejects(keyv.set('k', 1, 60_000), wrong)
+  await t.rejects(new KeyvStore({ store, version: 6 }).setMany([{ key: 'k', value: 1, ttl: 60_000 }]), wrong)
+  await keyv.setMany([{ key: 'k', value: 1, ttl: 60_000 }]).catch(() => {})
+  t.equal(await store.collection('keyv').size(), 0)
+})
+
 t.test('disconnect ends a store of its own, and no other', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())

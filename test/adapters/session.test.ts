@@ -1,8 +1,10 @@
 // Sessions of the real libraries, in real workers, over real HTTP; and what a session store has to do by itself.
 import { once } from 'node:events'
 import { connect } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import express from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
 import expressSession from 'express-session'
 import fastifyCookie from '@fastify/cookie'
@@ -273,21 +275,62 @@ t.test('get, set, touch, destroy, all, length, clear', async t => {
   await t.rejects(get('\ud800'), { code: 'STORE_KEY_INVALID' })
 })
 
-t.test('two of them share no sessions unless they are told to', async t => {
+t.test('two SessionStores share sessions only if they name the same collection', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const first = new SessionStore({ store })
-  t.throws(() => new SessionStore({ store }), { code: 'STORE_OPTION_INVALID', message: /give this one a collection of its own/ })
+  const second = new SessionStore({ store })
   const other = new SessionStore({ store, collection: 'others' })
   const sharing = new SessionStore({ store, collection: 'sessions' })
   first.set('sid', { cookie: {} })
-  const has = async (sessions: SessionStore): Promise<boolean> => await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
+  const has = async (sessions: SessionStore): Promise<boolean> =>
+    await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
-  await first.close()
-  new SessionStore({ store }).clear() // the name is free again
+  t.equal(await has(second), true, 'the first one may have been replaced')
+  t.equal(await has(first), true, 'it is still in use')
+  await t.rejects(has(second), { code: 'STORE_OPTION_INVALID', message: /give each a collection of its own/ })
+  t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   const own = new SessionStore({ url: 'memory:' })
   await own.close()
   await t.rejects(has(own), { code: 'STORE_CLOSED' })
+})
+
+t.test('an application can be built any number of times in one process', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const build = {
+    async fastify (): Promise<() => Promise<void>> {
+      const app = Fastify()
+      await app.register(fastifyCookie)
+      await app.register(fastifySession, { store: new SessionStore({ store }), secret: 's'.repeat(32), cookie: { secure: false } })
+      app.get('/', async request => { request.session.set('user' as never, 'Ada' as never) })
+      return async () => {
+        const { headers } = await app.inject('/')
+        const cookie = String(headers['set-cookie']).split(';')[0]!
+        t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 200)
+        await app.close()
+      }
+    },
+    async express (): Promise<() => Promise<void>> {
+      const app = express()
+      app.use(expressSession({ store: new SessionStore({ store }), secret: 's', resave: false, saveUninitialized: true }))
+      app.get('/', (_request, response) => { response.end() })
+      return async () => {
+        const server = app.listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+        const cookie = (await fetch(url)).headers.getSetCookie()[0]!.split(';')[0]!
+        t.equal((await fetch(url, { headers: { cookie } })).status, 200)
+        server.close()
+        server.closeAllConnections()
+      }
+    }
+  }
+  for (const name of ['fastify', 'express', 'fastify', 'express'] as const) {
+    await build[name]() // and never used
+    const use = await build[name]()
+    await use()
+  }
 })
 
 t.test('bad options are refused, and both libraries take it without a cast', async t => {
@@ -347,7 +390,10 @@ t.test('express-session loads a session through it', async t => {
   t.equal(Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it is of the same class as with a store of its own')
   t.equal(Object.getPrototypeOf(session.cookie), Object.getPrototypeOf(same.cookie))
   t.strictSame([session.id, JSON.parse(JSON.stringify(session)).user, session.cookie.expires instanceof Date], ['sid', 'Ada', true])
-  t.strictSame(JSON.parse(JSON.stringify(session)), JSON.parse(JSON.stringify(same)))
+  const { cookie: { expires, ...cookie }, ...rest } = JSON.parse(JSON.stringify(session)) as typeof stored
+  const { cookie: { expires: until, ...sameCookie }, ...sameRest } = JSON.parse(JSON.stringify(same)) as typeof stored
+  t.strictSame([cookie, rest], [sameCookie, sameRest])
+  t.ok(expires >= until, 'it lasts as long as its key, which was set a little later')
   t.equal(await load('none'), undefined)
 })
 

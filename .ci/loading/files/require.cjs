@@ -1,6 +1,7 @@
 const { collection } = require('strong-store')
-require('strong-store/express')
-require('strong-store/keyv')
-require('strong-store/rate-limit')
-require('strong-store/session')
-collection('c').set('key', 1, () => { collection('c').get('key', (err, value) => { console.log('required', err ?? value) }) })
+for (const name of ['express', 'keyv', 'nest', 'rate-limit', 'rate-limiter-flexible', 'session', 'undici', 'unstorage']) {
+  require(`strong-store/${name}`)
+}
+collection('c').set('key', 1, () => {
+  collection('c').get('key', (err, value) => { console.log('required', err ?? value) })
+})
