@@ -1,7 +1,8 @@
-// Reads the output of tap and prints a line for each assertion that failed: node .ci/failures.mjs NAME-OF-THE-RUN < LOG
+// Reads the output of tap and prints a line for each assertion that failed.
+// Usage: node .ci/failures.mjs NAME-OF-THE-RUN < LOG
 import { createInterface } from 'node:readline'
 
-/** Failures by depth that wait for the test around them, which tap reports after them. */
+/** Failures by depth, until tap reports the test around them. */
 const waiting = []
 let leaf
 let isInDetails = false

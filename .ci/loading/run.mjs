@@ -13,7 +13,7 @@ const FILES = fileURLToPath(new URL('files/', import.meta.url))
 const CONCURRENCY = 2
 const TIMEOUT_MS = 300_000
 /** How npm fails where the registry cannot be reached, or lacks a package. */
-const UNAVAILABLE = /npm (?:error|ERR!) code (?:E404|ETARGET|ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENOTCACHED|E5\d\d)\b/
+const UNAVAILABLE = /npm error code (?:E404|ETARGET|ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENOTCACHED|E5\d\d)\b/
 
 class Unavailable extends Error {}
 
@@ -134,11 +134,13 @@ for (const [format, ending] of [['esm', 'mjs'], ['cjs', 'cjs']]) {
     await mkdir(away)
     const options = [...BUNDLE_OPTIONS, `--format=${format}`]
     // What bundles of CommonJS packages need as ES modules.
-    const banner = '--banner:js=import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+    const banner = '--banner:js=import { createRequire } from "node:module";' +
+      'const require = createRequire(import.meta.url);'
     const all = format === 'esm' ? [...options, banner] : options
     await mustRun(folder, bin('esbuild'), 'bundle.mjs', ...all, `--outfile=${away}/all.${ending}`)
     await clean(away, /^bundle 1 200\n$/, node, `all.${ending}`)
-    await mustRun(folder, bin('esbuild'), 'bundle.mjs', ...options, '--packages=external', `--outfile=external.${ending}`)
+    const external = ['--packages=external', `--outfile=external.${ending}`]
+    await mustRun(folder, bin('esbuild'), 'bundle.mjs', ...options, ...external)
     await clean(folder, /^bundle 1 200\n$/, node, `external.${ending}`)
     await mustRun(folder, bin('esbuild'), 'worker.mjs', ...all, '--external:fastify', `--outfile=bundled.${ending}`)
     await clean(folder, /^bundled worker sees 1\n$/, node, 'primary.mjs', `bundled.${ending}`)
@@ -147,11 +149,11 @@ for (const [format, ending] of [['esm', 'mjs'], ['cjs', 'cjs']]) {
     const plugins = ['node-resolve', 'commonjs', 'json']
     const folder = await project(`rollup-${format}`, ['rollup@4', ...plugins.map(name => `@rollup/plugin-${name}`)])
     const away = join(base, `away-rollup-${format}`)
-    const rollup = (external, ...args) => mustRun(folder, bin('rollup'), 'bundle-slim.mjs', ...plugins.flatMap(name => ['-p', name]),
-      '--silent', '--external', ['ioredis', '@platformatic/prom-client', 'fastify', ...external].join(),
-      '-f', format === 'esm' ? 'es' : 'cjs', ...args)
-    // Rollup makes each built-in module that is used anywhere in a file a static import of the file, and Node.js 20 has no node:sqlite,
-    // which undici loads if it is there: undici has to stay in a chunk of its own or outside of the bundle.
+    const options = [...plugins.flatMap(name => ['-p', name]), '--silent', '-f', format === 'esm' ? 'es' : 'cjs']
+    const rollup = (external, ...args) => mustRun(folder, bin('rollup'), 'bundle-slim.mjs', ...options, '--external',
+      ['ioredis', '@platformatic/prom-client', 'fastify', ...external].join(), ...args)
+    // Rollup hoists every built-in module that a file uses to a static import, and Node.js 20 has no node:sqlite,
+    // which undici loads where it exists: undici has to be a chunk of its own, or external.
     const name = `[name].${ending}`
     await rollup([], '-d', away, '--entryFileNames', name, '--chunkFileNames', name)
     await clean(away, /^bundle 1\n$/, node, `bundle-slim.${ending}`)
@@ -179,14 +181,18 @@ for (const version of ['5.4', '5.9', '6', '7']) {
       'nodenext, CommonJS': [{ module: 'nodenext' }, ['program.cts']],
       'node16, ES module': [{ module: 'node16' }, ['program.mts']],
       'node16, CommonJS': [{ module: 'node16' }, ['program.cts']],
-      bundler: [{ module: 'esnext', moduleResolution: 'bundler' }, ['program.mts']],
-      // Deprecated in TypeScript 6, removed in 7.
-      ...version === '7' ? {} : { node10: [version === '6' ? { ...node10, ignoreDeprecations: '6.0' } : node10, ['program.cts']] }
+      bundler: [{ module: 'esnext', moduleResolution: 'bundler' }, ['program.mts']]
     }
+    // Deprecated in TypeScript 6, removed in 7.
+    if (version === '6') node10.ignoreDeprecations = '6.0'
+    if (version !== '7') modes.node10 = [node10, ['program.cts']]
     const failures = []
     for (const [mode, [options, files]] of Object.entries(modes)) {
-      await writeFile(join(folder, `${mode}.json`), JSON.stringify({ compilerOptions: { ...STRICT, ...options }, files }))
-      await clean(folder, /^$/, bin('tsc'), '-p', `${mode}.json`).catch(error => { failures.push(`${mode}: ${error.message}`) })
+      const config = { compilerOptions: { ...STRICT, ...options }, files }
+      await writeFile(join(folder, `${mode}.json`), JSON.stringify(config))
+      await clean(folder, /^$/, bin('tsc'), '-p', `${mode}.json`).catch(error => {
+        failures.push(`${mode}: ${error.message}`)
+      })
     }
     if (failures.length > 0) throw new Error(failures.join('\n'))
   })
@@ -224,7 +230,7 @@ async function runChecks (queue) {
       console.log(`ok ${name}`)
     } catch (error) {
       (error instanceof Unavailable ? skipped : failures).push(name)
-      console.log(`${error instanceof Unavailable ? 'left out' : 'not ok'} ${name}\n  ${error.message.trim().replaceAll('\n', '\n  ')}`)
+      console.log(`not ok ${name}\n  ${error.message.trim().replaceAll('\n', '\n  ')}`)
     }
   }
 }

@@ -1,6 +1,6 @@
-// SessionStores that use the default collection of one store. A process may build its application again, as tests and hot reloads do: the
-// new SessionStore takes over. Two applications that both run would share their sessions by accident, so the newer one is refused as soon as
-// the older one is read after it.
+// SessionStores that use the default collection of one store. A process may build its application again, as tests and
+// hot reloads do: the new SessionStore takes over. Two applications that both run would share their sessions by
+// accident, so the newer one is refused as soon as the older one is read after it.
 import { StoreError } from '../core/errors.js'
 import { shared } from '../core/shared.js'
 import type { Store } from '../api/store.js'
@@ -27,8 +27,8 @@ export class DefaultCollection {
     const last = users.readLast.get(this.#store)
     if (last !== undefined && last.order > this.#user.order) last.isRefused = true
     if (this.#user.isRefused) {
-      throw new StoreError('STORE_OPTION_INVALID', 'another SessionStore of this process also keeps its sessions in the default collection: ' +
-        "give each a collection of its own, or collection: 'sessions' to share them")
+      throw new StoreError('STORE_OPTION_INVALID', 'another SessionStore of this process also uses the default ' +
+        "collection: give each a collection of its own, or collection: 'sessions' to share them")
     }
     users.readLast.set(this.#store, this.#user)
   }

@@ -1,5 +1,5 @@
-// Detects a request that calls its own server with its own session, and would wait for itself. Requests sent with the cookie of a locked
-// session carry a header by which any process of the server recognizes them.
+// Detects a request that calls its own server with its own session, and would wait for itself. Requests sent with the
+// cookie of a locked session carry a header by which any process of the server recognizes them.
 import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
@@ -37,7 +37,7 @@ export function followCalls (): void {
   })
 }
 
-/** Whether a request was made by one that holds the session. */
+/** Whether a request was sent by a request that holds the session. */
 export function isCallOfHolder (response: ServerResponse, sid: string): boolean {
   const request = response.req as IncomingMessage | undefined
   return request?.headers?.[HEADER] === markOf(sid)

@@ -1,4 +1,4 @@
-// express-session and @fastify/session: their sessions in one collection, for all workers.
+// express-session and @fastify/session: one collection of sessions for all workers.
 import { EventEmitter } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
@@ -20,37 +20,42 @@ export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions'. Two applications in one process do not share it by
-   * accident: while an older SessionStore is in use, `get` of a newer one with the same default fails with STORE_OPTION_INVALID.
+   * The collection of the sessions, a name of at most 1024 bytes. Default 'sessions'. Two applications in one process
+   * do not share it by accident: while an older SessionStore with this default is in use, `get` of a newer one fails
+   * with STORE_OPTION_INVALID.
    */
   collection?: string | undefined
-  /** Seconds until a session ends whose cookie has no end, from 0.001 on; Infinity: it does not. Each save and each touch starts it anew. Default 86400. */
+  /**
+   * Seconds until a session ends whose cookie does not, at least 0.001; Infinity: never. Each save and each touch
+   * extends it. Default 86400.
+   */
   ttl?: number | undefined
   /**
-   * True: the requests of one session run one after another, in all processes, so that none loses what another has saved.
-   * A request holds its session from the moment it is read until the response has ended. Default false.
+   * True: requests of the same session run one after another, in all processes, so that none overwrites what another
+   * has saved. A request holds its session from the first read until the response has ended. Default false.
    */
   locking?: boolean | undefined
   /**
-   * With `locking`: seconds, from 0.001 on, after which a request that has not ended lets the next one go on; Infinity: it does not. What it
-   * saves after that is refused with STORE_LOCK_LOST. Default 30.
+   * With `locking`: seconds, at least 0.001, after which a request that has not ended loses its session to the next
+   * one; Infinity: never. Its own save is then refused with STORE_LOCK_LOST. Default 30.
    */
   lease?: number | undefined
   /**
-   * What becomes of a request while no store can be reached. 'fail': it gets the error, with its status 503. 'no-session': it
-   * goes on as if there were no session, and saves nothing; only `destroy` fails. Default 'fail'.
+   * How requests behave while no store can be reached. 'fail': they get the error, whose status is 503. 'no-session':
+   * they continue as if there were no session, and save nothing; only `destroy` fails. Default 'fail'.
    */
   unreachable?: 'fail' | 'no-session' | undefined
 }
 
-// Loose where the two libraries do not agree with each other.
+// Loose, because the types of the two libraries contradict each other.
 type Callback = (error?: any) => void
 type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
 const PAGE = 500
 
-// Node says for which response code runs, but not over HTTP/2, nor for app.inject: Fastify's hooks do.
+// Requests over HTTP/2 and by app.inject are not published on Node's diagnostics channels: Fastify's hooks report
+// them.
 installOnce('fastify.1', () => {
   const follow = (message: unknown): void => {
     const { fastify } = message as { fastify: FastifyInstance }
@@ -61,8 +66,9 @@ installOnce('fastify.1', () => {
 })
 
 /**
- * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore() })` for
- * @fastify/session. Without a callback nobody is told of errors. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore()
+ * })` for @fastify/session. Errors of calls without a callback are ignored. The constructor throws
+ * STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class SessionStore extends EventEmitter {
   readonly #store: Store
@@ -79,9 +85,12 @@ export class SessionStore extends EventEmitter {
     const { collection = NAME, ttl = 86400, locking = false, lease = 30, unreachable = 'fail', ...where } = options
     checkSeconds(ttl, 'ttl')
     checkSeconds(lease, 'lease')
-    if (typeof locking !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'locking must be true or false')
+    if (typeof locking !== 'boolean') {
+      throw new StoreError('STORE_OPTION_INVALID', `invalid locking: expected true or false, got ${String(locking)}`)
+    }
     if (unreachable !== 'fail' && unreachable !== 'no-session') {
-      throw new StoreError('STORE_OPTION_INVALID', `unreachable must be 'fail' or 'no-session', got ${String(unreachable)}`)
+      const got = String(unreachable)
+      throw new StoreError('STORE_OPTION_INVALID', `invalid unreachable: expected 'fail' or 'no-session', got ${got}`)
     }
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
@@ -92,7 +101,7 @@ export class SessionStore extends EventEmitter {
     this.#isTolerant = unreachable === 'no-session'
   }
 
-  /** The session, or undefined if there is none (any more). With `locking`: after the requests that had it before. */
+  /** Reads a session; undefined if there is none. With `locking`, after the requests that hold it or wait for it. */
   get (sid: string, callback: SessionCallback): void {
     answer(this.#tolerant(this.#read(sid)), (error, read) => {
       if (read === undefined) callback(error)
@@ -101,8 +110,8 @@ export class SessionStore extends EventEmitter {
   }
 
   /**
-   * Stores a session, until its cookie ends, or else for `ttl` seconds. One that was destroyed since the same request has read or stored it, or
-   * has ended since, stays away.
+   * Stores a session until its cookie ends, or for `ttl` seconds. A session that has ended or was destroyed since the
+   * same request read or stored it is not stored again.
    */
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
@@ -111,8 +120,8 @@ export class SessionStore extends EventEmitter {
   }
 
   /**
-   * Gives the stored session its time, in one call that waits for nobody; the stored cookie is only written if there is more to it. Nothing
-   * else of the session is changed, and one that was destroyed stays away.
+   * Extends the stored session, in one call that never waits. The stored cookie is only rewritten if something other
+   * than its end has changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
    */
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
@@ -120,17 +129,20 @@ export class SessionStore extends EventEmitter {
     else answer(this.#tolerant(this.#touch(sid, session, ttl)), callback)
   }
 
-  /** Ends a session. Fails while the store cannot be reached, whatever `unreachable` says: nobody is told of a logout that was none. */
+  /**
+   * Ends a session. Fails while the store cannot be reached even with 'no-session', so that no logout is reported that
+   * did not happen.
+   */
   destroy (sid: string, callback?: Callback): void {
     answer(this.#sessions.del(sid), callback)
   }
 
-  /** All sessions, as an array; each with its `id`, by which it can be destroyed. */
+  /** Lists all sessions, each with its `id`, by which it can be destroyed. */
   all (callback: (error: any, sessions?: any) => void): void {
     answer(this.#all(), callback)
   }
 
-  /** How many sessions there are. */
+  /** Counts the sessions. */
   length (callback: (error: any, length?: number) => void): void {
     answer(this.#sessions.size(), callback)
   }
@@ -140,12 +152,12 @@ export class SessionStore extends EventEmitter {
     answer(this.#locks === undefined ? this.#sessions.clear() : this.#clear(), callback)
   }
 
-  /** Closes the store if it was made for this SessionStore alone. */
+  /** Closes the store if it was created by this SessionStore alone. */
   async close (): Promise<void> {
     if (this.#isOwn) await this.#store.close()
   }
 
-  // What else express-session asks of a store. @fastify/session asks for none of it.
+  // The rest of the interface of express-session, which @fastify/session does not use.
 
   /** Set by express-session: gives a request a new session. */
   generate (request: any): void {
@@ -166,7 +178,9 @@ export class SessionStore extends EventEmitter {
 
   async #read (sid: string): Promise<SessionRead | undefined> {
     this.#default?.check()
-    const { entry, lock } = this.#locks === undefined ? { entry: await this.#sessions.entry(sid) } : await this.#locks.entry(sid)
+    const { entry, lock } = this.#locks === undefined
+      ? { entry: await this.#sessions.entry(sid) }
+      : await this.#locks.entry(sid)
     const session = entry && presentOf(entry)
     if (session === undefined) return undefined
     const read = new SessionRead(sid, session, entry!.version, lock)
@@ -206,7 +220,8 @@ export class SessionStore extends EventEmitter {
       const stored = await this.#sessions.entry(sid)
       if (stored === undefined) return
       try {
-        await this.#sessions.set(sid, { ...stored.value, cookie: session!.cookie! }, { ttl, ifVersion: stored.version })
+        const touched = { ...stored.value, cookie: session!.cookie! }
+        await this.#sessions.set(sid, touched, { ttl, ifVersion: stored.version })
         return
       } catch (error) {
         unlessMismatch(error)
@@ -226,7 +241,7 @@ export class SessionStore extends EventEmitter {
     return sessions
   }
 
-  /** Without the keys that are only locked, for which a clear would wait. */
+  /** Deletes sessions one by one: a clear would wait for their locks. */
   async #clear (): Promise<void> {
     for await (const keys of this.#pages()) await Promise.all(keys.map(({ key }) => this.#sessions.del(key)))
   }
@@ -240,7 +255,7 @@ export class SessionStore extends EventEmitter {
     } while (cursor !== undefined)
   }
 
-  /** Seconds that a session is to be kept. */
+  /** Returns how many seconds to keep a session. */
   #lifeOf (session: StoredSession | undefined): number {
     const end = endOf(session)
     return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
@@ -255,8 +270,12 @@ export class SessionStore extends EventEmitter {
   }
 }
 
-/** The stored session with the end that its cookie has by now; undefined if it is over. The key says it, as `touch` sets its end alone. */
-function presentOf ({ value: session, expiresAt }: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
+/**
+ * The stored session with the current end of its cookie, which `touch` has set on the key alone; undefined if it has
+ * ended.
+ */
+function presentOf (entry: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
+  const { value: session, expiresAt } = entry
   if (typeof session !== 'object' || session === null) return undefined
   const end = endOf(session)
   if (end === undefined) return session
@@ -265,7 +284,7 @@ function presentOf ({ value: session, expiresAt }: Pick<Entry<StoredSession>, 'v
   return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
 }
 
-/** When a session ends by its cookie, which has a Date, or its text once it was stored; undefined if it does not. */
+/** When the cookie of a session ends: a Date, or its text once it was stored. Undefined if it does not. */
 function endOf (session: StoredSession | undefined): number | undefined {
   const expires = session?.cookie?.expires
   const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN

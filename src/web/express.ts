@@ -49,9 +49,9 @@ export type ExpressErrorMiddleware = (
 ) => void
 
 /**
- * `app.use(expressStoreErrors())`, behind the routes and before other error handlers: where a handler failed, the changes under its locks are
- * dropped. Without it they are committed if an error handler answers with a status below 500, because Express reports errors to error
- * handlers only.
+ * `app.use(expressStoreErrors())`, after the routes and before other error handlers: drops the changes that a failed
+ * handler made under its locks. Without it they are committed if an error handler answers with a status below 500,
+ * because Express reports errors to error handlers only.
  */
 export function expressStoreErrors (): ExpressErrorMiddleware {
   return (error, _request, response, next) => { // Express recognizes an error handler by its four parameters
@@ -61,7 +61,7 @@ export function expressStoreErrors (): ExpressErrorMiddleware {
 }
 
 export interface ExpressAdminOptions extends PickOptions {
-  /** As for the Fastify plugin; the prefix is that of `app.use`. */
+  /** As for the Fastify plugin; `app.use` sets the prefix. */
   admin: Omit<AdminOptions, 'prefix'>
 }
 

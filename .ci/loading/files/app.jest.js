@@ -22,7 +22,8 @@ test('sessions', async () => {
     const store = new SessionStore({ locking: true })
     expressSession({ store, secret: 's', resave: false, saveUninitialized: false })
     await new Promise(resolve => { store.set('sid', { cookie: {} }, resolve) })
-    expect(await new Promise(resolve => { store.get('sid', (_error, session) => { resolve(session) }) })).toEqual({ cookie: {} })
+    const session = await new Promise(resolve => { store.get('sid', (_error, found) => { resolve(found) }) })
+    expect(session).toEqual({ cookie: {} })
   }
   await createStore().close()
 })

@@ -1,5 +1,6 @@
 import {
-  createStore, strongStore, type AdminOptions, type Collection, type KeyLock, type Store, type StoreErrorCode, StoreError
+  StoreError, createStore, strongStore,
+  type AdminOptions, type Collection, type KeyLock, type Store, type StoreErrorCode
 } from 'strong-store'
 import plugin from 'strong-store'
 import { expressAdmin, expressStore, expressStoreErrors } from 'strong-store/express'
@@ -14,8 +15,9 @@ import { unstorageDriver } from 'strong-store/unstorage'
 const admin: AdminOptions = { token: 'secret' }
 const code: StoreErrorCode = new StoreError('STORE_FULL').code
 void [
-  plugin, strongStore, expressAdmin, expressStore, expressStoreErrors, KeyvStore, NestThrottlerStorage, ExpressRateLimitStore,
-  fastifyRateLimitStore, flexibleLimiter, SessionStore, UndiciCacheStore, unstorageDriver, admin, code
+  plugin, strongStore, expressAdmin, expressStore, expressStoreErrors, KeyvStore, NestThrottlerStorage,
+  ExpressRateLimitStore, fastifyRateLimitStore, flexibleLimiter, SessionStore, UndiciCacheStore, unstorageDriver,
+  admin, code
 ]
 
 const store: Store = createStore('memory:')

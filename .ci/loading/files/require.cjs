@@ -1,7 +1,6 @@
 const { collection } = require('strong-store')
-for (const name of ['express', 'keyv', 'nest', 'rate-limit', 'rate-limiter-flexible', 'session', 'undici', 'unstorage']) {
-  require(`strong-store/${name}`)
-}
+const { exports: entries } = require('strong-store/package.json')
+for (const name of Object.keys(entries)) require(`strong-store${name.slice(1)}`)
 collection('c').set('key', 1, () => {
   collection('c').get('key', (err, value) => { console.log('required', err ?? value) })
 })
