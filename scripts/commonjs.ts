@@ -1,5 +1,5 @@
-// Adds the CommonJS build to dist/cjs for loaders that cannot require() ES modules, such as Jest and bundlers that emit
-// CommonJS, and lets the declarations of both builds compile without the optional packages.
+// Adds the CommonJS build to dist/cjs for loaders that cannot require() ES modules, such as Jest and bundlers that
+// emit CommonJS, and lets the declarations of both builds compile without the optional packages.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'

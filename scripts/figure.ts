@@ -1,4 +1,5 @@
-// npm run figure: draws the README's figure from bench/RESULTS.md, gets per second with their spread beside the rivals.
+// npm run figure: draws the README's figure from bench/RESULTS.md, gets per second with their spread beside the
+// rivals.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
