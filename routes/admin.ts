@@ -1,11 +1,6 @@
-// The options of the admin API, and what its routes have in common. It loads without Fastify.
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+// The options of the admin API. It loads without Fastify, and so do its types: the package's index exports them.
 import { MIN_SECONDS, onlyKnown } from '../src/core/validation.js'
 import { StoreError } from '../src/core/errors.js'
-import type { Store } from '../src/api/store.js'
-import type { PreferredWait } from './prefer.js'
 import { checkToken, checkTokens, type AdminTokenList } from './tokens.js'
 
 export interface AdminOptions {
@@ -26,17 +21,6 @@ export interface AdminOptions {
   maxLease?: number | undefined
   /** The longest time in seconds, from 0.001 on, that a request may wait for a lock. Default 600. */
   maxWait?: number | undefined
-}
-
-export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
-
-export interface Admin {
-  app: App
-  store: Store
-  waiting: PreferredWait
-  maxLease: number
-  /** The OpenAPI document as YAML, for the API at this path. */
-  describe: (path: string) => string
 }
 
 const OPTIONS = ['prefix', 'token', 'readToken', 'tokens', 'auth', 'maxLease', 'maxWait']

@@ -2,7 +2,7 @@
 import type { Store } from '../src/api/store.js'
 import type { CollectionStats } from '../src/core/stats.js'
 import { limitBody } from './body.js'
-import type { Admin } from './admin.js'
+import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
 import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'

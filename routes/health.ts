@@ -1,7 +1,7 @@
 // How the store is doing, for machines that watch it.
 import { Type } from '@sinclair/typebox'
 import { StoreError } from '../src/core/errors.js'
-import type { Admin } from './admin.js'
+import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
 import { FAILURES, Health, Stats } from './schemas.js'
 import { statsFor } from './scope.js'

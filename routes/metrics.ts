@@ -3,7 +3,7 @@
 import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/core/errors.js'
 import { WAITS, type StoreStats } from '../src/core/stats.js'
-import type { Admin } from './admin.js'
+import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
 import { FAILURES, PrometheusText } from './schemas.js'
 import { statsFor } from './scope.js'

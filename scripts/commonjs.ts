@@ -1,5 +1,5 @@
-// Adds the CommonJS build to dist/cjs, for loaders that cannot require() an ES module (Jest, bundlers that emit CommonJS),
-// and makes the declarations of both builds compile where optional packages are not installed.
+// Adds the CommonJS build to dist/cjs for loaders that cannot require() ES modules, such as Jest and bundlers that
+// emit CommonJS, and lets the declarations of both builds compile without the optional packages.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,11 +9,15 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DIST = join(ROOT, 'dist')
 const CJS = join(DIST, 'cjs')
 
-const { peerDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { peerDependencies: object }
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { peerDependencies: object }
+const optional = Object.keys(manifest.peerDependencies).join('|')
+const IGNORE = '// @ts-ignore'
 /** A line of a declaration file that names an optional package. */
-const OPTIONAL = new RegExp(`^(?:import|export|declare module)\\b.*['"](?:${Object.keys(peerDependencies).join('|')})(?:/[^'"]*)?['"]`)
+const OPTIONAL = new RegExp(`^(?:import|export|declare module)\\b.*['"](?:${optional})(?:/[^'"]*)?['"]`)
 
-const sources = ['src', 'routes'].flatMap(folder => filesBelow(join(ROOT, folder))).filter(file => /\.c?ts$/.test(file))
+const sources = ['src', 'routes']
+  .flatMap(folder => filesBelow(join(ROOT, folder)))
+  .filter(file => /\.c?ts$/.test(file))
 const wanted = new Set([join(CJS, 'package.json')])
 mkdirSync(CJS, { recursive: true })
 writeIfChanged(join(CJS, 'package.json'), '{ "type": "commonjs" }\n')
@@ -36,14 +40,16 @@ function commonJs (source: string): string {
   }).outputText
 }
 
-/** An import of a package that is not installed makes its types `any`, where the compiler is told to pass over it. */
+/** Lets imports of packages that are not installed compile: their types become `any`. */
 function withoutOptional (declaration: string): string {
-  const lines = declaration.split('\n')
-  return lines.flatMap((line, i) => OPTIONAL.test(line) && lines[i - 1] !== '// @ts-ignore' ? ['// @ts-ignore', line] : [line]).join('\n')
+  const lines = declaration.split('\n').filter(line => line !== IGNORE)
+  return lines.flatMap(line => OPTIONAL.test(line) ? [IGNORE, line] : [line]).join('\n')
 }
 
 function filesBelow (folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name))
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
 }
 
 function writeFile (file: string, text: string): void {

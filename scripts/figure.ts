@@ -1,9 +1,17 @@
-// Draws the README's figure from bench/RESULTS.md: gets a second beside the rivals, with their spread. `npm run figure`.
+// npm run figure: draws the README's figure from bench/RESULTS.md, gets per second with their spread beside the
+// rivals.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = new URL('../../', import.meta.url)
-const ROWS = ['strong-store', 'Redis, ioredis', 'Redis, redis', 'strong-store-cluster', 'memored', 'cluster-shared-memory']
+const FONTS = "system-ui, -apple-system, 'Segoe UI', sans-serif"
+const LIGHT = 'text { fill: #24292f } .number { fill: #57606a } .bar { fill: #c8d1da } .ours { fill: #0969da } ' +
+  '.spread { stroke: #57606a; stroke-width: 1.5; fill: none }'
+const DARK = 'text { fill: #e6edf3 } .number { fill: #9da7b1 } .bar { fill: #484f58 } .ours { fill: #58a6ff } ' +
+  '.spread { stroke: #c9d1d9 }'
+const ROWS = [
+  'strong-store', 'Redis, ioredis', 'Redis, redis', 'strong-store-cluster', 'memored', 'cluster-shared-memory'
+]
 const HEADING = '### get, 300 bytes, 4 workers × 64 in flight'
 const [BEGIN, END] = ['<!-- figure: begin -->', '<!-- figure: end -->']
 
@@ -29,12 +37,13 @@ function plot (rows: Row[]): string {
   <path class="spread" d="M ${from} ${y + 9} H ${to} M ${from} ${y + 5} v 8 M ${to} ${y + 5} v 8"/>
   <text class="number" x="${to + 8}" y="${y + 14}">${inThousands(rate)}</text>`
   })
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 ${44 + rows.length * 28}" font-family="system-ui, -apple-system, 'Segoe UI', sans-serif" font-size="13">
+  const viewBox = `0 0 720 ${44 + rows.length * 28}`
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${viewBox}" font-family="${FONTS}" font-size="13">
   <title>Gets a second</title>
   <style>
-    text { fill: #24292f } .number { fill: #57606a } .bar { fill: #c8d1da } .ours { fill: #0969da } .spread { stroke: #57606a; stroke-width: 1.5; fill: none }
+    ${LIGHT}
     @media (prefers-color-scheme: dark) {
-      text { fill: #e6edf3 } .number { fill: #9da7b1 } .bar { fill: #484f58 } .ours { fill: #58a6ff } .spread { stroke: #c9d1d9 }
+      ${DARK}
     }
   </style>
   <text x="190" y="20" font-weight="600">Gets a second, 4 workers × 64 in flight, 300 bytes</text>
@@ -50,15 +59,19 @@ function inThousands (rate: number): string {
 /** The sentence below the picture. */
 function caption ([ours, ...others]: Row[]): string {
   const redis = others.find(({ name }) => name === 'Redis, ioredis')!
-  return `**${inThousands(ours!.rate)} gets a second** (±${inThousands(ours!.spread)}) with four workers on two cores, ` +
-    `${(ours!.rate / redis.rate).toFixed(1)} times Redis over a Unix socket\nwith ioredis in the same run. [All results](bench/RESULTS.md) also show where others are ahead.`
+  const [rate, spread] = [ours!.rate, ours!.spread].map(inThousands)
+  return `**${rate} gets a second** (±${spread}) with four workers on two cores, ` +
+    `${(ours!.rate / redis.rate).toFixed(1)} times Redis over a Unix socket\n` +
+    'with ioredis in the same run. [All results](bench/RESULTS.md) also show where others are ahead.'
 }
 
 export function draw (): { svg: string, readme: string } {
   const rows = rowsBelow(readFileSync(new URL('bench/RESULTS.md', root), 'utf8'), HEADING)
   const readme = readFileSync(new URL('README.md', root), 'utf8')
-  const figure = `${BEGIN}\n<img alt="Gets a second, beside others" src="docs/gets.svg" width="720">\n\n${caption(rows)}\n${END}`
-  return { svg: plot(rows), readme: readme.slice(0, readme.indexOf(BEGIN)) + figure + readme.slice(readme.indexOf(END) + END.length) }
+  const image = '<img alt="Gets a second, beside others" src="docs/gets.svg" width="720">'
+  const figure = `${BEGIN}\n${image}\n\n${caption(rows)}\n${END}`
+  const [before, after] = [readme.slice(0, readme.indexOf(BEGIN)), readme.slice(readme.indexOf(END) + END.length)]
+  return { svg: plot(rows), readme: before + figure + after }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,4 +1,5 @@
-// npm run openapi: writes openapi.yaml, the description that the admin API serves at its default prefix. A test compares the two.
+// npm run openapi: writes openapi.yaml, the description that the admin API serves at its default prefix. A test
+// compares the two.
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'

@@ -1,4 +1,4 @@
-// The counters of a rate limiter: requests are counted once for all processes, each in one atomic call.
+// The counters of a rate limiter. A request is counted by one atomic call, for all processes.
 import { StoreError } from '../core/errors.js'
 import { shared } from '../core/shared.js'
 import type { Collection } from '../api/collection.js'
@@ -8,35 +8,39 @@ import { secondsOf } from './duration.js'
 import { nameOf } from './names.js'
 
 export interface RateLimitOptions extends PickOptions {
-  /** The collection that the counters are in, a name of 1024 bytes at most. Default 'rate-limits'. */
+  /** The collection of the counters, a name of at most 1024 bytes. Default 'rate-limits'. */
   collection?: string | undefined
   /**
-   * What the keys of this limiter begin with, 512 bytes at most. Limiters with the same prefix count together. Default: one of its own,
-   * made of its limits and of how many limiters with the same limits this process has made before.
+   * The prefix of this limiter's keys, at most 512 bytes. Limiters with the same prefix count together. Default: a
+   * prefix of its own, made of the limits and the number of limiters with the same limits that this process has
+   * created before.
    */
   prefix?: string | undefined
 }
 
-/** The window of a key, whose end is always known. */
+/** The current window of a key. */
 export interface Window {
   hits: number
   expiresAt: Date
 }
 
 const MAX_PREFIX_BYTES = 512
-/** How many limiters without a prefix there are, by collection and limits. All processes make theirs in the same order. */
+/**
+ * The number of limiters without a prefix, by collection and limits. All processes create theirs in the same order.
+ */
 const unnamed = shared('limiters.1', () => new Map<string, number>())
 
 export class Counters {
   readonly #store: Store
   readonly #isOwn: boolean
   readonly #counters: Collection<number>
-  /** As it was asked for. */
+  /** As passed to the constructor. */
   readonly prefix: string | undefined
 
   constructor ({ collection = 'rate-limits', prefix = '', ...where }: RateLimitOptions) {
     if (typeof prefix !== 'string' || !prefix.isWellFormed() || Buffer.byteLength(prefix) > MAX_PREFIX_BYTES) {
-      throw new StoreError('STORE_OPTION_INVALID', `invalid prefix: expected a well-formed string of at most ${MAX_PREFIX_BYTES} bytes`)
+      throw new StoreError('STORE_OPTION_INVALID', 'invalid prefix: expected a well-formed string of at most ' +
+        `${MAX_PREFIX_BYTES} bytes`)
     }
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
@@ -44,7 +48,7 @@ export class Counters {
     this.prefix = prefix === '' ? undefined : prefix
   }
 
-  /** The prefix of one more limiter: the one that was asked for, else one that no other limiter of this process has. */
+  /** Returns the prefix of a new limiter: that of the options, or one that no other limiter of this process has. */
   prefixFor (limits: string): string {
     if (this.prefix !== undefined) return this.prefix
     const kind = `${this.#counters.name} ${limits}`
@@ -53,16 +57,18 @@ export class Counters {
     return count === 1 ? `${limits} ` : `${limits}#${count} `
   }
 
-  /** `window` in milliseconds. It begins with the first hit, and its end stays where it is, unless `options` say otherwise. */
-  async hit (prefix: string, key: string, window: number, options?: Pick<CountOptions, 'limit' | 'backoff'>): Promise<Window> {
+  /** `window`: milliseconds. It starts with the first hit and ends at a fixed time, unless `options` move its end. */
+  async hit (
+    prefix: string, key: string, window: number, options?: Pick<CountOptions, 'limit' | 'backoff'>
+  ): Promise<Window> {
     const name = nameOf(prefix, key)
     const ttl = secondsOf(window)
     const { value, expiresAt } = await this.#counters.count(name, 1, { ...options, ttl })
-    // A counter that was written by hand may have no end: its window begins now.
+    // A counter that was set by hand may not expire: its window starts now.
     return { hits: value, expiresAt: expiresAt ?? await this.#end(name, ttl) }
   }
 
-  /** Lets the window end `window` milliseconds from now. */
+  /** Moves the end of the window to `window` milliseconds from now. */
   async restart (prefix: string, key: string, window: number): Promise<Date> {
     return await this.#end(nameOf(prefix, key), secondsOf(window))
   }

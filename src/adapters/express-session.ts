@@ -1,5 +1,5 @@
-// What a store has to do for express-session beyond storing: make sessions of what was stored. The classes are those of the copy of
-// express-session that uses the store, which gives it `generate` and nothing else.
+// What express-session requires of a store beyond storing: creating Session objects from stored data. The classes come
+// from the copy of express-session that uses the store, which exposes them through `generate` only.
 import { StoreError } from '../core/errors.js'
 import { findRead, type StoredSession } from './session-read.js'
 
@@ -16,7 +16,7 @@ interface ExpressStore {
 
 interface Classes {
   Session: new (request: ExpressRequest, data: object) => object
-  /** Of cookies, whose constructor is not to be had. */
+  /** The prototype of cookies: their constructor is not exported. */
   cookie: object
 }
 
@@ -28,9 +28,10 @@ export class ExpressSessions {
     this.#store = store
   }
 
-  /** What there is until express-session has put its own in its place. */
+  /** Replaced by express-session. */
   generate (_request: ExpressRequest): void {
-    throw new StoreError('STORE_OPTION_INVALID', 'express-session does not use this store yet: session({ store })')
+    const message = 'express-session does not use this store yet: pass it to session({ store })'
+    throw new StoreError('STORE_OPTION_INVALID', message)
   }
 
   regenerate (request: ExpressRequest, callback: (error?: unknown) => void): void {
@@ -48,7 +49,8 @@ export class ExpressSessions {
       }
       let session
       try {
-        session = this.createSession({ sessionID: sid, sessionStore: this.#store, headers: {} } as ExpressRequest, stored)
+        const request = { sessionID: sid, sessionStore: this.#store, headers: {} } as ExpressRequest
+        session = this.createSession(request, stored)
       } catch (error) {
         callback(error)
         return
@@ -65,15 +67,24 @@ export class ExpressSessions {
     return session
   }
 
-  /** Its first session is made for a stand-in of the request. */
+  /** Learns the classes from a session that is generated for a stand-in of the request. */
   #learn (request: ExpressRequest): Classes {
-    const standIn = Object.create(request) as { session: { constructor: Classes['Session'], cookie: object } } & ExpressRequest
+    interface StandIn extends ExpressRequest {
+      session: { constructor: Classes['Session'], cookie: object }
+    }
+    const standIn = Object.create(request) as StandIn
     this.#store.generate(standIn)
     return { Session: standIn.session.constructor, cookie: Object.getPrototypeOf(standIn.session.cookie) as object }
   }
 }
 
-function revive (prototype: object, { expires, originalMaxAge, ...stored }: { expires?: unknown, originalMaxAge?: unknown }): object {
+interface StoredCookie {
+  expires?: unknown
+  originalMaxAge?: unknown
+}
+
+function revive (prototype: object, { expires, originalMaxAge, ...stored }: StoredCookie): object {
   const cookie = Object.assign(Object.create(prototype) as object, { path: '/', httpOnly: true }, stored)
-  return Object.assign(cookie, { expires: typeof expires === 'string' ? new Date(expires) : expires ?? null }, { originalMaxAge })
+  const end = typeof expires === 'string' ? new Date(expires) : expires ?? null
+  return Object.assign(cookie, { expires: end }, { originalMaxAge })
 }

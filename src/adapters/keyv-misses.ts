@@ -1,12 +1,12 @@
-// What is missing is computed by one process while the others wait: a read that finds nothing takes the lock of its key, and what is stored
-// under it releases it.
+// Lets one process compute a missing value while the others wait: a read that finds no value locks its key, and
+// storing the value releases the lock.
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
 
 export class Misses {
   readonly #keys: Collection<unknown>
   readonly #lease: number
-  /** Of this process, by key. */
+  /** The locks that this process holds, by key. */
   readonly #locks = new Map<string, KeyLock>()
 
   constructor (keys: Collection<unknown>, lease: number) {
@@ -14,7 +14,7 @@ export class Misses {
     this.#lease = lease
   }
 
-  /** Resolves with undefined where it is for the caller to compute. */
+  /** Resolves with undefined if the caller is to compute the value. */
   async get (name: string): Promise<unknown> {
     const found = await this.#keys.get(name)
     if (found !== undefined) return found
@@ -25,10 +25,15 @@ export class Misses {
       return value
     }
     this.#locks.set(name, lock)
-    lock.signal.addEventListener('abort', () => { if (this.#locks.get(name) === lock) this.#locks.delete(name) }, { once: true })
+    lock.signal.addEventListener('abort', () => {
+      if (this.#locks.get(name) === lock) this.#locks.delete(name)
+    }, { once: true })
   }
 
-  /** The lock under which a key is to be written, if it was missed by this process: its writer releases it. */
+  /**
+   * Takes the lock of a key that this process has read without finding a value. The caller writes the key and releases
+   * the lock.
+   */
   take (name: string): KeyLock | undefined {
     const lock = this.#locks.get(name)
     this.#locks.delete(name)

@@ -3,7 +3,7 @@ import { Counters, type RateLimitOptions } from './counters.js'
 
 export type { RateLimitOptions }
 
-/** What @nestjs/throttler is told of a request. Times are in seconds. */
+/** What @nestjs/throttler gets for each request. Times are in seconds. */
 export interface ThrottlerRecord {
   totalHits: number
   timeToExpire: number
@@ -12,9 +12,9 @@ export interface ThrottlerRecord {
 }
 
 /**
- * `ThrottlerModule.forRoot({ throttlers, storage: new NestThrottlerStorage() })`. A request is one call, and one more where it begins a
- * block. While the store cannot be reached requests fail with its error, whose status is 503.
- * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * `ThrottlerModule.forRoot({ throttlers, storage: new NestThrottlerStorage() })`. A request takes one call, and a
+ * second one if it starts a block. While the store cannot be reached, requests fail with its error, whose status is
+ * 503. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class NestThrottlerStorage {
   readonly #counters: Counters
@@ -25,18 +25,22 @@ export class NestThrottlerStorage {
     this.#prefix = this.#counters.prefixFor('nest')
   }
 
-  /** Called by Nest, with times in milliseconds. The window of the hit that exceeds the limit becomes the block's. */
-  async increment (key: string, ttl: number, limit: number, blockDuration: number, throttlerName: string): Promise<ThrottlerRecord> {
+  /** Called by Nest, with times in milliseconds. The hit that exceeds the limit turns the window into the block. */
+  async increment (
+    key: string, ttl: number, limit: number, blockDuration: number, throttlerName: string
+  ): Promise<ThrottlerRecord> {
     const name = `${throttlerName} ${key}`
     const { hits, expiresAt } = await this.#counters.hit(this.#prefix, name, ttl)
     const isBlocked = hits > limit
     const isFirst = isBlocked && hits <= limit + 1
-    const end = isFirst && blockDuration > 0 ? await this.#counters.restart(this.#prefix, name, blockDuration) : expiresAt
-    const left = Math.ceil((end.getTime() - Date.now()) / 1000)
-    return { totalHits: Math.min(hits, limit + 1), timeToExpire: left, isBlocked, timeToBlockExpire: isBlocked ? left : 0 }
+    const startsBlock = isFirst && blockDuration > 0
+    const end = startsBlock ? await this.#counters.restart(this.#prefix, name, blockDuration) : expiresAt
+    const timeToExpire = Math.ceil((end.getTime() - Date.now()) / 1000)
+    const timeToBlockExpire = isBlocked ? timeToExpire : 0
+    return { totalHits: Math.min(hits, limit + 1), timeToExpire, isBlocked, timeToBlockExpire }
   }
 
-  /** Called by Nest: closes the store if it was made for this one alone. The counters stay. */
+  /** Called by Nest: closes the store if it was created by this storage alone. The counters stay. */
   async onApplicationShutdown (): Promise<void> {
     await this.#counters.close()
   }

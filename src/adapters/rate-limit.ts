@@ -6,7 +6,7 @@ import { Counters, type RateLimitOptions } from './counters.js'
 
 export type { RateLimitOptions }
 
-// What of @fastify/rate-limit is needed here.
+// The parts of @fastify/rate-limit that are used here.
 
 interface Parameters {
   continueExceeding?: boolean
@@ -18,7 +18,7 @@ interface Parameters {
 
 type RateCallback = (error: Error | null, result?: { current: number, ttl: number }) => void
 
-/** What @fastify/rate-limit makes of the class that `fastifyRateLimitStore` gives it. */
+/** An instance of the class that `fastifyRateLimitStore` returns. */
 export interface FastifyRateLimitStore {
   incr (key: string, callback: RateCallback, timeWindow: number, max: number): void
   read (key: string, callback: RateCallback): void
@@ -26,11 +26,13 @@ export interface FastifyRateLimitStore {
 }
 
 /**
- * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. A route with limits of its own is counted
- * apart, and so is each `app.rateLimit(limits)`. While the store cannot be reached requests fail with its error, or pass uncounted
- * with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. Routes with limits of their own
+ * are counted separately, and so is each `app.rateLimit(limits)`. While the store cannot be reached, requests fail
+ * with its error, or pass uncounted with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
-export function fastifyRateLimitStore (options: RateLimitOptions = {}): new (parameters: object) => FastifyRateLimitStore {
+export function fastifyRateLimitStore (
+  options: RateLimitOptions = {}
+): new (parameters: object) => FastifyRateLimitStore {
   const counters = new Counters(options)
   return class extends RouteCounters {
     constructor (parameters: object) {
@@ -45,11 +47,12 @@ class RouteCounters implements FastifyRateLimitStore {
   readonly #route: string
   readonly #renews: boolean
   readonly #backoff: boolean
-  /** How many limiters were asked for without a route, by their limits. */
+  /** The number of limiters without a route, by their limits. */
   readonly #unrouted = new Map<string, number>()
 
-  /** `route` has no space, which ends it in the names of the counters. */
-  constructor (counters: Counters, prefix: string, route: string, { continueExceeding, exponentialBackoff }: Parameters) {
+  /** `route` contains no space, which ends it in the names of the counters. */
+  constructor (counters: Counters, prefix: string, route: string, parameters: Parameters) {
+    const { continueExceeding, exponentialBackoff } = parameters
     this.#counters = counters
     this.#prefix = prefix
     this.#route = route
@@ -63,15 +66,21 @@ class RouteCounters implements FastifyRateLimitStore {
     answer(hit.then(({ hits, expiresAt }) => rateOf(hits, expiresAt)), callback)
   }
 
-  /** As `incr` would find it. */
+  /** Reads what `incr` counts, without counting. */
   read (key: string, callback: RateCallback): void {
-    answer(this.#counters.read(this.#prefix, this.#name(key)).then(entry => rateOf(entry?.value ?? 0, entry?.expiresAt)), callback)
+    const read = this.#counters.read(this.#prefix, this.#name(key))
+    answer(read.then(entry => rateOf(entry?.value ?? 0, entry?.expiresAt)), callback)
   }
 
-  /** For a route; without one, for limits that code asks for itself, which are told apart by what they are and in which order they come. */
+  /**
+   * Returns the counters of a route. Limiters that code creates itself have none: they are told apart by their limits
+   * and their order.
+   */
   child (parameters: object): FastifyRateLimitStore {
     const { routeInfo: { method, url, constraints } = {} } = parameters as Parameters
-    const route = url === undefined ? this.#unroutedName(limitsOf(parameters)) : `${String(method)}:${url}${constraintsOf(constraints)}`
+    const route = url === undefined
+      ? this.#unroutedName(limitsOf(parameters))
+      : `${String(method)}:${url}${constraintsOf(constraints)}`
     return new RouteCounters(this.#counters, this.#prefix, route.replace(/\s/g, '+'), parameters)
   }
 
@@ -86,12 +95,12 @@ class RouteCounters implements FastifyRateLimitStore {
   }
 }
 
-/** Limits that a function decides differ by their order alone. */
+/** Limits that a function decides are told apart by their order alone. */
 function limitsOf ({ max, timeWindow }: Parameters): string {
   return [max, timeWindow].map(limit => typeof limit === 'function' ? 'fn' : String(limit)).join('/')
 }
 
-/** A route may have many versions, or be there once for each host. */
+/** A route may exist once for each version, or for each host. */
 function constraintsOf (constraints: object = {}): string {
   if (Object.keys(constraints).length === 0) return ''
   const text = inspect(constraints, { sorted: true, breakLength: Infinity, depth: 5 })
@@ -104,11 +113,11 @@ function rateOf (hits: number, expiresAt: Date | undefined): { current: number, 
 
 /**
  * `rateLimit({ store: new ExpressRateLimitStore() })` for express-rate-limit: one for each limiter.
- * While the store cannot be reached requests fail with its error, or pass uncounted with `passOnStoreError: true`.
+ * While the store cannot be reached, requests fail with its error, or pass uncounted with `passOnStoreError: true`.
  * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class ExpressRateLimitStore {
-  /** Counts are for all processes. */
+  /** Tells express-rate-limit that all processes count together. */
   readonly localKeys = false
   readonly #counters: Counters
   #prefix: string | undefined
@@ -119,12 +128,12 @@ export class ExpressRateLimitStore {
     this.#prefix = this.#counters.prefix
   }
 
-  /** What the keys of this limiter begin with; empty as long as it is in no limiter and was given none. */
+  /** The prefix of this limiter's keys; empty until a limiter uses the store, unless it was passed in. */
   get prefix (): string {
     return this.#prefix ?? ''
   }
 
-  /** Called by express-rate-limit, with its options. */
+  /** Called by express-rate-limit with its options. */
   init ({ windowMs, limit }: { windowMs: number, limit?: unknown }): void {
     this.#windowMs = windowMs
     this.#prefix ??= this.#counters.prefixFor(limitsOf({ max: limit, timeWindow: windowMs }))
@@ -140,7 +149,7 @@ export class ExpressRateLimitStore {
     return entry && { totalHits: entry.value, resetTime: entry.expiresAt }
   }
 
-  /** Takes back a hit, if its window has not ended. */
+  /** Takes back a hit of a window that has not ended. */
   async decrement (key: string): Promise<void> {
     await this.#counters.takeBack(this.prefix, key)
   }
@@ -149,12 +158,12 @@ export class ExpressRateLimitStore {
     await this.#counters.reset(this.prefix, key)
   }
 
-  /** All counters of this limiter, and of those that share its prefix. */
+  /** Resets all counters of this limiter, and of those that share its prefix. */
   async resetAll (): Promise<void> {
     await this.#counters.resetAll(this.prefix)
   }
 
-  /** Closes the store if it was made for this one alone. The counters stay, they are not of this process. */
+  /** Closes the store if it was created by this one alone. The counters stay, because other processes use them. */
   async shutdown (): Promise<void> {
     await this.#counters.close()
   }

@@ -3,18 +3,20 @@ import type { Store } from '../api/store.js'
 import { secondsOf } from './duration.js'
 import { nameOf } from './names.js'
 
-/** What of the package is needed: `import * as flexible from 'rate-limiter-flexible'`. */
+/** The parts of the package that are used: `import * as flexible from 'rate-limiter-flexible'`. */
 export interface FlexiblePackage<Limiter, Result> {
-  /** One of those that are made for a store: the class that they all extend is not exported. */
+  /** Any limiter with a store: their base class is not exported. */
   RateLimiterMemcache: new (options: any) => Limiter
-  RateLimiterRes: new (remainingPoints?: number, msBeforeNext?: number, consumedPoints?: number, isFirstInDuration?: boolean) => Result
+  RateLimiterRes: new (
+    remainingPoints?: number, msBeforeNext?: number, consumedPoints?: number, isFirstInDuration?: boolean
+  ) => Result
 }
 
-/** Beside the package's own: points, duration (seconds), keyPrefix and so on. */
+/** In addition to the package's own: points, duration (seconds), keyPrefix and so on. */
 export interface FlexibleSettings {
-  /** What createStore gives. */
+  /** A store of createStore(). */
   storeClient: Store
-  /** The collection that the counters are in. Default 'rate-limits'. */
+  /** The collection of the counters. Default 'rate-limits'. */
   collection?: string | undefined
   [option: string]: unknown
 }
@@ -22,10 +24,13 @@ export interface FlexibleSettings {
 interface Counter { value: number, expiresAt: Date | undefined }
 
 /**
- * `const StoreLimiter = flexibleLimiter(flexible)`, then `new StoreLimiter({ storeClient: createStore(), points: 5, duration: 1 })`: a limiter
- * as those of the package are. A request is one call. Its methods reject with the store's error while the store cannot be reached.
+ * `const StoreLimiter = flexibleLimiter(flexible)`, then `new StoreLimiter({ storeClient: createStore(), points: 5,
+ * duration: 1 })`: a limiter like those of the package. A request takes one call. Its methods reject with the store's
+ * error while the store cannot be reached.
  */
-export function flexibleLimiter<Limiter, Result> ({ RateLimiterMemcache, RateLimiterRes }: FlexiblePackage<Limiter, Result>): new (options: FlexibleSettings) => Limiter {
+export function flexibleLimiter<Limiter, Result> (
+  { RateLimiterMemcache, RateLimiterRes }: FlexiblePackage<Limiter, Result>
+): new (options: FlexibleSettings) => Limiter {
   const RateLimiterStoreAbstract = Object.getPrototypeOf(RateLimiterMemcache) as new (options: object) => any
   class StoreLimiter extends RateLimiterStoreAbstract {
     constructor ({ storeClient, collection = 'rate-limits', ...options }: FlexibleSettings) {

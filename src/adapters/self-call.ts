@@ -1,34 +1,43 @@
-// A request that calls its own server with its own session would wait for itself. What it sends with the cookie of a session that it holds
-// carries a mark, by which the server knows, in whatever process.
+// Detects a request that calls its own server with its own session, and would wait for itself. Requests sent with the
+// cookie of a locked session carry a header by which any process of the server recognizes them.
 import { createHash } from 'node:crypto'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http'
+import { installOnce, shared } from '../core/shared.js'
 import { readsOfRequest } from './session-read.js'
 
 const HEADER = 'strong-store-session'
-let isFollowing = false
+const calls = shared('self-calls.1', () => ({ isFollowed: false }))
 
-/** Of undici's requests, which are those of `fetch` too. */
+/** A request of undici, whose requests include those of `fetch`. */
 interface UndiciRequest {
   headers: string | string[]
   addHeader (name: string, value: string): void
 }
 
-/** From now on; those of node:http from Node 22.12 on. */
+/** From now on. Node publishes requests of node:http from 22.12 on. */
 export function followCalls (): void {
-  if (isFollowing) return
-  isFollowing = true
-  subscribe('undici:request:create', message => {
-    const { request } = message as { request: UndiciRequest }
-    mark(() => String(request.headers), value => { request.addHeader(HEADER, value) })
-  })
-  subscribe('http.client.request.created', message => {
-    const { request } = message as { request: ClientRequest }
-    mark(() => String(request.getHeader('cookie')), value => { request.setHeader(HEADER, value) })
+  if (calls.isFollowed) return
+  calls.isFollowed = true
+  installOnce('self-calls.1', () => {
+    const markUndici = (message: unknown): void => {
+      const { request } = message as { request: UndiciRequest }
+      mark(() => String(request.headers), value => { request.addHeader(HEADER, value) })
+    }
+    const markHttp = (message: unknown): void => {
+      const { request } = message as { request: ClientRequest }
+      mark(() => String(request.getHeader('cookie')), value => { request.setHeader(HEADER, value) })
+    }
+    subscribe('undici:request:create', markUndici)
+    subscribe('http.client.request.created', markHttp)
+    return () => {
+      unsubscribe('undici:request:create', markUndici)
+      unsubscribe('http.client.request.created', markHttp)
+    }
   })
 }
 
-/** Whether a request was made by one that holds the session. */
+/** Whether a request was sent by a request that holds the session. */
 export function isCallOfHolder (response: ServerResponse, sid: string): boolean {
   const request = response.req as IncomingMessage | undefined
   return request?.headers?.[HEADER] === markOf(sid)

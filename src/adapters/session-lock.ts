@@ -1,4 +1,5 @@
-// Sessions that are locked for the requests that use them, each by a key of its own: reading, listing and destroying sessions wait for nobody.
+// Locks sessions for the requests that use them. The lock of a session is a key of its own, so that reading, listing
+// and destroying sessions never waits.
 import type { ServerResponse } from 'node:http'
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
@@ -15,13 +16,13 @@ export interface LockedEntry {
   lock: KeyLock | undefined
 }
 
-/** A lease that ends sooner is renewed before something is saved under its lock. */
+/** A lease that ends sooner is renewed before a session is saved under its lock. */
 const MARGIN_MS = 1000
 
 export class SessionLocks {
   readonly #sessions: Collection<StoredSession>
   readonly #lease: { lease?: number }
-  /** The session that each response has asked for first, and its lock. */
+  /** The first session that each response has read, with its lock. */
   readonly #own = new WeakMap<ServerResponse, { sid: string, lock?: KeyLock }>()
 
   constructor (sessions: Collection<StoredSession>, lease: number) {
@@ -32,8 +33,9 @@ export class SessionLocks {
   }
 
   /**
-   * Reads a session, locked until the response is closed if its request has asked for no other before. Outside of a request it is not locked,
-   * as nothing would release it. STORE_DEADLOCK where the request was made by one that holds the session.
+   * Reads a session. The first one of a request is locked until its response is closed. Outside of a request nothing
+   * would release a lock, so none is taken. STORE_DEADLOCK if the request was sent by a request that holds the
+   * session.
    */
   async entry (sid: string): Promise<LockedEntry> {
     const response = currentResponse()
@@ -42,10 +44,13 @@ export class SessionLocks {
     return { entry: await this.#sessions.entry(sid), lock: own?.sid === sid ? own.lock : undefined }
   }
 
-  /** STORE_LOCK_LOST where another request may have the session by now. */
+  /** STORE_LOCK_LOST if another request may hold the session by now. */
   async check ({ lock }: SessionRead): Promise<void> {
     if (lock === undefined) return
-    if (!lock.held) throw new StoreError('STORE_LOCK_LOST', `a request has had its session for longer than its lease of ${String(this.#lease.lease)} seconds`)
+    if (!lock.held) {
+      const lease = String(this.#lease.lease)
+      throw new StoreError('STORE_LOCK_LOST', `a request held its session longer than the lease of ${lease} seconds`)
+    }
     if (lock.expiresAt !== undefined && lock.expiresAt.getTime() - Date.now() < MARGIN_MS) await lock.renew()
   }
 
@@ -58,12 +63,15 @@ export class SessionLocks {
       if (own.lock?.held === true) own.lock.release({ confirm: false }).catch(() => {})
     })
     const key = `lock:${sid}`
-    // Most sessions are free. What is read behind the lock is read under it: calls of a process keep their order.
-    const [free, first] = await Promise.allSettled([this.#sessions.tryAcquire(key, this.#lease), this.#sessions.entry(sid)])
+    // Most sessions are free. The read is sent after the lock, and calls of a process keep their order: it is read
+    // under the lock.
+    const [free, first] = await Promise.allSettled([
+      this.#sessions.tryAcquire(key, this.#lease), this.#sessions.entry(sid)
+    ])
     if (free.status === 'rejected') throw free.reason
     const isFree = free.value !== undefined
     if (!isFree && this.#isHeldByCaller(sid, response)) {
-      throw new StoreError('STORE_DEADLOCK', 'the request was made by one that holds the same session')
+      throw new StoreError('STORE_DEADLOCK', 'the request was sent by a request that holds the same session')
     }
     own.lock = free.value ?? await this.#sessions.acquire(key, { ...this.#lease, signal: closed.signal }) as KeyLock
     if (closed.signal.aborted) {
@@ -71,7 +79,8 @@ export class SessionLocks {
       throw new StoreError('STORE_ABORTED', 'the client has gone')
     }
     if (isFree && first.status === 'rejected') throw first.reason
-    return { entry: isFree && first.status === 'fulfilled' ? first.value : await this.#sessions.entry(sid), lock: own.lock }
+    const entry = isFree && first.status === 'fulfilled' ? first.value : await this.#sessions.entry(sid)
+    return { entry, lock: own.lock }
   }
 
   #isHeldByCaller (sid: string, response: ServerResponse): boolean {

@@ -1,15 +1,16 @@
-// express-session and @fastify/session: their sessions in one collection, for all workers.
+// express-session and @fastify/session: one collection of sessions for all workers.
 import { EventEmitter } from 'node:events'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import { answer } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
 import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
-import { shared } from '../core/shared.js'
+import { installOnce } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { runFor } from '../web/current-response.js'
+import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
@@ -19,52 +20,62 @@ export type { StoredSession }
 
 export interface SessionStoreOptions extends PickOptions {
   /**
-   * The collection that the sessions are in, 1024 bytes at most. Default 'sessions', which only one SessionStore of a store in this process gets
-   * without naming it: two applications do not share their sessions by accident.
+   * The collection of the sessions, a name of at most 1024 bytes. Default 'sessions'. Two applications in one process
+   * do not share it by accident: while an older SessionStore with this default is in use, `get` of a newer one fails
+   * with STORE_OPTION_INVALID.
    */
   collection?: string | undefined
-  /** Seconds until a session ends whose cookie has no end, from 0.001 on; Infinity: it does not. Each save and each touch starts it anew. Default 86400. */
+  /**
+   * Seconds until a session ends whose cookie does not, at least 0.001; Infinity: never. Each save and each touch
+   * extends it. Default 86400.
+   */
   ttl?: number | undefined
   /**
-   * True: the requests of one session run one after another, in all processes, so that none loses what another has saved.
-   * A request holds its session from the moment it is read until the response has ended. Default false.
+   * True: requests of the same session run one after another, in all processes, so that none overwrites what another
+   * has saved. A request holds its session from the first read until the response has ended. Default false.
    */
   locking?: boolean | undefined
   /**
-   * With `locking`: seconds, from 0.001 on, after which a request that has not ended lets the next one go on; Infinity: it does not. What it
-   * saves after that is refused with STORE_LOCK_LOST. Default 30.
+   * With `locking`: seconds, at least 0.001, after which a request that has not ended loses its session to the next
+   * one; Infinity: never. Its own save is then refused with STORE_LOCK_LOST. Default 30.
    */
   lease?: number | undefined
   /**
-   * What becomes of a request while no store can be reached. 'fail': it gets the error, with its status 503. 'no-session': it
-   * goes on as if there were no session, and saves nothing; only `destroy` fails. Default 'fail'.
+   * How requests behave while no store can be reached. 'fail': they get the error, whose status is 503. 'no-session':
+   * they continue as if there were no session, and save nothing; only `destroy` fails. Default 'fail'.
    */
   unreachable?: 'fail' | 'no-session' | undefined
 }
 
-// Loose where the two libraries do not agree with each other.
+// Loose, because the types of the two libraries contradict each other.
 type Callback = (error?: any) => void
 type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
 const PAGE = 500
-/** The collections that sessions are kept in, of each store. */
-const taken = shared('session-collections.1', () => new WeakMap<Store, Set<string>>())
 
-// Over HTTP/2 and by app.inject nobody else says for which response a session is read.
-subscribe('fastify.initialization', message => {
-  (message as { fastify: FastifyInstance }).fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
+// Requests over HTTP/2 and by app.inject are not published on Node's diagnostics channels: Fastify's hooks report
+// them.
+installOnce('fastify.1', () => {
+  const follow = (message: unknown): void => {
+    const { fastify } = message as { fastify: FastifyInstance }
+    fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
+  }
+  subscribe('fastify.initialization', follow)
+  return () => { unsubscribe('fastify.initialization', follow) }
 })
 
 /**
- * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore() })` for
- * @fastify/session. Without a callback nobody is told of errors. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore()
+ * })` for @fastify/session. Errors of calls without a callback are ignored. The constructor throws
+ * STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export class SessionStore extends EventEmitter {
   readonly #store: Store
   readonly #isOwn: boolean
   readonly #sessions: Collection<StoredSession>
   readonly #ttl: number
+  readonly #default: DefaultCollection | undefined
   readonly #locks: SessionLocks | undefined
   readonly #isTolerant: boolean
   readonly #express = new ExpressSessions(this)
@@ -74,20 +85,23 @@ export class SessionStore extends EventEmitter {
     const { collection = NAME, ttl = 86400, locking = false, lease = 30, unreachable = 'fail', ...where } = options
     checkSeconds(ttl, 'ttl')
     checkSeconds(lease, 'lease')
-    if (typeof locking !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'locking must be true or false')
+    if (typeof locking !== 'boolean') {
+      throw new StoreError('STORE_OPTION_INVALID', `invalid locking: expected true or false, got ${String(locking)}`)
+    }
     if (unreachable !== 'fail' && unreachable !== 'no-session') {
-      throw new StoreError('STORE_OPTION_INVALID', `unreachable must be 'fail' or 'no-session', got ${String(unreachable)}`)
+      const got = String(unreachable)
+      throw new StoreError('STORE_OPTION_INVALID', `invalid unreachable: expected 'fail' or 'no-session', got ${got}`)
     }
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)
-    take(this.#store, collection, options.collection !== undefined)
+    if (options.collection === undefined) this.#default = new DefaultCollection(this.#store)
     this.#ttl = Math.min(ttl, MAX_SECONDS)
     this.#locks = locking ? new SessionLocks(this.#sessions, lease) : undefined
     this.#isTolerant = unreachable === 'no-session'
   }
 
-  /** The session, or undefined if there is none (any more). With `locking`: after the requests that had it before. */
+  /** Reads a session; undefined if there is none. With `locking`, after the requests that hold it or wait for it. */
   get (sid: string, callback: SessionCallback): void {
     answer(this.#tolerant(this.#read(sid)), (error, read) => {
       if (read === undefined) callback(error)
@@ -96,8 +110,8 @@ export class SessionStore extends EventEmitter {
   }
 
   /**
-   * Stores a session, until its cookie ends, or else for `ttl` seconds. One that was destroyed since the same request has read or stored it, or
-   * has ended since, stays away.
+   * Stores a session until its cookie ends, or for `ttl` seconds. A session that has ended or was destroyed since the
+   * same request read or stored it is not stored again.
    */
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
@@ -106,8 +120,8 @@ export class SessionStore extends EventEmitter {
   }
 
   /**
-   * Gives the stored session its time, in one call that waits for nobody; the stored cookie is only written if there is more to it. Nothing
-   * else of the session is changed, and one that was destroyed stays away.
+   * Extends the stored session, in one call that never waits. The stored cookie is only rewritten if something other
+   * than its end has changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
    */
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
@@ -115,17 +129,20 @@ export class SessionStore extends EventEmitter {
     else answer(this.#tolerant(this.#touch(sid, session, ttl)), callback)
   }
 
-  /** Ends a session. Fails while the store cannot be reached, whatever `unreachable` says: nobody is told of a logout that was none. */
+  /**
+   * Ends a session. Fails while the store cannot be reached even with 'no-session', so that no logout is reported that
+   * did not happen.
+   */
   destroy (sid: string, callback?: Callback): void {
     answer(this.#sessions.del(sid), callback)
   }
 
-  /** All sessions, as an array; each with its `id`, by which it can be destroyed. */
+  /** Lists all sessions, each with its `id`, by which it can be destroyed. */
   all (callback: (error: any, sessions?: any) => void): void {
     answer(this.#all(), callback)
   }
 
-  /** How many sessions there are. */
+  /** Counts the sessions. */
   length (callback: (error: any, length?: number) => void): void {
     answer(this.#sessions.size(), callback)
   }
@@ -135,13 +152,12 @@ export class SessionStore extends EventEmitter {
     answer(this.#locks === undefined ? this.#sessions.clear() : this.#clear(), callback)
   }
 
-  /** Lets go of the collection's name, and closes the store if it was made for this SessionStore alone. */
+  /** Closes the store if it was created by this SessionStore alone. */
   async close (): Promise<void> {
-    taken.get(this.#store)?.delete(this.#sessions.name)
     if (this.#isOwn) await this.#store.close()
   }
 
-  // What else express-session asks of a store. @fastify/session asks for none of it.
+  // The rest of the interface of express-session, which @fastify/session does not use.
 
   /** Set by express-session: gives a request a new session. */
   generate (request: any): void {
@@ -161,7 +177,10 @@ export class SessionStore extends EventEmitter {
   }
 
   async #read (sid: string): Promise<SessionRead | undefined> {
-    const { entry, lock } = this.#locks === undefined ? { entry: await this.#sessions.entry(sid) } : await this.#locks.entry(sid)
+    this.#default?.check()
+    const { entry, lock } = this.#locks === undefined
+      ? { entry: await this.#sessions.entry(sid) }
+      : await this.#locks.entry(sid)
     const session = entry && presentOf(entry)
     if (session === undefined) return undefined
     const read = new SessionRead(sid, session, entry!.version, lock)
@@ -201,7 +220,8 @@ export class SessionStore extends EventEmitter {
       const stored = await this.#sessions.entry(sid)
       if (stored === undefined) return
       try {
-        await this.#sessions.set(sid, { ...stored.value, cookie: session!.cookie! }, { ttl, ifVersion: stored.version })
+        const touched = { ...stored.value, cookie: session!.cookie! }
+        await this.#sessions.set(sid, touched, { ttl, ifVersion: stored.version })
         return
       } catch (error) {
         unlessMismatch(error)
@@ -221,7 +241,7 @@ export class SessionStore extends EventEmitter {
     return sessions
   }
 
-  /** Without the keys that are only locked, for which a clear would wait. */
+  /** Deletes sessions one by one: a clear would wait for their locks. */
   async #clear (): Promise<void> {
     for await (const keys of this.#pages()) await Promise.all(keys.map(({ key }) => this.#sessions.del(key)))
   }
@@ -235,7 +255,7 @@ export class SessionStore extends EventEmitter {
     } while (cursor !== undefined)
   }
 
-  /** Seconds that a session is to be kept. */
+  /** Returns how many seconds to keep a session. */
   #lifeOf (session: StoredSession | undefined): number {
     const end = endOf(session)
     return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
@@ -250,16 +270,12 @@ export class SessionStore extends EventEmitter {
   }
 }
 
-function take (store: Store, name: string, isNamed: boolean): void {
-  const names = taken.get(store) ?? new Set()
-  if (names.has(name) && !isNamed) {
-    throw new StoreError('STORE_OPTION_INVALID', `the sessions of another SessionStore are in collection ${JSON.stringify(name)}; give this one a collection of its own, or name that one to share it`)
-  }
-  taken.set(store, names.add(name))
-}
-
-/** The stored session with the end that its cookie has by now; undefined if it is over. The key says it, as `touch` sets its end alone. */
-function presentOf ({ value: session, expiresAt }: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
+/**
+ * The stored session with the current end of its cookie, which `touch` has set on the key alone; undefined if it has
+ * ended.
+ */
+function presentOf (entry: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
+  const { value: session, expiresAt } = entry
   if (typeof session !== 'object' || session === null) return undefined
   const end = endOf(session)
   if (end === undefined) return session
@@ -268,7 +284,7 @@ function presentOf ({ value: session, expiresAt }: Pick<Entry<StoredSession>, 'v
   return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
 }
 
-/** When a session ends by its cookie, which has a Date, or its text once it was stored; undefined if it does not. */
+/** When the cookie of a session ends: a Date, or its text once it was stored. Undefined if it does not. */
 function endOf (session: StoredSession | undefined): number | undefined {
   const expires = session?.cookie?.expires
   const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN

@@ -8,13 +8,13 @@ import { secondsOf } from './duration.js'
 import { nameOf } from './names.js'
 
 export interface UndiciCacheOptions extends PickOptions {
-  /** The collection that the responses are in, a name of 1024 bytes at most. Default 'http-cache'. */
+  /** The collection of the responses, a name of at most 1024 bytes. Default 'http-cache'. */
   collection?: string | undefined
 }
 
 type Headers = Record<string, string | string[]>
 
-/** What undici asks for. */
+/** A request, as undici describes it. */
 export interface CacheKey {
   origin: string
   method: string
@@ -22,7 +22,7 @@ export interface CacheKey {
   headers?: Headers
 }
 
-/** What undici stores of a response, beside its body. Times are milliseconds since 1970. */
+/** A response without its body, as undici describes it. Times are milliseconds since 1970. */
 export interface CacheValue {
   statusCode: number
   statusMessage: string
@@ -35,19 +35,20 @@ export interface CacheValue {
   deleteAt: number
 }
 
-/** The body in base64. */
+/** A stored response, with its body in base64. */
 interface Variant extends CacheValue {
   method: string
   body: string
 }
 
-/** Of one URL: as many responses as its requests differ by method and by the headers that it varies with. */
+/** Responses of one URL, which differ by method and by the headers that they vary with. */
 const MAX_VARIANTS = 16
 
 /**
- * `new Agent().compose(interceptors.cache({ store: new UndiciCacheStore() }))`. The responses of a URL are one value: one that does not fit
- * into `maxValueBytes`, in base64, is not kept. Whatever goes wrong with the store, requests are answered by their servers, and there is an
- * 'error' event for those who listen. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * `new Agent().compose(interceptors.cache({ store: new UndiciCacheStore() }))`. The responses of a URL are one value:
+ * a response that does not fit into `maxValueBytes` in base64 is not cached. If the store fails, requests go to their
+ * servers, and an 'error' event is emitted if there are listeners. The constructor throws STORE_OPTION_INVALID,
+ * STORE_NAME_INVALID.
  */
 export class UndiciCacheStore extends EventEmitter {
   readonly #store: Store
@@ -61,7 +62,7 @@ export class UndiciCacheStore extends EventEmitter {
     this.#responses = this.#store.collection(collection)
   }
 
-  /** The response that is kept for a request. */
+  /** Returns the cached response to a request. */
   async get (key: CacheKey): Promise<any> {
     try {
       const variant = (await this.#responses.get(urlOf(key)))?.find(variant => isFor(key, variant))
@@ -73,7 +74,7 @@ export class UndiciCacheStore extends EventEmitter {
     }
   }
 
-  /** Takes the body of a response, and keeps it when that has ended. */
+  /** Collects the body of a response, and caches the response when it has ended. */
   createWriteStream (key: CacheKey, value: CacheValue): Writable {
     const { maxValueBytes } = this.#store
     const chunks: Buffer[] = []
@@ -83,22 +84,24 @@ export class UndiciCacheStore extends EventEmitter {
         const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
         size += bytes.length
         chunks.push(bytes)
-        if (size * 4 / 3 > maxValueBytes) this.destroy() // undici goes on without it
+        if (size * 4 / 3 > maxValueBytes) this.destroy() // undici continues without caching
         callback()
       },
       final: callback => {
         const body = Buffer.concat(chunks).toString('base64')
-        this.#keep(key, { ...value, method: key.method, body }).catch((error: StoreError) => { this.#report(error) }).finally(callback)
+        this.#keep(key, { ...value, method: key.method, body })
+          .catch((error: StoreError) => { this.#report(error) })
+          .finally(callback)
       }
     })
   }
 
-  /** Drops the responses of a URL, those of all methods. */
+  /** Deletes the responses of a URL, those of all methods. */
   async delete (key: CacheKey): Promise<void> {
     await this.#responses.del(urlOf(key)).catch((error: StoreError) => { this.#report(error) })
   }
 
-  /** Closes the store if it was made for this one alone. */
+  /** Closes the store if it was created by this one alone. */
   async close (): Promise<void> {
     if (this.#isOwn) await this.#store.close()
   }
@@ -109,7 +112,9 @@ export class UndiciCacheStore extends EventEmitter {
     for (;;) {
       const stored = await this.#responses.entry(name)
       const now = Date.now()
-      const rest = (stored?.value ?? []).filter(variant => variant.deleteAt > now && !isFor(key, variant)).slice(0, Math.min(others, MAX_VARIANTS - 1))
+      const rest = (stored?.value ?? [])
+        .filter(variant => variant.deleteAt > now && !isFor(key, variant))
+        .slice(0, Math.min(others, MAX_VARIANTS - 1))
       const variants = [response, ...rest]
       const ttl = secondsOf(Math.max(...variants.map(({ deleteAt }) => deleteAt)) - now)
       try {
@@ -132,8 +137,11 @@ function urlOf ({ origin, path }: CacheKey): string {
   return nameOf('', origin + path)
 }
 
-/** RFC 9111, section 4.1: the headers that the response varies with are the same. */
+/** Whether the headers that the response varies with are the same (RFC 9111, section 4.1). */
 function isFor ({ method, headers = {} }: CacheKey, variant: Variant): boolean {
   if (variant.method !== method || variant.deleteAt <= Date.now()) return false
-  return Object.entries(variant.vary ?? {}).every(([name, value]) => String(headers[name] ?? '') === String(value ?? '') && (headers[name] == null) === (value == null))
+  return Object.entries(variant.vary ?? {}).every(([name, value]) => {
+    const header = headers[name]
+    return String(header ?? '') === String(value ?? '') && (header == null) === (value == null)
+  })
 }

@@ -4,13 +4,13 @@ import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
-  /** The collection that the items are in, a name of 1024 bytes at most. Default 'unstorage'. */
+  /** The collection of the items, a name of at most 1024 bytes. Default 'unstorage'. */
   collection?: string | undefined
-  /** Seconds, from 0.001 on, after which an item ends that is set without a `ttl` of its own. Default: none. */
+  /** Seconds, at least 0.001, after which items that are set without a `ttl` expire. Default: none. */
   ttl?: number | undefined
 }
 
-/** As unstorage calls it. */
+/** The interface of unstorage's drivers. */
 export interface UnstorageDriver {
   name: string
   flags: { ttl: boolean }
@@ -27,7 +27,7 @@ export interface UnstorageDriver {
 }
 
 /**
- * `createStorage({ driver: unstorageDriver() })`. While the store cannot be reached, calls reject with its error.
+ * `createStorage({ driver: unstorageDriver() })`. Calls reject with the store's error while it cannot be reached.
  * Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
  */
 export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDriver {

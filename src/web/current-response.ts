@@ -1,8 +1,8 @@
 // Knows which response the running code works for, where libraries call it without passing the request.
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { subscribe } from 'node:diagnostics_channel'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'
-import { shared } from '../core/shared.js'
+import { installOnce, shared } from '../core/shared.js'
 
 const requests = shared('requests.1', () => ({ running: new AsyncLocalStorage<ServerResponse>(), isFollowed: false }))
 
@@ -14,7 +14,11 @@ export function currentResponse (): ServerResponse | undefined {
 export function followRequests (): void {
   if (requests.isFollowed) return
   requests.isFollowed = true
-  subscribe('http.server.request.start', message => { requests.running.enterWith((message as { response: ServerResponse }).response) })
+  installOnce('requests.1', () => {
+    const enter = (message: unknown): void => { requests.running.enterWith((message as { response: ServerResponse }).response) }
+    subscribe('http.server.request.start', enter)
+    return () => { unsubscribe('http.server.request.start', enter) }
+  })
 }
 
 /** Runs `handle` with `response` as the current response, if requests are tracked at all. */

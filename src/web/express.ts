@@ -44,8 +44,24 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
   }
 }
 
+export type ExpressErrorMiddleware = (
+  error: unknown, request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void
+) => void
+
+/**
+ * `app.use(expressStoreErrors())`, after the routes and before other error handlers: drops the changes that a failed
+ * handler made under its locks. Without it they are committed if an error handler answers with a status below 500,
+ * because Express reports errors to error handlers only.
+ */
+export function expressStoreErrors (): ExpressErrorMiddleware {
+  return (error, _request, response, next) => { // Express recognizes an error handler by its four parameters
+    RequestScope.of(response).drop()
+    next(error)
+  }
+}
+
 export interface ExpressAdminOptions extends PickOptions {
-  /** As for the Fastify plugin; the prefix is that of `app.use`. */
+  /** As for the Fastify plugin; `app.use` sets the prefix. */
   admin: Omit<AdminOptions, 'prefix'>
 }
 

@@ -1,4 +1,4 @@
-// Keyv 5 and 6 and cache-manager over one store for all workers; and what a store for Keyv has to do.
+// Keyv 5 and 6 and cache-manager with one store for all workers, and the contract of a Keyv store.
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,17 +21,24 @@ const { get, output } = await servers(t, 'keyv-server', ALL)
 
 t.test("Keyv's own test suite passes", async t => {
   const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-  const vitest = [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--root', join(ROOT, 'dist/test/fixtures'), '--reporter', 'json']
-  // Without what the test runner adds to every Node that it starts.
-  const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, ...vitest]).catch((error: { stdout: string }) => error)
-  const { testResults } = JSON.parse(stdout) as { testResults: Array<{ assertionResults: Array<{ fullName: string, status: string, failureMessages: string[] }> }> }
+  const vitest = [
+    join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--root', join(ROOT, 'dist/test/fixtures'),
+    '--reporter', 'json'
+  ]
+  // Without the options that the test runner passes to every Node.js process.
+  const { stdout } = await promisify(execFile)(
+    'env', ['-u', 'NODE_OPTIONS', process.execPath, ...vitest]
+  ).catch((error: { stdout: string }) => error)
+  const { testResults } = JSON.parse(stdout) as {
+    testResults: Array<{ assertionResults: Array<{ fullName: string, status: string, failureMessages: string[] }> }>
+  }
   const results = testResults.flatMap(({ assertionResults }) => assertionResults)
   t.ok(results.length >= 42, `${results.length} tests`)
   for (const { fullName, status, failureMessages } of results) t.equal(status, 'passed', fullName, { failureMessages })
 })
 
 for (const { name } of SERVERS) {
-  t.test(`${name}: what one worker has stored all others read`, async t => {
+  t.test(`${name}: all workers read what one of them has stored`, async t => {
     const { body: { worker } } = await get(`/${name}/set?key=tea&value=green`)
     const answers = await Promise.all(Array.from({ length: 12 }, () => get(`/${name}/get?key=tea`)))
     for (const { body } of answers) t.strictSame(body.body, { value: 'green', worker })
@@ -45,20 +52,20 @@ for (const { name } of SERVERS) {
   })
 }
 
-t.test('cache-manager: what one worker has made for a key serves all', async t => {
+t.test('cache-manager: all workers use the value that one of them has computed', async t => {
   const first = (await get('/cache-manager/wrap?key=report')).body.body
   const answers = await Promise.all(Array.from({ length: 12 }, () => get('/cache-manager/wrap?key=report')))
   for (const { body } of answers) t.strictSame(body.body, first)
 })
 
-t.test('with a lease, what is missing is computed once for all workers, also where it failed before', async t => {
+t.test('with a lease, a missing value is computed once for all workers, also after a failure', async t => {
   const counters = createStore().collection<number>('counters')
   const answers = await Promise.all(Array.from({ length: 8 }, () => get('/cache-manager-lease/slow?key=report')))
   for (const { body } of answers) t.strictSame(body.body, answers[0]!.body.body)
   t.equal(await counters.get('report'), 1)
   await get('/cache-manager-lease/clear')
   t.match((await get('/cache-manager-lease/fail?key=report')).body, /failed/)
-  t.equal((await get('/cache-manager-lease/slow?key=report')).status, 200, 'the next one computes after the lease')
+  t.equal((await get('/cache-manager-lease/slow?key=report')).status, 200, 'the next caller computes after the lease')
   t.equal(await counters.get('report'), 2)
   await until(async () => (await createStore().locks()).length === 0)
 
@@ -80,7 +87,7 @@ interface Alone {
   keyv: Keyv6
   store: Store
   keys: Collection<unknown>
-  /** What a key of the namespace is called in the store. */
+  /** The name in the store of a key of the namespace. */
   name (key: string): string
 }
 
@@ -89,7 +96,8 @@ type Make = (t: Test, namespace?: string | null, store?: Store) => Alone
 const VERSIONS: Record<string, Make> = {
   'Keyv 5': (t, namespace = 'ns', store = createStore('memory:')) => {
     t.teardown(() => store.close())
-    const options = namespace === null ? { namespace: undefined as unknown as string, useKeyPrefix: false } : { namespace }
+    const none = { namespace: undefined as unknown as string, useKeyPrefix: false }
+    const options = namespace === null ? none : { namespace }
     const keyv: unknown = new Keyv({ store: new KeyvStore({ store }), ...options })
     return { keyv: keyv as Keyv6, store, keys: store.collection('keyv'), name: key => `${namespace}:${key}` }
   },
@@ -98,7 +106,7 @@ const VERSIONS: Record<string, Make> = {
     const keyv = new Keyv6({ store: new KeyvStore({ store, version: 6 }), ...namespace === null ? {} : { namespace } })
     return { keyv, store, keys: store.collection('keyv'), name: key => `${namespace}:${key}` }
   },
-  'Keyv 6 without being told': (t, namespace = 'ns', store = createStore('memory:')) => {
+  'Keyv 6 by default': (t, namespace = 'ns', store = createStore('memory:')) => {
     t.teardown(() => store.close())
     const keyv = new Keyv6({ store: new KeyvStore({ store }), ...namespace === null ? {} : { namespace } })
     return { keyv, store, keys: store.collection('keyv'), name: key => `:${namespace}::${key}` }
@@ -106,7 +114,7 @@ const VERSIONS: Record<string, Make> = {
 }
 
 for (const [version, alone] of Object.entries(VERSIONS)) {
-  t.test(`${version}: what is set ends with its time`, async t => {
+  t.test(`${version}: values expire after their time to live`, async t => {
     const { keyv, keys, name } = alone(t)
     await keyv.set('long', 1, 100_000)
     await keyv.setMany([{ key: 'many', value: 2, ttl: 100_000 }, { key: 'ever', value: 3 }])
@@ -125,7 +133,12 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
 
   t.test(`${version}: many at once, has, delete`, async t => {
     const { keyv } = alone(t)
-    t.strictSame(await keyv.setMany<unknown>([{ key: 'a', value: 1 }, { key: 'b', value: { c: ['é'] } }, { key: '__proto__', value: null }]), [true, true, true])
+    t.strictSame(
+      await keyv.setMany<unknown>(
+        [{ key: 'a', value: 1 }, { key: 'b', value: { c: ['é'] } }, { key: '__proto__', value: null }]
+      ),
+      [true, true, true]
+    )
     t.strictSame(await keyv.getMany(['a', 'none', 'b', '__proto__']), [1, undefined, { c: ['é'] }, null])
     t.strictSame([await keyv.has('a'), await keyv.has('none')], [true, false])
     t.strictSame(await keyv.has(['none', 'a']), [false, true])
@@ -153,9 +166,12 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.equal(await keys.size(), 1)
   })
 
-  t.test(`${version}: a namespace is not the beginning of another, and none is not all`, async t => {
+  t.test(`${version}: namespaces that start alike are kept apart, and so are keys without one`, async t => {
     const { keyv: users, store } = alone(t, 'users')
-    const NAMES = ['users:archive', 'users%3Aarchive', 'users-archive', 'users*', 'user', ...version.endsWith('told') ? [] : [null]]
+    const NAMES = [
+      'users:archive', 'users%3Aarchive', 'users-archive', 'users*', 'user',
+      ...version.endsWith('default') ? [] : [null]
+    ]
     const others = NAMES.map(namespace => alone(t, namespace, store).keyv)
     for (const keyv of [users, ...others]) t.equal(await keyv.set('archive:k', 1), true)
     for (const keyv of [users, ...others]) await keyv.set('k', 2)
@@ -166,13 +182,15 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     }
     await users.clear()
     t.equal(await users.get('k'), undefined)
-    for (const [i, keyv] of others.entries()) t.strictSame(await keyv.getMany(['archive:k', 'k']), [1, 2], String(NAMES[i]))
+    for (const [i, keyv] of others.entries()) {
+      t.strictSame(await keyv.getMany(['archive:k', 'k']), [1, 2], String(NAMES[i]))
+    }
     await others.at(-1)!.clear()
     t.equal(await others.at(-1)!.get('k'), undefined)
     for (const keyv of others.slice(0, -1)) t.equal(await keyv.get('k'), 2)
   })
 
-  t.test(`${version}: while no store answers a read is a miss, a write is false, and there is an error`, async t => {
+  t.test(`${version}: while no store answers, a read is a miss, a write is false, and 'error' is emitted`, async t => {
     const { keyv, store } = alone(t)
     const codes: unknown[] = []
     keyv.on('error', (error: { code: string }) => { codes.push(error.code) })
@@ -180,11 +198,12 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.equal(await keyv.get('key'), undefined)
     t.equal(await keyv.set('key', 1), false)
     t.equal(await keyv.delete('key'), false)
-    t.strictSame(codes, Array(version === 'Keyv 5' ? 2 : 3).fill('STORE_CLOSED')) // Keyv 5 does not tell of reads that fail
+    const reported = version === 'Keyv 5' ? 2 : 3 // Keyv 5 does not report failed reads
+    t.strictSame(codes, Array(reported).fill('STORE_CLOSED'))
   })
 }
 
-t.test('both versions name keys alike', async t => {
+t.test('both versions use the same names for keys', async t => {
   const { keyv: five, store } = VERSIONS['Keyv 5']!(t)
   const { keyv: six } = VERSIONS['Keyv 6']!(t, 'ns', store)
   await five.set('key', { a: 1 })
@@ -193,27 +212,31 @@ t.test('both versions name keys alike', async t => {
   t.equal(await five.get('key'), 2)
 })
 
-t.test('two Keyvs on one KeyvStore keep apart, or are refused', async t => {
+t.test('two Keyvs on one KeyvStore have their own keys, or are refused', async t => {
   const refused = { code: 'STORE_OPTION_INVALID', message: /make one for each/i }
   const five = new KeyvStore({ url: 'memory:' })
-  const [one, two] = ['one', 'two'].map(namespace => new Keyv({ store: five, namespace, throwOnErrors: true })) as [Keyv, Keyv]
+  const [one, two] = ['one', 'two'].map(
+    namespace => new Keyv({ store: five, namespace, throwOnErrors: true })
+  ) as [Keyv, Keyv]
   for (const keyv of [one, two]) await keyv.set('k', keyv.namespace)
   for (const keyv of [one, two]) {
     t.equal(await keyv.get('k'), keyv.namespace)
     for await (const entry of keyv.iterator!({})) t.strictSame(entry, ['k', keyv.namespace])
     keyv.on('error', () => {})
-    await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'it cannot be known which of them')
+    await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'either of them may be meant')
   }
   await t.rejects(five.get('k'), { code: 'STORE_OPTION_INVALID' })
-  for (const namespace of ['one:more', undefined]) t.throws(() => new Keyv({ store: five, namespace: namespace as string }), refused)
+  for (const namespace of ['one:more', undefined]) {
+    t.throws(() => new Keyv({ store: five, namespace: namespace as string }), refused)
+  }
   t.type(new Keyv({ store: five, namespace: 'one' }), Keyv)
 
   const six = new KeyvStore({ url: 'memory:', version: 6 })
   t.type(new Keyv6({ store: six, namespace: 'a' }), Keyv6)
   t.throws(() => new Keyv6({ store: six, namespace: 'b' }), refused)
 
-  const untold = new KeyvStore({ url: 'memory:' }) // Keyv 6 names the keys itself
-  const [a, b] = ['a', 'b'].map(namespace => new Keyv6({ store: untold, namespace })) as [Keyv6, Keyv6]
+  const byDefault = new KeyvStore({ url: 'memory:' }) // Keyv 6 names the keys itself
+  const [a, b] = ['a', 'b'].map(namespace => new Keyv6({ store: byDefault, namespace })) as [Keyv6, Keyv6]
   await a.set('k', 'a')
   await b.set('k', 'b')
   t.equal(await a.get('k'), 'a')
@@ -221,7 +244,7 @@ t.test('two Keyvs on one KeyvStore keep apart, or are refused', async t => {
   t.strictSame([await a.get('k'), await b.get('k')], [undefined, 'b'])
 })
 
-t.test('what a time means is said by the version, whoever looks', async t => {
+t.test('the version option decides what a time means, and looking at the store does not change it', async t => {
   const five = new KeyvStore({ url: 'memory:' })
   inspect(five, { getters: true, showHidden: true })
   t.equal(five.capabilities, undefined)
@@ -232,14 +255,29 @@ t.test('what a time means is said by the version, whoever looks', async t => {
   t.equal(await six.get('k'), 1)
   await six.set('k', 1, Date.now() - 1)
   t.equal(await six.get('k'), undefined)
-  for (const [store, time] of [[five, NaN], [five, Infinity], [six, NaN], [six, Infinity], [five, 1e300], [six, 1e300], [five, 0.001]] as const) {
+  const times = [
+    [five, NaN], [five, Infinity], [six, NaN], [six, Infinity], [five, 1e300], [six, 1e300], [five, 0.001]
+  ] as const
+  for (const [store, time] of times) {
     await store.set('k', 1, time)
     if (time > 1) t.equal(await store.get('k'), 1, String(time))
   }
   t.throws(() => new KeyvStore({ version: 4 as 5 }), { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('disconnect ends a store of its own, and no other', async t => {
+t.test('Keyv 5 gets an error from a KeyvStore for Keyv 6, and nothing is stored with a wrong time', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const wrong = { code: 'STORE_OPTION_INVALID', message: /expects milliseconds since 1970/ }
+  const keyv = new Keyv({ store: new KeyvStore({ store, version: 6 }), throwOnErrors: true })
+  keyv.on('error', () => {})
+  await t.rejects(keyv.set('k', 1, 60_000), wrong)
+  await t.rejects(new KeyvStore({ store, version: 6 }).setMany([{ key: 'k', value: 1, ttl: 60_000 }]), wrong)
+  await keyv.setMany([{ key: 'k', value: 1, ttl: 60_000 }]).catch(() => {})
+  t.equal(await store.collection('keyv').size(), 0)
+})
+
+t.test('disconnect closes a store that the KeyvStore has created, and no other', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const borrowing = new Keyv({ store: new KeyvStore({ store }) })
@@ -252,7 +290,7 @@ t.test('disconnect ends a store of its own, and no other', async t => {
   t.throws(() => new KeyvStore({ namespace: 'x' } as object), { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('Keyv and cache-manager take it without a cast', async t => {
+t.test('Keyv and cache-manager accept a KeyvStore without a cast', async t => {
   const make = (): KeyvStore => new KeyvStore({ url: 'memory:' })
   t.type(new Keyv({ store: make() }), Keyv)
   t.type(new Keyv(make()), Keyv)

@@ -1,4 +1,4 @@
-// Nest, rate-limiter-flexible, undici and unstorage: the real libraries over one store for all workers, and what their stores have to do.
+// Nest, rate-limiter-flexible, undici and unstorage with one store for all workers, and the contracts of their stores.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -56,14 +56,17 @@ t.test('all workers together', async t => {
   await get('/unstorage/set?key=notes:tea&value=green')
   const read = await burst('/unstorage/get?key=notes:tea', 20)
   for (const { body } of read) t.strictSame(body.body, { value: 'green' })
-  for (const all of [nest.filter(({ status }) => status === 200), points, answers, read]) t.ok(new Set(all.map(({ body }) => body.worker)).size > 1)
+  for (const all of [nest.filter(({ status }) => status === 200), points, answers, read]) {
+    t.ok(new Set(all.map(({ body }) => body.worker)).size > 1)
+  }
   t.equal(output(), '')
 })
 
-t.test('Nest: a block, and what its filters make of a StoreError', async t => {
+t.test('Nest: blocks, and StoreErrors in exception filters', async t => {
   const store = memory(t)
   const storage = new NestThrottlerStorage({ store })
-  const hit = (key = 'me', blockDuration = 200_000): Promise<any> => storage.increment(key, 100_000, 2, blockDuration, 'default')
+  const hit = (key = 'me', blockDuration = 200_000): Promise<any> =>
+    storage.increment(key, 100_000, 2, blockDuration, 'default')
   t.match(await hit(), { totalHits: 1, isBlocked: false, timeToBlockExpire: 0 })
   t.match(await hit(), { totalHits: 2, isBlocked: false })
   for (let i = 0; i < 3; i++) {
@@ -72,17 +75,23 @@ t.test('Nest: a block, and what its filters make of a StoreError', async t => {
     t.ok(timeToExpire === timeToBlockExpire && timeToExpire > 100 && timeToExpire <= 200, `${timeToExpire} s`)
   }
   for (let i = 0; i < 3; i++) await hit('other', 0)
-  t.ok((await hit('other', 0)).timeToBlockExpire <= 100, 'without a block it ends with the window')
-  t.match(await new NestThrottlerStorage({ store }).increment('me', 100_000, 2, 0, 'default'), { totalHits: 1 }, 'another application counts apart')
+  t.ok((await hit('other', 0)).timeToBlockExpire <= 100, 'without a block duration it ends with the window')
+  t.match(
+    await new NestThrottlerStorage({ store }).increment('me', 100_000, 2, 0, 'default'), { totalHits: 1 },
+    'another application has its own counters'
+  )
 
   let isClosed = false
   const invalid = new StoreError('STORE_KEY_INVALID')
   const failing = { increment: () => Promise.reject(invalid) }
   const closed = createStore('memory:')
   await closed.close()
-  const bad = await serve(t, await nestApplication({ throttlers: [{ ttl: 1000, limit: 1 }], storage: failing }, () => ({})))
+  const bad = await serve(
+    t, await nestApplication({ throttlers: [{ ttl: 1000, limit: 1 }], storage: failing }, () => ({}))
+  )
   t.match(await (await fetch(bad)).json(), { statusCode: 400, message: /A key must be/ })
-  const lost = await serve(t, await nestApplication({ throttlers: [{ ttl: 1000, limit: 1 }], storage: new NestThrottlerStorage({ store: closed }) }, () => { isClosed = true; return {} }))
+  const options = { throttlers: [{ ttl: 1000, limit: 1 }], storage: new NestThrottlerStorage({ store: closed }) }
+  const lost = await serve(t, await nestApplication(options, () => { isClosed = true; return {} }))
   t.equal((await fetch(lost)).status, 503)
   t.equal(isClosed, false)
   const own = new NestThrottlerStorage({ url: 'memory:' })
@@ -93,7 +102,8 @@ t.test('Nest: a block, and what its filters make of a StoreError', async t => {
 t.test('rate-limiter-flexible: consume, penalty, reward, block, set, get, delete', async t => {
   const store = memory(t)
   const Limiter = flexibleLimiter(flexible)
-  const make = (options: object): flexible.RateLimiterStoreAbstract => new Limiter({ storeClient: store, points: 2, duration: 100, ...options })
+  const make = (options: object): flexible.RateLimiterStoreAbstract =>
+    new Limiter({ storeClient: store, points: 2, duration: 100, ...options })
   const limiter = make({ keyPrefix: 'a', blockDuration: 200 })
   t.type(limiter, Object.getPrototypeOf(flexible.RateLimiterRedis))
   const first = await limiter.consume('me')
@@ -118,7 +128,7 @@ t.test('rate-limiter-flexible: consume, penalty, reward, block, set, get, delete
   await t.rejects(limiter.consume('me'), { code: 'STORE_CLOSED' })
 })
 
-t.test('undici: one URL in variants, what is invalidated, too large, or without a store', async t => {
+t.test('undici: variants of a URL, invalidation, large responses, and a store that fails', async t => {
   const store = createStore({ url: 'memory:', maxValueBytes: 20_000 })
   t.teardown(() => store.close())
   const cache = new UndiciCacheStore({ store })
@@ -129,34 +139,42 @@ t.test('undici: one URL in variants, what is invalidated, too large, or without 
     hits.push(request.url!)
     response.setHeader('cache-control', 'max-age=100')
     if (request.url === '/vary') response.setHeader('vary', 'accept-language')
-    response.end(request.url === '/large' ? Buffer.alloc(16_000, 1) : `${String(request.headers['accept-language'])} ${hits.length}`)
+    const text = `${String(request.headers['accept-language'])} ${hits.length}`
+    response.end(request.url === '/large' ? Buffer.alloc(16_000, 1) : text)
   })
   const responses = store.collection<unknown[]>('http-cache')
-  const ask = async (path: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' = 'GET'): Promise<string> => {
+  const ask = async (
+    path: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' = 'GET'
+  ): Promise<string> => {
     const { body } = await request(url + path, { dispatcher, headers, method })
     return await body.text()
   }
-  const stored = async (path: string, variants: number): Promise<void> => { await until(async () => (await responses.get(url + path))?.length === variants) }
+  const stored = async (path: string, variants: number): Promise<void> => {
+    await until(async () => (await responses.get(url + path))?.length === variants)
+  }
 
   t.equal(await ask('/vary', { 'accept-language': 'en' }), 'en 1')
   await stored('/vary', 1)
   t.equal(await ask('/vary', { 'accept-language': 'fr' }), 'fr 2')
   await stored('/vary', 2)
-  t.strictSame([await ask('/vary', { 'accept-language': 'fr' }), await ask('/vary', { 'accept-language': 'en' })], ['fr 2', 'en 1'])
+  t.strictSame(
+    [await ask('/vary', { 'accept-language': 'fr' }), await ask('/vary', { 'accept-language': 'en' })],
+    ['fr 2', 'en 1']
+  )
   t.match((await responses.entry(`${url}/vary`))!.expiresAt, Date)
   await ask('/vary', {}, 'POST')
   await until(async () => !await responses.has(`${url}/vary`))
-  t.equal(await ask('/vary', { 'accept-language': 'en' }), 'en 4', 'a POST has invalidated it')
+  t.equal(await ask('/vary', { 'accept-language': 'en' }), 'en 4', 'a POST invalidates it')
 
   const many = Array.from({ length: 40 }, (_, i) => 'x'.repeat(500) + i)
   for (const language of many) await ask('/vary', { 'accept-language': language })
   await until(async () => (await responses.get(`${url}/vary`))!.length > 5)
-  t.ok((await responses.get(`${url}/vary`))!.length <= 16, 'the oldest ones go')
+  t.ok((await responses.get(`${url}/vary`))!.length <= 16, 'the oldest variants are dropped')
 
   const before = hits.length
   await ask('/large')
   await ask('/large')
-  t.equal(hits.length, before + 2, 'what does not fit is not kept')
+  t.equal(hits.length, before + 2, 'a response that does not fit is not cached')
   const long = `/${'long'.repeat(1000)}`
   await ask(long)
   await until(async () => await responses.size() === 2)
@@ -182,10 +200,15 @@ t.test('unstorage: items, bases, raw values, times to live, mounts', async t => 
   await storage.setItem('a:b', { c: ['é'] })
   await storage.setItem('a:text', 'green')
   await storage.setItemRaw('a:raw', Buffer.from([0, 255, 128]))
-  t.strictSame([await storage.getItem('a:b'), await storage.getItem('a:text'), await storage.getItem('none')], [{ c: ['é'] }, 'green', null])
+  t.strictSame(
+    [await storage.getItem('a:b'), await storage.getItem('a:text'), await storage.getItem('none')],
+    [{ c: ['é'] }, 'green', null]
+  )
   t.same(Buffer.from((await storage.getItemRaw('a:raw'))!), Buffer.from([0, 255, 128]))
   t.strictSame([await storage.hasItem('a:b'), await storage.hasItem('none')], [true, false])
-  t.strictSame(await storage.getItems(['a:text', 'none']), [{ key: 'a:text', value: 'green' }, { key: 'none', value: null }])
+  t.strictSame(
+    await storage.getItems(['a:text', 'none']), [{ key: 'a:text', value: 'green' }, { key: 'none', value: null }]
+  )
   await storage.setItem('ab', 1)
   t.strictSame((await storage.getKeys('a')).sort(), ['a:b', 'a:raw', 'a:text'])
   await storage.setMeta('a:b', { author: 'Ada' })
@@ -202,7 +225,7 @@ t.test('unstorage: items, bases, raw values, times to live, mounts', async t => 
   }
   t.ok(((await driver.getMeta!('timed', {})) as { ttl: number }).ttl > 500)
   await storage.dispose()
-  t.equal(await storage.getItem('ab'), 1, 'a store that was given is left alone')
+  t.equal(await storage.getItem('ab'), 1, 'a store that was passed in stays open')
   await storage.clear()
   t.strictSame([await items.size(), await store.collection('unstorage').size()], [0, 0])
   const own = createStorage({ driver: unstorageDriver({ url: 'memory:' }) })

@@ -1,8 +1,10 @@
-// Sessions of the real libraries, in real workers, over real HTTP; and what a session store has to do by itself.
+// Sessions of express-session and @fastify/session in real workers over HTTP, and the contract of a session store.
 import { once } from 'node:events'
 import { connect } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import express from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
 import expressSession from 'express-session'
 import fastifyCookie from '@fastify/cookie'
@@ -37,7 +39,7 @@ async function only (sessions: Collection<any>): Promise<[string, any]> {
 }
 
 for (const name of ['express5', 'express4', 'fastify']) {
-  t.test(`${name}: a login that every worker knows`, async t => {
+  t.test(`${name}: every worker knows a login`, async t => {
     const sessions = createStore().collection<any>(name)
     t.equal((await get(`/${name}/me`)).body.user, undefined)
     t.equal(await sessions.size(), 0)
@@ -52,12 +54,20 @@ for (const name of ['express5', 'express4', 'fastify']) {
     t.ok(workers.size > 1, `${workers.size} workers answered`)
     const [sid, session] = await only(sessions)
     const { expiresAt } = (await sessions.entry(sid))!
-    t.ok(expiresAt!.getTime() > Date.now() + 50_000 && expiresAt!.getTime() < Date.now() + 101_000, 'it ends with its cookie')
+    t.ok(
+      expiresAt!.getTime() > Date.now() + 50_000 && expiresAt!.getTime() < Date.now() + 101_000,
+      'it expires with its cookie'
+    )
 
-    await sessions.set(sid, { ...session, cookie: { ...session.cookie, expires: new Date(Date.now() - 1).toISOString() } })
-    t.equal((await get(`/${name}/me`, headers)).body.user, undefined, 'a session past its time is a miss')
+    await sessions.set(
+      sid, { ...session, cookie: { ...session.cookie, expires: new Date(Date.now() - 1).toISOString() } }
+    )
+    t.equal((await get(`/${name}/me`, headers)).body.user, undefined, 'an expired session is a miss')
     await sessions.set(sid, session)
-    t.equal((await get(`/${name}/me`, { cookie: `${headers.cookie.slice(0, -3)}xyz` })).body.user, undefined, 'a forged one too')
+    t.equal(
+      (await get(`/${name}/me`, { cookie: `${headers.cookie.slice(0, -3)}xyz` })).body.user, undefined,
+      'and so is a forged one'
+    )
     t.equal((await get(`/${name}/logout`, headers)).status, 200)
     t.equal(await sessions.size(), 0)
     t.equal((await get(`/${name}/me`, headers)).body.user, undefined)
@@ -66,13 +76,15 @@ for (const name of ['express5', 'express4', 'fastify']) {
 }
 
 for (const library of ['express5', 'fastify']) {
-  t.test(`${library}: updates of concurrent requests are lost without locking, and are not with it`, async t => {
+  t.test(`${library}: locking keeps the updates of concurrent requests, which are lost without it`, async t => {
     const REQUESTS = 12
     const add = async (name: string, together: number): Promise<number> => {
       const sessions = createStore().collection<any>(name)
       const gate = `gate${++gates}`
       const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
-      const answers = await Promise.all(Array.from({ length: REQUESTS }, () => get(`/${name}/add?together=${together}&gate=${gate}`, headers)))
+      const answers = await Promise.all(
+        Array.from({ length: REQUESTS }, () => get(`/${name}/add?together=${together}&gate=${gate}`, headers))
+      )
       for (const { status } of answers) t.equal(status, 200)
       const [sid, { n, user }] = await only(sessions)
       t.equal(user, 'Ada')
@@ -80,14 +92,14 @@ for (const library of ['express5', 'fastify']) {
       t.equal(output(), '')
       return n as number
     }
-    t.equal(await add(library, REQUESTS), 1, 'all have read the same, the last one wins')
+    t.equal(await add(library, REQUESTS), 1, 'all have read the same session, and the last one wins')
     t.equal(await add(`${library}-locking`, 1), REQUESTS)
     await until(async () => (await createStore().locks()).length === 0)
   })
 }
 
 for (const name of ['express5', 'express5-locking']) {
-  t.test(`${name}: a touch lets the stored session last longer, and changes nothing else`, async t => {
+  t.test(`${name}: a touch extends the stored session, and changes nothing else`, async t => {
     const sessions = createStore().collection<any>(name)
     const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
     const [sid] = await only(sessions)
@@ -109,20 +121,20 @@ for (const name of ['express5', 'express5-locking']) {
   })
 }
 
-t.test('a touch at the end of a request undoes nothing that others have done meanwhile', async t => {
+t.test('a touch at the end of a request does not undo concurrent changes', async t => {
   const sessions = createStore().collection<any>('express5')
   const headers = { cookie: cookieOf(await get('/express5/login?user=Ada')) }
   const [sid] = await only(sessions)
   for (const other of ['login?user=Bob', 'logout']) {
     const gate = `gate${++gates}`
-    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and will only touch it
+    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and is only going to touch it
     await until(async () => await counters.get(gate) === 1)
     t.equal((await get(`/express5/${other}`, headers)).status, 200)
     const written = await sessions.entry(sid)
     await counters.increment(gate)
     t.equal((await slow).status, 200)
     const stored = await sessions.entry(sid)
-    if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays away')
+    if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays destroyed')
     else {
       t.equal(stored!.value.user, 'Bob')
       t.ok(stored!.expiresAt! > written!.expiresAt!)
@@ -145,7 +157,7 @@ for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fast
       await counters.increment(gate)
       t.equal((await slow).status, 200)
       t.equal(await sessions.size(), left)
-      if (end === 'other') t.equal((await sessions.get(sid)).n, 2, 'what others have saved is overwritten, as ever')
+      if (end === 'other') t.equal((await sessions.get(sid)).n, 2, 'the last save wins')
     }
     t.equal((await get(`/${name}/me`, headers)).body.user, undefined)
     t.equal(await sessions.size(), 0)
@@ -153,7 +165,7 @@ for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fast
   })
 }
 
-t.test('a request that does not end lets the next one go on after its lease, and cannot save any more', async t => {
+t.test('a request that does not end loses its session after its lease, and cannot save it', async t => {
   const sessions = createStore().collection<any>('express5-lease')
   const headers = { cookie: cookieOf(await get('/express5-lease/login?user=Ada')) }
   const gate = `gate${++gates}`
@@ -164,11 +176,11 @@ t.test('a request that does not end lets the next one go on after its lease, and
   await slow
   const [sid, { user, n }] = await only(sessions)
   t.strictSame([user, n], ['Bob', undefined])
-  await until(() => output() === 'STORE_LOCK_LOST\n') // express-session hands the error on
+  await until(() => output() === 'STORE_LOCK_LOST\n') // express-session passes the error on
   await sessions.del(sid)
 })
 
-t.test('while no store answers, a request fails, or has no session', async t => {
+t.test('while no store answers, a request fails or has no session', async t => {
   const closed = createStore('memory:')
   await closed.close()
   const secret = 'a secret of some thirty-two characters'
@@ -193,19 +205,29 @@ t.test('while no store answers, a request fails, or has no session', async t => 
       t.equal(await get('sid'), undefined)
       await set('sid', { cookie: {} })
       await touch('sid', { cookie: {} })
-      await t.rejects(set('sid', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' }, 'other errors stay errors')
+      await t.rejects(set('sid', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' }, 'others are reported')
     }
-    await t.rejects(promisify(store.destroy.bind(store) as any)('sid'), { code: 'STORE_CLOSED' }, 'no logout is reported that was none')
+    await t.rejects(
+      promisify(store.destroy.bind(store) as any)('sid'), { code: 'STORE_CLOSED' },
+      'a logout that did not happen is not reported'
+    )
   }
 })
 
-/** A SessionStore whose methods give promises. */
-function alone (t: Test, options: SessionStoreOptions = {}): Record<'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear', (...args: unknown[]) => Promise<any>> & { store: Store, sessions: Collection<any> } {
+type Method = 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear'
+
+interface Alone extends Record<Method, (...args: unknown[]) => Promise<any>> {
+  store: Store
+  sessions: Collection<any>
+}
+
+/** A SessionStore whose methods return promises. */
+function alone (t: Test, options: SessionStoreOptions = {}): Alone {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessionStore = new SessionStore({ store, ...options })
-  const method = (name: 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear') =>
-    async (...args: unknown[]): Promise<any> => await (promisify(sessionStore[name] as any).call(sessionStore, ...args))
+  const method = (name: Method) =>
+    async (...args: unknown[]): Promise<any> => await promisify(sessionStore[name] as any).call(sessionStore, ...args)
   return {
     store,
     sessions: store.collection('sessions'),
@@ -223,7 +245,8 @@ t.test('a session ends with its cookie, else after the ttl', async t => {
   const { set, touch, sessions } = alone(t, { ttl: 1000 })
   const soon = new Date(Date.now() + 100_000)
   for (const [expires, end] of [
-    [soon, 100], [soon.toISOString(), 100], [soon.toString(), 100], [undefined, 1000], [null, 1000], [false, 1000], ['no date', 1000],
+    [soon, 100], [soon.toISOString(), 100], [soon.toString(), 100],
+    [undefined, 1000], [null, 1000], [false, 1000], ['no date', 1000],
     [new Date(NaN), 1000], [new Date(8.64e15), 2 ** 39]
   ] as const) {
     for (const write of [set, touch]) {
@@ -238,7 +261,7 @@ t.test('a session ends with its cookie, else after the ttl', async t => {
   for (const write of [set, touch]) {
     await sessions.set('sid', { cookie: {} })
     await write('sid', { cookie: { expires: new Date(Date.now() - 1) } })
-    t.equal(await sessions.has('sid'), false, 'one that is over already')
+    t.equal(await sessions.has('sid'), false, 'an end that has passed deletes the session')
   }
 })
 
@@ -261,7 +284,9 @@ t.test('get, set, touch, destroy, all, length, clear', async t => {
   t.equal(await get('over'), undefined)
   await sessions.set('none', 'of a session')
   t.equal(await get('none'), undefined)
-  t.strictSame((await all() as Array<{ id: string, n?: number }>).map(({ id, n }) => [id, n]).sort(), [['a', undefined], ['b', 1]])
+  t.strictSame(
+    (await all() as Array<{ id: string, n?: number }>).map(({ id, n }) => [id, n]).sort(), [['a', undefined], ['b', 1]]
+  )
   await destroy('none')
   await destroy('a')
   await destroy('a')
@@ -273,37 +298,91 @@ t.test('get, set, touch, destroy, all, length, clear', async t => {
   await t.rejects(get('\ud800'), { code: 'STORE_KEY_INVALID' })
 })
 
-t.test('two of them share no sessions unless they are told to', async t => {
+t.test('two SessionStores share sessions only if they name the same collection', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const first = new SessionStore({ store })
-  t.throws(() => new SessionStore({ store }), { code: 'STORE_OPTION_INVALID', message: /give this one a collection of its own/ })
+  const second = new SessionStore({ store })
   const other = new SessionStore({ store, collection: 'others' })
   const sharing = new SessionStore({ store, collection: 'sessions' })
   first.set('sid', { cookie: {} })
-  const has = async (sessions: SessionStore): Promise<boolean> => await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
+  const has = async (sessions: SessionStore): Promise<boolean> =>
+    await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
-  await first.close()
-  new SessionStore({ store }).clear() // the name is free again
+  t.equal(await has(second), true, 'the first one may have been replaced')
+  t.equal(await has(first), true, 'it is still in use')
+  await t.rejects(has(second), { code: 'STORE_OPTION_INVALID', message: /give each a collection of its own/ })
+  t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   const own = new SessionStore({ url: 'memory:' })
   await own.close()
   await t.rejects(has(own), { code: 'STORE_CLOSED' })
 })
 
-t.test('bad options are refused, and both libraries take it without a cast', async t => {
+t.test('an application can be built any number of times in one process', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
-  for (const options of [{ ttl: 0 }, { ttl: '1' }, { ttl: NaN }, { lease: -1 }, { locking: 1 }, { unreachable: 'ignore' }, { collection: 5 }, { lcoking: true }]) {
-    t.throws(() => new SessionStore({ store, ...options as object }), { code: /STORE_(OPTION|NAME)_INVALID/ }, JSON.stringify(options))
+  const build = {
+    async fastify (): Promise<() => Promise<void>> {
+      const app = Fastify()
+      await app.register(fastifyCookie)
+      await app.register(
+        fastifySession, { store: new SessionStore({ store }), secret: 's'.repeat(32), cookie: { secure: false } }
+      )
+      app.get('/', async request => { request.session.set('user' as never, 'Ada' as never) })
+      return async () => {
+        const { headers } = await app.inject('/')
+        const cookie = String(headers['set-cookie']).split(';')[0]!
+        t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 200)
+        await app.close()
+      }
+    },
+    async express (): Promise<() => Promise<void>> {
+      const app = express()
+      app.use(
+        expressSession({ store: new SessionStore({ store }), secret: 's', resave: false, saveUninitialized: true })
+      )
+      app.get('/', (_request, response) => { response.end() })
+      return async () => {
+        const server = app.listen(0, '127.0.0.1')
+        await once(server, 'listening')
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+        const cookie = (await fetch(url)).headers.getSetCookie()[0]!.split(';')[0]!
+        t.equal((await fetch(url, { headers: { cookie } })).status, 200)
+        server.close()
+        server.closeAllConnections()
+      }
+    }
+  }
+  for (const name of ['fastify', 'express', 'fastify', 'express'] as const) {
+    await build[name]() // and never used
+    const use = await build[name]()
+    await use()
+  }
+})
+
+t.test('bad options are refused, and both libraries accept a SessionStore without a cast', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const wrong = [
+    { ttl: 0 }, { ttl: '1' }, { ttl: NaN }, { lease: -1 }, { locking: 1 }, { unreachable: 'ignore' },
+    { collection: 5 }, { lcoking: true }
+  ]
+  for (const options of wrong) {
+    t.throws(
+      () => new SessionStore({ store, ...options as object }), { code: /STORE_(OPTION|NAME)_INVALID/ },
+      JSON.stringify(options)
+    )
   }
   expressSession({ store: new SessionStore({ store }), secret: 's', resave: false, saveUninitialized: false })
   const app = Fastify()
   await app.register(fastifyCookie)
-  await app.register(fastifySession, { store: new SessionStore({ store, collection: 'fastify' }), secret: 's'.repeat(32) })
+  await app.register(
+    fastifySession, { store: new SessionStore({ store, collection: 'fastify' }), secret: 's'.repeat(32) }
+  )
   await app.close()
 })
 
-t.test('code that looks at sessions for ever remembers a bounded number of them', async t => {
+t.test('code that never ends remembers a bounded number of sessions', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessions = new SessionStore({ store })
@@ -312,7 +391,10 @@ t.test('code that looks at sessions for ever remembers a bounded number of them'
   await new Promise<void>((resolve, reject) => {
     const look = (i: number): void => {
       if (i < 100) {
-        sessions.get(String(i), (error, session) => { if (error != null || session.i !== i) reject(error ?? new Error('another one')); else look(i + 1) })
+        sessions.get(String(i), (error, session) => {
+          if (error != null || session.i !== i) reject(error ?? new Error('another session'))
+          else look(i + 1)
+        })
         return
       }
       t.equal(readsOfRequest().length, 16)
@@ -321,7 +403,7 @@ t.test('code that looks at sessions for ever remembers a bounded number of them'
     }
     look(0)
   })
-  t.equal(await collection.has('0'), false, 'its own session among them')
+  t.equal(await collection.has('0'), false, 'including its own session')
 })
 
 t.test('a time to live of any length, and a lease', async t => {
@@ -334,20 +416,32 @@ t.test('express-session loads a session through it', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessions = new SessionStore({ store })
-  const stored = { cookie: { originalMaxAge: 1000, expires: new Date(Date.now() + 100_000), path: '/x', sameSite: 'lax' }, user: 'Ada' }
+  const stored = {
+    cookie: { originalMaxAge: 1000, expires: new Date(Date.now() + 100_000), path: '/x', sameSite: 'lax' }, user: 'Ada'
+  }
   sessions.set('sid', stored)
   const load = promisify(sessions.load.bind(sessions) as any)
-  await t.rejects(load('sid'), { code: 'STORE_OPTION_INVALID' }, 'it has no session to make without express-session')
+  await t.rejects(load('sid'), { code: 'STORE_OPTION_INVALID' }, 'it cannot create a session without express-session')
 
   expressSession({ store: sessions, secret: 's', resave: false, saveUninitialized: false })
   const reference = new expressSession.MemoryStore()
   expressSession({ store: reference, secret: 's', resave: false, saveUninitialized: false })
   reference.set('sid', JSON.parse(JSON.stringify(stored)))
-  const [session, same] = await Promise.all([load('sid'), promisify(reference.load.bind(reference) as any)('sid')]) as [expressSession.Session, expressSession.Session]
-  t.equal(Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it is of the same class as with a store of its own')
+  const [session, same] = await Promise.all(
+    [load('sid'), promisify(reference.load.bind(reference) as any)('sid')]
+  ) as [expressSession.Session, expressSession.Session]
+  t.equal(
+    Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it has the class that the memory store returns'
+  )
   t.equal(Object.getPrototypeOf(session.cookie), Object.getPrototypeOf(same.cookie))
-  t.strictSame([session.id, JSON.parse(JSON.stringify(session)).user, session.cookie.expires instanceof Date], ['sid', 'Ada', true])
-  t.strictSame(JSON.parse(JSON.stringify(session)), JSON.parse(JSON.stringify(same)))
+  t.strictSame(
+    [session.id, JSON.parse(JSON.stringify(session)).user, session.cookie.expires instanceof Date],
+    ['sid', 'Ada', true]
+  )
+  const { cookie: { expires, ...cookie }, ...rest } = JSON.parse(JSON.stringify(session)) as typeof stored
+  const { cookie: { expires: until, ...sameCookie }, ...sameRest } = JSON.parse(JSON.stringify(same)) as typeof stored
+  t.strictSame([cookie, rest], [sameCookie, sameRest])
+  t.ok(expires >= until, 'it lasts as long as its key, which was set a little later')
   t.equal(await load('none'), undefined)
 })
 
@@ -360,7 +454,9 @@ interface Locking {
 }
 
 /** A Fastify application whose sessions are locked, with routes of a test. */
-async function locking (t: Test, http2: boolean, routes: (app: FastifyInstance, sessions: SessionStore) => void): Promise<Locking> {
+async function locking (
+  t: Test, http2: boolean, routes: (app: FastifyInstance, sessions: SessionStore) => void
+): Promise<Locking> {
   const store = createStore('memory:')
   const sessions = new SessionStore({ store, locking: true })
   const app = Fastify(http2 ? { http2 } as object : {})
@@ -432,10 +528,11 @@ t.test('over HTTP/2, too, and a client that goes lets the next one go on', async
   t.equal((await next).body.n, 9)
 })
 
-t.test('with locking, nobody waits for what is not his own session, and a request that calls itself gets an error', async t => {
+t.test('with locking, a request waits for its own session only, and one that calls itself gets an error', async t => {
   let base = ''
   const { app, ask, sessions, store } = await locking(t, false, (app, sessions) => {
-    const call = (name: 'all' | 'get' | 'length' | 'clear', ...args: unknown[]): Promise<any> => promisify(sessions[name] as any).call(sessions, ...args)
+    const call = (name: 'all' | 'get' | 'length' | 'clear', ...args: unknown[]): Promise<any> =>
+      promisify(sessions[name] as any).call(sessions, ...args)
     app.get('/all', async () => (await call('all') as object[]).length)
     app.get('/others', async () => {
       await Promise.all((await call('all') as Array<{ id: string }>).map(({ id }) => call('get', id)))
@@ -459,8 +556,12 @@ t.test('with locking, nobody waits for what is not his own session, and a reques
   const lock = await store.collection('sessions').acquire(`lock:${held!.id}`) // as a request that takes its time
   const other = await app.inject('/login')
   const cookie = String(other.headers['set-cookie']).split(';')[0]!
-  for (const path of ['/all', '/others']) t.strictSame((await app.inject({ url: path, headers: { cookie } })).json(), 3, path)
-  for (const path of ['/fetch', '/inject']) t.match((await app.inject({ url: path, headers: { cookie } })).json(), { code: 'STORE_DEADLOCK' }, path)
+  for (const path of ['/all', '/others']) {
+    t.strictSame((await app.inject({ url: path, headers: { cookie } })).json(), 3, path)
+  }
+  for (const path of ['/fetch', '/inject']) {
+    t.match((await app.inject({ url: path, headers: { cookie } })).json(), { code: 'STORE_DEADLOCK' }, path)
+  }
   t.strictSame((await app.inject({ url: '/other-site', headers: { cookie } })).json(), 3)
   t.equal((await app.inject({ url: '/clear', headers: { cookie } })).statusCode, 200)
   t.equal(await store.collection('sessions').size(), 0, 'nor is what was cleared saved again')

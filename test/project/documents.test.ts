@@ -1,5 +1,5 @@
-// The README and the guides cannot drift: their programs run, their curl lines are answered as they say, their links lead somewhere, and
-// their tables are those of the code.
+// The README and the guides cannot drift: their programs run, their curl lines are answered as they say, their links
+// lead somewhere, and their tables are those of the code.
 import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -19,19 +19,26 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const MAX_README_WORDS = 2000
 const PROGRAMS = join(ROOT, 'dist/documents') // inside of the package, where its own name leads to it
 
-const names = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).filter(name => name.endsWith('.md')).map(name => `docs/${name}`)]
+const names = [
+  'README.md', 'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs')).filter(name => name.endsWith('.md')).map(name => `docs/${name}`)
+]
 const documents = new Map(names.map(name => [name, readFileSync(join(ROOT, name), 'utf8')]))
 const README = documents.get('README.md')!
 const REFERENCE = documents.get('docs/reference.md')!
 
 interface Block { document: string, language: string, text: string }
 
-const blocks: Block[] = Array.from(documents, ([document, text]) =>
-  Array.from(text.matchAll(/^```(\w+)\n(.*?)^```$/gms), ([, language, text]) => ({ document, language: language!, text: text! }))).flat()
-const compiled = ts.convertCompilerOptionsFromJson(
-  (ts.readConfigFile(join(ROOT, 'tsconfig.json'), path => readFileSync(path, 'utf8')).config as { compilerOptions: object }).compilerOptions, ROOT
-).options
-const OPTIONS: ts.CompilerOptions = { ...compiled, noUnusedLocals: false, declaration: false, sourceMap: false, rootDir: PROGRAMS, outDir: PROGRAMS }
+const blocks: Block[] = [...documents].flatMap(([document, content]) => {
+  const found = content.matchAll(/^```(\w+)\n(.*?)^```$/gms)
+  return Array.from(found, ([, language, text]) => ({ document, language: language!, text: text! }))
+})
+const tsconfig = ts.readConfigFile(join(ROOT, 'tsconfig.json'), path => readFileSync(path, 'utf8'))
+const { compilerOptions } = tsconfig.config as { compilerOptions: object }
+const compiled = ts.convertCompilerOptionsFromJson(compilerOptions, ROOT).options
+const OPTIONS: ts.CompilerOptions = {
+  ...compiled, noUnusedLocals: false, declaration: false, sourceMap: false, rootDir: PROGRAMS, outDir: PROGRAMS
+}
 
 t.test('programs run, and print what the documents say', async t => {
   mkdirSync(PROGRAMS, { recursive: true })
@@ -40,7 +47,10 @@ t.test('programs run, and print what the documents say', async t => {
     if (language === 'ts' || language === 'js') writeFileSync(file(i, `m${language}`), text)
   }
   const typed = ts.createProgram(blocks.flatMap(({ language }, i) => language === 'ts' ? file(i, 'mts') : []), OPTIONS)
-  t.strictSame(ts.getPreEmitDiagnostics(typed).map(({ messageText, file }) => [file?.fileName, messageText]), [], 'and they compile')
+  t.strictSame(
+    ts.getPreEmitDiagnostics(typed).map(({ messageText, file }) => [file?.fileName, messageText]), [],
+    'and they compile'
+  )
   typed.emit()
   for (const [i, { language, text }] of blocks.entries()) {
     const next = blocks[i + 1]
@@ -66,7 +76,10 @@ async function serves (t: Test, number: number, text: string, session: string): 
     const folder = mkdtempSync(join(tmpdir(), 'readme-'))
     t.teardown(() => { rmSync(folder, { recursive: true }) })
     const path = join(folder, 'http')
-    writeFileSync(join(PROGRAMS, `${number}.mjs`), text.replace('{ port: 3000 }', `{ path: '${path}' }`).replace('listen(3000)', `listen('${path}')`))
+    writeFileSync(
+      join(PROGRAMS, `${number}.mjs`),
+      text.replace('{ port: 3000 }', `{ path: '${path}' }`).replace('listen(3000)', `listen('${path}')`)
+    )
     start(t, `documents/${number}.mjs`)
     await until(() => new Promise<boolean>(resolve => {
       const socket = connect(path, () => { socket.destroy(); resolve(true) }).on('error', () => { resolve(false) })
@@ -118,9 +131,13 @@ t.test('the table of options is that of the code, with its defaults', async t =>
   for (const path of ['src', 'routes'].flatMap(folder => ts.sys.readDirectory(join(ROOT, folder), ['.ts']))) {
     const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.ESNext)
     ts.forEachChild(file, node => {
-      if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) return
+      if (!ts.isInterfaceDeclaration(node) || !node.name.text.endsWith('Options') || INTERNAL.has(node.name.text)) {
+        return
+      }
       for (const member of node.members) {
-        if (member.name !== undefined) documented.set(`${node.name.text} ${member.name.getText(file)}`, member.getFullText(file))
+        if (member.name !== undefined) {
+          documented.set(`${node.name.text} ${member.name.getText(file)}`, member.getFullText(file))
+        }
       }
     })
   }

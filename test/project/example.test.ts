@@ -31,7 +31,10 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
   const call = async (method: 'GET' | 'POST', path: string, json?: object, headers: Record<string, string> = {}) => {
     const dispatcher = new Agent({ pipelining: 0 }) // a connection of its own, so that any worker may answer
     const { statusCode, headers: answered, body } = await request(url + path, {
-      method, dispatcher, headers: { ...headers, ...(json && { 'content-type': 'application/json' }) }, body: json === undefined ? null : JSON.stringify(json)
+      method,
+      dispatcher,
+      headers: { ...headers, ...(json && { 'content-type': 'application/json' }) },
+      body: json === undefined ? null : JSON.stringify(json)
     })
     const answer = await body.json() as Answer
     if (answer.worker !== undefined) workers.add(answer.worker)
@@ -40,7 +43,10 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
   }
 
   const counts = await Promise.all(Array.from({ length: 40 }, () => call('POST', '/counter')))
-  t.strictSame(counts.map(({ answer }) => answer.count as number).sort((a, b) => a - b), Array.from({ length: 40 }, (_, i) => i + 1))
+  t.strictSame(
+    counts.map(({ answer }) => answer.count as number).sort((a, b) => a - b),
+    Array.from({ length: 40 }, (_, i) => i + 1)
+  )
   await Promise.all(Array.from({ length: 40 }, (_, i) => call('POST', '/carts/42', { item: `item ${i}` })))
   const { answer } = await call('GET', '/carts/42')
   t.equal((answer.items as string[]).length, 40)
@@ -51,7 +57,10 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
   const login = await call('POST', '/login', { name: 'Ada' })
   const cookie = String(login.headers['set-cookie']).split(';')[0]!
   const visits = await Promise.all(Array.from({ length: 20 }, () => call('GET', '/me', undefined, { cookie })))
-  t.strictSame(visits.map(({ answer }) => answer.visits as number).sort((a, b) => a - b), Array.from({ length: 20 }, (_, i) => i + 1))
+  t.strictSame(
+    visits.map(({ answer }) => answer.visits as number).sort((a, b) => a - b),
+    Array.from({ length: 20 }, (_, i) => i + 1)
+  )
   t.equal(visits[0]!.answer.name, 'Ada')
   t.ok(workers.size > 1, `${workers.size} workers answered`)
 
@@ -60,16 +69,24 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
   if (!hasCurl) t.comment('curl is not installed: its lines are left out')
   else {
     for (const command of commands) {
-      const { stdout } = await promisify(execFile)('sh', ['-c', `${command.replaceAll('/tmp/cookies', `${folder}/cookies`)} -s --fail-with-body`])
+      const { stdout } = await promisify(execFile)(
+        'sh', ['-c', `${command.replaceAll('/tmp/cookies', `${folder}/cookies`)} -s --fail-with-body`]
+      )
       t.ok(stdout.startsWith('{') || /^\d+$/.test(stdout), `${command}: ${stdout}`)
     }
     await promisify(execFile)('rm', ['-f', `${folder}/cookies`])
   }
   const health = await request(`${url}/_store/v1/health`)
   t.match([health.statusCode, await health.body.json()], [200, { status: 'ok' }])
-  t.match(health.headers, { 'x-ratelimit-limit': '1000', 'x-ratelimit-remaining': /^\d+$/ }, 'the limits of the app are those of the admin API, as openapi.yaml says')
+  t.match(
+    health.headers, { 'x-ratelimit-limit': '1000', 'x-ratelimit-remaining': /^\d+$/ },
+    'the limits of the app are those of the admin API, as openapi.yaml says'
+  )
   const docs = await request(`${url}/docs/`)
-  t.match([docs.statusCode, docs.headers['content-security-policy'], await docs.body.text()], [200, /default-src 'self'/, /swagger/])
+  t.match(
+    [docs.statusCode, docs.headers['content-security-policy'], await docs.body.text()],
+    [200, /default-src 'self'/, /swagger/]
+  )
 
   const [victim] = workers
   process.kill(victim!, 'SIGKILL')

@@ -12,10 +12,15 @@ interface Answer {
   cookie: string
 }
 
-const { scripts } = JSON.parse(readFileSync(fileURLToPath(new URL('../../../package.json', import.meta.url)), 'utf8')) as { scripts: Record<string, string> }
+const { scripts } = JSON.parse(
+  readFileSync(fileURLToPath(new URL('../../../package.json', import.meta.url)), 'utf8')
+) as { scripts: Record<string, string> }
 
 /** Runs an example while `use` asks it, then stops it as Ctrl-C does. */
-async function run (t: Test, name: string, use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>) => Promise<void>): Promise<void> {
+async function run (
+  t: Test, name: string,
+  use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>) => Promise<void>
+): Promise<void> {
   t.match(scripts[`example:${name}`], `dist/examples/${name}.js`)
   const { child, folder, nextLine, ended, signal } = start(t, `examples/${name}.js`, { env: { PORT: '0' } })
   let url: string | undefined
@@ -27,7 +32,11 @@ async function run (t: Test, name: string, use: (call: (method: 'GET' | 'POST' |
   await use(async (method, path, cookie = '') => {
     const { statusCode, headers, body } = await request(url + path, { method, dispatcher, headers: { cookie } })
     const text = await body.text()
-    return { status: statusCode, body: text === '' ? undefined : JSON.parse(text), cookie: String(headers['set-cookie']).split(';')[0]! }
+    return {
+      status: statusCode,
+      body: text === '' ? undefined : JSON.parse(text),
+      cookie: String(headers['set-cookie']).split(';')[0]!
+    }
   })
   await dispatcher.close()
   signal('SIGINT')
@@ -36,21 +45,29 @@ async function run (t: Test, name: string, use: (call: (method: 'GET' | 'POST' |
   t.strictSame(readdirSync(folder), [], 'no file either')
 }
 
-const times = async <T>(count: number, fn: () => Promise<T>): Promise<T[]> => await Promise.all(Array.from({ length: count }, fn))
+const times = async <T>(count: number, fn: () => Promise<T>): Promise<T[]> =>
+  await Promise.all(Array.from({ length: count }, fn))
 
 t.test('sessions', async t => {
   await run(t, 'sessions', async call => {
     t.equal((await call('GET', '/me')).status, 401)
     const { cookie } = await call('GET', '/login?name=Ada')
     const visits = await times(12, () => call('GET', '/me', cookie))
-    t.strictSame(visits.map(({ body }) => body.visits).sort((a, b) => a - b), Array.from({ length: 12 }, (_, i) => i + 1))
+    t.strictSame(
+      visits.map(({ body }) => body.visits).sort((a, b) => a - b), Array.from({ length: 12 }, (_, i) => i + 1)
+    )
     t.ok(new Set(visits.map(({ body }) => body.worker)).size > 1)
     t.equal((await call('GET', '/logout', cookie)).status, 200)
     t.equal((await call('GET', '/me', cookie)).status, 401)
 
-    const [one, two, bob] = await Promise.all(['Ada', 'Ada', 'Bob'].map(async name => (await call('GET', `/login?name=${name}`)).cookie)) as [string, string, string]
+    const [one, two, bob] = await Promise.all(
+      ['Ada', 'Ada', 'Bob'].map(async name => (await call('GET', `/login?name=${name}`)).cookie)
+    ) as [string, string, string]
     t.equal((await call('POST', '/logout-everywhere', one)).body.sessions, 2)
-    t.strictSame(await Promise.all([one, two, bob].map(async cookie => (await call('GET', '/me', cookie)).status)), [401, 401, 200])
+    t.strictSame(
+      await Promise.all([one, two, bob].map(async cookie => (await call('GET', '/me', cookie)).status)),
+      [401, 401, 200]
+    )
   })
 })
 

@@ -16,7 +16,9 @@ const STOREYS: RegExp[][] = [
   [/^src\/core\//]
 ]
 
-const rooms = ['src', 'routes'].flatMap(folder => readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+const rooms = [
+  'src', 'routes'
+].flatMap(folder => readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
   .filter(entry => entry.isFile() && /\.c?ts$/.test(entry.name))
   .map(entry => relative(ROOT, join(entry.parentPath, entry.name))))
 const texts = new Map(rooms.map(room => [room, readFileSync(join(ROOT, room), 'utf8')]))
@@ -39,12 +41,14 @@ t.test('every room belongs to a storey, and none imports from a storey above it'
   }
 })
 
-t.test('an engine does not import from another engine, but for the keyspace that the socket engine serves', async t => {
+t.test('engines do not import from each other, except for the keyspace that the socket engine serves', async t => {
   const engineOf = (room: string): string | undefined => /^src\/engines\/(\w+)\//.exec(room)?.[1]
   for (const room of rooms) {
     for (const target of importsOf(room)) {
       const [from, to] = [engineOf(room), engineOf(target)]
-      if (from !== undefined && to !== undefined && from !== to) t.equal(`${from} → ${to}`, 'socket → memory', `${room} → ${target}`)
+      if (from !== undefined && to !== undefined && from !== to) {
+        t.equal(`${from} → ${to}`, 'socket → memory', `${room} → ${target}`)
+      }
     }
   }
 })
@@ -65,11 +69,17 @@ t.test('no imports go in a circle', async t => {
 })
 
 t.test(`no room has more than ${MAX_LINES} lines`, async t => {
-  for (const [room, text] of texts) t.ok(text.split('\n').length - 1 <= MAX_LINES, `${room}: ${text.split('\n').length - 1}`)
+  for (const [room, text] of texts) {
+    t.ok(text.split('\n').length - 1 <= MAX_LINES, `${room}: ${text.split('\n').length - 1}`)
+  }
 })
 
 t.test('the tour of the source names every room', async t => {
-  const tour = /^## A tour of the source$(.*?)(?=^## |$(?![^]))/ms.exec(readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8'))?.[1] ?? ''
+  const tour = /^## A tour of the source$(.*?)(?=^## |$(?![^]))/ms.exec(
+    readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8')
+  )?.[1] ?? ''
   const named = Array.from(tour.matchAll(/`([\w./-]+)`/g), ([, name]) => name!)
-  for (const room of rooms) t.ok(named.some(name => name === room || (name.includes('/') && room.endsWith(`/${name}`))), room)
+  for (const room of rooms) {
+    t.ok(named.some(name => name === room || (name.includes('/') && room.endsWith(`/${name}`))), room)
+  }
 })

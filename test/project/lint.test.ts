@@ -1,5 +1,6 @@
-// The form of the code, as `npm run lint` looks at it: beside the other tests, since it takes as long as many of them. Files that
-// have not changed are not looked at again, which may miss what a change elsewhere does to their types: a clean clone does not.
+// The form of the code, as `npm run lint` looks at it: beside the other tests, since it takes as long as many of them.
+// Files that have not changed are not looked at again, which may miss what a change elsewhere does to their types: a
+// clean clone does not.
 import { fileURLToPath } from 'node:url'
 import { ESLint } from 'eslint'
 import t from 'tap'

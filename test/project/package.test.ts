@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'package-'))
 t.after(() => { rmSync(folder, { recursive: true, force: true }) })
 
-/** Runs a command there, without what the test runner adds to every Node that it starts. */
+/** Runs a command there, without the options that the test runner passes to every Node.js process. */
 async function inFolder (...command: string[]): Promise<string> {
   return (await run('env', ['-u', 'NODE_OPTIONS', ...command], { cwd: folder })).stdout
 }
@@ -56,8 +56,13 @@ t.test('it brings what it needs, and no more', async t => {
   t.ok(installed.includes('strong-store'))
   for (const name of ['fastify', 'express', 'typescript', 'tap']) t.notOk(installed.includes(name), name)
   const top = readdirSync(join(folder, 'node_modules/strong-store'))
-  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'package.json', 'dist', 'src']) t.ok(top.includes(name), name)
-  t.strictSame(readdirSync(join(folder, 'node_modules/strong-store/dist')).filter(name => name !== 'routes'), ['cjs', 'src'], 'no tests')
+  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'package.json', 'dist', 'src']) {
+    t.ok(top.includes(name), name)
+  }
+  t.strictSame(
+    readdirSync(join(folder, 'node_modules/strong-store/dist')).filter(name => name !== 'routes'), ['cjs', 'src'],
+    'no tests'
+  )
 })
 
 t.test("the original's example: without a cluster, in the primary, in a worker", async t => {
@@ -83,10 +88,16 @@ t.test("the original's example: without a cluster, in the primary, in a worker",
 
 t.test('a store in Redis says what is missing', async t => {
   writeFileSync(join(folder, 'redis.cjs'), `
-    require('strong-store').createStore('redis:').collection('c').get('key').catch(({ code, message }) => { console.log(code, message) })
+    require('strong-store').createStore('redis:').collection('c').get('key').catch(
+      ({ code, message }) => { console.log(code, message) }
+    )
   `)
   // The scripts were found: they are loaded before.
-  t.match(await node('redis.cjs'), "STORE_UNREACHABLE No store answers: redis://: a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6")
+  t.match(
+    await node('redis.cjs'),
+    'STORE_UNREACHABLE No store answers: redis://: ' +
+    "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6"
+  )
 })
 
 t.test('the admin API says what is missing', async t => {
@@ -98,7 +109,10 @@ t.test('the admin API says what is missing', async t => {
       console.log(code, message)
     }
   `)
-  t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: the admin API requires the package fastify: npm install fastify\n$/)
+  t.match(
+    await node('admin.mjs'),
+    /^STORE_OPTION_INVALID .*: the admin API requires the package fastify: npm install fastify\n$/
+  )
   // That of this folder instead of another installation.
   symlinkSync(join(ROOT, 'node_modules/fastify'), join(folder, 'node_modules/fastify'))
   t.teardown(() => { rmSync(join(folder, 'node_modules/fastify')) })
@@ -111,7 +125,10 @@ t.test('the admin API says what is missing', async t => {
     console.log(statusCode, JSON.parse(body).detail)
     await app.close()
   `)
-  t.match(await node('metrics.mjs'), /^400 metrics need the package @platformatic\/prom-client: npm install @platformatic\/prom-client\n$/)
+  t.match(
+    await node('metrics.mjs'),
+    /^400 metrics need the package @platformatic\/prom-client: npm install @platformatic\/prom-client\n$/
+  )
 })
 
 t.test('import and require give one store', async t => {
@@ -122,23 +139,55 @@ t.test('import and require give one store', async t => {
     const required = createRequire(import.meta.url)('strong-store')
     await createStore().collection('c').set('key', 1)
     const error = await required.createStore().collection('c').get(1).catch(error => error)
-    console.log(error instanceof StoreError, typeof required.default, typeof expressStore, await required.collection('c').promises.get('key'))
+    console.log(
+      error instanceof StoreError, typeof required.default, typeof expressStore,
+      await required.collection('c').promises.get('key')
+    )
     if (typeof strongStore !== 'function' || typeof collection !== 'function') throw new Error('something is missing')
   `)
   t.equal(await node('both.mjs'), 'true function function 1\n')
 })
 
-t.test('what serves other libraries loads without them', async t => {
+t.test('adapters load without their libraries', async t => {
   writeFileSync(join(folder, 'adapters.mjs'), `
     import { KeyvStore } from 'strong-store/keyv'
     import { ExpressRateLimitStore, fastifyRateLimitStore } from 'strong-store/rate-limit'
     import { SessionStore } from 'strong-store/session'
     new SessionStore({ locking: true }).set('sid', { cookie: {} }, async error => {
       await new KeyvStore().set('key', 1)
-      console.log(error, await new KeyvStore().get('key'), await new ExpressRateLimitStore().increment('key').then(({ totalHits }) => totalHits), typeof fastifyRateLimitStore())
+      console.log(
+        error, await new KeyvStore().get('key'),
+        await new ExpressRateLimitStore().increment('key').then(({ totalHits }) => totalHits),
+        typeof fastifyRateLimitStore()
+      )
     })
   `)
   t.equal(await node('adapters.mjs'), 'null 1 1 function\n')
+})
+
+t.test('listeners do not add up where each test file loads the package again', async t => {
+  writeFileSync(join(folder, 'again.cjs'), `
+    const cluster = require('cluster')
+    const diagnostics = require('diagnostics_channel')
+    process.on('warning', warning => { console.log(warning.message) })
+    let subscribers = 0
+    for (const name of ['subscribe', 'unsubscribe']) {
+      const original = diagnostics[name]
+      diagnostics[name] = (...args) => { subscribers += name === 'subscribe' ? 1 : -1; return original(...args) }
+    }
+    const counts = new Set()
+    for (let i = 0; i < 20; i++) { // as Jest does: new modules, new globals, the same modules of Node.js
+      for (const file of Object.keys(require.cache)) delete require.cache[file]
+      for (const key of Object.getOwnPropertySymbols(globalThis)) {
+        if (key.description.startsWith('strong-store')) delete globalThis[key]
+      }
+      const { SessionStore } = require('strong-store/session')
+      new SessionStore({ locking: true })
+      counts.add(cluster.listenerCount('message') + ' ' + subscribers)
+    }
+    console.log([...counts].join())
+  `)
+  t.equal(await node('again.cjs'), '1 4\n')
 })
 
 t.test('two copies of the package in one process share one store', async t => {

@@ -1,8 +1,9 @@
-// The types of the public API: what is wrong here does not compile.
+// The types of the public API: a mistake in them does not compile here.
 import Fastify from 'fastify'
 import t from 'tap'
 import strongStore, {
-  collection, createStore, ERRORS, StoreError, type Collection, type Entry, type KeyLock, type Store, type StoreErrorCode
+  collection, createStore, ERRORS, StoreError,
+  type Collection, type Entry, type KeyLock, type Store, type StoreErrorCode
 } from '../../src/index.js'
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -26,6 +27,14 @@ t.test('values have the type of their collection', async t => {
   is<boolean>()(await carts.del('key'))
   // @ts-expect-error -- not a number
   t.equal(await carts.increment('n'), 1)
+  // @ts-expect-error -- not a number
+  t.equal(await store.collection<string>('n').increment('string'), 1)
+  // @ts-expect-error -- there is no such option
+  await t.rejects(carts.get('key', { ttl: 1 }), { code: 'STORE_OPTION_INVALID' })
+  // @ts-expect-error -- there is no such option
+  await t.rejects(carts.set('key', { items: [] }, { tll: 1 }), { code: 'STORE_OPTION_INVALID' })
+  // @ts-expect-error -- there is no such option
+  await t.rejects(carts.acquire('key', { leese: 1 }), { code: 'STORE_OPTION_INVALID' })
   is<number>()(await store.collection<number>('n').increment('n'))
   is<number>()(await store.collection('n').increment('n'))
   is<number>()(await store.collection<any>('n').decrement('n'))
@@ -88,11 +97,12 @@ t.test('errors and the plugin', async t => {
   is<Store>()(app.store)
   app.get('/', async request => {
     is<Store>()(request.store)
-    // @ts-expect-error -- it is not to be replaced
+    // @ts-expect-error -- it is read-only
     request.store = app.store
   })
+  const misspelt = { code: 'STORE_OPTION_INVALID' }
   // @ts-expect-error -- misspelt
-  await t.rejects(async () => { await Fastify().register(strongStore, { ulr: 'memory:' }) }, { code: 'STORE_OPTION_INVALID' })
+  await t.rejects(async () => { await Fastify().register(strongStore, { ulr: 'memory:' }) }, misspelt)
   const error = new StoreError('STORE_FULL')
   is<StoreErrorCode>()(error.code)
   is<507>()(ERRORS.STORE_FULL.status)

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import type { RequestListener } from 'node:http'
 import t from 'tap'
 import { request } from 'undici'
-import { expressStore } from '../../src/web/express.js'
+import { expressStore, expressStoreErrors } from '../../src/web/express.js'
 import { createStore } from '../../src/index.js'
 import { overHttp1, requestScope, serve, type Application } from '../support/request-scope.js'
 
@@ -71,6 +71,34 @@ t.test('a commit that fails goes to the error handlers behind the route, before 
     t.equal(status, 409, 'where the handler still writes, it is answered without them')
     t.match(JSON.parse(body), { code: 'STORE_LOCK_LOST', handled: undefined })
     t.equal(await store.collection('c').get('key'), undefined)
+  }
+})
+
+t.test('with expressStoreErrors, the changes of a handler that fails are dropped whatever the status of its error', async t => {
+  for (const make of [express, express4]) {
+    const store = createStore('memory:')
+    t.teardown(() => store.close())
+    const jobs = store.collection<string>('jobs')
+    const app = make()
+    app.use(expressStore({ store }))
+    const change = async (request: express.Request): Promise<void> => {
+      (await request.store.collection<string>('jobs').acquire('key')).set(request.path)
+    }
+    const router = make.Router()
+    router.get('/fail', (request, _response, next) => {
+      change(request).then(() => { throw Object.assign(new Error('no'), { statusCode: 422 }) }).catch(next)
+    })
+    router.get('/send', (request, response, next) => { change(request).then(() => { response.sendStatus(422) }, next) })
+    app.use(router)
+    app.use(expressStoreErrors())
+    app.use(((error: Error & { statusCode: number }, _request, response, _next) => {
+      response.status(error.statusCode).send(error.message)
+    }) as express.ErrorRequestHandler)
+    const { get } = await overHttp1(t, app as RequestListener)
+    t.strictSame(await get('/fail'), [422, 'no'])
+    t.equal(await jobs.get('key', { timeout: 5 }), undefined)
+    t.equal((await get('/send'))[0], 422)
+    t.equal(await jobs.get('key', { timeout: 5 }), '/send', 'a handler that answers by itself has not failed')
   }
 })
 

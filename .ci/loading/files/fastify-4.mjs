@@ -1,3 +1,5 @@
 import Fastify from 'fastify'
 import strongStore from 'strong-store'
-await Fastify().register(strongStore).then(() => { console.log('registered') }, error => { console.log(error.message) })
+await Fastify().register(strongStore).then(() => { console.log('registered') }, error => {
+  console.log(error.message)
+})

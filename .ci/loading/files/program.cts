@@ -1,14 +1,33 @@
-import strongStore, { collection, createStore, type Collection, type StoreErrorCode, StoreError } from 'strong-store'
-import { expressStore } from 'strong-store/express'
+import {
+  StoreError, createStore, strongStore,
+  type AdminOptions, type Collection, type KeyLock, type Store, type StoreErrorCode
+} from 'strong-store'
+import plugin from 'strong-store'
+import { expressAdmin, expressStore, expressStoreErrors } from 'strong-store/express'
 import { KeyvStore } from 'strong-store/keyv'
-import { ExpressRateLimitStore } from 'strong-store/rate-limit'
+import { NestThrottlerStorage } from 'strong-store/nest'
+import { ExpressRateLimitStore, fastifyRateLimitStore } from 'strong-store/rate-limit'
+import { flexibleLimiter } from 'strong-store/rate-limiter-flexible'
 import { SessionStore } from 'strong-store/session'
+import { UndiciCacheStore } from 'strong-store/undici'
+import { unstorageDriver } from 'strong-store/unstorage'
+
+const admin: AdminOptions = { token: 'secret' }
+const code: StoreErrorCode = new StoreError('STORE_FULL').code
+void [
+  plugin, strongStore, expressAdmin, expressStore, expressStoreErrors, KeyvStore, NestThrottlerStorage,
+  ExpressRateLimitStore, fastifyRateLimitStore, flexibleLimiter, SessionStore, UndiciCacheStore, unstorageDriver,
+  admin, code
+]
 
 async function main (): Promise<void> {
-  const carts: Collection<{ items: string[] }> = createStore('memory:').collection('carts')
-  await carts.set('ada', { items: ['tea'] })
-  const code: StoreErrorCode = new StoreError('STORE_FULL').code
-  void [strongStore, collection, expressStore, KeyvStore, ExpressRateLimitStore, SessionStore, code]
+  const store: Store = createStore('memory:')
+  const carts: Collection<{ items: string[] }> = store.collection('carts')
+  const lock: KeyLock<{ items: string[] }> = await carts.acquire('ada', { lease: 5 })
+  lock.set({ items: ['tea'] })
+  await lock.release()
+  // @ts-expect-error -- there is no such option
+  void carts.get('ada', { ttl: 1 }).catch(() => {})
   console.log('tsx', (await carts.get('ada'))?.items.length)
 }
 void main()

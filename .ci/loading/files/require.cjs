@@ -1,6 +1,6 @@
 const { collection } = require('strong-store')
-require('strong-store/express')
-require('strong-store/keyv')
-require('strong-store/rate-limit')
-require('strong-store/session')
-collection('c').set('key', 1, () => { collection('c').get('key', (err, value) => { console.log('required', err ?? value) }) })
+const { exports: entries } = require('strong-store/package.json')
+for (const name of Object.keys(entries)) require(`strong-store${name.slice(1)}`)
+collection('c').set('key', 1, () => {
+  collection('c').get('key', (err, value) => { console.log('required', err ?? value) })
+})

@@ -1,2 +1,5 @@
 import { createStore } from 'strong-store'
-createStore().collection('c').get('key').then(value => { console.log('bundled worker sees', value); process.disconnect() })
+createStore().collection('c').get('key').then(value => {
+  console.log('bundled worker sees', value)
+  process.disconnect()
+})

@@ -1,9 +1,11 @@
 // How `cluster:` finds its store: a cluster's worker asks the primary, a worker thread its main thread, and a child process
 // of either finds the address in its environment. All others have the store themselves. Whoever has found it passes it on.
-import cluster from 'node:cluster'
+import cluster, { type Worker } from 'node:cluster'
 import { BroadcastChannel, getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads'
+import { installOnce } from '../../core/shared.js'
 import { answer, ask, type Address, type Channel, type Discovery } from './address.js'
 import { offerToChildren, parentDiscovery } from './parent.js'
+import { PROTOCOL_VERSION } from './protocol.js'
 
 /** Milliseconds for an answer where there is probably no one who could give it. */
 const UNLIKELY_TIMEOUT_MS = 800
@@ -19,14 +21,21 @@ export function discovery (): Discovery | undefined {
 /** Answers the workers and threads of this process that ask. */
 export function answerOthers (address: (uid: number | undefined) => Promise<Address>): void {
   if (!isMainThread) return
-  if (cluster.isPrimary) {
-    cluster.on('message', (worker, message) => {
+  installOnce(`discovery.${PROTOCOL_VERSION}`, () => {
+    const onmessage = (worker: Worker, message: unknown): void => {
       answer(message, address, content => { if (worker.isConnected()) worker.send(content, () => {}) })
-    })
-  }
-  const threads = new BroadcastChannel(THREADS)
-  threads.onmessage = event => { answer((event as MessageEvent).data, address, content => { threads.postMessage(content) }) }
-  ;(threads as unknown as { unref (): void }).unref()
+    }
+    if (cluster.isPrimary) cluster.on('message', onmessage)
+    const threads = new BroadcastChannel(THREADS)
+    threads.onmessage = event => {
+      answer((event as MessageEvent).data, address, content => { threads.postMessage(content) })
+    }
+    ;(threads as unknown as { unref (): void }).unref()
+    return () => {
+      cluster.off('message', onmessage)
+      threads.close()
+    }
+  })
   setEnvironmentData(THREADS, true)
 }
 

@@ -1,0 +1,17 @@
+// What all routes of the admin API share.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { Store } from '../src/api/store.js'
+import type { PreferredWait } from './prefer.js'
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+
+export interface Admin {
+  app: App
+  store: Store
+  waiting: PreferredWait
+  maxLease: number
+  /** The OpenAPI document as YAML, for the API at this path. */
+  describe: (path: string) => string
+}
