@@ -30,6 +30,7 @@ const Call = Type.Object({
   lease: Type.Optional(milliseconds('until the lock ends')),
   owner: Type.Optional(text('Who holds the lock, for people')),
   nowait: Type.Optional(Type.Boolean({ description: 'Fails with STORE_LOCKED where it would have to wait' })),
+  durable: Type.Optional(Type.Boolean({ description: 'Answered when the change is on disk' })),
   timeout: Type.Optional(milliseconds('that it may wait; for as long as the connection lasts by default', 0)),
   unconfirmed: Type.Optional(Type.Boolean({ description: 'It gets no reply' }))
 }, { additionalProperties: false })

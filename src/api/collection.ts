@@ -6,7 +6,7 @@ import { CollectionCalls, type Scope } from './collection-calls.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
 import { keyPage, keyPages } from './key-pages.js'
 import {
-  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DelOptions, type Entry,
+  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions, type DelOptions, type Entry,
   type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions,
   type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
@@ -119,7 +119,7 @@ export class Collection<T = unknown> {
    * Takes back a count: subtracts `by`, but never goes below 0 and never creates a key. The expiry stays as it is.
    * Resolves with the remaining count, 0 if there is no value. STORE_NOT_A_NUMBER.
    */
-  async decrement (key: CounterKey<T>, by = 1, options: EntryOptions = NONE): Promise<number> {
+  async decrement (key: CounterKey<T>, by = 1, options: DecrementOptions = NONE): Promise<number> {
     const request = withCount(this.#calls.request('increment', key, options, KNOWN.decrement), -by, options)
     request.down = true
     return (await this.#calls.send(request)).number!
@@ -268,7 +268,7 @@ export class Collection<T = unknown> {
   async #update (
     key: string, fn: Updater<T>, options: UpdateOptions, registry: LockRegistry | undefined
   ): Promise<T | undefined> {
-    const { ttl } = options
+    const { ttl, durable } = options
     if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
     const lock = await this.#calls.acquire<T>(this.#codec, key, options, KNOWN.update, registry)
     let value: T | undefined
@@ -279,7 +279,7 @@ export class Collection<T = unknown> {
       if (lock.held) await lock.release({ discard: true, confirm: false })
       throw error
     }
-    if (!lock.isReleased) await lock.release()
+    if (!lock.isReleased) await lock.release({ durable })
     return value === undefined ? lock.get() : value
   }
 

@@ -14,10 +14,12 @@ export interface ReleaseOptions {
   discard?: boolean | undefined
   /** False: resolve immediately, without confirmation and ignoring errors. Default true. */
   confirm?: boolean | undefined
+  /** True: resolve when the change is on disk, as in SetOptions. Default: that of the collection. */
+  durable?: boolean | undefined
 }
 
 const LOCK_SET = ['ttl']
-const RELEASE = ['discard', 'confirm']
+const RELEASE = ['discard', 'confirm', 'durable']
 
 /** Keeps track of locks while they are held, for their owner to release: see the scope of a web request. */
 export interface LockRegistry {
@@ -124,13 +126,14 @@ export class KeyLock<T = unknown> implements OwnedLock {
     onlyKnown(options, RELEASE)
     this.#registry?.delete(this)
     this.#check()
-    const { discard = false, confirm = true } = options
+    const { discard = false, confirm = true, durable = false } = options
     const isRefused = this.#isAborted && this.hasChange && !discard
     const op = discard || isRefused ? 'release' : this.#change ?? 'release'
     const request = new Request(op, this.#collection, this.key)
     this.#state = 'released'
     request.token = this.token
     request.release = true
+    request.durable = durable && op !== 'release'
     if (request.op === 'set') {
       request.text = this.#text
       request.ttl = this.#ttl

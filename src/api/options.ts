@@ -31,9 +31,14 @@ export interface SetOptions extends WaitOptions {
   release?: boolean | undefined
   /** False: resolve immediately, without confirmation and ignoring errors. The order of calls is kept. Default true. */
   confirm?: boolean | undefined
+  /**
+   * True: resolve when the change is on disk, in a store with `data`; STORE_OPTION_INVALID in any other, STORE_NOT_DURABLE if it
+   * was made but could not be written. Default: that of the collection.
+   */
+  durable?: boolean | undefined
 }
 
-export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm'>
+export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm' | 'durable'>
 
 export interface EntryOptions extends WaitOptions {
   /** The token of the key's lock, to read under it. STORE_LOCK_LOST if it no longer holds the key. */
@@ -52,9 +57,13 @@ export interface TtlOptions extends WaitOptions {
 export interface CountOptions extends TtlOptions {
   /** With `ttl`: a sum above this number restarts it. Default: none, only the call that creates the key sets it. */
   limit?: number | undefined
+  /** As in SetOptions. */
+  durable?: boolean | undefined
   /** With `limit`: double the ttl with each count above it, from the second one on. Default false. */
   backoff?: boolean | undefined
 }
+
+export type DecrementOptions = Pick<CountOptions, 'signal' | 'timeout' | 'token' | 'durable'>
 
 export interface AcquireOptions extends WaitOptions {
   /**
@@ -77,6 +86,8 @@ export interface AcquireOptions extends WaitOptions {
 }
 
 export interface UpdateOptions extends AcquireOptions {
+  /** As in SetOptions. */
+  durable?: boolean | undefined
   /** Seconds until the key expires, at least 0.001. Default: none, it keeps its expiry. */
   ttl?: number | undefined
 }
@@ -100,6 +111,13 @@ export interface CollectionOptions {
   maxBytes?: number | undefined
   /** At a bound, evict the least recently used unlocked keys (true), or fail with STORE_FULL (false). Default true. */
   evict?: boolean | undefined
+  /** In a store with `data`: whether the keys are written to disk. Without effect in any other. Default true. */
+  keep?: boolean | undefined
+  /**
+   * In a store with `data`: whether `set`, `del` and counting resolve when the change is on disk, as if each call had
+   * `durable: true`. STORE_OPTION_INVALID for true in any other store. Default false.
+   */
+  durable?: boolean | undefined
 }
 
 export interface Entry<T> {
@@ -154,7 +172,7 @@ export interface CollectionPage {
 const WAIT = ['signal', 'timeout']
 const TTL = [...WAIT, 'ttl', 'token']
 const ACQUIRE = [...WAIT, 'lease', 'detached', 'token', 'owner']
-const DEL = [...WAIT, 'ifVersion', 'token', 'release', 'confirm']
+const DEL = [...WAIT, 'ifVersion', 'token', 'release', 'confirm', 'durable']
 export const KNOWN = {
   wait: WAIT,
   prefix: [...WAIT, 'prefix'],
@@ -163,27 +181,31 @@ export const KNOWN = {
   del: DEL,
   set: [...DEL, 'ttl', 'ifAbsent'],
   touch: TTL,
-  count: [...TTL, 'limit', 'backoff'],
-  decrement: [...WAIT, 'token'],
+  count: [...TTL, 'limit', 'backoff', 'durable'],
+  decrement: [...WAIT, 'token', 'durable'],
   acquire: ACQUIRE,
-  update: [...ACQUIRE, 'ttl'],
+  update: [...ACQUIRE, 'ttl', 'durable'],
   getOrSet: [...WAIT, 'ttl', 'lease']
 } as const satisfies Record<string, readonly string[]>
 
-const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict'] as const
+const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'] as const
 
 /** The options of a collection in the form the keyspace keeps. STORE_OPTION_INVALID. */
 export function boundsOf (options: CollectionOptions): object {
   onlyKnown(options, BOUNDS)
-  const { expireKeys, maxKeys, maxBytes, evict } = options
-  if (evict !== undefined && typeof evict !== 'boolean') {
-    throw new StoreError('STORE_OPTION_INVALID', 'evict must be true or false')
+  const { expireKeys, maxKeys, maxBytes, evict, keep, durable } = options
+  for (const [name, flag] of Object.entries({ evict, keep, durable })) {
+    if (flag !== undefined && typeof flag !== 'boolean') {
+      throw new StoreError('STORE_OPTION_INVALID', `${name} must be true or false`)
+    }
   }
   return {
     idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),
     maxKeys: maxKeys === undefined ? undefined : wholeNumber(maxKeys, 'maxKeys'),
     maxBytes: maxBytes === undefined ? undefined : wholeNumber(maxBytes, 'maxBytes'),
-    evict
+    evict,
+    keep,
+    durable
   }
 }
 

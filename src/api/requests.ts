@@ -57,11 +57,12 @@ export function withTtl (request: Request, { ttl, token }: TtlOptions): Request 
 }
 
 export function withCount (request: Request, by: number, options: CountOptions): Request {
-  const { ttl, limit, backoff } = options
+  const { ttl, limit, backoff, durable } = options
   request.number = finiteNumber(by, 'by')
   if (limit !== undefined) request.limit = finiteNumber(limit, 'limit')
   if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'limit requires a ttl')
   request.backoff = backoff === true
+  request.durable = durable === true
   return withTtl(request, options)
 }
 
@@ -72,7 +73,8 @@ export function withValue (request: Request, text: string, { ttl, ifAbsent }: Se
   return request
 }
 
-export function withWrite (request: Request, { ifVersion, token, release }: DelOptions): Request {
+export function withWrite (request: Request, { ifVersion, token, release, durable }: DelOptions): Request {
+  request.durable = durable === true
   if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
   if (token !== undefined) request.token = checkToken(token)
   request.release = token !== undefined && release === true

@@ -1,5 +1,6 @@
 // The store: picks an engine by URL and hands out one Collection per name.
 import { EventEmitter } from 'node:events'
+import { resolve } from 'node:path'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
@@ -11,6 +12,7 @@ import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions }
 import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
 import type { HttpStoreOptions } from '../engines/http/options.js'
+import type { DataOptions } from '../engines/memory/data.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
@@ -31,6 +33,14 @@ export interface StoreOptions {
   url?: string | undefined
   /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
   maxValueBytes?: number | undefined
+  /**
+   * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at 'cluster:' and
+   * 'memory:'. It is created if it is missing. Calls wait until it is loaded. Needs the package lmdb. Default: none, the keys are
+   * in memory only.
+   */
+  data?: string | undefined
+  /** With `data`: the most seconds from a change until it is written, 0.01 to 60. Default 0.25. */
+  flush?: number | undefined
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined
   /**
@@ -48,8 +58,9 @@ export interface StoreOptions {
   http?: HttpStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
+const OPTIONS = ['url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
+const MAX_FLUSH_SECONDS = 60
 const COLLECTIONS_PER_PAGE = 250
 
 /** The number is raised when adapters need something that older stores do not have. */
@@ -59,9 +70,12 @@ const BRAND = Symbol.for('strong-store.Store.1')
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
  *
  * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as well,
- * so a listener is optional: without one the event is not emitted.
+ * so a listener is optional: without one the event is not emitted. In a store with `data` also STORE_NOT_DURABLE: what is
+ * stored cannot be written, or read, while the store works on; this is a process warning as well.
+ *
+ * Event 'loading' (parts, of all), in the process of a store with `data`: how much of the data has been loaded.
  */
-export class Store extends EventEmitter<{ error: [StoreError] }> {
+export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded: number, all: number] }> {
   readonly #engine: Engine
   readonly #defaults: Defaults
   readonly #scope: Scope | undefined
@@ -81,6 +95,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
       engine.onerror = error => {
         onerror?.(error)
         if (this.listenerCount('error') > 0) this.emit('error', error)
+      }
+      const { onloading } = engine
+      engine.onloading = (loaded, all) => {
+        onloading?.(loaded, all)
+        this.emit('loading', loaded, all)
       }
     }
   }
@@ -243,19 +262,33 @@ function defaultsOf (timeout: number | undefined, lease: number | undefined): De
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
+  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, data, flush, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
   const timeout = milliseconds(connectTimeout, 'connectTimeout', MIN_SECONDS)
+  const kept = dataOf(url, data, flush)
   if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
   switch (url) {
-    case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
-    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
+    case 'cluster:': return clusterEngine({ maxValueBytes, data: kept, connectTimeout: timeout })
+    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), kept)
   }
   if (!/^https?:/.test(url)) {
     throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
   return httpEngine({ url, token, connectTimeout: timeout }, http)
+}
+
+function dataOf (url: string, data: unknown, flush: number | undefined): DataOptions | undefined {
+  if (data === undefined) {
+    if (flush !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'flush requires data')
+    return undefined
+  }
+  if (typeof data !== 'string' || data === '') throw new StoreError('STORE_OPTION_INVALID', 'data must be the name of a folder')
+  if (url !== 'cluster:' && url !== 'memory:') {
+    throw new StoreError('STORE_OPTION_INVALID', `data is for the process that has the store, which is not this one at ${JSON.stringify(url)}`)
+  }
+  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) throw new StoreError('STORE_OPTION_INVALID', `flush can be ${MAX_FLUSH_SECONDS} seconds at most`)
+  return { folder: resolve(data), flush: milliseconds(flush ?? 0.25, 'flush', 0.01) }
 }

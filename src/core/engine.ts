@@ -72,6 +72,8 @@ export class Request<T = string> {
   owner: string | undefined
   /** Fail with STORE_LOCKED where the call would have to wait. */
   nowait = false
+  /** Set, del and increment: answered when the change is on disk. */
+  durable = false
 
   /** How the asking process waits; not sent. */
   wait: Wait | undefined
@@ -144,6 +146,8 @@ export interface Engine {
    * to another copy of this package.
    */
   onerror: ((error: StoreError) => void) | undefined
+  /** Called repeatedly while data is loaded: how many parts have been, of how many. */
+  onloading?: ((loaded: number, all: number) => void) | undefined
   /** Called once, when it is closed. */
   onclose: (() => void) | undefined
   /** Delivers what was posted, then ends. Held locks are released, calls that wait fail with STORE_CLOSED. */

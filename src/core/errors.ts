@@ -24,6 +24,7 @@ export const ERRORS = {
   STORE_LOCK_LOST: { status: 409, meaning: 'The lock is no longer held: its lease ran out, its connection was lost, or it was broken; changes were dropped' },
   STORE_LOCK_RELEASED: { status: 409, meaning: 'The lock was released through this handle before' },
   STORE_FULL: { status: 507, meaning: 'The collection has reached maxKeys or maxBytes and nothing in it may be evicted' },
+  STORE_NOT_DURABLE: { status: 507, meaning: 'The change was made, but it could not be written to disk' },
   STORE_OVERLOADED: { status: 503, meaning: 'More is on its way to the store than it takes; try again later' },
   STORE_DISCONNECTED: { status: 503, meaning: 'The connection to the store was lost; whether the call took effect is unknown' },
   STORE_UNREACHABLE: { status: 503, meaning: 'No store answers' },

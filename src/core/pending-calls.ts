@@ -108,7 +108,7 @@ export class PendingCalls {
     }
     if (call.abandoned) return
     if (reply.code === undefined) call.resolve(reply)
-    else call.reject(new StoreError(reply.code, why ?? about(request)))
+    else call.reject(new StoreError(reply.code, why ?? `${about(request)}${adviceOn(reply.code, request)}`))
   }
 
   /** The store says that a lock of ours ended without us. */
@@ -174,6 +174,11 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
     call.onabort = () => { abandon(new StoreError('STORE_ABORTED', about(call.request), { cause: signal.reason })) }
     onAbort(signal, call.onabort)
   }
+}
+
+function adviceOn (code: StoreErrorCode, { durable, text }: Request): string {
+  const isMeant = code === 'STORE_OPTION_INVALID' && (durable || text?.includes('"durable":true') === true)
+  return isMeant ? '; durable is for a store with data, and for a collection that is kept there' : ''
 }
 
 /** A call in words, for errors. */

@@ -26,6 +26,16 @@ export interface LoopDelay {
   max: number
 }
 
+/** Of a store with `data`. */
+export interface DataStats {
+  /** Seconds since the oldest change that is not on disk. */
+  lag: number
+  /** Failures to write. */
+  errors: number
+  /** Size of the log. */
+  bytes: number
+}
+
 /** A collection; its options are as in `configure`. */
 export interface CollectionStats extends Counts {
   name: string
@@ -33,6 +43,9 @@ export interface CollectionStats extends Counts {
   maxKeys: number
   maxBytes: number
   evict: boolean
+  /** Whether a store with `data` keeps its keys there, and answers changes when they are on disk. Not in Redis. */
+  keep?: boolean
+  durable?: boolean
 }
 
 /**
@@ -56,6 +69,8 @@ export interface StoreStats extends Counts {
   waited?: number
   /** Of the process, in the last full minute, or in the first one so far. */
   loopDelay?: LoopDelay
+  /** Where the store has `data`. */
+  data?: DataStats
 }
 
 export interface LockInfo {

@@ -79,7 +79,7 @@ export class Collection extends Entries implements Task {
 
   deleteEntry (entry: Entry): void {
     this.context.revision++
-    this.remove(entry)
+    this.remove(entry, 'del')
     this.writes++
     this.context.counters.totals.writes++
   }
@@ -149,6 +149,7 @@ export class Collection extends Entries implements Task {
   /** Whether forgetting it loses no more than its counters. */
   private get isDisposable (): boolean {
     const { size, bounds } = this
-    return size === 0 && this.locks.size === 0 && bounds.idle + bounds.maxKeys + bounds.maxBytes === 0
+    const isDefault = bounds.idle + bounds.maxKeys + bounds.maxBytes === 0 && bounds.keep && !bounds.durable
+    return size === 0 && this.locks.size === 0 && isDefault
   }
 }

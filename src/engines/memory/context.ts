@@ -1,6 +1,8 @@
 // What all parts of one keyspace share.
 import { Agenda } from './agenda.js'
+import { observe, type Observer } from './changes.js'
 import { Clock, type Time } from './clock.js'
+import type { Durability } from './durability.js'
 import { Counters } from './counters.js'
 
 export class Context {
@@ -12,9 +14,17 @@ export class Context {
    * clears in order with locks and the calls that wait for them, each of which keeps the revision at which it came.
    */
   revision = 0
+  /** Undefined as long as nobody observes. */
+  changes: Observer | undefined
+  /** Undefined where nothing is kept beyond the process. */
+  durability: Durability | undefined
 
   constructor (time?: Time) {
     this.clock = new Clock(time)
     this.agenda = new Agenda(this.clock)
+  }
+
+  observe (observer: Observer): void {
+    this.changes = observe(this.changes, observer)
   }
 }

@@ -10,9 +10,10 @@ const MAX_NAMED = 100
 
 export function describeCollection (collection: Collection): object {
   const { name, size: keys, bytes, locks, waiters, reads, writes, expired, evicted, bounds } = collection
-  const { idle, maxKeys, maxBytes, evict } = bounds
+  const { idle, maxKeys, maxBytes, evict, keep, durable } = bounds
   return {
-    name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted, idle, maxKeys, maxBytes, evict
+    name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted,
+    idle, maxKeys, maxBytes, evict, keep, durable
   }
 }
 
@@ -58,6 +59,7 @@ export function describeKeyspace (keyspace: Keyspace): object {
     refused,
     waits,
     waited,
-    loopDelay: loopDelay()
+    loopDelay: loopDelay(),
+    data: keyspace.context.durability?.stats()
   }
 }

@@ -61,11 +61,15 @@ function size (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: 
 function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collection(request.collection)
   const { bounds } = collection
-  const { idle, maxKeys, maxBytes, evict } = { ...bounds, ...parsed(request.text) }
+  const { idle, maxKeys, maxBytes, evict, keep, durable } = { ...bounds, ...parsed(request.text) }
   // It came as text from another process, and what is no number here would reach all the others.
   const areNumbers = [idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0)
-  if (!areNumbers || typeof evict !== 'boolean') return new Reply('STORE_OPTION_INVALID')
-  collection.configure({ idle, maxKeys, maxBytes, evict })
+  const areFlags = [evict, keep, durable].every(flag => typeof flag === 'boolean')
+  const { durability } = keyspace.context
+  const isPossible = !durable || (durability !== undefined && keep)
+  if (!areNumbers || !areFlags || !isPossible) return new Reply('STORE_OPTION_INVALID')
+  collection.configure({ idle, maxKeys, maxBytes, evict, keep, durable })
+  durability?.configured(request.collection, bounds.keep)
   return new Reply<Bytes>()
 }
 

@@ -1,7 +1,8 @@
 // The engine of the process in which the keyspace lives.
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Request, type Engine, type Reply } from '../../core/engine.js'
+import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
+import { Data, type DataOptions } from './data.js'
 import { fromBytes, toBytes, type Bytes } from '../../core/value.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
@@ -11,14 +12,20 @@ import { Sweeper } from './sweeper.js'
 export class MemoryEngine implements Engine {
   onerror: Engine['onerror']
   onclose: Engine['onclose']
+  onloading: Engine['onloading']
   readonly isShared: boolean = false
   readonly #keyspace: Keyspace
   readonly #sweeper: Sweeper
   readonly #self: Self
   readonly #calls: PendingCalls
   #isClosed = false
+  #opening: Promise<Data> | undefined
+  /** Calls that came before the data was loaded. */
+  #early: Array<{ request: Request, id: number }> | undefined
+  #failure: StoreError | undefined
 
-  constructor (keyspace: Keyspace) {
+  /** `data`: where the keyspace is kept, if it is. */
+  constructor (keyspace: Keyspace, data?: DataOptions) {
     this.#keyspace = keyspace
     this.#sweeper = new Sweeper(keyspace)
     this.#calls = new PendingCalls({
@@ -26,9 +33,15 @@ export class MemoryEngine implements Engine {
         this.#send(request, id)
         this.#awaits()
       },
-      cancel: id => { this.#keyspace.cancel(this.#self, id) }
+      cancel: id => { this.#cancel(id) }
     })
     this.#self = new Self(this.#calls, () => { this.#awaits() })
+    if (data !== undefined) this.#open(data)
+  }
+
+  /** Resolves when the data is loaded, or at once where there is none. Rejects if it cannot be used. */
+  async opened (): Promise<void> {
+    await this.#opening
   }
 
   get maxValueBytes (): number {
@@ -43,14 +56,56 @@ export class MemoryEngine implements Engine {
     this.#calls.post(request)
   }
 
-  close (): Promise<void> {
-    if (this.#isClosed) return Promise.resolve()
+  /** STORE_NOT_DURABLE if what has changed could not be written. */
+  async close (): Promise<void> {
+    if (this.#isClosed) return
     this.#isClosed = true
     this.onclose?.()
     this.#sweeper.stop()
     this.#keyspace.leave(this.#self)
-    this.#calls.fail('STORE_CLOSED')
-    return Promise.resolve()
+    try {
+      const data = await this.#opening?.catch(() => undefined)
+      await data?.close()
+    } finally {
+      this.#calls.fail('STORE_CLOSED')
+    }
+  }
+
+  #open (options: DataOptions): void {
+    this.#early = []
+    this.#opening = Data.open(this.#keyspace, options, {
+      onerror: error => { this.#report(error) },
+      onloading: (loaded, all) => { this.onloading?.(loaded, all) }
+    })
+    this.#opening.then(
+      () => {
+        const early = this.#early ?? []
+        this.#early = undefined
+        for (const { request, id } of early) if (!this.#isClosed || id === 0) this.#dispatch(request, id)
+      },
+      (error: StoreError) => {
+        this.#failure = error
+        this.#early = undefined
+        this.#report(error)
+        this.#calls.fail(error.code, error.detail)
+      }
+    )
+  }
+
+  /** Whoever listens or not: a store that loses what it should keep must not go unnoticed. */
+  #report (error: StoreError): void {
+    process.emitWarning(error.message, { code: error.code })
+    this.onerror?.(error)
+  }
+
+  #cancel (id: number): void {
+    const early = this.#early?.findIndex(call => call.id === id) ?? -1
+    if (early === -1) {
+      this.#keyspace.cancel(this.#self, id)
+      return
+    }
+    this.#early!.splice(early, 1)
+    this.#calls.settle(id, new Reply('STORE_ABORTED'))
   }
 
   #awaits (): void {
@@ -59,6 +114,12 @@ export class MemoryEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    if (this.#failure !== undefined) throw this.#failure
+    if (this.#early !== undefined) this.#early.push({ request, id })
+    else this.#dispatch(request, id)
+  }
+
+  #dispatch (request: Request, id: number): void {
     this.#keyspace.clock.tick()
     dispatch(this.#keyspace, inBytes(request), this.#self, id)
   }

@@ -2,6 +2,7 @@
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { isOver } from './bounds.js'
+import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
 import { evictFor } from './eviction.js'
@@ -24,6 +25,8 @@ export abstract class Entries extends Lifetimes {
 
   /** The last entry has gone. */
   abstract onempty (): void
+  /** Its name. */
+  abstract readonly key: string
 
   get size (): number {
     return this.#table.size
@@ -37,6 +40,12 @@ export abstract class Entries extends Lifetimes {
     return undefined
   }
 
+  /** The entry of a key as it is stored: also past its time, unless it was cleared. */
+  stored (key: string): Entry | undefined {
+    const entry = this.#table.get(key)
+    return entry !== undefined && entry.state === FREE && this.#cleared?.covers(entry) === true ? undefined : entry
+  }
+
   /**
    * Writes with the current revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
    * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
@@ -48,6 +57,7 @@ export abstract class Entries extends Lifetimes {
     if (entry !== undefined) this.use(entry)
     if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
     const { clock, revision } = this.context
+    this.context.changes?.changing(this.key, key, 'set')
     if (entry === undefined) {
       entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
       this.#table.add(entry)
@@ -61,18 +71,25 @@ export abstract class Entries extends Lifetimes {
       entry.text = text
       entry.version = revision
     }
-    return ttl === undefined ? entry : this.setEnd(entry, ttl)
+    return ttl === undefined ? entry : this.putEnd(entry, ttl)
   }
 
-  /** Sets the time after which the entry ends, or null for none. Gives the entry that is there from now on. */
-  setEnd (entry: Entry, ttl: number | null): Entry {
+  /** Sets the time after which the entry ends, or null for none. */
+  setEnd (entry: Entry, ttl: number | null): void {
+    this.context.changes?.changing(this.key, entry.key, 'touch')
+    this.putEnd(entry, ttl)
+  }
+
+  /** Gives the entry that is there from now on. */
+  private putEnd (entry: Entry, ttl: number | null): Entry {
     if (ttl === null) return entry.isTimed() ? this.replace(entry, Entry) : entry
     const timed = entry.isTimed() ? entry : this.replace(entry, TimedEntry)
     this.addEnd(timed, this.context.clock.now + Math.ceil(ttl))
     return timed
   }
 
-  remove (entry: Entry): void {
+  remove (entry: Entry, kind: ChangeKind): void {
+    this.context.changes?.changing(this.key, entry.key, kind)
     if (entry.state === FREE) this.delist(entry)
     else this.unpin(entry)
     this.removeEnd(entry)
@@ -120,6 +137,7 @@ export abstract class Entries extends Lifetimes {
    * the keys that are. Calls back when that is done.
    */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
+    this.context.changes?.clearing(this.key, prefix, locked.keys())
     if (prefix === '' && locked.size <= MAX_MOVED) {
       this.reset(locked.keys())
       ondone()
@@ -164,14 +182,14 @@ export abstract class Entries extends Lifetimes {
   }
 
   private expire (entry: Entry): void {
-    this.remove(entry)
+    this.remove(entry, 'expired')
     this.expired++
     this.context.counters.totals.expired++
   }
 
   /** Removes one that is gone. */
   private drop (entry: Entry): void {
-    if (this.#cleared?.covers(entry)) this.remove(entry)
+    if (this.#cleared?.covers(entry)) this.remove(entry, 'cleared')
     else this.expire(entry)
   }
 
@@ -218,7 +236,7 @@ export abstract class Entries extends Lifetimes {
     if (entry === undefined) return false
     if (this.isGone(entry)) this.drop(entry)
     else {
-      this.remove(entry)
+      this.remove(entry, 'evicted')
       this.evicted++
       this.context.counters.totals.evicted++
     }

@@ -12,6 +12,7 @@ import { CollectionTable } from './collection-table.js'
 import { Context } from './context.js'
 import type { Counters } from './counters.js'
 import { Disconnects } from './disconnects.js'
+import { answer } from './durability.js'
 import { append, remove } from './linked-list.js'
 import { Lock, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
@@ -39,7 +40,7 @@ export class Keyspace {
   readonly #disconnects: Disconnects
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often.
-  readonly #epoch = Date.now() * 1000
+  #epoch = Date.now() * 1000
   #grants = 0
 
   constructor (options: KeyspaceOptions = {}) {
@@ -50,6 +51,20 @@ export class Keyspace {
     this.collections = new CollectionTable(this.context)
     this.values = new Operations(this.#epoch, maxValueBytes, this.context)
     this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
+  }
+
+  get epoch (): number {
+    return this.#epoch
+  }
+
+  get grants (): number {
+    return this.#grants
+  }
+
+  /** Has versions and fences be those of another keyspace, from `epoch + count` on. Before the first call. */
+  countFrom (epoch: number, count: number): void {
+    this.#epoch = this.values.epoch = epoch
+    this.context.revision = this.#grants = count
   }
 
   get clock (): Clock {
@@ -70,9 +85,11 @@ export class Keyspace {
     const lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
       const isHeld = lock?.token === request.token
-      caller.answer(id, isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request))
+      const reply = isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request)
+      answer(this.context.durability, collection, request, caller, id, reply)
     } else if (lock === undefined) {
-      caller.answer(id, this.#turn(collection, undefined, request, caller))
+      const reply = this.#turn(collection, undefined, request, caller)
+      answer(this.context.durability, collection, request, caller, id, reply)
     } else if (request.op === 'break') {
       this.counters.calls.break++
       this.#end(lock, true)
@@ -274,7 +291,8 @@ export class Keyspace {
       lock.remove(waiter)
       if (waiter.caller.hasLeft && waiter.id !== 0) continue
       this.counters.wait(this.clock.now - waiter.since)
-      waiter.caller.answer(waiter.id, this.#turn(collection, lock, waiter.request, waiter.caller))
+      const { request, caller, id } = waiter
+      answer(this.context.durability, collection, request, caller, id, this.#turn(collection, lock, request, caller))
     }
   }
 }

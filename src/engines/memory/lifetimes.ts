@@ -46,6 +46,12 @@ export abstract class Lifetimes {
     return this.bounds.idle > 0 ? this.bounds.idle - (now - entry.used) : undefined
   }
 
+  /** Clock reading of the end of its ttl; undefined if it has none. */
+  endOf (entry: Entry): number | undefined {
+    if (!entry.isTimed()) return undefined
+    return entry.slot === -1 ? this.context.clock.now - 1 : this.#ends!.timeOf(entry)
+  }
+
   /** When the next key goes, if none is used before; Infinity if all stay. */
   get nextEnd (): number {
     const ttl = (this.#ends?.time ?? Infinity) + 1

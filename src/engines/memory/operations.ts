@@ -10,18 +10,18 @@ import type { Entry } from './entry.js'
 
 export class Operations {
   /** What versions count on from. An entry stores the revision since. */
-  readonly #epoch: number
+  epoch: number
   readonly #context: Context
   readonly #totals: Counters['totals']
 
   constructor (epoch: number, public maxBytes: number, context: Context) {
-    this.#epoch = epoch
+    this.epoch = epoch
     this.#context = context
     this.#totals = context.counters.totals
   }
 
   versionOf (entry: Entry): number {
-    return this.#epoch + entry.version
+    return this.epoch + entry.version
   }
 
   read (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
@@ -42,7 +42,7 @@ export class Operations {
   /** `isLocked`: see Entries.put. */
   write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
     const entry = collection.find(request.key)
-    const refusal = this.#refusal(entry, request)
+    const refusal = this.#refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     const reply = new Reply<Bytes>()
     let text = request.text
@@ -71,7 +71,7 @@ export class Operations {
 
   delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
-    const refusal = this.#refusal(entry, request)
+    const refusal = this.#refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
     collection.deleteEntry(entry)
@@ -86,7 +86,10 @@ export class Operations {
     return Reply.of(1)
   }
 
-  #refusal (entry: Entry | undefined, { ifVersion, ifAbsent }: Request<Bytes>): StoreErrorCode | undefined {
+  #refusal (
+    { bounds }: Collection, entry: Entry | undefined, { ifVersion, ifAbsent, durable }: Request<Bytes>
+  ): StoreErrorCode | undefined {
+    if (durable && (this.#context.durability === undefined || !bounds.keep)) return 'STORE_OPTION_INVALID'
     if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
     if (ifVersion === undefined) return undefined
     return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'

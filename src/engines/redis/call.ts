@@ -1,5 +1,6 @@
 // A call of this process, from the moment it is made until it is settled.
-import type { Request } from '../../core/engine.js'
+import { Request } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
 import type { Job } from './pipeline.js'
 
 export class RedisCall {
@@ -23,4 +24,13 @@ export class RedisCall {
   constructor (readonly request: Request, readonly id: number, readonly token: string | undefined) {
     this.size = request.key.length + (request.text?.length ?? 0)
   }
+}
+
+/** STORE_OPTION_INVALID where a change is to be on disk before the answer. `release`: ends the lock that such a change was to end. */
+export function refuseDurable (request: Request, release: (request: Request) => void): Request {
+  const isDurable = request.durable || (request.op === 'configure' && request.text?.includes('"durable":true') === true)
+  if (!isDurable) return request
+  const { collection, key, token } = request
+  if (request.release) release(Object.assign(new Request('release', collection, key), { token }))
+  throw new StoreError('STORE_OPTION_INVALID', 'durable is for a store with data; what Redis keeps, its appendfsync says')
 }

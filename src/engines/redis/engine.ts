@@ -9,7 +9,7 @@ import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
 import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
-import { RedisCall } from './call.js'
+import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
@@ -73,7 +73,7 @@ class RedisEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    const { op } = request
+    const { op } = refuseDurable(request, release => { this.post(release) })
     // The end of a lock is let through: refused, it would leave the key locked.
     if (!request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)

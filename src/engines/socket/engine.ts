@@ -3,6 +3,7 @@
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
+import type { DataOptions } from '../memory/data.js'
 import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
 import type { Address, Discovery } from './address.js'
@@ -14,6 +15,8 @@ import { SocketServer } from './server.js'
 export interface ClusterOptions {
   /** Bytes of JSON text that a value may have; set in the process that has the store. */
   maxValueBytes?: number | undefined
+  /** Where the process that has the store keeps it. */
+  data?: DataOptions | undefined
   /** Milliseconds to find the store and connect. */
   connectTimeout: number
 }
@@ -23,8 +26,8 @@ class ServerEngine extends MemoryEngine {
   override readonly isShared = true
   readonly server: SocketServer
 
-  constructor (keyspace: Keyspace) {
-    super(keyspace)
+  constructor (keyspace: Keyspace, readonly data?: DataOptions) {
+    super(keyspace, data)
     this.server = new SocketServer(keyspace)
   }
 
@@ -64,9 +67,13 @@ function share (): Shared {
     }
     return created
   }
-  const openServer = (maxValueBytes?: number): ServerEngine => {
+  const openServer = ({ maxValueBytes, data }: Omit<ClusterOptions, 'connectTimeout'> = {}): ServerEngine => {
     if (engine === undefined) warnOfPm2()
-    const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace()))
+    const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace(), data))
+    if (data !== undefined && (data.folder !== server.data?.folder || data.flush !== server.data.flush)) {
+      throw new StoreError('STORE_OPTION_INVALID', `the store is open already, ${server.data === undefined ? 'without data' : `with its data in ${server.data.folder}`}: ` +
+        'call createStore({ data }) before anything else uses the store')
+    }
     if (maxValueBytes !== undefined) server.server.setMaxValueBytes(maxValueBytes)
     return server
   }
@@ -78,14 +85,17 @@ function share (): Shared {
   answerOthers(async (uid): Promise<Address> => {
     if (found !== undefined) return await passOn(found)
     if (isClosed) throw new StoreError('STORE_CLOSED', 'the primary has closed its store')
-    return await openServer().server.address(uid)
+    const server = openServer()
+    await server.opened()
+    return await server.server.address(uid)
   })
   return {
     get engine () { return engine },
-    open ({ maxValueBytes, connectTimeout }) {
-      if (found === undefined) return openServer(maxValueBytes)
-      if (maxValueBytes !== undefined) {
-        throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the process that has the store: createStore({ maxValueBytes }) in the primary')
+    open ({ maxValueBytes, data, connectTimeout }) {
+      if (found === undefined) return openServer({ maxValueBytes, data })
+      for (const [name, value] of Object.entries({ maxValueBytes, data })) {
+        if (value === undefined) continue
+        throw new StoreError('STORE_OPTION_INVALID', `${name} is for the process that has the store: createStore({ ${name} }) in the primary`)
       }
       const label = isMainThread ? `pid ${process.pid}` : `pid ${process.pid}, thread ${threadId}`
       return engine ?? opened(new ClientEngine({ discovery: found, connectTimeout, label }))

@@ -17,7 +17,7 @@ import { bytes, utf8, type Charset } from './charset.js'
  * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package with
  * the same version share one engine in a process.
  */
-export const PROTOCOL_VERSION = 4
+export const PROTOCOL_VERSION = 5
 
 /** No frame is larger. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
@@ -60,6 +60,7 @@ const NOWAIT = 2048
 const LIMIT = 4096
 const BACKOFF = 8192
 const DOWN = 16384
+const DURABLE = 32768
 
 // Fields of a reply; TEXT, NUMBER and TOKEN are as above.
 const VERSION = 2
@@ -114,7 +115,8 @@ export function writeRequest (target: Target, request: Request, slot: number, id
     (token === undefined ? 0 : TOKEN) | (owner === undefined ? 0 : OWNER) |
     (request.ifAbsent ? IF_ABSENT : 0) | (request.release ? RELEASE : 0) |
     (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
-    (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0)
+    (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0) |
+    (request.durable ? DURABLE : 0)
   target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 + (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
     (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
     (text === undefined ? 0 : utf8.room(text)))
@@ -175,6 +177,7 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
     request.nowait = (fields & NOWAIT) !== 0
     request.backoff = (fields & BACKOFF) !== 0
     request.down = (fields & DOWN) !== 0
+    request.durable = (fields & DURABLE) !== 0
   }
   return request
 }

@@ -1,0 +1,137 @@
+// The log of changes: chunks of records, each about one key or one clear. Read in the order in which they were written, they lead
+// to the state that was written last.
+//
+//   chunk    crc32 u32 of what follows | record …
+//   NAME     1 u8 | length u16 | the collection that the records up to the next NAME are about
+//   PUT      2 u8 | length u16 | length of the text u32 | version f64 | end f64 | key | text
+//   DEL      3 u8 | length u16 | key
+//   CLEAR    4 u8 | length u16 | revision f64 | prefix
+//
+// Numbers are little-endian. Versions and revisions are absolute; an end is milliseconds of the wall clock, 0 for none.
+import { crc32 } from 'node:zlib'
+import type { Bytes } from '../../core/value.js'
+import { DamageError } from './disk.js'
+
+const NAME = 1
+const PUT = 2
+const DEL = 3
+const CLEAR = 4
+
+const CHUNK_HEAD = 4
+const HEAD = 3
+/** Bytes of a PUT record beside the key and the text. */
+export const PUT_HEAD = HEAD + 4 + 8 + 8
+/** All of one size, so that one takes the place of another on the disk. */
+const CHUNK_SIZE = 64 * 1024
+/** Text from this size on is kept as a Buffer: see Bytes. */
+const LARGE = 32 * 1024
+
+// Node's own names for the copies that `write` and `toString` come down to, without their detours.
+interface FastBuffer extends Buffer {
+  latin1Write (text: string, at: number): number
+  latin1Slice (from: number, to: number): string
+}
+
+/** What a log tells, record by record. */
+export interface LogReader {
+  put (collection: string, key: string, text: Bytes, version: number, end: number): void
+  del (collection: string, key: string): void
+  clear (collection: string, prefix: string, revision: number): void
+}
+
+export class LogWriter implements LogReader {
+  readonly #chunks: Buffer[] = []
+  #buffer = allocate(CHUNK_SIZE)
+  #used = CHUNK_HEAD
+  #collection: string | undefined
+
+  put (collection: string, key: string, text: Bytes, version: number, end: number): void {
+    const at = this.#begin(PUT, collection, key, PUT_HEAD + key.length + text.length)
+    const buffer = this.#buffer
+    buffer.writeUInt32LE(text.length, at)
+    buffer.writeDoubleLE(version, at + 4)
+    buffer.writeDoubleLE(end, at + 12)
+    const textAt = at + 20 + buffer.latin1Write(key, at + 20)
+    this.#used = textAt + (typeof text === 'string' ? buffer.latin1Write(text, textAt) : text.copy(buffer, textAt))
+  }
+
+  del (collection: string, key: string): void {
+    const at = this.#begin(DEL, collection, key, HEAD + key.length)
+    this.#used = at + this.#buffer.latin1Write(key, at)
+  }
+
+  clear (collection: string, prefix: string, revision: number): void {
+    const at = this.#begin(CLEAR, collection, prefix, HEAD + 8 + prefix.length)
+    this.#buffer.writeDoubleLE(revision, at)
+    this.#used = at + 8 + this.#buffer.latin1Write(prefix, at + 8)
+  }
+
+  /** The chunks that were written. */
+  end (): Buffer[] {
+    this.#seal()
+    return this.#chunks
+  }
+
+  /** Writes the head of a record of `size` bytes; gives where it goes on. */
+  #begin (kind: number, collection: string, key: string, size: number): number {
+    const total = size + HEAD + collection.length
+    if (this.#used + total > this.#buffer.length) {
+      this.#seal()
+      this.#buffer = allocate(Math.max(CHUNK_SIZE, CHUNK_HEAD + total))
+      this.#used = CHUNK_HEAD
+      this.#collection = undefined
+    }
+    if (collection !== this.#collection) {
+      this.#collection = collection
+      const at = this.#head(NAME, collection.length)
+      this.#used = at + this.#buffer.latin1Write(collection, at)
+    }
+    return this.#head(kind, key.length)
+  }
+
+  #head (kind: number, length: number): number {
+    this.#buffer[this.#used] = kind
+    return this.#buffer.writeUInt16LE(length, this.#used + 1)
+  }
+
+  #seal (): void {
+    if (this.#used === CHUNK_HEAD) return
+    const chunk = this.#buffer.subarray(0, this.#used)
+    chunk.writeUInt32LE(crc32(chunk.subarray(CHUNK_HEAD)), 0)
+    this.#chunks.push(chunk)
+    this.#used = CHUNK_HEAD
+    this.#buffer = allocate(0)
+  }
+}
+
+/** Reads a chunk. Throws a DamageError before the first record if it is not as it was written. */
+export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
+  const chunk = bytes as FastBuffer
+  if (chunk.length < CHUNK_HEAD || crc32(chunk.subarray(CHUNK_HEAD)) !== chunk.readUInt32LE(0)) throw new DamageError('a checksum does not match')
+  let collection = ''
+  for (let at = CHUNK_HEAD; at < chunk.length;) {
+    const kind = chunk[at]
+    const length = chunk.readUInt16LE(at + 1)
+    at += HEAD
+    if (kind === PUT) {
+      const textAt = at + 20 + length
+      const end = textAt + chunk.readUInt32LE(at)
+      const text = end - textAt < LARGE ? chunk.latin1Slice(textAt, end) : Buffer.from(chunk.subarray(textAt, end))
+      reader.put?.(collection, chunk.latin1Slice(at + 20, textAt), text, chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
+      at = end
+    } else if (kind === CLEAR) {
+      reader.clear?.(collection, chunk.latin1Slice(at + 8, at + 8 + length), chunk.readDoubleLE(at))
+      at += 8 + length
+    } else {
+      const name = chunk.latin1Slice(at, at + length)
+      if (kind === NAME) collection = name
+      else if (kind === DEL) reader.del?.(collection, name)
+      else throw new DamageError(`there is no record of kind ${kind}`)
+      at += length
+    }
+  }
+}
+
+function allocate (size: number): FastBuffer {
+  return Buffer.allocUnsafeSlow(size) as FastBuffer
+}

@@ -1,0 +1,26 @@
+// What the keyspace asks of whatever keeps its state beyond the process.
+import { Reply, type Request } from '../../core/engine.js'
+import type { Bytes } from '../../core/value.js'
+import type { Bounds } from './bounds.js'
+import type { Caller } from './lock.js'
+import type { DataStats } from '../../core/stats.js'
+
+export interface Durability {
+  /** Calls back when all changes made so far are safe, or with true when they could not be written. */
+  whenSafe (done: (hasFailed: boolean) => void): void
+  /** Called after the options of a collection have changed. */
+  configured (collection: string, wasKept: boolean): void
+  stats (): DataStats
+}
+
+/** Answers now or, where the change is to be safe before, when it is. */
+export function answer (
+  durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>, caller: Caller, id: number, reply: Reply<Bytes>
+): void {
+  if (durability === undefined || id === 0 || reply.code !== undefined || !isDurable(request, bounds)) caller.answer(id, reply)
+  else durability.whenSafe(hasFailed => { caller.answer(id, hasFailed ? new Reply('STORE_NOT_DURABLE') : reply) })
+}
+
+function isDurable ({ op, durable }: Request<Bytes>, bounds: Bounds): boolean {
+  return (durable || bounds.durable) && (op === 'set' || op === 'del' || op === 'increment')
+}

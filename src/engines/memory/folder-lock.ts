@@ -1,0 +1,150 @@
+// Keeps a second process from a data folder: a file that names the process that has it. A process that was killed leaves the file behind;
+// where that can be seen, it is replaced. A process in another container cannot be seen: there the file's time tells, which its owner
+// renews every second.
+import { readFileSync, readlinkSync } from 'node:fs'
+import { readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Timer } from '../../core/timer.js'
+
+const RENEW_MS = 1000
+/** Milliseconds without renewal after which the owner is taken for dead. */
+const DEAD_MS = 4000
+const LOOK_MS = 100
+const MAX_ATTEMPTS = 5
+
+interface Owner {
+  pid: number
+  /** When the process was started: another process may have got its id. */
+  started: string
+  /** Processes of one host can see each other. */
+  host: string
+  token: string
+}
+
+/** Tokens of the locks of this process, also of other copies of this package. */
+const HELD = Symbol.for('strong-store.folders.1')
+const held = (globalThis as { [HELD]?: Set<string> })[HELD] ??= new Set()
+
+export class FolderLock {
+  readonly #file: string
+  readonly #content: string
+  readonly #token: string
+  readonly #timer = new Timer()
+
+  private constructor (file: string, content: string, token: string) {
+    this.#file = file
+    this.#content = content
+    this.#token = token
+    held.add(token)
+    this.#timer.setReferenced(false)
+    this.#renew()
+  }
+
+  /** Throws an Error that names the process that has the folder. */
+  static async take (folder: string): Promise<FolderLock> {
+    const file = join(folder, 'lock')
+    const token = randomBytes(16).toString('hex')
+    const owner: Owner = { pid: process.pid, started: startOf(process.pid), host: hostOf(), token }
+    const content = JSON.stringify(owner)
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      try {
+        await writeFile(file, content, { flag: 'wx', mode: 0o600 })
+        return new FolderLock(file, content, token)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      }
+      const found = await readFile(file, 'utf8').catch(() => undefined)
+      if (found !== undefined) await replace(file, found)
+    }
+    throw new Error(`${file} cannot be taken`)
+  }
+
+  /** Rejects if another process has taken the folder since. */
+  async check (): Promise<void> {
+    if (await readFile(this.#file, 'utf8').catch(() => undefined) !== this.#content) throw new Error(`${this.#file} is not this process's any more`)
+  }
+
+  async release (): Promise<void> {
+    this.#timer.stop()
+    held.delete(this.#token)
+    try {
+      await this.check()
+      await unlink(this.#file)
+    } catch {} // it is not ours to remove
+  }
+
+  #renew (): void {
+    this.#timer.start(RENEW_MS, () => {
+      const now = new Date()
+      this.check().then(() => utimes(this.#file, now, now)).catch(() => {}).finally(() => { if (held.has(this.#token)) this.#renew() })
+    })
+  }
+}
+
+/** Removes a lock whose owner is dead. Throws if it is alive. */
+async function replace (file: string, content: string): Promise<void> {
+  const owner = parsed(content)
+  // It may have been created a moment ago and not be written yet.
+  if (owner === undefined ? !await isQuiet(file, LOOK_MS) : await isAlive(file, owner)) {
+    throw new Error(`it is used by ${owner === undefined ? 'another process' : `the process ${owner.pid}`}`)
+  }
+  const aside = `${file}-${randomBytes(8).toString('hex')}`
+  try {
+    await rename(file, aside)
+    if (await readFile(aside, 'utf8') === content) await unlink(aside)
+    else await rename(aside, file) // another process has just taken it
+  } catch {} // another process was faster
+}
+
+async function isAlive (file: string, { pid, started, host, token }: Owner): Promise<boolean> {
+  if (host !== hostOf()) return !await isQuiet(file, DEAD_MS)
+  if (pid === process.pid) return held.has(token)
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  return started === startOf(pid)
+}
+
+/** Whether a file is not changed for so many milliseconds, or vanishes. */
+async function isQuiet (file: string, duration: number): Promise<boolean> {
+  const time = async (): Promise<number | undefined> => (await stat(file).catch(() => undefined))?.mtimeMs
+  const before = await time()
+  for (let waited = 0; waited < duration; waited += LOOK_MS) {
+    await sleep(LOOK_MS)
+    const now = await time()
+    if (now !== before) return now === undefined
+  }
+  return true
+}
+
+function parsed (content: string): Owner | undefined {
+  try {
+    const { pid, started, host, token } = JSON.parse(content) as Partial<Owner>
+    return Number.isSafeInteger(pid) && pid! > 0 ? { pid: pid!, started: String(started), host: String(host), token: String(token) } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function hostOf (): string {
+  try {
+    return `${hostname()} ${readlinkSync('/proc/self/ns/pid')}`
+  } catch {
+    return hostname()
+  }
+}
+
+/** Field 22 of /proc/PID/stat, behind the name, which may have blanks; '' where there is none. */
+function startOf (pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  } catch {
+    return ''
+  }
+}

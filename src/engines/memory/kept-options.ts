@@ -1,0 +1,22 @@
+// The options of a collection as they are kept on a disk.
+import type { Bounds } from './bounds.js'
+import { UNBOUNDED } from './bounds.js'
+import type { Keyspace } from './keyspace.js'
+
+type Options = Omit<Bounds, 'goneBefore'>
+
+const NAMES = ['idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'] as const satisfies ReadonlyArray<keyof Options>
+
+/** Those that differ from the defaults; undefined where none does. */
+export function optionsOf (keyspace: Keyspace, collection: string): Buffer | undefined {
+  const bounds = keyspace.collections.find(collection)?.bounds ?? UNBOUNDED
+  const changed = NAMES.filter(name => bounds[name] !== UNBOUNDED[name])
+  if (changed.length === 0) return undefined
+  return Buffer.from(JSON.stringify(Object.fromEntries(changed.map(name => [name, bounds[name]]))))
+}
+
+export function restoreOptions (keyspace: Keyspace, collection: string, kept: Buffer): void {
+  const options = JSON.parse(kept.toString()) as Partial<Options>
+  const { idle, maxKeys, maxBytes, evict, keep, durable } = { ...UNBOUNDED, ...options }
+  keyspace.collection(collection).configure({ idle, maxKeys, maxBytes, evict, keep, durable })
+}

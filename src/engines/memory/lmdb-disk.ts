@@ -1,0 +1,93 @@
+// The disk of a store: one LMDB database, in the file data.mdb of a folder. LMDB has the transactions; a record is a chunk of the log, as
+// single keys would touch a page each: that writes, and keeps, several times as much (see bench/RESULTS.md).
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type * as lmdb from 'lmdb'
+import { StoreError } from '../../core/errors.js'
+import { DamageError, type Disk } from './disk.js'
+import { checkLmdb } from './lmdb-check.js'
+
+type Database = lmdb.RootDatabase<Buffer, Buffer>
+
+/** Codes of LMDB for files that it cannot read. */
+const DAMAGED = new Set([-30797, -30796, -30795, -30794, -30793])
+
+export const DATA_FILE = 'data.mdb'
+
+export async function openLmdb (folder: string): Promise<Disk> {
+  const { open } = await load()
+  const file = join(folder, DATA_FILE)
+  await checkLmdb(file).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'ENOENT') throw error })
+  let database: Database
+  try {
+    database = open({
+      path: folder,
+      noSubdir: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      maxDbs: 1,
+      // A write is safe when it resolves, and the latest of the two headers is always a whole state: checkLmdb relies on it.
+      overlappingSync: false,
+      permissionsMode: 0o600
+    } as lmdb.RootDatabaseOptionsWithPath) as Database
+  } catch (cause) {
+    if (DAMAGED.has((cause as { code?: number }).code ?? 0)) throw new DamageError((cause as Error).message, { cause })
+    throw cause
+  }
+  return new LmdbDisk(database, file, (await stat(file)).ino)
+}
+
+class LmdbDisk implements Disk {
+  readonly #database: Database
+  readonly #file: string
+  readonly #inode: number
+
+  constructor (database: Database, file: string, inode: number) {
+    this.#database = database
+    this.#file = file
+    this.#inode = inode
+  }
+
+  names (prefix: string): string[] {
+    const start = Buffer.from(prefix, 'latin1')
+    const names: string[] = []
+    for (const key of this.#database.getKeys({ start })) {
+      const name = Buffer.from(key).toString('latin1')
+      if (!name.startsWith(prefix)) break
+      names.push(name)
+    }
+    return names
+  }
+
+  read (name: string): Buffer | undefined {
+    return this.#database.getBinary(Buffer.from(name, 'latin1'))
+  }
+
+  async write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
+    this.#database.resetReadTxn() // or the pages that it could still read would not be used again
+    await this.#database.batch(() => {
+      for (const [name, value] of records) {
+        const key = Buffer.from(name, 'latin1')
+        if (value === undefined) this.#database.remove(key).catch(() => {})
+        else this.#database.put(key, value).catch(() => {})
+      }
+    })
+  }
+
+  async check (): Promise<void> {
+    const found = await stat(this.#file).catch(() => undefined)
+    if (found?.ino !== this.#inode) throw new Error(`${this.#file} is not there any more`)
+  }
+
+  async close (): Promise<void> {
+    await this.#database.close()
+  }
+}
+
+async function load (): Promise<Pick<typeof lmdb, 'open'>> {
+  try {
+    return await import('lmdb')
+  } catch (cause) {
+    throw new StoreError('STORE_OPTION_INVALID', 'data needs the package lmdb: npm install lmdb', { cause })
+  }
+}

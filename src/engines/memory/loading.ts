@@ -1,0 +1,131 @@
+// Brings the state that a disk has into a new keyspace, in slices.
+import { performance } from 'node:perf_hooks'
+import { Budget } from './agenda.js'
+import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
+import type { Collection } from './collection.js'
+import { DamageError, type Disk } from './disk.js'
+import type { Keyspace } from './keyspace.js'
+import { restoreOptions } from './kept-options.js'
+import { FORMAT, LOG, META, OPTIONS, type Chunk, type Meta } from './log-files.js'
+
+const SLICE_MS = 10
+const NO_LOCKS = new Map<string, never>()
+
+/** The state is of a version of this package that is newer. */
+export class NewerFormatError extends Error {}
+
+/** Throws a DamageError, with some of the keys loaded, or a NewerFormatError. `onprogress` is called between slices. */
+export async function load (keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void): Promise<Chunk[]> {
+  const meta = metaOf(disk)
+  if (meta === undefined) return []
+  const now = Date.now() * 1000
+  const { epoch, reserved } = meta
+  keyspace.countFrom(epoch, 0)
+  const names = disk.names(LOG)
+  const chunks: Chunk[] = []
+  const replay = new Replay(keyspace, epoch)
+  let end = performance.now() + SLICE_MS
+  const pause = async (): Promise<void> => {
+    if (performance.now() < end) return
+    onprogress(chunks.length, names.length)
+    await new Promise(resolve => { setImmediate(resolve) })
+    keyspace.clock.tick()
+    end = performance.now() + SLICE_MS
+  }
+  for (const name of names) {
+    const content = disk.read(name)
+    if (content === undefined) throw new DamageError(`${name} is missing`)
+    readLog(content, replay)
+    chunks.push({ name, size: content.length })
+    await pause()
+  }
+  for (const name of disk.names(OPTIONS)) restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
+  keyspace.countFrom(epoch, Math.max(now, reserved) - epoch)
+  return chunks
+}
+
+/** Removes what was loaded. */
+export function unload (keyspace: Keyspace): void {
+  for (let position: number | undefined = 0; position !== undefined;) {
+    const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
+    for (const collection of page.values) collection.clearPrefix('', NO_LOCKS, () => {})
+    position = page.next
+  }
+  keyspace.countFrom(Date.now() * 1000, 0)
+}
+
+/** Bytes of the records of all keys that are kept. */
+export function liveBytes ({ counters: { totals }, collections }: Keyspace, notKept: Iterable<string>): number {
+  let { bytes, keys } = totals
+  for (const name of notKept) {
+    const collection = collections.find(name)
+    bytes -= collection?.bytes ?? 0
+    keys -= collection?.size ?? 0
+  }
+  return bytes + keys * PUT_HEAD
+}
+
+class Replay implements LogReader {
+  readonly #keyspace: Keyspace
+  readonly #epoch: number
+  /** What the wall clock is ahead of the keyspace's. */
+  readonly #ahead: number
+  #name: string | undefined
+  #collection!: Collection
+
+  constructor (keyspace: Keyspace, epoch: number) {
+    this.#keyspace = keyspace
+    this.#epoch = epoch
+    this.#ahead = Date.now() - keyspace.clock.now
+  }
+
+  put (name: string, key: string, text: string | Buffer, version: number, end: number): void {
+    const entries = this.#select(name)
+    const entry = entries.stored(key)
+    const ttl = end === 0 ? null : end - this.#ahead - this.#keyspace.clock.now
+    if (ttl !== null && ttl <= 0) {
+      if (entry !== undefined) entries.remove(entry, 'expired')
+      return
+    }
+    this.#keyspace.context.revision = version - this.#epoch
+    entries.put(key, entry, text, ttl, false)
+  }
+
+  del (name: string, key: string): void {
+    const entries = this.#select(name)
+    const entry = entries.stored(key)
+    if (entry !== undefined) entries.remove(entry, 'del')
+  }
+
+  clear (name: string, prefix: string, revision: number): void {
+    const entries = this.#select(name)
+    this.#keyspace.context.revision = revision - this.#epoch
+    entries.clearPrefix(prefix, NO_LOCKS, () => {})
+    // Keys that were locked then follow with the versions that they had.
+    while (entries.run(new Budget())) { /* until all are removed */ }
+  }
+
+  #select (name: string): Collection {
+    if (name !== this.#name) {
+      this.#name = name
+      this.#collection = this.#keyspace.collection(name)
+    }
+    return this.#collection
+  }
+}
+
+function metaOf (disk: Disk): Meta | undefined {
+  const record = disk.read(META)
+  if (record === undefined) return undefined
+  let meta: Partial<Meta> | null
+  try {
+    meta = JSON.parse(record.toString()) as Partial<Meta> | null
+  } catch (cause) {
+    throw new DamageError('its description cannot be read', { cause })
+  }
+  const { format, epoch, reserved } = meta ?? {}
+  if (!Number.isSafeInteger(format)) throw new DamageError('its description has no format')
+  if (format! > FORMAT) throw new NewerFormatError(`it has format ${format}, this version of strong-store knows ${FORMAT}`)
+  if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(reserved)) throw new DamageError('its description is incomplete')
+  return meta as Meta
+}

@@ -1,0 +1,115 @@
+// The log on a disk: which chunks there are, what is to be written next, and which of the old chunks can go. The oldest are removed
+// when the log is much larger than the keys it stands for; what is still current in them is written again.
+import { performance } from 'node:perf_hooks'
+import { readLog } from './change-log.js'
+import type { Disk } from './disk.js'
+import { MIN_SLICE_MS, nextSlice } from './slices.js'
+
+export const LOG = 'log/'
+export const OPTIONS = 'options/'
+export const META = 'meta'
+export const FORMAT = 1
+
+/** Bytes of the log for each byte of current records, and beside that. */
+const MAX_RATIO = 1.25
+const SPARE_BYTES = 2 ** 20
+/** By how much versions and fences may grow until they are written again; in microseconds of the clock they count by, 1000 s. */
+const RESERVE = 1e9
+
+export interface Chunk {
+  readonly name: string
+  readonly size: number
+}
+
+export interface Meta {
+  readonly format: number
+  readonly epoch: number
+  /** Versions and fences up to here may have been used. */
+  readonly reserved: number
+}
+
+export class LogFiles {
+  /** Of the chunks on the disk. */
+  bytes = 0
+  lastError: Error | undefined
+  readonly #disk: Disk
+  readonly #liveBytes: () => number
+  /** The oldest first, from `#first` on. */
+  #chunks: Chunk[] = []
+  #first = 0
+  #next = 0
+  #reclaimed: Chunk[] = []
+  #pending: Map<string, Buffer | undefined> | undefined
+  #added: Chunk[] = []
+
+  /** `liveBytes`: of the records that would be left if everything were written again. */
+  constructor (disk: Disk, chunks: readonly Chunk[], liveBytes: () => number) {
+    this.#disk = disk
+    this.#liveBytes = liveBytes
+    this.#chunks = [...chunks]
+    this.bytes = chunks.reduce((sum, { size }) => sum + size, 0)
+    this.#next = chunks.length === 0 ? 0 : Number.parseInt(chunks.at(-1)!.name.slice(LOG.length), 36) + 1
+  }
+
+  get hasPending (): boolean {
+    return this.#pending !== undefined
+  }
+
+  /** Chooses chunks to remove with the next write. Calls back for each key that may have its last record in them. */
+  async reclaim (rewrite: (collection: string, key: string, version: number) => void): Promise<void> {
+    const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
+    let left = this.bytes - this.#reclaimed.reduce((sum, { size }) => sum + size, 0)
+    const last = this.#chunks.length
+    let end = performance.now() + MIN_SLICE_MS
+    while (left > limit && this.#first < last) {
+      const chunk = this.#chunks[this.#first]!
+      const content = this.#disk.read(chunk.name)
+      if (content !== undefined) readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
+      this.#first++
+      this.#reclaimed.push(chunk)
+      left -= chunk.size
+      if (performance.now() < end) continue
+      end = await nextSlice()
+    }
+    if (this.#first > 1000 && this.#first > this.#chunks.length / 2) {
+      this.#chunks = this.#chunks.slice(this.#first)
+      this.#first = 0
+    }
+  }
+
+  /** What `write` writes: chunks, changed options of collections, and how far versions and fences have got. */
+  append (chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>, { epoch, count }: { epoch: number, count: number }): void {
+    const pending = new Map<string, Buffer | undefined>()
+    for (const { name } of this.#reclaimed) pending.set(name, undefined)
+    for (const chunk of chunks) {
+      const name = `${LOG}${(this.#next++).toString(36).padStart(10, '0')}`
+      pending.set(name, chunk)
+      this.#added.push({ name, size: chunk.length })
+    }
+    for (const [name, value] of options) pending.set(OPTIONS + name, value)
+    pending.set(META, encodeMeta({ format: FORMAT, epoch, reserved: epoch + count + RESERVE }))
+    this.#pending = pending
+  }
+
+  /** Writes what was appended. What it could not write is left for the next call. */
+  async write (): Promise<void> {
+    if (this.#pending === undefined) return
+    try {
+      await this.#disk.check()
+      await this.#disk.write(this.#pending)
+    } catch (error) {
+      this.lastError = error as Error
+      throw error
+    }
+    this.#pending = undefined
+    this.#chunks.push(...this.#added)
+    for (const { size } of this.#added) this.bytes += size
+    for (const { size } of this.#reclaimed) this.bytes -= size
+    this.#added = []
+    this.#reclaimed = []
+  }
+}
+
+function encodeMeta (meta: Meta): Buffer {
+  return Buffer.from(JSON.stringify(meta))
+}

@@ -1,0 +1,265 @@
+// Keeps what is in a keyspace on a disk. Keys that change are marked; every `flush` milliseconds the latest state of all marked keys is
+// appended to the log as one transaction, so that the disk always has the state of one instant. That instant is the begin of the flush,
+// although the keys are read in slices: a key that changes before its slice is read right before the change.
+import { performance } from 'node:perf_hooks'
+import { Timer } from '../../core/timer.js'
+import type { DataStats } from '../../core/stats.js'
+import type { ChangeKind, Observer } from './changes.js'
+import { MIN_SLICE_MS, nextSlice } from './slices.js'
+import { LogWriter } from './change-log.js'
+import type { Disk } from './disk.js'
+import type { Durability } from './durability.js'
+import type { Entries } from './entries.js'
+import type { Keyspace } from './keyspace.js'
+import { LogFiles, type Chunk } from './log-files.js'
+import { optionsOf } from './kept-options.js'
+
+/** Keys read between two looks at the time. */
+const KEYS_PER_LOOK = 64
+const RETRY_MS = 1000
+
+type Keys = Map<string, Set<string>>
+type Waiting = Array<(hasFailed: boolean) => void>
+
+interface Clearing {
+  readonly collection: string
+  readonly prefix: string
+  readonly revision: number
+}
+
+export interface PersistenceOptions {
+  /** Milliseconds from a change until it is written. */
+  flush: number
+  /** Bytes that the log would have if it told each key once. */
+  liveBytes (): number
+  /** Writing has failed, the first time since it has last succeeded. */
+  onerror (error: Error): void
+}
+
+export class Persistence implements Observer, Durability {
+  readonly #keyspace: Keyspace
+  readonly #options: PersistenceOptions
+  readonly #log: LogFiles
+  readonly #timer = new Timer()
+  /** Changed since the last flush began. */
+  #dirty: Keys = new Map()
+  /** Of these, the collection that changed last. */
+  #lastName: string | undefined
+  #lastKeys = new Set<string>()
+  #clearings: Clearing[] = []
+  readonly #configured = new Set<string>()
+  /** Keys that the flush under way has still to read. */
+  #taking: Keys | undefined
+  #writer = new LogWriter()
+  #waiting: Waiting = []
+  /** Whether there is something to write since the last flush began, and since when there is something that is not written. */
+  #isDirty = false
+  #dirtySince: number | undefined
+  #takenSince: number | undefined
+  #errors = 0
+  #hasFailed = false
+  #running: Promise<void> | undefined
+  #isClosed = false
+
+  /** Collections that are not kept. */
+  readonly notKept = new Set<string>()
+
+  /** `chunks`: what has been loaded. */
+  constructor (keyspace: Keyspace, disk: Disk, chunks: readonly Chunk[], options: PersistenceOptions) {
+    this.#keyspace = keyspace
+    this.#options = options
+    this.#log = new LogFiles(disk, chunks, options.liveBytes)
+    for (let position: number | undefined = 0; position !== undefined;) {
+      const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
+      for (const { name, bounds } of page.values) if (!bounds.keep) this.notKept.add(name)
+      position = page.next
+    }
+    keyspace.context.observe(this)
+    keyspace.context.durability = this
+  }
+
+  /** Reserves versions and fences, so that those given from now on are not given again after a crash. */
+  async begin (): Promise<void> {
+    this.#isDirty = true
+    await this.#flush()
+  }
+
+  changing (collection: string, key: string, kind: ChangeKind): void {
+    if (this.#taking !== undefined) this.#takeBefore(collection, key)
+    if (collection !== this.#lastName) this.#select(collection)
+    // A key that was cleared needs no record of its own: that of the clear has been, or will be, written before.
+    if (kind === 'cleared') this.#lastKeys.delete(key)
+    else this.#lastKeys.add(key)
+    if (!this.#isDirty) this.#mark()
+  }
+
+  clearing (collection: string, prefix: string, locked: Iterable<string>): void {
+    const keys = this.#taking?.get(collection)
+    if (keys !== undefined) for (const key of keys) this.#take(collection, this.#entriesOf(collection), key)
+    keys?.clear()
+    this.#clearings.push({ collection, prefix, revision: this.#keyspace.context.revision })
+    this.#select(collection)
+    if (prefix === '') this.#lastKeys.clear()
+    // They stay, so they have to be written behind the clear.
+    for (const key of locked) if (key.startsWith(prefix)) this.#lastKeys.add(key)
+    if (!this.#isDirty) this.#mark()
+  }
+
+  configured (collection: string, wasKept: boolean): void {
+    const entries = this.#keyspace.collection(collection)
+    const isKept = entries.bounds.keep
+    this.#configured.add(collection)
+    if (isKept) this.notKept.delete(collection)
+    else this.notKept.add(collection)
+    if (wasKept && !isKept) this.clearing(collection, '', [])
+    this.#select(collection)
+    if (!wasKept && isKept) {
+      for (let position: number | undefined = 0; position !== undefined;) {
+        const page: ReturnType<typeof entries.page> = entries.page(position, 1000)
+        for (const { key } of page.values) this.#lastKeys.add(key)
+        position = page.next
+      }
+    }
+    if (!this.#isDirty) this.#mark()
+  }
+
+  whenSafe (done: (hasFailed: boolean) => void): void {
+    if (!this.#isDirty && this.#running === undefined && !this.#log.hasPending) done(false)
+    else {
+      this.#waiting.push(done)
+      if (!this.#isDirty) this.#mark()
+      // After the event turn, so that calls that came together share one write.
+      if (this.#waiting.length === 1 && this.#running === undefined) setImmediate(() => { this.#run() })
+    }
+  }
+
+  stats (): DataStats {
+    const since = this.#takenSince ?? this.#dirtySince
+    return { lag: since === undefined ? 0 : (performance.now() - since) / 1000, errors: this.#errors, bytes: this.#log.bytes }
+  }
+
+  /** Writes everything. Rejects if that is not possible. */
+  async close (): Promise<void> {
+    this.#isClosed = true
+    this.#timer.stop()
+    await this.#running
+    for (let attempt = 0; attempt < 2 && (this.#isDirty || this.#log.hasPending); attempt++) await this.#flush()
+    this.#timer.stop()
+    if (this.#isDirty || this.#log.hasPending) throw this.#log.lastError ?? new Error('not written')
+  }
+
+  #select (collection: string): void {
+    this.#lastName = collection
+    let keys = this.#dirty.get(collection)
+    if (keys === undefined) this.#dirty.set(collection, keys = new Set())
+    this.#lastKeys = keys
+  }
+
+  #mark (): void {
+    this.#isDirty = true
+    this.#dirtySince = performance.now()
+    if (this.#running === undefined) this.#plan(this.#options.flush)
+  }
+
+  #plan (delay: number): void {
+    if (this.#isClosed) return
+    // It keeps the process alive until the change is written, unless that has failed.
+    this.#timer.setReferenced(!this.#hasFailed)
+    this.#timer.start(this.#hasFailed ? RETRY_MS : delay, () => { this.#run() })
+  }
+
+  #run (): void {
+    if (this.#running !== undefined || this.#isClosed) return
+    this.#timer.stop()
+    this.#running = this.#flush().finally(() => {
+      this.#running = undefined
+      if (this.#isDirty || this.#log.hasPending) this.#plan(this.#waiting.length > 0 ? 0 : this.#options.flush)
+    })
+  }
+
+  async #flush (): Promise<void> {
+    const waiting: Waiting = []
+    try {
+      if (!this.#log.hasPending) await this.#collect(waiting)
+      await this.#log.write()
+      this.#takenSince = undefined
+    } catch (error) {
+      this.#fail(error as Error)
+      for (const done of [...waiting, ...this.#waiting.splice(0)]) done(true)
+      return
+    }
+    this.#hasFailed = false
+    for (const done of waiting) done(false)
+  }
+
+  #fail (error: Error): void {
+    this.#errors++
+    const isNew = !this.#hasFailed
+    this.#hasFailed = true
+    if (isNew) this.#options.onerror(error)
+  }
+
+  /** Appends what has changed to the log's pending chunks. */
+  async #collect (waiting: Waiting): Promise<void> {
+    await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
+    const { epoch, context } = this.#keyspace
+    const writer = this.#writer = new LogWriter()
+    for (const { collection, prefix, revision } of this.#clearings) writer.clear(collection, prefix, epoch + revision)
+    this.#clearings = []
+    const options = new Map(Array.from(this.#configured, name => [name, optionsOf(this.#keyspace, name)]))
+    this.#configured.clear()
+    const meta = { epoch, count: Math.max(context.revision, this.#keyspace.grants) }
+    waiting.push(...this.#waiting.splice(0))
+    const taking = this.#taking = this.#dirty
+    this.#dirty = new Map()
+    this.#lastName = undefined
+    this.#isDirty = false
+    this.#takenSince = this.#dirtySince
+    this.#dirtySince = undefined
+    let end = performance.now() + MIN_SLICE_MS
+    let keysLeft = KEYS_PER_LOOK
+    for (const [collection, keys] of taking) {
+      const entries = this.#entriesOf(collection)
+      for (const key of keys) {
+        this.#take(collection, entries, key)
+        keys.delete(key)
+        if (--keysLeft > 0) continue
+        keysLeft = KEYS_PER_LOOK
+        if (performance.now() < end || this.#isClosed) continue
+        end = await nextSlice()
+      }
+    }
+    this.#taking = undefined
+    this.#log.append(writer.end(), options, meta)
+  }
+
+  #takeBefore (collection: string, key: string): void {
+    if (this.#taking!.get(collection)?.delete(key) === true) this.#take(collection, this.#entriesOf(collection), key)
+  }
+
+  #entriesOf (collection: string): Entries | undefined {
+    return this.#keyspace.collections.find(collection)
+  }
+
+  /** Writes the state of a key. */
+  #take (collection: string, entries: Entries | undefined, key: string): void {
+    if (entries?.bounds.keep === false) return
+    const entry = entries?.stored(key)
+    if (entry === undefined) {
+      this.#writer.del(collection, key)
+      return
+    }
+    const end = entries!.endOf(entry)
+    const wallEnd = end === undefined ? 0 : Date.now() - this.#keyspace.clock.now + end
+    this.#writer.put(collection, key, entry.text, this.#keyspace.epoch + entry.version, wallEnd)
+  }
+
+  /** Marks a key whose last record may be in a chunk that is about to be removed. */
+  #rewrite (collection: string, key: string, version: number): void {
+    const entry = this.#entriesOf(collection)?.stored(key)
+    if (entry === undefined || this.#keyspace.epoch + entry.version !== version) return
+    if (collection !== this.#lastName) this.#select(collection)
+    this.#lastKeys.add(key)
+    this.#isDirty = true
+  }
+}

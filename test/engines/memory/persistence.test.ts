@@ -1,0 +1,294 @@
+import t from 'tap'
+import { Request, type Op, type Reply } from '../../../src/core/engine.js'
+import type { Bytes } from '../../../src/core/value.js'
+import { dispatch } from '../../../src/engines/memory/dispatch.js'
+import { Keyspace } from '../../../src/engines/memory/keyspace.js'
+import { load, liveBytes } from '../../../src/engines/memory/loading.js'
+import { Caller } from '../../../src/engines/memory/lock.js'
+import { Persistence } from '../../../src/engines/memory/persistence.js'
+import { MemoryDisk } from '../../support/memory-disk.js'
+import { until } from '../../support/until.js'
+
+class User extends Caller {
+  readonly label = 'test'
+  readonly replies = new Map<number, Reply<Bytes>>()
+  answer (id: number, reply: Reply<Bytes>): void { this.replies.set(id, reply) }
+  lost (): void {}
+}
+
+/** A keyspace with what a disk has. */
+class Kept {
+  readonly keyspace: Keyspace
+  readonly user = new User()
+  readonly errors: Error[] = []
+  persistence!: Persistence
+  #id = 0
+
+  constructor (readonly disk: MemoryDisk, time?: () => number) {
+    this.keyspace = new Keyspace(time === undefined ? {} : { time })
+  }
+
+  static async open (disk: MemoryDisk, { flush = 5, time }: { flush?: number, time?: () => number } = {}): Promise<Kept> {
+    const kept = new Kept(disk, time)
+    const { keyspace } = kept
+    const chunks = await load(keyspace, disk, () => {})
+    const persistence: Persistence = new Persistence(keyspace, disk, chunks, {
+      flush, liveBytes: () => liveBytes(keyspace, persistence.notKept), onerror: error => { kept.errors.push(error) }
+    })
+    kept.persistence = persistence
+    await persistence.begin()
+    return kept
+  }
+
+  call (op: Op, collection: string, key: string, fields: Partial<Request<Bytes>> = {}): { id: number, reply: Reply<Bytes> | undefined } {
+    const id = ++this.#id
+    this.keyspace.clock.tick()
+    dispatch(this.keyspace, Object.assign(new Request<Bytes>(op, collection, key), fields), this.user, id)
+    return { id, reply: this.user.replies.get(id) }
+  }
+
+  set (collection: string, key: string, text: string, fields: Partial<Request<Bytes>> = {}): number {
+    return this.call('set', collection, key, { text, ...fields }).reply!.version!
+  }
+
+  get (collection: string, key: string): string | undefined {
+    return this.call('peek', collection, key).reply!.text?.toString()
+  }
+
+  /** All keys with their versions and values, and the options. */
+  dump (): string {
+    const { keyspace } = this
+    const found: string[] = []
+    for (const collection of keyspace.collections.page(0, Infinity).values) {
+      const { name, bounds: { idle, maxKeys, maxBytes, evict } } = collection
+      if (idle + maxKeys + maxBytes > 0 || !evict) found.push(JSON.stringify([name, idle, maxKeys, maxBytes, evict]))
+      for (const entry of collection.page(0, Infinity).values) {
+        found.push(JSON.stringify([name, entry.key, entry.text, keyspace.epoch + entry.version, entry.isTimed()]))
+      }
+    }
+    return found.sort().join('\n')
+  }
+}
+
+async function dumpOf (state: ReadonlyMap<string, Buffer>): Promise<string> {
+  const keyspace = new Kept(new MemoryDisk(state))
+  await load(keyspace.keyspace, keyspace.disk, () => {})
+  return keyspace.dump()
+}
+
+t.test('each state of the disk is one that the keyspace was in, in order', async t => {
+  const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  t.comment(`STRONG_STORE_SEED=${seed}`)
+  let state = seed
+  const random = (n: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return Math.floor(state / 2 ** 31 * n)
+  }
+  for (let round = 0; round < 20; round++) {
+    const disk = new MemoryDisk()
+    const kept = await Kept.open(disk, { flush: 1 })
+    const dumps = [kept.dump()]
+    const locks: Array<{ collection: string, key: string, token: string }> = []
+    for (let step = 0; step < 150; step++) {
+      const collection = `c${random(3)}`
+      const key = `${random(4)}-${random(4)}`
+      switch (random(12)) {
+        case 0: kept.call('del', collection, key); break
+        case 1: kept.call('increment', collection, `n${random(3)}`, { number: random(5) }); break
+        case 2: kept.call('touch', collection, key, { ttl: 1e6 }); break
+        case 3: kept.call('clear', collection, random(3) === 0 ? '' : String(random(4)), { nowait: random(2) === 0 }); break
+        case 4: kept.call('configure', collection, '', { text: JSON.stringify({ maxKeys: random(2) * 8 }) }); break
+        case 5: {
+          const { reply } = kept.call('acquire', collection, key, { nowait: true })
+          if (reply?.token !== undefined) locks.push({ collection, key, token: reply.token })
+          break
+        }
+        case 6: {
+          const lock = locks.shift()
+          if (lock !== undefined) kept.call(random(2) === 0 ? 'set' : 'release', lock.collection, lock.key, { token: lock.token, release: true, text: '"l"' })
+          break
+        }
+        default: kept.call('set', collection, key, { text: JSON.stringify(step), nowait: true, ttl: random(3) === 0 ? 1e6 : undefined })
+      }
+      dumps.push(kept.dump())
+      disk.failure = random(10) === 0 ? new Error('full') : undefined
+      if (random(3) === 0) await new Promise(resolve => { setImmediate(resolve) })
+      if (random(12) === 0) await until(() => kept.persistence.stats().lag === 0 || disk.failure !== undefined)
+    }
+    disk.failure = undefined
+    await kept.persistence.close()
+    let at = 0
+    for (const state of disk.states) {
+      const dump = await dumpOf(state)
+      const found = dumps.indexOf(dump, at)
+      if (found === -1) return t.fail(`round ${round}: no such state from step ${at} on:\n${dump}`)
+      at = found
+    }
+    if (dumps.at(-1) !== await dumpOf(disk.records)) return t.fail(`round ${round}: close has not written everything`)
+  }
+  t.pass('all of them')
+})
+
+t.test('a flush that takes many turns has the state of its beginning', async t => {
+  const KEYS = 20_000
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  let n = 0
+  for (let turn = 0; turn < 400 || disk.states.length < 5; turn++) {
+    for (let i = 0; i < 500; i++) {
+      n++
+      kept.set('c', `k${n % KEYS}`, String(n))
+      if (n % 7 === 0) kept.call('del', 'c', `k${(n - 3) % KEYS}`)
+      if (n % 70_001 === 0) kept.call('clear', 'c', n % 2 === 0 ? '' : 'k1')
+      kept.set('last', 'n', String(n))
+    }
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  await kept.persistence.close()
+  for (const state of disk.states.slice(1)) {
+    const loaded = await Kept.open(new MemoryDisk(state))
+    const last = Number(loaded.get('last', 'n'))
+    const expected = new Map<string, string>()
+    for (let i = 1; i <= last; i++) {
+      expected.set(`k${i % KEYS}`, String(i))
+      if (i % 7 === 0) expected.delete(`k${(i - 3) % KEYS}`)
+      if (i % 70_001 === 0) for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
+    }
+    // The last step may have been half done only at the end of a turn, never within one.
+    const found = new Map(loaded.keyspace.collection('c').page(0, Infinity).values.map(entry => [entry.key, String(entry.text)]))
+    t.same([found.size, [...expected].filter(([key, text]) => found.get(key) !== text)], [expected.size, []], `state at ${last}`)
+    await loaded.persistence.close()
+  }
+})
+
+t.test('versions and fences go on growing, whatever the wall clock does', async t => {
+  const disk = new MemoryDisk()
+  const first = await Kept.open(disk)
+  const version = first.set('c', 'a', '1')
+  const { fence } = first.call('acquire', 'c', 'b').reply!
+  await first.persistence.close()
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  for (const [i, jump] of [-1e9, 1e9, -2e9].entries()) {
+    Date.now = () => now() + jump
+    const kept = await Kept.open(disk)
+    t.equal(kept.call('entry', 'c', 'a').reply!.version, version, 'what is kept has its version')
+    const fences = [kept.call('acquire', 'c', `x${i}`).reply!.fence!]
+    // A crash before anything else was written.
+    const next = await Kept.open(new MemoryDisk(disk.records))
+    fences.push(next.call('acquire', 'c', 'y').reply!.fence!)
+    t.ok(fences[0]! > fence!, 'a fence grows over a restart')
+    t.ok(fences[1]! > fences[0]!, 'and over a crash')
+    t.ok(next.set('c', 'new', '1') > version, 'and so does a version')
+    await kept.persistence.close()
+    await next.persistence.close()
+  }
+})
+
+t.test('an end is kept by the wall clock, idle time starts again', async t => {
+  let time = 0
+  const disk = new MemoryDisk()
+  const first = await Kept.open(disk, { time: () => time })
+  first.call('configure', 'idle', '', { text: '{"idle":5000}' })
+  first.set('idle', 'a', '1')
+  first.set('c', 'soon', '1', { ttl: 10_000 })
+  first.set('c', 'later', '1', { ttl: 60_000 })
+  time = 4000
+  await first.persistence.close()
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  Date.now = () => now() + 20_000
+  let later = 1e6
+  const second = await Kept.open(disk, { time: () => later })
+  t.equal(second.get('c', 'soon'), undefined)
+  const { expiresIn } = second.call('peek', 'c', 'later').reply!
+  t.ok(expiresIn! > 30_000 && expiresIn! <= 40_000, `${expiresIn} ms left`)
+  later += 4900
+  t.equal(second.get('idle', 'a'), '1')
+  later += 200
+  t.equal(second.get('idle', 'a'), undefined)
+  await second.persistence.close()
+})
+
+t.test('while writing fails the store works on, and what has changed is written later', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  disk.failure = new Error('no space')
+  kept.set('c', 'a', '1')
+  await until(() => kept.errors.length > 0)
+  kept.set('c', 'b', '2')
+  t.equal(kept.get('c', 'b'), '2')
+  const { id } = kept.call('set', 'c', 'd', { text: '3', durable: true })
+  t.equal((await until(() => kept.user.replies.get(id))).code, 'STORE_NOT_DURABLE')
+  t.equal(kept.errors.length, 1, 'it is reported once')
+  t.ok(kept.persistence.stats().errors >= 2)
+  t.ok(kept.persistence.stats().lag > 0)
+  disk.failure = undefined
+  await until(() => kept.persistence.stats().lag === 0)
+  const loaded = await Kept.open(new MemoryDisk(disk.records))
+  t.same([loaded.get('c', 'a'), loaded.get('c', 'b'), loaded.get('c', 'd')], ['1', '2', '3'])
+  await loaded.persistence.close()
+  disk.failure = new Error('no space')
+  kept.set('c', 'e', '4')
+  await t.rejects(kept.persistence.close(), { message: 'no space' })
+})
+
+t.test('a durable change is answered when it is written', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 60_000 })
+  const { id, reply } = kept.call('set', 'c', 'a', { text: '1', durable: true })
+  t.equal(reply, undefined)
+  const others = Array.from({ length: 100 }, (_, i) => kept.call('increment', 'c', `n${i}`, { number: 1, durable: true }).id)
+  const writes = disk.states.length
+  await until(() => kept.user.replies.has(id) && others.every(id => kept.user.replies.has(id)))
+  t.equal(disk.states.length, writes + 1, 'one write for all of them')
+  const loaded = await Kept.open(new MemoryDisk(disk.records))
+  t.equal(loaded.get('c', 'a'), '1')
+  kept.call('configure', 'd', '', { text: '{"durable":true}' })
+  t.equal(kept.call('set', 'd', 'a', { text: '1' }).reply, undefined, 'as a default of a collection')
+  t.not(kept.call('set', 'c', 'b', { text: '1' }).reply, undefined)
+  kept.call('configure', 'loose', '', { text: '{"keep":false}' })
+  t.equal(kept.call('set', 'loose', 'a', { text: '1', durable: true }).reply!.code, 'STORE_OPTION_INVALID')
+  t.equal(kept.get('loose', 'a'), undefined)
+  t.equal(kept.call('configure', 'loose', '', { text: '{"durable":true}' }).reply!.code, 'STORE_OPTION_INVALID')
+  await kept.persistence.close()
+  await loaded.persistence.close()
+})
+
+t.test('a collection that is not kept is not written, and one that is no longer kept is removed', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk)
+  kept.call('configure', 'tmp', '', { text: '{"keep":false}' })
+  kept.set('tmp', 'a', '1')
+  kept.set('was', 'a', '1')
+  kept.call('configure', 'was', '', { text: '{"keep":false}' })
+  kept.call('configure', 'again', '', { text: '{"keep":false}' })
+  kept.set('again', 'a', '1')
+  kept.call('configure', 'again', '', { text: '{"keep":true}' })
+  await kept.persistence.close()
+  const loaded = await Kept.open(disk)
+  t.same([loaded.get('tmp', 'a'), loaded.get('was', 'a'), loaded.get('again', 'a')], [undefined, undefined, '1'])
+  loaded.set('tmp', 'b', '1')
+  await loaded.persistence.close()
+  const last = await Kept.open(disk)
+  t.equal(last.get('tmp', 'b'), undefined, 'the option is kept')
+  await last.persistence.close()
+})
+
+t.test('the log stays in proportion to what it stands for', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  const text = JSON.stringify('x'.repeat(1000))
+  for (let i = 0; i < 2000; i++) kept.set('cold', `k${i}`, text)
+  for (let i = 0; i < 60; i++) {
+    for (let j = 0; j < 200; j++) kept.set('hot', `k${j}`, text)
+    await until(() => kept.persistence.stats().lag === 0)
+  }
+  const live = liveBytes(kept.keyspace, [])
+  const written = 2200 * 1000 + 59 * 200 * 1000
+  const { bytes } = kept.persistence.stats()
+  t.ok(bytes < live * 2, `${bytes} bytes for ${live}, of ${written} written`)
+  t.equal(bytes, [...disk.records].reduce((sum, [name, value]) => sum + (name.startsWith('log/') ? value.length : 0), 0))
+  await kept.persistence.close()
+  t.equal(await dumpOf(disk.records), kept.dump())
+})
