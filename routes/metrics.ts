@@ -65,6 +65,9 @@ function metricsOf (stats: StoreStats): Metric[] {
     metric('gauge', 'processes', 'Processes that share the store', stats.processes),
     metric('gauge', 'uptime_seconds', 'Seconds that the process of the store has run', stats.uptime),
     metric('counter', 'calls_total', 'Calls on single keys, by operation and outcome', ...calls(stats)),
+    metric('gauge', 'data_lag_seconds', 'Since the oldest change that is not on disk', stats.data?.lag),
+    metric('counter', 'data_errors_total', 'Failures to write to disk', stats.data?.errors),
+    metric('gauge', 'data_bytes', 'Size of the log on disk', stats.data?.bytes),
     metric('histogram', 'call_duration_seconds', 'From a call\'s arrival at the store to its answer: the time it waited for a lock', ...durations(stats)),
     metric('gauge', 'event_loop_delay_seconds', 'By which the event loop of the process of the store was late in the last full minute', ...delays(stats))
   ].filter(({ values }) => values.length > 0)

@@ -12,7 +12,7 @@ import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions }
 import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
 import type { HttpStoreOptions } from '../engines/http/options.js'
-import type { DataOptions } from '../engines/memory/data.js'
+import type { DataSettings } from '../engines/memory/data.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
@@ -280,7 +280,7 @@ function engineOf (options: StoreOptions): Engine {
   return httpEngine({ url, token, connectTimeout: timeout }, http)
 }
 
-function dataOf (url: string, data: unknown, flush: number | undefined): DataOptions | undefined {
+function dataOf (url: string, data: unknown, flush: number | undefined): DataSettings | undefined {
   if (data === undefined) {
     if (flush !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'flush requires data')
     return undefined

@@ -9,7 +9,7 @@ import { load, unload, liveBytes } from './loading.js'
 import type { Chunk } from './log-files.js'
 import { Persistence } from './persistence.js'
 
-export interface DataOptions {
+export interface DataSettings {
   folder: string
   /** Milliseconds from a change until it is written. */
   flush: number
@@ -33,7 +33,7 @@ export class Data {
   }
 
   /** Into a keyspace that has not been used. STORE_UNREACHABLE, or STORE_OPTION_INVALID where a package is missing. */
-  static async open (keyspace: Keyspace, { folder: name, flush }: DataOptions, events: DataEvents): Promise<Data> {
+  static async open (keyspace: Keyspace, { folder: name, flush }: DataSettings, events: DataEvents): Promise<Data> {
     let lock: FolderLock | undefined
     let disk: Disk | undefined
     try {

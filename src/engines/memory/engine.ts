@@ -2,7 +2,7 @@
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import { Data, type DataOptions } from './data.js'
+import { Data, type DataSettings } from './data.js'
 import { fromBytes, toBytes, type Bytes } from '../../core/value.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
@@ -25,7 +25,7 @@ export class MemoryEngine implements Engine {
   #failure: StoreError | undefined
 
   /** `data`: where the keyspace is kept, if it is. */
-  constructor (keyspace: Keyspace, data?: DataOptions) {
+  constructor (keyspace: Keyspace, data?: DataSettings) {
     this.#keyspace = keyspace
     this.#sweeper = new Sweeper(keyspace)
     this.#calls = new PendingCalls({
@@ -71,7 +71,7 @@ export class MemoryEngine implements Engine {
     }
   }
 
-  #open (options: DataOptions): void {
+  #open (options: DataSettings): void {
     this.#early = []
     this.#opening = Data.open(this.#keyspace, options, {
       onerror: error => { this.#report(error) },

@@ -12,6 +12,9 @@ type Database = lmdb.RootDatabase<Buffer, Buffer>
 /** Codes of LMDB for files that it cannot read. */
 const DAMAGED = new Set([-30797, -30796, -30795, -30794, -30793])
 
+/** What LMDB makes of a write that was cut short, too. */
+const EIO = 5
+
 export const DATA_FILE = 'data.mdb'
 
 export async function openLmdb (folder: string): Promise<Disk> {
@@ -28,6 +31,8 @@ export async function openLmdb (folder: string): Promise<Disk> {
       maxDbs: 1,
       // A write is safe when it resolves, and the latest of the two headers is always a whole state: checkLmdb relies on it.
       overlappingSync: false,
+      // With it, a failure of a batch would reject a promise that nobody can handle.
+      eventTurnBatching: false,
       permissionsMode: 0o600
     } as lmdb.RootDatabaseOptionsWithPath) as Database
   } catch (cause) {
@@ -65,13 +70,18 @@ class LmdbDisk implements Disk {
 
   async write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
     this.#database.resetReadTxn() // or the pages that it could still read would not be used again
-    await this.#database.batch(() => {
+    const written = this.#database.batch(() => {
       for (const [name, value] of records) {
         const key = Buffer.from(name, 'latin1')
         if (value === undefined) this.#database.remove(key).catch(() => {})
         else this.#database.put(key, value).catch(() => {})
       }
     })
+    try {
+      await written
+    } catch (error) {
+      throw await reasonOf(error as Error)
+    }
   }
 
   async check (): Promise<void> {
@@ -81,6 +91,17 @@ class LmdbDisk implements Disk {
 
   async close (): Promise<void> {
     await this.#database.close()
+  }
+}
+
+/** LMDB has the reason in a promise, which rejects with it. */
+async function reasonOf (error: Error & { commitError?: Promise<never> }): Promise<Error> {
+  try {
+    await error.commitError
+    return error
+  } catch (reason) {
+    const { code, message } = reason as Error & { code?: number }
+    return code === EIO ? new Error(`${message}; the disk may be full`, { cause: reason }) : reason as Error
   }
 }
 

@@ -27,7 +27,7 @@ interface Clearing {
   readonly revision: number
 }
 
-export interface PersistenceOptions {
+export interface PersistenceSettings {
   /** Milliseconds from a change until it is written. */
   flush: number
   /** Bytes that the log would have if it told each key once. */
@@ -38,7 +38,7 @@ export interface PersistenceOptions {
 
 export class Persistence implements Observer, Durability {
   readonly #keyspace: Keyspace
-  readonly #options: PersistenceOptions
+  readonly #options: PersistenceSettings
   readonly #log: LogFiles
   readonly #timer = new Timer()
   /** Changed since the last flush began. */
@@ -65,7 +65,7 @@ export class Persistence implements Observer, Durability {
   readonly notKept = new Set<string>()
 
   /** `chunks`: what has been loaded. */
-  constructor (keyspace: Keyspace, disk: Disk, chunks: readonly Chunk[], options: PersistenceOptions) {
+  constructor (keyspace: Keyspace, disk: Disk, chunks: readonly Chunk[], options: PersistenceSettings) {
     this.#keyspace = keyspace
     this.#options = options
     this.#log = new LogFiles(disk, chunks, options.liveBytes)

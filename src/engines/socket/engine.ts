@@ -3,7 +3,7 @@
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import type { DataOptions } from '../memory/data.js'
+import type { DataSettings } from '../memory/data.js'
 import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
 import type { Address, Discovery } from './address.js'
@@ -16,7 +16,7 @@ export interface ClusterOptions {
   /** Bytes of JSON text that a value may have; set in the process that has the store. */
   maxValueBytes?: number | undefined
   /** Where the process that has the store keeps it. */
-  data?: DataOptions | undefined
+  data?: DataSettings | undefined
   /** Milliseconds to find the store and connect. */
   connectTimeout: number
 }
@@ -26,7 +26,7 @@ class ServerEngine extends MemoryEngine {
   override readonly isShared = true
   readonly server: SocketServer
 
-  constructor (keyspace: Keyspace, readonly data?: DataOptions) {
+  constructor (keyspace: Keyspace, readonly data?: DataSettings) {
     super(keyspace, data)
     this.server = new SocketServer(keyspace)
   }

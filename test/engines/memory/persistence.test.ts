@@ -130,29 +130,30 @@ t.test('each state of the disk is one that the keyspace was in, in order', async
 })
 
 t.test('a flush that takes many turns has the state of its beginning', async t => {
-  const KEYS = 20_000
+  const KEYS = 8000
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   let n = 0
-  for (let turn = 0; turn < 400 || disk.states.length < 5; turn++) {
+  for (let turn = 0; turn < 80 || disk.states.length < 5; turn++) {
     for (let i = 0; i < 500; i++) {
       n++
       kept.set('c', `k${n % KEYS}`, String(n))
       if (n % 7 === 0) kept.call('del', 'c', `k${(n - 3) % KEYS}`)
-      if (n % 70_001 === 0) kept.call('clear', 'c', n % 2 === 0 ? '' : 'k1')
+      if (n % 9001 === 0) kept.call('clear', 'c', n % 2 === 0 ? '' : 'k1')
       kept.set('last', 'n', String(n))
     }
     await new Promise(resolve => { setImmediate(resolve) })
   }
   await kept.persistence.close()
-  for (const state of disk.states.slice(1)) {
+  const step = Math.ceil(disk.states.length / 10)
+  for (const state of disk.states.filter((_state, i) => i > 0 && i % step === 0)) {
     const loaded = await Kept.open(new MemoryDisk(state))
     const last = Number(loaded.get('last', 'n'))
     const expected = new Map<string, string>()
     for (let i = 1; i <= last; i++) {
       expected.set(`k${i % KEYS}`, String(i))
       if (i % 7 === 0) expected.delete(`k${(i - 3) % KEYS}`)
-      if (i % 70_001 === 0) for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
+      if (i % 9001 === 0) for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
     }
     // The last step may have been half done only at the end of a turn, never within one.
     const found = new Map(loaded.keyspace.collection('c').page(0, Infinity).values.map(entry => [entry.key, String(entry.text)]))
