@@ -11,10 +11,8 @@ const MAX_NAMED = 100
 export function describeCollection (collection: Collection): object {
   const { name, size: keys, bytes, locks, waiters, reads, writes, expired, evicted, bounds } = collection
   const { idle, maxKeys, maxBytes, evict, keep, durable } = bounds
-  return {
-    name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted,
-    idle, maxKeys, maxBytes, evict, keep, durable
-  }
+  const figures = { name, keys, bytes, locks: locks.size, waiters, reads, writes, expired, evicted }
+  return { ...figures, idle, maxKeys, maxBytes, evict, keep, durable }
 }
 
 export function describeLock (keyspace: Keyspace, lock: Lock): object {

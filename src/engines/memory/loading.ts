@@ -102,7 +102,7 @@ class Replay implements LogReader {
     this.#keyspace.context.revision = revision - this.#epoch
     entries.clearPrefix(prefix, NO_LOCKS, () => {})
     // Keys that were locked then follow with the versions that they had.
-    while (entries.run(new Budget())) { /* until all are removed */ }
+    while (entries.removeDue(new Budget())) { /* until all are removed */ }
   }
 
   #select (name: string): Collection {
