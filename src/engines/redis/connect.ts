@@ -1,4 +1,5 @@
 // How a server is reached: the client library, loaded when it is first needed, and the two clients of a connection.
+import { setTimeout as delay } from 'node:timers/promises'
 import type * as ioredis from 'ioredis'
 import type { Cluster, NodeRole, Redis } from 'ioredis'
 import { StoreError, detailOf } from '../../core/errors.js'
@@ -6,6 +7,9 @@ import { Timer } from '../../core/timer.js'
 import { OWN, isInstance, ofCluster, ofServer } from './client-options.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
+
+/** Milliseconds after which another node is tried as well. */
+const NEXT_NODE_MS = 500
 
 /** The clients of one connection, which ends when one of them does; in a cluster when no node is left. */
 export interface Clients {
@@ -37,7 +41,7 @@ export async function connect<T> (target: Target, known: KnownNodes, prepare: (c
   const openBoth = async (): Promise<Clients> => {
     const client = await open(await make(target, known))
     if (!client.isCluster) return { name, client, push: await open((client as Redis).duplicate()) }
-    const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known)
+    const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known, target.connectTimeout)
     const push = await openPush()
     opened.push(push)
     return { name, client, push, openPush }
@@ -110,22 +114,49 @@ function copyOf (client: Redis | Cluster): Redis | Cluster {
   return (client as Cluster).duplicate([], { ...whole, ...ofCluster(redisOptions) } as object)
 }
 
-/** A connection of its own to a node that answers. */
-async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis> {
+/**
+ * A connection to a node that answers. A node that is stopped accepts connections and says nothing, so the next one is tried beside it.
+ * `timeout`: milliseconds.
+ */
+async function fromSomeNode (cluster: Cluster, known: KnownNodes, timeout: number): Promise<Redis> {
   for (const { options: { host, port } } of cluster.nodes()) {
     if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
   }
-  const nodes = cluster.nodes('master').sort(() => Math.random() - 0.5)
   let reason = new Error('no node of the cluster is connected')
-  for (const node of nodes) {
+  const opened: Redis[] = []
+  const open = async (node: Redis): Promise<Redis> => {
     const push = node.duplicate({ ...OWN, enableReadyCheck: false })
+    opened.push(push)
     push.on('error', (error: Error) => { reason = error })
+    await push.connect()
+    return push
+  }
+  const attempts: Array<Promise<Redis>> = []
+  const firstWithin = async (milliseconds: number): Promise<Redis | undefined> => {
+    const isOver = new AbortController()
     try {
-      await push.connect()
-      return push
-    } catch {
-      push.disconnect()
+      return await Promise.race([
+        Promise.any(attempts).catch(() => undefined),
+        delay(milliseconds, undefined, { ref: false, signal: isOver.signal })
+      ])
+    } finally {
+      isOver.abort()
     }
   }
-  throw reason
+  const deadline = performance.now() + timeout
+  let first: Redis | undefined
+  for (const node of cluster.nodes('master').sort(() => Math.random() - 0.5)) {
+    attempts.push(open(node))
+    first = await firstWithin(NEXT_NODE_MS)
+    if (first !== undefined) break
+  }
+  first ??= await firstWithin(Math.max(0, deadline - performance.now()))
+  for (const push of opened) {
+    if (push === first) continue
+    push.disconnect()
+    const stream = push.stream as Redis['stream'] | undefined
+    stream?.destroy() // a server that is stopped would not close it
+  }
+  if (first === undefined) throw reason
+  return first
 }

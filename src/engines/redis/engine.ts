@@ -247,6 +247,7 @@ class RedisEngine implements Engine {
             this.#heartbeat?.lost(token)
             this.#pending.lost(token)
           },
+          marked: mark => { this.#heartbeat?.marked(mark) },
           nodeLost: () => { this.#heartbeat?.check() },
           closed: error => { if (connection !== undefined && connection === this.#connection) this.#lose('STORE_DISCONNECTED', detailOf(error)) }
         }

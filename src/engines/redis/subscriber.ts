@@ -7,6 +7,8 @@ export interface PushHandler {
   answer (number: number, answer: string): void
   /** A lock was lost. */
   lost (token: string): void
+  /** Whatever the server has pushed before the script with this mark has arrived. */
+  marked (mark: number): void
 }
 
 interface Owner {
@@ -39,6 +41,7 @@ export class Subscriber {
       const space = message.indexOf(' ')
       const rest = message.slice(space + 1)
       if (message.startsWith('L')) this.#handler.lost(rest)
+      else if (message.startsWith('M')) this.#handler.marked(Number(rest))
       else this.#handler.answer(Number(message.slice(0, space)), rest)
     })
     this.#owner.watch(connection, () => { this.#replace().catch((error: Error) => { this.#owner.ended(error) }) })
