@@ -746,6 +746,22 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined)
   },
 
+  async 'collections come in pages' (t, { mine }, a) {
+    const names = Array.from({ length: 12 }, (_, i) => `${mine.name} ${i} é`)
+    for (const name of names) await a.collection(name).set('key', 1)
+    const found: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = await a.page({ limit: 5, cursor })
+      t.ok(page.collections.length <= 5)
+      found.push(...page.collections.map(({ name }) => name))
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    t.strictSame(names.filter(name => found.filter(other => other === name).length !== 1), [], 'each of them once')
+    await t.rejects(a.page({ cursor: 'no cursor' }), { code: 'STORE_OPTION_INVALID' })
+    for (const name of names) await a.collection(name).clear()
+  },
+
   async 'counters and sizes' (t, { mine }, a) {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])

@@ -43,7 +43,7 @@ local function postpone (call)
 end
 
 local function submit (call, lock)
-  if lock and (lock.token == '' or isOut(lock)) then
+  if lock and (lock.token == '' or isOut(lock, call.token and channelOf(call.who))) then
     call.record = nil
     lock = heldLock(call.key, lock)
   end
@@ -72,6 +72,32 @@ local function answered (answer)
   return isUnfinished and '+' .. answer or answer
 end
 
+-- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due: most are. Does
+-- the same as "submit" and "answered", in a third of their time; nil where there is more to it.
+local function setPlainly (key, record, text)
+  local m = meta
+  if isRestChanged or not isRestZero or (m.due > 0 and now >= m.due) then return nil end
+  -- The 16 digits of a version, then the end.
+  if record and string.sub(record, 17, 19) ~= ' 0 ' then return nil end
+  local seq = m.seq + 1
+  if seq < micros then seq = micros end
+  local isNew = ''
+  if record then
+    m.bytes = m.bytes + #text - #record + 19
+  else
+    isNew = '1'
+    m.bytes = m.bytes + #key + #text
+    m.keys = m.keys + 1
+    m.endless = m.endless + 1
+    redis.call('ZADD', NAMES, 0, key)
+  end
+  m.seq, m.writes = seq, m.writes + 1
+  local version, after = int(seq), pack()
+  redis.call('HSET', RECORDS, ':' .. key, version .. ' 0 ' .. text, '#', after)
+  current = after
+  return 'R' .. version .. '  ' .. isNew .. '  '
+end
+
 local scripts = {}
 
 -- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire that of the lock it is to
@@ -81,6 +107,10 @@ function scripts.call (keys, args)
   begin()
   local key = args[2]
   local record, lock = open(keys[1], key)
+  if packed and not lock and args[4] == '' and args[1] == 'set' then
+    local answer = setPlainly(key, record, args[5])
+    if answer then return answer end
+  end
   local call
   if args[1] == 'release' then
     call = { op = 'release', key = key, who = args[3], token = args[5], record = record }

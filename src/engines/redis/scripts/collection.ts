@@ -22,13 +22,15 @@ export default String.raw`
 local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
 local CHANNEL -- length of the name of a channel: prefix, colon, UUID and a digit
 
--- Two sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the collection should
--- be looked at, and base by the time until which it may exist. They let anybody find collections without walking the database.
-local DUE, KNOWN
+-- Three sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the collection
+-- should be looked at, base by the time until which it may exist, and all bases in their order. With them nobody has to scan the
+-- database.
+local DUE, KNOWN, BASES
 
 local now, micros            -- the server's clock, in milliseconds and microseconds
 local meta = {}              -- the counters of the collection that is open
 local packed                 -- the counters as they are stored, nil where the collection does not exist
+local current                -- the packed counters that "meta" still has from the script before; nil where that did not save
 local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
 
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
@@ -58,8 +60,8 @@ end
 local function begin ()
   if not PLAIN then chooseFormats() end
   local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
   micros = time[1] * 1000000 + time[2]
+  now = (micros - micros % 1000) / 1000
   work = WORK
   isUnfinished = false
 end
@@ -75,7 +77,7 @@ local function structures ()
 end
 
 local function setBase (base)
-  BASE = base
+  BASE, current = base, nil
   RECORDS, NAMES, ENDS, IDLE = base .. ':records', base .. ':names', base .. ':ends', base .. ':idle'
   TIMED, UNTIL, OWNED, ALIVE = base .. ':timed', base .. ':until', base .. ':owned', base .. ':alive'
   QUEUE, WAITING, CLEARS, JOBS = base .. ':queue', base .. ':waiting', base .. ':clears', base .. ':jobs'
@@ -83,11 +85,12 @@ local function setBase (base)
   local prefix, tag = string.match(base, '^([^{]*):{([^:}]*)')
   local index = prefix .. ':' .. (tag == 'c' and 'index' or '{' .. tag .. '}')
   CHANNEL = #prefix + 38
-  DUE, KNOWN = index .. ':due', index .. ':known'
+  DUE, KNOWN, BASES = index .. ':due', index .. ':known', index .. ':bases'
 end
 
 -- What changes with most calls is packed with each; the rest is a string of its own, which is packed and unpacked when it is another.
 local restPacked, isRestChanged = '', true
+local isRestZero = false     -- nothing is configured, nothing ends, nothing is to be done
 
 local function change (field, value)
   if meta[field] == value then return end
@@ -95,12 +98,17 @@ local function change (field, value)
   isRestChanged = true
 end
 
+local function isZero (m)
+  return m.clears + m.jobs + m.expire + m.known + m.empty + m.gone + m.tracked + m.marked + m.renewed + m.idle + m.maxKeys + m.maxBytes +
+    m.refuse == 0
+end
+
 local function pack ()
   local m = meta
   if isRestChanged then
     restPacked = cmsgpack.pack(m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys,
       m.maxBytes, m.refuse)
-    isRestChanged = false
+    isRestChanged, isRestZero = false, isZero(m)
   end
   return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits,
     m.endless, m.last, m.due, restPacked)
@@ -114,7 +122,7 @@ local function unpackAll (stored)
   if rest == restPacked and not isRestChanged then return end
   m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse =
     cmsgpack.unpack(rest)
-  restPacked, isRestChanged = rest, false
+  restPacked, isRestChanged, isRestZero = rest, false, isZero(m)
 end
 
 local caches = {}             -- forgotten when another collection is opened
@@ -134,7 +142,7 @@ local function open (base, key)
   packed = found[1]
   local m = meta
   if packed then
-    unpackAll(packed)
+    if packed ~= current then unpackAll(packed) end
   else
     m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
@@ -154,6 +162,7 @@ local function open (base, key)
       if m.idle + m.maxKeys + m.maxBytes > 0 then m.tracked = micros end
     end
   end
+  current = nil -- until it is saved
   before = packed or pack()
   seqBefore, dueBefore, knownBefore = m.seq, m.due, m.known
   return found[2], found[3]
@@ -231,10 +240,10 @@ local function setExpire ()
   end
 end
 
--- Both sets of an index end with the last collection in it.
+-- The sets of an index end with the last collection in it.
 local function setIndexEnd ()
   local last = redis.call('ZRANGE', KNOWN, -1, -1, 'WITHSCORES')[2]
-  for _, set in ipairs({ DUE, KNOWN }) do
+  for _, set in ipairs({ DUE, KNOWN, BASES }) do
     if last == 'inf' then redis.call('PERSIST', set) elseif last then redis.call('PEXPIREAT', set, int(tonumber(last) + GRACE)) end
   end
 end
@@ -247,6 +256,7 @@ local function index ()
   local known = meta.expire
   if known > 0 and isConfigured() then known = math.max(known, meta.renewed + KEPT_DAYS * DAY) end
   change('known', known)
+  if not packed then redis.call('ZADD', BASES, 0, BASE) end
   if meta.due ~= dueBefore or not packed then redis.call('ZADD', DUE, meta.due > 0 and int(meta.due) or 'inf', BASE) end
   if meta.known ~= knownBefore or not packed then
     redis.call('ZADD', KNOWN, meta.known > 0 and int(meta.known) or 'inf', BASE)
@@ -256,7 +266,10 @@ end
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
-  if meta.seq == seqBefore and pack() == before then return flush() end
+  if meta.seq == seqBefore and pack() == before then
+    current = packed or nil
+    return flush()
+  end
   if meta.keys + meta.locks > 0 then
     change('empty', 0)
   elseif meta.empty == 0 then
@@ -273,8 +286,10 @@ local function save ()
   end
   setExpire()
   index()
-  write('#', pack())
+  local after = pack()
+  write('#', after)
   flush()
+  current = after
 end
 
 -- Forgets a collection in which there is nothing.
@@ -287,6 +302,7 @@ local function forget ()
   else
     redis.call('ZREM', DUE, BASE)
     redis.call('ZREM', KNOWN, BASE)
+    redis.call('ZREM', BASES, BASE)
   end
   setIndexEnd()
 end

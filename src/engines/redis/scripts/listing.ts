@@ -70,14 +70,15 @@ function scripts.describe (keys)
   return counters()
 end
 
--- A page of the collections in an index: cursor, how many, '1' for only those that have locked keys. Answers with the next cursor, then of each
--- its base and its counters. What is not there any more leaves the index.
+-- A page of the collections in an index, in their order: the base behind which it begins, how many, '1' for only those that have
+-- locked keys. Answers with the last base of the page if there may be more, then of each its base and its counters. A collection
+-- that has ended is removed from the index.
 function scripts.list (keys, args)
   begin()
-  local page = redis.call('ZSCAN', keys[1], args[1], 'COUNT', args[2])
-  local found = { page[1] }
-  for i = 1, #page[2], 2 do
-    local base = page[2][i]
+  local from, limit = args[1], tonumber(args[2])
+  local bases = redis.call('ZRANGEBYLEX', (string.gsub(keys[1], 'due$', 'bases')), from == '' and '-' or '(' .. from, '+', 'LIMIT', 0, limit)
+  local found = { bases[limit] or false }
+  for _, base in ipairs(bases) do
     open(base)
     if not packed and not isConfigured() then
       forget()

@@ -81,8 +81,9 @@ local function isAlive (channel)
   return caches[key]
 end
 
-local function isOut (lock)
-  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and not isAlive(lock.channel))
+-- "caller": the channel of the process that asks, where it is known: that one is alive.
+local function isOut (lock, caller)
+  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and lock.channel ~= caller and not isAlive(lock.channel))
 end
 
 -- When a lock runs out: by its lease, or because its process was not heard of.

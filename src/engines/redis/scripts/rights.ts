@@ -5,7 +5,7 @@ local FORMS = {
   time = '', pubsub = '', publish = 'C x',
   hdel = 'K x', hexists = 'K x', hget = 'K x', hincrby = 'K x 0', hmget = 'K x', hset = 'K x x', sadd = 'K x', set = 'K x XX', sismember = 'K x',
   pexpire = 'K 1', pexpireat = 'K 1', zadd = 'K XX 0 x', zcount = 'K 0 0', zlexcount = 'K - +', zrange = 'K 0 0', zrangebylex = 'K - +',
-  zrangebyscore = 'K 0 0', zrem = 'K x', zscan = 'K 0', zscore = 'K x'
+  zrangebyscore = 'K 0 0', zrem = 'K x', zscore = 'K x'
 }
 
 -- Arguments: a channel of the store, then the commands. Answers with names.
