@@ -121,6 +121,7 @@ class RedisEngine implements Engine {
       if (connection !== this.#connection) return
       const text = this.#heartbeat!.unwrap(call.request.collection, answer as string)
       if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
+      else if (text === 'A') this.#submit(connection, call) // what the process calls without the lock waits behind it
       else this.#answer(call, since(call.at, replyOf(text)))
     }
     const failed = (error: Error): void => { this.#failed(connection, call, error) }

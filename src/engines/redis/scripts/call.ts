@@ -11,11 +11,8 @@ local function withToken (call, lock)
     finish(lock, false, call.record)
     return 'R    '
   end
-  local answer
-  for _ = 1, 3 do -- as far as room can be made: it cannot wait, as others wait for the lock
-    answer = answer or turn(call, lock)
-  end
-  answer = answer or 'ESTORE_FULL'
+  local answer = turn(call, lock)
+  if not answer then return 'A' end
   if call.release then finish(lock, false) end
   return answer
 end
@@ -101,8 +98,9 @@ end
 local scripts = {}
 
 -- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire that of the lock it is to
--- have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which
--- the call now waits runs out: the answer is told when it is the call's turn.
+-- have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which the call now waits runs out:
+-- its answer is pushed when its turn comes. "A" asks to make the call again: it goes through a lock, and some of the room that it
+-- needs has been made.
 function scripts.call (keys, args)
   begin()
   local key = args[2]
