@@ -1,4 +1,5 @@
-// Lists the collections of a store in pages. An index on each server, or on each shard of a cluster, has their names in order.
+// Lists the collections of a store in pages. An index on each server, or on each shard of a cluster, has their names in
+// order.
 import type { Connection } from './connection.js'
 import type { KeyNames } from './keys.js'
 
@@ -64,7 +65,9 @@ async function from (
   connection: Connection, names: KeyNames, { index, base }: Position, limit: number, isLocked: boolean
 ): Promise<Found> {
   const indexes = names.indexes.slice(index, index + MAX_CONCURRENT)
-  const batches = await Promise.all(indexes.map((name, i) => connection.run<[string | null, ...Array<[base: string, counts: string[]]>]>(
+  const batches = await Promise.all(indexes.map((name, i) => connection.run<[
+    string | null, ...Array<[base: string, counts: string[]]>
+  ]>(
     'list', name, [i === 0 ? base : '', String(Math.min(limit, BATCH_SIZE)), isLocked ? '1' : ''])))
   const collections: Counters[] = []
   let before = base

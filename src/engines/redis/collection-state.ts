@@ -8,7 +8,10 @@ interface Waiting {
   key: string
   /** What the server calls it. */
   who: string
-  /** The first mark that was asked for after the server no longer knew of the call, and when that was (ms since the epoch). */
+  /**
+   * The first mark that was asked for after the server no longer knew of the call, and when that was (ms since the
+   * epoch).
+   */
   missing: { mark: number, since: number } | undefined
 }
 
@@ -68,7 +71,9 @@ export class CollectionState {
     if (waiting !== undefined) waiting.missing ??= { mark, since: Date.now() }
   }
 
-  /** The numbers of calls whose answer is lost: the mark behind it has arrived, or has not for `maxWait` milliseconds. */
+  /**
+   * The numbers of calls whose answer is lost: the mark behind it has arrived, or has not for `maxWait` milliseconds.
+   */
   unanswered (lastMark: number, maxWait: number): number[] {
     const limit = Date.now() - maxWait
     const found: number[] = []

@@ -27,7 +27,9 @@ export interface Clients {
 export type KnownNodes = Map<string, { host: string, port: number }>
 
 /** Opens both clients and makes them ready, all within the time there is to connect. STORE_UNREACHABLE. */
-export async function connect<T> (target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>): Promise<T> {
+export async function connect<T> (
+  target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>
+): Promise<T> {
   const name = nameOf(target)
   const opened: Array<Redis | Cluster> = []
   let reason: Error | undefined
@@ -48,7 +50,9 @@ export async function connect<T> (target: Target, known: KnownNodes, prepare: (c
   }
   const timer = new Timer()
   const late = new Promise<never>((_resolve, reject) => {
-    timer.start(target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) })
+    timer.start(
+      target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) }
+    )
   })
   try {
     return await Promise.race([late, openBoth().then(prepare)])
@@ -72,9 +76,13 @@ function nameOf ({ url, client }: Target): string {
 
 /** What may be done about it. Some servers say why a connection without the right TLS fails, others just close it. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
-  if (/\b(NOPERM|unknown command)|may not use/.test(message)) return '; docs/redis.md ("Rights on the server") has what a store needs'
+  if (/\b(NOPERM|unknown command)|may not use/.test(message)) {
+    return '; docs/redis.md ("Rights on the server") has what a store needs'
+  }
   if (isInstance(client)) return ''
-  if (parse(url).tls === undefined && !('tls' in client)) return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+  if (parse(url).tls === undefined && !('tls' in client)) {
+    return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+  }
   return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
     ? ''
     : '; the option redis.client.tls takes ca and servername, and cert and key where the server wants to see one; a server without TLS is reached by redis:'
@@ -87,11 +95,16 @@ async function load (): Promise<Library> {
   try {
     library = await import('ioredis')
   } catch (cause) {
-    throw new StoreError('STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause })
+    throw new StoreError(
+      'STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause }
+    )
   }
   const { Redis, Cluster } = library
   if (typeof Redis !== 'function' || typeof Cluster !== 'function') {
-    throw new StoreError('STORE_UNREACHABLE', 'the version of ioredis that is installed does not work here, 5 and 6 do: npm install ioredis@6')
+    throw new StoreError(
+      'STORE_UNREACHABLE',
+      'the installed version of ioredis is too old: 5.3 and later work, 6 as well: npm install ioredis@6'
+    )
   }
   return { Redis, Cluster }
 }
@@ -102,7 +115,11 @@ async function make (target: Target, known: KnownNodes): Promise<Redis | Cluster
   const { Redis, Cluster } = await load()
   const { url, cluster = false, connectTimeout } = target
   const { host, port, path, db, ...login } = parse(url)
-  if (cluster === false) return new Redis(ofServer({ ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client }) as object)
+  if (cluster === false) {
+    return new Redis(
+      ofServer({ ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client }) as object
+    )
+  }
   const seeds = cluster === true ? [{ host, port }] : cluster
   return new Cluster([...seeds, ...known.values()], ofCluster({ ...login, connectTimeout, ...client }) as object)
 }
@@ -115,8 +132,8 @@ function copyOf (client: Redis | Cluster): Redis | Cluster {
 }
 
 /**
- * A connection to a node that answers. A node that is stopped accepts connections and says nothing, so the next one is tried beside it.
- * `timeout`: milliseconds.
+ * A connection to a node that answers. A node that is stopped accepts connections and says nothing, so the next one is
+ * tried beside it. `timeout`: milliseconds.
  */
 async function fromSomeNode (cluster: Cluster, known: KnownNodes, timeout: number): Promise<Redis> {
   for (const { options: { host, port } } of cluster.nodes()) {

@@ -83,15 +83,18 @@ export class Heartbeat {
   }
 
   /**
-   * A mark was pushed. The server pushes it after the answers of all calls that it has just reported as unknown, so what has not
-   * arrived by now never will.
+   * A mark was pushed. The server pushes it after the answers of all calls that it has just reported as unknown, so
+   * what has not arrived by now never will.
    */
   marked (mark: number): void {
     this.#lastMark = Math.max(this.#lastMark, mark)
     for (const state of this.#states.values()) this.#giveUp(state)
   }
 
-  /** The answer of a script without its sign that work is left. If there is one, the collection is looked at again at once. */
+  /**
+   * The answer of a script without its sign that work is left. If there is one, the collection is looked at again at
+   * once.
+   */
   unwrap (collection: string, answer: string): string {
     if (answer.charCodeAt(0) !== 43) return answer
     this.look(collection, 0)
@@ -130,7 +133,9 @@ export class Heartbeat {
   /** Gives up all locks and waits. */
   async leave (): Promise<void> {
     this.stop()
-    await Promise.all(Array.from(this.#states, async ([collection, state]) => { await this.#leave(collection, state.all()) }))
+    await Promise.all(
+      Array.from(this.#states, async ([collection, state]) => { await this.#leave(collection, state.all()) })
+    )
   }
 
   stop (): void {

@@ -35,14 +35,19 @@ export async function introspect (
   }
 }
 
-async function scan (connection: Connection, base: string, { key: prefix, cursor, number = 100 }: Request): Promise<string> {
+async function scan (
+  connection: Connection, base: string, { key: prefix, cursor, number = 100 }: Request
+): Promise<string> {
   const from = cursor === undefined ? '' : decode(cursor)
   if (from === undefined) return 'ESTORE_OPTION_INVALID'
   const [keys, last] = await connection.run<[string, string | null]>('scan', base, [from, String(number), prefix])
   return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}`
 }
 
-/** A cursor is the last name of a page, in base64url. What is in front of the name tells it from the cursors of other engines. */
+/**
+ * A cursor is the last name of a page, in base64url. What is in front of the name tells it from the cursors of other
+ * engines.
+ */
 const CURSOR = /^n([\w-]+)$/
 
 function encode (name: string): string {
@@ -62,7 +67,9 @@ async function size (connection: Connection, base: string): Promise<string> {
   }
 }
 
-async function collections (connection: Connection, names: KeyNames, { collection, key, cursor, number = 100 }: Request): Promise<string> {
+async function collections (
+  connection: Connection, names: KeyNames, { collection, key, cursor, number = 100 }: Request
+): Promise<string> {
   if (key === '1') {
     const counts = await connection.run<string[]>('describe', names.base(collection), [])
     return answer({ collections: counts.length === 0 ? [] : [countersOf(collection, counts)] })
@@ -74,7 +81,9 @@ async function collections (connection: Connection, names: KeyNames, { collectio
 /** The sums over all collections. What a process would count of itself is unknown here. */
 async function stats (connection: Connection, names: KeyNames, maxValueBytes: number): Promise<string> {
   const found = await listAll(connection, names, false)
-  const sums = Object.fromEntries(SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + (counts[counter] as number), 0)]))
+  const sums = Object.fromEntries(
+    SUMMED.map(counter => [counter, found.reduce((sum, counts) => sum + (counts[counter] as number), 0)])
+  )
   return answer({ collections: found.length, ...sums, maxValueBytes })
 }
 
@@ -84,7 +93,9 @@ async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS
   for (const { name } of await listAll(connection, names, true)) {
     let from = '0'
     while (from !== '-1' && found.length < limit) {
-      const [next, ...held] = await connection.run<[string, ...string[][]]>('held', names.base(name), [from, String(LOCKS_AT_A_TIME)])
+      const [next, ...held] = await connection.run<[string, ...string[][]]>(
+        'held', names.base(name), [from, String(LOCKS_AT_A_TIME)]
+      )
       found.push(...held.map(fields => lockOf(name, fields)))
       from = next
     }
@@ -96,7 +107,9 @@ async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS
 async function lock (connection: Connection, base: string, collection: string, key: string): Promise<string> {
   const [held, ...queue] = await connection.run<string[][]>('queue', base, [key])
   if (held === undefined) return 'R    '
-  return answer({ ...lockOf(collection, held), queue: queue.map(([owner, op, since]) => ({ owner, op, since: Number(since) })) })
+  return answer(
+    { ...lockOf(collection, held), queue: queue.map(([owner, op, since]) => ({ owner, op, since: Number(since) })) }
+  )
 }
 
 function lockOf (collection: string, [key, owner, fence, since, expiresAt, waiters]: string[]): object {

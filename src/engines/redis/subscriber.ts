@@ -1,5 +1,5 @@
-// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster any node can
-// do that, so another takes over where one is lost.
+// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster
+// any node can do that, so another takes over where one is lost.
 import type { Redis } from 'ioredis'
 
 export interface PushHandler {
@@ -27,7 +27,10 @@ export class Subscriber {
   readonly #owner: Owner
   #isEnded = false
 
-  constructor (connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, handler: PushHandler, owner: Owner) {
+  constructor (
+    connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, handler: PushHandler,
+    owner: Owner
+  ) {
     this.connection = connection
     this.#openAnother = openAnother
     this.#channel = channel

@@ -69,8 +69,8 @@ local function answered (answer)
   return isUnfinished and '+' .. answer or answer
 end
 
--- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due: most are. Does
--- the same as "submit" and "answered", in a third of their time; nil where there is more to it.
+-- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due:
+-- most are. Does the same as "submit" and "answered", in a third of their time; nil where there is more to it.
 local function setPlainly (key, record, text)
   local m = meta
   if isRestChanged or not isRestZero or (m.due > 0 and now >= m.due) then return nil end
@@ -97,10 +97,10 @@ end
 
 local scripts = {}
 
--- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire that of the lock it is to
--- have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which the call now waits runs out:
--- its answer is pushed when its turn comes. "A" asks to make the call again: it goes through a lock, and some of the room that it
--- needs has been made.
+-- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire
+-- that of the lock it is to have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock
+-- for which the call now waits runs out: its answer is pushed when its turn comes. "A" asks to make the call again: it
+-- goes through a lock, and some of the room that it needs has been made.
 function scripts.call (keys, args)
   begin()
   local key = args[2]
@@ -125,8 +125,8 @@ end
 -- As call, for what needs memory: not run where the server has none left.
 scripts.write = scripts.call
 
--- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the lock of that
--- token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
+-- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the
+-- lock of that token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
 function scripts.cancel (keys, args)
   begin()
   local _, lock = open(keys[1], args[2])
