@@ -749,6 +749,38 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined)
   },
 
+  async 'a write that takes the room of many keys' (t, { mine }) {
+    const many = Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i] as [string, number])
+    await mine.configure({ maxBytes: 50_000 })
+    const large = 'x'.repeat(40_000)
+    await mine.setMany(many)
+    await mine.set('large', large)
+    t.equal(await mine.get('large'), large)
+    await mine.del('large')
+    await mine.setMany(many)
+    const lock = await mine.acquire('locked')
+    lock.set(large)
+    await lock.release()
+    t.equal(await mine.get('locked'), large)
+    t.ok((await mine.stats())!.bytes <= 50_000 + large.length, 'exceeded by one value at most')
+  },
+
+  async 'collections come in pages' (t, { mine }, a) {
+    const names = Array.from({ length: 12 }, (_, i) => `${mine.name} ${i} é`)
+    for (const name of names) await a.collection(name).set('key', 1)
+    const found: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = await a.page({ limit: 5, cursor })
+      t.ok(page.collections.length <= 5)
+      found.push(...page.collections.map(({ name }) => name))
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    t.strictSame(names.filter(name => found.filter(other => other === name).length !== 1), [], 'each of them once')
+    await t.rejects(a.page({ cursor: 'no cursor' }), { code: 'STORE_OPTION_INVALID' })
+    for (const name of names) await a.collection(name).clear()
+  },
+
   async 'counters and sizes' (t, { mine }, a) {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])
