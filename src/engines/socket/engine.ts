@@ -3,35 +3,18 @@
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
 import type { Address, Discovery } from './address.js'
 import { ClientEngine } from './client.js'
 import { answerOthers, discovery } from './discovery.js'
 import { PROTOCOL_VERSION } from './protocol.js'
-import { SocketServer } from './server.js'
+import { ServerEngine } from './server-engine.js'
 
 export interface ClusterOptions {
   /** Bytes of JSON text that a value may have; set in the process that has the store. */
   maxValueBytes?: number | undefined
   /** Milliseconds to find the store and connect. */
   connectTimeout: number
-}
-
-/** The engine of the process that the others connect to. */
-class ServerEngine extends MemoryEngine {
-  override readonly isShared = true
-  readonly server: SocketServer
-
-  constructor (keyspace: Keyspace) {
-    super(keyspace)
-    this.server = new SocketServer(keyspace)
-  }
-
-  override async close (): Promise<void> {
-    this.server.close()
-    await super.close()
-  }
 }
 
 /** What copies of this package share. */

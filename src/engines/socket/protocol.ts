@@ -98,6 +98,28 @@ export function readHello (buffer: Buffer, at: number, end: number): { token: st
   return { token, label: content.slice(HELLO_HEAD + TOKEN_LENGTH) }
 }
 
+/** The answer to a hello of another version. Its form is the same in all versions, as is that of the beginning of a hello. */
+export function writeVersion (target: Target): void {
+  const content = MAGIC + String.fromCharCode(PROTOCOL_VERSION) + '\0\0\0'
+  target.reserve(4 + content.length)
+  target.buffer.writeUInt32LE(content.length, target.used)
+  bytes.write(target.buffer, content, target.used + 4)
+  target.commit(4 + content.length)
+}
+
+/** Whether a frame is the hello of another version. */
+export function isOtherVersion (buffer: Buffer, at: number, end: number): boolean {
+  return bytes.read(buffer, at, Math.min(at + MAGIC.length, end)) === MAGIC && buffer[at + MAGIC.length] !== PROTOCOL_VERSION
+}
+
+/** Checks the first frame from a server. STORE_UNREACHABLE: it has another version. STORE_PROTOCOL. */
+export function checkGreeting (buffer: Buffer, at: number, end: number): void {
+  if (codeOf(buffer, at) === MAX_VALUE) return
+  if (!isOtherVersion(buffer, at, end)) throw new StoreError('STORE_PROTOCOL', 'the first frame is not a greeting')
+  throw new StoreError('STORE_UNREACHABLE', `the store speaks protocol ${buffer[at + MAGIC.length]} of strong-store, this process ${PROTOCOL_VERSION}; ` +
+    'install the same version of the package for both, and restart the store after an upgrade')
+}
+
 /** NAME, whose id is 0, or CANCEL, which has no key. */
 export function writeControl (target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string): void {
   target.reserve(REQUEST_HEAD + utf8.room(key))
