@@ -11,7 +11,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { StoreError } from '../../core/errors.js'
-import { MAX_PATH_BYTES } from './unix.js'
+import { MAX_PATH_BYTES } from './socket-directory.js'
 
 const PREFIX = '.strong-store-'
 const NAME_LENGTH = PREFIX.length + 16

@@ -9,12 +9,11 @@ import type { Engine } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import type { Discovery } from './address.js'
 import { ClientEngine } from './client.js'
+import { MAX_PATH_BYTES } from './socket-directory.js'
 import { PROTOCOL_VERSION } from './protocol.js'
 
 /** What a client shows where no token is needed. */
 export const OPEN_TOKEN = '-'.repeat(64)
-/** Bytes, not characters, that a socket's path can have. */
-export const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 /** Clients of a store that has returned come back spread over as many milliseconds. */
 const RECONNECT_SPREAD_MS = 50
 
