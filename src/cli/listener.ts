@@ -1,4 +1,5 @@
 // Where `serve` listens: on a socket at a path, or on one that the service manager has opened (LISTEN_FDS).
+import { readFileSync, readlinkSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { SocketFile, SocketInUse } from '../engines/socket/socket-file.js'
 import { EXIT, invalid } from './exit.js'
@@ -31,15 +32,25 @@ export async function listenOn (fd: number, accept: (socket: Socket) => void): P
     const server = createServer({ pauseOnConnect: true }, accept)
     server.on('error', error => { reject(invalid(`the socket in LISTEN_FDS cannot be used: ${error.message}`)) })
     server.listen({ fd }, () => {
-      const path = server.address()
-      if (typeof path === 'string') {
-        resolve({ path, close: () => { server.close() } })
+      if (server.address() === null) { // it is no IP socket
+        resolve({ path: pathOf(fd), close: () => { server.close() } })
         return
       }
       server.close()
       reject(invalid('the socket in LISTEN_FDS is not a Unix domain socket; ListenStream= must be a path'))
     })
   })
+}
+
+/** The path of a socket, where the system tells it. */
+function pathOf (fd: number): string {
+  try {
+    const [, inode] = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))!
+    const line = readFileSync('/proc/net/unix', 'utf8').split('\n').find(line => line.split(/\s+/)[6] === inode)
+    return line!.slice(line!.indexOf('/'))
+  } catch {
+    return '(the socket of LISTEN_FDS)'
+  }
 }
 
 /** Listens at `path`, and does so again if the socket is cleaned away. `end` is called when another process serves the path then. */

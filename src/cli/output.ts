@@ -40,7 +40,7 @@ export class Output {
 function cellOf (value: unknown): string {
   if (value === undefined || value === null) return '-'
   if (value instanceof Date) return value.toISOString()
-  return visible(typeof value === 'string' ? value : JSON.stringify(value))
+  return visible(typeof value === 'string' ? value : JSON.stringify(value)).replaceAll('\n', '\\u000a')
 }
 
 /** Without characters that a terminal would obey. */

@@ -57,13 +57,16 @@ async function run (settings: Settings): Promise<number> {
   const { promise: stopped, stop } = stopSignal()
   const engine = new ServerEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), OPEN_TOKEN)
   const accept = (socket: Socket): void => { engine.server.accept(socket) }
-  process.umask(0o177)
+  const path = fd === undefined ? socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`) : undefined
+  process.umask(0o177) // nobody may connect before the socket has the mode that it is to have
   const listener = fd === undefined
-    ? await listenAt(socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`), accept, rights, log, stop)
+    ? await listenAt(path!, accept, rights, log, stop)
     : await listenOn(fd, accept)
-  const close = (): void => { listener.close() }
-  process.on('exit', close)
-  const served = await admin?.listen(new Store(engine, NO_DEFAULTS))
+  process.on('exit', () => { listener.close() })
+  const served = await admin?.listen(new Store(engine, NO_DEFAULTS)).catch(error => {
+    listener.close()
+    throw error
+  })
   rights.drop()
   const url = `unix:${listener.path}`
   log('info', 'ready', `version ${packageVersion()}, pid ${process.pid}, serves ${url}${served === undefined ? '' : ` and ${served.url}`}`,

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { cleanEnv } from '../support/serve.js'
+import { PLAIN, cleanEnv } from '../support/serve.js'
 import { random, type Attack, type Owner } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('./contender.js', import.meta.url))
@@ -22,7 +22,7 @@ interface Contender {
 }
 
 async function begin (owner: Owner, seed: number): Promise<Contender> {
-  const child = spawn(process.execPath, [PROGRAM, String(seed)], { env: cleanEnv(), stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn('env', [...PLAIN, process.execPath, PROGRAM, String(seed)], { env: cleanEnv(), stdio: ['pipe', 'pipe', 'inherit'] })
   owner.teardown(() => { child.kill('SIGKILL') })
   child.stdin.on('error', () => {}) // killed before it has read
   const exited = once(child, 'exit')

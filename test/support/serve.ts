@@ -10,6 +10,9 @@ import type { Owner } from '../faults/attack.js'
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
 
+/** Arguments of `env`: without what the test runner adds to every Node that it starts. */
+export const PLAIN = ['-u', 'NODE_OPTIONS']
+
 export interface Output {
   code: number | null
   out: string
@@ -24,18 +27,17 @@ export interface RunOptions {
   command?: string[]
 }
 
-/** The environment without what the test runner adds to every Node that it starts, and without variables of our own. */
+/** The environment without variables of our own. */
 export function cleanEnv (env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   return {
-    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== 'NODE_OPTIONS' && !name.startsWith('STRONG_STORE_'))),
+    ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('STRONG_STORE_'))),
     ...env
   }
 }
 
 /** Runs a command to its end. */
 export async function cli (args: string[], { env, input, uid, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Output> {
-  const [file, ...before] = command as [string, ...string[]]
-  const child = spawn(file, [...before, ...args], { env: cleanEnv(env), ...uid === undefined ? {} : { uid, gid: uid } })
+  const child = spawn('env', [...PLAIN, ...command, ...args], { env: cleanEnv(env), ...uid === undefined ? {} : { uid, gid: uid } })
   child.stdin.on('error', () => {}).end(input)
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close') as Promise<[number | null]>])
   return { code, out, err }
@@ -54,8 +56,7 @@ export interface Serving {
 
 /** Starts `serve` in a process tree of its own; resolves when it is ready. Rejects, with what it said, if it ends instead. */
 export async function serve (t: Pick<Owner, 'teardown'>, args: string[], { env, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Serving> {
-  const [file, ...before] = command as [string, ...string[]]
-  const child = spawn(file, [...before, 'serve', ...args, '--log', 'json'], { env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const child = spawn('env', [...PLAIN, ...command, 'serve', ...args, '--log', 'json'], { env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   t.teardown(() => { child.kill('SIGKILL') })
   let said = ''
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>

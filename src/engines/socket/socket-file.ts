@@ -6,7 +6,7 @@
 // whose name is made of the path and the inode of what is to be replaced. A claim is a live socket as well. If its process is
 // killed, the claim to the claim is what counts, and so on: whatever is killed, exactly one live process can have the last one.
 import { hash, randomBytes } from 'node:crypto'
-import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -21,9 +21,9 @@ const PROBE_PAUSE_MS = 40
 const BACKLOG = 4096
 
 /** Something listens at the path already. */
-export class SocketInUse extends StoreError {
+export class SocketInUse extends Error {
   constructor (path: string) {
-    super('STORE_OPTION_INVALID', `another process serves ${path}`)
+    super(`another process serves ${path}`)
   }
 }
 
@@ -49,6 +49,7 @@ export class SocketFile {
       throw new StoreError('STORE_OPTION_INVALID',
         `the directory of ${path} has too long a name: it can have ${MAX_PATH_BYTES - NAME_LENGTH - 1} bytes, got ${Buffer.byteLength(dirname(path))}`)
     }
+    statSync(dirname(path)) // of a directory that is missing, listen would say EACCES
     const found = lookAt(path, owners)
     if (found !== undefined && await isLive(path)) throw new SocketInUse(path)
     const server = await listen(temporary, accept)

@@ -96,7 +96,10 @@ function judge (error: NodeJS.ErrnoException, path: string): { isFinal: boolean,
     case 'ENAMETOOLONG':
     case 'STORE_UNREACHABLE':
       return { isFinal: true, detail: `${path}: ${detailOf(error)}` }
-    default: // closed before it has answered: a store that is being stopped; EAGAIN: more clients connect at once than the system queues
+    case 'EPIPE':
+    case 'ECONNRESET': // a store that is being stopped
+      return { isFinal: false, detail: `${path}: it has closed the connection without an answer` }
+    default: // EAGAIN: more clients connect at once than the system queues
       return { isFinal: false, detail: `${path}: ${detailOf(error)}` }
   }
 }
