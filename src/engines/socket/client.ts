@@ -7,8 +7,9 @@ import { StoreError, detailOf } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import type { Address, Discovery } from './address.js'
 import { Connection } from './connection.js'
+import { checkGreeting } from './greeting.js'
 import {
-  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, checkGreeting, codeOf, idOf, readNotice, readReply, writeControl, writeHello, writeRequest
+  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello, writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
 

@@ -8,9 +8,9 @@ import { dispatch } from '../memory/dispatch.js'
 import type { Keyspace } from '../memory/keyspace.js'
 import { Caller } from '../memory/lock.js'
 import { Connection, type Handler } from './connection.js'
+import { isOtherVersion, writeVersion } from './greeting.js'
 import {
-  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, isOtherVersion, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply,
-  writeVersion
+  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
 } from './protocol.js'
 
 const MAX_HELLO_FRAME = 256
