@@ -1,4 +1,4 @@
-// Runs the packed package under PM2, as docs/where-it-runs.md says: the store as an app in fork mode, four workers in cluster
+// Runs the packed package under PM2, as docs/store-process.md says: the store as an app in fork mode, four workers in cluster
 // mode, `pm2 reload` under load. Needs the npm registry; run by hand: node .ci/pm2/run.mjs
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

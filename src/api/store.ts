@@ -31,7 +31,10 @@ export interface StoreOptions {
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
-  /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it, for 'unix:' serve. */
+  /**
+   * Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
+   * primary, for 'unix:' by `strong-store serve`.
+   */
   maxValueBytes?: number | undefined
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined

@@ -22,8 +22,12 @@ export async function adminOf (address: string | undefined, tokenFile: string | 
     return undefined
   }
   const [, bracketed, name, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? []
-  if (port === undefined || Number(port) > 65535) throw invalid(`invalid --admin: expected HOST:PORT, like 127.0.0.1:8080, got ${JSON.stringify(address)}`)
-  if (tokenFile === undefined) throw invalid('--admin needs --token-file FILE, with the token that clients have to send')
+  if (port === undefined || Number(port) > 65535) {
+    throw invalid(`invalid --admin: expected HOST:PORT, like 127.0.0.1:8080, got ${JSON.stringify(address)}`)
+  }
+  if (tokenFile === undefined) {
+    throw invalid('--admin needs --token-file FILE, with the token that clients have to send')
+  }
   const token = readFileSync(tokenFile, 'utf8').trim()
   if (token === '') throw invalid(`--token-file ${tokenFile} is empty`)
   const Fastify = await load()

@@ -14,7 +14,9 @@ export const CLIENT: Flags = {
 /** Runs `use` with the store, and closes it. The token of an admin API comes from STRONG_STORE_TOKEN. */
 export async function withStore<T> (settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10): Promise<T> {
   const url = settings.get('url') ?? `unix:${defaultSocket(process.env, false)}`
-  if (/^(?:cluster|memory):/.test(url)) throw invalid(`invalid --url: ${JSON.stringify(url)} is inside of a process; use unix:, redis: or http:`)
+  if (/^(?:cluster|memory):/.test(url)) {
+    throw invalid(`invalid --url: ${JSON.stringify(url)} is inside of a process; use unix:, redis: or http:`)
+  }
   const store = createStore({ url, connectTimeout: timeout, timeout })
   try {
     return await use(store)

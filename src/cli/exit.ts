@@ -32,7 +32,9 @@ export function exitOf (error: unknown): Exit {
   if (error instanceof Exit) return error
   const { message } = error as Error
   if (error instanceof SocketInUse) return new Exit(EXIT.IN_USE, message)
-  if (error instanceof StoreError) return new Exit(error.code === 'STORE_OPTION_INVALID' ? EXIT.USAGE : EXIT.FAILED, `${error.code}: ${message}`)
+  if (error instanceof StoreError) {
+    return new Exit(error.code === 'STORE_OPTION_INVALID' ? EXIT.USAGE : EXIT.FAILED, `${error.code}: ${message}`)
+  }
   switch ((error as NodeJS.ErrnoException).code) {
     case 'EADDRINUSE': return new Exit(EXIT.IN_USE, message)
     case 'EACCES':

@@ -18,7 +18,9 @@ export function rightsOf (settings: Settings): Rights {
   const mode = settings.get('mode') ?? '0600'
   const user = settings.get('user')
   const group = settings.get('group')
-  if (!/^0?[0-7]{3}$/.test(mode)) throw invalid(`invalid --mode: expected octal digits, like 0660, got ${JSON.stringify(mode)}`)
+  if (!/^0?[0-7]{3}$/.test(mode)) {
+    throw invalid(`invalid --mode: expected octal digits, like 0660, got ${JSON.stringify(mode)}`)
+  }
   if (process.platform === 'win32') {
     if (user !== undefined || group !== undefined) throw invalid('--user and --group are not supported on Windows')
     return { owners: [], give: () => {}, drop: () => {} }

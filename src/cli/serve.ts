@@ -42,7 +42,9 @@ export const serve: Command = {
 
 async function run (settings: Settings): Promise<number> {
   const format = settings.get('log') ?? 'text'
-  if (format !== 'text' && format !== 'json') throw invalid(`invalid --log: expected text or json, got ${JSON.stringify(format)}`)
+  if (format !== 'text' && format !== 'json') {
+    throw invalid(`invalid --log: expected text or json, got ${JSON.stringify(format)}`)
+  }
   const log = logTo(process.stderr, format === 'json')
   const rights = rightsOf(settings)
   const maxValueBytes = settings.number('max-value-bytes')
@@ -51,7 +53,9 @@ async function run (settings: Settings): Promise<number> {
   }
   const admin = await adminOf(settings.get('admin'), settings.get('token-file'))
   const fd = inheritedSocket(process.env)
-  if (fd !== undefined && settings.get('socket') !== undefined) throw invalid('there are --socket and LISTEN_FDS: leave one of them out')
+  if (fd !== undefined && settings.get('socket') !== undefined) {
+    throw invalid('there are --socket and LISTEN_FDS: leave one of them out')
+  }
   process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
 
   const { promise: stopped, stop } = stopSignal()

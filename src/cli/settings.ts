@@ -52,7 +52,9 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
     number (flag) {
       const value = values[flag] as string | undefined
       if (value === undefined) return undefined
-      if (value.trim() === '' || !Number.isFinite(Number(value))) throw invalid(`invalid --${flag}: expected a number, got ${JSON.stringify(value)}`)
+      if (value.trim() === '' || !Number.isFinite(Number(value))) {
+        throw invalid(`invalid --${flag}: expected a number, got ${JSON.stringify(value)}`)
+      }
       return Number(value)
     }
   }
@@ -64,7 +66,9 @@ function ofVariable (flag: string, { value }: Flag, env: NodeJS.ProcessEnv): str
   const text = env[name]
   if (text === undefined || text === '') return undefined
   if (value !== undefined) return text
-  if (!/^(?:true|false|1|0)$/.test(text)) throw invalid(`invalid ${name}: expected true or false, got ${JSON.stringify(text)}`)
+  if (!/^(?:true|false|1|0)$/.test(text)) {
+    throw invalid(`invalid ${name}: expected true or false, got ${JSON.stringify(text)}`)
+  }
   return text === 'true' || text === '1'
 }
 
@@ -76,7 +80,9 @@ function ofFile (file: string, flags: Flags): Array<[string, string | boolean]> 
     if (error instanceof SyntaxError) throw invalid(`invalid ${file}: ${error.message}`)
     throw error
   }
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) throw invalid(`invalid ${file}: expected a JSON object`)
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw invalid(`invalid ${file}: expected a JSON object`)
+  }
   return Object.entries(content).map(([flag, value]: [string, unknown]) => {
     const known = Object.hasOwn(flags, flag) && flag !== 'config' ? flags[flag] : undefined
     if (known === undefined) {

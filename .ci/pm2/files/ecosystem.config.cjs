@@ -1,4 +1,4 @@
-// The file of docs/where-it-runs.md, with four workers on the port and the socket of the run.
+// The file of docs/store-process.md, with four workers on the port and the socket of the run.
 const STRONG_STORE_URL = `unix:${process.env.STORE_SOCKET}`
 
 module.exports = {
