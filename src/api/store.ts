@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
+import { unixEngine } from '../engines/socket/unix.js'
 import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
 import { NO_DEFAULTS, type Scope } from './collection-calls.js'
 import { Collection } from './collection.js'
@@ -23,13 +24,17 @@ export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
    * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child process
-   * of a worker that of the worker. 'memory:' is a new store in this process for each call.
+   * of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which `strong-store serve`
+   * starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for each call.
    * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
    * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
-  /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
+  /**
+   * Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
+   * primary, for 'unix:' by `strong-store serve`.
+   */
   maxValueBytes?: number | undefined
   /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
   token?: string | undefined
@@ -243,7 +248,7 @@ function defaultsOf (timeout: number | undefined, lease: number | undefined): De
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
+  const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
@@ -253,9 +258,10 @@ function engineOf (options: StoreOptions): Engine {
     case 'cluster:': return clusterEngine({ maxValueBytes, connectTimeout: timeout })
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }))
   }
-  if (!/^https?:/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
+  if (!/^(?:https?|unix):/.test(url)) {
+    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
+  if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
   return httpEngine({ url, token, connectTimeout: timeout }, http)
 }

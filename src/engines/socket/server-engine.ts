@@ -1,0 +1,26 @@
+// The engine of the process that has the keyspace, where other processes connect to it.
+import { MemoryEngine } from '../memory/engine.js'
+import type { Keyspace } from '../memory/keyspace.js'
+import { SocketServer } from './server.js'
+
+export class ServerEngine extends MemoryEngine {
+  override readonly isShared = true
+  readonly server: SocketServer
+
+  /** `token`: what connections have to show; by default a random one, which only the server's `address` tells. */
+  constructor (keyspace: Keyspace, token?: string) {
+    super(keyspace)
+    this.server = new SocketServer(keyspace, {}, token)
+  }
+
+  /** Answers what has arrived, then closes. Takes at most `timeout` milliseconds. */
+  async stop (timeout: number): Promise<void> {
+    await this.server.stop(timeout)
+    await this.close()
+  }
+
+  override async close (): Promise<void> {
+    this.server.close()
+    await super.close()
+  }
+}
