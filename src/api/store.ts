@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { Channel } from './channel.js'
 import { NO_DEFAULTS, type Scope } from './collection-calls.js'
 import { Collection } from './collection.js'
 import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
@@ -109,6 +110,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   collection<T = unknown> (name: string): Collection<T> {
     if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
+  }
+
+  /** The channel with this name; channels exist without being created. Throws STORE_NAME_INVALID. Not in Redis yet. */
+  channel<T = unknown> (name: string): Channel<T> {
+    return new Channel<T>(this.#engine, name, this.#scope)
   }
 
   /**

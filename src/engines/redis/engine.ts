@@ -13,7 +13,7 @@ import { RedisCall } from './call.js'
 import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
-import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
+import { codeOf, refuseMissing, releaseOf, replyOf, scriptOf, since } from './codec.js'
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (options: EngineOptions): Engine {
@@ -73,7 +73,7 @@ class RedisEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    const { op } = request
+    const { op } = refuseMissing(request)
     // The end of a lock is let through: refused, it would leave the key locked.
     if (!request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)
