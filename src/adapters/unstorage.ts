@@ -1,6 +1,8 @@
 // unstorage: one storage for all workers.
 import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
+import type { EventStream } from '../api/event-stream.js'
+import type { WatchEvent } from '../api/watch.js'
 import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
@@ -23,6 +25,7 @@ export interface UnstorageDriver {
   getMeta (key: string): Promise<{ ttl?: number } | null>
   getKeys (base?: string): Promise<string[]>
   clear (base?: string): Promise<void>
+  watch (callback: (event: 'update' | 'remove', key: string) => void): Promise<() => Promise<void>>
   dispose (): Promise<void>
 }
 
@@ -58,6 +61,26 @@ export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDrive
       return keys
     },
     clear: (base = '') => items.clear(base === '' ? {} : { prefix: base }),
+    watch: async callback => {
+      const events = items.watch({ values: false })
+      await follow(events, callback)
+      return async () => { await events.return() }
+    },
     dispose: async () => { if (isOwn) await store.close() }
   }
+}
+
+/** Resolves once changes are reported; what is there at first is none. */
+async function follow (events: EventStream<WatchEvent<undefined>>, callback: (event: 'update' | 'remove', key: string) => void): Promise<void> {
+  let isReady = false
+  const step = async (): Promise<boolean> => {
+    const { value } = await events.next()
+    if (value?.type === 'ready') isReady = true
+    else if (isReady && value?.type === 'set') callback('update', value.key)
+    else if (isReady && value !== undefined && value.type !== 'reset') callback('remove', value.key)
+    return value !== undefined
+  }
+  while (!isReady && await step()) { /* it is listed */ }
+  const rest = async (): Promise<void> => { while (await step()) { /* it is watched */ } }
+  rest().catch((error: unknown) => { if ((error as { code?: string }).code !== 'STORE_CLOSED') process.emitWarning(error as Error) })
 }

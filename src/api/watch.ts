@@ -13,13 +13,13 @@ import { askForChanges, feedOf, type Changes, type Feed, type FeedMember, type R
 import { checkOptions, checkSignal } from './requests.js'
 
 export interface WatchOptions {
-  /** Only this key. Excludes `prefix`. */
+  /** Only this key, of at most 1024 bytes. Excludes `prefix`. Default: none. */
   key?: string | undefined
   /** Only keys that start with this prefix, of at most 1024 bytes. Default: all. */
   prefix?: string | undefined
   /** False: without the values. Default true. */
   values?: boolean | undefined
-  /** The revision of an earlier event. Continues after it instead of listing what is there. Default: none. */
+  /** The revision of an earlier event, 0 or more. Continues after it instead of listing what is there. Default: none. */
   since?: number | undefined
   /** Ends the watch. Default: none, it ends when the loop is left. */
   signal?: AbortSignal | undefined

@@ -16,6 +16,9 @@ const MAX_REPLY_BYTES = 256 * 1024
 /** Subscriptions of one channel. */
 const MAX_SUBSCRIPTIONS = 65_536
 
+/** Subscribers that one process can stand for. */
+const MAX_COUNT = 2 ** 20
+
 export class Channels {
   readonly #channels = new Map<string, Channel>()
   #created = 0
@@ -44,7 +47,7 @@ export class Channels {
       caller.answer(id, new Reply<Bytes>())
     } else if (id !== 0 || request.nowait) {
       if (!request.nowait && caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
-      this.#open(key).call(token, Math.floor(number), request, caller, id)
+      this.#open(key).call(token, Math.min(Math.floor(number), MAX_COUNT), request, caller, id)
     }
   }
 

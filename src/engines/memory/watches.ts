@@ -48,7 +48,12 @@ export class Watches implements Observer, Watchable {
   watch (request: Request<Bytes>, caller: Caller, id: number): void {
     if (id === 0) return
     const { cursor, key } = request
-    const target = { ...optionsOf(request.text), key }
+    const options = optionsOf(request.text)
+    if (options === undefined) {
+      caller.answer(id, new Reply('STORE_OPTION_INVALID'))
+      return
+    }
+    const target = { ...options, key }
     const watched = this.#open(request.collection)
     const answer = ({ head, texts }: { head: WatchReply, texts: Bytes[] }): void => {
       const reply = new Reply<Bytes>()
@@ -116,10 +121,10 @@ export class Watches implements Observer, Watchable {
   }
 }
 
-function optionsOf (text: Bytes = '{}'): WatchRequest {
+function optionsOf (text: Bytes = '{}'): WatchRequest | undefined {
   try {
     return JSON.parse(text.toString()) as WatchRequest | null ?? {}
   } catch {
-    throw new StoreError('STORE_PROTOCOL', 'options that are no JSON')
+    return undefined
   }
 }
