@@ -242,6 +242,7 @@ class Watch<T> implements FeedMember, Abortable {
     for (;;) {
       try {
         const changes = await askForChanges(this.#target, cursor, how, this.#controller.signal)
+        if (this.#isEnded) throw new StoreError('STORE_ABORTED') // between the answer and now
         this.#hasAnswer = true
         this.#backoff.reset()
         return changes
