@@ -3,6 +3,7 @@ import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import type { EventStream } from '../api/event-stream.js'
 import type { WatchEvent } from '../api/watch.js'
+import type { StoreError } from '../core/errors.js'
 import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
@@ -25,7 +26,7 @@ export interface UnstorageDriver {
   getMeta (key: string): Promise<{ ttl?: number } | null>
   getKeys (base?: string): Promise<string[]>
   clear (base?: string): Promise<void>
-  watch (callback: (event: 'update' | 'remove', key: string) => void): Promise<() => Promise<void>>
+  watch (changed: Changed): Promise<() => Promise<void>>
   dispose (): Promise<void>
 }
 
@@ -61,26 +62,30 @@ export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDrive
       return keys
     },
     clear: (base = '') => items.clear(base === '' ? {} : { prefix: base }),
-    watch: async callback => {
+    watch: async changed => {
       const events = items.watch({ values: false })
-      await follow(events, callback)
+      await follow(events, changed)
       return async () => { await events.return() }
     },
     dispose: async () => { if (isOwn) await store.close() }
   }
 }
 
+type Changed = (event: 'update' | 'remove', key: string) => void
+
 /** Resolves once changes are reported; what is there at first is none. */
-async function follow (events: EventStream<WatchEvent<undefined>>, callback: (event: 'update' | 'remove', key: string) => void): Promise<void> {
-  let isReady = false
-  const step = async (): Promise<boolean> => {
+async function follow (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {
+  for (;;) {
     const { value } = await events.next()
-    if (value?.type === 'ready') isReady = true
-    else if (isReady && value?.type === 'set') callback('update', value.key)
-    else if (isReady && value !== undefined && value.type !== 'reset') callback('remove', value.key)
-    return value !== undefined
+    if (value === undefined) return
+    if (value.type === 'ready') break
   }
-  while (!isReady && await step()) { /* it is listed */ }
-  const rest = async (): Promise<void> => { while (await step()) { /* it is watched */ } }
-  rest().catch((error: unknown) => { if ((error as { code?: string }).code !== 'STORE_CLOSED') process.emitWarning(error as Error) })
+  report(events, changed).catch((error: StoreError) => { if (error.code !== 'STORE_CLOSED') process.emitWarning(error) })
+}
+
+async function report (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {
+  for await (const event of events) {
+    if (event.type === 'set') changed('update', event.key)
+    else if ('key' in event) changed('remove', event.key)
+  }
 }

@@ -1,6 +1,6 @@
 // Watches and channels in the keyspace, with a clock of its own: what is kept for how long, and what is left behind.
 import t from 'tap'
-import { Reply, Request, SUBSCRIPTION_MS, type Op } from '../../../src/core/engine.js'
+import { Request, SUBSCRIPTION_MS, type Op, type Reply } from '../../../src/core/engine.js'
 import { readParts, type MessageReply, type WatchReply, type WatchRequest } from '../../../src/core/feed-replies.js'
 import { fromBytes, type Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
@@ -278,4 +278,3 @@ t.test('a process that does not fetch its messages misses the oldest, and learns
   const { head } = client.messages(client.send('subscribe', 'x', { token: 'one', number: 1, cursor: '1.1' }))
   t.strictSame(head.missed, null, 'of another channel, or an earlier one')
 })
-
