@@ -4,6 +4,7 @@ import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
 import { unixEngine } from '../engines/socket/unix.js'
 import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { Channel } from './channel.js'
 import { NO_DEFAULTS, type Scope } from './collection-calls.js'
 import { Collection } from './collection.js'
 import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
@@ -114,6 +115,11 @@ export class Store extends EventEmitter<{ error: [StoreError] }> {
   collection<T = unknown> (name: string): Collection<T> {
     if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
+  }
+
+  /** The channel with this name; channels exist without being created. Throws STORE_NAME_INVALID. Not in Redis yet. */
+  channel<T = unknown> (name: string): Channel<T> {
+    return new Channel<T>(this.#engine, name, this.#scope)
   }
 
   /**

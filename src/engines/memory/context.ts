@@ -1,5 +1,6 @@
 // What all parts of one keyspace share.
 import { Agenda } from './agenda.js'
+import { Observers, type Observer } from './changes.js'
 import { Clock, type Time } from './clock.js'
 import { Counters } from './counters.js'
 
@@ -12,9 +13,20 @@ export class Context {
    * clears in order with locks and the calls that wait for them, each of which keeps the revision at which it came.
    */
   revision = 0
+  /** Undefined while there are no observers. */
+  changes: Observers | undefined
 
   constructor (time?: Time) {
     this.clock = new Clock(time)
     this.agenda = new Agenda(this.clock)
+  }
+
+  observe (observer: Observer): void {
+    this.changes = new Observers([...this.changes?.all ?? [], observer])
+  }
+
+  unobserve (observer: Observer): void {
+    const others = this.changes?.all.filter(other => other !== observer) ?? []
+    this.changes = others.length === 0 ? undefined : new Observers(others)
   }
 }

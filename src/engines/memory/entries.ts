@@ -2,6 +2,7 @@
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { isOver } from './bounds.js'
+import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
 import { evictFor } from './eviction.js'
@@ -22,6 +23,9 @@ export abstract class Entries extends Lifetimes {
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
 
+  /** Of the collection. */
+  abstract readonly name: string
+
   /** The last entry has gone. */
   abstract onempty (): void
 
@@ -38,7 +42,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with the current revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
+   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
    * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
    * `unlock`.
    */
@@ -47,7 +51,9 @@ export abstract class Entries extends Lifetimes {
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
     if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
-    const { clock, revision } = this.context
+    const { clock } = this.context
+    const revision = ++this.context.revision // after what had to go for it
+    this.context.changes?.changing(this.name, key, 'set')
     if (entry === undefined) {
       entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
       this.#table.add(entry)
@@ -72,7 +78,9 @@ export abstract class Entries extends Lifetimes {
     return timed
   }
 
-  remove (entry: Entry): void {
+  remove (entry: Entry, kind: ChangeKind): void {
+    this.context.revision++
+    this.context.changes?.changing(this.name, entry.key, kind)
     if (entry.state === FREE) this.delist(entry)
     else this.unpin(entry)
     this.removeEnd(entry)
@@ -120,7 +128,9 @@ export abstract class Entries extends Lifetimes {
    * the keys that are. Calls back when that is done.
    */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
-    if (prefix === '' && locked.size <= MAX_MOVED) {
+    const { changes } = this.context
+    changes?.clearing(this.name, prefix, locked.keys())
+    if (prefix === '' && locked.size <= MAX_MOVED && changes?.needsKeys(this.name) !== true) {
       this.reset(locked.keys())
       ondone()
     } else {
@@ -164,14 +174,14 @@ export abstract class Entries extends Lifetimes {
   }
 
   private expire (entry: Entry): void {
-    this.remove(entry)
+    this.remove(entry, 'expired')
     this.expired++
     this.context.counters.totals.expired++
   }
 
   /** Removes one that is gone. */
   private drop (entry: Entry): void {
-    if (this.#cleared?.covers(entry)) this.remove(entry)
+    if (this.#cleared?.covers(entry)) this.remove(entry, 'cleared')
     else this.expire(entry)
   }
 
@@ -218,7 +228,7 @@ export abstract class Entries extends Lifetimes {
     if (entry === undefined) return false
     if (this.isGone(entry)) this.drop(entry)
     else {
-      this.remove(entry)
+      this.remove(entry, 'evicted')
       this.evicted++
       this.context.counters.totals.evicted++
     }

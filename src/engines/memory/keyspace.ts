@@ -6,6 +6,7 @@ import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
+import { Channels } from './channels.js'
 import type { Clock, Time } from './clock.js'
 import type { Collection } from './collection.js'
 import { CollectionTable } from './collection-table.js'
@@ -15,6 +16,8 @@ import { Disconnects } from './disconnects.js'
 import { append, remove } from './linked-list.js'
 import { Lock, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
+import { Wakeups } from './wakeups.js'
+import { Watches } from './watches.js'
 
 export interface KeyspaceOptions {
   /** Bytes of JSON text that a value may have. */
@@ -30,6 +33,8 @@ export class Keyspace {
   readonly context: Context
   readonly collections: CollectionTable
   readonly values: Operations
+  readonly watches: Watches
+  readonly channels: Channels
   /** The oldest of all locks: the first of a list. */
   firstLock: Lock | undefined
   /** Other processes that are connected. */
@@ -49,6 +54,9 @@ export class Keyspace {
     this.context = new Context(time)
     this.collections = new CollectionTable(this.context)
     this.values = new Operations(this.#epoch, maxValueBytes, this.context)
+    const wakeups = new Wakeups(this.context)
+    this.watches = new Watches(this.context, wakeups, this.values, this.collections, maxWaiters)
+    this.channels = new Channels(this.context, wakeups, this.values)
     this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
   }
 

@@ -6,6 +6,15 @@ import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
 
+/** Throws STORE_OPTION_INVALID for what a store in Redis does not have yet. */
+export function refuseMissing (request: Request): Request {
+  const { op } = request
+  if (op === 'watch' || op === 'publish' || op === 'subscribe') {
+    throw new StoreError('STORE_OPTION_INVALID', `a store in Redis has no ${op} yet`)
+  }
+  return request
+}
+
 /**
  * The script of a request about one collection, with its arguments. `life`: milliseconds after which this process
  * counts as dead.

@@ -14,7 +14,7 @@ import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
-import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
+import { codeOf, refuseMissing, releaseOf, replyOf, scriptOf, since } from './codec.js'
 
 /** Operations that count as a read. */
 const READS: ReadonlySet<Op> = new Set<Op>(['get', 'entry', 'peek', 'head', 'acquire'])
@@ -77,7 +77,7 @@ class RedisEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    const { op } = request
+    const { op } = refuseMissing(request)
     // The end of a lock is let through: refused, it would leave the key locked.
     const isFull = !request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)
     if (isFull) throw new StoreError('STORE_OVERLOADED')

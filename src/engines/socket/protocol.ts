@@ -17,7 +17,7 @@ import { bytes, utf8, type Charset } from './charset.js'
  * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package with
  * the same version share one engine in a process.
  */
-export const PROTOCOL_VERSION = 4
+export const PROTOCOL_VERSION = 5
 
 /** No frame is larger. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
