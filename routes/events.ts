@@ -8,7 +8,7 @@ import type { WatchEvent } from '../src/api/watch.js'
 import { offAbort, onAbort } from '../src/core/abort-signals.js'
 import { Timer } from '../src/core/timer.js'
 import { onClose } from '../src/web/transport.js'
-import type { Admin } from './admin.js'
+import type { Admin } from './app.js'
 import { Problem } from './problems.js'
 import { CollectionParams, EventHeaders, EventsQuery, FAILURES, TOO_OLD } from './schemas.js'
 

@@ -4,7 +4,7 @@ import { Reply, SUBSCRIPTION_MS, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type MessageReply } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
-import { Task } from './agenda.js'
+import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 import type { Caller, Waiting } from './lock.js'
 import type { Wakeable, Wakeups } from './wakeups.js'
@@ -73,8 +73,9 @@ interface Subscription {
 }
 
 /** As a task it ends subscriptions that are not used. */
-class Channel extends Task implements Wakeable {
-  override get isUrgent (): boolean { return false }
+class Channel implements Task, Wakeable {
+  slot = -1
+  readonly isUrgent = false
   readonly #host: Channels
   /** Tells this channel from earlier ones with the same name. */
   readonly #id: number
@@ -85,7 +86,6 @@ class Channel extends Task implements Wakeable {
   #next = 0
 
   constructor (readonly name: string, id: number, host: Channels) {
-    super()
     this.#id = id
     this.#host = host
   }

@@ -1,7 +1,7 @@
 // Answers calls that wait for something to happen, once it has: at the end of the tick in which it happened, so that a batch of
 // changes makes one answer. Answers are rationed, so that calls which follow a busy collection take a bounded part of the
 // process's time: what exceeds the rate is answered a little later, for more changes at once.
-import { Task } from './agenda.js'
+import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 
 /** An answer, with the call that follows it, takes about 15 µs: at this rate a quarter of the time. */
@@ -13,8 +13,9 @@ export interface Wakeable {
   answer (take: () => boolean): boolean
 }
 
-export class Wakeups extends Task {
-  override get isUrgent (): boolean { return true }
+export class Wakeups implements Task {
+  slot = -1
+  readonly isUrgent = true
   readonly #context: Context
   readonly #ready = new Set<Wakeable>()
   #isPlanned = false
@@ -24,7 +25,6 @@ export class Wakeups extends Task {
   readonly #take = (): boolean => this.#left > 0 && this.#left-- > 0
 
   constructor (context: Context) {
-    super()
     this.#context = context
   }
 

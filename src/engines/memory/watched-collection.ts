@@ -4,7 +4,7 @@
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
-import { Task } from './agenda.js'
+import type { Task } from './agenda.js'
 import { RecentChanges, type ChangeRecord } from './recent-changes.js'
 import type { Context } from './context.js'
 import type { Entries } from './entries.js'
@@ -38,8 +38,9 @@ export interface Target extends WatchRequest {
   readonly key: string
 }
 
-export class WatchedCollection extends Task {
-  override get isUrgent (): boolean { return false }
+export class WatchedCollection implements Task {
+  slot = -1
+  readonly isUrgent = false
   readonly #host: Watchable
   readonly #log: RecentChanges
   readonly #byKey = new Map<string, Group>()
@@ -50,7 +51,6 @@ export class WatchedCollection extends Task {
   waiters = 0
 
   constructor (readonly name: string, host: Watchable) {
-    super()
     this.#host = host
     this.#log = new RecentChanges(host.context.revision)
     this.used()
