@@ -26,7 +26,9 @@ const env = { ...process.env, PM2_HOME: join(folder, 'pm2'), STORE_SOCKET: join(
 const run = async (...command) => (await promisify(execFile)(command[0], command.slice(1), { cwd: folder, env })).stdout
 const pm2 = (...args) => run('node_modules/.bin/pm2', '--no-color', ...args)
 const ask = async (method, path) => {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { connection: 'close' } })
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method, headers: { connection: 'close' }, signal: AbortSignal.timeout(10_000) // a connection that a worker took as it ended
+  })
   return { status: response.status, body: await response.text() }
 }
 

@@ -6,7 +6,7 @@ import { CONFIG, type Flags, type Settings } from './settings.js'
 
 export const CLIENT: Flags = {
   url: { value: 'URL', help: 'of the store: unix:PATH, redis:…, http:…; default: the default socket of serve' },
-  timeout: { value: 'SECONDS', help: 'to connect, and for each call; default 10' },
+  timeout: { value: 'SECONDS', help: 'to connect, and as many again for the answer; default 10' },
   json: { help: 'print JSON lines, also on a terminal' },
   ...CONFIG
 }
@@ -17,7 +17,8 @@ export async function withStore<T> (settings: Settings, use: (store: Store) => P
   if (/^(?:cluster|memory):/.test(url)) {
     throw invalid(`invalid --url: ${JSON.stringify(url)} is inside of a process; use unix:, redis: or http:`)
   }
-  const store = createStore({ url, connectTimeout: timeout, timeout })
+  // Longer than to connect, which has more to say about why there is no answer.
+  const store = createStore({ url, connectTimeout: timeout, timeout: 2 * timeout })
   try {
     return await use(store)
   } finally {
