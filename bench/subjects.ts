@@ -74,10 +74,10 @@ const SIZES: Array<[bytes: number, inFlight: number]> = [[100, 64], [1024, 64], 
 
 export const subjects = {
   calls: {
-    get: compare(['strong-store', 'strong-store, memory:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
-    set: compare(['strong-store', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
+    get: compare(['strong-store', 'strong-store, unix:', 'strong-store, memory:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
+    set: compare(['strong-store', 'strong-store, unix:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
     mixed: compare(['strong-store', 'strong-store-cluster', ...REDIS], { operation: '80/20' }),
-    one: compare(['strong-store', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'], { workers: 1, inFlight: 1 }),
+    one: compare(['strong-store', 'strong-store, unix:', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'], { workers: 1, inFlight: 1 }),
     oneEach: compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare ping-pong'], { inFlight: 1 })
   },
 

@@ -12,6 +12,8 @@ export interface Admin {
   store: Store
   waiting: PreferredWait
   maxLease: number
+  /** Aborts when the server stops: what would go on for ever has to end. */
+  stopping: AbortSignal
   /** The OpenAPI document as YAML, for the API at this path. */
   describe: (path: string) => string
 }

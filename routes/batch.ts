@@ -1,6 +1,6 @@
 // The calls of one request: checked, given to the store in their order, and their replies as lines.
 import { Readable } from 'node:stream'
-import { MAX_LOCKS, Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
+import { MAX_LOCKS, Request, isPoll, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
 import { StoreError } from '../src/core/errors.js'
 import { checkCollection, checkCursor, checkKey, checkName, checkNewToken, checkToken } from '../src/core/validation.js'
 import { text } from '../src/core/value.js'
@@ -48,6 +48,9 @@ export class Batch {
   readonly #store: Store
   readonly #rights: Rights
   readonly #waits = new Waits()
+  /** Calls that wait for changes or messages. */
+  readonly #polls = new Waits()
+  #isStopping = false
   /** Replies that are not written yet. */
   #replies: Array<[index: number, reply: SentReply]> = []
   /** Length of their texts. */
@@ -85,10 +88,17 @@ export class Batch {
     return this.#stream
   }
 
+  /** The server stops: what would wait for ever is answered. */
+  stop (): void {
+    this.#isStopping = true
+    this.#polls.abort()
+  }
+
   /** The answer has ended. Unless it was sent as a whole, the client has gone: what waits is given up, and so are locks it does not know of. */
   end (isWhole: boolean): void {
     clearInterval(this.#heartbeat)
     this.#waits.abort()
+    this.#polls.abort()
     if (!isWhole) for (const request of this.#grants.values()) this.#giveBack(request)
     this.#grants.clear()
   }
@@ -108,7 +118,7 @@ export class Batch {
       this.#done()
       return true
     }
-    request.wait = { timeout: call.timeout, signal: undefined, scope: this.#waits }
+    request.wait = { timeout: call.timeout, signal: undefined, scope: isPoll(request) ? this.#polls : this.#waits }
     const isEarly = (): boolean => this.#stream === undefined
     this.#store.call(request).then(
       reply => {
@@ -116,7 +126,10 @@ export class Batch {
         else if (isEarly()) this.#grant(i, request, reply)
         else turns().then(() => { this.#grant(i, request, reply) }, () => {}) // a client that has hung up by now is seen to have before it is answered
       },
-      (error: StoreError) => { this.#answer(i, failureOf(error)) }
+      (error: StoreError) => {
+        const isStopped = this.#isStopping && isPoll(request) && error.code === 'STORE_ABORTED'
+        this.#answer(i, isStopped ? { code: 'STORE_DISCONNECTED', detail: 'the server stops' } : failureOf(error))
+      }
     )
     return true
   }
@@ -179,7 +192,8 @@ export class Batch {
     if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
     if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a limit needs a ttl')
     if (op === 'increment' && number === undefined) throw new StoreError('STORE_OPTION_INVALID', 'increment needs a number')
-    if (op === 'set') text.encode(request.text, this.#store.maxValueBytes)
+    if (op === 'subscribe' && (token === undefined || !(number! >= 0))) throw new StoreError('STORE_OPTION_INVALID', 'subscribe needs a token and a number')
+    if (op === 'set' || op === 'publish') text.encode(request.text, this.#store.maxValueBytes)
     if (op === 'configure') checkBounds(request.text)
     if (op === 'scan') request.number = pageOf(number ?? 100, MAX_PAGE)
     if (op === 'collections') request.number = pageOf(number ?? 100, MAX_PAGE)

@@ -10,6 +10,7 @@ import { authenticator } from './auth.js'
 import { checkMedia } from './body.js'
 import { callRoutes } from './calls.js'
 import { collectionRoutes } from './collections.js'
+import { eventRoutes } from './events.js'
 import { healthRoutes } from './health.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
@@ -28,8 +29,8 @@ const MAX_PARAM_LENGTH = 4096
 /** Above what any store takes; what a store does take is checked as the body arrives. */
 const MAX_BODY_BYTES = 64 * 2 ** 20
 
-/** The admin API of a store, not ready yet. `prefix` begins with a slash, or is ''. STORE_OPTION_INVALID. */
-export function adminApp (store: Store, options: AdminOptions, prefix = ''): App {
+/** The admin API of a store, not ready yet. `prefix` begins with a slash, or is ''; `stopping` ends event streams. STORE_OPTION_INVALID. */
+export function adminApp (store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal): App {
   checkAdmin(options)
   const { maxLease = 3600, maxWait = 600 } = options
   const handle = problemHandler(store)
@@ -56,7 +57,7 @@ export function adminApp (store: Store, options: AdminOptions, prefix = ''): App
   })
   app.register(async app => {
     const admin: Admin = {
-      app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease, describe: path => description.at(path)
+      app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease, stopping, describe: path => description.at(path)
     }
     healthRoutes(admin)
     collectionRoutes(admin)
@@ -65,6 +66,7 @@ export function adminApp (store: Store, options: AdminOptions, prefix = ''): App
     metricsRoute(admin)
     manyRoutes(admin)
     callRoutes(admin)
+    eventRoutes(admin)
   }, { prefix })
   return app
 }

@@ -1,11 +1,13 @@
 // One key: its value is the body, its version the ETag.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
+import type { Entry } from '../src/api/options.js'
 import { StoreError } from '../src/core/errors.js'
 import { jsonText, limitBody } from './body.js'
 import type { Admin } from './app.js'
 import { identityOf } from './auth.js'
 import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'
+import { EVENTS_RESPONSE, hasChanged, sendEvents } from './events.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, ReadQuery, Sum,
@@ -22,28 +24,41 @@ export function keyRoutes (admin: Admin): void {
   writeKey(admin)
 }
 
-function readKey ({ app, waiting }: Admin): void {
+function readKey (admin: Admin): void {
+  const { app, store, waiting } = admin
   app.get(url, {
     schema: {
       operationId: 'readKey',
       summary: 'Read a value',
       description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without the body. ' +
-        'It is a use of the key, unless the token may only read.',
+        'It is a use of the key, unless the token may only read. With `If-None-Match` and `Prefer: wait=N` the answer comes when the key has another ' +
+        'version, or after N seconds: 304. With `Accept: text/event-stream` it is server-sent events about the key, as of a collection.',
       tags,
       params: KeyParams,
       headers: ReadHeaders,
       querystring: ReadQuery,
-      response: { 200: withHeaders(Value, 'ETag', 'X-TTL'), 304: withHeaders(NOTHING, 'ETag', 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
+      response: { 200: { ...EVENTS_RESPONSE, headers: { ...withHeaders(Value, 'ETag', 'X-TTL').headers, ...EVENTS_RESPONSE.headers }, content: { 'application/json': { schema: Value }, ...EVENTS_RESPONSE.content } }, 304: withHeaders(NOTHING, 'ETag', 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
     }
   }, async (request, reply) => {
+    const { collection: name, '*': key } = request.params
+    if (request.method === 'GET' && /\btext\/event-stream\b/i.test(request.headers.accept ?? '')) {
+      return await sendEvents(admin, request, reply, { key }, { values: true })
+    }
     const token = request.headers['lock-token']
+    const known = request.headers['if-none-match']
     const peek = request.query.peek === true || !identityOf(request).canWrite
-    const entry = await waiting.onKey(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token, peek }))
+    const read = (): Promise<Entry<string> | undefined> => (
+      waiting.onKey<Entry<string> | undefined>(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token, peek }))
+    )
+    const started = performance.now()
+    let entry = await read()
+    const left = entry === undefined || !isKnown(known, entry.version) ? 0 : (waiting.seconds(request, reply) ?? 0) - (performance.now() - started) / 1000
+    if (left > 0 && await hasChanged(admin, reply, store.collection(name).text, key, version => isKnown(known, version), left)) entry = await read()
     if (entry === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
     setVersion(reply, entry.version)
     setEnd(reply, entry.expiresAt)
     reply.header('cache-control', 'no-store')
-    if (isKnown(request.headers['if-none-match'], entry.version)) return await done(reply, 304)
+    if (isKnown(known, entry.version)) return await done(reply, 304)
     reply.type('application/json')
     return entry.value
   })

@@ -14,6 +14,7 @@ export const PROBLEMS = {
   ADMIN_OUT_OF_SCOPE: { status: 403, meaning: 'The token does not cover this collection' },
   ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such key, lock, collection or path' },
   ADMIN_METHOD_NOT_ALLOWED: { status: 405, meaning: 'The path does not have this method; the header Allow lists those it has' },
+  ADMIN_TOO_OLD: { status: 410, meaning: 'What has changed since that revision is not known any more' },
   ADMIN_UNSUPPORTED_MEDIA_TYPE: { status: 415, meaning: 'The body must be application/json in UTF-8 and not compressed' },
   ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over' },
   ADMIN_TOKENS_UNAVAILABLE: { status: 503, meaning: 'The list of tokens cannot be read' }

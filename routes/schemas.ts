@@ -72,6 +72,19 @@ export const PageQuery = Type.Object({
   values: Type.Optional(Type.Boolean({ description: 'With their values' }))
 }, strict)
 
+const since = Type.Optional(Type.Integer({
+  minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description: 'The id of an event, after which to continue; 410 where that is not known any more'
+}))
+
+export const EventsQuery = Type.Object({
+  prefix: Type.Optional(name('Only keys that begin with it')),
+  values: Type.Optional(Type.Boolean({ description: 'With their values' })),
+  since
+}, strict)
+export const EventHeaders = Type.Object({
+  'last-event-id': Type.Optional(Type.String({ maxLength: 64, description: 'The id of the last event that a client has seen before it connects again: like since, but with a reset instead of 410' }))
+})
+
 export const LocksQuery = Type.Object({
   limit: Type.Optional(Type.Number({ minimum: 1, maximum: MAX_LOCKS, multipleOf: 1, description: 'Locks to tell of; 1000 by default. If there are as many, there may be more' }))
 }, strict)
@@ -210,6 +223,7 @@ export const FAILURES = {
   503: problem('The store cannot be reached')
 }
 export const NOT_FOUND = { 404: problem('There is no such thing') }
+export const TOO_OLD = { 410: problem('What has changed since then is not known any more') }
 export const LOCKED = { 423: problem('The key is locked') }
 export const CONFLICT = { 409: problem('The lock is held by somebody else, or the value is no number') }
 export const CHANGED = { 412: problem('The key has another version') }

@@ -6,16 +6,17 @@ import type { Attack, Figures } from './faults/attack.js'
 import { expiry } from './faults/expiry.js'
 import { http } from './faults/http.js'
 import { keyspace } from './faults/keyspace.js'
-import { killing, killingOfRedis } from './faults/killing.js'
+import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
-  linearizabilityOfRedis, linearizabilityOfRedisCluster
+  linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload } from './faults/overload.js'
-import { peers } from './faults/peers.js'
+import { peers, peersOverUnix } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
+import { takeover } from './faults/takeover.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
@@ -29,11 +30,15 @@ const REDIS: Record<string, Attack> = hasRedis
 const ATTACKS: Record<string, Attack> = {
   keyspace,
   linearizability,
+  'linearizability-unix': linearizabilityOverUnix,
   'linearizability-http': linearizabilityOfHttp,
   'linearizability-http-workers': linearizabilityOfHttpWorkers,
   ...REDIS,
   peers,
+  'peers-unix': peersOverUnix,
   killing,
+  'killing-unix': killingOverUnix,
+  takeover,
   overload,
   leaks,
   stopping,

@@ -5,10 +5,11 @@ import { lmdb } from './lmdb.js'
 import { original } from './original.js'
 import { ioredis, ioredisPipelined, nodeRedis, redlock } from './redis.js'
 import type { Rival } from './rival.js'
-import { clusterStore, httpStore, memoryStore, redisStore } from './strong-store.js'
+import { clusterStore, httpStore, memoryStore, redisStore, unixStore } from './strong-store.js'
 
 export const rivals = {
   'strong-store': clusterStore,
+  'strong-store, unix:': unixStore,
   'strong-store, memory:': memoryStore,
   'strong-store, http:': httpStore,
   'strong-store, redis:': redisStore,

@@ -1,8 +1,13 @@
 // What this project makes, over the engines there are.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fastify from 'fastify'
 import strongStore, { createStore } from '../../src/index.js'
 import { serveRedis } from './redis.js'
-import { ownCpu, type Client, type Rival } from './rival.js'
+import { cpuOf, ownCpu, type Client, type Rival } from './rival.js'
 
 const TOKEN = 't'.repeat(32)
 
@@ -24,6 +29,22 @@ export const clusterStore: Rival = {
     return { address: '', cpu: ownCpu }
   },
   client: async () => client('cluster:')
+}
+
+/** The store in a process of its own. */
+export const unixStore: Rival = {
+  async serve () {
+    const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+    const path = join(folder, 'socket')
+    const child = spawn(process.execPath, [fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url)), 'serve', '--socket', path], { stdio: 'ignore' })
+    process.on('exit', () => {
+      child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    })
+    await createStore(`unix:${path}`).ping()
+    return { address: path, cpu: () => cpuOf(child.pid!) }
+  },
+  client: async path => client(`unix:${path}`)
 }
 
 /** The same API on a Redis of its own. */

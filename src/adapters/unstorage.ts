@@ -1,6 +1,9 @@
 // unstorage: one storage for all workers.
 import type { Collection } from '../api/collection.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
+import type { EventStream } from '../api/event-stream.js'
+import type { WatchEvent } from '../api/watch.js'
+import type { StoreError } from '../core/errors.js'
 import { checkSeconds, secondsOf } from './duration.js'
 
 export interface UnstorageOptions extends PickOptions {
@@ -23,6 +26,7 @@ export interface UnstorageDriver {
   getMeta (key: string): Promise<{ ttl?: number } | null>
   getKeys (base?: string): Promise<string[]>
   clear (base?: string): Promise<void>
+  watch (changed: Changed): Promise<() => Promise<void>>
   dispose (): Promise<void>
 }
 
@@ -58,6 +62,30 @@ export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDrive
       return keys
     },
     clear: (base = '') => items.clear(base === '' ? {} : { prefix: base }),
+    watch: async changed => {
+      const events = items.watch({ values: false })
+      await follow(events, changed)
+      return async () => { await events.return() }
+    },
     dispose: async () => { if (isOwn) await store.close() }
+  }
+}
+
+type Changed = (event: 'update' | 'remove', key: string) => void
+
+/** Resolves once changes are reported; what is there at first is none. */
+async function follow (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {
+  for (;;) {
+    const { value } = await events.next()
+    if (value === undefined) return
+    if (value.type === 'ready') break
+  }
+  report(events, changed).catch((error: StoreError) => { if (error.code !== 'STORE_CLOSED') process.emitWarning(error) })
+}
+
+async function report (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {
+  for await (const event of events) {
+    if (event.type === 'set') changed('update', event.key)
+    else if ('key' in event) changed('remove', event.key)
   }
 }

@@ -4,9 +4,11 @@ import { answer } from '../core/callback.js'
 import { WeakRegistry } from '../core/weak-registry.js'
 import type { Collection } from './collection.js'
 import { StoreError } from '../core/errors.js'
+import type { EventStream } from './event-stream.js'
 import type { KeyLock } from './key-lock.js'
 import type { CollectionOptions } from './options.js'
 import { createStore, type Store } from './store.js'
+import type { WatchEvent } from './watch.js'
 
 export type ErrorCallback = (err: StoreError | null) => void
 export type ValueCallback<T> = (err: StoreError | null, value?: T) => void
@@ -33,10 +35,12 @@ export function collection<T = any> (name: string): CallbackCollection<T> {
  * A collection with callbacks. A call without a callback is not confirmed, and its errors are ignored.
  *
  * Event 'error' (StoreError): an error of the store, as emitted by Store, or of `configure`.
+ * Event 'change' (WatchEvent): as from `promises.watch`, while there is a listener.
  */
-export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreError] }> {
+export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreError], change: [WatchEvent<T>] }> {
   readonly name: string
   #store: Store | undefined
+  #changes: EventStream<WatchEvent<T>> | undefined
 
   /** Made by `collection(name)`. */
   constructor (name: string) {
@@ -45,6 +49,12 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     defaultStore().collection(name) // throws if the name is invalid
     this.on('newListener' as 'error', (event: unknown) => {
       if (event === 'error') this.#subscribe()
+      if (event === 'change' && this.#changes === undefined) this.#watch(this.#changes = this.promises.watch())
+    })
+    this.on('removeListener' as 'error', (event: unknown) => {
+      if (event !== 'change' || this.listenerCount('change') > 0) return
+      this.#changes?.return().catch(() => {})
+      this.#changes = undefined
     })
   }
 
@@ -94,6 +104,19 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     if (this.#store === store) return
     this.#store = store
     store.on('error', error => { this.#report(error) })
+  }
+
+  #watch (changes: EventStream<WatchEvent<T>>): void {
+    const follow = async (): Promise<void> => {
+      for (let next; (next = await changes.next()).done !== true;) {
+        const { value } = next
+        process.nextTick(() => { if (this.#changes === changes) this.emit('change', value) }) // what a listener throws is not the watch's
+      }
+    }
+    follow().catch((error: StoreError) => {
+      if (this.#changes === changes) this.#changes = undefined
+      this.#report(error)
+    })
   }
 
   #report (error: StoreError): boolean {

@@ -3,8 +3,9 @@ import { MIN_SECONDS, checkCollection, checkToken, milliseconds } from '../core/
 import type { Engine, Reply } from '../core/engine.js'
 import type { StoreError } from '../core/errors.js'
 import { CollectionCalls, type Scope } from './collection-calls.js'
+import type { EventStream } from './event-stream.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
-import { keyPage, keyPages } from './key-pages.js'
+import { entryPages, keyPage, keyPages } from './key-pages.js'
 import {
   KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions, type DelOptions, type Entry,
   type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions,
@@ -12,6 +13,7 @@ import {
 } from './options.js'
 import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
 import { runUpdate } from './update-context.js'
+import { watch, type WatchEvent, type WatchOptions } from './watch.js'
 import {
   collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock
 } from '../core/stats.js'
@@ -221,19 +223,23 @@ export class Collection<T = unknown> {
 
   /** All keys with their values, or those that start with `prefix`, like `keys`. Each value is read separately. */
   async * entries (options: PrefixOptions = {}): AsyncGenerator<[string, T], void, undefined> {
-    const { prefix, ...wait } = options
-    for await (const keys of keyPages(this.#calls, options)) {
-      const values = await this.getMany(keys, wait)
-      for (const [i, key] of keys.entries()) {
-        const value = values[i]
-        if (value !== undefined) yield [key, value]
-      }
-    }
+    yield * entryPages(this.#calls, options, (keys, wait) => this.getMany(keys, wait))
   }
 
   /** One page of keys with their metadata. A page can be empty although more follow: only the cursor tells. */
   page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
     return keyPage(this.#calls, options, wait)
+  }
+
+  /**
+   * What is there, then each change, as an async iterable: see WatchEvent. It reports the latest state of each key, not
+   * each step, never an older version after a newer one, and continues by itself after a lost connection. It neither
+   * waits for locks nor counts as a read, and ends when the loop is left or its signal aborts. Not in Redis yet.
+   */
+  watch (options: WatchOptions & { values: false }): EventStream<WatchEvent<undefined>>
+  watch (options?: WatchOptions): EventStream<WatchEvent<T>>
+  watch (options: WatchOptions = {}): EventStream<WatchEvent<any>> {
+    return watch<T>(this.#calls, this.#codec, options)
   }
 
   /** The number of keys with a value. */

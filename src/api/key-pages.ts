@@ -40,3 +40,17 @@ export async function * keyPages (
     cursor = page.cursor
   } while (cursor !== undefined)
 }
+
+/** All keys with their values, or those that start with a prefix. */
+export async function * entryPages<T> (
+  calls: CollectionCalls, options: PrefixOptions, getMany: (keys: string[], wait: WaitOptions) => Promise<Array<T | undefined>>
+): AsyncGenerator<[string, T], void, undefined> {
+  const { prefix, ...wait } = options
+  for await (const keys of keyPages(calls, options)) {
+    const values = await getMany(keys, wait)
+    for (const [i, key] of keys.entries()) {
+      const value = values[i]
+      if (value !== undefined) yield [key, value]
+    }
+  }
+}

@@ -41,7 +41,8 @@ export function checkOptions (options: unknown, known: readonly string[]): void 
   onlyKnown(options, known)
 }
 
-function checkSignal (signal: AbortSignal): AbortSignal {
+/** STORE_OPTION_INVALID. */
+export function checkSignal (signal: AbortSignal): AbortSignal {
   if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return signal
   throw new StoreError('STORE_OPTION_INVALID', `invalid signal: expected an AbortSignal, got ${typeName(signal)}`)
 }

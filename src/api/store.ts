@@ -1,18 +1,19 @@
 // The store: picks an engine by URL and hands out one Collection per name.
 import { EventEmitter } from 'node:events'
-import { resolve } from 'node:path'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { clusterEngine } from '../engines/socket/engine.js'
+import { unixEngine } from '../engines/socket/unix.js'
 import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { Channel } from './channel.js'
 import { NO_DEFAULTS, type Scope } from './collection-calls.js'
 import { Collection } from './collection.js'
+import { dataOf } from './data-options.js'
 import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions } from './options.js'
 import { checkOptions, type Defaults } from './requests.js'
 import { httpEngine } from '../engines/http/engine.js'
 import type { HttpStoreOptions } from '../engines/http/options.js'
-import type { DataSettings } from '../engines/memory/data.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { redisEngine } from '../engines/redis/engine.js'
@@ -25,13 +26,17 @@ export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
    * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child process
-   * of a worker that of the worker. 'memory:' is a new store in this process for each call.
+   * of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which `strong-store serve`
+   * starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for each call.
    * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
    * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
    * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
-  /** Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' the primary says it. */
+  /**
+   * Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
+   * primary, for 'unix:' by `strong-store serve`.
+   */
   maxValueBytes?: number | undefined
   /**
    * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at 'cluster:' and
@@ -60,7 +65,6 @@ export interface StoreOptions {
 
 const OPTIONS = ['url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
-const MAX_FLUSH_SECONDS = 60
 const COLLECTIONS_PER_PAGE = 250
 
 /** The number is raised when adapters need something that older stores do not have. */
@@ -128,6 +132,11 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   collection<T = unknown> (name: string): Collection<T> {
     if (this.#collections === undefined) return new Collection<T>(this.#engine, name, this.#defaults, this.#scope)
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
+  }
+
+  /** The channel with this name; channels exist without being created. Throws STORE_NAME_INVALID. Not in Redis yet. */
+  channel<T = unknown> (name: string): Channel<T> {
+    return new Channel<T>(this.#engine, name, this.#scope)
   }
 
   /**
@@ -262,33 +271,21 @@ function defaultsOf (timeout: number | undefined, lease: number | undefined): De
 
 function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL ?? 'cluster:', maxValueBytes, data, flush, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
+  const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
+  const data = dataOf(url, options)
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
   }
   const timeout = milliseconds(connectTimeout, 'connectTimeout', MIN_SECONDS)
-  const kept = dataOf(url, data, flush)
   if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
   switch (url) {
-    case 'cluster:': return clusterEngine({ maxValueBytes, data: kept, connectTimeout: timeout })
-    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), kept)
+    case 'cluster:': return clusterEngine({ maxValueBytes, data, connectTimeout: timeout })
+    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), data)
   }
-  if (!/^https?:/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'memory:', 'redis:' or 'http:'`)
+  if (!/^(?:https?|unix):/.test(url)) {
+    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
+  if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
   return httpEngine({ url, token, connectTimeout: timeout }, http)
-}
-
-function dataOf (url: string, data: unknown, flush: number | undefined): DataSettings | undefined {
-  if (data === undefined) {
-    if (flush !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'flush requires data')
-    return undefined
-  }
-  if (typeof data !== 'string' || data === '') throw new StoreError('STORE_OPTION_INVALID', 'data must be the name of a folder')
-  if (url !== 'cluster:' && url !== 'memory:') {
-    throw new StoreError('STORE_OPTION_INVALID', `data is for the process that has the store, which is not this one at ${JSON.stringify(url)}`)
-  }
-  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) throw new StoreError('STORE_OPTION_INVALID', `flush can be ${MAX_FLUSH_SECONDS} seconds at most`)
-  return { folder: resolve(data), flush: milliseconds(flush ?? 0.25, 'flush', 0.01) }
 }

@@ -16,7 +16,8 @@ export async function mountAdmin (
 ): Promise<void> {
   const { adminApp, problemHandler } = await import('../../routes/index.js') // loaded only by apps that serve it
   const path = pathOf(options.prefix)
-  const admin = adminApp(store, options, app.prefix.replace(/\/$/, '') + path)
+  const stopping = new AbortController()
+  const admin = adminApp(store, options, app.prefix.replace(/\/$/, '') + path, stopping.signal)
   await admin.ready()
   const explain = problemHandler(store)
   const route: RouteShorthandOptions = {
@@ -37,6 +38,7 @@ export async function mountAdmin (
   }
   app.all(`${path}/*`, route, () => {})
   if (path !== '') app.all(path, route, () => {})
+  app.addHook('preClose', async () => { stopping.abort() })
   app.addHook('onClose', async () => { await admin.close() })
 }
 

@@ -73,7 +73,8 @@ export interface ExpressAdminOptions extends PickOptions {
 export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
   checkAdmin(admin)
   if ((admin as AdminOptions).prefix !== undefined) {
-    throw new StoreError('STORE_OPTION_INVALID', 'pass the prefix to app.use instead: app.use(prefix, expressAdmin(…))')
+    const message = 'pass the prefix to app.use instead: app.use(prefix, expressAdmin(…))'
+    throw new StoreError('STORE_OPTION_INVALID', message)
   }
   if (isMissing('fastify')) throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY)
   const store = pickStore(options)
@@ -81,7 +82,8 @@ export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): Expre
   app.catch(() => {}) // each request reports it
   return (request, response, next) => {
     if ((request as { body?: unknown }).body !== undefined && request.readableEnded) {
-      next(new StoreError('STORE_OPTION_INVALID', 'the body was read already: mount the admin API before express.json()'))
+      const message = 'the body was read already: mount the admin API before express.json()'
+      next(new StoreError('STORE_OPTION_INVALID', message))
       return
     }
     app.then(app => { app.routing(request, response) }, next)

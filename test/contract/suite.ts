@@ -202,16 +202,19 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'a ttl is absolute: reads do not extend it' (t, { mine, theirs }) {
+    await mine.set('key', 1, { ttl: 50 })
+    const { expiresAt } = (await mine.entry('key'))!
+    t.ok(expiresAt!.getTime() <= Date.now() + 50_001)
     const start = Date.now()
     await mine.set('key', 1, { ttl: 0.1 })
-    const { expiresAt } = (await mine.entry('key'))!
-    t.ok(expiresAt!.getTime() <= Date.now() + 101)
     await until(async () => await theirs.get('key') === undefined)
     t.ok(Date.now() >= start + 100, 'not before its time')
     await mine.set('key', 1, { ttl: 1000 })
     await mine.set('key', 2)
     t.equal((await mine.entry('key'))!.expiresAt, undefined, 'a write without ttl has none')
-    for (const ttl of [0, -1, NaN, Infinity, '5']) await t.rejects(mine.set('key', 3, { ttl: ttl as number }), { code: 'STORE_OPTION_INVALID' })
+    for (const ttl of [0, -1, NaN, Infinity, '5']) {
+      await t.rejects(mine.set('key', 3, { ttl: ttl as number }), { code: 'STORE_OPTION_INVALID' })
+    }
   },
 
   async 'touch moves the end' (t, { mine }) {
@@ -744,6 +747,38 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.set('key', 'x', { confirm: false }), 0)
     t.equal(await mine.del('key', { confirm: false }), true)
     t.equal(await mine.get('key'), undefined)
+  },
+
+  async 'a write that takes the room of many keys' (t, { mine }) {
+    const many = Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i] as [string, number])
+    await mine.configure({ maxBytes: 50_000 })
+    const large = 'x'.repeat(40_000)
+    await mine.setMany(many)
+    await mine.set('large', large)
+    t.equal(await mine.get('large'), large)
+    await mine.del('large')
+    await mine.setMany(many)
+    const lock = await mine.acquire('locked')
+    lock.set(large)
+    await lock.release()
+    t.equal(await mine.get('locked'), large)
+    t.ok((await mine.stats())!.bytes <= 50_000 + large.length, 'exceeded by one value at most')
+  },
+
+  async 'collections come in pages' (t, { mine }, a) {
+    const names = Array.from({ length: 12 }, (_, i) => `${mine.name} ${i} é`)
+    for (const name of names) await a.collection(name).set('key', 1)
+    const found: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = await a.page({ limit: 5, cursor })
+      t.ok(page.collections.length <= 5)
+      found.push(...page.collections.map(({ name }) => name))
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    t.strictSame(names.filter(name => found.filter(other => other === name).length !== 1), [], 'each of them once')
+    await t.rejects(a.page({ cursor: 'no cursor' }), { code: 'STORE_OPTION_INVALID' })
+    for (const name of names) await a.collection(name).clear()
   },
 
   async 'counters and sizes' (t, { mine }, a) {

@@ -4,7 +4,7 @@
 export interface Operation {
   /** Of one process, in the order in which it made its calls. */
   process: string
-  kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop'
+  kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop' | 'wipe'
   /** What is written; what increment adds. */
   value?: number | undefined
   ifVersion?: number | undefined
@@ -39,6 +39,7 @@ const START: State = { value: undefined, version: 0, floor: 0, fence: 0, holder:
 function after (state: State, operation: Operation): State | undefined {
   const { kind, value, ifVersion, ifAbsent, lock, nowait, result } = operation
   const code = result?.code
+  if (kind === 'wipe') return { ...state, value: undefined, version: 0, holder: '' } // the store was killed, and has begun again
   if (kind === 'drop') return state.holder === lock ? { ...state, holder: '' } : undefined
   if (nowait === true && code === 'STORE_LOCKED') return state.holder !== '' ? state : undefined
   if (lock !== undefined && code === 'STORE_LOCK_LOST') return state.holder !== lock ? state : undefined

@@ -8,6 +8,7 @@ import { until } from '../support/until.js'
 import { random, type Attack, type Order, type Owner } from './attack.js'
 import { heap } from './heap.js'
 import { serverOf } from './peers.js'
+import { serveStore } from './store-process.js'
 
 const MOST = 1000
 const LANES = 2
@@ -28,6 +29,11 @@ export const killingOfRedis = over(async owner => {
   await fill(redis)
   const channels = async (): Promise<number> => (await redis.pubsub('CHANNELS', 'strong-store:*') as string[]).length
   return { options: { ...options, redis: { life: 2 } }, peers: async () => await channels() - 1 }
+})
+
+export const killingOverUnix = over(async owner => {
+  const { options, peers } = await serveStore(owner)
+  return { options, peers: async () => await peers() - 1 } // this process is one of them
 })
 
 function over (open: (owner: Owner) => Promise<Place>): Attack {

@@ -4,7 +4,7 @@ import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis,
-  linearizabilityOfRedisCluster
+  linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './linearizability.js'
 import { short } from './short.js'
 
@@ -32,6 +32,7 @@ t.test('histories that can have happened', async t => {
     'a lock whose lease ran out': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }],
       ['b', 'set', 2, 4, { value: 1 }], ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
+    'a store that was killed': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 5], ['b', 'get', 3, 4, gets(1)], ['b', 'get', 6, 7, gets()]),
     'a wait for a lock': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'get', 2, 9, gets(1)], ['b', 'get', 2, 3, { nowait: true, result: { code: 'STORE_LOCKED' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 1 }])
@@ -64,6 +65,7 @@ t.test('histories that cannot', async t => {
     'a lock that is lost and held': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'set', 2, 3, { lock: 'l', value: 1, result: { code: 'STORE_LOCK_LOST' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 2 }]),
+    'a value that outlives its store': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 3], ['b', 'get', 4, 5, gets(1)]),
     'a change that a killed holder did not live to commit': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
   }
@@ -73,6 +75,7 @@ t.test('histories that cannot', async t => {
 })
 
 short('histories of five processes, some of them killed, are linearizable', linearizability, 3)
+short('and so they are over unix:, where the store is killed as well', linearizabilityOverUnix, 3)
 short('and so they are over the admin API', linearizabilityOfHttp, 2)
 short('and while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
 if (hasRedis) {

@@ -15,6 +15,7 @@ import { until } from '../support/until.js'
 import { random, type Attack, type Owner } from './attack.js'
 import { offence, print, type Operation } from './history.js'
 import { perform, read, type Plan, type Program } from './program.js'
+import { serveStore } from './store-process.js'
 
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
@@ -28,9 +29,13 @@ interface Place {
   pause?: number
   /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
   disturb? (next: () => number): Promise<unknown>
+  /** Kills the store in the middle of every third round, and starts another one. */
+  restart? (): Promise<void>
 }
 
 export const linearizability = over(async () => ({ options: {} }))
+
+export const linearizabilityOverUnix = over(async owner => await serveStore(owner))
 
 export const linearizabilityOfHttp = over(async owner => {
   const store = createStore('memory:')
@@ -104,14 +109,14 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, restart }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
   const folder = mkdtempSync(join(tmpdir(), 'history-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
-  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0 }
+  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0, 'stores killed': 0 }
   const course = { isOver: disturb === undefined }
   const nextHarm = random(seed + 1)
   const disturbing = (async () => {
@@ -132,7 +137,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
       calls: 100,
       lanes: 3,
       lease,
-      mayLose: pause !== undefined
+      mayLose: pause !== undefined || (restart !== undefined && round % 3 === 0)
     })
     const chosen = Math.floor(next() * WORKERS)
     const doomed = round % 2 === 0 ? chosen : -1
@@ -140,8 +145,17 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     const own = plan('primary')
     const plans = workers.map((_, i) => plan(`worker ${i}`))
     let killed: bigint | undefined
+    let wipe: { called: number, answered: number } | undefined
     await Promise.all([
       perform(store, own),
+      restart !== undefined && round % 3 === 0 && (async () => {
+        const lines = 20 + Math.floor(next() * 100)
+        await until(() => linesOf(own.file) > lines, 30)
+        const called = Number(process.hrtime.bigint())
+        await restart()
+        wipe = { called, answered: Number(process.hrtime.bigint()) }
+        figures['stores killed']++
+      })(),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
         if (i !== doomed && i !== paused) return await running
@@ -165,6 +179,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [i, plan] of plans.entries()) read(plan, histories, i === doomed ? killed : undefined)
     read(own, histories)
     for (const [key, history] of histories) {
+      if (wipe !== undefined) history.push({ process: 'the store', kind: 'wipe', ...wipe, result: {} })
       // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
       const called = Number(process.hrtime.bigint())
       const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 60)

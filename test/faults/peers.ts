@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
 import type { SocketServer } from '../../src/engines/socket/server.js'
-import { createStore } from '../../src/index.js'
+import { createStore, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
 import { until } from '../support/until.js'
-import { quantiles, type Attack } from './attack.js'
+import { quantiles, type Attack, type Owner } from './attack.js'
 import type { Assault, Program } from './hostile.js'
+import { serveStore } from './store-process.js'
 
 const PROGRAM = new URL('./hostile.js', import.meta.url).href
 
@@ -16,13 +17,42 @@ export function serverOf (process: object): SocketServer {
   return engine.server
 }
 
-export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
-  const store = createStore()
+/** Where the store is that they go for. */
+interface Target {
+  options: StoreOptions
+  /** After the first call of a worker. */
+  address (): Promise<{ path: string, token: string }>
+  peers (): number | Promise<number>
+  /** Bytes of memory of its process. */
+  memory (): number
+}
+
+export const peers = over(async () => ({
+  options: {},
+  address: () => serverOf(globalThis).address(),
+  peers: () => serverOf(globalThis).peers,
+  memory: () => process.memoryUsage().rss
+}))
+
+export const peersOverUnix = over(async owner => {
+  const { options, address, peers, memory } = await serveStore(owner)
+  return { options, address: async () => address, peers, memory }
+})
+
+function over (open: (owner: Owner) => Promise<Target>): Attack {
+  return async order => await attack(order, await open(order.owner))
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], target: Target): ReturnType<Attack> {
+  const store = createStore(target.options)
+  owner.teardown(() => target.options.url !== undefined && store.close())
   const [worker, hostile] = await Promise.all([fork(owner), fork(owner)])
-  await worker.run(({ store }) => store.collection('victim').set('key', 'kept'))
-  const server = serverOf(globalThis)
-  const { path, token } = await server.address()
-  const { peers } = server
+  await worker.run(({ strongStore, kept }, options) => {
+    kept.victim = strongStore.createStore(options).collection('victim')
+    return kept.victim.set('key', 'kept')
+  }, target.options)
+  const { path, token } = await target.address()
+  const peers = await target.peers()
   await worker.run(work, 500)
   const before = await worker.run(work, 500)
   const seconds = Math.min(secondsLeft() / 1.2, 1e6)
@@ -33,10 +63,10 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const during: number[] = []
   while (!course.isOver) {
     during.push(...await worker.run(work, 100))
-    most = Math.max(most, process.memoryUsage().rss)
+    most = Math.max(most, target.memory())
   }
   const counts = await assault
-  await until(() => server.peers === peers, 30)
+  await until(async () => await target.peers() === peers, 30)
   // What was taken rightly by the protocol may stay: locks that have nothing but a lease.
   for (const { collection, key, expiresAt } of await store.locks()) {
     assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)
@@ -46,7 +76,7 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     assert.equal(waiters, 0, `somebody still waits in ${name}`)
     if (name !== 'victim') await store.collection(name).clear()
   }
-  assert.equal(await worker.run(({ store }) => store.collection('victim').get('key')), 'kept')
+  assert.equal(await worker.run(({ kept }) => kept.victim.get('key')), 'kept')
   const after = await worker.run(work, 500)
   hostile.worker.disconnect()
   worker.worker.disconnect()
@@ -56,16 +86,16 @@ export const peers: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     'a call of others, median/p99 µs, before': quantiles(before),
     'a call of others, during': quantiles(during),
     'a call of others, after': quantiles(after),
-    'memory of the primary at most, MB': Math.round(most / 1e6)
+    'memory of the store at most, MB': Math.round(most / 1e6)
   }
 }
 
 /** Microseconds that each of some calls takes; what they give has to be right. */
-async function work ({ store }: Tools, calls: number): Promise<number[]> {
+async function work ({ kept }: Tools, calls: number): Promise<number[]> {
   const times: number[] = []
   for (let i = 0; i < calls; i++) {
     const start = process.hrtime.bigint()
-    if (await store.collection('victim').get('key') !== 'kept') throw new Error('the value is gone')
+    if (await kept.victim.get('key') !== 'kept') throw new Error('the value is gone')
     times.push(Number(process.hrtime.bigint() - start) / 1000)
   }
   return times

@@ -156,4 +156,4 @@ t.test('the table of options is that of the code, with its defaults', async t =>
 })
 
 /** Of engines, not of users. */
-const INTERNAL = new Set(['ClusterOptions', 'EngineOptions', 'KeyspaceOptions'])
+const INTERNAL = new Set(['ClusterOptions', 'EngineOptions', 'KeyspaceOptions', 'UnixOptions'])

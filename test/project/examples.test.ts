@@ -19,7 +19,7 @@ const { scripts } = JSON.parse(
 /** Runs an example while `use` asks it, then stops it as Ctrl-C does. */
 async function run (
   t: Test, name: string,
-  use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>) => Promise<void>
+  use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>, url: string) => Promise<void>
 ): Promise<void> {
   t.match(scripts[`example:${name}`], `dist/examples/${name}.js`)
   const { child, folder, nextLine, ended, signal } = start(t, `examples/${name}.js`, { env: { PORT: '0' } })
@@ -37,7 +37,7 @@ async function run (
       body: text === '' ? undefined : JSON.parse(text),
       cookie: String(headers['set-cookie']).split(';')[0]!
     }
-  })
+  }, url!)
   await dispatcher.close()
   signal('SIGINT')
   t.strictSame(await ended, [0, null])
@@ -113,5 +113,20 @@ t.test('jobs', async t => {
     }, 30)
     const due = runs.map(({ due }: { due: string }) => due)
     t.strictSame(due, [...new Set(due)], 'one worker has run it at each of its times')
+  })
+})
+
+t.test('live', async t => {
+  await run(t, 'live', async (call, url) => {
+    const pages = await times(4, async () => {
+      const response = await fetch(`${url}/events`, { headers: { connection: 'close' } })
+      return response.body!.pipeThrough(new TextDecoderStream()).getReader()
+    })
+    await times(8, () => call('POST', '/votes/tea'))
+    for (const page of pages) {
+      let text = ''
+      while (!text.includes('"value":8')) text += (await page.read()).value!
+      await page.cancel()
+    }
   })
 })

@@ -40,14 +40,21 @@ export async function startCluster (t: Pick<Owner, 'teardown'>): Promise<TestClu
     await redis.call('CLUSTER', 'ADDSLOTSRANGE', ...SLOTS[i]!)
     await redis.call('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)
   }
-  for (const { port, redis } of nodes.slice(1)) await first.redis.call('CLUSTER', 'MEET', HOST, port, Number(await busPort(redis)))
+  for (const { port, redis } of nodes.slice(1)) {
+    await first.redis.call(
+      'CLUSTER', 'MEET', HOST, port, Number(await busPort(redis))
+    )
+  }
   const id = await first.redis.call('CLUSTER', 'MYID') as string
-  await until(() => replica.redis.call('CLUSTER', 'REPLICATE', id).then(() => true, () => false)) // once it has heard of it
+  // once it has heard of it
+  await until(() => replica.redis.call('CLUSTER', 'REPLICATE', id).then(() => true, () => false))
   for (const { redis } of nodes) {
     await until(async () => {
       const info = await redis.cluster('INFO')
       const known = await redis.cluster('NODES') as string
-      return info.includes('cluster_state:ok') && known.split('\n').filter(line => line.includes('connected') && !line.includes('handshake')).length === 4 &&
+      return info.includes('cluster_state:ok') && known.split('\n').filter(
+        line => line.includes('connected') && !line.includes('handshake')
+      ).length === 4 &&
         known.includes(`slave ${id}`)
     })
   }

@@ -44,7 +44,11 @@ export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = 
     options: { url: `redis://${path}` },
     redis,
     async start () {
-      child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder, ...args], { stdio: 'ignore' })
+      child = spawn(
+        'redis-server',
+        ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder, ...args],
+        { stdio: 'ignore' }
+      )
       await until(() => redis.ping())
     },
     async kill () {
@@ -74,7 +78,10 @@ export async function withoutFunctions ({ path, redis }: TestServer): Promise<St
 /** Starts a Valkey that needs nothing but Node, which ends with the test. */
 export async function startValkey (t: Test): Promise<StoreOptions> {
   const port = await freePort()
-  const child = fork(fileURLToPath(new URL('../fixtures/valkey.js', import.meta.url)), [String(port)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+  const child = fork(
+    fileURLToPath(new URL('../fixtures/valkey.js', import.meta.url)), [String(port)],
+    { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] }
+  )
   t.teardown(() => { child.kill() })
   await once(child, 'message')
   return { url: `redis://127.0.0.1:${port}` }

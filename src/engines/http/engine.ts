@@ -1,7 +1,7 @@
 // The engine of a store that is served over HTTP by an admin API.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, Request, mayWait, type Engine } from '../../core/engine.js'
+import { Reply, Request, isPoll, mayWait, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import { Exchange, type Call, type Failed } from './exchange.js'
@@ -103,7 +103,7 @@ export class HttpEngine implements Engine {
 
   #checkLoad (request: Request): void {
     const { size, length } = this.#pipeline
-    if (size >= MAX_QUEUED || this.#calls.pending > MAX_QUEUED || length > MAX_QUEUED_LENGTH || (this.#exchanges.size >= MAX_EXCHANGES && mayWait(request))) {
+    if (size >= MAX_QUEUED || this.#calls.pending > MAX_QUEUED || length > MAX_QUEUED_LENGTH || (this.#exchanges.size >= MAX_EXCHANGES && (mayWait(request) || isPoll(request)))) {
       throw new StoreError('STORE_OVERLOADED')
     }
   }

@@ -1,6 +1,6 @@
 // The calls of this process in the order they were made. Those of one turn of the event loop share a request; the next one is sent when
 // the calls of the one before have reached the store, so that they take effect in order whatever connection each request has.
-import { mayWait } from '../../core/engine.js'
+import { isPoll, mayWait } from '../../core/engine.js'
 import { MAX_CALLS, MAX_CALLS_LENGTH, writeCall } from './protocol.js'
 import type { Call } from './exchange.js'
 
@@ -85,7 +85,7 @@ export class Pipeline {
  * that wait. An acquire is given up by its token instead.
  */
 export function isAlone ({ request }: Call): boolean {
-  return request.op !== 'acquire' && (request.wait?.signal !== undefined || request.wait?.scope !== undefined) && mayWait(request)
+  return request.op !== 'acquire' && (request.wait?.signal !== undefined || request.wait?.scope !== undefined) && (mayWait(request) || isPoll(request))
 }
 
 function lengthOf ({ request }: Call): number {

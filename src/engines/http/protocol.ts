@@ -72,7 +72,10 @@ export const OPERATIONS: Record<Op, Operation> = {
   locks: { isRead: true, always: ['text'], maybe: [], isJson: true },
   lock: { isRead: true, always: [], maybe: ['text'], isJson: true },
   ping: { isRead: true, always: [], maybe: [] },
-  stats: { isRead: true, always: ['text'], maybe: [], isJson: true }
+  stats: { isRead: true, always: ['text'], maybe: [], isJson: true },
+  watch: { isRead: true, always: ['text'], maybe: [] },
+  publish: { isRead: false, always: ['number'], maybe: [] },
+  subscribe: { isRead: true, always: [], maybe: ['text'] }
 }
 
 /** JSON. */

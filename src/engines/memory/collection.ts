@@ -78,7 +78,6 @@ export class Collection extends Entries implements Task {
   }
 
   deleteEntry (entry: Entry): void {
-    this.context.revision++
     this.remove(entry, 'del')
     this.writes++
     this.context.counters.totals.writes++

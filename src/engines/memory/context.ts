@@ -1,6 +1,6 @@
 // What all parts of one keyspace share.
 import { Agenda } from './agenda.js'
-import { observe, type Observer } from './changes.js'
+import { Observers, type Observer } from './changes.js'
 import { Clock, type Time } from './clock.js'
 import type { Durability } from './durability.js'
 import { Counters } from './counters.js'
@@ -14,8 +14,8 @@ export class Context {
    * clears in order with locks and the calls that wait for them, each of which keeps the revision at which it came.
    */
   revision = 0
-  /** Undefined as long as nobody observes. */
-  changes: Observer | undefined
+  /** Undefined while there are no observers. */
+  changes: Observers | undefined
   /** Undefined where nothing is kept beyond the process. */
   durability: Durability | undefined
 
@@ -25,6 +25,11 @@ export class Context {
   }
 
   observe (observer: Observer): void {
-    this.changes = observe(this.changes, observer)
+    this.changes = new Observers([...this.changes?.all ?? [], observer])
+  }
+
+  unobserve (observer: Observer): void {
+    const others = this.changes?.all.filter(other => other !== observer) ?? []
+    this.changes = others.length === 0 ? undefined : new Observers(others)
   }
 }

@@ -20,6 +20,9 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
     case 'locks': return caller.answer(id, locks(keyspace, request))
     case 'lock': return caller.answer(id, lock(keyspace, request))
     case 'ping': return caller.answer(id, new Reply<Bytes>())
+    case 'watch': return keyspace.watches.watch(request, caller, id)
+    case 'publish': return keyspace.channels.publish(request, caller, id)
+    case 'subscribe': return keyspace.channels.subscribe(request, caller, id)
     case 'stats': return caller.answer(id, json(describeKeyspace(keyspace)))
     default: keyspace.submit(request, caller, id)
   }

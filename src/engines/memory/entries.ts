@@ -23,10 +23,11 @@ export abstract class Entries extends Lifetimes {
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
 
+  /** Of the collection. */
+  abstract readonly name: string
+
   /** The last entry has gone. */
   abstract onempty (): void
-  /** Its name. */
-  abstract readonly key: string
 
   get size (): number {
     return this.#table.size
@@ -47,7 +48,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with the current revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
+   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
    * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
    * `unlock`.
    */
@@ -56,8 +57,9 @@ export abstract class Entries extends Lifetimes {
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
     if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
-    const { clock, revision } = this.context
-    this.context.changes?.changing(this.key, key, 'set')
+    const { clock } = this.context
+    const revision = ++this.context.revision // after what had to go for it
+    this.context.changes?.changing(this.name, key, 'set')
     if (entry === undefined) {
       entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
       this.#table.add(entry)
@@ -76,7 +78,7 @@ export abstract class Entries extends Lifetimes {
 
   /** Sets the time after which the entry ends, or null for none. */
   setEnd (entry: Entry, ttl: number | null): void {
-    this.context.changes?.changing(this.key, entry.key, 'touch')
+    this.context.changes?.changing(this.name, entry.key, 'touch')
     this.putEnd(entry, ttl)
   }
 
@@ -89,7 +91,8 @@ export abstract class Entries extends Lifetimes {
   }
 
   remove (entry: Entry, kind: ChangeKind): void {
-    this.context.changes?.changing(this.key, entry.key, kind)
+    this.context.revision++
+    this.context.changes?.changing(this.name, entry.key, kind)
     if (entry.state === FREE) this.delist(entry)
     else this.unpin(entry)
     this.removeEnd(entry)
@@ -137,8 +140,9 @@ export abstract class Entries extends Lifetimes {
    * the keys that are. Calls back when that is done.
    */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
-    this.context.changes?.clearing(this.key, prefix, locked.keys())
-    if (prefix === '' && locked.size <= MAX_MOVED) {
+    const { changes } = this.context
+    changes?.clearing(this.name, prefix, locked.keys())
+    if (prefix === '' && locked.size <= MAX_MOVED && changes?.needsKeys(this.name) !== true) {
       this.reset(locked.keys())
       ondone()
     } else {

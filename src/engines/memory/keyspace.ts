@@ -6,6 +6,7 @@ import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
+import { Channels } from './channels.js'
 import type { Clock, Time } from './clock.js'
 import type { Collection } from './collection.js'
 import { CollectionTable } from './collection-table.js'
@@ -16,6 +17,8 @@ import { answer } from './durability.js'
 import { append, remove } from './linked-list.js'
 import { Lock, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
+import { Wakeups } from './wakeups.js'
+import { Watches } from './watches.js'
 
 export interface KeyspaceOptions {
   /** Bytes of JSON text that a value may have. */
@@ -31,6 +34,8 @@ export class Keyspace {
   readonly context: Context
   readonly collections: CollectionTable
   readonly values: Operations
+  readonly watches: Watches
+  readonly channels: Channels
   /** The oldest of all locks: the first of a list. */
   firstLock: Lock | undefined
   /** Other processes that are connected. */
@@ -41,7 +46,8 @@ export class Keyspace {
   // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
   // microseconds: no keyspace makes a change that often.
   #epoch = Date.now() * 1000
-  #grants = 0
+  /** Counts on with each grant. */
+  grants = 0
 
   constructor (options: KeyspaceOptions = {}) {
     const { maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time } = options
@@ -50,21 +56,16 @@ export class Keyspace {
     this.context = new Context(time)
     this.collections = new CollectionTable(this.context)
     this.values = new Operations(this.#epoch, maxValueBytes, this.context)
+    const wakeups = new Wakeups(this.context)
+    this.watches = new Watches(this.context, wakeups, this.values, this.collections, maxWaiters)
+    this.channels = new Channels(this.context, wakeups, this.values)
     this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
-  }
-
-  get epoch (): number {
-    return this.#epoch
-  }
-
-  get grants (): number {
-    return this.#grants
   }
 
   /** Has versions and fences be those of another keyspace, from `epoch + count` on. Before the first call. */
   countFrom (epoch: number, count: number): void {
     this.#epoch = this.values.epoch = epoch
-    this.context.revision = this.#grants = count
+    this.context.revision = this.grants = count
   }
 
   get clock (): Clock {
@@ -248,7 +249,7 @@ export class Keyspace {
 
   #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     lock.token = request.token ?? randomUUID()
-    lock.fence = this.#epoch + ++this.#grants
+    lock.fence = this.#epoch + ++this.grants
     lock.owner = request.owner ?? caller.label
     lock.since = this.clock.now
     lock.holder = caller

@@ -87,7 +87,7 @@ class Replay implements LogReader {
       if (entry !== undefined) entries.remove(entry, 'expired')
       return
     }
-    this.#keyspace.context.revision = version - this.#epoch
+    this.#keyspace.context.revision = version - this.#epoch - 1 // put takes the next one
     entries.put(key, entry, text, ttl, false)
   }
 

@@ -55,12 +55,8 @@ export class Operations {
       ttl = windowOf(entry === undefined, reply.number, request)
     }
     if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
-    this.#context.revision++
     const written = collection.put(request.key, entry, text, ttl, isLocked)
-    if (written === undefined) {
-      this.#context.revision--
-      return this.#refuse(request, 'STORE_FULL')
-    }
+    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
     collection.writes++
     this.#totals.writes++
     reply.version = this.versionOf(written)
@@ -82,7 +78,9 @@ export class Operations {
     const entry = collection.find(request.key)
     if (entry === undefined) return Reply.of(0)
     collection.use(entry)
-    if (request.ttl !== undefined) collection.setEnd(entry, request.ttl)
+    if (request.ttl === undefined) return Reply.of(1)
+    this.#context.changes?.changing(collection.name, request.key, 'touch')
+    collection.setEnd(entry, request.ttl)
     return Reply.of(1)
   }
 

@@ -105,6 +105,11 @@ export class Persistence implements Observer, Durability {
     if (!this.#isDirty) this.#mark()
   }
 
+  /** The record of a clear stands for those of its keys. */
+  needsKeys (): boolean {
+    return false
+  }
+
   configured (collection: string, wasKept: boolean): void {
     const entries = this.#keyspace.collection(collection)
     const isKept = entries.bounds.keep
@@ -202,7 +207,7 @@ export class Persistence implements Observer, Durability {
   /** Appends what has changed to the log's pending chunks. */
   async #collect (waiting: Waiting): Promise<void> {
     await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
-    const { epoch, context } = this.#keyspace
+    const { context, values: { epoch } } = this.#keyspace
     const writer = this.#writer = new LogWriter()
     for (const { collection, prefix, revision } of this.#clearings) writer.clear(collection, prefix, epoch + revision)
     this.#clearings = []
@@ -251,13 +256,13 @@ export class Persistence implements Observer, Durability {
     }
     const end = entries!.endOf(entry)
     const wallEnd = end === undefined ? 0 : Date.now() - this.#keyspace.clock.now + end
-    this.#writer.put(collection, key, entry.text, this.#keyspace.epoch + entry.version, wallEnd)
+    this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
   }
 
   /** Marks a key whose last record may be in a chunk that is about to be removed. */
   #rewrite (collection: string, key: string, version: number): void {
     const entry = this.#entriesOf(collection)?.stored(key)
-    if (entry === undefined || this.#keyspace.epoch + entry.version !== version) return
+    if (entry === undefined || this.#keyspace.values.epoch + entry.version !== version) return
     if (collection !== this.#lastName) this.#select(collection)
     this.#lastKeys.add(key)
     this.#isDirty = true

@@ -5,8 +5,8 @@ import type { Job } from './pipeline.js'
 
 export class RedisCall {
   /**
-   * connecting: there is no connection yet. sent: handed to the connection. waiting: in the queue of a locked key, on the server.
-   * settled: answered, or given up.
+   * connecting: there is no connection yet. sent: handed to the connection. waiting: in the queue of a locked key, on
+   * the server. settled: answered, or given up.
    */
   state: 'connecting' | 'sent' | 'waiting' | 'settled' = 'connecting'
   /** Names the call to the server, which pushes its answer under this number if it had to wait. */
@@ -20,7 +20,9 @@ export class RedisCall {
   /** Bytes that it holds while it is under way, roughly. */
   readonly size: number
 
-  /** `id`: the call's slot in PendingCalls, 0 where no answer is wanted. `token`: of the lock that an acquire may bring. */
+  /**
+   * `id`: the call's slot in PendingCalls, 0 where no answer is wanted. `token`: of the lock that an acquire may bring.
+   */
   constructor (readonly request: Request, readonly id: number, readonly token: string | undefined) {
     this.size = request.key.length + (request.text?.length ?? 0)
   }

@@ -2,7 +2,10 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 
-/** How every connection behaves. The store connects again by itself, since it has to know what was lost and what was never sent. */
+/**
+ * How every connection behaves. The store connects again by itself, since it has to know what was lost and what was
+ * never sent.
+ */
 export const OWN = {
   lazyConnect: true,
   retryStrategy: null,
@@ -48,24 +51,40 @@ const REFUSED: Record<string, string> = {
   monitor: 'a connection that monitors takes no calls'
 }
 /** Options of a cluster as a whole; all others are its nodes' own. */
-const OF_CLUSTER = ['natMap', 'dnsLookup', 'useSRVRecords', 'resolveSrv', 'slotsRefreshTimeout', 'slotsRefreshInterval', 'maxRedirections'] as const
+const OF_CLUSTER = [
+  'natMap', 'dnsLookup', 'useSRVRecords', 'resolveSrv', 'slotsRefreshTimeout', 'slotsRefreshInterval', 'maxRedirections'
+] as const
 
 /** STORE_OPTION_INVALID naming the option, and why. */
 export function checkClientOptions (client: unknown, isCluster: boolean): void {
-  if (typeof client !== 'object' || client === null) throw invalid('expected options of ioredis, or a client made by it')
+  if (typeof client !== 'object' || client === null) {
+    throw invalid('expected options of ioredis, or a client made by it')
+  }
   if (!isPlain(client)) {
-    if (!isInstance(client)) throw invalid('expected options of ioredis, or a client made by it; the store does not work with other clients')
-    if (isCluster) throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.cluster: the client says itself whether it is a cluster')
+    if (!isInstance(client)) {
+      throw invalid('expected options of ioredis, or a client made by it; the store does not work with other clients')
+    }
+    if (isCluster) {
+      throw new StoreError(
+        'STORE_OPTION_INVALID', 'invalid redis.cluster: the client says itself whether it is a cluster'
+      )
+    }
     return
   }
   for (const [option, value] of Object.entries(client)) {
     const why = REFUSED[option]
-    if (why !== undefined && value !== undefined) throw new StoreError('STORE_OPTION_INVALID', `invalid redis.client.${option}: ${why}`)
+    if (why !== undefined && value !== undefined) {
+      throw new StoreError('STORE_OPTION_INVALID', `invalid redis.client.${option}: ${why}`)
+    }
   }
   const { role, db, redisOptions } = client as { role?: unknown, db?: unknown, redisOptions?: unknown }
-  if (role !== undefined && role !== 'master') throw new StoreError('STORE_OPTION_INVALID', `invalid redis.client.role: ${MASTER_ONLY}`)
+  if (role !== undefined && role !== 'master') {
+    throw new StoreError('STORE_OPTION_INVALID', `invalid redis.client.role: ${MASTER_ONLY}`)
+  }
   if (redisOptions !== undefined) throw invalid('write what would be in redisOptions directly into redis.client')
-  if (isCluster && db !== undefined && db !== 0) throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.client.db: a cluster has database 0 only')
+  if (isCluster && db !== undefined && db !== 0) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.client.db: a cluster has database 0 only')
+  }
 }
 
 /** A client that the user has made. The store makes connections of its own from its address and credentials. */
@@ -84,7 +103,15 @@ export function ofServer (options: object): RedisOptions {
 export function ofCluster (options: object): ClusterOptions {
   const node = Object.entries(options).filter(([option]) => !OF_CLUSTER.includes(option as typeof OF_CLUSTER[number]))
   const { keyPrefix, readOnly, stringNumbers, commandTimeout, socketTimeout, autoResendUnfulfilledCommands } = OWN
-  const own = { keyPrefix, readOnly, stringNumbers, commandTimeout, socketTimeout, autoResendUnfulfilledCommands, enableReadyCheck: false }
+  const own = {
+    keyPrefix,
+    readOnly,
+    stringNumbers,
+    commandTimeout,
+    socketTimeout,
+    autoResendUnfulfilledCommands,
+    enableReadyCheck: false
+  }
   const whole = Object.entries(options).filter(([option]) => OF_CLUSTER.includes(option as typeof OF_CLUSTER[number]))
   return {
     ...Object.fromEntries(whole),
@@ -94,7 +121,8 @@ export function ofCluster (options: object): ClusterOptions {
     lazyConnect: true,
     clusterRetryStrategy: null,
     clusterNodeRetryStrategy: null,
-    enableOfflineQueue: true, // a node is connected to when it is first needed: until then calls wait, or fail with the attempt
+    // a node is connected to when it is first needed: until then calls wait, or fail with the attempt
+    enableOfflineQueue: true,
     enableAutoPipelining: false,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0
@@ -103,7 +131,8 @@ export function ofCluster (options: object): ClusterOptions {
 
 function isPlain (value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as unknown
-  return prototype === null || prototype === Object.prototype || (prototype as object).constructor.name === 'Object' // of another realm
+  // of another realm
+  return prototype === null || prototype === Object.prototype || (prototype as object).constructor.name === 'Object'
 }
 
 function invalid (why: string): StoreError {

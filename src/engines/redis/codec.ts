@@ -6,18 +6,37 @@ import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
 
-/** The script of a request about one collection, with its arguments. `life`: milliseconds after which this process counts as dead. */
-export function scriptOf (request: Request, base: string, who: string, life: number, newToken: string | undefined): [ScriptName, string, string[]] {
+/** Throws STORE_OPTION_INVALID for what a store in Redis does not have yet. */
+export function refuseMissing (request: Request): Request {
+  const { op } = request
+  if (op === 'watch' || op === 'publish' || op === 'subscribe') {
+    throw new StoreError('STORE_OPTION_INVALID', `a store in Redis has no ${op} yet`)
+  }
+  return request
+}
+
+/**
+ * The script of a request about one collection, with its arguments. `life`: milliseconds after which this process
+ * counts as dead.
+ */
+export function scriptOf (
+  request: Request, base: string, who: string, life: number, newToken: string | undefined
+): [ScriptName, string, string[]] {
   const { op, key } = request
   switch (op) {
     case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
     case 'configure': return ['configure', base, [request.text ?? '{}']]
-    default: return [needsMemory(op) ? 'write' : 'call', base, [op, key, who, optionsOf(request), textOf(request, newToken), String(life)]]
+    default: return [
+      needsMemory(op) ? 'write' : 'call', base,
+      [op, key, who, optionsOf(request), textOf(request, newToken), String(life)]
+    ]
   }
 }
 
 /** What ends the lock of a request that was refused as there is no memory for its value. */
-export function releaseOf ({ key, token }: Request, base: string, who: string, life: number): [ScriptName, string, string[]] {
+export function releaseOf (
+  { key, token }: Request, base: string, who: string, life: number
+): [ScriptName, string, string[]] {
   return ['call', base, ['release', key, who, '', token!, String(life)]]
 }
 
@@ -80,7 +99,9 @@ export function codeOf (error: Error): StoreErrorCode {
   if (error instanceof StoreError) return error.code
   if (/\bOOM\b/.test(error.message)) return 'STORE_FULL'
   // Nothing was done: the server can not, or must not, serve us.
-  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b|^ERR unknown command|^ERR The user executing the script can't/.test(error.message)) return 'STORE_UNREACHABLE'
+  if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b|^ERR unknown command|^ERR The user executing the script can't/.test(error.message)) {
+    return 'STORE_UNREACHABLE'
+  }
   return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
 }
 

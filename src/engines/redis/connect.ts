@@ -1,4 +1,5 @@
 // How a server is reached: the client library, loaded when it is first needed, and the two clients of a connection.
+import { setTimeout as delay } from 'node:timers/promises'
 import type * as ioredis from 'ioredis'
 import type { Cluster, NodeRole, Redis } from 'ioredis'
 import { StoreError, detailOf } from '../../core/errors.js'
@@ -6,6 +7,9 @@ import { Timer } from '../../core/timer.js'
 import { OWN, isInstance, ofCluster, ofServer } from './client-options.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
+
+/** Milliseconds after which another node is tried as well. */
+const NEXT_NODE_MS = 500
 
 /** The clients of one connection, which ends when one of them does; in a cluster when no node is left. */
 export interface Clients {
@@ -23,7 +27,9 @@ export interface Clients {
 export type KnownNodes = Map<string, { host: string, port: number }>
 
 /** Opens both clients and makes them ready, all within the time there is to connect. STORE_UNREACHABLE. */
-export async function connect<T> (target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>): Promise<T> {
+export async function connect<T> (
+  target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>
+): Promise<T> {
   const name = nameOf(target)
   const opened: Array<Redis | Cluster> = []
   let reason: Error | undefined
@@ -37,14 +43,16 @@ export async function connect<T> (target: Target, known: KnownNodes, prepare: (c
   const openBoth = async (): Promise<Clients> => {
     const client = await open(await make(target, known))
     if (!client.isCluster) return { name, client, push: await open((client as Redis).duplicate()) }
-    const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known)
+    const openPush = (): Promise<Redis> => fromSomeNode(client as Cluster, known, target.connectTimeout)
     const push = await openPush()
     opened.push(push)
     return { name, client, push, openPush }
   }
   const timer = new Timer()
   const late = new Promise<never>((_resolve, reject) => {
-    timer.start(target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) })
+    timer.start(
+      target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) }
+    )
   })
   try {
     return await Promise.race([late, openBoth().then(prepare)])
@@ -68,9 +76,13 @@ function nameOf ({ url, client }: Target): string {
 
 /** What may be done about it. Some servers say why a connection without the right TLS fails, others just close it. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
-  if (/\b(NOPERM|unknown command)|may not use/.test(message)) return '; docs/redis.md ("Rights on the server") has what a store needs'
+  if (/\b(NOPERM|unknown command)|may not use/.test(message)) {
+    return '; docs/redis.md ("Rights on the server") has what a store needs'
+  }
   if (isInstance(client)) return ''
-  if (parse(url).tls === undefined && !('tls' in client)) return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+  if (parse(url).tls === undefined && !('tls' in client)) {
+    return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+  }
   return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
     ? ''
     : '; the option redis.client.tls takes ca and servername, and cert and key where the server wants to see one; a server without TLS is reached by redis:'
@@ -83,11 +95,16 @@ async function load (): Promise<Library> {
   try {
     library = await import('ioredis')
   } catch (cause) {
-    throw new StoreError('STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause })
+    throw new StoreError(
+      'STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause }
+    )
   }
   const { Redis, Cluster } = library
   if (typeof Redis !== 'function' || typeof Cluster !== 'function') {
-    throw new StoreError('STORE_UNREACHABLE', 'the version of ioredis that is installed does not work here, 5 and 6 do: npm install ioredis@6')
+    throw new StoreError(
+      'STORE_UNREACHABLE',
+      'the installed version of ioredis is too old: 5.3 and later work, 6 as well: npm install ioredis@6'
+    )
   }
   return { Redis, Cluster }
 }
@@ -98,7 +115,11 @@ async function make (target: Target, known: KnownNodes): Promise<Redis | Cluster
   const { Redis, Cluster } = await load()
   const { url, cluster = false, connectTimeout } = target
   const { host, port, path, db, ...login } = parse(url)
-  if (cluster === false) return new Redis(ofServer({ ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client }) as object)
+  if (cluster === false) {
+    return new Redis(
+      ofServer({ ...path === undefined ? { host, port } : { path }, db, ...login, connectTimeout, ...client }) as object
+    )
+  }
   const seeds = cluster === true ? [{ host, port }] : cluster
   return new Cluster([...seeds, ...known.values()], ofCluster({ ...login, connectTimeout, ...client }) as object)
 }
@@ -110,22 +131,49 @@ function copyOf (client: Redis | Cluster): Redis | Cluster {
   return (client as Cluster).duplicate([], { ...whole, ...ofCluster(redisOptions) } as object)
 }
 
-/** A connection of its own to a node that answers. */
-async function fromSomeNode (cluster: Cluster, known: KnownNodes): Promise<Redis> {
+/**
+ * A connection to a node that answers. A node that is stopped accepts connections and says nothing, so the next one is
+ * tried beside it. `timeout`: milliseconds.
+ */
+async function fromSomeNode (cluster: Cluster, known: KnownNodes, timeout: number): Promise<Redis> {
   for (const { options: { host, port } } of cluster.nodes()) {
     if (host !== undefined && port !== undefined) known.set(`${host}:${port}`, { host, port })
   }
-  const nodes = cluster.nodes('master').sort(() => Math.random() - 0.5)
   let reason = new Error('no node of the cluster is connected')
-  for (const node of nodes) {
+  const opened: Redis[] = []
+  const open = async (node: Redis): Promise<Redis> => {
     const push = node.duplicate({ ...OWN, enableReadyCheck: false })
+    opened.push(push)
     push.on('error', (error: Error) => { reason = error })
+    await push.connect()
+    return push
+  }
+  const attempts: Array<Promise<Redis>> = []
+  const firstWithin = async (milliseconds: number): Promise<Redis | undefined> => {
+    const isOver = new AbortController()
     try {
-      await push.connect()
-      return push
-    } catch {
-      push.disconnect()
+      return await Promise.race([
+        Promise.any(attempts).catch(() => undefined),
+        delay(milliseconds, undefined, { ref: false, signal: isOver.signal })
+      ])
+    } finally {
+      isOver.abort()
     }
   }
-  throw reason
+  const deadline = performance.now() + timeout
+  let first: Redis | undefined
+  for (const node of cluster.nodes('master').sort(() => Math.random() - 0.5)) {
+    attempts.push(open(node))
+    first = await firstWithin(NEXT_NODE_MS)
+    if (first !== undefined) break
+  }
+  first ??= await firstWithin(Math.max(0, deadline - performance.now()))
+  for (const push of opened) {
+    if (push === first) continue
+    push.disconnect()
+    const stream = push.stream as Redis['stream'] | undefined
+    stream?.destroy() // a server that is stopped would not close it
+  }
+  if (first === undefined) throw reason
+  return first
 }

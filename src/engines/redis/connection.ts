@@ -1,5 +1,5 @@
-// A process's connection to a server, or to a cluster: the client that carries calls and the subscriber that is pushed to, from
-// their opening to the end of one of them.
+// A process's connection to a server, or to a cluster: the client that carries calls and the subscriber that is pushed
+// to, from their opening to the end of one of them.
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf, type Clients } from './connect.js'
@@ -58,7 +58,9 @@ export class Connection {
     this.#listen()
   }
 
-  /** Resolves when the server has the scripts and knows where to push. STORE_UNREACHABLE naming a right that is missing. */
+  /**
+   * Resolves when the server has the scripts and knows where to push. STORE_UNREACHABLE naming a right that is missing.
+   */
   static async open (clients: Clients, settings: Settings): Promise<Connection> {
     const connection = new Connection(clients, settings)
     try {
@@ -89,7 +91,9 @@ export class Connection {
   }
 
   /** As `run`, for what may be withdrawn. */
-  submit (name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void): Job {
+  submit (
+    name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void
+  ): Job {
     return this.#pipeline.submit(name, base, args, resolve, reject)
   }
 

@@ -1,7 +1,7 @@
 // The engine of a store that lives in Redis: requests as scripts, which run one at a time where the keys are.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, type Engine, type Request } from '../../core/engine.js'
+import { Reply, type Engine, type Op, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
@@ -13,7 +13,11 @@ import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
-import { codeOf, releaseOf, replyOf, scriptOf, since } from './codec.js'
+import { readPushed } from './pushed-answer.js'
+import { codeOf, refuseMissing, releaseOf, replyOf, scriptOf, since } from './codec.js'
+
+/** Operations that count as a read. */
+const READS: ReadonlySet<Op> = new Set<Op>(['get', 'entry', 'peek', 'head', 'acquire'])
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (options: EngineOptions): Engine {
@@ -35,7 +39,7 @@ class RedisEngine implements Engine {
   #heartbeat: Heartbeat | undefined
   #connecting: Promise<void> | undefined
   /** Calls made before there is a connection. */
-  readonly #queue = new Queue<RedisCall>()
+  #queue = new Queue<RedisCall>()
   readonly #calls = new CallTable()
   #gets = new FastGet()
   #isClosed = false
@@ -73,9 +77,10 @@ class RedisEngine implements Engine {
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    const { op } = refuseDurable(request, release => { this.post(release) })
+    const { op } = refuseMissing(refuseDurable(request, release => { this.post(release) }))
     // The end of a lock is let through: refused, it would leave the key locked.
-    if (!request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)) throw new StoreError('STORE_OVERLOADED')
+    const isFull = !request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)
+    if (isFull) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)
     this.#calls.add(call)
     if (this.#connection !== undefined) {
@@ -106,8 +111,7 @@ class RedisEngine implements Engine {
       if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
         this.#gets.leave(request, true, () => {})
-        this.#failed(connection, call, error!)
-        return
+        return this.#failed(connection, call, error!)
       }
       const reply = answerIn(found)
       if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
@@ -121,6 +125,7 @@ class RedisEngine implements Engine {
       if (connection !== this.#connection) return
       const text = this.#heartbeat!.unwrap(call.request.collection, answer as string)
       if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
+      else if (text === 'A') this.#submit(connection, call) // what the process calls without the lock waits behind it
       else this.#answer(call, since(call.at, replyOf(text)))
     }
     const failed = (error: Error): void => { this.#failed(connection, call, error) }
@@ -132,10 +137,7 @@ class RedisEngine implements Engine {
     const base = this.#names.base(collection)
     const name = this.#nameOf(connection, call)
     call.job = connection.submit(...scriptOf(request, base, name, this.#life, token), answered, error => {
-      if (!request.release || codeOf(error) !== 'STORE_FULL') {
-        failed(error)
-        return
-      }
+      if (!request.release || codeOf(error) !== 'STORE_FULL') return failed(error)
       // The value was refused, and with it the end of the lock.
       const fail = (): void => { failed(error) }
       connection.run(...releaseOf(request, base, name, this.#life)).then(fail, fail)
@@ -151,10 +153,7 @@ class RedisEngine implements Engine {
       this.#settled(call)
       return
     }
-    if (call.early !== undefined) {
-      this.#take(connection, call, call.early)
-      return
-    }
+    if (call.early !== undefined) return this.#take(connection, call, call.early)
     call.state = 'waiting'
     const name = this.#nameOf(connection, call)
     const { collection, key } = call.request
@@ -169,27 +168,20 @@ class RedisEngine implements Engine {
     else call.early = answer
   }
 
-  /** An answer that was pushed. One that begins with "F" lacks its text, which is long and has to be fetched by its version. */
   #take (connection: Connection, call: RedisCall, answer: string): void {
-    this.#heartbeat!.answered(call.request.collection, call.number)
+    const { collection } = call.request
+    this.#heartbeat!.answered(collection, call.number)
     call.state = 'sent'
-    if (answer.charCodeAt(0) !== 70) {
-      this.#answer(call, replyOf(answer))
-      return
-    }
-    const version = answer.slice(1, answer.indexOf(' '))
-    connection.run<string | null>('fetch', this.#names.base(call.request.collection), [version]).then(text => {
-      if (connection !== this.#connection) return
-      if (text === null) this.#answer(call, new Reply('STORE_DISCONNECTED'), 'the server has dropped the answer to a call that waited')
-      else this.#answer(call, replyOf(`R${answer.slice(1)}${text}`))
-    }, (error: Error) => { this.#failed(connection, call, error) })
+    readPushed(connection, this.#names.base(collection), answer, (reply, why) => {
+      if (connection === this.#connection) this.#answer(call, reply, why)
+    }, error => { this.#failed(connection, call, error) })
   }
 
   #answer (call: RedisCall, reply: Reply, why?: string): void {
     if (call.state === 'settled') return
     const { request: { op, collection, key, detached, lease }, id, token } = call
     if (reply.code === undefined) {
-      if (op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire') this.#heartbeat!.read(collection)
+      if (READS.has(op)) this.#heartbeat!.read(collection)
       if (op === 'acquire') {
         reply.token = token
         if (!detached) this.#heartbeat!.hold(collection, key, token!)
@@ -227,12 +219,18 @@ class RedisEngine implements Engine {
     if (connection === undefined) return
     const { request, request: { collection, key }, token } = call
     this.#gets.enter(request, false, () => {
-      connection.run<number>('cancel', this.#names.base(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']).then(isDone => {
+      connection.run<number>(
+        'cancel', this.#names.base(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']
+      ).then(isDone => {
         if (isDone !== 1 || connection !== this.#connection) return
         this.#heartbeat!.answered(collection, call.number)
         this.#answer(call, new Reply('STORE_ABORTED'))
       }, (error: Error) => { if (connection === this.#connection) connection.doubt(error) })
     })
+  }
+
+  #closed (connection: Connection | undefined, error: Error): void {
+    if (connection === this.#connection && connection !== undefined) this.#lose('STORE_DISCONNECTED', detailOf(error))
   }
 
   async #connect (): Promise<void> {
@@ -247,8 +245,9 @@ class RedisEngine implements Engine {
             this.#heartbeat?.lost(token)
             this.#pending.lost(token)
           },
+          marked: mark => { this.#heartbeat?.marked(mark) },
           nodeLost: () => { this.#heartbeat?.check() },
-          closed: error => { if (connection !== undefined && connection === this.#connection) this.#lose('STORE_DISCONNECTED', detailOf(error)) }
+          closed: error => { this.#closed(connection, error) }
         }
       }))
     } catch (error) {
@@ -281,7 +280,7 @@ class RedisEngine implements Engine {
     this.#heartbeat?.stop()
     this.#connection = undefined
     this.#heartbeat = undefined
-    while (this.#queue.shift() !== undefined) { /* all of them fail below */ }
+    this.#queue = new Queue()
     this.#calls.clear()
     this.#gets = new FastGet()
     this.#pending.fail(code, why)

@@ -4,7 +4,9 @@ import { nodesOf } from './connect.js'
 
 const reported = new Set<string>()
 
-/** Emits a warning of the process where the server's policy is to evict. Where the user may not ask, nothing is known. */
+/**
+ * Emits a warning of the process where the server's policy is to evict. Where the user may not ask, nothing is known.
+ */
 export async function warnOfEviction (client: Redis | Cluster, server: string): Promise<void> {
   const [node] = nodesOf(client, 'master')
   const info = await node?.info('memory').catch(() => '') ?? ''

@@ -1,9 +1,12 @@
-// Gets that do without a script: one plain command finds the value of a key, and whether there is more to it, a lock or a deadline.
-// Where there is, the get is repeated through the script. It takes effect later then than it was made, so whatever this process
-// has asked of that key since is held back until the get has been sent again.
+// Gets that do without a script: one plain command finds the value of a key, and whether there is more to it, a lock or
+// a deadline. Where there is, the get is repeated through the script. It takes effect later then than it was made, so
+// whatever this process has asked of that key since is held back until the get has been sent again.
 import { Reply, type Request } from '../../core/engine.js'
 
-/** What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See scripts/collection.ts. */
+/**
+ * What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See
+ * scripts/collection.ts.
+ */
 export type Found = [record: string | null, lock: string | null, tracked: string | null]
 
 /** Sends a call off: as the plain command, or to its script. */

@@ -12,17 +12,28 @@ export class KeyNames {
   constructor (prefix: string, isCluster: boolean) {
     this.#prefix = prefix
     this.#isCluster = isCluster
-    this.indexes = isCluster ? Array.from({ length: SHARDS }, (_, shard) => `${prefix}:{${shard}}:due`) : [`${prefix}:index:due`]
+    this.indexes = isCluster
+      ? Array.from(
+        { length: SHARDS }, (_, shard) => `${prefix}:{${shard}}:due`
+      )
+      : [`${prefix}:index:due`]
   }
 
-  /** What the names of all keys of a collection begin with. The scripts find the index by it: see setBase in collection.ts. */
+  /**
+   * What the names of all keys of a collection begin with. The scripts find the index by it: see setBase in
+   * collection.ts.
+   */
   base (collection: string): string {
     return this.#isCluster ? `${this.#prefix}:{${shardOf(collection)}}:${collection}` : `${this.#prefix}:{c:${collection}}`
   }
 
   /** The collection that has this base. */
   collection (base: string): string {
-    return this.#isCluster ? base.slice(base.indexOf('}', this.#prefix.length) + 2) : base.slice(this.#prefix.length + 4, -1)
+    return this.#isCluster
+      ? base.slice(
+        base.indexOf('}', this.#prefix.length) + 2
+      )
+      : base.slice(this.#prefix.length + 4, -1)
   }
 }
 

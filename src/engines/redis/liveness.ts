@@ -1,6 +1,6 @@
-// Notices a server that has gone silent. A busy server is not a silent one: what counts is when it last said anything on a
-// connection, and only while an answer is outstanding. Silence is counted in beats of a timer, so that a process whose own event loop
-// was blocked, or that was stopped, does not take its own pause for the server's.
+// Notices a server that has gone silent. A busy server is not a silent one: what counts is when it last said anything
+// on a connection, and only while an answer is outstanding. Silence is counted in beats of a timer, so that a process
+// whose own event loop was blocked, or that was stopped, does not take its own pause for the server's.
 import type { Redis } from 'ioredis'
 
 /** Beats without a word after which a server counts as silent. */

@@ -8,7 +8,10 @@ const KNOWN = ['url', 'maxValueBytes', 'connectTimeout', 'prefix', 'life', 'clus
 const MAX_LIFE = 3_600_000
 
 export interface RedisStoreOptions {
-  /** What the names of all keys and channels in Redis begin with, so that several stores can share one: 1024 bytes at most. Default 'strong-store'. */
+  /**
+   * What the names of all keys and channels in Redis begin with, so that several stores can share one: 1024 bytes at
+   * most. Default 'strong-store'.
+   */
   prefix?: string | undefined
   /**
    * Seconds without a sign of life after which a process has lost its locks, and after which a server that says nothing
@@ -18,9 +21,10 @@ export interface RedisStoreOptions {
   /** For a Redis Cluster: true where the url names one of its nodes, or nodes to begin with. Default false. */
   cluster?: boolean | Array<{ host: string, port: number }> | undefined
   /**
-   * Options of ioredis: `path`, `sentinels` and `name`, `tls`, … Of a cluster they are those of its nodes, and `natMap`, `dnsLookup`, `useSRVRecords`,
-   * `resolveSrv`, `slotsRefreshTimeout`, `slotsRefreshInterval` and `maxRedirections` of the whole. What would change the layout or the order is refused.
-   * Or a client that ioredis has made, Redis or Cluster, with the url 'redis:': the store opens connections like it, and leaves it alone.
+   * Options of ioredis: `path`, `sentinels` and `name`, `tls`, … Of a cluster they are those of its nodes, and
+   * `natMap`, `dnsLookup`, `useSRVRecords`, `resolveSrv`, `slotsRefreshTimeout`, `slotsRefreshInterval` and
+   * `maxRedirections` of the whole. What would change the layout or the order is refused. Or a client that ioredis has
+   * made, Redis or Cluster, with the url 'redis:': the store opens connections like it, and leaves it alone.
    */
   client?: object | undefined
 }
@@ -52,11 +56,21 @@ export function settle (options: EngineOptions): Settled {
   const { maxValueBytes = 2 ** 20, prefix = 'strong-store', life = 10, ...target } = options
   checkTarget(target)
   checkName(prefix, 'STORE_OPTION_INVALID')
-  if (/[{}]/.test(prefix)) throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.prefix: braces choose the slot of a key, and must not be in it')
+  if (/[{}]/.test(prefix)) {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', 'invalid redis.prefix: braces choose the slot of a key, and must not be in it'
+    )
+  }
   const lifeMs = milliseconds(life, 'life', 1)
-  if (lifeMs > MAX_LIFE) throw new StoreError('STORE_OPTION_INVALID', `invalid redis.life: expected ${MAX_LIFE / 1000} seconds at most, got ${life}`)
+  if (lifeMs > MAX_LIFE) {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid redis.life: expected ${MAX_LIFE / 1000} seconds at most, got ${life}`
+    )
+  }
   const { client, cluster = false } = target
-  return { maxValueBytes, prefix, life: lifeMs, isCluster: isInstance(client) ? client.isCluster : cluster !== false, target }
+  return {
+    maxValueBytes, prefix, life: lifeMs, isCluster: isInstance(client) ? client.isCluster : cluster !== false, target
+  }
 }
 
 function checkTarget ({ url, client, cluster = false }: Target): void {
@@ -64,8 +78,14 @@ function checkTarget ({ url, client, cluster = false }: Target): void {
   const isCluster = cluster !== false
   if (client !== undefined) checkClientOptions(client, isCluster)
   if (isInstance(client) && !/^rediss?:$/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: redis.client says where the server is; use the url \'redis:\' with it')
+    throw new StoreError(
+      'STORE_OPTION_INVALID', 'invalid url: redis.client says where the server is; use the url \'redis:\' with it'
+    )
   }
-  if (isCluster && address.db !== 0) throw new StoreError('STORE_OPTION_INVALID', `invalid url: a cluster has database 0 only, got ${address.db}`)
-  if (isCluster && address.path !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'invalid url: a cluster is not reached through a Unix socket')
+  if (isCluster && address.db !== 0) {
+    throw new StoreError('STORE_OPTION_INVALID', `invalid url: a cluster has database 0 only, got ${address.db}`)
+  }
+  if (isCluster && address.path !== undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: a cluster is not reached through a Unix socket')
+  }
 }

@@ -1,5 +1,6 @@
-// What is asked of a server. All of it takes effect in the order it was asked for, and what was asked in one tick leaves together.
-// Only so much is in flight at a time; the rest waits here, where it can still be withdrawn, and where signs of life pass it.
+// What is asked of a server. All of it takes effect in the order it was asked for, and what was asked in one tick
+// leaves together. Only so much is in flight at a time; the rest waits here, where it can still be withdrawn, and where
+// signs of life pass it.
 import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
@@ -11,7 +12,10 @@ import type { ScriptName } from './scripts.js'
 
 /** Plain reads that share a command: the server does nothing else while it runs. */
 const MAX_READS = 32
-/** Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their arguments. */
+/**
+ * Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their
+ * arguments.
+ */
 const MIN_IN_FLIGHT = 64
 const MAX_IN_FLIGHT = 4096
 const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
@@ -23,7 +27,9 @@ export type Reader = (found: Found | undefined, error: Error | undefined) => voi
 
 /** One command. */
 export class Job {
-  /** queued: nothing of it has left the process. Sent jobs may be sent again, where the server did not have the script. */
+  /**
+   * queued: nothing of it has left the process. Sent jobs may be sent again, where the server did not have the script.
+   */
   state: 'queued' | 'sent' | 'settled' = 'queued'
   readonly readers: Reader[] = []
 
@@ -98,11 +104,15 @@ export class Pipeline {
   }
 
   run<T> (script: ScriptName, base: string, args: string[]): Promise<T> {
-    return new Promise((resolve, reject) => { this.submit(script, base, args, resolve as (result: unknown) => void, reject) })
+    return new Promise(
+      (resolve, reject) => { this.submit(script, base, args, resolve as (result: unknown) => void, reject) }
+    )
   }
 
   /** As `run`, for a job that may be withdrawn. */
-  submit (script: ScriptName, base: string, args: string[], resolve: (result: unknown) => void, reject: (error: Error) => void): Job {
+  submit (
+    script: ScriptName, base: string, args: string[], resolve: (result: unknown) => void, reject: (error: Error) => void
+  ): Job {
     let size = base.length
     for (const arg of args) size += arg.length
     const job = new Job(script, base, args, size, resolve, reject)

@@ -1,8 +1,9 @@
-// The scripts as a server has them: as functions, or one by one where functions must not be loaded. The server may lose them at any time
-// (SCRIPT FLUSH, FUNCTION FLUSH, a failover), and whoever loads them again would let some of another process's calls succeed after
-// others that have just failed. So what was lost is never loaded again while anyone may use it: scripts are loaded once, as a
-// generation of their own, and then published. Whoever misses its generation waits for what it has in flight, then goes on with the
-// one that is published, or makes the next. The first generation, the plain text, is loaded by a process that is alone.
+// The scripts as a server has them: as functions, or one by one where functions must not be loaded. The server may lose
+// them at any time (SCRIPT FLUSH, FUNCTION FLUSH, a failover), and whoever loads them again would let some of another
+// process's calls succeed after others that have just failed. So what was lost is never loaded again while anyone may
+// use it: scripts are loaded once, as a generation of their own, and then published. Whoever misses its generation
+// waits for what it has in flight, then goes on with the one that is published, or makes the next. The first
+// generation, the plain text, is loaded by a process that is alone.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
@@ -12,7 +13,10 @@ import { FunctionGeneration, ScriptGeneration, type Generation } from './generat
 
 /** Seconds for which the name of a generation outlives the last connection that was opened. */
 const PUBLISHED = 30 * 86_400
-/** Milliseconds for which one process may load scripts while the others wait for them; without that, each would load its own. */
+/**
+ * Milliseconds for which one process may load scripts while the others wait for them; without that, each would load its
+ * own.
+ */
 const LOADING_MS = 5000
 /** Milliseconds between two looks at a server that loads its data, or at another process that loads scripts. */
 const RETRY_MS = 50
@@ -34,7 +38,10 @@ export class ScriptCache {
     this.#prefix = prefix
   }
 
-  /** Makes sure that the server has the scripts. `channel`: to which this process has subscribed already, so that all others know of it. */
+  /**
+   * Makes sure that the server has the scripts. `channel`: to which this process has subscribed already, so that all
+   * others know of it.
+   */
   async open (channel: string): Promise<void> {
     await this.#whenLoaded()
     try {
@@ -51,7 +58,11 @@ export class ScriptCache {
 
   /** A script of this generation was missing. Resolves when `current` is another one. */
   async renew (lost: Generation): Promise<void> {
-    while (this.current === lost) await (this.#renewing ??= this.#renew(lost).finally(() => { this.#renewing = undefined }))
+    while (this.current === lost) {
+      await (
+        this.#renewing ??= this.#renew(lost).finally(() => { this.#renewing = undefined })
+      )
+    }
   }
 
   /** A script was run. */
@@ -88,7 +99,9 @@ export class ScriptCache {
     do {
       if (++this.#lost > MAX_LOST) {
         this.#lost = 0
-        throw new StoreError('STORE_UNREACHABLE', 'the server loses the scripts of the store as soon as they are loaded')
+        throw new StoreError(
+          'STORE_UNREACHABLE', 'the server loses the scripts of the store as soon as they are loaded'
+        )
       }
       next = new this.#Kind(randomUUID())
     } while (!await this.#load(next))

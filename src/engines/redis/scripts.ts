@@ -1,5 +1,5 @@
-// The scripts, which decide everything, as the server takes them: as one library of functions (Redis 7 calls it that), whose parts
-// are made once, or as scripts, for a server on which functions must not be loaded.
+// The scripts, which decide everything, as the server takes them: as one library of functions (Redis 7 calls it that),
+// whose parts are made once, or as scripts, for a server on which functions must not be loaded.
 import { createHash } from 'node:crypto'
 import bounds from './scripts/bounds.js'
 import call from './scripts/call.js'
@@ -12,11 +12,14 @@ import locks from './scripts/locks.js'
 import number from './scripts/number.js'
 import queue from './scripts/queue.js'
 import rights from './scripts/rights.js'
+import saving from './scripts/saving.js'
 import turn from './scripts/turn.js'
 import visit from './scripts/visit.js'
 
 /** One text: what a part declares is local to all that follow. */
-export const TEXT = [collection, entries, bounds, jobs, locks, queue, number, turn, call, visit, clear, listing, rights].join('\n')
+export const TEXT = [
+  collection, saving, entries, bounds, jobs, locks, queue, number, turn, call, visit, clear, listing, rights
+].join('\n')
 
 const NAMES = [
   'call', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'queue', 'rights', 'scan', 'size', 'sweep', 'tend'
@@ -43,8 +46,8 @@ export interface Library {
 const flagsOf = (name: ScriptName): string => name === 'write' ? '' : 'allow-oom'
 
 /**
- * Two scripts, one of which is refused when memory is full; each takes the name of what it is to do as its first argument. `generation`:
- * makes scripts of another hash that do the same.
+ * Two scripts, one of which is refused when memory is full; each takes the name of what it is to do as its first
+ * argument. `generation`: makes scripts of another hash that do the same.
  */
 export function makeScripts (generation = ''): Scripts {
   const script = (flags: string): Script => {

@@ -1,5 +1,5 @@
-// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster any node can
-// do that, so another takes over where one is lost.
+// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster
+// any node can do that, so another takes over where one is lost.
 import type { Redis } from 'ioredis'
 
 export interface PushHandler {
@@ -7,6 +7,8 @@ export interface PushHandler {
   answer (number: number, answer: string): void
   /** A lock was lost. */
   lost (token: string): void
+  /** Whatever the server has pushed before the script with this mark has arrived. */
+  marked (mark: number): void
 }
 
 interface Owner {
@@ -25,7 +27,10 @@ export class Subscriber {
   readonly #owner: Owner
   #isEnded = false
 
-  constructor (connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, handler: PushHandler, owner: Owner) {
+  constructor (
+    connection: Redis, openAnother: (() => Promise<Redis>) | undefined, channel: string, handler: PushHandler,
+    owner: Owner
+  ) {
     this.connection = connection
     this.#openAnother = openAnother
     this.#channel = channel
@@ -39,6 +44,7 @@ export class Subscriber {
       const space = message.indexOf(' ')
       const rest = message.slice(space + 1)
       if (message.startsWith('L')) this.#handler.lost(rest)
+      else if (message.startsWith('M')) this.#handler.marked(Number(rest))
       else this.#handler.answer(Number(message.slice(0, space)), rest)
     })
     this.#owner.watch(connection, () => { this.#replace().catch((error: Error) => { this.#owner.ended(error) }) })

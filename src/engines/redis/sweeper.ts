@@ -1,5 +1,5 @@
-// Looks after the collections of a store that are due, whoever uses them: see sweep in scripts/visit.ts. Every process that is connected
-// does so, and what one has done is not due for the next.
+// Looks after the collections of a store that are due, whoever uses them: see sweep in scripts/visit.ts. Every process
+// that is connected does so, and what one has done is not due for the next.
 import { Timer } from '../../core/timer.js'
 import type { Connection } from './connection.js'
 
@@ -36,7 +36,8 @@ export class Sweeper {
     const count = Math.min(AT_A_TIME, this.#indexes.length)
     const indexes = Array.from({ length: count }, (_, i) => this.#indexes[(this.#next + i) % this.#indexes.length]!)
     this.#next = (this.#next + count) % this.#indexes.length
-    await Promise.all(indexes.map(index => this.#sweep(index).catch(() => {}))) // it stays due, for the next round or another process
+    // it stays due, for the next round or another process
+    await Promise.all(indexes.map(index => this.#sweep(index).catch(() => {})))
   }
 
   /** Step by step, so that others are served in between. */

@@ -13,11 +13,23 @@ export interface Address {
 
 /** STORE_OPTION_INVALID. */
 export function parse (text: string): Address {
-  if (!URL.canParse(text)) throw new StoreError('STORE_OPTION_INVALID', `invalid url: expected redis://host:port/db, got ${JSON.stringify(text)}`)
+  if (!URL.canParse(text)) {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid url: expected redis://host:port/db, got ${JSON.stringify(text)}`
+    )
+  }
   const { protocol, hostname, port, username, password, pathname, search } = new URL(text)
   const [, db] = /^\/?(\d*)$/.exec(pathname) ?? []
-  if (db === undefined && hostname !== '') throw new StoreError('STORE_OPTION_INVALID', `invalid url: expected the number of a database as its path, got ${hide(text)}`)
-  if (search !== '') throw new StoreError('STORE_OPTION_INVALID', `invalid url: ${hide(text)} takes no ?parameters; use the option redis.client`)
+  if (db === undefined && hostname !== '') {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid url: expected the number of a database as its path, got ${hide(text)}`
+    )
+  }
+  if (search !== '') {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid url: ${hide(text)} takes no ?parameters; use the option redis.client`
+    )
+  }
   return {
     host: hostname === '' ? '127.0.0.1' : hostname.replace(/^\[|\]$/g, ''), // brackets of IPv6
     port: Number(port === '' ? 6379 : port),

@@ -20,6 +20,10 @@ export interface Discovery {
   find (timeout: number, signal: AbortSignal): Promise<Address>
   /** May ask ahead, for a time when it is too late to ask. Keeps no process alive. */
   prepare? (timeout: number, signal: AbortSignal): void
+  /** True: the address is not an answer of the store, so a connection counts only once the store has greeted. Needs `judge`. */
+  readonly isFixed?: boolean
+  /** What a failure to connect means, for people, and whether to try again until the time is over. */
+  judge? (error: NodeJS.ErrnoException): { isFinal: boolean, detail: string }
 }
 
 /** What questions go over, to one that answers. */

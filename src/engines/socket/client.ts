@@ -7,6 +7,7 @@ import { StoreError, detailOf } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import type { Address, Discovery } from './address.js'
 import { Connection } from './connection.js'
+import { checkGreeting } from './greeting.js'
 import {
   CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello, writeRequest
 } from './protocol.js'
@@ -17,12 +18,13 @@ const MAX_BACKLOG = 256 * 2 ** 20
 /** Calls without an answer, and calls that wait for a connection, above which calls are refused: they take about as much memory. */
 const MAX_PENDING = 2 ** 19
 const RETRY_MS = 50
+const MAX_RETRY_MS = 500
 
 export interface ClientSettings {
   discovery: Discovery
   /** Milliseconds to find the store and connect, and for `close` to deliver what is on its way. */
   connectTimeout: number
-  /** Who it is, for people who look at locks; at most 50 characters. */
+  /** The owner that people see who look at locks; at most 150 characters. */
   label: string
 }
 
@@ -156,39 +158,62 @@ export class ClientEngine implements Engine {
 
   async #reach (): Promise<void> {
     const { discovery, connectTimeout } = this.#options
+    const { signal } = this.#abort
     const end = performance.now() + connectTimeout
+    let pause = RETRY_MS
     for (let isFirst = true; ; isFirst = false) {
-      const address = await discovery.find(connectTimeout, this.#abort.signal)
+      const address = await discovery.find(connectTimeout, signal)
       try {
-        await this.#open(address)
+        await this.#open(address, discovery.isFixed === true, end - performance.now())
         return
       } catch (error) {
         // The socket may have moved since the answer. EAGAIN: more clients connect at once than the system keeps for the server.
-        const isTransient = isFirst || (error as NodeJS.ErrnoException).code === 'EAGAIN'
-        if (!isTransient || this.#abort.signal.aborted || performance.now() > end) throw error
-        await delay(RETRY_MS)
+        const { isFinal, detail } = discovery.judge?.(error as Error) ??
+          { isFinal: !isFirst && (error as NodeJS.ErrnoException).code !== 'EAGAIN', detail: detailOf(error as Error) }
+        if (isFinal || signal.aborted || performance.now() + pause > end) throw new StoreError('STORE_UNREACHABLE', detail, { cause: error })
+        await delay(pause, undefined, { signal }).catch(() => {})
+        pause = Math.min(pause * 2, MAX_RETRY_MS)
       }
     }
   }
 
-  #open ({ path, token }: Address): Promise<void> {
+  #open ({ path, token }: Address, awaitsGreeting: boolean, timeout: number): Promise<void> {
     return new Promise((resolve, reject) => {
       let connection: Connection
+      let isOpen = false
       const socket = connectTo(path, bytes => { connection.receive(bytes) })
-      socket.once('error', (error: NodeJS.ErrnoException) => {
-        if (error.code === 'EACCES') error.message += `: it is the socket of another user than this process's, uid ${process.geteuid?.()}`
-        reject(error)
-      })
-      socket.once('connect', () => {
-        connection = new Connection(socket, {
-          frame: (buffer, at, end) => { this.#frame(buffer, at, end) },
-          closed: error => { this.#closed(connection, error) }
-        })
-        writeHello(connection, token, this.#options.label)
+      const limit = new Timer()
+      const open = (): void => {
+        limit.stop()
+        isOpen = true
         connection.unref()
         this.#connection = connection
         this.#flushQueue(connection)
         resolve()
+      }
+      const fail = (error: NodeJS.ErrnoException | undefined): void => {
+        limit.stop()
+        if (error?.code === 'EACCES') error.message += `: it is the socket of another user than this process's, uid ${process.geteuid?.()}`
+        reject(error ?? new Error('it has closed the connection without an answer'))
+      }
+      limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no answer within ${this.#options.connectTimeout / 1000} s`)) })
+      socket.once('error', fail)
+      socket.once('connect', () => {
+        connection = new Connection(socket, {
+          frame: (buffer, at, end) => {
+            if (!isOpen) {
+              checkGreeting(buffer, at, end)
+              open()
+            }
+            this.#frame(buffer, at, end)
+          },
+          closed: error => {
+            if (isOpen) this.#closed(connection, error)
+            else fail(error)
+          }
+        })
+        writeHello(connection, token, this.#options.label)
+        if (!awaitsGreeting) open()
       })
     })
   }

@@ -39,8 +39,8 @@ export function answerOthers (address: (uid: number | undefined) => Promise<Addr
   setEnvironmentData(THREADS, true)
 }
 
-const PM2_REMEDY = 'PM2 is the parent of this process and has no store: let PM2 start one process that forks its own workers ' +
-  "(exec_mode 'fork', instances 1), or give createStore the url of a store that all can reach, 'redis:' or 'http:'"
+const PM2_REMEDY = 'PM2 is the parent of this process and has no store: let PM2 start npx strong-store serve as well, and set STRONG_STORE_URL ' +
+  "to the URL that it prints; or let PM2 start one process that forks its own workers (exec_mode 'fork', instances 1)"
 
 function primaryDiscovery (): Discovery {
   const isPm2 = process.env.pm_id !== undefined && process.env.exec_mode !== 'fork_mode' // whose own workers inherit its environment
@@ -76,7 +76,7 @@ const PRIMARY: Channel = {
 function mainThreadDiscovery (): Discovery {
   // A thread that was started before the import in its main thread cannot know of it.
   const isLikely = getEnvironmentData(THREADS) === true
-  const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own"
+  const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own; a store of strong-store serve needs no main thread"
   return {
     find: (timeout, signal) => ask(mainThread(), { timeout: isLikely ? timeout : Math.min(timeout, UNLIKELY_TIMEOUT_MS), signal, remedy })
   }

@@ -4,13 +4,12 @@ import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { DataSettings } from '../memory/data.js'
-import { MemoryEngine } from '../memory/engine.js'
 import { Keyspace } from '../memory/keyspace.js'
 import type { Address, Discovery } from './address.js'
 import { ClientEngine } from './client.js'
 import { answerOthers, discovery } from './discovery.js'
 import { PROTOCOL_VERSION } from './protocol.js'
-import { SocketServer } from './server.js'
+import { ServerEngine } from './server-engine.js'
 
 export interface ClusterOptions {
   /** Bytes of JSON text that a value may have; set in the process that has the store. */
@@ -19,22 +18,6 @@ export interface ClusterOptions {
   data?: DataSettings | undefined
   /** Milliseconds to find the store and connect. */
   connectTimeout: number
-}
-
-/** The engine of the process that the others connect to. */
-class ServerEngine extends MemoryEngine {
-  override readonly isShared = true
-  readonly server: SocketServer
-
-  constructor (keyspace: Keyspace, readonly data?: DataSettings) {
-    super(keyspace, data)
-    this.server = new SocketServer(keyspace)
-  }
-
-  override async close (): Promise<void> {
-    this.server.close()
-    await super.close()
-  }
 }
 
 /** What copies of this package share. */
@@ -68,11 +51,12 @@ function share (): Shared {
     return created
   }
   const openServer = ({ maxValueBytes, data }: Omit<ClusterOptions, 'connectTimeout'> = {}): ServerEngine => {
-    if (engine === undefined) warnOfPm2()
-    const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace(), data))
+    if (engine === undefined) warnOfPrivateStore()
+    const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace(), { data }))
     if (data !== undefined && (data.folder !== server.data?.folder || data.flush !== server.data.flush)) {
-      throw new StoreError('STORE_OPTION_INVALID', `the store is open already, ${server.data === undefined ? 'without data' : `with its data in ${server.data.folder}`}: ` +
-        'call createStore({ data }) before anything else uses the store')
+      const found = server.data === undefined ? 'without data' : `with its data in ${server.data.folder}`
+      const advice = 'call createStore({ data }) before anything else uses the store'
+      throw new StoreError('STORE_OPTION_INVALID', `the store is open already, ${found}: ${advice}`)
     }
     if (maxValueBytes !== undefined) server.server.setMaxValueBytes(maxValueBytes)
     return server
@@ -106,10 +90,13 @@ function share (): Shared {
 /** Milliseconds to find the store for threads and other processes that have asked this one. */
 const PASS_ON_TIMEOUT_MS = 10_000
 
-/** PM2's mode 'fork' starts several processes that know nothing of each other. */
-function warnOfPm2 (): void {
-  const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1' } = process.env
-  if (id === undefined || !(Number(instance) > 0 || Number(instances) > 1 || instances === 'max')) return
-  process.emitWarning('PM2 runs several instances of this program, and each has a store of its own. Let PM2 start one instance that forks workers ' +
-    "by node:cluster, or give createStore the url of a store that all can reach, 'redis:' or 'http:'", { code: 'STORE_NOT_SHARED' })
+/** For processes of which others run as well, each with a store of its own; STRONG_STORE_URL=cluster: says that this is meant. */
+function warnOfPrivateStore (): void {
+  const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1', STRONG_STORE_URL: url } = process.env
+  if (url === 'cluster:') return
+  const isOneOfSeveral = Number(instance) > 0 || (id !== undefined && (Number(instances) > 1 || instances === 'max'))
+  const manager = id !== undefined && isOneOfSeveral ? 'PM2 runs' : 'PhusionPassenger' in globalThis ? 'Passenger runs' : isOneOfSeveral ? 'NODE_APP_INSTANCE says that there are' : undefined
+  if (manager === undefined) return
+  process.emitWarning(`${manager} several instances of this program, and each has a store of its own. For one store, start npx strong-store serve ` +
+    'and set STRONG_STORE_URL to the URL that it prints; STRONG_STORE_URL=cluster: says that the stores are to be separate', { code: 'STORE_NOT_SHARED' })
 }

@@ -8,11 +8,12 @@ import { dispatch } from '../memory/dispatch.js'
 import type { Keyspace } from '../memory/keyspace.js'
 import { Caller } from '../memory/lock.js'
 import { Connection, type Handler } from './connection.js'
+import { isOtherVersion, writeVersion } from './greeting.js'
 import {
   CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
 } from './protocol.js'
 
-const MAX_HELLO_FRAME = 128
+const MAX_HELLO_FRAME = 256
 
 export interface PeerSettings {
   token: string
@@ -38,6 +39,8 @@ export class Peer extends Caller implements Handler {
   /** Until it has said hello. */
   #helloTimer: NodeJS.Timeout | undefined
   #isClosed = false
+  /** It gets the replies that there are, and is not listened to any more. */
+  #isEnding = false
 
   constructor (socket: Socket, keyspace: Keyspace, options: PeerSettings) {
     super()
@@ -58,7 +61,13 @@ export class Peer extends Caller implements Handler {
   }
 
   frame (buffer: Buffer, at: number, end: number): void {
+    if (this.#isEnding) return
     if (this.#helloTimer !== undefined) {
+      if (isOtherVersion(buffer, at, end)) {
+        writeVersion(this.#connection)
+        this.end()
+        return
+      }
       this.#hello(readHello(buffer, at, end))
       return
     }
@@ -99,6 +108,12 @@ export class Peer extends Caller implements Handler {
   sendMaxValue (): void {
     if (this.#helloTimer !== undefined || this.#isClosed) return
     writeNotice(this.#connection, MAX_VALUE, String(this.#keyspace.values.maxBytes), 0)
+  }
+
+  /** Sends what is to be sent, then ends the connection. */
+  end (): void {
+    this.#isEnding = true
+    this.#connection.end().catch(() => {})
   }
 
   destroy (): void {

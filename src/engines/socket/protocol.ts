@@ -37,7 +37,7 @@ export const MAX_VALUE = 3
 /** Collections that a connection has names for at a time. */
 export const SLOTS = 256
 
-const MAGIC = 'SSTR'
+export const MAGIC = 'SSTR'
 const HELLO_HEAD = 5
 const TOKEN_LENGTH = 64
 const REQUEST_HEAD = 14

@@ -1,6 +1,8 @@
 // The side that has the keyspace: listens where the processes that ask can connect, and keeps a Peer for each connection.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import type { Keyspace } from '../memory/keyspace.js'
 import type { Address } from './address.js'
 import { Listener } from './listener.js'
@@ -22,15 +24,17 @@ export const LIMITS = {
 
 export class SocketServer {
   readonly #keyspace: Keyspace
-  readonly #token = randomBytes(32).toString('hex')
+  readonly #token: string
   readonly #peers = new Set<Peer>()
   readonly #unauthenticated = new Set<Peer>()
   readonly #limits: typeof LIMITS
   /** By the user that may connect. */
   readonly #listeners = new Map<number, Listener>()
 
-  constructor (keyspace: Keyspace, limits: Partial<typeof LIMITS> = {}) {
+  /** `token`: what a connection has to show; by default a random one, which only `address` tells. */
+  constructor (keyspace: Keyspace, limits: Partial<typeof LIMITS> = {}, token = randomBytes(32).toString('hex')) {
     this.#keyspace = keyspace
+    this.#token = token
     this.#limits = { ...LIMITS, ...limits }
   }
 
@@ -45,7 +49,7 @@ export class SocketServer {
     if (uid === undefined || uid === 0 || process.platform === 'win32') uid = own // root can connect everywhere
     let listener = this.#listeners.get(uid)
     if (listener === undefined) {
-      listener = new Listener(uid, socket => { this.#accept(socket) })
+      listener = new Listener(uid, socket => { this.accept(socket) })
       this.#listeners.set(uid, listener)
     }
     return { version: PROTOCOL_VERSION, path: await listener.path(), token: this.#token }
@@ -57,13 +61,24 @@ export class SocketServer {
     for (const peer of this.#peers) peer.sendMaxValue()
   }
 
+  /** Answers what has arrived, then closes. Takes at most `timeout` milliseconds. No connection must be accepted from now on. */
+  async stop (timeout: number): Promise<void> {
+    const end = performance.now() + timeout
+    await setImmediate() // one turn of the event loop reads what the system has received
+    await setImmediate()
+    for (const peer of this.#peers) peer.end()
+    while (this.#peers.size > 0 && performance.now() < end) await delay(5)
+    this.close()
+  }
+
   close (): void {
     for (const peer of this.#peers) peer.destroy()
     for (const listener of this.#listeners.values()) listener.close()
     this.#listeners.clear()
   }
 
-  #accept (accepted: Socket): void {
+  /** Takes a connection of a server with `pauseOnConnect`. */
+  accept (accepted: Socket): void {
     const socket = adopt(accepted, bytes => { peer.receive(bytes) })
     const peer: Peer = new Peer(socket, this.#keyspace, {
       token: this.#token,

@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 const PREFIX = 'strong-store-'
 const SOCKET = 'socket'
 /** Bytes, not characters, that a socket's path can have. */
-const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
+export const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
 /** Milliseconds after which an empty directory counts as abandoned. */
 const EMPTY_MS = 60_000
 const PRIVATE = 0o700

@@ -3,12 +3,15 @@ import t from 'tap'
 import { createStore } from '../../../src/index.js'
 import { TOKEN, serveAdmin } from '../../support/admin.js'
 import { contract } from '../../contract/suite.js'
+import { watching } from '../../contract/watching.js'
 
-contract(t, 'the http engine', async () => {
-  const store = createStore('memory:')
-  const [a, b] = await Promise.all([1, 2].map(async () => {
-    const { origin } = await serveAdmin(t, store)
-    return createStore({ url: `${origin}/_store/v1`, token: TOKEN })
-  }))
-  return { a: a!, b: b!, end: async () => { await Promise.all([a!.close(), b!.close(), store.close()]) } }
-})
+for (const suite of [contract, watching]) {
+  suite(t, 'the http engine', async () => {
+    const store = createStore('memory:')
+    const [a, b] = await Promise.all([1, 2].map(async () => {
+      const { origin } = await serveAdmin(t, store)
+      return createStore({ url: `${origin}/_store/v1`, token: TOKEN })
+    }))
+    return { a: a!, b: b!, end: async () => { await Promise.all([a!.close(), b!.close(), store.close()]) } }
+  })
+}

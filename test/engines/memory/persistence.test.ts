@@ -63,7 +63,7 @@ class Kept {
       const { name, bounds: { idle, maxKeys, maxBytes, evict } } = collection
       if (idle + maxKeys + maxBytes > 0 || !evict) found.push(JSON.stringify([name, idle, maxKeys, maxBytes, evict]))
       for (const entry of collection.page(0, Infinity).values) {
-        found.push(JSON.stringify([name, entry.key, entry.text, keyspace.epoch + entry.version, entry.isTimed()]))
+        found.push(JSON.stringify([name, entry.key, entry.text, keyspace.values.epoch + entry.version, entry.isTimed()]))
       }
     }
     return found.sort().join('\n')

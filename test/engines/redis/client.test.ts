@@ -18,7 +18,11 @@ t.test('options that would change the layout or the order are refused, and say w
     [{ role: 'slave', sentinels: [], name: 'main' }, /role: a replica/],
     [{ redisOptions: {} }, /directly into redis\.client/]
   ]
-  for (const [client, message] of refused) t.throws(() => createStore({ url: 'redis:', redis: { client } }), { code: 'STORE_OPTION_INVALID', message })
+  for (const [client, message] of refused) {
+    t.throws(
+      () => createStore({ url: 'redis:', redis: { client } }), { code: 'STORE_OPTION_INVALID', message }
+    )
+  }
   for (const [options, message] of [
     [{ redis: { cluster: true, client: { scaleReads: 'slave' } } }, /scaleReads: a replica/],
     [{ redis: { cluster: true, client: { db: 1 } } }, /a cluster has database 0 only/],
@@ -28,14 +32,27 @@ t.test('options that would change the layout or the order are refused, and say w
     [{ redis: { client: 'localhost' } }, /expected options of ioredis, or a client/],
     [{ redis: { client: new Map() } }, /does not work with other clients/]
   ] as Array<[StoreOptions, RegExp]>) t.throws(() => createStore({ url: 'redis:', ...options }), { code: 'STORE_OPTION_INVALID', message })
-  createStore({ url: 'redis:', redis: { client: { keyPrefix: undefined, db: 3, connectionName: 'store', keepAlive: 1000, protocol: 2 } } })
+  createStore({
+    url: 'redis:',
+    redis: { client: { keyPrefix: undefined, db: 3, connectionName: 'store', keepAlive: 1000, protocol: 2 } }
+  })
 })
 
 t.test('a client of the application: the store opens connections like it, and leaves it alone', { skip: !hasRedis && NO_REDIS }, async t => {
   const { path, redis } = await startServer(t)
   await redis.config('SET', 'requirepass', 'secret')
   // All that would be refused as an option is the application's own business here.
-  const settings = { path, password: 'secret', db: 2, keyPrefix: 'app:', stringNumbers: true, commandTimeout: 30_000, readOnly: false, enableAutoPipelining: true, maxRetriesPerRequest: null }
+  const settings = {
+    path,
+    password: 'secret',
+    db: 2,
+    keyPrefix: 'app:',
+    stringNumbers: true,
+    commandTimeout: 30_000,
+    readOnly: false,
+    enableAutoPipelining: true,
+    maxRetriesPerRequest: null
+  }
   for (const protocol of [2, 3] as const) {
     const client = new Redis({ ...settings, protocol })
     t.teardown(() => { client.disconnect() })
@@ -61,16 +78,27 @@ t.test('a client of the application: the store opens connections like it, and le
     t.equal(client.listenerCount('error'), 0)
   }
   const client = new Redis({ ...settings, lazyConnect: true })
-  t.throws(() => createStore({ url: 'redis://localhost', redis: { client } }), { code: 'STORE_OPTION_INVALID', message: /use the url 'redis:' with it/ })
-  t.throws(() => createStore({ url: 'redis:', redis: { client, cluster: true } }), { code: 'STORE_OPTION_INVALID', message: /redis\.cluster/ })
+  t.throws(
+    () => createStore({ url: 'redis://localhost', redis: { client } }),
+    { code: 'STORE_OPTION_INVALID', message: /use the url 'redis:' with it/ }
+  )
+  t.throws(
+    () => createStore({ url: 'redis:', redis: { client, cluster: true } }),
+    { code: 'STORE_OPTION_INVALID', message: /redis\.cluster/ }
+  )
   t.equal(client.status, 'wait', 'one that is not connected stays so')
   const wrong = new Redis({ ...settings, password: 'wrong', lazyConnect: true })
-  await t.rejects(createStore({ url: 'redis:', redis: { client: wrong } }).collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /the server of redis\.client: WRONGPASS/ })
+  await t.rejects(
+    createStore({ url: 'redis:', redis: { client: wrong } }).collection('c').get('key'),
+    { code: 'STORE_UNREACHABLE', message: /the server of redis\.client: WRONGPASS/ }
+  )
 })
 
 t.test('and a Cluster', { skip: !hasRedis && NO_REDIS }, async t => {
   const { masters } = await startCluster(t)
-  const client = new Cluster(masters.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', scaleReads: 'slave' })
+  const client = new Cluster(
+    masters.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', scaleReads: 'slave' }
+  )
   t.teardown(() => { client.disconnect() })
   const store = createStore({ url: 'redis:', redis: { client } })
   for (const name of ['a', 'b', 'c', 'd']) {

@@ -28,7 +28,9 @@ if (!hasRedis) {
   }
   /** Connections at these nodes that bring answers. */
   const listeners = async (nodes: TestNode[]): Promise<number> => {
-    const channels = await Promise.all(nodes.map(({ redis }) => redis.call('PUBSUB', 'CHANNELS', 'strong-store:*') as Promise<string[]>))
+    const channels = await Promise.all(
+      nodes.map(({ redis }) => redis.call('PUBSUB', 'CHANNELS', 'strong-store:*') as Promise<string[]>)
+    )
     return channels.flat().length
   }
 
@@ -62,7 +64,10 @@ if (!hasRedis) {
     const waits = [outcome(failing.get('lock')), other.get('lock')] as const
     await until(async () => (await store.locks()).every(({ waiters }) => waiters === 1))
     first!.child.kill('SIGSTOP')
-    t.strictSame(await Promise.all([outcome(failing.get('key')), outcome(store.locks()), waits[0]]), Array(3).fill('STORE_DISCONNECTED'))
+    t.strictSame(
+      await Promise.all([outcome(failing.get('key')), outcome(store.locks()), waits[0]]),
+      Array(3).fill('STORE_DISCONNECTED')
+    )
     t.equal(lost.held, false)
     t.equal(await outcome(other.set('key', 1).then(() => 'done')), 'gave done')
     t.equal(lock.held, true)
@@ -103,7 +108,8 @@ if (!hasRedis) {
     stays.set('kept')
     await stays.release()
     t.equal(await otherWait, 'kept')
-    await replica.redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER') // without the seconds that the others take to agree on it
+    // without the seconds that the others take to agree on it
+    await replica.redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER')
     const seen = new Set<string>()
     await until(async () => {
       const result = await outcome(failing.get('key'))

@@ -204,6 +204,8 @@ async function all (): Promise<void> {
       cursor = page.cursor
     } while (cursor !== undefined)
     t.equal(new Set(seen).size, 5)
-    for (const cursor of ['9', 'n', 'nAAAA', '9007199254740993']) await t.rejects(c.page({ cursor }), { code: 'STORE_OPTION_INVALID' })
+    for (
+      const cursor of ['9', 'n', 'nAAAA', '9007199254740993']
+    ) await t.rejects(c.page({ cursor }), { code: 'STORE_OPTION_INVALID' })
   })
 }

@@ -1,4 +1,5 @@
-// Much to do: a busy server is not a silent one, limits hold, and a process that was stopped loses no more than what ran out.
+// Much to do: a busy server is not a silent one, limits hold, and a process that was stopped loses no more than what
+// ran out.
 import { once, setMaxListeners } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -44,14 +45,19 @@ async function all (): Promise<void> {
     const controller = new AbortController()
     const { signal } = controller
     setMaxListeners(0, signal)
-    const writes = Array.from({ length: 300 }, (_, i) => outcome(c.set(`key ${i % 5}`, value, { signal }).then(() => 'done')))
+    const writes = Array.from(
+      { length: 300 }, (_, i) => outcome(c.set(`key ${i % 5}`, value, { signal }).then(() => 'done'))
+    )
     const released = lock.release()
     controller.abort()
     const outcomes = await Promise.all(writes)
     await released
     t.equal(outcomes.filter(outcome => outcome === 'STORE_OVERLOADED').length, 300 - 256)
     t.equal(outcomes.filter(outcome => outcome === 'STORE_ABORTED').length, 256)
-    t.ok(Number(/total_net_input_bytes:(\d+)/.exec(await redis.info('stats'))![1]) < 30 * 2 ** 20, 'what was given up in time was not sent')
+    t.ok(
+      Number(/total_net_input_bytes:(\d+)/.exec(await redis.info('stats'))![1]) < 30 * 2 ** 20,
+      'what was given up in time was not sent'
+    )
     const next = await c.acquire('mine')
     await next.release()
     t.equal(await outcome(c.set('key', 1).then(() => 'done')), 'gave done', 'and then there is room again')
@@ -104,7 +110,10 @@ async function all (): Promise<void> {
     }, { ...options, redis: { life: 1 } })
     await until(async () => (await c.lockInfo('first'))?.waiters === 1)
     worker.kill('SIGSTOP')
-    await until(async () => await c.tryAcquire('second').then(async lock => { await lock?.release(); return lock !== undefined })) // its life is over
+    // its life is over
+    await until(
+      async () => await c.tryAcquire('second').then(async lock => { await lock?.release(); return lock !== undefined })
+    )
     worker.kill('SIGCONT')
     t.strictSame(await worker.run(async ({ kept }) => {
       const c = kept.store.collection('stopped')

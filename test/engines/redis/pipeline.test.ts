@@ -10,13 +10,26 @@ import { until } from '../../support/until.js'
 
 interface Sent { what: string, resolve (result: unknown): void, reject (error: Error): void }
 
-function world (maxDelay = Infinity): { pipeline: Pipeline, sent: Sent[], done: string[], renewals: Array<(error?: Error) => void>, run (name: string, script?: ScriptName): void, read (key: string): void } {
+function world (maxDelay = Infinity): {
+  pipeline: Pipeline,
+  sent: Sent[],
+  done: string[],
+  renewals: Array<(error?: Error) => void>,
+  run (name: string, script?: ScriptName): void,
+  read (key: string): void
+} {
   const sent: Sent[] = []
   const done: string[] = []
   const renewals: Array<(error?: Error) => void> = []
-  const command = (what: string): Promise<unknown> => new Promise((resolve, reject) => { sent.push({ what, resolve, reject }) })
-  const client = { isCluster: false, hmget: (_key: string, ...args: string[]) => command(args.join(' ')) } as unknown as Redis
-  const generation = (name: string): Generation => ({ name, run: (_client, _script, _base, [what]) => command(`${what} ${name}`) }) as Generation
+  const command = (what: string): Promise<unknown> => new Promise(
+    (resolve, reject) => { sent.push({ what, resolve, reject }) }
+  )
+  const client = {
+    isCluster: false, hmget: (_key: string, ...args: string[]) => command(args.join(' '))
+  } as unknown as Redis
+  const generation = (name: string): Generation => (
+    { name, run: (_client, _script, _base, [what]) => command(`${what} ${name}`) }
+  ) as Generation
   const scripts = {
     current: generation('first'),
     found () {},
@@ -34,8 +47,14 @@ function world (maxDelay = Infinity): { pipeline: Pipeline, sent: Sent[], done: 
     sent,
     done,
     renewals,
-    run: (name, script = 'call') => { pipeline.run(script, 'base', [name]).then(() => done.push(name), (error: Error) => done.push(`${name} ${error.message}`)) },
-    read: key => { pipeline.read('base', key, (_found, error) => done.push(error === undefined ? key : `${key} ${error.message}`)) }
+    run: (name, script = 'call') => {
+      pipeline.run(script, 'base', [name]).then(
+        () => done.push(name), (error: Error) => done.push(`${name} ${error.message}`)
+      )
+    },
+    read: key => {
+      pipeline.read('base', key, (_found, error) => done.push(error === undefined ? key : `${key} ${error.message}`))
+    }
   }
 }
 
@@ -61,7 +80,9 @@ t.test('scripts that the server has lost are sent again in their order, once all
   t.equal(sent.length, 4, 'nothing is sent before the scripts are there')
   renewals[0]!()
   await turn()
-  t.strictSame(sent.slice(4).map(({ what }) => what), ['b second', 'sign of life second', 'tracked :c !c', 'd second', 'e second'])
+  t.strictSame(
+    sent.slice(4).map(({ what }) => what), ['b second', 'sign of life second', 'tracked :c !c', 'd second', 'e second']
+  )
   for (const { resolve } of sent.slice(4)) resolve([null, null, null])
   await pipeline.settled()
   await turn()

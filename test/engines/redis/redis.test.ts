@@ -29,7 +29,9 @@ async function all (): Promise<void> {
     ['functions', options, () => redis.call('FUNCTION', 'FLUSH')],
     ['scripts', await withoutFunctions(server), () => redis.script('FLUSH')]
   ] as const
-  const callsOf = async (command: string): Promise<number> => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0)
+  const callsOf = async (command: string): Promise<number> => Number(
+    new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0
+  )
 
   t.test('a killed process leaves its locks and its place in the queue, and nothing it changed', async t => {
     const worker = await fork(t)
@@ -51,7 +53,10 @@ async function all (): Promise<void> {
     const lock = await waits[1]
     t.equal(lock.get(), 'before')
     await lock.release()
-    t.ok(await jobs.tryAcquire('other').then(async lock => { await lock?.release(); return lock }), 'who comes now finds it free')
+    t.ok(
+      await jobs.tryAcquire('other').then(async lock => { await lock?.release(); return lock }),
+      'who comes now finds it free'
+    )
     t.strictSame(await store.locks(), [])
   })
 
@@ -126,7 +131,8 @@ async function all (): Promise<void> {
     const long = store.collection<string>('long')
     await long.set('key', 'x'.repeat(2 ** 20 - 2))
     const lock = await long.acquire('key')
-    const waits = Array.from({ length: 40 }, () => long.get('key')) // more than the 32 MB that the server keeps for who listens
+    // more than the 32 MB that the server keeps for who listens
+    const waits = Array.from({ length: 40 }, () => long.get('key'))
     await until(async () => await waitersOf(store, 'key') === 40)
     await lock.release()
     t.ok((await Promise.all(waits)).every(value => value!.length === 2 ** 20 - 2))
@@ -141,7 +147,9 @@ async function all (): Promise<void> {
     await traces.set('timed', 1, { ttl: 100 })
     const lock = await traces.acquire('key')
     const { fence } = lock
-    const waits = [traces.get('key'), traces.set('key', 2), traces.clear(), outcome(traces.get('key', { timeout: 0.01 }))]
+    const waits = [
+      traces.get('key'), traces.set('key', 2), traces.clear(), outcome(traces.get('key', { timeout: 0.01 }))
+    ]
     t.equal(await waits[3], 'STORE_TIMEOUT')
     lock.set(3)
     await lock.release()
@@ -161,7 +169,10 @@ async function all (): Promise<void> {
 
   t.test('numbers are written as JavaScript writes them', async t => {
     const numbers = storeAt(t, options).collection<number>('numbers')
-    const samples = [0.1, -0.1, 1 / 3, 1e21, 1e20, 123456789012345680000, 2 ** 53, -(2 ** 60), 1e-6, 1e-7, 1.5e-7, 5e-324, 1.7976931348623157e308, 1e100, 123e-20, 4.35, 0.000001234]
+    const samples = [
+      0.1, -0.1, 1 / 3, 1e21, 1e20, 123456789012345680000, 2 ** 53, -(2 ** 60), 1e-6, 1e-7, 1.5e-7, 5e-324,
+      1.7976931348623157e308, 1e100, 123e-20, 4.35, 0.000001234
+    ]
     const random = (): number => (Math.random() - 0.5) * 10 ** Math.floor(Math.random() * 60 - 30)
     const all = [...samples, ...Array.from({ length: 500 }, random)]
     t.strictSame(await Promise.all(all.map((number, i) => numbers.increment(`n ${i}`, number))), all)
@@ -236,7 +247,11 @@ async function all (): Promise<void> {
     await c.configure({ expireKeys: 0 })
     const before = await callsOf('hmget')
     const scripts = await callsOf('fcall')
-    for (let i = 0; i < 1000; i++) t.equal(i % 10 === 0 ? await c.get('none') : await c.get('key'), i % 10 === 0 ? undefined : 'value')
+    for (let i = 0; i < 1000; i++) {
+      t.equal(
+        i % 10 === 0 ? await c.get('none') : await c.get('key'), i % 10 === 0 ? undefined : 'value'
+      )
+    }
     t.ok(await callsOf('fcall') - scripts < 100, 'only looks at the collection run scripts')
     t.ok(await callsOf('hmget') - before >= 1000)
     t.equal((await store.collections()).find(({ name }) => name === 'plain')?.reads, 1000)
@@ -248,12 +263,16 @@ async function all (): Promise<void> {
     await c.setMany(Array.from({ length: 100 }, (_, i) => [`key ${i}`, i]))
     await other.size()
     const before = await callsOf('hmget')
-    t.strictSame(await other.getMany(Array.from({ length: 101 }, (_, i) => `key ${i}`)), [...Array(100).keys(), undefined])
+    t.strictSame(
+      await other.getMany(Array.from({ length: 101 }, (_, i) => `key ${i}`)), [...Array(100).keys(), undefined]
+    )
     t.ok(await callsOf('hmget') - before <= 5)
 
     const lock = await c.acquire('key 1')
     lock.set('one')
-    const found = Promise.all([other.get('key 0'), other.get('key 1'), other.set('key 0', 'zero'), other.get('key 0'), other.get('key 2')])
+    const found = Promise.all(
+      [other.get('key 0'), other.get('key 1'), other.set('key 0', 'zero'), other.get('key 0'), other.get('key 2')]
+    )
     await until(async () => (await c.lockInfo('key 1'))?.queue.length === 1)
     await lock.release()
     t.strictSame((await found).map((value, i) => i === 2 ? undefined : value), [0, 'one', undefined, 'zero', 2])
@@ -265,9 +284,20 @@ async function all (): Promise<void> {
     const { ask } = await serveAdmin(t, store)
     const { text } = await ask('GET', '/metrics')
     const names = text.split('\n').filter(line => /^\w/.test(line)).map(line => /^\w+/.exec(line)![0])
-    t.strictSame(names, ['strong_store_collections', 'strong_store_keys', 'strong_store_bytes', 'strong_store_locks', 'strong_store_waiters'])
+    t.strictSame(
+      names,
+      [
+        'strong_store_collections', 'strong_store_keys', 'strong_store_bytes', 'strong_store_locks',
+        'strong_store_waiters'
+      ]
+    )
     t.match(text, /^strong_store_keys 1$/m)
-    t.strictSame(Object.keys((await ask('GET', '/stats')).json as object).filter(name => /processes|uptime|calls|refused|wait(s|ed)$|loopDelay/.test(name)), [])
+    t.strictSame(
+      Object.keys((await ask('GET', '/stats')).json as object).filter(
+        name => /processes|uptime|calls|refused|wait(s|ed)$|loopDelay/.test(name)
+      ),
+      []
+    )
   })
 
   t.test('a get that the plain command does not answer keeps its place', async t => {
@@ -277,7 +307,10 @@ async function all (): Promise<void> {
     await c.set('key', 'first')
     const lock = await other.acquire('key')
     lock.set('second')
-    const calls = [c.get('key'), c.get('key'), c.set('key', 'third'), c.get('key'), c.clear(), c.get('key'), c.set('key', 'fourth'), c.get('key')]
+    const calls = [
+      c.get('key'), c.get('key'), c.set('key', 'third'), c.get('key'), c.clear(), c.get('key'), c.set('key', 'fourth'),
+      c.get('key')
+    ]
     const gone = outcome(c.get('key', { timeout: 0.01 }))
     t.equal(await gone, 'STORE_TIMEOUT')
     await until(async () => await waitersOf(store, 'key') === 8)
@@ -286,7 +319,12 @@ async function all (): Promise<void> {
     t.strictSame([0, 1, 3, 5, 7].map(i => found[i]), ['second', 'second', 'third', undefined, 'fourth'])
 
     await other.set('timed', 'first', { ttl: 1000 })
-    t.strictSame(await Promise.all([c.get('timed'), c.set('timed', 'second'), c.get('timed')]).then(([first, , last]) => [first, last]), ['first', 'second'])
+    t.strictSame(
+      await Promise.all(
+        [c.get('timed'), c.set('timed', 'second'), c.get('timed')]
+      ).then(([first, , last]) => [first, last]),
+      ['first', 'second']
+    )
     await other.configure({ maxKeys: 1000 })
     t.strictSame(await Promise.all([c.get('timed'), c.del('timed'), c.get('timed')]), ['second', true, undefined])
   })
@@ -366,7 +404,10 @@ async function all (): Promise<void> {
     await c.set('long', 'x'.repeat(200_000))
     const lock = await c.acquire('lock')
     proxy.cutAfter(100_000)
-    t.strictSame(await Promise.all([c.get('long'), c.get('none'), c.increment('n')].map(outcome)), Array(3).fill('STORE_DISCONNECTED'))
+    t.strictSame(
+      await Promise.all([c.get('long'), c.get('none'), c.increment('n')].map(outcome)),
+      Array(3).fill('STORE_DISCONNECTED')
+    )
     t.equal(lock.held, false)
     t.equal((await c.get('long') as string).length, 200_000)
     const again = await c.acquire('lock')
@@ -386,7 +427,9 @@ async function all (): Promise<void> {
       await t.rejects(store.collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
     }
     await redis.config('SET', 'requirepass', '')
-    for (const url of ['redis://:secret@', 'redis://localhost/name']) t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID' })
+    for (
+      const url of ['redis://:secret@', 'redis://localhost/name']
+    ) t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID' })
     for (const redis of [{ life: 0.5 }, { life: 4000 }, { prefix: 'a{b}' }, { prefix: 5 }, { nodes: [] }]) {
       t.throws(() => createStore({ url: 'redis:', redis: redis as object }), { code: 'STORE_OPTION_INVALID' })
     }
@@ -394,7 +437,9 @@ async function all (): Promise<void> {
 }
 
 /** A way to the server that can be cut. `isSilent`: nothing ever comes back. */
-async function cutter (t: Test, server: TestServer, isSilent = false): Promise<{ path: string, cutAfter (bytes: number): void }> {
+async function cutter (t: Test, server: TestServer, isSilent = false): Promise<{
+  path: string, cutAfter (bytes: number): void
+}> {
   const to = server.path
   const path = join(to, '..', isSilent ? 'silent' : 'proxy')
   let left = Infinity

@@ -1,4 +1,5 @@
-// What the user of the server may do: no more than docs/redis.md asks for is enough, and each right that is missing is named at once.
+// What the user of the server may do: no more than docs/redis.md asks for is enough, and each right that is missing is
+// named at once.
 import { once } from 'node:events'
 import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
@@ -16,7 +17,10 @@ async function all (): Promise<void> {
     const store = createStore(options)
     t.teardown(() => store.close())
     await store.collection('c').get('key')
-    t.notMatch(await redis.info('errorstats'), /errorstat_(?!ERR:count=[0-6]\b)/, 'but for what the client library asks of newer servers')
+    t.notMatch(
+      await redis.info('errorstats'), /errorstat_(?!ERR:count=[0-6]\b)/,
+      'but for what the client library asks of newer servers'
+    )
     t.strictSame(await redis.keys('*rights*'), [])
   })
 
@@ -31,14 +35,18 @@ async function all (): Promise<void> {
       await t.rejects(store.collection('c').set('key', 1), { code: 'STORE_UNREACHABLE', message: new RegExp(command) })
       t.strictSame(errors, ['STORE_UNREACHABLE'])
       const stats = await redis.info('commandstats')
-      const count = Array.from(stats.matchAll(/calls=(\d+)/g), ([, calls]) => Number(calls)).reduce((sum, calls) => sum + calls, 0)
+      const count = Array.from(
+        stats.matchAll(/calls=(\d+)/g), ([, calls]) => Number(calls)
+      ).reduce((sum, calls) => sum + calls, 0)
       t.ok(count < 200, `${command}: ${count} commands`)
     }
   })
 
   t.test('a server that evicts is reported once', async t => {
     const port = await freePort()
-    const { redis } = await startServer(t, ['--port', String(port), '--bind', '127.0.0.1', '--maxmemory-policy', 'allkeys-lru'])
+    const { redis } = await startServer(
+      t, ['--port', String(port), '--bind', '127.0.0.1', '--maxmemory-policy', 'allkeys-lru']
+    )
     const warnings: Error[] = []
     const listen = (warning: Error): void => { if (warning.name === 'StrongStoreWarning') warnings.push(warning) }
     process.on('warning', listen)
@@ -85,14 +93,21 @@ async function withRights (mode: Mode): Promise<void> {
       await redis.del('none', ...await redis.keys(`strong-store:${mode}:*`))
       const c = at('less').collection('c')
       const message = new RegExp(missing.slice(1).replace('|', '[ |]'))
-      for (const call of [c.get('key'), c.set('key', 1)]) await t.rejects(call, { code: 'STORE_UNREACHABLE', message }, missing)
+      for (const call of [c.get('key'), c.set('key', 1)]) {
+        await t.rejects(
+          call, { code: 'STORE_UNREACHABLE', message }, missing
+        )
+      }
     }
     for (const [rule, message] of [['~strong-store:*', /key/], ['&strong-store:*', /channel/]] as const) {
       await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules.filter(other => other !== rule))
       await t.rejects(at('less').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
     }
     await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
-    await t.rejects(at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /channel/ }, 'and under another prefix')
+    await t.rejects(
+      at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /channel/ },
+      'and under another prefix'
+    )
     t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
   })
 

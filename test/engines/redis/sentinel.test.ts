@@ -30,11 +30,15 @@ async function start (t: Test, port: number, ...args: string[]): Promise<Redis> 
 
 t.test('a server is found through its Sentinel, and lost and found again', { skip: !hasRedis && NO_REDIS }, async t => {
   const [first, second] = [await freePort(), await freePort()]
-  const master = await start(t, first, '--port', String(first), '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder)
+  const master = await start(
+    t, first, '--port', String(first), '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder
+  )
   const config = join(folder, 'sentinel.conf')
   writeFileSync(config, `port ${second}\nbind ${HOST}\nsentinel monitor main ${HOST} ${first} 1\n`)
   await start(t, second, config, '--sentinel')
-  const store = createStore({ url: 'redis:', redis: { client: { sentinels: [{ host: HOST, port: second }], name: 'main' } } })
+  const store = createStore(
+    { url: 'redis:', redis: { client: { sentinels: [{ host: HOST, port: second }], name: 'main' } } }
+  )
   t.teardown(() => store.close())
   const c = store.collection('c')
   await c.set('key', 1)

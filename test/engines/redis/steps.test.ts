@@ -21,7 +21,9 @@ async function all (): Promise<void> {
   t.teardown(() => store.close())
   await store.collection('any').size() // has the library loaded
 
-  const run = <T>(script: ScriptName, base: string, ...args: string[]): Promise<T> => redis.fcall(functions[script], 1, base, ...args) as Promise<T>
+  const run = <T>(
+    script: ScriptName, base: string, ...args: string[]
+  ): Promise<T> => redis.fcall(functions[script], 1, base, ...args) as Promise<T>
   const channel = (i: number): string => `strong-store:00000000-0000-4000-8000-00000000000${i}1`
   const call = (base: string, op: string, key: string, who: string, text = ''): Promise<string> => run(
     ['set', 'increment', 'acquire'].includes(op) ? 'write' : 'call', base, op, key, who, op === 'increment' ? '{"number":1}' : '', text, '60000')
@@ -37,7 +39,9 @@ async function all (): Promise<void> {
     t.ok(counts.length > 3 && counts.slice(1).every((count, i) => counts[i]! - count <= MOST), counts.join())
   }
   const fill = async (store: Store, name: string, count: number, ttl?: number): Promise<string> => {
-    await store.collection(name).setMany(Array.from({ length: count }, (_, i) => [`key ${i}`, 1]), ttl === undefined ? {} : { ttl })
+    await store.collection(name).setMany(
+      Array.from({ length: count }, (_, i) => [`key ${i}`, 1]), ttl === undefined ? {} : { ttl }
+    )
     return names.base(name)
   }
   /** Processes that listen, as far as the server can tell. */
@@ -57,12 +61,17 @@ async function all (): Promise<void> {
     for (let i = 1; i <= 1000; i++) await call(base, 'increment', 'key', `${channel(2)} ${i}`)
     const waiting = (): Promise<number> => redis.hlen(`${base}:waiting`)
     t.equal(await waiting(), 1000)
-    t.equal((await call(base, 'release', 'key', `${channel(1)} 2`, 'token')).slice(0, 2), '+R', 'the answer does not wait for them')
+    t.equal(
+      (await call(base, 'release', 'key', `${channel(1)} 2`, 'token')).slice(0, 2), '+R',
+      'the answer does not wait for them'
+    )
     t.ok(await waiting() >= 1000 - MOST)
     t.match(await call(base, 'get', 'key', `${channel(1)} 3`), /^\+?Q/, 'who comes now is behind them')
     areSmall(t, await tend(base, waiting), 0)
     await until(() => told.length === 1001)
-    t.strictSame(told.slice(0, 1000).map(message => message.split(' ')[3]), Array.from({ length: 1000 }, (_, i) => String(i + 1)))
+    t.strictSame(
+      told.slice(0, 1000).map(message => message.split(' ')[3]), Array.from({ length: 1000 }, (_, i) => String(i + 1))
+    )
     t.match(told[1000], / 1000$/)
     t.equal(await redis.zcard(`${base}:owned`), 0)
   })

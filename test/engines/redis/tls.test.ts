@@ -12,12 +12,20 @@ const KEY = fileURLToPath(new URL('../../../../test/fixtures/tests-only-key.pem'
 const ca = readFileSync(CERT)
 
 // One that knows the option goes on to complain of another.
-const hasTls = hasRedis && !/tls-port/.test(String(spawnSync('redis-server', ['--tls-port', '0', '--port', '-1']).stderr))
+const hasTls = hasRedis && !/tls-port/.test(
+  String(spawnSync('redis-server', ['--tls-port', '0', '--port', '-1']).stderr)
+)
 const skip = !hasRedis ? NO_REDIS : !hasTls && 'is left out: this redis-server was built without TLS'
 
 t.test('a server with TLS', { skip }, async t => {
   const port = await freePort()
-  const { redis, path } = await startServer(t, ['--bind', HOST, '--tls-port', String(port), '--tls-cert-file', CERT, '--tls-key-file', KEY, '--tls-ca-cert-file', CERT, '--tls-auth-clients', 'no'])
+  const { redis, path } = await startServer(
+    t,
+    [
+      '--bind', HOST, '--tls-port', String(port), '--tls-cert-file', CERT, '--tls-key-file', KEY, '--tls-ca-cert-file',
+      CERT, '--tls-auth-clients', 'no'
+    ]
+  )
   const url = `rediss://${HOST}:${port}`
   const at = (options: StoreOptions): ReturnType<typeof createStore> => {
     const store = createStore(options)
@@ -44,8 +52,16 @@ t.test('a server with TLS', { skip }, async t => {
   }
 
   await redis.config('SET', 'tls-auth-clients', 'yes')
-  await t.rejects(at({ url, redis: { client: { tls: { ca } } } }).collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /and cert and key where the server wants to see one/ })
-  t.equal(await outcome(at({ url, redis: { client: { tls: { ca, cert: ca, key: readFileSync(KEY) } } } }).collection('c').get('key')), 'gave 2')
+  await t.rejects(
+    at({ url, redis: { client: { tls: { ca } } } }).collection('c').get('key'),
+    { code: 'STORE_UNREACHABLE', message: /and cert and key where the server wants to see one/ }
+  )
+  t.equal(
+    await outcome(
+      at({ url, redis: { client: { tls: { ca, cert: ca, key: readFileSync(KEY) } } } }).collection('c').get('key')
+    ),
+    'gave 2'
+  )
 })
 
 t.test('rediss: to a server without TLS', { skip }, async t => {
@@ -53,5 +69,8 @@ t.test('rediss: to a server without TLS', { skip }, async t => {
   await startServer(t, ['--bind', HOST, '--port', String(port)])
   const store = createStore({ url: `rediss://${HOST}:${port}`, connectTimeout: 0.2 })
   t.teardown(() => store.close())
-  await t.rejects(store.collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*a server without TLS is reached by redis:/ })
+  await t.rejects(
+    store.collection('c').get('key'),
+    { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*a server without TLS is reached by redis:/ }
+  )
 })

@@ -1,6 +1,7 @@
 // The cluster engine with real workers, of which things happen to. This process is the primary.
 import t from 'tap'
 import { createStore } from '../../../src/index.js'
+import type { Tools } from '../../fixtures/worker.js'
 import { fork } from '../../support/cluster.js'
 import { until } from '../../support/until.js'
 
@@ -213,4 +214,55 @@ t.test('large values both ways at once: neither side waits for the other to read
     return (await Promise.all(reads)).every(value => value?.length === 1_000_000)
   }), true)
   await store.collection('both').clear()
+})
+
+t.test('watches and subscriptions of workers that are killed, cut off and stopped', async t => {
+  const [worker, other] = await Promise.all([fork(t), fork(t)])
+  const follow = async ({ store, kept }: Tools): Promise<void> => {
+    kept.state = {}
+    kept.messages = []
+    const events = store.collection('watched').watch()
+    const subscription = store.channel('watched').subscribe()
+    kept.watching = (async () => {
+      for await (const event of events) {
+        if (event.type === 'set') kept.state[event.key] = event.value
+        else if (event.type === 'reset') kept.state = {}
+        else if (event.type !== 'ready') kept.state[event.key] = undefined
+      }
+    })()
+    kept.hearing = (async () => {
+      for await (const { message, missed } of subscription) kept.messages.push(message ?? `missed ${String(missed)}`)
+    })()
+    await subscription.ready
+  }
+  await Promise.all([worker.run(follow), other.run(follow)])
+  const items = store.collection('watched')
+  const channel = store.channel('watched')
+  const stateOf = (of: typeof worker): Promise<Record<string, unknown>> => of.run(({ kept }) => kept.state as Record<string, unknown>)
+  await items.set('a', 1)
+  t.equal(await channel.publish('one'), 2)
+  for (const each of [worker, other]) await until(async () => (await stateOf(each)).a === 1)
+
+  await worker.run(({ cutConnection }) => { cutConnection() })
+  await items.set('b', 2)
+  for (const each of [worker, other]) await until(async () => (await stateOf(each)).b === 2)
+  await until(async () => await channel.publish('two') === 2)
+  await until(async () => (await worker.run(({ kept }) => kept.messages as string[])).includes('two'))
+
+  worker.kill('SIGSTOP')
+  for (let i = 0; i < 20_000; i++) items.set(`key ${i % 100}`, i, { confirm: false }).catch(t.threw)
+  await items.set('c', 3)
+  await until(async () => (await stateOf(other)).c === 3, 30)
+  worker.kill('SIGCONT')
+  await until(async () => (await stateOf(worker)).c === 3, 30)
+  for (const each of [worker, other]) {
+    const state = await stateOf(each)
+    for (let i = 0; i < 100; i++) if (state[`key ${i}`] !== 19_900 + i) t.fail(`key ${i} is ${String(state[`key ${i}`])}`)
+  }
+
+  worker.kill('SIGKILL')
+  await worker.exited
+  await until(async () => await channel.publish('three') === 1)
+  await items.del('a')
+  await until(async () => (await stateOf(other)).a === undefined)
 })

@@ -49,11 +49,14 @@ function help (): void {
 async function worker (): Promise<void> {
   const { default: t } = await import('tap')
   const { contract } = await import('../../contract/suite.js')
+  const { watching } = await import('../../contract/watching.js')
   for (const to of ['helper', 'primary']) {
-    contract(t, `a worker, with the ${to} at the other end,`, async () => {
-      process.channel!.ref() // tap has let go of it
-      return { a: createStore(), b: remote(channelTo(process as End, { to })), end: async () => {} }
-    })
+    for (const suite of [contract, watching]) {
+      suite(t, `a worker, with the ${to} at the other end,`, async () => {
+        process.channel!.ref() // tap has let go of it
+        return { a: createStore(), b: remote(channelTo(process as End, { to })), end: async () => {} }
+      })
+    }
   }
   t.teardown(async () => {
     await createStore().close()

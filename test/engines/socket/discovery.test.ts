@@ -66,18 +66,19 @@ t.test('threads and children of a worker have its store, or an error that says w
 
 t.test('under PM2, whose daemon has no store, calls fail soon and say what to do', async t => {
   const [{ outcomes }] = await lines(t, 'no-import', 1, { env: { pm_id: '0', exec_mode: 'cluster_mode', CONNECT_TIMEOUT: '60' } })
-  for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*exec_mode 'fork', instances 1/ })
+  for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*strong-store serve.* STRONG_STORE_URL .*exec_mode 'fork', instances 1/ })
 })
 
-t.test('where PM2 starts several instances that know nothing of each other, there is a warning, once', async t => {
+t.test('where one of several instances has a store of its own there is a warning, once, and none if that is said', async t => {
   const program = `const { createStore } = await import(${JSON.stringify(`${HERE}index.js`)}); for (const key of ['a', 'b']) await createStore().collection('c').set(key, 1)`
   const warnings = async (env: NodeJS.ProcessEnv): Promise<number> => {
     const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], { env: { ...process.env, NODE_OPTIONS: '', ...env } })
-    return stderr.split('[STORE_NOT_SHARED] Warning: PM2 runs several instances of this program').length - 1
+    return stderr.split(/\[STORE_NOT_SHARED\] Warning: [\w ]+ several instances of this program.*strong-store serve .*STRONG_STORE_URL=cluster:/).length - 1
   }
   const pm2 = { pm_id: '3', exec_mode: 'fork_mode' }
   t.strictSame(await Promise.all([
     warnings({ ...pm2, NODE_APP_INSTANCE: '1' }), warnings({ ...pm2, NODE_APP_INSTANCE: '0', instances: '2' }),
-    warnings({ ...pm2, NODE_APP_INSTANCE: '0', instances: '1' }), warnings({})
-  ]), [1, 1, 0, 0])
+    warnings({ NODE_APP_INSTANCE: '2' }), warnings({ ...pm2, NODE_APP_INSTANCE: '0', instances: '1' }), warnings({}),
+    warnings({ ...pm2, NODE_APP_INSTANCE: '1', STRONG_STORE_URL: 'cluster:' })
+  ]), [1, 1, 1, 0, 0, 0])
 })

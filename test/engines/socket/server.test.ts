@@ -73,7 +73,7 @@ t.test('unauthenticated peers are refused: no token, a wrong one, another protoc
   peer.send(Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'))
   await until(() => peer.isClosed)
   const long = new Peer()
-  writeHello(long, token + 'x'.repeat(100), '')
+  writeHello(long, token + 'x'.repeat(200), '')
   long.send()
   await until(() => long.isClosed)
   const silent = new Peer()

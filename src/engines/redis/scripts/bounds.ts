@@ -1,7 +1,8 @@
 // How many keys and bytes fit, and what goes where they do not.
 export default String.raw`
 local function isOver (keys, bytes)
-  return (meta.maxKeys > 0 and meta.keys + keys > meta.maxKeys) or (meta.maxBytes > 0 and meta.bytes + bytes > meta.maxBytes)
+  return (meta.maxKeys > 0 and meta.keys + keys > meta.maxKeys) or (meta.maxBytes > 0 and meta.bytes +
+    bytes > meta.maxBytes)
 end
 
 -- Keys that are past their time and have not been removed.
@@ -52,8 +53,8 @@ end
 local MAX_VICTIMS = 100 -- of one write; and keys past their time that it removes before it evicts one that lives
 local stepJobs -- from jobs.ts
 
--- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where that takes more
--- than one script should do: part of it is done. If there can be no room, all keys stay.
+-- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where
+-- that takes more than one script should do: part of it is done. If there can be no room, all keys stay.
 function fits (entry, bytes, lock)
   if meta.maxKeys == 0 and meta.maxBytes == 0 then return true end
   local keys = entry and 0 or 1

@@ -11,11 +11,8 @@ local function withToken (call, lock)
     finish(lock, false, call.record)
     return 'R    '
   end
-  local answer
-  for _ = 1, 3 do -- as far as room can be made: it cannot wait, as others wait for the lock
-    answer = answer or turn(call, lock)
-  end
-  answer = answer or 'ESTORE_FULL'
+  local answer = turn(call, lock)
+  if not answer then return 'A' end
   if call.release then finish(lock, false) end
   return answer
 end
@@ -43,7 +40,7 @@ local function postpone (call)
 end
 
 local function submit (call, lock)
-  if lock and (lock.token == '' or isOut(lock)) then
+  if lock and (lock.token == '' or isOut(lock, call.token and channelOf(call.who))) then
     call.record = nil
     lock = heldLock(call.key, lock)
   end
@@ -72,15 +69,46 @@ local function answered (answer)
   return isUnfinished and '+' .. answer or answer
 end
 
+-- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due:
+-- most are. Does the same as "submit" and "answered", in a third of their time; nil where there is more to it.
+local function setPlainly (key, record, text)
+  local m = meta
+  if isRestChanged or not isRestZero or (m.due > 0 and now >= m.due) then return nil end
+  -- The 16 digits of a version, then the end.
+  if record and string.sub(record, 17, 19) ~= ' 0 ' then return nil end
+  local seq = m.seq + 1
+  if seq < micros then seq = micros end
+  local isNew = ''
+  if record then
+    m.bytes = m.bytes + #text - #record + 19
+  else
+    isNew = '1'
+    m.bytes = m.bytes + #key + #text
+    m.keys = m.keys + 1
+    m.endless = m.endless + 1
+    redis.call('ZADD', NAMES, 0, key)
+  end
+  m.seq, m.writes = seq, m.writes + 1
+  local version, after = int(seq), pack()
+  redis.call('HSET', RECORDS, ':' .. key, version .. ' 0 ' .. text, '#', after)
+  current = after
+  return 'R' .. version .. '  ' .. isNew .. '  '
+end
+
 local scripts = {}
 
--- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire that of the lock it is to
--- have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock for which
--- the call now waits runs out: the answer is told when it is the call's turn.
+-- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire
+-- that of the lock it is to have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock
+-- for which the call now waits runs out: its answer is pushed when its turn comes. "A" asks to make the call again: it
+-- goes through a lock, and some of the room that it needs has been made.
 function scripts.call (keys, args)
   begin()
   local key = args[2]
   local record, lock = open(keys[1], key)
+  if packed and not lock and args[4] == '' and args[1] == 'set' then
+    local answer = setPlainly(key, record, args[5])
+    if answer then return answer end
+  end
   local call
   if args[1] == 'release' then
     call = { op = 'release', key = key, who = args[3], token = args[5], record = record }
@@ -97,8 +125,8 @@ end
 -- As call, for what needs memory: not run where the server has none left.
 scripts.write = scripts.call
 
--- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the lock of that
--- token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
+-- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the
+-- lock of that token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
 function scripts.cancel (keys, args)
   begin()
   local _, lock = open(keys[1], args[2])

@@ -37,8 +37,8 @@ local function clearAll ()
   packed, pending = nil, 0 -- as the hash is a new one
 end
 
--- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1' for not to wait
--- for locked keys, life. Answers as call does.
+-- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1'
+-- for not to wait for locked keys, life. Answers as call does.
 function scripts.clear (keys, args)
   begin()
   open(keys[1])

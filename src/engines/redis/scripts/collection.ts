@@ -22,13 +22,16 @@ export default String.raw`
 local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
 local CHANNEL -- length of the name of a channel: prefix, colon, UUID and a digit
 
--- Two sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the collection should
--- be looked at, and base by the time until which it may exist. They let anybody find collections without walking the database.
-local DUE, KNOWN
+-- Three sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the
+-- collection should be looked at, base by the time until which it may exist, and all bases in their order. With them
+-- nobody has to scan the database.
+local DUE, KNOWN, BASES
 
 local now, micros            -- the server's clock, in milliseconds and microseconds
 local meta = {}              -- the counters of the collection that is open
 local packed                 -- the counters as they are stored, nil where the collection does not exist
+-- the packed counters that "meta" still has from the script before; nil where that did not save
+local current
 local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
 
 local work = 0               -- units that this script may still spend, of roughly 10 microseconds
@@ -41,8 +44,8 @@ local REMEMBERED = 25000     -- ms until an empty collection is noticed, and aga
 local DAY = 86400000
 local KEPT_DAYS = 30         -- for which options outlive the last use of their collection
 
--- An integer of up to 53 bits as text: tostring() would round it, and so would the faster of these on a machine with short integers.
--- Chosen by the first script, as a library cannot use "string" while it is loaded.
+-- An integer of up to 53 bits as text: tostring() would round it, and so would the faster of these on a machine with
+-- short integers. Chosen by the first script, as a library cannot use "string" while it is loaded.
 local PLAIN, PADDED
 
 local function chooseFormats ()
@@ -58,8 +61,8 @@ end
 local function begin ()
   if not PLAIN then chooseFormats() end
   local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
   micros = time[1] * 1000000 + time[2]
+  now = (micros - micros % 1000) / 1000
   work = WORK
   isUnfinished = false
 end
@@ -75,7 +78,7 @@ local function structures ()
 end
 
 local function setBase (base)
-  BASE = base
+  BASE, current = base, nil
   RECORDS, NAMES, ENDS, IDLE = base .. ':records', base .. ':names', base .. ':ends', base .. ':idle'
   TIMED, UNTIL, OWNED, ALIVE = base .. ':timed', base .. ':until', base .. ':owned', base .. ':alive'
   QUEUE, WAITING, CLEARS, JOBS = base .. ':queue', base .. ':waiting', base .. ':clears', base .. ':jobs'
@@ -83,11 +86,13 @@ local function setBase (base)
   local prefix, tag = string.match(base, '^([^{]*):{([^:}]*)')
   local index = prefix .. ':' .. (tag == 'c' and 'index' or '{' .. tag .. '}')
   CHANNEL = #prefix + 38
-  DUE, KNOWN = index .. ':due', index .. ':known'
+  DUE, KNOWN, BASES = index .. ':due', index .. ':known', index .. ':bases'
 end
 
--- What changes with most calls is packed with each; the rest is a string of its own, which is packed and unpacked when it is another.
+-- What changes with most calls is packed with each; the rest is a string of its own, which is packed and unpacked when
+-- it is another.
 local restPacked, isRestChanged = '', true
+local isRestZero = false     -- nothing is configured, nothing ends, nothing is to be done
 
 local function change (field, value)
   if meta[field] == value then return end
@@ -95,26 +100,36 @@ local function change (field, value)
   isRestChanged = true
 end
 
+local function isZero (m)
+  return m.clears + m.jobs + m.expire + m.known + m.empty + m.gone + m.tracked + m.marked + m.renewed + m.idle +
+    m.maxKeys + m.maxBytes +
+    m.refuse == 0
+end
+
 local function pack ()
   local m = meta
   if isRestChanged then
-    restPacked = cmsgpack.pack(m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys,
+    restPacked = cmsgpack.pack(m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed,
+      m.idle, m.maxKeys,
       m.maxBytes, m.refuse)
-    isRestChanged = false
+    isRestChanged, isRestZero = false, isZero(m)
   end
-  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits,
+  return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys,
+    m.lockedBytes, m.waits,
     m.endless, m.last, m.due, restPacked)
 end
 
 local function unpackAll (stored)
   local m = meta
   local rest
-  m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits, m.endless, m.last,
+  m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys, m.lockedBytes, m.waits,
+    m.endless, m.last,
     m.due, rest = cmsgpack.unpack(stored)
   if rest == restPacked and not isRestChanged then return end
-  m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse =
+  m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes,
+    m.refuse =
     cmsgpack.unpack(rest)
-  restPacked, isRestChanged = rest, false
+  restPacked, isRestChanged, isRestZero = rest, false, isZero(m)
 end
 
 local caches = {}             -- forgotten when another collection is opened
@@ -134,16 +149,18 @@ local function open (base, key)
   packed = found[1]
   local m = meta
   if packed then
-    unpackAll(packed)
+    if packed ~= current then unpackAll(packed) end
   else
-    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0,
+      0, 0, 0
     m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
     m.endless = 0 -- keys without a ttl
     m.last = 0    -- the end of all that has one
     m.expire = 0  -- when the server removes all of it, 0 for never
     m.due, m.known = 0, 0 -- as in DUE and KNOWN, 0 for never
     m.empty = 0   -- when it was noticed that there is neither a key nor a lock
-    m.gone = 0    -- keys without a ttl that were not used since then are past their time, whatever is configured now; microseconds
+    -- keys without a ttl that were not used since then are past their time, whatever is configured now; microseconds
+    m.gone = 0
     m.tracked = 0 -- since when uses are kept, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
     m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
@@ -154,6 +171,7 @@ local function open (base, key)
       if m.idle + m.maxKeys + m.maxBytes > 0 then m.tracked = micros end
     end
   end
+  current = nil -- until it is saved
   before = packed or pack()
   seqBefore, dueBefore, knownBefore = m.seq, m.due, m.known
   return found[2], found[3]
@@ -180,11 +198,13 @@ end
 
 -- A structure that may be a new one gets the end that the others have.
 local function zadd (set, score, member)
-  if redis.call('ZADD', set, score, member) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+  if redis.call('ZADD', set, score, member) > 0 and meta.expire > 0 then
+    redis.call('PEXPIREAT', set, int(meta.expire)) end
 end
 
 local function hset (hash, field, value)
-  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', hash, int(meta.expire)) end
+  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then
+    redis.call('PEXPIREAT', hash, int(meta.expire)) end
 end
 
 -- What is written to RECORDS is gathered, and written before it is read or with the counters.
@@ -211,83 +231,5 @@ end
 
 local function isConfigured ()
   return meta.idle + meta.maxKeys + meta.maxBytes + meta.refuse > 0
-end
-
--- The server's own expiry, the last resort: when all that is stored has an end, its structures have one as well.
-local function setExpire ()
-  local before = meta.expire
-  if meta.endless > 0 and meta.idle == 0 then
-    change('expire', 0)
-  else
-    local needed = math.max(meta.last, now + meta.idle)
-    if before >= needed and before <= needed + 2 * GRACE then return end
-    change('expire', needed + GRACE)
-  end
-  if meta.expire == before then return end
-  local sets = structures()
-  sets[#sets + 1] = RECORDS
-  for _, set in ipairs(sets) do
-    if meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) else redis.call('PERSIST', set) end
-  end
-end
-
--- Both sets of an index end with the last collection in it.
-local function setIndexEnd ()
-  local last = redis.call('ZRANGE', KNOWN, -1, -1, 'WITHSCORES')[2]
-  for _, set in ipairs({ DUE, KNOWN }) do
-    if last == 'inf' then redis.call('PERSIST', set) elseif last then redis.call('PEXPIREAT', set, int(tonumber(last) + GRACE)) end
-  end
-end
-
-local function index ()
-  if isConfigured() and meta.renewed < now - DAY then
-    change('renewed', now)
-    redis.call('PEXPIRE', BASE, KEPT_DAYS * DAY)
-  end
-  local known = meta.expire
-  if known > 0 and isConfigured() then known = math.max(known, meta.renewed + KEPT_DAYS * DAY) end
-  change('known', known)
-  if meta.due ~= dueBefore or not packed then redis.call('ZADD', DUE, meta.due > 0 and int(meta.due) or 'inf', BASE) end
-  if meta.known ~= knownBefore or not packed then
-    redis.call('ZADD', KNOWN, meta.known > 0 and int(meta.known) or 'inf', BASE)
-    setIndexEnd()
-  end
-end
-
--- Keeps what was counted. Every script that changes something ends with it.
-local function save ()
-  if meta.seq == seqBefore and pack() == before then return flush() end
-  if meta.keys + meta.locks > 0 then
-    change('empty', 0)
-  elseif meta.empty == 0 then
-    ends(now + REMEMBERED - SLACK)
-  end
-  local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0
-  if mark > meta.marked then write('tracked', '1') end
-  if mark < meta.marked then delete('tracked') end
-  change('marked', mark)
-  -- Before the expiry, which a hash that does not exist would not take.
-  if not packed then
-    write('#', '')
-    flush()
-  end
-  setExpire()
-  index()
-  write('#', pack())
-  flush()
-end
-
--- Forgets a collection in which there is nothing.
-local function forget ()
-  redis.call('UNLINK', RECORDS, unpack(structures()))
-  if isConfigured() then
-    redis.call('PEXPIRE', BASE, KEPT_DAYS * DAY)
-    redis.call('ZADD', DUE, 'inf', BASE)
-    redis.call('ZADD', KNOWN, int(now + KEPT_DAYS * DAY), BASE)
-  else
-    redis.call('ZREM', DUE, BASE)
-    redis.call('ZREM', KNOWN, BASE)
-  end
-  setIndexEnd()
 end
 `

@@ -4,7 +4,8 @@ local isWiped -- from jobs.ts
 
 local BYTES_OF_WORK = 8192 -- that are read for a unit of work
 
--- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is known.
+-- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is
+-- known.
 local function load (key, record)
   if record == nil then record = read(':' .. key) end
   if not record then return nil end
@@ -118,8 +119,8 @@ end
 
 local fits -- from bounds.ts
 
--- Writes, where the bounds allow: the new entry, nil if there is no room, and true as well if there is going to be. "ttl":
--- milliseconds, 0 for none, nil to leave the time of a key as it is.
+-- Writes, where the bounds allow: the new entry, nil if there is no room, and true as well if there is going to be.
+-- "ttl": milliseconds, 0 for none, nil to leave the time of a key as it is.
 local function put (key, entry, text, ttl, lock)
   local bytes = #key + #text
   local hasRoom = fits(entry, bytes, lock)

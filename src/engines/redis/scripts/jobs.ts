@@ -1,8 +1,9 @@
 // Walks over all names of a collection, or over those of a prefix, which are done in steps.
 export default String.raw`
--- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what begins with the
--- prefix and was written before the number: it is gone for every reader from the start. Keys that were locked then are spared;
--- their names are in a set of their own. A "track" enters keys as used at the number, where uses were not kept before.
+-- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what
+-- begins with the prefix and was written before the number: it is gone for every reader from the start. Keys that were
+-- locked then are spared; their names are in a set of their own. A "track" enters keys as used at the number, where
+-- uses were not kept before.
 local STEP = 50
 
 local function jobs ()

@@ -5,8 +5,8 @@ local function keyCount ()
   return math.max(0, meta.keys - pastKeys())
 end
 
--- A page of names, in their order: the name behind which it begins, how many, prefix. Answers with the JSON that engine.ts describes,
--- in which the cursor is the last name, still to be encoded.
+-- A page of names, in their order: the name behind which it begins, how many, prefix. Answers with the JSON that
+-- engine.ts describes, in which the cursor is the last name, still to be encoded.
 function scripts.scan (keys, args)
   local MAX_BYTES = 1048576 -- of texts that are read for one page
   begin()
@@ -27,7 +27,8 @@ function scripts.scan (keys, args)
       bytes = bytes + size
       if not isPast(entry, lock) then
         local left = expiresIn(entry, lock)
-        found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. versionOf(entry) .. ',' .. (left == '' and 'null' or left) .. ',' .. size .. ']'
+        found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. versionOf(entry) .. ',' .. (left == '' and 'null' or
+          left) .. ',' .. size .. ']'
       end
     end
   end
@@ -53,7 +54,8 @@ end
 -- Counters and options, in the order in which they stand in an answer to "collections".
 local function counters ()
   return {
-    int(keyCount()), int(meta.bytes), int(meta.locks), int(redis.call('ZCARD', QUEUE) + meta.clears), int(meta.reads), int(meta.writes),
+    int(keyCount()), int(meta.bytes), int(meta.locks), int(redis.call('ZCARD', QUEUE) + meta.clears), int(meta.reads),
+      int(meta.writes),
     int(meta.expired), int(meta.evicted), int(meta.idle), int(meta.maxKeys), int(meta.maxBytes), int(1 - meta.refuse)
   }
 end
@@ -70,14 +72,16 @@ function scripts.describe (keys)
   return counters()
 end
 
--- A page of the collections in an index: cursor, how many, '1' for only those that have locked keys. Answers with the next cursor, then of each
--- its base and its counters. What is not there any more leaves the index.
+-- A page of the collections in an index, in their order: the base behind which it begins, how many, '1' for only those
+-- that have locked keys. Answers with the last base of the page if there may be more, then of each its base and its
+-- counters. A collection that has ended is removed from the index.
 function scripts.list (keys, args)
   begin()
-  local page = redis.call('ZSCAN', keys[1], args[1], 'COUNT', args[2])
-  local found = { page[1] }
-  for i = 1, #page[2], 2 do
-    local base = page[2][i]
+  local from, limit = args[1], tonumber(args[2])
+  local bases = redis.call('ZRANGEBYLEX', (string.gsub(keys[1], 'due$', 'bases')), from == '' and '-' or '(' .. from,
+    '+', 'LIMIT', 0, limit)
+  local found = { bases[limit] or false }
+  for _, base in ipairs(bases) do
     open(base)
     if not packed and not isConfigured() then
       forget()
@@ -88,8 +92,8 @@ function scripts.list (keys, args)
   return found
 end
 
--- A page of the locks of a collection: how many to leave out, how many to look at. Answers with how many to leave out for the next, -1 at the
--- end, then of each lock what "described" tells.
+-- A page of the locks of a collection: how many to leave out, how many to look at. Answers with how many to leave out
+-- for the next, -1 at the end, then of each lock what "described" tells.
 function scripts.held (keys, args)
   begin()
   open(keys[1])
@@ -97,7 +101,8 @@ function scripts.held (keys, args)
   local found = {}
   local function add (key, isOfProcess)
     local lock = lockOf(key)
-    if not lock or (isOfProcess ~= (lock.isDetached == 0)) then return end -- most of those with a lease are in both sets
+    -- most of those with a lease are in both sets
+    if not lock or (isOfProcess ~= (lock.isDetached == 0)) then return end
     if lock.token == '' or isOut(lock) then lock = heldLock(key, lock) end
     if lock then found[#found + 1] = described(lock) end
   end
@@ -112,7 +117,8 @@ function scripts.held (keys, args)
   return found
 end
 
--- The lock of a key, as in held, then of each of the first hundred who wait for it: owner, op, since. Nothing if it is not locked.
+-- The lock of a key, as in held, then of each of the first hundred who wait for it: owner, op, since. Nothing if it is
+-- not locked.
 function scripts.queue (keys, args)
   begin()
   open(keys[1])

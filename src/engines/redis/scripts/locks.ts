@@ -1,12 +1,14 @@
 // Locked keys: who holds them, and whether the holder is alive.
 export default String.raw`
--- "Who" is a process's channel and the number that the process gave its call; the number begins with "-" where nobody wants to know.
+-- "Who" is a process's channel and the number that the process gave its call; the number begins with "-" where nobody
+-- wants to know.
 
 -- The lock in what is stored of it; nil where there is none.
 local function lockFrom (key, stored)
   if not stored then return nil end
   local lock = { key = key }
-  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.isTimed, lock.queue,
+  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.isTimed,
+    lock.queue,
     lock.place = cmsgpack.unpack(stored)
   return lock
 end
@@ -15,9 +17,9 @@ local function lockOf (key)
   return lockFrom(key, read('!' .. key))
 end
 
--- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue": names the queue
--- of the key. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL. "token" is '' while the queue is being
--- served.
+-- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue":
+-- names the queue of the key. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL.
+-- "token" is '' while the queue is being served.
 local function keep (lock)
   write('!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
     lock.isDetached, lock.length, lock.lease, lock.isTimed, lock.queue, lock.place))
@@ -81,8 +83,10 @@ local function isAlive (channel)
   return caches[key]
 end
 
-local function isOut (lock)
-  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and not isAlive(lock.channel))
+-- "caller": the channel of the process that asks, where it is known: that one is alive.
+local function isOut (lock, caller)
+  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and lock.channel ~= caller and
+    not isAlive(lock.channel))
 end
 
 -- When a lock runs out: by its lease, or because its process was not heard of.
@@ -105,6 +109,7 @@ end
 
 -- Between two holders, or before the first one.
 local function serving (key, number)
-  return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0, lease = 0, isTimed = 0, queue = number, place = number }
+  return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0,
+    lease = 0, isTimed = 0, queue = number, place = number }
 end
 `

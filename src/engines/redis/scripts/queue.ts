@@ -1,8 +1,8 @@
 // Calls that wait for a locked key, and what they are told.
 export default String.raw`
 local MAX_WAITERS = 65536
--- Bytes of a text that is told; a longer one is fetched, as a server cuts off who has too much to listen to. And the milliseconds for
--- which it is kept for that.
+-- Bytes of a text that is told; a longer one is fetched, as a server cuts off who has too much to listen to. And the
+-- milliseconds for which it is kept for that.
 local LONG = 1024
 local LONG_KEPT = 60000
 
@@ -84,7 +84,8 @@ local function clearsOf (lock)
   local stored = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), 'inf', 'WITHSCORES')
   for i = 1, #stored, 2 do
     local call = waiting(stored[i])
-    if call and startsWith(lock.key, call.prefix) then found[#found + 1] = { stored[i], call, tonumber(stored[i + 1]) } end
+    if call and startsWith(lock.key, call.prefix) then
+      found[#found + 1] = { stored[i], call, tonumber(stored[i + 1]) } end
   end
   return found
 end
@@ -92,12 +93,15 @@ end
 -- Of a lock: key, owner, fence, since, when its lease ends ('' without) and how many wait.
 local function described (lock)
   local count = waiters(lock) + #clearsOf(lock)
-  return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '', int(count) }
+  return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '',
+    int(count) }
 end
 
--- Clears that were asked for before the call of that number, all where there is none, and come upon a key whose lock has ended.
+-- Clears that were asked for before the call of that number, all where there is none, and come upon a key whose lock
+-- has ended.
 local function applyClears (lock, number)
-  local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), number and '(' .. int(number) or 'inf', 'WITHSCORES',
+  local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), number and '(' .. int(number) or 'inf',
+    'WITHSCORES',
     'LIMIT', 0, 50)
   for i = 1, #due, 2 do
     local who = due[i]
@@ -151,8 +155,8 @@ local function leaveToNext (lock)
   isUnfinished = true
 end
 
--- Serves those who wait for a key that nobody holds, up to the next one who takes the lock. What is too much for one script is left to
--- whoever comes next: the lock stays without a holder meanwhile.
+-- Serves those who wait for a key that nobody holds, up to the next one who takes the lock. What is too much for one
+-- script is left to whoever comes next: the lock stays without a holder meanwhile.
 local function serve (lock)
   while lock.token == '' do
     local who, number, place = firstIn(lock)

@@ -1,11 +1,14 @@
 // What the scripts need and the user may not do, or the server does not have.
 export default String.raw`
--- Each command is tried on a key that nobody uses, in a form that does not fail: errors are counted by the server. K stands for the key.
+-- Each command is tried on a key that nobody uses, in a form that does not fail: errors are counted by the server. K
+-- stands for the key.
 local FORMS = {
   time = '', pubsub = '', publish = 'C x',
-  hdel = 'K x', hexists = 'K x', hget = 'K x', hincrby = 'K x 0', hmget = 'K x', hset = 'K x x', sadd = 'K x', set = 'K x XX', sismember = 'K x',
-  pexpire = 'K 1', pexpireat = 'K 1', zadd = 'K XX 0 x', zcount = 'K 0 0', zlexcount = 'K - +', zrange = 'K 0 0', zrangebylex = 'K - +',
-  zrangebyscore = 'K 0 0', zrem = 'K x', zscan = 'K 0', zscore = 'K x'
+  hdel = 'K x', hexists = 'K x', hget = 'K x', hincrby = 'K x 0', hmget = 'K x', hset = 'K x x', sadd = 'K x',
+    set = 'K x XX', sismember = 'K x',
+  pexpire = 'K 1', pexpireat = 'K 1', zadd = 'K XX 0 x', zcount = 'K 0 0', zlexcount = 'K - +', zrange = 'K 0 0',
+    zrangebylex = 'K - +',
+  zrangebyscore = 'K 0 0', zrem = 'K x', zscore = 'K x'
 }
 
 -- Arguments: a channel of the store, then the commands. Answers with names.
@@ -24,7 +27,8 @@ function scripts.rights (keys, args)
     end
     local result = redis.pcall(unpack(words))
     local message = type(result) == 'table' and result.err or ''
-    if string.find(message, "can't run this command", 1, true) or string.find(message, 'nknown .*command called from script') then
+    if string.find(message, "can't run this command", 1, true) or string.find(message,
+      'nknown .*command called from script') then
       miss(args[i])
     elseif string.find(message, 'of the keys', 1, true) then
       miss('keys ' .. key)

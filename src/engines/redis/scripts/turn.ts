@@ -1,4 +1,5 @@
-// What a call does when its turn comes: on a free key, or on a locked one through its lock or between two holders of it.
+// What a call does when its turn comes: on a free key, or on a locked one through its lock or between two holders of
+// it.
 export default String.raw`
 -- A call is { op, key, who, text, life }, with the options that the codec gives it; an answer is one line:
 --   "R version expiresIn number fence text", with nothing where there is none, or "E code".

@@ -51,7 +51,8 @@ end
 
 -- Saves a collection that was visited, or forgets it.
 local function settle ()
-  if meta.keys + meta.locks + meta.jobs + meta.clears == 0 and (not packed or (meta.empty > 0 and now >= meta.empty + REMEMBERED)) then
+  if meta.keys + meta.locks + meta.jobs + meta.clears == 0 and (not packed or (meta.empty > 0 and now >= meta.empty +
+    REMEMBERED)) then
     forget()
   else
     save()
@@ -72,11 +73,12 @@ function scripts.sweep (keys)
   return #redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 1)
 end
 
--- What a process does for a collection now and then while it uses it: a sign of life, and a look at its locks, at the keys it waits
--- for, and at its calls that wait. JSON of { channel, life, reads, held: [[key, token]], keys, waiting: who }, of which the lists are
--- parts. Answers with the milliseconds until it makes sense to come again (-1: nothing is to be expected), '1' where plain gets do not
--- tell all, '1' where the process holds something or waits, "L token" for locks that are not held any more and "G who" for calls that
--- do not wait any more.
+-- What a process does for a collection now and then while it uses it: a sign of life, and a look at its locks, at the
+-- keys it waits for, and at its calls that wait. JSON of { channel, life, reads, mark, held: [[key, token]], keys,
+-- waiting: who }, of which the lists are parts. Answers with the milliseconds until it makes sense to come again (-1:
+-- nothing is to be expected), '1' where plain gets do not tell all, '1' where the process holds something or waits, "L
+-- token" for locks that are not held any more and "G who" for calls that do not wait any more. Where there are such
+-- calls, the mark is pushed behind their answers.
 function scripts.tend (keys, args)
   begin()
   open(keys[1])
@@ -98,9 +100,14 @@ function scripts.tend (keys, args)
     if isSpent() then break end
     heldLock(key)
   end
+  local isMissing = false
   for _, who in ipairs(asked.waiting) do
-    if redis.call('HEXISTS', WAITING, who) == 0 then found[#found + 1] = 'G ' .. who end
+    if redis.call('HEXISTS', WAITING, who) == 0 then
+      found[#found + 1] = 'G ' .. who
+      isMissing = true
+    end
   end
+  if isMissing then tell(asked.channel, 'M ' .. int(asked.mark)) end
   visit()
   local next = -1
   local lease, alive = scoreOf(UNTIL, 0), scoreOf(ALIVE, 0)

@@ -1,0 +1,51 @@
+// An async iterable that can be ended while somebody waits for its next event, which an async generator alone cannot.
+
+export class EventStream<E> implements AsyncIterableIterator<E, undefined, undefined> {
+  readonly #events: AsyncGenerator<E, undefined, undefined>
+  readonly #controller = new AbortController()
+
+  /** `run` returns soon after the signal has aborted. It starts with the first `next`. */
+  constructor (run: (ended: AbortSignal) => AsyncGenerator<E, undefined, undefined>) {
+    this.#events = run(this.#controller.signal)
+  }
+
+  next (): Promise<IteratorResult<E, undefined>> {
+    return this.#events.next()
+  }
+
+  /** Ends the stream: a pending `next` resolves with `done: true`. */
+  return (): Promise<IteratorResult<E, undefined>> {
+    this.#controller.abort()
+    return this.#events.return(undefined)
+  }
+
+  throw (error: unknown): Promise<IteratorResult<E, undefined>> {
+    this.#controller.abort()
+    return this.#events.throw(error)
+  }
+
+  [Symbol.asyncIterator] (): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {
+    await this.return()
+  }
+}
+
+/** Something to wait for: `wait` resolves with the next `wake`, or at once if there was one since the last `wait`. */
+export class Wake {
+  #isAwake = false
+  #resolve: (() => void) | undefined
+
+  wake (): void {
+    this.#isAwake = true
+    this.#resolve?.()
+  }
+
+  async wait (): Promise<void> {
+    if (!this.#isAwake) await new Promise<void>(resolve => { this.#resolve = resolve })
+    this.#resolve = undefined
+    this.#isAwake = false
+  }
+}

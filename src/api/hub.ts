@@ -1,0 +1,131 @@
+// The subscription of this process to a channel, for all its subscribers: one call waits in the store for all of them, and each
+// of its answers is handed to every one.
+import { randomUUID } from 'node:crypto'
+import { Request, type Engine } from '../core/engine.js'
+import type { StoreError } from '../core/errors.js'
+import { readParts, type MessageReply } from '../core/feed-replies.js'
+import { Backoff, isTransient } from './backoff.js'
+
+export interface HubMember {
+  /** Messages are numbered in their order. */
+  receive (number: number, text: string): void
+  /** Before the message with this number, so many were missed. */
+  miss (number: number, missed: number): void
+  startAt (number: number): void
+  fail (error: unknown): void
+}
+
+export class Hub {
+  readonly #engine: Engine
+  readonly #name: string
+  readonly #ended: () => void
+  readonly #members = new Set<HubMember>()
+  #run: AbortController | undefined
+  #token = ''
+
+  /** `ended` is called when there are no members. */
+  constructor (engine: Engine, name: string, ended: () => void) {
+    this.#engine = engine
+    this.#name = name
+    this.#ended = ended
+  }
+
+  /** Resolves when the store knows of the member. It may be handed earlier messages, up to the number in `startAt`. */
+  async join (member: HubMember): Promise<void> {
+    this.#members.add(member)
+    if (this.#run === undefined) {
+      const { signal } = this.#run = new AbortController()
+      this.#token = randomUUID()
+      let started!: () => void
+      const isStarted = new Promise<void>(resolve => { started = resolve })
+      const run = this.#follow(signal, started).catch((error: unknown) => {
+        if (signal.aborted) return
+        for (const member of this.#end()) member.fail(error)
+        throw error
+      })
+      run.catch(() => {})
+      await Promise.race([isStarted, run])
+      return
+    }
+    const { signal } = this.#run
+    const { first } = await this.#ask(undefined, false, signal, new Backoff())
+    member.startAt(first)
+  }
+
+  leave (member: HubMember): void {
+    if (!this.#members.delete(member)) return
+    if (this.#members.size === 0) this.#end()
+    else this.#engine.post(this.#request(undefined, false)) // for what `publish` counts
+  }
+
+  #end (): HubMember[] {
+    const members = [...this.#members]
+    this.#members.clear()
+    this.#run?.abort()
+    this.#run = undefined
+    const request = this.#request(undefined, false)
+    request.release = true
+    this.#engine.post(request)
+    this.#ended()
+    return members
+  }
+
+  async #follow (ended: AbortSignal, started: () => void): Promise<void> {
+    const backoff = new Backoff()
+    let { cursor } = await this.#ask(undefined, false, ended, backoff)
+    started()
+    while (!ended.aborted) {
+      const reply = await this.#ask(cursor, true, ended, backoff)
+      if (ended.aborted) return
+      cursor = reply.cursor
+      const { first, missed, texts } = reply
+      for (const member of this.#members) {
+        if (missed !== undefined) member.miss(first, missed ?? Infinity)
+        for (const [i, text] of texts.entries()) member.receive(first + i, text)
+      }
+    }
+  }
+
+  /** `waits`: for messages. Asks again after errors that may pass, except if the store was never reached. */
+  async #ask (cursor: string | undefined, waits: boolean, ended: AbortSignal, backoff: Backoff): Promise<MessageReply & { texts: string[] }> {
+    for (;;) {
+      try {
+        const request = this.#request(cursor, waits)
+        request.wait = { timeout: undefined, signal: ended, scope: undefined }
+        const { head, texts } = readParts<MessageReply>((await this.#engine.call(request)).text)
+        backoff.reset()
+        return { ...head, texts }
+      } catch (error) {
+        const isFatal = !isTransient(error) || (cursor === undefined && (error as StoreError).code === 'STORE_UNREACHABLE')
+        if (isFatal || ended.aborted) throw error
+        await backoff.pause(ended)
+        if (ended.aborted) throw error
+      }
+    }
+  }
+
+  #request (cursor: string | undefined, waits: boolean): Request {
+    const request = new Request('subscribe', '', this.#name)
+    request.token = this.#token
+    request.number = this.#members.size
+    request.cursor = cursor
+    request.nowait = !waits
+    return request
+  }
+}
+
+const hubs = new WeakMap<Engine, Map<string, Hub>>()
+
+/** The hub that all subscribers of a channel in this process share. */
+export function hubOf (engine: Engine, name: string): Hub {
+  let ofEngine = hubs.get(engine)
+  if (ofEngine === undefined) hubs.set(engine, ofEngine = new Map())
+  let hub = ofEngine.get(name)
+  if (hub === undefined) ofEngine.set(name, hub = new Hub(engine, name, () => { if (ofEngine.get(name) === hub) ofEngine.delete(name) }))
+  return hub
+}
+
+/** Channels that this process subscribes to. */
+export function countHubs (engine: Engine): number {
+  return hubs.get(engine)?.size ?? 0
+}

@@ -1,0 +1,27 @@
+// The store that a command asks.
+import { createStore, type Store } from '../api/store.js'
+import { defaultSocket } from './default-socket.js'
+import { invalid } from './exit.js'
+import { CONFIG, type Flags, type Settings } from './settings.js'
+
+export const CLIENT: Flags = {
+  url: { value: 'URL', help: 'of the store: unix:PATH, redis:…, http:…; default: the default socket of serve' },
+  timeout: { value: 'SECONDS', help: 'to connect, and as many again for the answer; default 10' },
+  json: { help: 'print JSON lines, also on a terminal' },
+  ...CONFIG
+}
+
+/** Runs `use` with the store, and closes it. The token of an admin API comes from STRONG_STORE_TOKEN. */
+export async function withStore<T> (settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10): Promise<T> {
+  const url = settings.get('url') ?? `unix:${defaultSocket(process.env, false)}`
+  if (/^(?:cluster|memory):/.test(url)) {
+    throw invalid(`invalid --url: ${JSON.stringify(url)} is inside of a process; use unix:, redis: or http:`)
+  }
+  // Longer than to connect, which has more to say about why there is no answer.
+  const store = createStore({ url, connectTimeout: timeout, timeout: 2 * timeout })
+  try {
+    return await use(store)
+  } finally {
+    await store.close().catch(() => {}) // each write was confirmed
+  }
+}

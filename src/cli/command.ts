@@ -1,0 +1,28 @@
+// What a command is, and its help text.
+import { variableOf, type Flags, type Settings } from './settings.js'
+
+export interface Command {
+  /** The arguments, for the help text: in brackets those that may be left out. */
+  usage: string
+  summary: string
+  /** More of the help text. */
+  details?: string
+  flags: Flags
+  /** Resolves with the exit code; or rejects: see `exitOf`. */
+  run (settings: Settings): Promise<number>
+}
+
+export function argumentsOf ({ usage }: Command): { least: number, most: number } {
+  const names = usage.split(' ').filter(name => name !== '')
+  return { least: names.filter(name => !name.startsWith('[')).length, most: names.length }
+}
+
+export function helpOf (name: string, { usage, summary, details, flags }: Command): string {
+  const rows = Object.entries(flags).map(([flag, { value, help }]) => [`  --${flag}${value === undefined ? '' : ` ${value}`}`, help, variableOf(flag)])
+  const widths = [0, 1].map(i => Math.max(...rows.map(row => row[i]!.length)))
+  return [
+    `Usage: strong-store ${[name, usage].filter(part => part !== '').join(' ')} [flags]`, '', summary, ...details === undefined ? [] : ['', details], '',
+    'Flags, and the environment variables that stand for them:', '',
+    ...rows.map(row => row.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell).join('  '))
+  ].join('\n')
+}

@@ -1,0 +1,46 @@
+// How a command ends: an exit code for scripts, and a message for people.
+import { StoreError } from '../core/errors.js'
+import { SocketInUse } from '../engines/socket/socket-file.js'
+
+/** Codes are for ever, as those of errors. */
+export const EXIT = {
+  OK: 0,
+  /** The store cannot be reached, or has refused the call. */
+  FAILED: 1,
+  /** An option, an argument or a file that it names is invalid. */
+  USAGE: 2,
+  /** Another process serves the socket, or listens on the port of --admin. */
+  IN_USE: 3,
+  /** The operating system does not allow it to this user. */
+  NO_RIGHT: 4,
+  /** `get` and `del`: the key has no value. */
+  NO_VALUE: 5
+} as const
+
+/** Ends the command with this code. */
+export class Exit extends Error {
+  constructor (readonly code: number, message: string, options?: ErrorOptions) {
+    super(message, options)
+  }
+}
+
+export function invalid (message: string): Exit {
+  return new Exit(EXIT.USAGE, message)
+}
+
+export function exitOf (error: unknown): Exit {
+  if (error instanceof Exit) return error
+  const { message } = error as Error
+  if (error instanceof SocketInUse) return new Exit(EXIT.IN_USE, message)
+  if (error instanceof StoreError) {
+    return new Exit(error.code === 'STORE_OPTION_INVALID' ? EXIT.USAGE : EXIT.FAILED, `${error.code}: ${message}`)
+  }
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE': return new Exit(EXIT.IN_USE, message)
+    case 'EACCES':
+    case 'EPERM': return new Exit(EXIT.NO_RIGHT, message)
+    case 'ENOENT':
+    case 'ENOTDIR': return invalid(message)
+  }
+  return new Exit(EXIT.FAILED, (error as Error).stack ?? message)
+}

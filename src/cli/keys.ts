@@ -1,0 +1,96 @@
+// `get`, `set`, `del` and `keys`.
+import { text } from 'node:stream/consumers'
+import { CLIENT, withStore } from './client.js'
+import type { Command } from './command.js'
+import { EXIT, Exit, invalid } from './exit.js'
+import { Output } from './output.js'
+import type { Flags, Settings } from './settings.js'
+
+const KEYS_PER_PAGE = 250
+const VERSION: Flags = { 'if-version': { value: 'N', help: 'only if the key has this version; 0: only if it has no value' } }
+
+export const get: Command = {
+  usage: 'COLLECTION KEY',
+  summary: 'Prints the value of a key as JSON. Exits with 5 if it has none.',
+  flags: CLIENT,
+  run: settings => withStore(settings, async store => {
+    const [collection, key] = settings.args as [string, string]
+    const value = await store.collection(collection).get(key)
+    if (value === undefined) return missing(collection, key)
+    await outputOf(settings).value(value)
+    return EXIT.OK
+  })
+}
+
+export const set: Command = {
+  usage: 'COLLECTION KEY [VALUE]',
+  summary: 'Sets a key to VALUE, which is JSON, and prints the new version. Without VALUE it is read from standard input.',
+  flags: {
+    text: { help: 'VALUE is a string as it stands, not JSON' },
+    ttl: { value: 'SECONDS', help: 'after which the key ends' },
+    'if-absent': { help: 'only if the key has no value' },
+    ...VERSION,
+    ...CLIENT
+  },
+  run: async settings => {
+    const [collection, key, given] = settings.args as [string, string, string?]
+    const source = given ?? await text(process.stdin)
+    const value = settings.isOn('text') ? source : parsed(source)
+    return await withStore(settings, async store => {
+      const options = { ttl: settings.number('ttl'), ifAbsent: settings.isOn('if-absent'), ifVersion: settings.number('if-version') }
+      const version = await store.collection(collection).set(key, value, options)
+      await outputOf(settings).value({ version })
+      return EXIT.OK
+    })
+  }
+}
+
+export const del: Command = {
+  usage: 'COLLECTION KEY',
+  summary: 'Deletes a key. Exits with 5 if it has no value.',
+  flags: { ...VERSION, ...CLIENT },
+  run: settings => withStore(settings, async store => {
+    const [collection, key] = settings.args as [string, string]
+    return await store.collection(collection).del(key, { ifVersion: settings.number('if-version') }) ? EXIT.OK : missing(collection, key)
+  })
+}
+
+export const keys: Command = {
+  usage: 'COLLECTION',
+  summary: 'Lists the keys of a collection that have a value, with version, size and end.',
+  flags: {
+    prefix: { value: 'TEXT', help: 'only keys that begin with it' },
+    limit: { value: 'N', help: 'no more than N keys' },
+    ...CLIENT
+  },
+  run: settings => withStore(settings, async store => {
+    const [name] = settings.args as [string]
+    const prefix = settings.get('prefix')
+    const output = outputOf(settings)
+    let left = settings.number('limit') ?? Infinity
+    let cursor: string | undefined
+    do {
+      const page = await store.collection(name).page({ prefix, cursor, limit: KEYS_PER_PAGE })
+      await output.rows(page.keys.slice(0, left).map(({ key, version, bytes, expiresAt }) => ({ key, version, bytes, expiresAt })))
+      left -= page.keys.length
+      cursor = page.cursor
+    } while (cursor !== undefined && left > 0)
+    return EXIT.OK
+  })
+}
+
+function outputOf (settings: Settings): Output {
+  return new Output(process.stdout, settings.isOn('json'))
+}
+
+function missing (collection: string, key: string): never {
+  throw new Exit(EXIT.NO_VALUE, `${JSON.stringify(key)} in collection ${JSON.stringify(collection)} has no value`)
+}
+
+function parsed (source: string): unknown {
+  try {
+    return JSON.parse(source)
+  } catch (error) {
+    throw invalid(`VALUE is not JSON: ${(error as Error).message}; with --text it is a string`)
+  }
+}

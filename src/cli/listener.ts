@@ -1,0 +1,90 @@
+// Where `serve` listens: on a socket at a path, or on one that the service manager has opened (LISTEN_FDS).
+import { readFileSync, readlinkSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { SocketFile, SocketInUse } from '../engines/socket/socket-file.js'
+import { EXIT, invalid } from './exit.js'
+import type { Log } from './log.js'
+import type { Rights } from './rights.js'
+
+export interface Listener {
+  path: string
+  /** No new connection from now on. */
+  close (): void
+}
+
+const LOOK_MS = 1000
+const FIRST_FD = 3
+
+/** The number of the socket that systemd, or what does the same, has opened for this process. Exits with USAGE. */
+export function inheritedSocket (env: NodeJS.ProcessEnv): number | undefined {
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = env
+  if (count === undefined || Number(pid) !== process.pid) return undefined
+  delete env.LISTEN_PID
+  delete env.LISTEN_FDS
+  delete env.LISTEN_FDNAMES
+  if (count !== '1') throw invalid(`invalid LISTEN_FDS: expected one socket, got ${count}`)
+  return FIRST_FD
+}
+
+/** Exits with USAGE where it is not a Unix domain socket: anybody could connect to others. */
+export async function listenOn (fd: number, accept: (socket: Socket) => void): Promise<Listener> {
+  return await new Promise((resolve, reject) => {
+    const server = createServer({ pauseOnConnect: true }, accept)
+    server.on('error', error => { reject(invalid(`the socket in LISTEN_FDS cannot be used: ${error.message}`)) })
+    server.listen({ fd }, () => {
+      if (server.address() === null) { // it is no IP socket
+        resolve({ path: pathOf(fd), close: () => { server.close() } })
+        return
+      }
+      server.close()
+      reject(invalid('the socket in LISTEN_FDS is not a Unix domain socket; ListenStream= must be a path'))
+    })
+  })
+}
+
+/** The path of a socket, where the system tells it. */
+function pathOf (fd: number): string {
+  try {
+    const [, inode] = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))!
+    const line = readFileSync('/proc/net/unix', 'utf8').split('\n').find(line => line.split(/\s+/)[6] === inode)
+    return line!.slice(line!.indexOf('/'))
+  } catch {
+    return '(the socket of LISTEN_FDS)'
+  }
+}
+
+/** Listens at `path`, and does so again if the socket is cleaned away. `end` is called when another process serves the path then. */
+export async function listenAt (path: string, accept: (socket: Socket) => void, rights: Rights, log: Log, end: (exitCode: number) => void): Promise<Listener> {
+  const open = (): Promise<SocketFile> => SocketFile.open(path, accept, rights.owners, socket => { rights.give(socket) })
+  let file = await open()
+  let isClosed = false
+  let isOpening = false
+  let told = ''
+  const look = async (): Promise<void> => {
+    if (isOpening || file.isThere) return
+    isOpening = true
+    try {
+      const next = await open()
+      file.close()
+      file = next
+      if (isClosed) file.close()
+      log('warning', 'socket-restored', `${path} had been removed: it is there again`)
+      told = ''
+    } catch (error) {
+      const { message } = error as Error
+      if (message !== told) log('error', 'socket-removed', `${path} has been removed: ${message}`)
+      told = message
+      if (error instanceof SocketInUse) end(EXIT.IN_USE)
+    }
+    isOpening = false
+  }
+  const timer = setInterval(() => { look().catch(() => {}) }, LOOK_MS).unref()
+  return {
+    path,
+    close () {
+      isClosed = true
+      clearInterval(timer)
+      file.close()
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// The command line: finds the command, reads its flags, and runs it.
+import { argumentsOf, helpOf, type Command } from './command.js'
+import { EXIT, exitOf, invalid } from './exit.js'
+import { del, get, keys, set } from './keys.js'
+import { check, collections, locks, stats } from './reports.js'
+import { serve } from './serve.js'
+import { settingsOf } from './settings.js'
+import { packageVersion } from './version.js'
+
+const COMMANDS: Record<string, Command> = { serve, get, set, del, keys, locks, collections, stats, check }
+
+/** Resolves with the exit code. */
+export async function main (argv: string[]): Promise<number> {
+  try {
+    return await run(argv)
+  } catch (error) {
+    const { code, message } = exitOf(error)
+    process.stderr.write(`strong-store: ${message}\n`)
+    return code
+  }
+}
+
+async function run ([name, ...argv]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === 'help') {
+    process.stdout.write(usage() + '\n')
+    return name === undefined ? EXIT.USAGE : EXIT.OK
+  }
+  if (name === '--version') {
+    process.stdout.write(packageVersion() + '\n')
+    return EXIT.OK
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) throw invalid(`there is no command ${JSON.stringify(name)}; see strong-store --help`)
+  const settings = settingsOf(argv, command.flags, process.env)
+  if (settings.isOn('help') || settings.isOn('version')) {
+    process.stdout.write((settings.isOn('help') ? helpOf(name, command) : packageVersion()) + '\n')
+    return EXIT.OK
+  }
+  const { least, most } = argumentsOf(command)
+  if (settings.args.length < least || settings.args.length > most) {
+    throw invalid(`${name} takes ${command.usage === '' ? 'no arguments' : command.usage}, got ${settings.args.length}; see strong-store ${name} --help`)
+  }
+  return await command.run(settings)
+}
+
+function usage (): string {
+  const width = Math.max(...Object.entries(COMMANDS).map(([name, { usage }]) => `${name} ${usage}`.length))
+  return [
+    'Usage: strong-store COMMAND [flags]', '',
+    ...Object.entries(COMMANDS).map(([name, { usage, summary }]) => `  ${`${name} ${usage}`.padEnd(width)}  ${summary.split('. ')[0]!.replace(/\.$/, '')}`), '',
+    'strong-store COMMAND --help says more about each.'
+  ].join('\n')
+}

@@ -1,0 +1,50 @@
+// What commands print: tables for people on a terminal, a JSON object a line for programs behind a pipe.
+import { once } from 'node:events'
+
+export type Row = Record<string, unknown>
+
+export class Output {
+  readonly #stream: NodeJS.WriteStream
+  readonly #isTable: boolean
+
+  constructor (stream: NodeJS.WriteStream, isJson: boolean) {
+    this.#stream = stream
+    this.#isTable = stream.isTTY && !isJson
+    // A reader that has seen enough, like head.
+    stream.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'EPIPE') process.exit(0) })
+  }
+
+  /** One value, on several lines where people read it. */
+  async value (value: unknown): Promise<void> {
+    await this.#write(this.#isTable ? visible(JSON.stringify(value, null, 2)) : JSON.stringify(value))
+  }
+
+  /** Rows with the same columns; a page of a longer list repeats its head. */
+  async rows (rows: Row[]): Promise<void> {
+    if (rows.length === 0) return
+    if (!this.#isTable) {
+      await this.#write(rows.map(row => JSON.stringify(row)).join('\n'))
+      return
+    }
+    const columns = Object.keys(rows[0]!)
+    const cells = [columns.map(column => column.toUpperCase()), ...rows.map(row => columns.map(column => cellOf(row[column])))]
+    const widths = columns.map((_, i) => Math.max(...cells.map(row => row[i]!.length)))
+    await this.#write(cells.map(row => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd()).join('\n'))
+  }
+
+  async #write (text: string): Promise<void> {
+    if (!this.#stream.write(text + '\n')) await once(this.#stream, 'drain')
+  }
+}
+
+function cellOf (value: unknown): string {
+  if (value === undefined || value === null) return '-'
+  if (value instanceof Date) return value.toISOString()
+  return visible(typeof value === 'string' ? value : JSON.stringify(value)).replaceAll('\n', '\\u000a')
+}
+
+/** Without characters that a terminal would obey. */
+function visible (text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

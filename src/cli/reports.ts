@@ -1,0 +1,55 @@
+// `collections`, `locks`, `stats` and `check`: what a store reports about itself.
+import { CLIENT, withStore } from './client.js'
+import type { Command } from './command.js'
+import { EXIT } from './exit.js'
+import { Output } from './output.js'
+
+const CHECK_SECONDS = 2
+
+export const collections: Command = {
+  usage: '',
+  summary: 'Lists the collections, with what is in them and their options.',
+  flags: CLIENT,
+  run: settings => withStore(settings, async store => {
+    const output = new Output(process.stdout, settings.isOn('json'))
+    let cursor: string | undefined
+    do {
+      const page = await store.page({ cursor })
+      await output.rows(page.collections.map(({ name, ...stats }) => ({ name, ...stats })))
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    return EXIT.OK
+  })
+}
+
+export const locks: Command = {
+  usage: '',
+  summary: 'Lists the locks that are held, a thousand at most: by whom, since when, and how many calls wait.',
+  flags: CLIENT,
+  run: settings => withStore(settings, async store => {
+    await new Output(process.stdout, settings.isOn('json')).rows((await store.locks())
+      .map(({ collection, key, owner, fence, since, expiresAt, waiters }) => ({ collection, key, owner, fence, since, expiresAt, waiters })))
+    return EXIT.OK
+  })
+}
+
+export const stats: Command = {
+  usage: '',
+  summary: 'Prints figures of all collections together, and of the process that has them.',
+  flags: CLIENT,
+  run: settings => withStore(settings, async store => {
+    await new Output(process.stdout, settings.isOn('json')).value(await store.stats())
+    return EXIT.OK
+  })
+}
+
+export const check: Command = {
+  usage: '',
+  summary: 'Exits with 0 once the store has answered: for HEALTHCHECK, ExecStartPost= and scripts that wait for it.',
+  details: `--timeout is ${CHECK_SECONDS} by default: the store may come up in that time.`,
+  flags: CLIENT,
+  run: settings => withStore(settings, async store => {
+    await store.ping()
+    return EXIT.OK
+  }, settings.number('timeout') ?? CHECK_SECONDS)
+}

@@ -1,0 +1,104 @@
+// `serve`: a store in a process of its own. The process belongs to the command, so it handles signals here, which the library
+// never does.
+import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { NO_DEFAULTS } from '../api/collection-calls.js'
+import { Store } from '../api/store.js'
+import { wholeNumber } from '../core/validation.js'
+import { Keyspace } from '../engines/memory/keyspace.js'
+import { ServerEngine } from '../engines/socket/server-engine.js'
+import { OPEN_TOKEN, socketPath } from '../engines/socket/unix.js'
+import { adminOf } from './admin.js'
+import type { Command } from './command.js'
+import { defaultSocket } from './default-socket.js'
+import { EXIT, invalid } from './exit.js'
+import { inheritedSocket, listenAt, listenOn } from './listener.js'
+import { logTo } from './log.js'
+import { rightsOf } from './rights.js'
+import { CONFIG, type Settings } from './settings.js'
+import { packageVersion } from './version.js'
+
+/** Milliseconds that answers may take after a signal, of the store and of the admin API each: together less than a second. */
+const STOP_MS = 400
+const MAX_VALUE_BYTES = 32 * 2 ** 20
+
+export const serve: Command = {
+  usage: '',
+  summary: 'Serves a store on a Unix domain socket, for all processes of this machine that may connect to it: createStore(\'unix:PATH\').',
+  details: 'Stops on SIGTERM, SIGINT and SIGHUP. A socket that a killed process has left is replaced, one that is served never is.',
+  flags: {
+    socket: { value: 'PATH', help: 'default: in $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR, else ~/.strong-store' },
+    mode: { value: 'MODE', help: 'permissions of the socket, default 0600: only its user may connect' },
+    group: { value: 'NAME', help: 'group of the socket, for --mode 0660' },
+    user: { value: 'NAME', help: 'who the process goes on as, and who owns the socket; needs root' },
+    'max-value-bytes': { value: 'N', help: 'bytes of JSON text that one value may have, default 1048576' },
+    admin: { value: 'HOST:PORT', help: 'serve the admin API there, too; needs the package fastify' },
+    'token-file': { value: 'FILE', help: 'the token of the admin API' },
+    log: { value: 'FORMAT', help: 'text, the default, or json: JSON lines' },
+    ...CONFIG
+  },
+  run
+}
+
+async function run (settings: Settings): Promise<number> {
+  const format = settings.get('log') ?? 'text'
+  if (format !== 'text' && format !== 'json') {
+    throw invalid(`invalid --log: expected text or json, got ${JSON.stringify(format)}`)
+  }
+  const log = logTo(process.stderr, format === 'json')
+  const rights = rightsOf(settings)
+  const maxValueBytes = settings.number('max-value-bytes')
+  if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, '--max-value-bytes', 1) > MAX_VALUE_BYTES) {
+    throw invalid(`invalid --max-value-bytes: ${MAX_VALUE_BYTES} at most`)
+  }
+  const admin = await adminOf(settings.get('admin'), settings.get('token-file'))
+  const fd = inheritedSocket(process.env)
+  if (fd !== undefined && settings.get('socket') !== undefined) {
+    throw invalid('there are --socket and LISTEN_FDS: leave one of them out')
+  }
+  process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
+
+  const { promise: stopped, stop } = stopSignal()
+  const engine = new ServerEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), { token: OPEN_TOKEN })
+  const accept = (socket: Socket): void => { engine.server.accept(socket) }
+  const path = fd === undefined ? socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`) : undefined
+  process.umask(0o177) // nobody may connect before the socket has the mode that it is to have
+  const listener = fd === undefined
+    ? await listenAt(path!, accept, rights, log, stop)
+    : await listenOn(fd, accept)
+  process.on('exit', () => { listener.close() })
+  const served = await admin?.listen(new Store(engine, NO_DEFAULTS)).catch(error => {
+    listener.close()
+    throw error
+  })
+  rights.drop()
+  const url = `unix:${listener.path}`
+  log('info', 'ready', `version ${packageVersion()}, pid ${process.pid}, serves ${url}${served === undefined ? '' : ` and ${served.url}`}`,
+    { version: packageVersion(), url, ...served === undefined ? {} : { admin: served.url } })
+  process.send?.('ready') // for PM2, with wait_ready
+
+  const { reason, code } = await stopped
+  log('info', 'stopping', `${reason}: stops`)
+  listener.close()
+  if (served !== undefined) await Promise.race([served.close(), delay(STOP_MS)])
+  await engine.stop(STOP_MS)
+  log('info', 'stopped', 'has stopped')
+  process.exit(code) // whatever is still open
+}
+
+/** A promise that a signal fulfils, or `stop`. A second signal ends the process at once. */
+function stopSignal (): { promise: Promise<{ reason: string, code: number }>, stop: (code: number) => void } {
+  let stop: (code: number) => void
+  const promise = new Promise<{ reason: string, code: number }>(resolve => {
+    stop = code => { resolve({ reason: 'the socket is lost', code }) }
+    let isStopping = false
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (isStopping) process.exit(EXIT.FAILED)
+        isStopping = true
+        resolve({ reason: signal, code: EXIT.OK })
+      })
+    }
+  })
+  return { promise, stop: stop! }
+}

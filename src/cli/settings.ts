@@ -1,0 +1,96 @@
+// What the flags of a command are set to: on the command line, else by the environment, else in the file of --config.
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { EXIT, Exit, invalid } from './exit.js'
+
+export interface Flag {
+  /** What the value is, for the help text; a flag without it is a switch. */
+  value?: string
+  help: string
+}
+
+export type Flags = Record<string, Flag>
+
+export interface Settings {
+  /** The arguments that are no flags. */
+  args: string[]
+  get (flag: string): string | undefined
+  isOn (flag: string): boolean
+  /** Exits with USAGE. */
+  number (flag: string): number | undefined
+}
+
+export const CONFIG: Flags = { config: { value: 'FILE', help: 'JSON object with the values of other flags, by their names' } }
+
+const ANY: Flags = { help: { help: 'print this' }, version: { help: 'print the version of the package' } }
+
+/** The environment variable that stands for a flag. */
+export function variableOf (flag: string): string {
+  return `STRONG_STORE_${flag.toUpperCase().replaceAll('-', '_')}`
+}
+
+/** Exits with USAGE. */
+export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv): Settings {
+  const all = { ...flags, ...ANY }
+  let parsed: { values: Record<string, string | boolean | undefined>, positionals: string[] }
+  try {
+    const options = Object.fromEntries(Object.entries(all).map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' } as const]))
+    parsed = parseArgs({ args: argv, options, allowPositionals: true })
+  } catch (error) {
+    throw new Exit(EXIT.USAGE, (error as Error).message, { cause: error })
+  }
+  const { values, positionals } = parsed
+  const isAsked = values.help === true || values.version === true // then nothing else has to be right
+  for (const flag of isAsked ? [] : Object.keys(flags)) values[flag] ??= ofVariable(flag, flags[flag]!, env)
+  if (typeof values.config === 'string') {
+    for (const [flag, value] of ofFile(values.config, flags)) values[flag] ??= value
+  }
+  return {
+    args: positionals,
+    get: flag => values[flag] as string | undefined,
+    isOn: flag => values[flag] === true,
+    number (flag) {
+      const value = values[flag] as string | undefined
+      if (value === undefined) return undefined
+      if (value.trim() === '' || !Number.isFinite(Number(value))) {
+        throw invalid(`invalid --${flag}: expected a number, got ${JSON.stringify(value)}`)
+      }
+      return Number(value)
+    }
+  }
+}
+
+/** An empty variable counts as one that is not set. */
+function ofVariable (flag: string, { value }: Flag, env: NodeJS.ProcessEnv): string | boolean | undefined {
+  const name = variableOf(flag)
+  const text = env[name]
+  if (text === undefined || text === '') return undefined
+  if (value !== undefined) return text
+  if (!/^(?:true|false|1|0)$/.test(text)) {
+    throw invalid(`invalid ${name}: expected true or false, got ${JSON.stringify(text)}`)
+  }
+  return text === 'true' || text === '1'
+}
+
+function ofFile (file: string, flags: Flags): Array<[string, string | boolean]> {
+  let content: unknown
+  try {
+    content = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    if (error instanceof SyntaxError) throw invalid(`invalid ${file}: ${error.message}`)
+    throw error
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw invalid(`invalid ${file}: expected a JSON object`)
+  }
+  return Object.entries(content).map(([flag, value]: [string, unknown]) => {
+    const known = Object.hasOwn(flags, flag) && flag !== 'config' ? flags[flag] : undefined
+    if (known === undefined) {
+      throw invalid(`invalid ${file}: there is no flag ${JSON.stringify(flag)}; there are ${Object.keys(flags).filter(name => name !== 'config').join(', ')}`)
+    }
+    if (known.value === undefined ? typeof value !== 'boolean' : typeof value !== 'string' && typeof value !== 'number') {
+      throw invalid(`invalid ${file}: ${flag} must be ${known.value === undefined ? 'true or false' : 'a string or a number'}, got ${JSON.stringify(value)}`)
+    }
+    return [flag, typeof value === 'number' ? String(value) : value as string | boolean]
+  })
+}

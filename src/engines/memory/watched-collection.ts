@@ -1,0 +1,252 @@
+// A collection that is watched: its log of changes, and the calls that wait for the next one. The calls are grouped by what they
+// watch, so that a change is compared with each length of a prefix, not with each call. The log is kept for a while after the last
+// call, for those that come back.
+import { Reply } from '../../core/engine.js'
+import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
+import type { Bytes } from '../../core/value.js'
+import type { Task } from './agenda.js'
+import { RecentChanges, type ChangeRecord } from './recent-changes.js'
+import type { Context } from './context.js'
+import type { Entries } from './entries.js'
+import type { Entry } from './entry.js'
+import type { Caller, Waiting } from './lock.js'
+import type { Wakeable, Wakeups } from './wakeups.js'
+
+/** How long the log is kept without a call. */
+const KEPT_MS = 60_000
+/** Bytes of keys and values in one reply, unless it is about one key. */
+const MAX_REPLY_BYTES = 256 * 1024
+/** What a change takes beside its key and value. */
+const CHANGE_BYTES = 40
+/** Keys in a page of a list. */
+const PAGE_KEYS = 1000
+
+/** What a WatchedCollection needs of its keyspace. */
+export interface Watchable {
+  readonly context: Context
+  readonly wakeups: Wakeups
+  /** Of the collection, if it has keys. */
+  entriesOf (collection: string): Entries | undefined
+  /** What revisions count on from: see Keyspace. */
+  readonly epoch: number
+  forget (collection: WatchedCollection): void
+}
+
+/** What a call watches. */
+export interface Target extends WatchRequest {
+  /** The key, or the prefix. */
+  readonly key: string
+}
+
+export class WatchedCollection implements Task {
+  slot = -1
+  readonly isUrgent = false
+  readonly #host: Watchable
+  readonly #log: RecentChanges
+  readonly #byKey = new Map<string, Group>()
+  readonly #byPrefix = new Map<string, Group>()
+  /** How many prefixes have each length. */
+  readonly #lengths = new Map<number, number>()
+  #lastUse = 0
+  waiters = 0
+
+  constructor (readonly name: string, host: Watchable) {
+    this.#host = host
+    this.#log = new RecentChanges(host.context.revision)
+    this.used()
+  }
+
+  note (type: ChangeType, key: string): void {
+    const { revision } = this.#host.context
+    this.#log.add(type, key, revision)
+    if (this.waiters === 0) return
+    this.#byKey.get(key)?.wake(revision)
+    for (const length of this.#lengths.keys()) this.#byPrefix.get(key.slice(0, length))?.wake(revision)
+  }
+
+  /** A cursor is the version that a change at this revision has. */
+  cursorAt (revision: number): string {
+    return String(this.#host.epoch + revision)
+  }
+
+  /** The revision that a cursor stands for; undefined if changes since may be missing, or it is of another store. */
+  revisionOf (cursor: string): number | undefined {
+    const revision = Number(cursor) - this.#host.epoch
+    return revision >= this.#log.floor && revision <= this.#host.context.revision ? revision : undefined
+  }
+
+  /** The changes after a revision. */
+  changes (after: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
+    const page = new Page(this.#host.epoch, values === true)
+    const entries = this.#host.entriesOf(this.name)
+    for (let record = this.#log.after(after), next: ChangeRecord | undefined; record !== undefined; record = next) {
+      next = record.next
+      if (exact === true ? record.key !== key : !record.key.startsWith(key)) continue
+      const { type } = record
+      const entry = type === 'set' ? entries?.find(record.key) : undefined
+      if (type === 'set' && entry === undefined) { // it has just expired, and the record is the last now
+        next ??= record
+        continue
+      }
+      if (!page.add(type, record.key, record.revision, entry)) {
+        const cursor = this.cursorAt(page.last)
+        return { head: { changes: page.changes, cursor, revision: Number(cursor), more: true }, texts: page.texts }
+      }
+    }
+    const cursor = this.cursorAt(this.#host.context.revision)
+    return { head: { changes: page.changes, cursor, revision: Number(cursor) }, texts: page.texts }
+  }
+
+  /** The keys that are there from `position` on, in a list that began at the revision `since`. */
+  list (position: number, since: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
+    const page = new Page(this.#host.epoch, values === true)
+    const entries = this.#host.entriesOf(this.name)
+    const start = this.#host.epoch + since
+    const end = { start, cursor: this.cursorAt(since), revision: start }
+    if (exact === true) {
+      const entry = entries?.find(key)
+      if (entry !== undefined) page.add('set', key, entry.version, entry)
+      return { head: { changes: page.changes, ...end }, texts: page.texts }
+    }
+    let found = entries?.page(position, PAGE_KEYS) ?? { values: [], next: undefined }
+    const fits = bytesFit(found.values, values === true)
+    if (fits < found.values.length) found = entries!.page(position, fits)
+    for (const entry of found.values) if (entry.key.startsWith(key)) page.addAnyway('set', entry.key, entry.version, entry)
+    return { head: { changes: page.changes, ...found.next === undefined ? end : { start, cursor: `${LIST}${found.next}.${since}` } }, texts: page.texts }
+  }
+
+  /** A call that is answered when there are changes after a revision. */
+  wait (target: Target, after: number, caller: Caller, id: number): void {
+    const groups = target.exact === true ? this.#byKey : this.#byPrefix
+    let group = groups.get(target.key)
+    if (group === undefined) {
+      groups.set(target.key, group = new Group(this, target.key, target.exact === true, this.#host))
+      if (target.exact !== true) this.#lengths.set(target.key.length, (this.#lengths.get(target.key.length) ?? 0) + 1)
+    }
+    const call = new WaitingWatch(group, target, after, caller, id, this.#host.context.clock.now)
+    group.calls.add(call)
+    this.waiters++
+    caller.waiting.set(id, call)
+    let record = this.#log.after(after)
+    while (record !== undefined && !(target.exact === true ? record.key === target.key : record.key.startsWith(target.key))) record = record.next
+    if (record !== undefined) group.wake(record.revision)
+  }
+
+  remove (call: WaitingWatch): void {
+    const { group } = call
+    if (!group.calls.delete(call)) return
+    call.caller.waiting.delete(call.id)
+    this.waiters--
+    if (this.waiters === 0) this.used()
+    if (group.calls.size > 0) return
+    if (group.isExact) {
+      this.#byKey.delete(group.key)
+      return
+    }
+    const { length } = group.key
+    const others = this.#lengths.get(length)! - 1
+    this.#byPrefix.delete(group.key)
+    if (others === 0) this.#lengths.delete(length)
+    else this.#lengths.set(length, others)
+  }
+
+  /** There was a call. */
+  used (): void {
+    const { agenda, clock } = this.#host.context
+    this.#lastUse = clock.now
+    agenda.schedule(this, clock.now + KEPT_MS)
+  }
+
+  /** Forgets the log if there was no call for a while. */
+  run (): number | undefined {
+    if (this.waiters > 0) return undefined
+    const end = this.#lastUse + KEPT_MS
+    if (this.#host.context.clock.now < end) return end
+    this.#host.forget(this)
+    return undefined
+  }
+}
+
+/** What the cursor of a list begins with. */
+export const LIST = 'list.'
+
+/** The changes in one reply. */
+class Page {
+  readonly changes: WatchReply['changes'] = []
+  readonly texts: Bytes[] = []
+  /** The revision of the last change. */
+  last = 0
+  #bytes = 0
+  constructor (readonly epoch: number, readonly values: boolean) {}
+
+  /** False if it is full. */
+  add (type: ChangeType, key: string, revision: number, entry: Entry | undefined): boolean {
+    const bytes = CHANGE_BYTES + key.length + (this.values ? entry?.text.length ?? 0 : 0)
+    if (this.#bytes > 0 && this.#bytes + bytes > MAX_REPLY_BYTES) return false
+    this.#bytes += bytes
+    this.addAnyway(type, key, revision, entry)
+    return true
+  }
+
+  addAnyway (type: ChangeType, key: string, revision: number, entry: Entry | undefined): void {
+    this.changes.push([type, key, this.epoch + revision])
+    if (this.values && entry !== undefined) this.texts.push(entry.text)
+    this.last = revision
+  }
+}
+
+/** How many of these, one at least, fit into a reply. */
+function bytesFit (entries: readonly Entry[], values: boolean): number {
+  let bytes = 0
+  const end = entries.findIndex(({ key, text }) => (bytes += CHANGE_BYTES + key.length + (values ? text.length : 0)) > MAX_REPLY_BYTES)
+  return end === -1 ? entries.length : Math.max(1, end)
+}
+
+/** The calls that wait for changes of the same keys. */
+class Group implements Wakeable {
+  readonly calls = new Set<WaitingWatch>()
+  /** The first revision with something to report. */
+  #wokenAt: number | undefined
+
+  constructor (readonly collection: WatchedCollection, readonly key: string, readonly isExact: boolean, readonly host: Watchable) {}
+
+  wake (revision: number): void {
+    if (this.#wokenAt === undefined) this.host.wakeups.wake(this)
+    this.#wokenAt = Math.min(this.#wokenAt ?? Infinity, revision)
+  }
+
+  answer (take: () => boolean): boolean {
+    const wokenAt = this.#wokenAt!
+    const { context } = this.host
+    const { revision } = context
+    const made = new Map<string, Bytes | undefined>() // most calls have the same cursor
+    for (const call of this.calls) {
+      const after = Math.max(call.after, wokenAt - 1)
+      const name = `${after} ${String(call.target.values)}`
+      if (!made.has(name)) {
+        const { head, texts } = this.collection.changes(after, call.target)
+        made.set(name, head.changes.length === 0 ? undefined : writeParts(head, texts))
+      }
+      const text = made.get(name)
+      if (text === undefined) continue
+      if (!take()) return true
+      call.withdraw()
+      const reply = new Reply<Bytes>()
+      reply.text = text
+      call.caller.answer(call.id, reply)
+    }
+    this.#wokenAt = undefined
+    if (context.revision !== revision && this.calls.size > 0) this.wake(revision + 1) // keys were found to be expired
+    return false
+  }
+}
+
+class WaitingWatch implements Waiting {
+  constructor (
+    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller, readonly id: number, readonly since: number
+  ) {}
+
+  withdraw (): void {
+    this.group.collection.remove(this)
+  }
+}

@@ -1,0 +1,21 @@
+// The answer to a call that had to wait, as the server pushes it. A long text is not part of it, since a server
+// disconnects a subscriber that has too much to read: such an answer begins with "F", and its text is fetched.
+import { Reply } from '../../core/engine.js'
+import { replyOf } from './codec.js'
+import type { Connection } from './connection.js'
+
+/** Gives the reply to `settle`: at once, unless its text has to be fetched. */
+export function readPushed (
+  connection: Connection, base: string, answer: string, settle: (reply: Reply, why?: string) => void,
+  failed: (error: Error) => void
+): void {
+  if (answer.charCodeAt(0) !== 70) {
+    settle(replyOf(answer))
+    return
+  }
+  const version = answer.slice(1, answer.indexOf(' '))
+  connection.run<string | null>('fetch', base, [version]).then(text => {
+    if (text !== null) settle(replyOf(`R${answer.slice(1)}${text}`))
+    else settle(new Reply('STORE_DISCONNECTED'), 'the server has dropped the answer to a call that waited')
+  }, failed)
+}

@@ -1,0 +1,304 @@
+// Watches and channels as their users hold them: what a model says of them, what they share, what they leave behind.
+import t from 'tap'
+import { collection, createStore, type EventStream, type WatchEvent, type WatchOptions } from '../../src/index.js'
+import { unstorageDriver } from '../../src/adapters/unstorage.js'
+import { Channel } from '../../src/api/channel.js'
+import { Collection } from '../../src/api/collection.js'
+import { NO_DEFAULTS } from '../../src/api/collection-calls.js'
+import { countFeeds } from '../../src/api/feed.js'
+import { countHubs } from '../../src/api/hub.js'
+import { Request, type Engine, type Reply } from '../../src/core/engine.js'
+import { StoreError } from '../../src/core/errors.js'
+import { MemoryEngine } from '../../src/engines/memory/engine.js'
+import { Keyspace } from '../../src/engines/memory/keyspace.js'
+import { random } from '../faults/attack.js'
+import { until } from '../support/until.js'
+
+const SEED = Number(process.env.STRONG_STORE_SEED ?? Date.now() % 2 ** 31)
+
+/** A store whose watches can be cut off, and which can be replaced by an empty one. */
+class Fragile implements Engine {
+  readonly maxValueBytes = 2 ** 20
+  readonly isShared = false
+  onerror: Engine['onerror']
+  onclose: Engine['onclose']
+  keyspace = new Keyspace()
+  watches = 0
+  #inner = new MemoryEngine(this.keyspace)
+  readonly #cuts = new Set<() => void>()
+
+  async call (request: Request): Promise<Reply> {
+    if (request.op !== 'watch') return await this.#inner.call(request)
+    this.watches++
+    const cut = new AbortController()
+    const end = (): void => { cut.abort() }
+    const { signal } = request.wait ?? {}
+    signal?.addEventListener('abort', end)
+    this.#cuts.add(end)
+    const wait = { timeout: request.wait?.timeout, signal: cut.signal, scope: request.wait?.scope }
+    const copy = Object.assign(new Request(request.op, request.collection, request.key), request, { wait })
+    try {
+      if (signal?.aborted === true) throw new StoreError('STORE_ABORTED')
+      return await this.#inner.call(copy)
+    } catch (error) {
+      const isCut = (error as StoreError).code === 'STORE_ABORTED' && signal?.aborted !== true
+      throw isCut ? new StoreError('STORE_DISCONNECTED') : error
+    } finally {
+      signal?.removeEventListener('abort', end)
+      this.#cuts.delete(end)
+    }
+  }
+
+  post (request: Request): void {
+    this.#inner.post(request)
+  }
+
+  cut (): void {
+    for (const cut of this.#cuts) cut()
+  }
+
+  async replace (): Promise<void> {
+    this.cut()
+    const old = this.#inner
+    this.keyspace = new Keyspace()
+    this.#inner = new MemoryEngine(this.keyspace)
+    await old.close()
+  }
+
+  async close (): Promise<void> {
+    await this.#inner.close()
+  }
+}
+
+/** Follows a watch, and checks that no version goes back. */
+class Follower {
+  readonly state = new Map<string, unknown>()
+  readonly #versions = new Map<string, number>()
+  #events: EventStream<WatchEvent<unknown>> | undefined
+  #revision: number | undefined
+  #isReady = false
+  resets = 0
+  errors: unknown[] = []
+  /** Pauses before it reads on. */
+  stall: Promise<void> | undefined
+
+  constructor (readonly collection: Collection<any>, readonly options: WatchOptions) {}
+
+  start (): void {
+    // What was listed before 'ready' is incomplete, and so is no state to continue from.
+    const since = this.#isReady ? this.#revision : undefined
+    if (since === undefined) this.state.clear()
+    this.#events = this.collection.watch({ ...this.options, since })
+    this.#follow(this.#events).catch((error: unknown) => { this.errors.push(error) })
+  }
+
+  async stop (): Promise<void> {
+    await this.#events!.return()
+  }
+
+  async #follow (events: EventStream<WatchEvent<unknown>>): Promise<void> {
+    for await (const event of events) {
+      if (event.type === 'reset') {
+        this.resets++
+        this.#isReady = false
+        this.state.clear()
+      } else if (event.type === 'ready') {
+        this.#isReady = true
+        this.#revision = event.revision
+      } else {
+        const before = this.#versions.get(event.key) ?? 0
+        if (event.version < before) throw new Error(`version ${event.version} of ${event.key} after ${before}`)
+        this.#versions.set(event.key, event.version)
+        if (event.type === 'set') this.state.set(event.key, event.value)
+        else this.state.delete(event.key)
+        if (this.#isReady) this.#revision = event.revision
+      }
+      await this.stall
+      if (this.#events !== events) return
+    }
+  }
+}
+
+t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
+  const next = random(SEED)
+  const below = (n: number): number => Math.floor(next() * n)
+  const engine = new Fragile()
+  const name = 'model'
+  const items = new Collection<any>(engine, name, NO_DEFAULTS)
+  const targets: WatchOptions[] = [{}, {}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { key: 'b7' }, { prefix: 'a', values: false }]
+  const followers = targets.map(options => new Follower(items, options))
+  for (const follower of followers) follower.start()
+  const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
+  const ignore = (): void => {} // what fails is not written
+  for (let step = 0; step < 2000; step++) {
+    const key = keys[below(keys.length)]!
+    const what = below(1000)
+    if (what < 600) items.set(key, step).catch(ignore)
+    else if (what < 700) items.del(key).catch(ignore)
+    else if (what < 760) items.set(key, step, { ttl: (1 + below(10)) / 1000 }).catch(ignore)
+    else if (what < 800) items.update(key, () => step).catch(ignore)
+    else if (what < 820) items.clear({ prefix: ['', 'a', 'b1'][below(3)]! }).catch(ignore)
+    else if (what < 830) items.configure({ maxKeys: [0, 5, 15][below(3)]! }).catch(ignore)
+    else if (what < 833) items.setMany(Array.from({ length: 1500 }, (_, i) => [`a many ${i}`, step])).catch(ignore)
+    else if (what < 850) engine.cut()
+    else if (what < 852) await engine.replace()
+    else if (what < 900) {
+      const follower = followers[below(followers.length)]!
+      let go!: () => void
+      follower.stall = new Promise(resolve => { go = resolve })
+      setTimeout(go, below(50))
+    } else if (what < 920) {
+      const follower = followers[below(followers.length)]!
+      await follower.stop()
+      follower.start()
+    }
+    if (next() < 0.3) await new Promise(resolve => { setImmediate(resolve) })
+    if (next() < 0.01) await new Promise(resolve => { setTimeout(resolve, below(10)) })
+  }
+  await items.set('a3', 'last')
+  await items.set('b7', 'last')
+  const matches = (key: string, { key: one, prefix = '' }: WatchOptions): boolean => one === undefined ? key.startsWith(prefix) : key === one
+  for (const follower of followers) {
+    const { options } = follower
+    await until(async () => {
+      t.strictSame(follower.errors, [])
+      if (follower.errors.length > 0) return true
+      const state = new Map<string, unknown>()
+      for await (const [key, value] of items.entries()) if (matches(key, options)) state.set(key, options.values === false ? undefined : value)
+      return state.size === follower.state.size && [...state].every(([key, value]) => follower.state.has(key) && follower.state.get(key) === value)
+    }, 20)
+    await follower.stop()
+  }
+  t.equal(countFeeds(engine), 0)
+  t.equal(engine.keyspace.watches.waiters, 0)
+  await engine.close()
+})
+
+t.test('a thousand watches of the same keys cost the store as much as one', async t => {
+  const engine = new Fragile()
+  const items = new Collection<number>(engine, 'shared', NO_DEFAULTS)
+  const watches = Array.from({ length: 1000 }, () => items.watch({ prefix: 'a' }))
+  for (const watch of watches) t.match((await watch.next()).value, { type: 'ready' })
+  const waiting = watches.map(watch => watch.next())
+  await until(() => engine.keyspace.watches.waiters === 1)
+  const before = engine.watches
+  for (let i = 0; i < 10; i++) {
+    await items.set('a', i)
+    for (const [n, next] of waiting.entries()) {
+      const { value } = await next
+      if (value!.type !== 'set' || value!.value !== i) t.fail(`watch ${n} got ${JSON.stringify(value)}`)
+      waiting[n] = watches[n]!.next()
+    }
+  }
+  t.ok(engine.watches - before <= 20, `${engine.watches - before} calls`)
+  t.equal(countFeeds(engine), 1)
+  for (const watch of watches) await watch.return()
+  t.strictSame([countFeeds(engine), engine.keyspace.watches.waiters], [0, 0])
+  await engine.close()
+})
+
+t.test('watches and subscriptions that were opened and closed leave nothing', async t => {
+  const engine = new Fragile()
+  const items = new Collection<number>(engine, 'opened', NO_DEFAULTS)
+  const channel = new Channel<number>(engine, 'opened')
+  const controller = new AbortController()
+  await items.set('a', 1)
+  for (let round = 0; round < 50; round++) {
+    await Promise.all(Array.from({ length: 10 }, async (_, i) => {
+      const watch = items.watch(i % 2 === 0 ? {} : { signal: controller.signal })
+      const subscription = channel.subscribe({ signal: controller.signal })
+      for (let n = i % 4; n > 0; n--) {
+        const next = watch.next()
+        if (n > 1) await next
+      }
+      if (i % 3 === 0) await subscription.ready
+      const message = i % 3 === 1 ? subscription.next() : undefined
+      await Promise.all([watch.return(), subscription.return(), message])
+    }))
+  }
+  t.strictSame([countFeeds(engine), countHubs(engine), engine.keyspace.watches.waiters], [0, 0, 0])
+  await until(() => engine.keyspace.channels.size === 0)
+  t.equal(await channel.publish(1), 0)
+  await engine.close()
+})
+
+t.test('a watch that is not read costs the store nothing, and goes on where it was', async t => {
+  const engine = new Fragile()
+  const items = new Collection<number>(engine, 'unread', NO_DEFAULTS)
+  const watch = items.watch()
+  t.match((await watch.next()).value, { type: 'ready' })
+  await items.set('first', 0)
+  t.match((await watch.next()).value, { key: 'first' })
+  await items.setMany(Array.from({ length: 5000 }, (_, i) => [`key ${i}`, i]))
+  await until(() => engine.keyspace.watches.waiters === 0)
+  const { watches } = engine
+  await items.setMany(Array.from({ length: 5000 }, (_, i) => [`key ${i}`, -i]))
+  t.equal(engine.watches, watches)
+  const seen = new Map<string, unknown>()
+  while (seen.size < 5000) {
+    const { value } = await watch.next()
+    if (value!.type !== 'set') throw new Error(value!.type)
+    if (seen.has(value!.key) || value!.value > 0) t.fail(`${value!.key} is not in its latest state`)
+    seen.set(value!.key, value!.value)
+  }
+  const next = watch.next()
+  await items.del('first')
+  t.match((await next).value, { type: 'del', key: 'first' })
+  await watch.return()
+  await engine.close()
+})
+
+t.test('errors', async t => {
+  const store = createStore('memory:')
+  const waits = store.collection('a').watch()
+  t.match((await waits.next()).value, { type: 'ready' })
+  const [next, message] = [waits.next(), store.channel('a').subscribe().next()]
+  await new Promise(resolve => { setImmediate(resolve) })
+  await store.close()
+  await t.rejects(next, { code: 'STORE_CLOSED' })
+  await t.rejects(message, { code: 'STORE_CLOSED' })
+  t.strictSame(await waits.next(), { value: undefined, done: true })
+  await t.rejects(store.collection('a').watch().next(), { code: 'STORE_CLOSED' })
+  const nowhere = createStore({ url: 'http://127.0.0.1:1/', connectTimeout: 1 })
+  await t.rejects(nowhere.collection('a').watch().next(), { code: 'STORE_UNREACHABLE' })
+  await t.rejects(nowhere.channel('a').subscribe().next(), { code: 'STORE_UNREACHABLE' })
+  await nowhere.close()
+})
+
+t.test("a callback collection emits 'change' while somebody listens", async t => {
+  const items = collection<number>('callback changes')
+  const events: unknown[] = []
+  const listener = (event: WatchEvent<number>): void => { events.push(event.type === 'set' ? [event.key, event.value] : event.type) }
+  items.on('change', listener)
+  items.set('a', 1)
+  await until(() => events.includes('ready'))
+  items.set('b', 2)
+  items.del('b')
+  await until(() => events.at(-1) === 'del')
+  items.off('change', listener)
+  const { length } = events
+  await items.promises.set('c', 3)
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(events.length, length)
+  items.once('change', listener)
+  await until(() => events.length > length)
+  await createStore().close()
+})
+
+t.test('unstorage: watch', async t => {
+  const store = createStore('memory:')
+  const driver = unstorageDriver({ store })
+  await driver.setItem('there', 'x')
+  const events: string[] = []
+  const unwatch = await driver.watch((event, key) => { events.push(`${event} ${key}`) })
+  await driver.setItem('a', '1')
+  await until(() => events.length === 1)
+  await driver.removeItem('a')
+  await until(() => events.length === 2)
+  t.strictSame(events, ['update a', 'remove a'])
+  await unwatch()
+  await driver.setItem('b', '1')
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(events.length, 2)
+  await store.close()
+})

@@ -1,0 +1,103 @@
+// The commands that ask a store, and how flags are set.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { EXIT } from '../../src/cli/exit.js'
+import { helpOf } from '../../src/cli/command.js'
+import { Output, type Row } from '../../src/cli/output.js'
+import { settingsOf } from '../../src/cli/settings.js'
+import { serve as serveCommand } from '../../src/cli/serve.js'
+import { createStore } from '../../src/index.js'
+import { cli, directory, serve } from '../support/serve.js'
+
+const lines = (out: string): any[] => out.trim().split('\n').filter(line => line !== '').map(line => JSON.parse(line))
+
+t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
+  const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
+  const env = { STRONG_STORE_URL: url }
+  const run = (...args: string[]): ReturnType<typeof cli> => cli(args, { env })
+  t.match(await run('set', 'c', 'key', '{"a": [1]}'), { code: 0, out: /^{"version":\d+}\n$/ })
+  t.strictSame(await run('get', 'c', 'key'), { code: 0, out: '{"a":[1]}\n', err: '' })
+  t.match(await run('set', 'c', 'key', '1', '--if-absent'), { code: 1, err: /STORE_EXISTS/ })
+  t.match(await run('set', 'c', 'key', '1', '--if-version', '0'), { code: 1, err: /STORE_VERSION_MISMATCH/ })
+  t.match(await run('set', 'c', 'key', 'hello'), { code: 2, err: /VALUE is not JSON: .*; with --text it is a string/ })
+  t.match(await run('set', 'c', 'text', 'hello', '--text', '--ttl', '60'), { code: 0 })
+  t.match(await cli(['set', 'c', 'input'], { env, input: '"from a pipe"' }), { code: 0 })
+  t.match(lines((await run('keys', 'c')).out).sort((a, b) => a.key < b.key ? -1 : 1), [
+    { key: 'input', bytes: 13 }, { key: 'key', version: Number, bytes: 9 }, { key: 'text', expiresAt: /^20/ }
+  ])
+  t.equal(lines((await run('keys', 'c', '--limit', '2')).out).length, 2)
+  t.match(lines((await run('keys', 'c', '--prefix', 'te')).out), [{ key: 'text' }])
+  t.match(await run('del', 'c', 'key'), { code: 0, out: '' })
+  t.match(await run('del', 'c', 'key'), { code: 5, err: '"key" in collection "c" has no value' })
+  t.match(await run('get', 'c', 'key'), { code: 5, out: '', err: /has no value/ })
+  t.match(await run('set', 'c', '--', '--odd', '1'), { code: 0 })
+  t.match(await run('get', 'c', '--', '--odd'), { code: 0, out: '1\n' })
+
+  const store = createStore(url)
+  t.teardown(() => store.close())
+  const lock = await store.collection('c').acquire('held')
+  t.match(lines((await run('locks')).out), [{ collection: 'c', key: 'held', owner: new RegExp(`^pid ${process.pid} on `), waiters: 0 }])
+  t.match(await run('get', 'c', 'held', '--timeout', '0.5'), { code: 1, err: /STORE_TIMEOUT/ })
+  await lock.release()
+  t.match(lines((await run('collections')).out), [{ name: 'c', keys: 3, maxBytes: 0 }])
+  t.match(lines((await run('stats')).out), [{ keys: 3, processes: 3 }])
+  t.strictSame(await run('check'), { code: 0, out: '', err: '' })
+  t.match(await cli(['check', '--timeout', '0.1', '--url', `${url}x`]), { code: 1, err: /STORE_UNREACHABLE: .*strong-store serve/ })
+})
+
+t.test('what is misspelt is refused', async t => {
+  for (const [args, err] of [
+    [['sevre'], /there is no command "sevre"; see strong-store --help/], [['serve', '--sokcet', 'x'], /Unknown option '--sokcet'/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
+    [['serve', 'x'], /serve takes no arguments/], [['serve', '--mode', '888'], /invalid --mode/], [['serve', '--max-value-bytes', 'x'], /expected a number, got "x"/],
+    [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /there is no group "no-such-group"/],
+    [['serve', '--user', 'no-such-user'], /there is no user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
+    [['get', 'c', 'k', '--url', 'memory:'], /is inside of a process/], [['get', 'c', 'k', '--url', 'nonsense:'], /there is no store at "nonsense:"/], [['serve', '--socket'], /socket/],
+    [['serve', '--data', 'x'], /Unknown option '--data'/]
+  ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
+  t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
+  t.match(await cli(['--help']), { code: 0, out: /serve .*\n {2}get / })
+  t.match(await cli(['serve', '--help']), { code: 0, out: /--socket PATH .* STRONG_STORE_SOCKET/ })
+  t.match(await cli(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ })
+})
+
+t.test('flags: the command line, else the environment, else the file of --config', async t => {
+  const file = join(directory(t), 'config.json')
+  const settings = (content: unknown, argv: string[] = [], env: NodeJS.ProcessEnv = {}): ReturnType<typeof settingsOf> => {
+    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+    return settingsOf(['--config', file, ...argv], { switch: { help: '' }, ...serveCommand.flags }, env)
+  }
+  const content = { socket: '/file', mode: '0660', 'max-value-bytes': 5, switch: true }
+  t.equal(settings(content).get('socket'), '/file')
+  t.equal(settings(content).number('max-value-bytes'), 5)
+  t.equal(settings(content).isOn('switch'), true)
+  t.equal(settings(content, [], { STRONG_STORE_SWITCH: '0' }).isOn('switch'), false)
+  t.equal(settings(content, [], { STRONG_STORE_SOCKET: '/env' }).get('socket'), '/env')
+  t.equal(settings(content, [], { STRONG_STORE_SOCKET: '' }).get('socket'), '/file')
+  t.equal(settings(content, ['--socket', '/argv'], { STRONG_STORE_SOCKET: '/env' }).get('socket'), '/argv')
+  settings({ mode: '0640' })
+  t.equal(settingsOf([], serveCommand.flags, { STRONG_STORE_CONFIG: file }).get('mode'), '0640')
+  t.throws(() => settings(content, [], { STRONG_STORE_SWITCH: 'yes' }), { code: EXIT.USAGE, message: /invalid STRONG_STORE_SWITCH: expected true or false/ })
+  for (const [wrong, message] of [
+    ['{', /invalid .*config\.json: /], [[], /expected a JSON object/], [{ sokcet: '/x' }, /there is no flag "sokcet"; there are .*socket/], [{ socket: true }, /socket must be a string or a number/],
+    [{ switch: 'on' }, /switch must be true or false/], [{ config: 'x' }, /there is no flag "config"/], [{ __proto__: null, toString: 'x' }, /there is no flag "toString"/]
+  ] as Array<[unknown, RegExp]>) t.throws(() => settings(wrong), { code: EXIT.USAGE, message }, String(message))
+  t.throws(() => settingsOf(['--config', `${file}x`], serveCommand.flags, {}), { code: 'ENOENT' })
+  t.match(helpOf('serve', serveCommand), 'STRONG_STORE_TOKEN_FILE')
+})
+
+t.test('on a terminal: tables, without what a terminal would obey', async t => {
+  let printed = ''
+  const print = async (isTTY: boolean, use: (output: Output) => Promise<void>): Promise<string> => {
+    printed = ''
+    await use(new Output({ isTTY, on: () => {}, write: (text: string) => { printed += text; return true } } as unknown as NodeJS.WriteStream, false))
+    return printed
+  }
+  const rows: Row[] = [{ key: 'a\u001b[2J\n\u202e', version: 12, end: undefined }, { key: 'b', version: 3, end: new Date(0) }]
+  await print(true, output => output.rows(rows))
+  t.notOk(['\u001b', '\u202e'].some(character => printed.includes(character)))
+  t.match(printed, /^KEY +VERSION +END\na\\u001b\[2J\\u000a\\u202e +12 +-\n/)
+  t.match(printed, /\nb +3 +1970-01-01T00:00:00\.000Z\n$/)
+  t.equal(await print(true, output => output.value({ a: '\u009b' })), '{\n  "a": "\\u009b"\n}\n')
+  t.equal(await print(false, output => output.rows(rows)), rows.map(row => JSON.stringify(row) + '\n').join(''))
+})

@@ -1,0 +1,21 @@
+// The contract over `unix:`: the store in a process tree of its own, the tests in one process, and a user in a third.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { createStore } from '../../../src/index.js'
+import { remote, type Channel, type Message } from '../../contract/remote.js'
+import { contract } from '../../contract/suite.js'
+import { cleanEnv, directory, serve } from '../../support/serve.js'
+
+contract(t, 'a store in a process of its own', async () => {
+  const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
+  const store = createStore(url)
+  const user = fork(fileURLToPath(new URL('../../fixtures/contract-user.js', import.meta.url)), { env: cleanEnv({ STRONG_STORE_URL: url }), execArgv: ['--enable-source-maps'] })
+  t.teardown(() => { user.kill('SIGKILL') })
+  await once(user, 'message')
+  const channel: Channel = { send: message => { user.send(message) }, onmessage: undefined }
+  user.on('message', (message: Message) => { channel.onmessage?.(message) })
+  return { a: store, b: remote(channel), end: () => store.close() }
+})

@@ -1,0 +1,35 @@
+// A process that wants to serve a path again and again, for `takeover.ts`. It pauses at random before each step in the file
+// system, and is killed at one of them if it is given a number of steps. Lines in: `serve PATH STEPS`, `close`; out: the outcome.
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { createInterface } from 'node:readline'
+import { random } from './attack.js'
+
+const next = random(Number(process.argv[2]))
+let left = Infinity
+
+for (const name of ['linkSync', 'renameSync', 'unlinkSync', 'lstatSync'] as const) {
+  const original = fs[name] as (...args: unknown[]) => unknown
+  ;(fs as Record<string, unknown>)[name] = (...args: unknown[]) => {
+    if (next() < 0.5) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, next() * 5)
+    if (left-- <= 0) process.kill(process.pid, 'SIGKILL')
+    return original(...args)
+  }
+}
+syncBuiltinESMExports()
+
+const { SocketFile, SocketInUse } = await import('../../src/engines/socket/socket-file.js')
+let file: Awaited<ReturnType<typeof SocketFile.open>> | undefined
+console.log('ready')
+for await (const line of createInterface(process.stdin)) {
+  const [command, path, steps] = line.split(' ') as [string, string, string]
+  left = command === 'serve' ? Number(steps) : Infinity
+  try {
+    if (command === 'serve') file = await SocketFile.open(path, socket => { socket.destroy() }, [process.geteuid!()], () => {})
+    else file!.close()
+    console.log(command === 'serve' ? 'serves' : 'closed')
+  } catch (error) {
+    console.log(error instanceof SocketInUse ? 'in use' : error)
+  }
+  left = Infinity
+}
