@@ -1,5 +1,6 @@
 // The changes of some keys, for all watches of this process that follow them: one call waits in the store for all of them, and
 // the next one is made when it was answered. So a thousand watches cost the store as much as one.
+import { onAbort } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
 import { readParts, type ChangeType, type WatchReply, type WatchRequest } from '../core/feed-replies.js'
 import { Backoff, isTransient } from './backoff.js'
@@ -71,6 +72,7 @@ export class Feed {
     this.#members.set(member, revision)
     if (this.#run !== undefined) return true
     this.#run = new AbortController()
+    onAbort(this.#run.signal, () => {}) // a signal that keeps its listener costs each call much less
     this.#revision = revision
     this.#follow(this.#run.signal).catch(error => {
       for (const member of this.#end()) member.fail(error)

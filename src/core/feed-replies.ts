@@ -44,10 +44,16 @@ const SEPARATOR = '\x1e'
 
 /** `head` has no strings but bytes. */
 export function writeParts (head: WatchReply | MessageReply, texts: readonly Bytes[]): Bytes {
-  const json = JSON.stringify(head)
+  const json = 'changes' in head ? writeChanges(head) : JSON.stringify(head)
   if (texts.every(text => typeof text === 'string')) return [json, ...texts].join(SEPARATOR)
   const parts = [json, ...texts].flatMap((part, i) => i === 0 ? [part] : [SEPARATOR, part])
   return Buffer.concat(parts.map(part => typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
+}
+
+/** What JSON.stringify would give, in half the time. */
+function writeChanges ({ changes, ...rest }: WatchReply): string {
+  const list = changes.map(([type, key, version]) => `["${type}",${JSON.stringify(key)},${version}]`).join()
+  return `{"changes":[${list}],${JSON.stringify(rest).slice(1)}`
 }
 
 /** STORE_PROTOCOL. */

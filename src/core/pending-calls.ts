@@ -1,6 +1,6 @@
 // What this process has asked an engine for and not been answered yet, and the locks it holds there.
 import { offAbort, onAbort } from './abort-signals.js'
-import { Grant, Request, type Reply, type Wait, type Abortable } from './engine.js'
+import { Grant, Request, isPoll, type Reply, type Wait, type Abortable } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
 import { LongWaits, type Waiting } from './long-waits.js'
 import { Timer } from './timer.js'
@@ -56,6 +56,7 @@ export class PendingCalls {
   #free: number[] = []
   #held = new Map<string, Grant>()
   readonly #carrier: Carrier
+  #polls = 0
   readonly #longWaits = new LongWaits(() => this.#slots, request => this.call(request))
 
   constructor (carrier: Carrier) {
@@ -65,6 +66,11 @@ export class PendingCalls {
   /** Calls that are not answered yet. */
   get pending (): number {
     return this.#slots.length - 1 - this.#free.length
+  }
+
+  /** Those of them that do not wait for something to happen. */
+  get active (): number {
+    return this.pending - this.#polls
   }
 
   call (request: Request): Promise<Reply> {
@@ -78,6 +84,7 @@ export class PendingCalls {
       const id = this.#free.pop() ?? this.#slots.length
       const call = new Call(request, id, this.#longWaits.now(), this.#carrier, resolve, reject)
       this.#slots[id] = call
+      if (isPoll(request)) this.#polls++
       if (wait !== undefined) watch(call, wait)
       try {
         this.#carrier.send(request, id)
@@ -124,6 +131,7 @@ export class PendingCalls {
     const held = this.#held
     this.#slots = [undefined]
     this.#free = []
+    this.#polls = 0
     this.#held = new Map()
     this.#longWaits.stop()
     for (const call of slots) {
@@ -139,6 +147,7 @@ export class PendingCalls {
     if (call === undefined) return undefined
     this.#slots[id] = undefined
     this.#free.push(id)
+    if (isPoll(call.request)) this.#polls--
     call.tidy()
     return call
   }

@@ -98,6 +98,7 @@ class Channel implements Task, Wakeable {
       if (!caller.hasLeft) count += subscribers
       isAwaited ||= call !== undefined
     }
+    this.#host.wakeups.changed()
     this.#messages.push(text)
     this.#bytes += text.length
     this.#next++
@@ -144,10 +145,10 @@ class Channel implements Task, Wakeable {
     this.#trim()
   }
 
-  answer (take: () => boolean): boolean {
+  answer (take: (calls: number) => number): boolean {
     for (const { call, next } of this.#subscriptions.values()) {
       if (call === undefined || next === this.#next) continue
-      if (!take()) return true
+      if (take(1) === 0) return true
       call.withdraw()
       this.#answer(call.caller, call.id, ...this.#unread(next))
     }

@@ -59,6 +59,7 @@ export class WatchedCollection implements Task {
   note (type: ChangeType, key: string): void {
     const { revision } = this.#host.context
     this.#log.add(type, key, revision)
+    this.#host.wakeups.changed()
     if (this.waiters === 0) return
     this.#byKey.get(key)?.wake(revision)
     for (const length of this.#lengths.keys()) this.#byPrefix.get(key.slice(0, length))?.wake(revision)
@@ -215,12 +216,14 @@ class Group implements Wakeable {
     this.#wokenAt = Math.min(this.#wokenAt ?? Infinity, revision)
   }
 
-  answer (take: () => boolean): boolean {
+  answer (take: (calls: number) => number): boolean {
     const wokenAt = this.#wokenAt!
     const { context } = this.host
     const { revision } = context
     const made = new Map<string, Bytes | undefined>() // most calls have the same cursor
+    let left = take(this.calls.size)
     for (const call of this.calls) {
+      if (left === 0) return true
       const after = Math.max(call.after, wokenAt - 1)
       const name = `${after} ${String(call.target.values)}`
       if (!made.has(name)) {
@@ -229,7 +232,7 @@ class Group implements Wakeable {
       }
       const text = made.get(name)
       if (text === undefined) continue
-      if (!take()) return true
+      left--
       call.withdraw()
       const reply = new Reply<Bytes>()
       reply.text = text

@@ -117,7 +117,7 @@ export class ClientEngine implements Engine {
   #write (connection: Connection, request: Request, id: number): void {
     // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer cannot be read
     // before the next one, and the server is spared a read and a write for each call.
-    connection.gathers = this.#calls.pending > 1
+    connection.gathers = this.#calls.active > 1
     writeRequest(connection, request, this.#slots.get(request.collection) ?? this.#name(connection, request.collection), id)
     if (id !== 0 && !this.#isReferenced) {
       this.#isReferenced = true
