@@ -1,5 +1,5 @@
-// Live state in a browser: `npm run example:live`, then open the page in two windows. Whichever worker a window talks to, it shows
-// each vote at once.
+// Live state in a browser: `npm run example:live`, then open the page in two windows. Whichever worker a window talks
+// to, it shows each vote at once.
 import Fastify from 'fastify'
 import strongStore, { type WatchEvent } from 'strong-store'
 import { Readable } from 'node:stream'

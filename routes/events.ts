@@ -44,9 +44,13 @@ export function eventRoutes (admin: Admin): void {
   })
 }
 
-/** Answers with the events of a watch. Its first one is waited for, so that what is wrong can still be said with a status. */
+/**
+ * Answers with the events of a watch. Its first one is waited for, so that what is wrong can still be said with a
+ * status.
+ */
 export async function sendEvents (
-  { store, stopping }: Admin, request: FastifyRequest, reply: FastifyReply, target: { key: string } | { prefix: string | undefined },
+  { store, stopping }: Admin, request: FastifyRequest, reply: FastifyReply,
+  target: { key: string } | { prefix: string | undefined },
   { values = false, since }: { values?: boolean | undefined, since?: number | undefined }
 ): Promise<Readable> {
   const { collection } = request.params as { collection: string }
@@ -128,7 +132,8 @@ function dataOf (event: Exclude<WatchEvent<string | undefined>, { type: 'reset' 
 
 /** Resolves when the key has another version than those that are known, with true, or when the time is over. */
 export async function hasChanged (
-  { stopping }: Admin, reply: FastifyReply, collection: Collection<string>, key: string, isKnown: (version: number) => boolean, seconds: number
+  { stopping }: Admin, reply: FastifyReply, collection: Collection<string>, key: string,
+  isKnown: (version: number) => boolean, seconds: number
 ): Promise<boolean> {
   const events = collection.watch({ key, values: false })
   const end = (): void => { events.return().catch(() => {}) }

@@ -37,7 +37,18 @@ function readKey (admin: Admin): void {
       params: KeyParams,
       headers: ReadHeaders,
       querystring: ReadQuery,
-      response: { 200: { ...EVENTS_RESPONSE, headers: { ...withHeaders(Value, 'ETag', 'X-TTL').headers, ...EVENTS_RESPONSE.headers }, content: { 'application/json': { schema: Value }, ...EVENTS_RESPONSE.content } }, 304: withHeaders(NOTHING, 'ETag', 'X-TTL'), ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED }
+      response: {
+        200: {
+          ...EVENTS_RESPONSE,
+          headers: { ...withHeaders(Value, 'ETag', 'X-TTL').headers, ...EVENTS_RESPONSE.headers },
+          content: { 'application/json': { schema: Value }, ...EVENTS_RESPONSE.content }
+        },
+        304: withHeaders(NOTHING, 'ETag', 'X-TTL'),
+        ...FAILURES,
+        ...NOT_FOUND,
+        ...CONFLICT,
+        ...LOCKED
+      }
     }
   }, async (request, reply) => {
     const { collection: name, '*': key } = request.params

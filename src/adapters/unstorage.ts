@@ -80,7 +80,9 @@ async function follow (events: EventStream<WatchEvent<undefined>>, changed: Chan
     if (value === undefined) return
     if (value.type === 'ready') break
   }
-  report(events, changed).catch((error: StoreError) => { if (error.code !== 'STORE_CLOSED') process.emitWarning(error) })
+  report(events, changed).catch((error: StoreError) => {
+    if (error.code !== 'STORE_CLOSED') process.emitWarning(error)
+  })
 }
 
 async function report (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {

@@ -1,5 +1,5 @@
-// Pauses between attempts to reach a store again: longer each time, and of random length, so that the processes of a server do not
-// all come back at once.
+// Pauses between attempts to reach a store again: longer each time, and of random length, so that the processes of a
+// server do not all come back at once.
 import type { StoreError, StoreErrorCode } from '../core/errors.js'
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import { Timer } from '../core/timer.js'

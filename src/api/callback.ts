@@ -110,7 +110,8 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     const follow = async (): Promise<void> => {
       for (let next; (next = await changes.next()).done !== true;) {
         const { value } = next
-        process.nextTick(() => { if (this.#changes === changes) this.emit('change', value) }) // what a listener throws is not the watch's
+        // In a tick of its own: what a listener throws is not an error of the watch.
+        process.nextTick(() => { if (this.#changes === changes) this.emit('change', value) })
       }
     }
     follow().catch((error: StoreError) => {

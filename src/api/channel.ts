@@ -19,12 +19,14 @@ export interface SubscribeOptions {
 }
 
 /**
- * A message, or that some were missed at this point: the subscriber has not read for too long, or the connection was lost. Their
- * number is Infinity if it is not known.
+ * A message, or that some were missed at this point: the subscriber has not read for too long, or the connection was
+ * lost. Their number is Infinity if it is not known.
  */
 export type ChannelEvent<T> = { message: T, missed?: undefined } | { missed: number, message?: undefined }
 
-/** Messages that wait for a subscriber that does not read, and characters of their JSON text. Older ones are dropped. */
+/**
+ * Messages that wait for a subscriber that does not read, and characters of their JSON text. Older ones are dropped.
+ */
 const MAX_UNREAD = 1024
 const MAX_UNREAD_LENGTH = 2 ** 20
 
@@ -42,8 +44,8 @@ export class Channel<T = unknown> {
   }
 
   /**
-   * Sends a message to all subscribers there are now, and resolves with how many these are; it does not wait for them to
-   * read it. The messages of one process arrive in their order. A message is anything JSON can represent.
+   * Sends a message to all subscribers there are now, and resolves with how many these are; it does not wait for them
+   * to read it. The messages of one process arrive in their order. A message is anything JSON can represent.
    * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE, STORE_CLOSED.
    */
   async publish (message: T, options: PublishOptions = NONE): Promise<number> {
@@ -56,8 +58,8 @@ export class Channel<T = unknown> {
   }
 
   /**
-   * Subscribes at once; messages that come before the first `next` are kept. Ends when the loop is left, when its signal
-   * aborts, or with an error. After a lost connection it subscribes again by itself.
+   * Subscribes at once; messages that come before the first `next` are kept. Ends when the loop is left, when its
+   * signal aborts, or with an error. After a lost connection it subscribes again by itself.
    */
   subscribe (options: SubscribeOptions = NONE): Subscription<T> {
     checkOptions(options, ['signal'])
@@ -143,7 +145,9 @@ class Subscriber<T> implements HubMember, Abortable {
     if (number < this.#start) return
     this.#unread.push({ number, text })
     this.#length += text.length
-    while (this.#unread.length > MAX_UNREAD || (this.#length > MAX_UNREAD_LENGTH && this.#unread.length > 1)) this.#missed += this.#drop()
+    while (this.#unread.length > MAX_UNREAD || (this.#length > MAX_UNREAD_LENGTH && this.#unread.length > 1)) {
+      this.#missed += this.#drop()
+    }
     this.#wake.wake()
   }
 

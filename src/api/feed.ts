@@ -1,5 +1,5 @@
-// The changes of some keys, for all watches of this process that follow them: one call waits in the store for all of them, and
-// the next one is made when it was answered. So a thousand watches cost the store as much as one.
+// The changes of some keys, for all watches of this process that follow them: one call waits in the store for all of
+// them, and the next one is made when it was answered. So a thousand watches cost the store as much as one.
 import { onAbort } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
 import { readParts, type ChangeType, type WatchReply, type WatchRequest } from '../core/feed-replies.js'
@@ -38,8 +38,9 @@ export interface Changes extends WatchReply {
 
 /** One `watch` call. */
 export async function askForChanges (
-  { engine, collection, key, exact, values }: WatchTarget, cursor: string | undefined, how: 'list' | 'now' | 'wait', ended: AbortSignal
+  target: WatchTarget, cursor: string | undefined, how: 'list' | 'now' | 'wait', ended: AbortSignal
 ): Promise<Changes> {
+  const { engine, collection, key, exact, values } = target
   const request = new Request('watch', collection, key)
   const options: WatchRequest = { exact, values, list: how === 'list' }
   request.text = JSON.stringify(options)
@@ -48,7 +49,9 @@ export async function askForChanges (
   request.wait = { timeout: undefined, signal: ended, scope: undefined }
   const { head, texts } = readParts<WatchReply>((await engine.call(request)).text)
   let next = 0
-  const raw = head.changes.map(([type, key, version]): RawChange => ({ type, key, version, text: type === 'set' ? texts[next++] : undefined }))
+  const raw = head.changes.map(([type, key, version]): RawChange => {
+    return { type, key, version, text: type === 'set' ? texts[next++] : undefined }
+  })
   return { ...head, raw }
 }
 
@@ -132,7 +135,10 @@ export function feedOf (target: WatchTarget): Feed {
   if (ofEngine === undefined) feeds.set(engine, ofEngine = new Map())
   const name = JSON.stringify([collection, key, exact, values])
   let feed = ofEngine.get(name)
-  if (feed === undefined) ofEngine.set(name, feed = new Feed(target, () => { if (ofEngine.get(name) === feed) ofEngine.delete(name) }))
+  if (feed === undefined) {
+    feed = new Feed(target, () => { if (ofEngine.get(name) === feed) ofEngine.delete(name) })
+    ofEngine.set(name, feed)
+  }
   return feed
 }
 

@@ -1,5 +1,5 @@
-// The subscription of this process to a channel, for all its subscribers: one call waits in the store for all of them, and each
-// of its answers is handed to every one.
+// The subscription of this process to a channel, for all its subscribers: one call waits in the store for all of them,
+// and each of its answers is handed to every one.
 import { randomUUID } from 'node:crypto'
 import { onAbort } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
@@ -89,7 +89,9 @@ export class Hub {
   }
 
   /** `waits`: for messages. Asks again after errors that may pass, except if the store was never reached. */
-  async #ask (cursor: string | undefined, waits: boolean, ended: AbortSignal, backoff: Backoff): Promise<MessageReply & { texts: string[] }> {
+  async #ask (
+    cursor: string | undefined, waits: boolean, ended: AbortSignal, backoff: Backoff
+  ): Promise<MessageReply & { texts: string[] }> {
     for (;;) {
       try {
         const request = this.#request(cursor, waits)
@@ -98,8 +100,8 @@ export class Hub {
         backoff.reset()
         return { ...head, texts }
       } catch (error) {
-        const isFatal = !isTransient(error) || (cursor === undefined && (error as StoreError).code === 'STORE_UNREACHABLE')
-        if (isFatal || ended.aborted) throw error
+        const isUnknown = cursor === undefined && (error as StoreError).code === 'STORE_UNREACHABLE'
+        if (isUnknown || !isTransient(error) || ended.aborted) throw error
         await backoff.pause(ended)
         if (ended.aborted) throw error
       }
@@ -123,7 +125,10 @@ export function hubOf (engine: Engine, name: string): Hub {
   let ofEngine = hubs.get(engine)
   if (ofEngine === undefined) hubs.set(engine, ofEngine = new Map())
   let hub = ofEngine.get(name)
-  if (hub === undefined) ofEngine.set(name, hub = new Hub(engine, name, () => { if (ofEngine.get(name) === hub) ofEngine.delete(name) }))
+  if (hub === undefined) {
+    hub = new Hub(engine, name, () => { if (ofEngine.get(name) === hub) ofEngine.delete(name) })
+    ofEngine.set(name, hub)
+  }
   return hub
 }
 

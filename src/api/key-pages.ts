@@ -43,7 +43,8 @@ export async function * keyPages (
 
 /** All keys with their values, or those that start with a prefix. */
 export async function * entryPages<T> (
-  calls: CollectionCalls, options: PrefixOptions, getMany: (keys: string[], wait: WaitOptions) => Promise<Array<T | undefined>>
+  calls: CollectionCalls, options: PrefixOptions,
+  getMany: (keys: string[], wait: WaitOptions) => Promise<Array<T | undefined>>
 ): AsyncGenerator<[string, T], void, undefined> {
   const { prefix, ...wait } = options
   for await (const keys of keyPages(calls, options)) {

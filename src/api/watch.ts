@@ -1,6 +1,6 @@
-// A watch: what is there, then each change. It asks the store for lists and for what it has missed itself; while it keeps up, it is
-// a member of the feed of its keys. A watch that is not read leaves the feed, costs nothing, and asks for what it has missed when
-// it is read again.
+// A watch: what is there, then each change. It asks the store for lists and for what it has missed itself; while it
+// keeps up, it is a member of the feed of its keys. A watch that is not read leaves the feed, costs nothing, and asks
+// for what it has missed when it is read again.
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import type { Abortable } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
@@ -9,7 +9,9 @@ import type { Codec } from '../core/value.js'
 import { Backoff, isTransient } from './backoff.js'
 import type { CollectionCalls, Scope } from './collection-calls.js'
 import { EventStream, Wake } from './event-stream.js'
-import { askForChanges, feedOf, type Changes, type Feed, type FeedMember, type RawChange, type WatchTarget } from './feed.js'
+import {
+  askForChanges, feedOf, type Changes, type Feed, type FeedMember, type RawChange, type WatchTarget
+} from './feed.js'
 import { checkOptions, checkSignal } from './requests.js'
 
 export interface WatchOptions {
@@ -19,7 +21,9 @@ export interface WatchOptions {
   prefix?: string | undefined
   /** False: without the values. Default true. */
   values?: boolean | undefined
-  /** The revision of an earlier event, 0 or more. Continues after it instead of listing what is there. Default: none. */
+  /**
+   * The revision of an earlier event, 0 or more. Continues after it instead of listing what is there. Default: none.
+   */
   since?: number | undefined
   /** Ends the watch. Default: none, it ends when the loop is left. */
   signal?: AbortSignal | undefined
@@ -36,7 +40,10 @@ export type WatchEvent<T> =
   /** Something was missed: what is there follows, up to the next 'ready'; keys that are not in it are gone. */
   | { type: 'reset' }
 
-/** What a watch holds for a loop that is behind: keys, and characters of their values. Above it, they stay in the store. */
+/**
+ * What a watch holds for a loop that is behind: keys, and characters of their values. Above it, they stay in the
+ * store.
+ */
 const MAX_PENDING = 1024
 const MAX_PENDING_LENGTH = 2 ** 20
 /** Keys changed during a list that are not reported twice. */
@@ -48,7 +55,9 @@ const OPTIONS = ['key', 'prefix', 'values', 'since', 'signal']
 export function watch<T> (calls: CollectionCalls, codec: Codec, options: WatchOptions): EventStream<WatchEvent<T>> {
   checkOptions(options, OPTIONS)
   const { key, prefix = '', values = true, since, signal } = options
-  if (key !== undefined && options.prefix !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'key cannot be combined with prefix')
+  if (key !== undefined && options.prefix !== undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'key cannot be combined with prefix')
+  }
   checkKey(key ?? prefix)
   if (typeof values !== 'boolean') throw new StoreError('STORE_OPTION_INVALID', 'values must be true or false')
   if (since !== undefined) wholeNumber(since, 'since')
@@ -81,7 +90,9 @@ class Watch<T> implements FeedMember, Abortable {
     onAbort(ended, () => { this.abort() }) // nobody else has this signal
   }
 
-  async * events (signal: AbortSignal | undefined, scope: Scope | undefined): AsyncGenerator<WatchEvent<T>, undefined, undefined> {
+  async * events (
+    signal: AbortSignal | undefined, scope: Scope | undefined
+  ): AsyncGenerator<WatchEvent<T>, undefined, undefined> {
     const end = (): void => { this.abort() }
     if (signal?.aborted === true || scope?.aborted === true) return
     if (signal !== undefined) onAbort(signal, end)

@@ -22,14 +22,14 @@
 //   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
 //   ping       nothing: the store answers
-//   watch      waits for changes of the keys that begin with `key`. `text`: JSON of a WatchRequest; `cursor`: where the call before has
-//              got to, none at first. text: a WatchReply. Without a cursor, with `nowait`, or where there is something to
-//              report it is answered at once
+//   watch      waits for changes of the keys that begin with `key`. `text`: JSON of a WatchRequest; `cursor`: where the
+//              call before has got to, none at first. text: a WatchReply. Without a cursor, with `nowait`, or where
+//              there is something to report it is answered at once
 //   publish    `text` is a message for the channel `key`; number: the subscribers that it is for
-//   subscribe  waits for messages in the channel `key`. `token` names the subscription, `number` says for how many subscribers it
-//              stands, `cursor` is as in watch. text: a MessageReply. The first call, without a cursor, registers the subscription
-//              and is answered at once, like one with `nowait`; one with `release` ends it. It also ends with its caller, and
-//              after SUBSCRIPTION_MS without a call
+//   subscribe  waits for messages in the channel `key`. `token` names the subscription, `number` says for how many
+//              subscribers it stands, `cursor` is as in watch. text: a MessageReply. The first call, without a cursor,
+//              registers the subscription and is answered at once, like one with `nowait`; one with `release` ends it.
+//              It also ends with its caller, and after SUBSCRIPTION_MS without a call
 //
 // Calls on one key are linearizable, and one engine's calls take effect in the order they were made. While a key is
 // locked, a call on it waits its turn, first come first served, unless it brings the lock's own `token`.

@@ -1,6 +1,6 @@
-// The texts of replies to `watch` and `subscribe`: a head, which is JSON, and the values or messages it is about, each behind a
-// record separator (RFC 7464), which no JSON text contains. So they are carried as they are stored, and nobody has to parse them
-// but whoever asked.
+// The texts of replies to `watch` and `subscribe`: a head, which is JSON, and the values or messages it is about, each
+// behind a record separator (RFC 7464), which no JSON text contains. So they are carried as they are stored, and
+// nobody has to parse them but whoever asked.
 import { StoreError } from './errors.js'
 import type { Bytes } from './value.js'
 

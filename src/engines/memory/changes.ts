@@ -1,16 +1,18 @@
-// The seam for parts that follow what changes in a keyspace: watches, for example. Without observers a Context has none of this,
-// so that a write costs one branch more.
+// The seam for parts that follow what changes in a keyspace: watches, for example. Without observers a Context has
+// none of this, so that a write costs one branch more.
 
 /** Why a key changes. 'touch' sets its end only; 'cleared' is the removal of a key that a clear has deleted before. */
 export type ChangeKind = 'set' | 'touch' | 'del' | 'expired' | 'evicted' | 'cleared'
 
 /** Called synchronously, in the middle of an operation: an observer must not call the keyspace other than to read. */
 export interface Observer {
-  /** Right before a change. The context's revision is already that of the change, which for a touch is none of its own. */
+  /**
+   * Right before a change. The context's revision is already that of the change, which for a touch is none of its own.
+   */
   changing (collection: string, key: string, kind: ChangeKind): void
   /**
-   * Right before all keys with a prefix are deleted, at the context's revision, except for the locked keys. These are followed by
-   * 'cleared' changes, unless it is a clear of a whole collection whose keys nobody needs.
+   * Right before all keys with a prefix are deleted, at the context's revision, except for the locked keys. These are
+   * followed by 'cleared' changes, unless it is a clear of a whole collection whose keys nobody needs.
    */
   clearing (collection: string, prefix: string, locked: Iterable<string>): void
   /** Whether the keys that a clear of the collection removes have to be named. */

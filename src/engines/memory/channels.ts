@@ -1,5 +1,6 @@
-// Channels: messages for whoever subscribes at the time. A channel exists while it has subscriptions, one for each process with
-// subscribers, and keeps what some of them have not fetched yet, up to a bound: a publisher never waits for them.
+// Channels: messages for whoever subscribes at the time. A channel exists while it has subscriptions, one for each
+// process with subscribers, and keeps what some of them have not fetched yet, up to a bound: a publisher never waits
+// for them.
 import { Reply, SUBSCRIPTION_MS, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type MessageReply } from '../../core/feed-replies.js'
@@ -24,7 +25,8 @@ export class Channels {
   #created = 0
 
   constructor (
-    readonly context: Context, readonly wakeups: Wakeups, readonly values: { readonly epoch: number, readonly maxBytes: number }
+    readonly context: Context, readonly wakeups: Wakeups,
+    readonly values: { readonly epoch: number, readonly maxBytes: number }
   ) {}
 
   /** Channels that have a subscription. */
@@ -57,7 +59,12 @@ export class Channels {
 
   #open (name: string): Channel {
     let channel = this.#channels.get(name)
-    if (channel === undefined) this.#channels.set(name, channel = new Channel(name, this.values.epoch + this.context.revision + ++this.#created, this))
+    if (channel === undefined) {
+      // An epoch can outlast the process, where the revision goes on.
+      const id = this.values.epoch + this.context.revision + ++this.#created
+      channel = new Channel(name, id, this)
+      this.#channels.set(name, channel)
+    }
     return channel
   }
 }
@@ -102,7 +109,9 @@ class Channel implements Task, Wakeable {
     this.#messages.push(text)
     this.#bytes += text.length
     this.#next++
-    while (this.#messages.length > MAX_MESSAGES || (this.#bytes > MAX_BYTES && this.#messages.length > 1)) this.#dropFirst()
+    while (this.#messages.length > MAX_MESSAGES || (this.#bytes > MAX_BYTES && this.#messages.length > 1)) {
+      this.#dropFirst()
+    }
     if (isAwaited) this.#host.wakeups.wake(this)
     return count
   }
@@ -223,7 +232,9 @@ class Channel implements Task, Wakeable {
 
 class WaitingCall implements Waiting {
   readonly since: number
-  constructor (readonly subscription: Subscription, readonly context: Context, readonly caller: Caller, readonly id: number) {
+  constructor (
+    readonly subscription: Subscription, readonly context: Context, readonly caller: Caller, readonly id: number
+  ) {
     this.since = context.clock.now
   }
 

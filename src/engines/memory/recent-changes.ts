@@ -1,6 +1,6 @@
-// What has changed in a collection lately: one record for each key, in the order of its last change. So it is bounded by the keys
-// that changed, not by how often they did, and everyone who follows the collection can read from the same log, each from their
-// own revision on.
+// What has changed in a collection lately: one record for each key, in the order of its last change. So it is bounded
+// by the keys that changed, not by how often they did, and everyone who follows the collection can read from the same
+// log, each from their own revision on.
 import type { ChangeType } from '../../core/feed-replies.js'
 import { append, moveToEnd, remove } from './linked-list.js'
 

@@ -1,11 +1,12 @@
-// Answers calls that wait for something to happen, once it has: at the end of the tick in which it happened, so that a batch of
-// changes makes one answer. Answers are rationed, so that calls which follow a busy collection take a bounded part of the
-// process's time: what exceeds the rate is answered a little later, for more changes at once.
+// Answers calls that wait for something to happen, once it has: at the end of the tick in which it happened, so that a
+// batch of changes makes one answer. Answers are rationed, so that calls which follow a busy collection take a bounded
+// part of the process's time: what exceeds the rate is answered a little later, for more changes at once.
 import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 
-// An answer, with the call that follows it, takes 15 to 100 µs. While little changes, each change is answered at once. Where more
-// changes per millisecond than this, answers are made in rounds, in which one text does for all that wait for the same.
+// An answer, with the call that follows it, takes 15 to 100 µs. While little changes, each change is answered at once.
+// Where more changes per millisecond than this, answers are made in rounds, in which one text does for all that wait
+// for the same.
 const ANSWERS_PER_MS = 16
 const MIN_ANSWERS_PER_MS = 0.5
 const CHANGES_PER_ANSWER = 64
@@ -14,7 +15,10 @@ const MAX_BURST = 256
 const ROUND = 64
 
 export interface Wakeable {
-  /** Answers the calls that have something to report, as many as `take` allows. True if some have to wait for the next time. */
+  /**
+   * Answers the calls that have something to report, as many as `take` allows. True if some have to wait for the next
+   * time.
+   */
   answer (take: (calls: number) => number): boolean
 }
 

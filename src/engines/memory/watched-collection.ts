@@ -1,6 +1,6 @@
-// A collection that is watched: its log of changes, and the calls that wait for the next one. The calls are grouped by what they
-// watch, so that a change is compared with each length of a prefix, not with each call. The log is kept for a while after the last
-// call, for those that come back.
+// A collection that is watched: its log of changes, and the calls that wait for the next one. The calls are grouped by
+// what they watch, so that a change is compared with each length of a prefix, not with each call. The log is kept for
+// a while after the last call, for those that come back.
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
@@ -77,12 +77,12 @@ export class WatchedCollection implements Task {
   }
 
   /** The changes after a revision. */
-  changes (after: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
-    const page = new Page(this.#host.epoch, values === true)
+  changes (after: number, target: Target): { head: WatchReply, texts: Bytes[] } {
+    const page = new Page(this.#host.epoch, target.values === true)
     const entries = this.#host.entriesOf(this.name)
     for (let record = this.#log.after(after), next: ChangeRecord | undefined; record !== undefined; record = next) {
       next = record.next
-      if (exact === true ? record.key !== key : !record.key.startsWith(key)) continue
+      if (!isWatched(record.key, target)) continue
       const { type } = record
       const entry = type === 'set' ? entries?.find(record.key) : undefined
       if (type === 'set' && entry === undefined) { // it has just expired, and the record is the last now
@@ -112,8 +112,11 @@ export class WatchedCollection implements Task {
     let found = entries?.page(position, PAGE_KEYS) ?? { values: [], next: undefined }
     const fits = bytesFit(found.values, values === true)
     if (fits < found.values.length) found = entries!.page(position, fits)
-    for (const entry of found.values) if (entry.key.startsWith(key)) page.addAnyway('set', entry.key, entry.version, entry)
-    return { head: { changes: page.changes, ...found.next === undefined ? end : { start, cursor: `${LIST}${found.next}.${since}` } }, texts: page.texts }
+    for (const entry of found.values) {
+      if (entry.key.startsWith(key)) page.addAnyway('set', entry.key, entry.version, entry)
+    }
+    const next = found.next === undefined ? end : { start, cursor: `${LIST}${found.next}.${since}` }
+    return { head: { changes: page.changes, ...next }, texts: page.texts }
   }
 
   /** A call that is answered when there are changes after a revision. */
@@ -129,7 +132,7 @@ export class WatchedCollection implements Task {
     this.waiters++
     caller.waiting.set(id, call)
     let record = this.#log.after(after)
-    while (record !== undefined && !(target.exact === true ? record.key === target.key : record.key.startsWith(target.key))) record = record.next
+    while (record !== undefined && !isWatched(record.key, target)) record = record.next
     if (record !== undefined) group.wake(record.revision)
   }
 
@@ -168,6 +171,10 @@ export class WatchedCollection implements Task {
   }
 }
 
+function isWatched (changed: string, { key, exact }: Target): boolean {
+  return exact === true ? changed === key : changed.startsWith(key)
+}
+
 /** What the cursor of a list begins with. */
 export const LIST = 'list.'
 
@@ -199,7 +206,10 @@ class Page {
 /** How many of these, one at least, fit into a reply. */
 function bytesFit (entries: readonly Entry[], values: boolean): number {
   let bytes = 0
-  const end = entries.findIndex(({ key, text }) => (bytes += CHANGE_BYTES + key.length + (values ? text.length : 0)) > MAX_REPLY_BYTES)
+  const end = entries.findIndex(({ key, text }) => {
+    bytes += CHANGE_BYTES + key.length + (values ? text.length : 0)
+    return bytes > MAX_REPLY_BYTES
+  })
   return end === -1 ? entries.length : Math.max(1, end)
 }
 
@@ -209,7 +219,9 @@ class Group implements Wakeable {
   /** The first revision with something to report. */
   #wokenAt: number | undefined
 
-  constructor (readonly collection: WatchedCollection, readonly key: string, readonly isExact: boolean, readonly host: Watchable) {}
+  constructor (
+    readonly collection: WatchedCollection, readonly key: string, readonly isExact: boolean, readonly host: Watchable
+  ) {}
 
   wake (revision: number): void {
     if (this.#wokenAt === undefined) this.host.wakeups.wake(this)
@@ -246,7 +258,8 @@ class Group implements Wakeable {
 
 class WaitingWatch implements Waiting {
   constructor (
-    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller, readonly id: number, readonly since: number
+    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller, readonly id: number,
+    readonly since: number
   ) {}
 
   withdraw (): void {

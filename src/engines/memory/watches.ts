@@ -23,7 +23,8 @@ export class Watches implements Observer, Watchable {
   readonly #watched = new Map<string, WatchedCollection>()
 
   constructor (
-    readonly context: Context, readonly wakeups: Wakeups, versions: Versions, collections: CollectionTable, maxWaiters: number
+    readonly context: Context, readonly wakeups: Wakeups, versions: Versions, collections: CollectionTable,
+    maxWaiters: number
   ) {
     this.#versions = versions
     this.#collections = collections
