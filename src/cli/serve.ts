@@ -3,12 +3,13 @@
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { NO_DEFAULTS } from '../api/collection-calls.js'
+import { dataOf } from '../api/data-options.js'
 import { Store } from '../api/store.js'
 import { wholeNumber } from '../core/validation.js'
 import { Keyspace } from '../engines/memory/keyspace.js'
 import { ServerEngine } from '../engines/socket/server-engine.js'
 import { OPEN_TOKEN, socketPath } from '../engines/socket/unix.js'
-import { adminOf } from './admin.js'
+import { adminOf, type AdminServer } from './admin.js'
 import type { Command } from './command.js'
 import { defaultSocket } from './default-socket.js'
 import { EXIT, invalid } from './exit.js'
@@ -34,6 +35,8 @@ export const serve: Command = {
     'max-value-bytes': { value: 'N', help: 'bytes of JSON text that one value may have, default 1048576' },
     admin: { value: 'HOST:PORT', help: 'serve the admin API there, too; needs the package fastify' },
     'token-file': { value: 'FILE', help: 'the token of the admin API' },
+    data: { value: 'DIR', help: 'keep the keys in this folder; needs the package lmdb' },
+    flush: { value: 'SECONDS', help: 'with --data: the most seconds until a change is written, default 0.25' },
     log: { value: 'FORMAT', help: 'text, the default, or json: JSON lines' },
     ...CONFIG
   },
@@ -59,19 +62,27 @@ async function run (settings: Settings): Promise<number> {
   process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
 
   const { promise: stopped, stop } = stopSignal()
-  const engine = new ServerEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), { token: OPEN_TOKEN })
-  const accept = (socket: Socket): void => { engine.server.accept(socket) }
+  const data = dataOf('memory:', { data: settings.get('data'), flush: settings.number('flush') })
   const path = fd === undefined ? socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`) : undefined
-  process.umask(0o177) // nobody may connect before the socket has the mode that it is to have
-  const listener = fd === undefined
-    ? await listenAt(path!, accept, rights, log, stop)
-    : await listenOn(fd, accept)
+  process.umask(0o177) // nobody may connect before the socket has its mode
+  let open!: (engine: ServerEngine) => void
+  const opened = new Promise<ServerEngine>(resolve => { open = resolve }) // connections wait until the data is loaded
+  const accept = (socket: Socket): void => { opened.then(({ server }) => { server.accept(socket) }, () => {}) }
+  const listener = path === undefined ? await listenOn(fd!, accept) : await listenAt(path, accept, rights, log, stop)
   process.on('exit', () => { listener.close() })
-  const served = await admin?.listen(new Store(engine, NO_DEFAULTS)).catch(error => {
-    listener.close()
-    throw error
-  })
   rights.drop()
+  const keyspace = new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes })
+  const engine = new ServerEngine(keyspace, { data, token: OPEN_TOKEN })
+  let served: AdminServer | undefined
+  try {
+    await engine.opened()
+    served = await admin?.listen(new Store(engine, NO_DEFAULTS))
+  } catch (error) {
+    listener.close()
+    await engine.close()
+    throw error
+  }
+  open(engine)
   const url = `unix:${listener.path}`
   log('info', 'ready', `version ${packageVersion()}, pid ${process.pid}, serves ${url}${served === undefined ? '' : ` and ${served.url}`}`,
     { version: packageVersion(), url, ...served === undefined ? {} : { admin: served.url } })

@@ -183,6 +183,21 @@ t.test('--admin serves the admin API as well', async t => {
   t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--admin HOST:PORT, which is missing/ })
 })
 
+t.test('--data keeps the keys over restarts', async t => {
+  const folder = directory(t)
+  const data = join(folder, 'data')
+  const options = ['--socket', join(folder, 'socket'), '--data', data]
+  const first = await serve(t, options)
+  t.match(await cli(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /used by the process \d+/ }, 'one store a folder')
+  t.notOk(existsSync(join(folder, 'other')))
+  first.kill()
+  t.strictSame(await first.exited, [0, null])
+  const { url } = await serve(t, options)
+  t.match(await cli(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), { code: 2, err: /flush requires data/ })
+})
+
 t.test('the default socket is private', async t => {
   const home = directory(t)
   const plain = { HOME: home, XDG_RUNTIME_DIR: '', RUNTIME_DIRECTORY: '' }
