@@ -1,7 +1,7 @@
 // What the OpenAPI document says beside the routes.
 
 /** That of package.json, which is not read at runtime. */
-const VERSION = '0.1.0'
+const VERSION = '0.2.0'
 
 const whole = { type: 'integer', format: 'int64', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
 const text = { type: 'string', maxLength: 256 }
