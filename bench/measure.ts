@@ -1,4 +1,5 @@
-// Runs rows side by side, each in a process of its own, round after round: a machine that slows down affects all of them.
+// Runs rows side by side, each in a process of its own, round after round: a machine that slows down affects all of
+// them.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'

@@ -1,5 +1,5 @@
-// npm run bench [-- SUBJECT … [--rounds N] [--seconds N] [--write]]: measures subjects, by default all, and prints a table
-// for each comparison; --write keeps them in RESULTS.md. --seconds shortens each row, to see whether it works.
+// npm run bench [-- SUBJECT … [--rounds N] [--seconds N] [--write]]: measures subjects, by default all, and prints a
+// table for each comparison; --write keeps them in RESULTS.md. --seconds shortens each row, to see whether it works.
 import { writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'

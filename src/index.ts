@@ -10,7 +10,8 @@ export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/st
 export { Collection, type Updater } from './api/collection.js'
 export type {
   AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry,
-  EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions, UpdateOptions, WaitOptions
+  EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions,
+  UpdateOptions, WaitOptions
 } from './api/options.js'
 export type { WatchEvent, WatchOptions } from './api/watch.js'
 export type { EventStream } from './api/event-stream.js'

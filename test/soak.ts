@@ -1,5 +1,5 @@
-// `npm run soak -- --minutes N [--only NAME] [--seed S]`: the attacks of the tests, for as long as is wanted. Ends with a
-// table of what was done; the process fails if a promise was broken.
+// `npm run soak -- --minutes N [--only NAME] [--seed S]`: the attacks of the tests, for as long as is wanted. Ends
+// with a table of what was done; the process fails if a promise was broken.
 import { parseArgs } from 'node:util'
 import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'

@@ -7,7 +7,8 @@ import type { EventStream } from './event-stream.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
 import { entryPages, keyPage, keyPages } from './key-pages.js'
 import {
-  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions, type DelOptions, type Entry,
+  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions,
+  type DelOptions, type Entry,
   type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions,
   type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'

@@ -7,7 +7,9 @@ import type { DataSettings } from '../engines/memory/data.js'
 const MAX_FLUSH_SECONDS = 60
 
 /** STORE_OPTION_INVALID. */
-export function dataOf (url: string, options: { data?: unknown, flush?: number | undefined }): DataSettings | undefined {
+export function dataOf (
+  url: string, options: { data?: unknown, flush?: number | undefined }
+): DataSettings | undefined {
   const { data, flush } = options
   if (data === undefined) {
     if (flush !== undefined) throw invalid('flush requires data')

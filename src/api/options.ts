@@ -32,8 +32,8 @@ export interface SetOptions extends WaitOptions {
   /** False: resolve immediately, without confirmation and ignoring errors. The order of calls is kept. Default true. */
   confirm?: boolean | undefined
   /**
-   * True: resolve when the change is on disk, in a store with `data`; STORE_OPTION_INVALID in any other, STORE_NOT_DURABLE if it
-   * was made but could not be written. Default: that of the collection.
+   * True: resolve when the change is on disk, in a store with `data`; STORE_OPTION_INVALID in any other,
+   * STORE_NOT_DURABLE if it was made but could not be written. Default: that of the collection.
    */
   durable?: boolean | undefined
 }

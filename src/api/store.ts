@@ -25,12 +25,12 @@ import {
 export interface StoreOptions {
   /**
    * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
-   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child process
-   * of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which `strong-store serve`
-   * starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for each call.
-   * 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines that name the same one.
-   * 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a URL and token.
-   * Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
+   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child
+   * process of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which
+   * `strong-store serve` starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this
+   * process for each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines
+   * that name the same one. 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a
+   * URL and token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
   /**
@@ -39,9 +39,9 @@ export interface StoreOptions {
    */
   maxValueBytes?: number | undefined
   /**
-   * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at 'cluster:' and
-   * 'memory:'. It is created if it is missing. Calls wait until it is loaded. Needs the package lmdb. Default: none, the keys are
-   * in memory only.
+   * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at
+   * 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until it is loaded. Needs the package lmdb.
+   * Default: none, the keys are in memory only.
    */
   data?: string | undefined
   /** With `data`: the most seconds from a change until it is written, 0.01 to 60. Default 0.25. */
@@ -73,9 +73,10 @@ const BRAND = Symbol.for('strong-store.Store.1')
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
  *
- * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as well,
- * so a listener is optional: without one the event is not emitted. In a store with `data` also STORE_NOT_DURABLE: what is
- * stored cannot be written, or read, while the store works on; this is a process warning as well.
+ * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as
+ * well, so a listener is optional: without one the event is not emitted. In a store with `data` also
+ * STORE_NOT_DURABLE: what is stored cannot be written, or read, while the store works on; this is a process warning
+ * as well.
  *
  * Event 'loading' (parts, of all), in the process of a store with `data`: how much of the data has been loaded.
  */

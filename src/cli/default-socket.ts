@@ -1,4 +1,5 @@
-// The socket of `serve`, and of commands without a URL, where nothing is said: in a directory that only this user can enter.
+// The socket of `serve`, and of commands without a URL, where nothing is said: in a directory that only this user can
+// enter.
 import { lstatSync, mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'

@@ -71,7 +71,9 @@ export const keys: Command = {
     let cursor: string | undefined
     do {
       const page = await store.collection(name).page({ prefix, cursor, limit: KEYS_PER_PAGE })
-      await output.rows(page.keys.slice(0, left).map(({ key, version, bytes, expiresAt }) => ({ key, version, bytes, expiresAt })))
+      await output.rows(page.keys.slice(0, left).map(({ key, version, bytes, expiresAt }) => {
+        return { key, version, bytes, expiresAt }
+      }))
       left -= page.keys.length
       cursor = page.cursor
     } while (cursor !== undefined && left > 0)

@@ -53,9 +53,16 @@ function pathOf (fd: number): string {
   }
 }
 
-/** Listens at `path`, and does so again if the socket is cleaned away. `end` is called when another process serves the path then. */
-export async function listenAt (path: string, accept: (socket: Socket) => void, rights: Rights, log: Log, end: (exitCode: number) => void): Promise<Listener> {
-  const open = (): Promise<SocketFile> => SocketFile.open(path, accept, rights.owners, socket => { rights.give(socket) })
+/**
+ * Listens at `path`, and does so again if the socket is cleaned away. `end` is called when another process serves the
+ * path then.
+ */
+export async function listenAt (
+  path: string, accept: (socket: Socket) => void, rights: Rights, log: Log, end: (exitCode: number) => void
+): Promise<Listener> {
+  const open = (): Promise<SocketFile> => {
+    return SocketFile.open(path, accept, rights.owners, socket => { rights.give(socket) })
+  }
   let file = await open()
   let isClosed = false
   let isOpening = false

@@ -27,7 +27,8 @@ export class Output {
       return
     }
     const columns = Object.keys(rows[0]!)
-    const cells = [columns.map(column => column.toUpperCase()), ...rows.map(row => columns.map(column => cellOf(row[column])))]
+    const head = columns.map(column => column.toUpperCase())
+    const cells = [head, ...rows.map(row => columns.map(column => cellOf(row[column])))]
     const widths = columns.map((_, i) => Math.max(...cells.map(row => row[i]!.length)))
     await this.#write(cells.map(row => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd()).join('\n'))
   }

@@ -28,7 +28,9 @@ export const locks: Command = {
   flags: CLIENT,
   run: settings => withStore(settings, async store => {
     await new Output(process.stdout, settings.isOn('json')).rows((await store.locks())
-      .map(({ collection, key, owner, fence, since, expiresAt, waiters }) => ({ collection, key, owner, fence, since, expiresAt, waiters })))
+      .map(({ collection, key, owner, fence, since, expiresAt, waiters }) => {
+        return { collection, key, owner, fence, since, expiresAt, waiters }
+      }))
     return EXIT.OK
   })
 }

@@ -1,5 +1,5 @@
-// `serve`: a store in a process of its own. The process belongs to the command, so it handles signals here, which the library
-// never does.
+// `serve`: a store in a process of its own. The process belongs to the command, so it handles signals here, which the
+// library never does.
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { NO_DEFAULTS } from '../api/collection-calls.js'
@@ -19,7 +19,10 @@ import { rightsOf } from './rights.js'
 import { CONFIG, type Settings } from './settings.js'
 import { packageVersion } from './version.js'
 
-/** Milliseconds that answers may take after a signal, of the store and of the admin API each: together less than a second. */
+/**
+ * Milliseconds that answers may take after a signal, of the store and of the admin API each: together less than a
+ * second.
+ */
 const STOP_MS = 400
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 

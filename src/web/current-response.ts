@@ -15,7 +15,9 @@ export function followRequests (): void {
   if (requests.isFollowed) return
   requests.isFollowed = true
   installOnce('requests.1', () => {
-    const enter = (message: unknown): void => { requests.running.enterWith((message as { response: ServerResponse }).response) }
+    const enter = (message: unknown): void => {
+      requests.running.enterWith((message as { response: ServerResponse }).response)
+    }
     subscribe('http.server.request.start', enter)
     return () => { unsubscribe('http.server.request.start', enter) }
   })

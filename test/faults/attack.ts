@@ -1,5 +1,5 @@
-// What an attack is: a function that throws when a promise does not hold, and says in figures what it has done. The tests
-// run each for a few rounds, `npm run soak` for minutes.
+// What an attack is: a function that throws when a promise does not hold, and says in figures what it has done. The
+// tests run each for a few rounds, `npm run soak` for minutes.
 
 /** What an attack starts and who ends it; a tap test is one. */
 export interface Owner {

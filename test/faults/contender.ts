@@ -1,5 +1,6 @@
-// A process that wants to serve a path again and again, for `takeover.ts`. It pauses at random before each step in the file
-// system, and is killed at one of them if it is given a number of steps. Lines in: `serve PATH STEPS`, `close`; out: the outcome.
+// A process that wants to serve a path again and again, for `takeover.ts`. It pauses at random before each step in
+// the file system, and is killed at one of them if it is given a number of steps. Lines in: `serve PATH STEPS`,
+// `close`; out: the outcome.
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { createInterface } from 'node:readline'

@@ -17,7 +17,9 @@ export interface Operation {
   called: number
   /** When the answer was there; Infinity where there is none: it may have happened then, at any time, or not at all. */
   answered: number
-  /** Its connection was lost: it may have happened then, later than what its process has called since, or not at all. */
+  /**
+   * Its connection was lost: it may have happened then, later than what its process has called since, or not at all.
+   */
   isLost?: boolean | undefined
   /** What came back. `version` is undefined where the answer does not tell it. */
   result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
@@ -110,7 +112,8 @@ export function isLinearizable (operations: Operation[]): boolean {
       if (done[i] === 1) window += `${i},`
       else if (all[i]!.answered < first) first = all[i]!.answered
     }
-    // What was done further on was called before `first` came to be as late as it is now: it lies within the window or is open.
+    // What was done further on was called before `first` came to be as late as it is now: it lies within the window
+    // or is open.
     const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.holder}`
     if (!tried.has(key)) {
       tried.add(key)
@@ -141,7 +144,10 @@ export function isLinearizable (operations: Operation[]): boolean {
   return false
 }
 
-/** The shortest beginning that cannot have happened, without the reads that it does not depend on; undefined if all is well. */
+/**
+ * The shortest beginning that cannot have happened, without the reads that it does not depend on; undefined if all is
+ * well.
+ */
 export function offence (operations: Operation[]): Operation[] | undefined {
   if (isLinearizable(operations)) return undefined
   const upTo = (time: number): Operation[] => operations.filter(({ called }) => called <= time)

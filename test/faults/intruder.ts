@@ -1,5 +1,6 @@
-// A program that another user of the machine runs in the folder of its argument: it tries to enter, replace and remove what is
-// there, and lays baits in the way of who comes. It ends with its input, and prints in what it has succeeded.
+// A program that another user of the machine runs in the folder of its argument: it tries to enter, replace and
+// remove what is there, and lays baits in the way of who comes. It ends with its input, and prints in what it has
+// succeeded.
 import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// Attacks, one for each engine that crosses processes: random calls from the primary and four workers on few keys, some of them
-// killed in the middle; then the history of each key has to be one that could have happened.
+// Attacks, one for each engine that crosses processes: random calls from the primary and four workers on few keys,
+// some of them killed in the middle; then the history of each key has to be one that could have happened.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -87,7 +87,10 @@ export const linearizabilityOfRedis = over(async owner => {
   return { options: { ...options, redis: { life: 1 } }, pause: 1500 }
 })
 
-/** With no more rights than docs/redis.md asks for, among another application's data, and with an operator who flushes all scripts. */
+/**
+ * With no more rights than docs/redis.md asks for, among another application's data, and with an operator who flushes
+ * all scripts.
+ */
 export const linearizabilityOfBesetRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'scripts')
   await fill(redis)

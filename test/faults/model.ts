@@ -83,7 +83,9 @@ export class Model {
     for (const [key] of held) this.#end(key, false)
   }
 
-  /** Ends what is past its time. Of leases that end in the same moment any may be the first: `lost` is what was seen. */
+  /**
+   * Ends what is past its time. Of leases that end in the same moment any may be the first: `lost` is what was seen.
+   */
   sweep (lost: number[]): void {
     for (;;) {
       const lock = [...this.locks].filter(([, { lease, end }]) => lease !== undefined && this.now > end)

@@ -1,5 +1,6 @@
-// Attack: another user of the machine goes for the sockets of ours, in a temporary folder that both can write to. Needs root,
-// which plays all of them: an intruder, a user whose clusters come and go, and a cluster of root with workers of that user.
+// Attack: another user of the machine goes for the sockets of ours, in a temporary folder that both can write to.
+// Needs root, which plays all of them: an intruder, a user whose clusters come and go, and a cluster of root with
+// workers of that user.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

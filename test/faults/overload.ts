@@ -1,5 +1,5 @@
-// Attack: more than the primary can take. Memory stays bounded, what is too much is refused by its code, nothing is lost, and
-// the others are served as before when it is over.
+// Attack: more than the primary can take. Memory stays bounded, what is too much is refused by its code, nothing is
+// lost, and the others are served as before when it is over.
 import assert from 'node:assert/strict'
 import { createStore } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'

@@ -1,4 +1,5 @@
-// Attack: many processes want to serve one path at once, where a killed one has left its socket; some are killed at any step.
+// Attack: many processes want to serve one path at once, where a killed one has left its socket; some are killed at
+// any step.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -54,7 +54,10 @@ export interface Serving {
   said (): string
 }
 
-/** Starts `serve` in a process tree of its own; resolves when it is ready. Rejects, with what it said, if it ends instead. */
+/**
+ * Starts `serve` in a process tree of its own; resolves when it is ready. Rejects, with what it said, if it ends
+ * instead.
+ */
 export async function serve (t: Pick<Owner, 'teardown'>, args: string[], { env, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Serving> {
   const child = spawn('env', [...PLAIN, ...command, 'serve', ...args, '--log', 'json'], { env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   t.teardown(() => { child.kill('SIGKILL') })

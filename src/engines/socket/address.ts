@@ -1,5 +1,5 @@
-// Where a store listens, and the messages by which processes and threads ask for it. Their form is the same in all versions
-// of the protocol, so that each can tell which others are there:
+// Where a store listens, and the messages by which processes and threads ask for it. Their form is the same in all
+// versions of the protocol, so that each can tell which others are there:
 //
 //   question   { 'strong-store': { question: true, version, uid } }
 //   answer     { 'strong-store': { version, path, token } }, or { version, refused } where there is no store;
@@ -20,7 +20,10 @@ export interface Discovery {
   find (timeout: number, signal: AbortSignal): Promise<Address>
   /** May ask ahead, for a time when it is too late to ask. Keeps no process alive. */
   prepare? (timeout: number, signal: AbortSignal): void
-  /** True: the address is not an answer of the store, so a connection counts only once the store has greeted. Needs `judge`. */
+  /**
+   * True: the address is not an answer of the store, so a connection counts only once the store has greeted. Needs
+   * `judge`.
+   */
   readonly isFixed?: boolean
   /** What a failure to connect means, for people, and whether to try again until the time is over. */
   judge? (error: NodeJS.ErrnoException): { isFinal: boolean, detail: string }
@@ -99,12 +102,17 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
 }
 
 /** Answers `message` if it is a question, with the address for a user that `address` gives. */
-export function answer (message: unknown, address: (uid: number | undefined) => Promise<Address>, send: (answer: object) => void): void {
+export function answer (
+  message: unknown, address: (uid: number | undefined) => Promise<Address>, send: (answer: object) => void
+): void {
   const { question, version, uid } = contentOf(message) ?? {}
   if (question !== true) return
   const reply = (content: Message): void => { send({ [NAME]: { version: PROTOCOL_VERSION, ...content } }) }
   if (version !== PROTOCOL_VERSION) reply({})
-  else address(Number.isSafeInteger(uid) && uid! >= 0 ? uid : undefined).then(reply, (error: Error) => { reply({ refused: detailOf(error) }) })
+  else {
+    const user = Number.isSafeInteger(uid) && uid! >= 0 ? uid : undefined
+    address(user).then(reply, (error: Error) => { reply({ refused: detailOf(error) }) })
+  }
 }
 
 function contentOf (message: unknown): Message | undefined {

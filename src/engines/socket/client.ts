@@ -9,13 +9,17 @@ import type { Address, Discovery } from './address.js'
 import { Connection } from './connection.js'
 import { checkGreeting } from './greeting.js'
 import {
-  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello, writeRequest
+  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello,
+  writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
 
 /** Bytes on their way to the server above which calls are refused. */
 const MAX_BACKLOG = 256 * 2 ** 20
-/** Calls without an answer, and calls that wait for a connection, above which calls are refused: they take about as much memory. */
+/**
+ * Calls without an answer, and calls that wait for a connection, above which calls are refused: they take about as
+ * much memory.
+ */
 const MAX_PENDING = 2 ** 19
 const RETRY_MS = 50
 const MAX_RETRY_MS = 500
@@ -71,7 +75,10 @@ export class ClientEngine implements Engine {
     this.#calls.post(request)
   }
 
-  /** Ends within `connectTimeout`. STORE_DISCONNECTED or STORE_UNREACHABLE: what was posted may not have been delivered. */
+  /**
+   * Ends within `connectTimeout`. STORE_DISCONNECTED or STORE_UNREACHABLE: what was posted may not have been
+   * delivered.
+   */
   async close (): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -111,14 +118,16 @@ export class ClientEngine implements Engine {
   }
 
   #isFull (connection: Connection | undefined): boolean {
-    return (connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG || this.#calls.pending > MAX_PENDING || this.#queue.size > MAX_PENDING
+    return (connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG ||
+      this.#calls.pending > MAX_PENDING || this.#queue.size > MAX_PENDING
   }
 
   #write (connection: Connection, request: Request, id: number): void {
-    // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer cannot be read
-    // before the next one, and the server is spared a read and a write for each call.
+    // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer
+    // cannot be read before the next one, and the server is spared a read and a write for each call.
     connection.gathers = this.#calls.active > 1
-    writeRequest(connection, request, this.#slots.get(request.collection) ?? this.#name(connection, request.collection), id)
+    const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
+    writeRequest(connection, request, slot, id)
     if (id !== 0 && !this.#isReferenced) {
       this.#isReferenced = true
       connection.ref()
@@ -167,7 +176,8 @@ export class ClientEngine implements Engine {
         await this.#open(address, discovery.isFixed === true, end - performance.now())
         return
       } catch (error) {
-        // The socket may have moved since the answer. EAGAIN: more clients connect at once than the system keeps for the server.
+        // The socket may have moved since the answer. EAGAIN: more clients connect at once than the system keeps for
+        // the server.
         const { isFinal, detail } = discovery.judge?.(error as Error) ??
           { isFinal: !isFirst && (error as NodeJS.ErrnoException).code !== 'EAGAIN', detail: detailOf(error as Error) }
         if (isFinal || signal.aborted || performance.now() + pause > end) throw new StoreError('STORE_UNREACHABLE', detail, { cause: error })

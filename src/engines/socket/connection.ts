@@ -25,14 +25,14 @@ export class Connection implements ReplyTarget {
   /** Frames larger than this end the connection. */
   maxFrame = MAX_FRAME
   /**
-   * Milliseconds that the other side, when it is slow, may take nothing at all before the connection ends; until it has
-   * caught up it is not listened to. 0: it may take its time, and is listened to all the while. Only one of two sides may have
-   * such a limit, or they could wait for each other.
+   * Milliseconds that the other side, when it is slow, may take nothing at all before the connection ends; until it
+   * has caught up it is not listened to. 0: it may take its time, and is listened to all the while. Only one of two
+   * sides may have such a limit, or they could wait for each other.
    */
   slowTimeoutMs = 0
   /**
-   * True: what is written waits for the rest of this turn of the event loop, so that calls for which separate sockets gave
-   * reason go in one write. False: for the rest of the tick.
+   * True: what is written waits for the rest of this turn of the event loop, so that calls for which separate sockets
+   * gave reason go in one write. False: for the rest of the tick.
    */
   gathers = false
   /** With `slowTimeoutMs`: whether more than a little waits for the other side. */
@@ -102,8 +102,8 @@ export class Connection implements ReplyTarget {
     const chunk = this.buffer.subarray(this.#written, this.used)
     this.#written = this.used
     this.#write(chunk)
-    // Usually the kernel has taken all of it by now and the buffer is free again. If not, the next bytes go behind these:
-    // many small writes to somebody who does not read must not take a buffer each.
+    // Usually the kernel has taken all of it by now and the buffer is free again. If not, the next bytes go behind
+    // these: many small writes to somebody who does not read must not take a buffer each.
     if (this.buffer.length > BUFFER) this.#renew(BUFFER)
     else if (this.#socket.writableLength === 0) this.used = this.#written = 0
   }
@@ -134,8 +134,8 @@ export class Connection implements ReplyTarget {
   }
 
   /**
-   * Bytes have come, which are the sender's to use again when this returns. The connection calls it itself for a socket that
-   * has 'data'.
+   * Bytes have come, which are the sender's to use again when this returns. The connection calls it itself for a
+   * socket that has 'data'.
    */
   receive (bytes: Buffer): void {
     if (this.#filled > 0) {

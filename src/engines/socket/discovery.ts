@@ -1,5 +1,6 @@
-// How `cluster:` finds its store: a cluster's worker asks the primary, a worker thread its main thread, and a child process
-// of either finds the address in its environment. All others have the store themselves. Whoever has found it passes it on.
+// How `cluster:` finds its store: a cluster's worker asks the primary, a worker thread its main thread, and a child
+// process of either finds the address in its environment. All others have the store themselves. Whoever has found it
+// passes it on.
 import cluster, { type Worker } from 'node:cluster'
 import { BroadcastChannel, getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads'
 import { installOnce } from '../../core/shared.js'
@@ -48,7 +49,8 @@ function primaryDiscovery (): Discovery {
   let known: Address | undefined
   const find = async (timeout: number, signal: AbortSignal, isReferenced: boolean): Promise<Address> => {
     if (known !== undefined && !process.connected) return known
-    known = await ask(PRIMARY, { timeout: isPm2 ? Math.min(timeout, UNLIKELY_TIMEOUT_MS) : timeout, signal, remedy, isReferenced })
+    const limit = isPm2 ? Math.min(timeout, UNLIKELY_TIMEOUT_MS) : timeout
+    known = await ask(PRIMARY, { timeout: limit, signal, remedy, isReferenced })
     offerToChildren(known)
     return known
   }
@@ -78,7 +80,10 @@ function mainThreadDiscovery (): Discovery {
   const isLikely = getEnvironmentData(THREADS) === true
   const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own; a store of strong-store serve needs no main thread"
   return {
-    find: (timeout, signal) => ask(mainThread(), { timeout: isLikely ? timeout : Math.min(timeout, UNLIKELY_TIMEOUT_MS), signal, remedy })
+    find: (timeout, signal) => {
+      const limit = isLikely ? timeout : Math.min(timeout, UNLIKELY_TIMEOUT_MS)
+      return ask(mainThread(), { timeout: limit, signal, remedy })
+    }
   }
 }
 

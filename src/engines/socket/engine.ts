@@ -1,5 +1,5 @@
-// `cluster:`, one engine a process: the keyspace itself, or the way to the process that has it. Copies of this package in one
-// process share it by a symbol; they use each other's engine by its interface alone.
+// `cluster:`, one engine a process: the keyspace itself, or the way to the process that has it. Copies of this
+// package in one process share it by a symbol; they use each other's engine by its interface alone.
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
@@ -90,7 +90,10 @@ function share (): Shared {
 /** Milliseconds to find the store for threads and other processes that have asked this one. */
 const PASS_ON_TIMEOUT_MS = 10_000
 
-/** For processes of which others run as well, each with a store of its own; STRONG_STORE_URL=cluster: says that this is meant. */
+/**
+ * For processes of which others run as well, each with a store of its own; STRONG_STORE_URL=cluster: says that this
+ * is meant.
+ */
 function warnOfPrivateStore (): void {
   const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1', STRONG_STORE_URL: url } = process.env
   if (url === 'cluster:') return

@@ -3,7 +3,10 @@ import { StoreError } from '../../core/errors.js'
 import { bytes } from './charset.js'
 import { MAGIC, MAX_VALUE, PROTOCOL_VERSION, codeOf, type Target } from './protocol.js'
 
-/** The answer to a hello of another version. Its form is the same in all versions, as is that of the beginning of a hello. */
+/**
+ * The answer to a hello of another version. Its form is the same in all versions, as is that of the beginning of a
+ * hello.
+ */
 export function writeVersion (target: Target): void {
   const content = MAGIC + String.fromCharCode(PROTOCOL_VERSION) + '\0\0\0'
   target.reserve(4 + content.length)

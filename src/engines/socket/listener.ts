@@ -24,7 +24,10 @@ export class Listener {
     this.#accept = accept
   }
 
-  /** Where it listens: from the first call on, and anew if that place is gone. A failure is not remembered. STORE_UNREACHABLE. */
+  /**
+   * Where it listens: from the first call on, and anew if that place is gone. A failure is not remembered.
+   * STORE_UNREACHABLE.
+   */
   path (): Promise<string> {
     const listening = this.#listening
     if (listening !== undefined && listening.directory?.hasSocket !== false) return Promise.resolve(listening.path)

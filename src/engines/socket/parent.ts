@@ -1,6 +1,7 @@
-// The store's address in the environment, for child processes. A child uses it only if it was started by the process that
-// put it there: behind a shell or a package manager, or when that process has gone, it may be a program of its own, and fails
-// rather than guess. The token in it is nothing to other users, who cannot read the environment or connect to the socket.
+// The store's address in the environment, for child processes. A child uses it only if it was started by the process
+// that put it there: behind a shell or a package manager, or when that process has gone, it may be a program of its
+// own, and fails rather than guess. The token in it is nothing to other users, who cannot read the environment or
+// connect to the socket.
 import { StoreError } from '../../core/errors.js'
 import type { Address, Discovery } from './address.js'
 import { PROTOCOL_VERSION } from './protocol.js'

@@ -10,7 +10,8 @@ import { Caller } from '../memory/lock.js'
 import { Connection, type Handler } from './connection.js'
 import { isOtherVersion, writeVersion } from './greeting.js'
 import {
-  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice, writeReply
+  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice,
+  writeReply
 } from './protocol.js'
 
 const MAX_HELLO_FRAME = 256
@@ -93,7 +94,8 @@ export class Peer extends Caller implements Handler {
   answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0 || this.#isClosed) return
     // A grant is sent in any case: there are no more of them than keys.
-    if (this.#connection.isSlow && reply.text !== undefined && reply.token === undefined && this.#connection.backlog > this.#options.maxUnreadBytes) {
+    const isBounded = reply.text !== undefined && reply.token === undefined
+    if (isBounded && this.#connection.isSlow && this.#connection.backlog > this.#options.maxUnreadBytes) {
       reply = new Reply('STORE_OVERLOADED')
     }
     if (reply.code === undefined) writeReply(this.#connection, reply, id)

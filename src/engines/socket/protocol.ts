@@ -14,8 +14,8 @@ import type { Bytes } from '../../core/value.js'
 import { bytes, utf8, type Charset } from './charset.js'
 
 /**
- * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package with
- * the same version share one engine in a process.
+ * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package
+ * with the same version share one engine in a process.
  */
 export const PROTOCOL_VERSION = 5
 
@@ -26,8 +26,8 @@ export const NAME = 254
 export const CANCEL = 255
 
 /**
- * Kinds of reply. Two come without a request: LOST, when the lock with that token has ended, and MAX_VALUE, with the bytes
- * that a value may have, behind the hello and whenever that changes.
+ * Kinds of reply. Two come without a request: LOST, when the lock with that token has ended, and MAX_VALUE, with the
+ * bytes that a value may have, behind the hello and whenever that changes.
  */
 export const OK = 0
 export const ERROR = 1
@@ -100,7 +100,9 @@ export function readHello (buffer: Buffer, at: number, end: number): { token: st
 }
 
 /** NAME, whose id is 0, or CANCEL, which has no key. */
-export function writeControl (target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string): void {
+export function writeControl (
+  target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string
+): void {
   target.reserve(REQUEST_HEAD + utf8.room(key))
   const end = writeHead(target, code, slot, 0, id, key)
   target.buffer.writeUInt32LE(end - target.used - 4, target.used)
@@ -117,7 +119,8 @@ export function writeRequest (target: Target, request: Request, slot: number, id
     (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
     (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0) |
     (request.durable ? DURABLE : 0)
-  target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 + (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
+  target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 +
+    (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
     (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
     (text === undefined ? 0 : utf8.room(text)))
   const { buffer, used } = target
@@ -204,7 +207,9 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
 }
 
 /** ERROR, with a code as its text, LOST, with a token, or MAX_VALUE, with a number in decimals. */
-export function writeNotice (target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE, text: string, id: number): void {
+export function writeNotice (
+  target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE, text: string, id: number
+): void {
   target.reserve(REPLY_HEAD + text.length)
   const at = target.used + REPLY_HEAD
   writeReplyHead(target, kind, TEXT, id, at + bytes.write(target.buffer, text, at))
@@ -243,7 +248,9 @@ export function readNotice (buffer: Buffer, at: number, end: number): string {
   return bytes.read(buffer, at + REPLY_HEAD - 4, end)
 }
 
-function writeHead ({ buffer, used }: Target, code: number, slot: number, fields: number, id: number, key: string): number {
+function writeHead (
+  { buffer, used }: Target, code: number, slot: number, fields: number, id: number, key: string
+): number {
   buffer[used + 4] = code
   buffer[used + 5] = slot
   buffer.writeUInt16LE(fields, used + 6)

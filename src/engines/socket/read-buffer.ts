@@ -1,5 +1,5 @@
-// Sockets that read into one buffer each, again and again. As they come, they take a new one of 64 KiB for each read, which costs
-// the server more than all else that it does for a call.
+// Sockets that read into one buffer each, again and again. As they come, they take a new one of 64 KiB for each read,
+// which costs the server more than all else that it does for a call.
 import { Socket, connect, type OnReadOpts } from 'node:net'
 
 const READ = 64 * 1024
@@ -13,8 +13,8 @@ export function connectTo (path: string, receive: Receive): Socket {
 
 /** As `connectTo`, for the socket of a server with `pauseOnConnect`, which is not to be used any more. */
 export function adopt (accepted: Socket, receive: Receive): Socket {
-  // Node has `onread` for sockets that connect only, so the handle moves to a socket made with it. Where there is no such handle,
-  // the socket reads as it always does.
+  // Node has `onread` for sockets that connect only, so the handle moves to a socket made with it. Where there is no
+  // such handle, the socket reads as it always does.
   const owner = accepted as unknown as { _handle: object | null | undefined }
   if (owner._handle == null) return accepted.resume()
   const socket = new Socket({ handle: owner._handle, onread: onread(receive) } as object)

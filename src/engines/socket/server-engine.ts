@@ -14,7 +14,9 @@ export class ServerEngine extends MemoryEngine {
    * `token`: what connections have to show; by default a random one, which only the server's `address` tells. `data`:
    * where the keyspace is kept, if it is; `opened` resolves when it is loaded.
    */
-  constructor (keyspace: Keyspace, { token, data }: { token?: string | undefined, data?: DataSettings | undefined } = {}) {
+  constructor (
+    keyspace: Keyspace, { token, data }: { token?: string | undefined, data?: DataSettings | undefined } = {}
+  ) {
     super(keyspace, data)
     this.data = data
     this.server = new SocketServer(keyspace, {}, token)

@@ -1,4 +1,5 @@
-// The side that has the keyspace: listens where the processes that ask can connect, and keeps a Peer for each connection.
+// The side that has the keyspace: listens where the processes that ask can connect, and keeps a Peer for each
+// connection.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
@@ -14,11 +15,19 @@ import { adopt } from './read-buffer.js'
 export const LIMITS = {
   /** Milliseconds until a connection has to have said hello: more than a busy server needs to read it. */
   helloTimeoutMs: 10_000,
-  /** Connections that have not said hello. One more, and the oldest of them ends, so that a flood keeps no client out. */
+  /**
+   * Connections that have not said hello. One more, and the oldest of them ends, so that a flood keeps no client out.
+   */
   maxUnauthenticated: 128,
-  /** Milliseconds for which a client may read nothing while more than 4 MiB wait for it. Nothing is read from it until then; then it is dropped. */
+  /**
+   * Milliseconds for which a client may read nothing while more than 4 MiB wait for it. Nothing is read from it until
+   * then; then it is dropped.
+   */
   slowTimeoutMs: 30_000,
-  /** Bytes that may wait for a client when a lock ends for which many of its reads have waited; further ones get STORE_OVERLOADED. */
+  /**
+   * Bytes that may wait for a client when a lock ends for which many of its reads have waited; further ones get
+   * STORE_OVERLOADED.
+   */
   maxUnreadBytes: 64 * 2 ** 20
 }
 
@@ -43,7 +52,10 @@ export class SocketServer {
     return this.#peers.size
   }
 
-  /** Where a process of user `uid`, by default our own, connects. Opens what is not open yet, or not any more. STORE_UNREACHABLE. */
+  /**
+   * Where a process of user `uid`, by default our own, connects. Opens what is not open yet, or not any more.
+   * STORE_UNREACHABLE.
+   */
   async address (uid?: number): Promise<Address> {
     const own = process.geteuid?.() ?? 0
     if (uid === undefined || uid === 0 || process.platform === 'win32') uid = own // root can connect everywhere
@@ -61,7 +73,10 @@ export class SocketServer {
     for (const peer of this.#peers) peer.sendMaxValue()
   }
 
-  /** Answers what has arrived, then closes. Takes at most `timeout` milliseconds. No connection must be accepted from now on. */
+  /**
+   * Answers what has arrived, then closes. Takes at most `timeout` milliseconds. No connection must be accepted from
+   * now on.
+   */
   async stop (timeout: number): Promise<void> {
     const end = performance.now() + timeout
     await setImmediate() // one turn of the event loop reads what the system has received

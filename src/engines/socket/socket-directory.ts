@@ -1,7 +1,7 @@
-// A private directory for a socket. Only this user can enter it, so that no one else can connect to the socket, fill its
-// backlog or take its place. Linux's abstract sockets need no directory, but every user of the machine can connect to them;
-// what a directory lacks, `listener.ts` makes up for: it listens anew when it was cleaned away, and hands the socket on to
-// workers of another user.
+// A private directory for a socket. Only this user can enter it, so that no one else can connect to the socket, fill
+// its backlog or take its place. Linux's abstract sockets need no directory, but every user of the machine can
+// connect to them; what a directory lacks, `listener.ts` makes up for: it listens anew when it was cleaned away, and
+// hands the socket on to workers of another user.
 import { chmodSync, chownSync, lstatSync, mkdtempSync, realpathSync, rmdirSync, statSync, unlinkSync, type Stats } from 'node:fs'
 import { lstat, readdir, rmdir, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -74,8 +74,8 @@ export function socketParents (): string[] {
 }
 
 /**
- * Removes what killed processes of this user have left there: sockets that nobody listens on, and their directories. What
- * belongs to others, or cannot be removed, stays.
+ * Removes what killed processes of this user have left there: sockets that nobody listens on, and their directories.
+ * What belongs to others, or cannot be removed, stays.
  */
 export async function removeAbandoned (parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []) // not every temporary folder can be listed

@@ -1,10 +1,11 @@
-// A socket at a path that users have chosen. At most one process listens there, whichever are started at once, killed and
-// started again: a live socket is never replaced, one that a killed process has left always is.
+// A socket at a path that users have chosen. At most one process listens there, whichever are started at once, killed
+// and started again: a live socket is never replaced, one that a killed process has left always is.
 //
-// A process listens under a temporary name in the same directory and links it to the path, which fails where something is there.
-// A socket that nobody listens on is replaced by a rename, which only the process with the claim to it may do: a second link,
-// whose name is made of the path and the inode of what is to be replaced. A claim is a live socket as well. If its process is
-// killed, the claim to the claim is what counts, and so on: whatever is killed, exactly one live process can have the last one.
+// A process listens under a temporary name in the same directory and links it to the path, which fails where
+// something is there. A socket that nobody listens on is replaced by a rename, which only the process with the claim
+// to it may do: a second link, whose name is made of the path and the inode of what is to be replaced. A claim is a
+// live socket as well. If its process is killed, the claim to the claim is what counts, and so on: whatever is
+// killed, exactly one live process can have the last one.
 import { hash, randomBytes } from 'node:crypto'
 import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -15,7 +16,10 @@ import { MAX_PATH_BYTES } from './socket-directory.js'
 
 const PREFIX = '.strong-store-'
 const NAME_LENGTH = PREFIX.length + 16
-/** Calls of `connect` that may be refused before a socket counts as dead: macOS refuses also where more connect than it queues. */
+/**
+ * Calls of `connect` that may be refused before a socket counts as dead: macOS refuses also where more connect than
+ * it queues.
+ */
 const PROBES = process.platform === 'linux' ? 1 : 5
 const PROBE_PAUSE_MS = 40
 const BACKLOG = 4096
@@ -39,10 +43,13 @@ export class SocketFile {
   }
 
   /**
-   * Listens at `path`. `prepare` sets owner and mode of the socket, before anybody can find it. `owners`: the users of whom a
-   * dead socket may be replaced. SocketInUse; STORE_OPTION_INVALID where something else is there; errors of the file system.
+   * Listens at `path`. `prepare` sets owner and mode of the socket, before anybody can find it. `owners`: the users
+   * of whom a dead socket may be replaced. SocketInUse; STORE_OPTION_INVALID where something else is there; errors of
+   * the file system.
    */
-  static async open (path: string, accept: (socket: Socket) => void, owners: number[], prepare: (path: string) => void): Promise<SocketFile> {
+  static async open (
+    path: string, accept: (socket: Socket) => void, owners: number[], prepare: (path: string) => void
+  ): Promise<SocketFile> {
     if (process.platform === 'win32') return new SocketFile(path, await listen(path, accept), undefined)
     const temporary = join(dirname(path), PREFIX + randomBytes(8).toString('hex'))
     if (Buffer.byteLength(temporary) > MAX_PATH_BYTES) {
@@ -56,7 +63,9 @@ export class SocketFile {
     try {
       prepare(temporary)
       const inode = inodeOf(temporary)
-      while (!linked(temporary, path) && !await replace(path, temporary, owners)) { /* the place has changed: look again */ }
+      while (!linked(temporary, path) && !await replace(path, temporary, owners)) {
+        // something has changed at the path: look again
+      }
       return new SocketFile(path, server, inode)
     } catch (error) {
       server.close()
@@ -73,7 +82,8 @@ export class SocketFile {
 
   /** No new connection from now on. Those that there are stay. */
   close (): void {
-    if (this.#inode !== undefined && this.isThere) remove(this.path) // while it is live, so that nobody replaces it in between
+    // While it is live, so that no other process replaces it in between.
+    if (this.#inode !== undefined && this.isThere) remove(this.path)
     this.#server.close()
   }
 }

@@ -1,5 +1,6 @@
-// `unix:PATH`, the way to a store in a process of its own. Nobody answers for the address: the store may not have been started
-// yet, be about to return after a restart, or be another program. The permissions of the socket decide who may connect.
+// `unix:PATH`, the way to a store in a process of its own. Nobody answers for the address: the store may not have
+// been started yet, be about to return after a restart, or be another program. The permissions of the socket decide
+// who may connect.
 import { lstatSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { isAbsolute, normalize } from 'node:path'
