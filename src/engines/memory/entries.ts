@@ -1,7 +1,7 @@
 // The keys of one collection that have a value: how long they stay, and how many fit.
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
-import { isOver } from './bounds.js'
+import { UNBOUNDED, isOver } from './bounds.js'
 import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
@@ -36,7 +36,9 @@ export abstract class Entries extends Lifetimes {
   /** The entry of a key that has a value. */
   find (key: string): Entry | undefined {
     const entry = this.#table.get(key)
-    if (entry === undefined || !this.isGone(entry)) return entry
+    if (entry === undefined) return undefined
+    if (this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined) return entry // most are such
+    if (!this.isGone(entry)) return entry
     this.drop(entry)
     return undefined
   }
@@ -56,24 +58,33 @@ export abstract class Entries extends Lifetimes {
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
-    if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
-    const { clock } = this.context
-    const revision = ++this.context.revision // after what had to go for it
+    if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
+    this.context.revision++ // after what had to go for it
     this.context.changes?.changing(this.name, key, 'set')
-    if (entry === undefined) {
-      entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
-      this.#table.add(entry)
-      this.count(1, entry.bytes)
-      if (isLocked) this.pin(entry)
-      else this.enlist(entry)
-    } else {
+    if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
+    else {
       const more = text.length - entry.text.length
-      if (more !== 0) this.count(0, more)
-      if (entry.state !== FREE) this.#locked.bytes += more
+      if (more !== 0) this.grow(entry, more)
       entry.text = text
-      entry.version = revision
+      entry.version = this.context.revision
+      if (ttl === null && !entry.isTimed()) return entry
     }
     return ttl === undefined ? entry : this.putEnd(entry, ttl)
+  }
+
+  private insert (key: string, text: Bytes, ttl: number | null | undefined, isLocked: boolean): Entry {
+    const { clock, revision } = this.context
+    const entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
+    this.#table.add(entry)
+    this.count(1, entry.bytes)
+    if (isLocked) this.pin(entry)
+    else this.enlist(entry)
+    return entry
+  }
+
+  private grow (entry: Entry, bytes: number): void {
+    this.count(0, bytes)
+    if (entry.state !== FREE) this.#locked.bytes += bytes
   }
 
   /** Sets the time after which the entry ends, or null for none. */
@@ -126,7 +137,7 @@ export abstract class Entries extends Lifetimes {
     entry.used = this.context.clock.now
     this.enlist(entry)
     this.#cleared?.spare(key, this.context.revision)
-    if (this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
+    if (this.bounds !== UNBOUNDED && this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
   /** Entries in an order of their own, from `position` on. */
