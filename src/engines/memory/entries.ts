@@ -191,7 +191,11 @@ export abstract class Entries extends Lifetimes {
 
   /** True if there is more to remove. */
   private runCleared (budget: Budget): boolean {
-    if (this.#cleared?.run(budget, this.#table, entry => { if (this.isGone(entry)) this.drop(entry) })) return true
+    const table = this.#table
+    const remove = (entry: Entry): void => {
+      if (this.isGone(entry) && table.get(entry.key) === entry) this.drop(entry)
+    }
+    if (this.#cleared?.run(budget, table, remove)) return true
     this.#cleared = undefined
     return false
   }
