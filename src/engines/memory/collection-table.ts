@@ -56,5 +56,6 @@ export class CollectionTable {
 function slotOf (name: string): number {
   const { length } = name
   if (length === 0) return 0
-  return (length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)) & (CACHED - 1)
+  const sum = length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)
+  return sum & (CACHED - 1)
 }

@@ -37,8 +37,8 @@ export abstract class Entries extends Lifetimes {
   find (key: string): Entry | undefined {
     const entry = this.#table.get(key)
     if (entry === undefined) return undefined
-    if (this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined) return entry // most are such
-    if (!this.isGone(entry)) return entry
+    const stays = this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined // most do
+    if (stays || !this.isGone(entry)) return entry
     this.drop(entry)
     return undefined
   }
@@ -50,9 +50,8 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
-   * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
-   * `unlock`.
+   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null for
+   * none, undefined to keep what the key has. `isLocked`: keep it from expiry and eviction until `unlock`.
    */
   put (
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
@@ -64,7 +63,8 @@ export abstract class Entries extends Lifetimes {
     if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
     else {
       const more = text.length - entry.text.length
-      if (more !== 0) this.grow(entry, more)
+      if (more !== 0) this.count(0, more)
+      if (entry.state !== FREE) this.#locked.bytes += more
       entry.text = text
       entry.version = this.context.revision
       if (ttl === null && !entry.isTimed()) return entry
@@ -80,11 +80,6 @@ export abstract class Entries extends Lifetimes {
     if (isLocked) this.pin(entry)
     else this.enlist(entry)
     return entry
-  }
-
-  private grow (entry: Entry, bytes: number): void {
-    this.count(0, bytes)
-    if (entry.state !== FREE) this.#locked.bytes += bytes
   }
 
   /** Sets the time after which the entry ends, or null for none. */
@@ -146,10 +141,7 @@ export abstract class Entries extends Lifetimes {
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
-  /**
-   * Drops what begins with the prefix and is not locked: for all who look at once, from memory in slices. `locked`:
-   * the keys that are. Calls back when that is done.
-   */
+  /** Deletes keys with the prefix, but no `locked` ones: to readers at once, from memory in slices. Then calls back. */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
     const { changes } = this.context
     changes?.clearing(this.name, prefix, locked.keys())
@@ -191,11 +183,10 @@ export abstract class Entries extends Lifetimes {
 
   /** True if there is more to remove. */
   private runCleared (budget: Budget): boolean {
-    const table = this.#table
     const remove = (entry: Entry): void => {
-      if (this.isGone(entry) && table.get(entry.key) === entry) this.drop(entry)
+      if (this.isGone(entry) && this.#table.get(entry.key) === entry) this.drop(entry)
     }
-    if (this.#cleared?.run(budget, table, remove)) return true
+    if (this.#cleared?.run(budget, this.#table, remove)) return true
     this.#cleared = undefined
     return false
   }
@@ -236,13 +227,10 @@ export abstract class Entries extends Lifetimes {
     return true
   }
 
-  /**
-   * Whether an entry of `bytes` would fit if all free ones were evicted; `locked`: the one it replaces, if that is
-   * locked.
-   */
+  /** Whether it would fit if all free entries were evicted; `locked`: the one it replaces, if that is locked. */
   private canFit (locked: Entry | undefined, bytes: number): boolean {
-    const all = this.#locked
-    return !isOver(this.bounds, all.keys + (locked === undefined ? 1 : 0), all.bytes + bytes - (locked?.bytes ?? 0))
+    const { keys, bytes: all } = this.#locked
+    return !isOver(this.bounds, keys + (locked === undefined ? 1 : 0), all + bytes - (locked?.bytes ?? 0))
   }
 
   private isOver (keys: number, bytes: number): boolean {
