@@ -29,3 +29,8 @@ export function remove<T extends ListNode<T>> (first: T, node: T): T | undefined
   if (next === undefined) first.prev = prev
   return first
 }
+
+/** Returns the node that is the first afterwards. */
+export function moveToEnd<T extends ListNode<T>> (first: T, node: T): T {
+  return node.next === undefined ? first : append(remove(first, node), node)
+}
