@@ -5,21 +5,25 @@
 //   peek       as entry, but it is no use of the key: its idle time goes on
 //   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
 //   touch      number: 1 or 0
-//   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the sum is above
-//              `limit`. With `down` it does nothing to a key without value (number: 0), and no sum falls below 0
+//   increment  number, version, expiresIn. Starts at 0; `ttl` counts only when it creates the key, and where the
+//              sum is above `limit`. With `down` it does nothing to a key without value (number: 0), and no sum falls
+//              below 0
 //   acquire    token, fence, expiresIn (of the lease), text, version; `token` is the one the lock is to have
 //   release    ends the lock `token`, or gives up the place of the acquire that still waits with that token;
 //              a set or del with `release` ends it too, whatever becomes of the change
 //   renew      expiresIn: the lease `token` starts anew with `lease`
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
-//   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number` the
-//              limit, `cursor` where to go on (none at first, and none in the last reply): opaque text of the engine
+//   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number`
+//              the limit, `cursor` where to go on (none at first, and none in the last reply): opaque to the caller
 //   size       number
-//   clear      deletes the keys that begin with `key`, '' for all, and were written before it: free ones at once, a locked one
-//              when its turn comes, or not with `nowait`. Given up, it deletes nothing more. Answered when all that is done
+//   clear      deletes the keys that begin with `key`, '' for all, and were written before it: free ones at once, a
+//              locked one when its turn comes, or not with `nowait`. Cancelled, it deletes no more keys. Answered when
+//              all of them are deleted
 //   configure  `text`: JSON of the changed options
-//   collections    text: JSON {collections: [...], cursor}, in pages as those of a scan; of `collection` alone where `key` is '1'
-//   locks          text: JSON of some, `number` at most             lock     text: JSON of that of `key`, with who waits; none if it is not locked
+//   collections    text: JSON {collections: [...], cursor}, in pages like a scan's; of `collection` alone where
+//                  `key` is '1'
+//   locks          text: JSON of some, `number` at most
+//   lock           text: JSON of that of `key`, with its waiters; none if it is not locked
 //   stats          text: JSON of the whole store and the process that has it
 //   ping       nothing: the store answers
 //   watch      waits for changes of the keys that begin with `key`. `text`: JSON of a WatchRequest; `cursor`: where the

@@ -63,7 +63,8 @@ export class LongWaits {
       if (calls !== undefined) calls.push(call)
       else if (late.push([call]) === MAX_ASKED) break // the others in later looks
     }
-    for (const calls of late) this.#tell(calls).catch(() => {}) // a store that does not answer has other ways to say so
+    // A store that does not answer has other ways to say so.
+    for (const calls of late) this.#tell(calls).catch(() => {})
   }
 
   async #tell (calls: [Waiting, ...Waiting[]]): Promise<void> {
@@ -74,7 +75,8 @@ export class LongWaits {
     if (lock === undefined) return // it waits for the store itself
     const others = calls.length === 1 ? '' : `, and so have ${calls.length - 1} more calls`
     process.emitWarning(
-      `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)} has waited for more than 10 s${others}: ` +
+      `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)} ` +
+      `has waited for more than 10 s${others}: ` +
       `${JSON.stringify(lock.key)} is locked by ${lock.owner} since ${new Date(lock.since).toISOString()}`,
       { type: 'StoreWarning', code: 'STORE_LONG_WAIT' }
     )
@@ -86,7 +88,8 @@ export class LongWaits {
     const { text } = await this.#ask(request)
     if (text === undefined) return undefined
     const found = JSON.parse(text) as RawLock | RawLock[]
-    return Array.isArray(found) ? found.find(lock => lock.collection === collection && lock.key.startsWith(key)) : found
+    if (!Array.isArray(found)) return found
+    return found.find(lock => lock.collection === collection && lock.key.startsWith(key))
   }
 }
 

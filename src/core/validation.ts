@@ -35,13 +35,19 @@ export function checkNewToken (token: unknown): string {
 /** Where a page of keys begins, as an engine named it: opaque here. */
 export function checkCursor (cursor: unknown): string {
   if (typeof cursor === 'string' && /^[\x21-\x7e]{1,2048}$/.test(cursor)) return cursor
-  throw new StoreError('STORE_OPTION_INVALID', `invalid cursor: expected the cursor of an earlier page, got ${String(cursor)}`)
+  throw new StoreError(
+    'STORE_OPTION_INVALID',
+    `invalid cursor: expected the cursor of an earlier page, got ${String(cursor)}`
+  )
 }
 
 /** Seconds as milliseconds. `least` is the smallest duration allowed, in seconds. */
 export function milliseconds (seconds: unknown, option: string, least = 0): number {
   if (typeof seconds !== 'number' || !(seconds >= least && seconds < 2 ** 40)) {
-    throw new StoreError('STORE_OPTION_INVALID', `${option} must be a number of seconds, ${least} at least, got ${String(seconds)}`)
+    throw new StoreError(
+      'STORE_OPTION_INVALID',
+      `${option} must be a number of seconds, ${least} at least, got ${String(seconds)}`
+    )
   }
   return seconds * 1000
 }
@@ -51,21 +57,27 @@ export const MIN_SECONDS = 0.001
 
 export function wholeNumber (value: unknown, option: string, least = 0): number {
   if (!Number.isSafeInteger(value) || (value as number) < least) {
-    throw new StoreError('STORE_OPTION_INVALID', `${option} must be a whole number, ${least} at least, got ${String(value)}`)
+    throw new StoreError(
+      'STORE_OPTION_INVALID',
+      `${option} must be a whole number, ${least} at least, got ${String(value)}`
+    )
   }
   return value as number
 }
 
 export function finiteNumber (value: unknown, option: string): number {
-  if (!Number.isFinite(value)) throw new StoreError('STORE_OPTION_INVALID', `${option} must be a finite number, got ${String(value)}`)
-  return value as number
+  if (Number.isFinite(value)) return value as number
+  throw new StoreError('STORE_OPTION_INVALID', `${option} must be a finite number, got ${String(value)}`)
 }
 
 /** Refuses misspelt options, which would otherwise silently do nothing. */
 export function onlyKnown (options: object, known: readonly string[]): void {
   for (const option of Object.keys(options)) {
     if (!known.includes(option)) {
-      throw new StoreError('STORE_OPTION_INVALID', `there is no option ${JSON.stringify(option)}; there are ${known.join(', ')}`)
+      throw new StoreError(
+        'STORE_OPTION_INVALID',
+        `there is no option ${JSON.stringify(option)}; there are ${known.join(', ')}`
+      )
     }
   }
 }

@@ -33,7 +33,9 @@ export const json: Codec = {
 /** Values that are JSON text already, for who only carries them. */
 export const text: Codec = {
   encode (value, maxBytes) {
-    if (typeof value !== 'string') throw new StoreError('STORE_VALUE_INVALID', `expected JSON text, got ${typeof value}`)
+    if (typeof value !== 'string') {
+      throw new StoreError('STORE_VALUE_INVALID', `expected JSON text, got ${typeof value}`)
+    }
     checkSize(value, maxBytes)
     try {
       JSON.parse(value)

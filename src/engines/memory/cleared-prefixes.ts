@@ -3,7 +3,7 @@
 // all clears together.
 import type { Budget } from './agenda.js'
 import type { Entry } from './entry.js'
-import type { Table } from './table.js'
+import type { Page, Table } from './table.js'
 
 interface Pending {
   readonly prefix: string
@@ -20,6 +20,8 @@ interface Pending {
 export class ClearedPrefixes {
   #pending: Pending[] = []
   #position = 0
+  /** The values from this position on that the last slice did not get to. */
+  #rest: Page<Entry> | undefined
   /** The latest revision at which each prefix was cleared. */
   readonly #revisions = new Map<string, number>()
   #lengths: number[] = []
@@ -34,6 +36,7 @@ export class ClearedPrefixes {
   }
 
   add (prefix: string, revision: number, ondone: () => void): void {
+    this.#rest = undefined // what this step has passed already may begin with the new prefix
     this.#pending.push({ prefix, revision, start: this.#position, hasWrapped: false, ondone: [ondone] })
     this.#revisions.set(prefix, revision)
     if (!this.#lengths.includes(prefix.length)) this.#lengths.push(prefix.length)
@@ -57,14 +60,26 @@ export class ClearedPrefixes {
     return false
   }
 
-  /** Walks on; true if there is more to do when the budget is spent. `remove`: removes an entry if it is gone. */
+  /**
+   * Walks on; true if there is more to do when the budget is spent. `remove`: removes an entry if it is gone; it may
+   * have left the table since the last slice.
+   */
   run (budget: Budget, table: Table<Entry>, remove: (entry: Entry) => void): boolean {
     while (!this.isDone) {
-      const { values, next } = table.step(this.#position)
-      for (const entry of values) remove(entry)
+      const { values, next } = this.#rest ?? table.step(this.#position)
+      let isSpent = false
+      for (let entry; !isSpent && (entry = values.pop()) !== undefined;) {
+        remove(entry)
+        isSpent = budget.isSpent()
+      }
+      if (values.length > 0) {
+        this.#rest = { values, next }
+        break
+      }
+      this.#rest = undefined
       this.#position = next ?? 0
       this.#settle(next === undefined)
-      if (budget.isSpent(values.length + 1)) break
+      if (budget.isSpent()) break
     }
     return !this.isDone
   }

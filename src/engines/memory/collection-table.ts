@@ -8,6 +8,8 @@ const CACHED = 64
 
 export class CollectionTable {
   readonly #table = new Table<Collection>()
+  /** The one that was found last. */
+  #last: Collection | undefined
   readonly #cache: Array<Collection | undefined> = Array(CACHED).fill(undefined)
 
   constructor (readonly context: Context) {}
@@ -17,9 +19,14 @@ export class CollectionTable {
   }
 
   find (name: string): Collection | undefined {
+    const last = this.#last
+    if (last !== undefined && last.key === name) return last
     const slot = slotOf(name)
     const cached = this.#cache[slot]
-    if (cached !== undefined && cached.key === name) return cached
+    if (cached !== undefined && cached.key === name) {
+      this.#last = cached
+      return cached
+    }
     const found = this.#table.get(name)
     if (found !== undefined) this.#cache[slot] = found
     return found
@@ -36,6 +43,7 @@ export class CollectionTable {
   delete (collection: Collection): void {
     this.#table.delete(collection.key)
     this.#cache[slotOf(collection.key)] = undefined
+    if (this.#last === collection) this.#last = undefined
   }
 
   #add (name: string): Collection {
@@ -48,5 +56,6 @@ export class CollectionTable {
 function slotOf (name: string): number {
   const { length } = name
   if (length === 0) return 0
-  return (length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)) % CACHED
+  const sum = length + name.charCodeAt(0) + 7 * name.charCodeAt(length >> 1) + 31 * name.charCodeAt(length - 1)
+  return sum & (CACHED - 1)
 }

@@ -39,7 +39,9 @@ function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const page = collection.page(position, limitOf(request, MAX_KEYS))
   const keys = page.values
     .filter(entry => entry.key.startsWith(request.key))
-    .map(entry => [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.text.length])
+    .map(entry => {
+      return [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.text.length]
+    })
   return json({ keys, cursor: page.next?.toString() })
 }
 

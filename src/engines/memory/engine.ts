@@ -156,7 +156,8 @@ function inBytes (request: Request): Request {
   const key = toBytes(request.key)
   const text = request.text === undefined ? undefined : toBytes(request.text)
   const owner = request.owner === undefined ? undefined : toBytes(request.owner)
-  const isSame = collection === request.collection && key === request.key && text === request.text && owner === request.owner
+  const isSame = collection === request.collection && key === request.key &&
+    text === request.text && owner === request.owner
   if (isSame) return request
   return Object.assign(new Request(request.op, collection, key), request, { collection, key, text, owner })
 }

@@ -1,7 +1,7 @@
 // The keys of one collection that have a value: how long they stay, and how many fit.
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
-import { isOver } from './bounds.js'
+import { UNBOUNDED, isOver } from './bounds.js'
 import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
@@ -36,7 +36,9 @@ export abstract class Entries extends Lifetimes {
   /** The entry of a key that has a value. */
   find (key: string): Entry | undefined {
     const entry = this.#table.get(key)
-    if (entry === undefined || !this.isGone(entry)) return entry
+    if (entry === undefined) return undefined
+    const stays = this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined // most do
+    if (stays || !this.isGone(entry)) return entry
     this.drop(entry)
     return undefined
   }
@@ -48,32 +50,36 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null
-   * for none; undefined leaves the time of a key as it is. `isLocked`: keep it from expiry and eviction until
-   * `unlock`.
+   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null for
+   * none, undefined to keep what the key has. `isLocked`: keep it from expiry and eviction until `unlock`.
    */
   put (
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
-    if (!this.fits(entry, key.length + text.length, isLocked)) return undefined
-    const { clock } = this.context
-    const revision = ++this.context.revision // after what had to go for it
+    if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
+    this.context.revision++ // after what had to go for it
     this.context.changes?.changing(this.name, key, 'set')
-    if (entry === undefined) {
-      entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
-      this.#table.add(entry)
-      this.count(1, entry.bytes)
-      if (isLocked) this.pin(entry)
-      else this.enlist(entry)
-    } else {
+    if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
+    else {
       const more = text.length - entry.text.length
       if (more !== 0) this.count(0, more)
       if (entry.state !== FREE) this.#locked.bytes += more
       entry.text = text
-      entry.version = revision
+      entry.version = this.context.revision
+      if (ttl === null && !entry.isTimed()) return entry
     }
     return ttl === undefined ? entry : this.putEnd(entry, ttl)
+  }
+
+  private insert (key: string, text: Bytes, ttl: number | null | undefined, isLocked: boolean): Entry {
+    const { clock, revision } = this.context
+    const entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
+    this.#table.add(entry)
+    this.count(1, entry.bytes)
+    if (isLocked) this.pin(entry)
+    else this.enlist(entry)
+    return entry
   }
 
   /** Sets the time after which the entry ends, or null for none. */
@@ -126,7 +132,7 @@ export abstract class Entries extends Lifetimes {
     entry.used = this.context.clock.now
     this.enlist(entry)
     this.#cleared?.spare(key, this.context.revision)
-    if (this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
+    if (this.bounds !== UNBOUNDED && this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
   /** Entries in an order of their own, from `position` on. */
@@ -135,10 +141,7 @@ export abstract class Entries extends Lifetimes {
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
-  /**
-   * Drops what begins with the prefix and is not locked: for all who look at once, from memory in slices. `locked`:
-   * the keys that are. Calls back when that is done.
-   */
+  /** Deletes keys with the prefix, but no `locked` ones: to readers at once, from memory in slices. Then calls back. */
   clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
     const { changes } = this.context
     changes?.clearing(this.name, prefix, locked.keys())
@@ -180,7 +183,10 @@ export abstract class Entries extends Lifetimes {
 
   /** True if there is more to remove. */
   private runCleared (budget: Budget): boolean {
-    if (this.#cleared?.run(budget, this.#table, entry => { if (this.isGone(entry)) this.drop(entry) })) return true
+    const remove = (entry: Entry): void => {
+      if (this.isGone(entry) && this.#table.get(entry.key) === entry) this.drop(entry)
+    }
+    if (this.#cleared?.run(budget, this.#table, remove)) return true
     this.#cleared = undefined
     return false
   }
@@ -221,13 +227,10 @@ export abstract class Entries extends Lifetimes {
     return true
   }
 
-  /**
-   * Whether an entry of `bytes` would fit if all free ones were evicted; `locked`: the one it replaces, if that is
-   * locked.
-   */
+  /** Whether it would fit if all free entries were evicted; `locked`: the one it replaces, if that is locked. */
   private canFit (locked: Entry | undefined, bytes: number): boolean {
-    const all = this.#locked
-    return !isOver(this.bounds, all.keys + (locked === undefined ? 1 : 0), all.bytes + bytes - (locked?.bytes ?? 0))
+    const { keys, bytes: all } = this.#locked
+    return !isOver(this.bounds, keys + (locked === undefined ? 1 : 0), all + bytes - (locked?.bytes ?? 0))
   }
 
   private isOver (keys: number, bytes: number): boolean {

@@ -40,12 +40,13 @@ export class Entry {
 
   /** The revision of the keyspace that wrote it. */
   get version (): number {
-    return (this.#high >>> VERSION_SHIFT) * UNIT + this.#version
+    const high = this.#high >>> VERSION_SHIFT
+    return high === 0 ? this.#version : high * UNIT + this.#version
   }
 
   set version (version: number) {
     this.#version = version & LOW_BITS
-    this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
+    if (version > LOW_BITS || this.#high >>> VERSION_SHIFT !== 0) this.setHighVersion(version)
   }
 
   /** Clock reading of the last use. */
@@ -55,6 +56,16 @@ export class Entry {
 
   set used (time: number) {
     this.#used = time & LOW_BITS
+    if (time > LOW_BITS || (this.#high & USED_BITS) !== 0) this.setHighUsed(time)
+  }
+
+  // Functions of their own, so that the compiler inlines the setters.
+
+  private setHighVersion (version: number): void {
+    this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
+  }
+
+  private setHighUsed (time: number): void {
     this.#high = highOf(time) << USED_SHIFT | this.#high & ~USED_BITS
   }
 

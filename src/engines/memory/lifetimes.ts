@@ -3,7 +3,7 @@ import type { Context } from './context.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
 import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
 import { Heap } from './heap.js'
-import { append, moveToEnd, remove } from './linked-list.js'
+import { append, remove } from './linked-list.js'
 
 /**
  * The base of Entries, which is that of Collection. A collection is one object, with `private` methods rather than
@@ -35,8 +35,8 @@ export abstract class Lifetimes {
   use (entry: Entry): void {
     entry.used = this.context.clock.now
     if (entry.next === undefined) return // it is locked, or the last already
-    if (entry.isTimed()) this.#timed = moveToEnd(this.#timed!, entry)
-    else this.#idle = moveToEnd(this.#idle!, entry)
+    if (entry.isTimed()) this.#timed = append(remove(this.#timed!, entry), entry)
+    else this.#idle = append(remove(this.#idle!, entry), entry)
   }
 
   /** Milliseconds that the entry has left if it is not used; undefined if it stays. */

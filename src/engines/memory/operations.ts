@@ -59,7 +59,7 @@ export class Operations {
     if (written === undefined) return this.#refuse(request, 'STORE_FULL')
     collection.writes++
     this.#totals.writes++
-    reply.version = this.versionOf(written)
+    reply.version = this.epoch + this.#context.revision
     if (request.op === 'increment') reply.expiresIn = collection.expiresIn(written)
     else if (entry === undefined) reply.number = 1
     return reply

@@ -80,7 +80,8 @@ export class Table<V extends Keyed> {
     const values: V[] = []
     let at: number | undefined = position >>> 0
     while (at !== undefined && values.length < limit) {
-      const { found, next } = this.from(at)
+      const found: Array<Placed<V>> = []
+      const next = this.visit(at, (value, place) => { found.push({ place, value }) })
       found.sort((a, b) => a.place - b.place)
       let end = limit - values.length
       // Keys of one hash share a page: the next one begins at a hash.
@@ -97,26 +98,27 @@ export class Table<V extends Keyed> {
    * take.
    */
   step (position: number): Page<V> {
-    const { found, next } = this.from(position)
-    return { values: found.map(({ value }) => value), next }
+    const values: V[] = []
+    const next = this.visit(position, value => { values.push(value) })
+    return { values, next }
   }
 
-  private from (at: number): { found: Array<Placed<V>>, next: number | undefined } {
-    const found: Array<Placed<V>> = []
+  /** Visits what is in the shard of a position, from there on. Returns the position of the next shard. */
+  private visit (at: number, visit: (value: V, place: number) => void): number | undefined {
     if (this.#shards.length === 0) {
       for (const value of this.list) {
         const place = reverse(hashOf(value.key))
-        if (place >= at) found.push({ place, value })
+        if (place >= at) visit(value, place)
       }
-      return { found, next: undefined }
+      return undefined
     }
     const index = this.index(reverse(at))
     for (const [value, hashed] of this.#shards[index]!.entries()) {
       const place = reverse(hashed)
-      if (place >= at) found.push({ place, value })
+      if (place >= at) visit(value, place)
     }
     const after = reverse(index) + 2 ** (32 - this.bits(index))
-    return { found, next: after < 2 ** 32 ? after : undefined }
+    return after < 2 ** 32 ? after : undefined
   }
 
   private find (key: string): V | undefined {
@@ -134,7 +136,7 @@ export class Table<V extends Keyed> {
   }
 
   private index (hashed: number): number {
-    const half = 2 ** log2(this.#shards.length)
+    const half = 1 << log2(this.#shards.length) // `2 **` is many times slower
     const index = hashed & (2 * half - 1)
     return index < this.#shards.length ? index : index - half
   }

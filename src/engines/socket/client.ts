@@ -21,6 +21,8 @@ const MAX_BACKLOG = 256 * 2 ** 20
  * much memory.
  */
 const MAX_PENDING = 2 ** 19
+/** What a call takes beside its key and its value, about. */
+const CALL_BYTES = 300
 const RETRY_MS = 50
 const MAX_RETRY_MS = 500
 
@@ -272,5 +274,5 @@ export class ClientEngine implements Engine {
 }
 
 function sizeOf ({ text, key, collection }: Request): number {
-  return (text?.length ?? 0) + key.length + collection.length
+  return CALL_BYTES + (text?.length ?? 0) + key.length + collection.length
 }

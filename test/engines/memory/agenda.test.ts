@@ -241,6 +241,23 @@ t.test('a clear ends in a table that has become smaller', async t => {
   t.equal(keyspace.collection('c').size, 0)
 })
 
+t.test('a slice of a clear is over after a few keys, also of those that another clear has met half-way', async t => {
+  const { keyspace, user } = setUp()
+  const entries = keyspace.collection('c')
+  for (let i = 0; i < 2000; i++) user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1' })
+  const removed = (): number => {
+    const before = entries.size
+    keyspace.sweep(shortest())
+    return before - entries.size
+  }
+  user.ask('clear', 'a:')
+  for (let i = 0; i < 5; i++) t.ok(removed() <= 32)
+  const second = user.ask('clear', 'b:')
+  for (let i = 0; i < 5; i++) user.now('set', `a:${2 * i}`, { text: '2' })
+  while (!user.answers.has(second)) t.ok(removed() <= 32)
+  t.equal(entries.size, 5, 'what was written after the clear')
+})
+
 t.test('a clear that waits ends with its caller; of many locked keys it keeps track in slices', async t => {
   const { keyspace, user } = setUp()
   const gone = new User(keyspace)

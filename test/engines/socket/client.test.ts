@@ -37,6 +37,11 @@ t.test('calls that wait for a connection are bounded, confirmed or not; the end 
   for (let i = 0; i < 257; i++) large.post(Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(2 ** 20) }))
   await t.rejects(large.call(get()), { code: 'STORE_OVERLOADED' })
   await t.rejects(large.close(), { code: 'STORE_UNREACHABLE' })
+  const both = clientOf(NOWHERE, 200)
+  const text = 'x'.repeat(700)
+  for (let i = 0; i < 300_000; i++) both.post(Object.assign(new Request('set', 'c', 'key'), { text }))
+  await t.rejects(both.call(get()), { code: 'STORE_OVERLOADED' }, 'what the calls take counts, beside their values')
+  await t.rejects(both.close(), { code: 'STORE_UNREACHABLE' })
 })
 
 t.test('60,000 calls that wait for a connection are given up in any order, and make room', async t => {
