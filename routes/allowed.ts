@@ -1,4 +1,4 @@
-// Which methods a path has, for those that are answered with 405 (RFC 9110, section 15.5.6).
+// The methods of each path, for the Allow header of 405 responses (RFC 9110, section 15.5.6).
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { Problem } from './problems.js'
 
@@ -12,7 +12,7 @@ export class AllowedMethods {
     path.methods.push(...[method].flat())
   }
 
-  /** Of a request for which there is no route: throws what it is answered with. */
+  /** Handles a request without a route: throws a 405 if its path has other methods, otherwise a 404. */
   refuse (request: FastifyRequest, reply: FastifyReply): never {
     const path = request.raw.url!.split('?', 1)[0]!
     const methods = Array.from(this.#paths.values(), ({ pattern, methods }) => pattern.test(path) ? methods : []).flat()

@@ -1,11 +1,13 @@
-// What all routes of the admin API share.
+// Types and dependencies shared by all routes of the admin API.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { Store } from '../src/api/store.js'
 import type { PreferredWait } from './prefer.js'
 
-export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>
+export type App = FastifyInstance<
+  RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider
+>
 
 export interface Admin {
   app: App
@@ -14,6 +16,6 @@ export interface Admin {
   maxLease: number
   /** Aborts when the server stops: what would go on for ever has to end. */
   stopping: AbortSignal
-  /** The OpenAPI document as YAML, for the API at this path. */
+  /** The OpenAPI document of an API at this path, as YAML. */
   describe: (path: string) => string
 }

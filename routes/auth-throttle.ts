@@ -1,31 +1,31 @@
-// Failed authentications, counted in the store for all workers together. Each worker remembers what it has seen itself: a right token
-// costs no call, and guesses are counted before the store has answered, or while it cannot be reached.
+// Limits failed authentications by network. They are counted in the store, for all workers together, and in this
+// process: a valid token costs no call, and failures count at once, even while the store is unreachable.
 import { isIPv6 } from 'node:net'
 import type { Collection } from '../src/api/collection.js'
 import type { Store } from '../src/api/store.js'
 
-/** The collection that they are counted in, by network. */
+/** Collection of the counters, by network. */
 const COLLECTION = 'admin-tries'
-/** Failures that one network may have in a window; after that all its requests are refused until the window ends. */
+/** Failures per network and window; beyond it, all requests of the network are refused until the window ends. */
 const MAX_FAILURES = 20
 const WINDOW_SECONDS = 60
-/** Networks that are remembered at a time, here and in the store; the oldest ones go. */
+/** Networks that are counted at a time, here and in the store. The oldest are evicted. */
 const MAX_NETWORKS = 10_000
-/** Characters of an address, which may be whatever a proxy was told. */
+/** Length of an address; behind a proxy it is whatever the client has sent. */
 const MAX_ADDRESS = 64
-/** How long to wait for a store that may not answer. */
+/** Timeout of calls to the store. */
 const COUNT_TIMEOUT_SECONDS = 2
 
-interface Seen {
+interface Failures {
   count: number
-  /** By the wall clock, in milliseconds. */
+  /** Wall-clock time in milliseconds. */
   end: number
 }
 
 export class AuthThrottle {
   readonly #counters: Collection<number>
   readonly #now: () => number
-  readonly #seen = new Map<string, Seen>()
+  readonly #seen = new Map<string, Failures>()
   #isBounded = false
 
   constructor (store: Store, now = Date.now) {
@@ -33,14 +33,14 @@ export class AuthThrottle {
     this.#now = now
   }
 
-  /** Seconds for which requests from the address are refused; 0: they are not. */
+  /** Seconds for which requests from the address are refused; 0 if they are not. */
   blocked (address: string): number {
     if (this.#seen.size === 0) return 0
     const seen = this.#seen.get(networkOf(address))
     return seen === undefined || seen.count < MAX_FAILURES ? 0 : Math.max(0, Math.ceil((seen.end - this.#now()) / 1000))
   }
 
-  /** Counts a failure; resolves with the seconds for which the address is refused if it was one too many, else with 0. */
+  /** Counts a failure. Resolves with the seconds for which the address is now refused; 0 if it is not. */
   async add (address: string): Promise<number> {
     const name = networkOf(address)
     const seen = this.#see(name)
@@ -50,16 +50,18 @@ export class AuthThrottle {
         this.#isBounded = true
         await this.#counters.configure({ maxKeys: MAX_NETWORKS }, { timeout: COUNT_TIMEOUT_SECONDS })
       }
-      const { value, expiresAt } = await this.#counters.count(name, 1, { ttl: WINDOW_SECONDS, timeout: COUNT_TIMEOUT_SECONDS })
+      const { value, expiresAt } = await this.#counters.count(name, 1, {
+        ttl: WINDOW_SECONDS, timeout: COUNT_TIMEOUT_SECONDS
+      })
       if (value > seen.count) seen.count = value
       if (expiresAt !== undefined) seen.end = Math.min(seen.end, expiresAt.getTime())
     } catch {
-      this.#isBounded = false // what was counted here still is
+      this.#isBounded = false // the local count still applies
     }
     return seen.count > MAX_FAILURES ? this.blocked(address) : 0
   }
 
-  #see (name: string): Seen {
+  #see (name: string): Failures {
     const now = this.#now()
     let seen = this.#seen.get(name)
     if (seen !== undefined && seen.end > now) return seen
@@ -73,7 +75,10 @@ export class AuthThrottle {
   }
 }
 
-/** An IPv6 client has a /64 at least to choose addresses from; an IPv4 address may come mapped into IPv6 (RFC 4291, section 2.5.5.2). */
+/**
+ * An IPv6 client can choose any address of its /64. IPv4 addresses may be mapped into IPv6 (RFC 4291, section
+ * 2.5.5.2).
+ */
 export function networkOf (address: string): string {
   if (!isIPv6(address)) return address.slice(0, MAX_ADDRESS)
   const groups = groupsOf(address.replace(/%.*$/, ''))
@@ -83,7 +88,7 @@ export function networkOf (address: string): string {
   return `${groups.slice(0, 4).map(group => group.toString(16)).join(':')}::/64`
 }
 
-/** The eight 16-bit groups of an IPv6 address, whose last two may be written as IPv4. */
+/** The eight 16-bit groups of an IPv6 address; the last two may be written as IPv4. */
 function groupsOf (address: string): number[] {
   const [head, tail] = address.split('::').map(part => part.split(':').filter(group => group !== '').flatMap(group => {
     const bytes = group.split('.').map(Number)

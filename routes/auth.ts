@@ -1,4 +1,5 @@
-// Who may do what. Everything is decided here, before anything of a request is read: a route only says in its `config` what it is.
+// Authentication and authorization, in one onRequest hook that runs before the body is read. Routes only declare what
+// they need, in their `config`.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
@@ -12,21 +13,23 @@ import { ANYBODY, Tokens, type Identity } from './tokens.js'
 export interface RouteConfig {
   /** Needs no token. */
   open?: true
-  /** Changes nothing, though its method is neither GET nor HEAD. */
+  /** Changes nothing, although its method is neither GET nor HEAD. */
   reads?: true
-  /** About no single collection, and answers a token that covers some with what these have. Without it such a token gets 403. */
+  /** Not about a single collection: limits its answer to those of the token. Otherwise a scoped token gets 403. */
   isScoped?: true
 }
 
 const IDENTITY = Symbol('strong-store.identity')
 
-/** Whose request it is, once it has passed. */
+/** The identity of an authenticated request. */
 export function identityOf (request: object): Identity {
   return (request as { [IDENTITY]?: Identity })[IDENTITY] ?? ANYBODY
 }
 
 /** An onRequest hook. */
-export function authenticator (store: Store, options: AdminOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+export function authenticator (
+  store: Store, options: AdminOptions
+): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   if (options.auth === false) return async () => {}
   const tokens = new Tokens(options)
   const throttle = new AuthThrottle(store)
@@ -59,7 +62,7 @@ export function authenticator (store: Store, options: AdminOptions): (request: F
       if (identity?.name !== undefined) frontOf(request).identified?.(identity.name)
       return identity
     } catch (error) {
-      // What is wrong with the list is said without its tokens, what the function throws might have one.
+      // Errors of the list's validation contain no tokens; those that the function throws might.
       const reason = error instanceof StoreError ? error.detail : undefined
       frontOf(request).log.error({ err: traceOf(error as Error), reason }, 'the function admin.tokens failed')
       throw new Problem('ADMIN_TOKENS_UNAVAILABLE')
@@ -68,13 +71,15 @@ export function authenticator (store: Store, options: AdminOptions): (request: F
 }
 
 function checkScope (request: FastifyRequest, config: RouteConfig, { canWrite, collections }: Identity): void {
-  if (!canWrite && config.reads !== true && request.method !== 'GET' && request.method !== 'HEAD') throw new Problem('ADMIN_READ_ONLY')
+  if (!canWrite && config.reads !== true && request.method !== 'GET' && request.method !== 'HEAD') {
+    throw new Problem('ADMIN_READ_ONLY')
+  }
   if (collections === undefined || config.isScoped === true || request.is404) return
   const { collection } = request.params as { collection?: string }
   if (collection === undefined || !collections.has(collection)) throw new Problem('ADMIN_OUT_OF_SCOPE')
 }
 
-/** Who holds the lock, for people. A client may call itself what it likes, but the name of its token stays with it. */
+/** The display name of a lock owner. Clients may choose one, but the name of their token is always added. */
 export function ownerOf (request: Pick<FastifyRequest, 'raw' | 'ip'>, owner: string | undefined): string {
   const { name } = identityOf(request)
   if (owner !== undefined) return name === undefined ? owner : `${owner} (${name})`

@@ -1,4 +1,4 @@
-// The calls of one request: checked, given to the store in their order, and their replies as lines.
+// The calls of one request. They are validated and passed to the store in order; replies are sent as NDJSON lines.
 import { Readable } from 'node:stream'
 import { MAX_LOCKS, Request, isPoll, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
 import { StoreError } from '../src/core/errors.js'
@@ -7,23 +7,25 @@ import { text } from '../src/core/value.js'
 import { boundsOf } from '../src/api/options.js'
 import type { Store } from '../src/api/store.js'
 import type { Identity } from './tokens.js'
-import { HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall, type SentReply } from '../src/engines/http/protocol.js'
+import {
+  HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall, type SentReply
+} from '../src/engines/http/protocol.js'
 
-/** Length of a line, in UTF-16 code units, beside that of its last reply. */
+/** Length of a line in UTF-16 code units, not counting its last reply. */
 const LINE_LENGTH = 65_536
 const MAX_PAGE = 1000
-/** Reads that are no use of the key where the token may only read. */
+/** Reads that become `peek` for tokens with read access, so that they do not count as uses. */
 const LOOKS: readonly Op[] = ['get', 'entry', 'head']
 
 export interface Rights {
   identity: Identity
   /** Milliseconds. */
   maxLease: number
-  /** Whose a lock is, for people; `owner`: what the call says. */
+  /** The display name of the lock owner; `owner` is the one given in the call. */
   ownerOf (owner: string | undefined): string
 }
 
-/** Ends the waits of a client that has hung up. */
+/** The waits of one client, cancelled when it disconnects. */
 class Waits implements AbortScope {
   aborted = false
   readonly #waits = new Set<Abortable>()
@@ -43,25 +45,25 @@ class Waits implements AbortScope {
 }
 
 export class Batch {
-  /** Resolves when all calls are answered or known to wait. */
+  /** Resolves when every call has a reply or waits for a lock. */
   readonly accepted: Promise<unknown>
   readonly #store: Store
   readonly #rights: Rights
   readonly #waits = new Waits()
-  /** Calls that wait for changes or messages. */
+  /** Calls waiting for changes or messages. */
   readonly #polls = new Waits()
   #isStopping = false
-  /** Replies that are not written yet. */
+  /** Replies not yet written. */
   #replies: Array<[index: number, reply: SentReply]> = []
   /** Length of their texts. */
   #length = 0
   /** Calls without a reply. */
   #left = 0
-  /** Locks that the client has not been told of, by the index of the call. */
+  /** Granted locks whose reply has not been written, by the index of the call. */
   readonly #grants = new Map<number, Request>()
   #stream: Readable | undefined
   #heartbeat: NodeJS.Timeout | undefined
-  /** Whether the stream takes more. */
+  /** Whether the stream has room for more. */
   #isWanted = false
   #finish!: () => void
 
@@ -74,12 +76,15 @@ export class Batch {
     for (const [i, call] of calls.entries()) {
       if (this.#start(i, call)) collections.add(call.collection)
     }
-    // What is asked after the calls is answered after those of the same collection that do not wait, unconfirmed ones included.
-    const barrier = Promise.all(Array.from(collections, collection => store.call(new Request('lock', collection, '')))).catch(() => {})
+    // Calls on a collection are answered in order, so this reply comes after all calls that do not wait, unconfirmed
+    // ones included.
+    const barrier = Promise.all(
+      Array.from(collections, collection => store.call(new Request('lock', collection, '')))
+    ).catch(() => {})
     this.accepted = calls.some(({ unconfirmed }) => unconfirmed === true) ? barrier : Promise.race([finished, barrier])
   }
 
-  /** All replies, or a stream of them where some are still to come. */
+  /** All replies, or a stream if some are still to come. */
   answer (): string | Readable {
     if (this.#left === 0 && this.#length <= LINE_LENGTH) return this.#line()
     this.#stream = new Readable({ read: () => { this.#isWanted = true; this.#write() } })
@@ -88,13 +93,13 @@ export class Batch {
     return this.#stream
   }
 
-  /** The server stops: what would wait for ever is answered. */
+  /** Answers calls that wait for changes or messages, because the server is closing. */
   stop (): void {
     this.#isStopping = true
     this.#polls.abort()
   }
 
-  /** The answer has ended. Unless it was sent as a whole, the client has gone: what waits is given up, and so are locks it does not know of. */
+  /** Ends with the response. If that is incomplete, releases the locks whose grants the client has not received. */
   end (isWhole: boolean): void {
     clearInterval(this.#heartbeat)
     this.#waits.abort()
@@ -103,7 +108,7 @@ export class Batch {
     this.#grants.clear()
   }
 
-  /** Whether the call was given to the store. */
+  /** Passes a call to the store; false if it is invalid. */
   #start (i: number, call: SentCall): boolean {
     let request: Request
     try {
@@ -124,11 +129,15 @@ export class Batch {
       reply => {
         if (request.op !== 'acquire') this.#answer(i, writeReply(call.op, reply))
         else if (isEarly()) this.#grant(i, request, reply)
-        else turns().then(() => { this.#grant(i, request, reply) }, () => {}) // a client that has hung up by now is seen to have before it is answered
+        else {
+          turns().then(
+            () => { this.#grant(i, request, reply) }, () => {}
+          )
+        } // so that the disconnect of a client is seen before the lock is granted to it
       },
       (error: StoreError) => {
         const isStopped = this.#isStopping && isPoll(request) && error.code === 'STORE_ABORTED'
-        this.#answer(i, isStopped ? { code: 'STORE_DISCONNECTED', detail: 'the server stops' } : failureOf(error))
+        this.#answer(i, isStopped ? { code: 'STORE_DISCONNECTED', detail: 'the server is closing' } : failureOf(error))
       }
     )
     return true
@@ -166,7 +175,7 @@ export class Batch {
     this.#isWanted = this.#stream!.push(chunk)
   }
 
-  /** Of as many replies as fit. */
+  /** A line with as many replies as fit. */
   #line (): string {
     let length = 0
     const count = this.#replies.findIndex(([, { text = '' }]) => (length += text.length) > LINE_LENGTH) + 1
@@ -178,21 +187,31 @@ export class Batch {
 
   #requestOf (call: SentCall): Request {
     const { identity: { canWrite, collections }, maxLease, ownerOf } = this.#rights
-    if (!canWrite && !OPERATIONS[call.op].isRead) throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: this token may read, but change nothing')
+    if (!canWrite && !OPERATIONS[call.op].isRead) {
+      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: the token has read access only')
+    }
     if (collections?.has(call.collection) === false && call.op !== 'ping') {
-      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: this token does not cover what was asked for')
+      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: the token does not cover this collection')
     }
     const request = readCall(canWrite || !LOOKS.includes(call.op) ? call : { ...call, op: 'peek' })
     const { op, collection, key, token, cursor, owner, limit, ttl, number } = request
     checkCollection(collection)
     checkKey(key)
     if (token !== undefined) (op === 'acquire' ? checkNewToken : checkToken)(token)
-    else if (op === 'release' || op === 'renew' || request.release) throw new StoreError('STORE_OPTION_INVALID', `${op} needs a token`)
+    else if (op === 'release' || op === 'renew' || request.release) {
+      throw new StoreError(
+        'STORE_OPTION_INVALID', `${op} requires a token`
+      )
+    }
     if (cursor !== undefined) checkCursor(cursor)
     if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
-    if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'a limit needs a ttl')
-    if (op === 'increment' && number === undefined) throw new StoreError('STORE_OPTION_INVALID', 'increment needs a number')
-    if (op === 'subscribe' && (token === undefined || !(number! >= 0))) throw new StoreError('STORE_OPTION_INVALID', 'subscribe needs a token and a number')
+    if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'limit requires a ttl')
+    if (op === 'increment' && number === undefined) {
+      throw new StoreError('STORE_OPTION_INVALID', 'increment requires a number')
+    }
+    if (op === 'subscribe' && (token === undefined || !(number! >= 0))) {
+      throw new StoreError('STORE_OPTION_INVALID', 'subscribe requires a token and a number')
+    }
     if (op === 'set' || op === 'publish') text.encode(request.text, this.#store.maxValueBytes)
     if (op === 'configure') checkBounds(request.text)
     if (op === 'scan') request.number = pageOf(number ?? 100, MAX_PAGE)
@@ -201,9 +220,14 @@ export class Batch {
     if (op === 'acquire') {
       request.lease ??= Math.min(LEASE_MS, maxLease)
       request.owner = ownerOf(owner)
-      request.detached = true // no connection of the client's is one of this process's
+      request.detached = true // it must not end with this process, which does not see the client exit
     }
-    if (request.lease !== undefined && request.lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `lease can be ${maxLease / 1000} s at most`)
+    if (request.lease !== undefined && request.lease > maxLease) {
+      throw new StoreError(
+        'STORE_OPTION_INVALID',
+        `invalid lease: expected at most ${maxLease / 1000} seconds, got ${request.lease / 1000}`
+      )
+    }
     return request
   }
 }
@@ -212,13 +236,15 @@ function pageOf (number: number, most: number): number {
   return Math.max(1, Math.min(Math.floor(number), most))
 }
 
-/** As what Collection.configure makes of its options. */
+/** Validates options that Collection.configure has serialized. */
 function checkBounds (bounds: string | undefined): void {
   let parsed: unknown
   try {
     parsed = JSON.parse(bounds ?? '')
   } catch {}
-  if (typeof parsed !== 'object' || parsed === null) throw new StoreError('STORE_OPTION_INVALID', 'the options of a collection are no JSON object')
+  if (typeof parsed !== 'object' || parsed === null) {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid options of a collection: expected a JSON object')
+  }
   const { idle, ...others } = parsed as { idle?: unknown }
   boundsOf({ ...others, ...idle === undefined ? {} : { expireKeys: typeof idle === 'number' ? idle / 1000 : NaN } })
 }
@@ -227,7 +253,7 @@ function failureOf ({ code, detail }: StoreError): SentReply {
   return { code, ...detail === undefined ? {} : { detail } }
 }
 
-/** Lets everything that has arrived at this process be dealt with. */
+/** Resolves after the events that are pending in this process. */
 async function turns (): Promise<void> {
   for (let turn = 0; turn < 2; turn++) await new Promise(resolve => { setImmediate(resolve) })
 }

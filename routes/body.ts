@@ -1,4 +1,4 @@
-// Bodies: JSON in UTF-8, no longer than a value may be, and, where they are values, kept as the text they are.
+// Request bodies: JSON in UTF-8, limited in size while they arrive. Values are stored as the text they are.
 import { Transform } from 'node:stream'
 import type { FastifyReply, FastifyRequest, preParsingAsyncHookHandler } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
@@ -7,13 +7,13 @@ import { Problem } from './problems.js'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Refuses bodies that would be misread: in other codings, and in other charsets. */
+/** Refuses bodies in a content coding or charset that would be misread. */
 export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyReply): void {
   if (method === 'GET' || method === 'HEAD') return
   const coding = headers['content-encoding']
   if (coding !== undefined && coding.trim().toLowerCase() !== 'identity') {
     reply.header('accept-encoding', 'identity')
-    throw new Problem('ADMIN_UNSUPPORTED_MEDIA_TYPE', 'invalid Content-Encoding: expected identity, a body that is not compressed')
+    throw new Problem('ADMIN_UNSUPPORTED_MEDIA_TYPE', 'invalid Content-Encoding: expected an uncompressed body')
   }
   const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(headers['content-type'] ?? '')?.[1]
   if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
@@ -21,18 +21,22 @@ export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyR
   }
 }
 
-/** A preParsing hook that refuses a body over the limit while it arrives: that of a value, unless `limitOf` makes another of it. */
-export function limitBody (store: Store, limitOf = (maxValueBytes: number): number => maxValueBytes): preParsingAsyncHookHandler {
+/** A preParsing hook that refuses a body as soon as it exceeds `limitOf(maxValueBytes)` bytes. */
+export function limitBody (
+  store: Store, limitOf = (maxValueBytes: number): number => maxValueBytes
+): preParsingAsyncHookHandler {
   let isKnown = false
   return async (request, _, payload) => {
     if (!isKnown) {
-      await store.ping() // the limit is the store's to say
+      await store.ping() // maxValueBytes is known once the store has answered
       isKnown = true
     }
     const limit = limitOf(store.maxValueBytes)
     const declared = request.headers['content-length']
     if (declared !== undefined) {
-      if (Number(declared) > limit) throw new StoreError('STORE_VALUE_TOO_LARGE', `${declared} bytes, the limit is ${limit}`)
+      if (Number(declared) > limit) {
+        throw new StoreError('STORE_VALUE_TOO_LARGE', `${declared} bytes, the limit is ${limit}`)
+      }
       return payload
     }
     let size = 0
@@ -47,7 +51,7 @@ export function limitBody (store: Store, limitOf = (maxValueBytes: number): numb
   }
 }
 
-/** A content type parser that leaves JSON as the text it is; whether it is JSON is for the store to say. */
+/** A content type parser that keeps the body as text. The store validates it as JSON. */
 export async function jsonText (_: FastifyRequest, body: Buffer): Promise<string> {
   try {
     return decoder.decode(body)

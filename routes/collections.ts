@@ -1,4 +1,4 @@
-// Collections, and the keys that are in them.
+// Collections: list, show, configure, clear, and list their keys.
 import type { Store } from '../src/api/store.js'
 import type { CollectionStats } from '../src/core/stats.js'
 import { limitBody } from './body.js'
@@ -6,7 +6,10 @@ import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
 import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
-import { BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page, PageQuery, WaitHeaders } from './schemas.js'
+import {
+  BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page,
+  PageQuery, WaitHeaders
+} from './schemas.js'
 import { collectionsFor } from './scope.js'
 
 const tags = ['collections']
@@ -25,7 +28,8 @@ function listCollections ({ app, store }: Admin): void {
     schema: {
       operationId: 'listCollections',
       summary: 'List collections, page by page',
-      description: 'In no particular order; only those that the token covers. A page may be empty with more to come.',
+      description: 'In no particular order; only those that the token covers. A page may be empty although more ' +
+        'pages follow.',
       tags,
       querystring: CollectionsQuery,
       response: { 200: Collections, ...FAILURES }
@@ -67,8 +71,8 @@ function clearCollection ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'clearCollection',
       summary: 'Delete all keys of a collection',
-      description: 'Free keys go at once. 202 says that there are locked ones, which go when it is their turn; with `Prefer: wait=N` that is waited for, ' +
-        'and with `wait=0` they stay: 423.',
+      description: 'Unlocked keys are deleted at once. 202 means that locked ones are deleted when they are ' +
+        'released; `Prefer: wait=N` waits for that, and with `wait=0` they are kept: 423.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,
@@ -79,7 +83,7 @@ function clearCollection ({ app, store, waiting }: Admin): void {
     const timeout = waiting.seconds(request, reply)
     const cleared = collection.clear({ timeout }).then(() => 204)
     if (timeout !== undefined) return await done(reply, await cleared)
-    // A later call is answered first only if the clear has to wait.
+    // Calls of one process take effect in order, so this reply comes first only if the clear has to wait.
     const waits = collection.lockInfo('').then(() => 202)
     return await done(reply, await Promise.race([cleared, waits]))
   })
@@ -90,8 +94,8 @@ function listKeys ({ app, store }: Admin): void {
     schema: {
       operationId: 'listKeys',
       summary: 'List keys, page by page',
-      description: 'Names and what is known of them, in no order that means anything; values where they are asked for, and the code of the error where one cannot be read ' +
-        'because its key is locked. A page may be empty with more to come.',
+      description: 'Names and metadata in no particular order; with `values=true` also values, or the code of the ' +
+        'error if a key is locked. A page may be empty although more pages follow.',
       tags,
       params: CollectionParams,
       querystring: PageQuery,
@@ -103,7 +107,9 @@ function listKeys ({ app, store }: Admin): void {
     const page = await collection.page({ prefix, limit, cursor })
     if (values === true) return await sendPage(reply, collection.text, page)
     return {
-      keys: page.keys.map(({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }),
+      keys: page.keys.map(
+        ({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }
+      ),
       cursor: page.cursor
     }
   })

@@ -1,36 +1,41 @@
-// If-Match and If-None-Match (RFC 9110, section 13.1): the version of a key is its ETag.
+// If-Match and If-None-Match (RFC 9110, section 13.1). The ETag of a key is its version.
 import { StoreError } from '../src/core/errors.js'
 import type { Collection } from '../src/api/collection.js'
 
 type Headers = Record<string, string | string[] | undefined>
 
-/** A version that no key has: with it a write fails as it should, and releases its lock where that is asked for. */
+/** A version that no key has. With it the write fails in the store, and still releases its lock if `release` is set. */
 const NEVER = Number.MAX_SAFE_INTEGER
 
-/** Versions are compared as weak ones. */
+/** Whether If-None-Match lists the version (weak comparison). */
 export function isKnown (ifNoneMatch: string | undefined, version: number): boolean {
   if (ifNoneMatch === undefined) return false
-  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === `"${version}"`)
+  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some(
+    tag => tag.trim().replace(/^W\//, '') === `"${version}"`
+  )
 }
 
-/** Whether a write requires that the key has no value. */
+/** Whether a write requires the key to have no value. */
 export function ifAbsent (ifNoneMatch: string | undefined): boolean {
   if (ifNoneMatch === undefined || ifNoneMatch.trim() === '*') return ifNoneMatch !== undefined
-  throw new StoreError('STORE_OPTION_INVALID', 'invalid If-None-Match: expected *, as only a value that is absent can be asked for in a write')
+  throw new StoreError('STORE_OPTION_INVALID', 'invalid If-None-Match: a write supports only *')
 }
 
-/** Refuses conditions where there can be none: ignoring them could change what the client meant to protect. */
+/** Refuses conditions that a route does not support: ignoring them could overwrite what the client meant to protect. */
 export function noConditions (headers: Headers): void {
   if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return
-  throw new StoreError('STORE_OPTION_INVALID', 'a PATCH takes no If-Match and no If-None-Match: send the whole value with PUT')
+  throw new StoreError(
+    'STORE_OPTION_INVALID', 'PATCH does not support If-Match and If-None-Match: send the whole value with PUT'
+  )
 }
 
 /**
- * Does a write under `If-Match`. A single version is compared by the store. For several, or `*`, the current version is read and the write
- * requires exactly that one; if another write came between the two, this starts over.
+ * Writes under `If-Match`. A single version is compared by the store. For a list or `*`, reads the current version and
+ * writes under exactly that one; repeats if another write came in between.
  */
 export async function onMatch<T> (
-  ifMatch: string | undefined, collection: Collection<string>, key: string, { timeout, token }: { timeout: number, token: string | undefined },
+  ifMatch: string | undefined, collection: Collection<string>, key: string,
+  { timeout, token }: { timeout: number, token: string | undefined },
   write: (options: { ifVersion: number | undefined, timeout: number }) => Promise<T>
 ): Promise<T> {
   const condition = conditionOf(ifMatch)
@@ -48,11 +53,15 @@ export async function onMatch<T> (
   }
 }
 
-/** Weak tags never match, nor do those that no key can have; "0" stands for no value. */
+/** Weak tags never match, nor do tags that are not versions. "0" stands for no value. */
 function conditionOf (ifMatch: string | undefined): '*' | number | number[] | undefined {
   if (ifMatch === undefined) return undefined
   if (ifMatch.trim() === '*') return '*'
-  if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) throw new StoreError('STORE_OPTION_INVALID', 'invalid If-Match: expected *, or versions in quotes with commas between them')
+  if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) {
+    throw new StoreError(
+      'STORE_OPTION_INVALID', 'invalid If-Match: expected * or a comma-separated list of quoted versions'
+    )
+  }
   const versions = Array.from(ifMatch.matchAll(/(W\/)?"([^"]*)"/g), ([, weak, tag]) => (
     weak === undefined && /^(?:0|[1-9]\d{0,15})$/.test(tag!) ? Math.min(Number(tag), NEVER) : NEVER
   ))

@@ -1,4 +1,4 @@
-// What changes, as server-sent events (WHATWG HTML, section 9.2) and by long polling.
+// Changes of a collection as server-sent events (WHATWG HTML, section 9.2), and of a key by long polling.
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from '@sinclair/typebox'
@@ -10,19 +10,41 @@ import { Timer } from '../src/core/timer.js'
 import { onClose } from '../src/web/transport.js'
 import type { Admin } from './app.js'
 import { Problem } from './problems.js'
-import { CollectionParams, EventHeaders, EventsQuery, FAILURES, TOO_OLD } from './schemas.js'
+import { CollectionParams, FAILURES, TOO_OLD, name, strict } from './schemas.js'
 
 export const EVENT_STREAM = 'text/event-stream'
-/** Milliseconds after which a browser connects again. */
+/** Delay in milliseconds before a browser reconnects. */
 const RETRY_MS = 2000
-/** A stream is never silent for longer. */
+/** Interval of comment lines on a stream without events. */
 const HEARTBEAT_MS = 15_000
 
 export const EVENTS_RESPONSE = {
-  description: 'Events as they come',
-  headers: { 'X-Accel-Buffering': { type: 'string', maxLength: 2, description: 'Tells nginx to pass events on as they come' } },
-  content: { [EVENT_STREAM]: { schema: Type.String({ maxLength: 2 ** 31 - 1, description: 'Events set, del, expired, evicted, ready and reset, each with JSON as its data' }) } }
+  description: 'Events as they happen',
+  headers: { 'X-Accel-Buffering': { type: 'string', maxLength: 2, description: 'Turns off buffering in nginx' } },
+  content: {
+    [EVENT_STREAM]: {
+      schema: Type.String({
+        maxLength: 2 ** 31 - 1, description: 'Events set, del, expired, evicted, ready and reset, with JSON data'
+      })
+    }
+  }
 }
+
+const EventsQuery = Type.Object({
+  prefix: Type.Optional(name('Only keys that begin with this')),
+  values: Type.Optional(Type.Boolean({ description: 'Include values' })),
+  since: Type.Optional(Type.Integer({
+    minimum: 0,
+    maximum: Number.MAX_SAFE_INTEGER,
+    format: 'int64',
+    description: 'Id of the event after which to continue; 410 if that is too long ago'
+  }))
+}, strict)
+const EventHeaders = Type.Object({
+  'last-event-id': Type.Optional(Type.String({
+    maxLength: 64, description: 'Sent by a client that reconnects: like since, but with a reset instead of 410'
+  }))
+})
 
 export function eventRoutes (admin: Admin): void {
   admin.app.get('/collections/:collection/events', {
@@ -30,8 +52,9 @@ export function eventRoutes (admin: Admin): void {
     schema: {
       operationId: 'watchCollection',
       summary: 'Follow the changes of a collection',
-      description: 'Server-sent events: first `set` for each key that is there, then `ready`, then each change, as the latest state of its key. ' +
-        '`reset` says that something was missed: what is there follows. A client that connects again with `Last-Event-ID` gets what it has missed.',
+      description: 'Server-sent events: `set` for each existing key, then `ready`, then each change as the latest ' +
+        'state of its key. `reset` means that events were lost; all existing keys follow. A client that reconnects ' +
+        'with `Last-Event-ID` gets the events it has missed.',
       tags: ['collections'],
       params: CollectionParams,
       headers: EventHeaders,
@@ -44,10 +67,7 @@ export function eventRoutes (admin: Admin): void {
   })
 }
 
-/**
- * Answers with the events of a watch. Its first one is waited for, so that what is wrong can still be said with a
- * status.
- */
+/** Sends the events of a watch. Waits for the first one, so that an error can still be answered with a status. */
 export async function sendEvents (
   { store, stopping }: Admin, request: FastifyRequest, reply: FastifyReply,
   target: { key: string } | { prefix: string | undefined },
@@ -73,7 +93,7 @@ export async function sendEvents (
   return new EventBody(events, first)
 }
 
-/** Takes events only as fast as its client reads them. */
+/** Pulls events only as fast as the client reads them. */
 class EventBody extends Readable {
   readonly #events: EventStream<WatchEvent<string>>
   readonly #heartbeat: NodeJS.Timeout
@@ -90,7 +110,7 @@ class EventBody extends Readable {
   override _read (): void {
     if (this.#isPulling) return
     this.#isPulling = true
-    this.#pull().catch(() => { this.push(null) }) // the client will find out what is wrong when it connects again
+    this.#pull().catch(() => { this.push(null) }) // the client gets the error when it reconnects
   }
 
   override _destroy (error: Error | null, callback: (error: Error | null) => void): void {
@@ -117,7 +137,7 @@ class EventBody extends Readable {
   }
 }
 
-/** A value is carried as it is stored; line breaks in it would end the line. */
+/** Values are sent as they are stored, except for line breaks, which would end the line. */
 function format (event: WatchEvent<string | undefined>): string {
   if (event.type === 'reset') return 'event: reset\ndata: {}\n\n'
   const id = event.revision === undefined ? '' : `id: ${event.revision}\n`
@@ -130,7 +150,7 @@ function dataOf (event: Exclude<WatchEvent<string | undefined>, { type: 'reset' 
   return event.type === 'set' && event.value !== undefined ? `${json.slice(0, -1)},"value":${event.value}}` : json
 }
 
-/** Resolves when the key has another version than those that are known, with true, or when the time is over. */
+/** Resolves with true when the version of the key is not one of `known`, otherwise when the time is over. */
 export async function hasChanged (
   { stopping }: Admin, reply: FastifyReply, collection: Collection<string>, key: string,
   isKnown: (version: number) => boolean, seconds: number

@@ -1,12 +1,12 @@
-// What the server in front of the admin API knows of a request. The Fastify plugin leaves it at Node's own request; Express and
-// pino-http leave `ip` and `log` there.
+// What the server that mounts the admin API knows about a request. The Fastify plugin attaches it to Node's request;
+// with Express, `ip` and pino-http's `log` are read from there.
 import type { FastifyRequest } from 'fastify'
 
 export interface Front {
-  /** The client, as the server in front sees it, which may trust proxies. */
+  /** Address of the client as the mounting server sees it, which may trust proxies. */
   readonly address: string
   readonly log: ErrorLog
-  /** Called with the name of the token that the request came with. */
+  /** Called with the name of the request's token. */
   identified? (name: string): void
 }
 
@@ -18,7 +18,8 @@ export const FRONT = Symbol('strong-store.front')
 
 export function frontOf ({ raw, ip }: Pick<FastifyRequest, 'raw' | 'ip'>): Front {
   const left = raw as { [FRONT]?: Front, ip?: string, log?: ErrorLog }
-  return left[FRONT] ?? { address: left.ip ?? ip as string | undefined ?? 'local', log: left.log ?? STDERR } // no ip on a Unix socket
+  const address = left.ip ?? ip as string | undefined ?? 'local' // none on a Unix socket
+  return left[FRONT] ?? { address, log: left.log ?? STDERR }
 }
 
 const STDERR: ErrorLog = {

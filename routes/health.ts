@@ -1,4 +1,4 @@
-// How the store is doing, for machines that watch it.
+// Health, statistics, and the OpenAPI document.
 import { Type } from '@sinclair/typebox'
 import { StoreError } from '../src/core/errors.js'
 import type { Admin } from './app.js'
@@ -7,7 +7,7 @@ import { FAILURES, Health, Stats } from './schemas.js'
 import { statsFor } from './scope.js'
 
 const tags = ['health']
-/** A store that takes longer to answer counts as one that does not: the route answers within two seconds. */
+/** The route must answer within two seconds, so a slower store counts as unreachable. */
 const HEALTH_TIMEOUT_SECONDS = 1.5
 
 export function healthRoutes (admin: Admin): void {
@@ -17,7 +17,7 @@ export function healthRoutes (admin: Admin): void {
 }
 
 function readHealth ({ app, store }: Admin): void {
-  /** One question for all who ask meanwhile: they need no token, and a store that hangs keeps each of its calls. */
+  /** The pending ping. Requests need no token, so they share it rather than pile up calls to a stalled store. */
   let asked: Promise<void> | undefined
   const ask = async (): Promise<void> => {
     try {
@@ -33,7 +33,7 @@ function readHealth ({ app, store }: Admin): void {
     config: { open: true } satisfies RouteConfig,
     schema: {
       operationId: 'readHealth',
-      summary: 'Tell whether the store answers',
+      summary: 'Check whether the store answers',
       description: 'Needs no token.',
       tags,
       security: [],
@@ -52,7 +52,7 @@ function readStats ({ app, store }: Admin): void {
     schema: {
       operationId: 'readStats',
       summary: 'Show the store as a whole',
-      description: 'Or the collections that the token covers.',
+      description: 'A scoped token gets the sums of its collections.',
       tags,
       response: { 200: Stats, ...FAILURES }
     }
@@ -64,10 +64,15 @@ function readOpenapi ({ app, describe }: Admin): void {
     config: { isScoped: true } satisfies RouteConfig,
     schema: {
       operationId: 'readOpenapi',
-      summary: 'This description',
+      summary: 'Show this document',
       tags,
       produces: ['application/yaml'],
-      response: { 200: { description: 'OpenAPI 3.1', content: { 'application/yaml': { schema: Type.String({ maxLength: 1_000_000 }) } } }, ...FAILURES }
+      response: {
+        200: {
+          description: 'OpenAPI 3.1', content: { 'application/yaml': { schema: Type.String({ maxLength: 1_000_000 }) } }
+        },
+        ...FAILURES
+      }
     }
   }, async (request, reply) => {
     reply.type('application/yaml')

@@ -1,5 +1,5 @@
-// The admin API: a Fastify of its own that never listens. The server in front hands requests on to it, so it needs no more of that
-// server than Node's own request and response, and names of the full length fit into its paths.
+// The admin API: a Fastify app of its own that never listens. The server that mounts it passes on Node's request and
+// response, so any server can, and paths may be longer than that server's router allows.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type { Store } from '../src/api/store.js'
@@ -24,20 +24,24 @@ import { PreferredWait } from './prefer.js'
 
 export { problemHandler }
 
-/** Characters of a percent-encoded name that is too long for sure. */
+/** Names that are longer when percent-encoded exceed 1 KiB in any case. */
 const MAX_PARAM_LENGTH = 4096
-/** Above what any store takes; what a store does take is checked as the body arrives. */
+/** More than any store accepts; the actual limit is checked while the body arrives. */
 const MAX_BODY_BYTES = 64 * 2 ** 20
 
-/** The admin API of a store, not ready yet. `prefix` begins with a slash, or is ''; `stopping` ends event streams. STORE_OPTION_INVALID. */
-export function adminApp (store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal): App {
+/** Creates the admin API. `prefix` begins with a slash or is ''; `stopping` ends streams. STORE_OPTION_INVALID. */
+export function adminApp (
+  store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal
+): App {
   checkAdmin(options)
   const { maxLease = 3600, maxWait = 600 } = options
   const handle = problemHandler(store)
   const app = Fastify({
     bodyLimit: MAX_BODY_BYTES,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    frameworkErrors: (error, request, reply) => { handle(error, request, reply).then(text => { reply.send(text as never) }, () => {}) }
+    frameworkErrors: (error, request, reply) => {
+      handle(error, request, reply).then(text => { reply.send(text as never) }, () => {})
+    }
   }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(validatorCompiler)
   const allowed = new AllowedMethods()
   const description = new Description()
@@ -48,7 +52,7 @@ export function adminApp (store: Store, options: AdminOptions, prefix = '', stop
     allowed.add(route)
     description.add(route, prefix)
   })
-  // In this order: who may not come in is not told what there is.
+  // In this order, so that unauthenticated requests cannot find out which paths exist.
   app.addHook('onRequest', authenticator(store, options))
   app.addHook('onRequest', (request, reply, done) => {
     if (request.is404) allowed.refuse(request, reply)
@@ -57,7 +61,12 @@ export function adminApp (store: Store, options: AdminOptions, prefix = '', stop
   })
   app.register(async app => {
     const admin: Admin = {
-      app: app.withTypeProvider<TypeBoxTypeProvider>(), store, waiting: new PreferredWait(store, maxWait), maxLease, stopping, describe: path => description.at(path)
+      app: app.withTypeProvider<TypeBoxTypeProvider>(),
+      store,
+      waiting: new PreferredWait(store, maxWait),
+      maxLease,
+      stopping,
+      describe: path => description.at(path)
     }
     healthRoutes(admin)
     collectionRoutes(admin)

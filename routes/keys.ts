@@ -1,4 +1,4 @@
-// One key: its value is the body, its version the ETag.
+// Single keys. The body is the value, the ETag its version.
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyReply } from 'fastify'
 import type { Entry } from '../src/api/options.js'
@@ -10,7 +10,8 @@ import { ifAbsent, isKnown, noConditions, onMatch } from './conditions.js'
 import { EVENTS_RESPONSE, hasChanged, sendEvents } from './events.js'
 import { Problem, done } from './problems.js'
 import {
-  BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING, NOT_FOUND, ReadHeaders, ReadQuery, Sum,
+  BODY, CHANGED, CONFLICT, Change, ChangeHeaders, DeleteHeaders, DeleteQuery, FAILURES, KeyParams, LOCKED, NOTHING,
+  NOT_FOUND, ReadHeaders, ReadQuery, Sum,
   Value, WriteHeaders, WriteQuery, withHeaders
 } from './schemas.js'
 
@@ -30,9 +31,10 @@ function readKey (admin: Admin): void {
     schema: {
       operationId: 'readKey',
       summary: 'Read a value',
-      description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without the body. ' +
-        'It is a use of the key, unless the token may only read. With `If-None-Match` and `Prefer: wait=N` the answer comes when the key has another ' +
-        'version, or after N seconds: 304. With `Accept: text/event-stream` it is server-sent events about the key, as of a collection.',
+      description: 'The body is the JSON value itself, byte for byte as it is stored. HEAD does the same without ' +
+        'the body. It counts as a use of the key, unless the token has read access only. With `If-None-Match` and ' +
+        '`Prefer: wait=N` it answers once the key has another version, or with 304 after N seconds. With `Accept: ' +
+        'text/event-stream` the changes of the key are sent as server-sent events, as for a collection.',
       tags,
       params: KeyParams,
       headers: ReadHeaders,
@@ -59,12 +61,18 @@ function readKey (admin: Admin): void {
     const known = request.headers['if-none-match']
     const peek = request.query.peek === true || !identityOf(request).canWrite
     const read = (): Promise<Entry<string> | undefined> => (
-      waiting.onKey<Entry<string> | undefined>(request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token, peek }))
+      waiting.onKey<Entry<string> | undefined>(
+        request, reply, (collection, key, timeout) => collection.entry(key, { timeout, token, peek })
+      )
     )
     const started = performance.now()
     let entry = await read()
-    const left = entry === undefined || !isKnown(known, entry.version) ? 0 : (waiting.seconds(request, reply) ?? 0) - (performance.now() - started) / 1000
-    if (left > 0 && await hasChanged(admin, reply, store.collection(name).text, key, version => isKnown(known, version), left)) entry = await read()
+    if (entry !== undefined && isKnown(known, entry.version)) {
+      const left = (waiting.seconds(request, reply) ?? 0) - (performance.now() - started) / 1000
+      const isSame = (version: number): boolean => isKnown(known, version)
+      const collection = store.collection(name).text
+      if (left > 0 && await hasChanged(admin, reply, collection, key, isSame, left)) entry = await read()
+    }
     if (entry === undefined) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
     setVersion(reply, entry.version)
     setEnd(reply, entry.expiresAt)
@@ -81,12 +89,14 @@ function changeKey ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'changeKey',
       summary: 'Add to a number, or touch a key',
-      description: 'The ttl of an increment counts only when it creates the key. A touch is answered with 204.',
+      description: 'The ttl of an increment applies only if it creates the key. A touch is answered with 204.',
       tags,
       params: KeyParams,
       headers: ChangeHeaders,
       body: Change,
-      response: { 200: withHeaders(Sum, 'ETag', 'X-TTL'), 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED, ...BODY }
+      response: {
+        200: withHeaders(Sum, 'ETag', 'X-TTL'), 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT, ...LOCKED, ...BODY
+      }
     }
   }, async (request, reply) => {
     const { body, headers: { 'lock-token': token } } = request
@@ -94,7 +104,11 @@ function changeKey ({ app, store, waiting }: Admin): void {
     if ('increment' in body) {
       const { increment, down, ttl, limit, backoff } = body
       if (down === true) {
-        return { value: await waiting.onKey(request, reply, (collection, key, timeout) => collection.decrement(key, -increment, { timeout, token })) }
+        return {
+          value: await waiting.onKey(
+            request, reply, (collection, key, timeout) => collection.decrement(key, -increment, { timeout, token })
+          )
+        }
       }
       const { value, version, expiresAt } = await waiting.onKey(request, reply, (collection, key, timeout) => (
         collection.count(key, increment, { ttl, limit, backoff, timeout, token })
@@ -103,7 +117,9 @@ function changeKey ({ app, store, waiting }: Admin): void {
       setEnd(reply, expiresAt)
       return { value, version }
     }
-    const found = await waiting.onKey(request, reply, (collection, key, timeout) => collection.touch(key, { ttl: body.ttl, timeout, token }))
+    const found = await waiting.onKey(
+      request, reply, (collection, key, timeout) => collection.touch(key, { ttl: body.ttl, timeout, token })
+    )
     if (!found) throw new Problem('ADMIN_NOT_FOUND', 'the key has no value')
     return await done(reply, 204)
   })
@@ -114,7 +130,7 @@ function deleteKey ({ app, waiting }: Admin): void {
     schema: {
       operationId: 'deleteKey',
       summary: 'Delete a key',
-      description: 'Also when there is none: the header X-Deleted tells whether there was a value.',
+      description: 'Succeeds also if the key has no value; X-Deleted says whether it had one.',
       tags,
       params: KeyParams,
       headers: DeleteHeaders,
@@ -125,14 +141,17 @@ function deleteKey ({ app, waiting }: Admin): void {
     const { headers, query: { release } } = request
     const token = headers['lock-token']
     const deleted = await waiting.onKey(request, reply, (collection, key, timeout) => (
-      onMatch(headers['if-match'], collection, key, { timeout, token }, options => collection.del(key, { ...options, token, release }))
+      onMatch(
+        headers['if-match'], collection, key, { timeout, token },
+        options => collection.del(key, { ...options, token, release })
+      )
     ))
     reply.header('x-deleted', String(deleted))
     return await done(reply, 204)
   })
 }
 
-/** In a context of its own, where a body stays the text it is. */
+/** In a context of its own, because its body is not parsed. */
 function writeKey ({ app, store, waiting }: Admin): void {
   app.register(async scoped => {
     const app = scoped.withTypeProvider<TypeBoxTypeProvider>()
@@ -143,20 +162,32 @@ function writeKey ({ app, store, waiting }: Admin): void {
       schema: {
         operationId: 'writeKey',
         summary: 'Write a value',
-        description: 'The body is the JSON value itself. Without ttl the key has no end, or, with a Lock-Token, keeps the one it has.',
+        description: 'The body is the JSON value itself. Without ttl the key does not end; with a Lock-Token it ' +
+          'keeps its end.',
         tags,
         params: KeyParams,
         headers: WriteHeaders,
         querystring: WriteQuery,
         body: Value,
-        response: { 201: withHeaders(NOTHING, 'ETag'), 204: withHeaders(NOTHING, 'ETag'), ...FAILURES, ...CONFLICT, ...CHANGED, ...LOCKED, ...BODY }
+        response: {
+          201: withHeaders(NOTHING, 'ETag'),
+          204: withHeaders(NOTHING, 'ETag'),
+          ...FAILURES,
+          ...CONFLICT,
+          ...CHANGED,
+          ...LOCKED,
+          ...BODY
+        }
       }
     }, async (request, reply) => {
       const { body, headers, query: { ttl, release } } = request
-      if (body === undefined) throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
+      if (typeof body !== 'string') throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
       const settled = { ttl, release, token: headers['lock-token'], ifAbsent: ifAbsent(headers['if-none-match']) }
       const { version, isNew } = await waiting.onKey(request, reply, (collection, key, timeout) => (
-        onMatch(headers['if-match'], collection, key, { timeout, token: settled.token }, options => collection.put(key, body as string, { ...settled, ...options }))
+        onMatch(
+          headers['if-match'], collection, key, { timeout, token: settled.token },
+          options => collection.put(key, body, { ...settled, ...options })
+        )
       ))
       setVersion(reply, version)
       return await done(reply, isNew ? 201 : 204)
@@ -168,7 +199,7 @@ function setVersion (reply: FastifyReply, version: number): void {
   reply.header('etag', `"${version}"`)
 }
 
-/** Remaining seconds, as `X-TTL`. */
+/** Sets X-TTL to the remaining seconds. */
 export function setEnd (reply: FastifyReply, end: Date | undefined): void {
   if (end !== undefined) reply.header('x-ttl', (Math.max(0, end.getTime() - Date.now()) / 1000).toFixed(3))
 }

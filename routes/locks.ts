@@ -1,7 +1,8 @@
-// Locks. They end with their lease, and belong to their token: any worker takes it.
+// Locks over HTTP. They end with their lease, and every worker accepts their token.
 import type { FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
 import type { Store } from '../src/api/store.js'
+import type { LockInfo } from '../src/core/stats.js'
 import { StoreError } from '../src/core/errors.js'
 import { limitBody } from './body.js'
 import type { Admin } from './app.js'
@@ -9,11 +10,12 @@ import { ownerOf, type RouteConfig } from './auth.js'
 import { setEnd } from './keys.js'
 import { Problem, done } from './problems.js'
 import {
-  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks, LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew, withHeaders
+  Acquire, AcquireHeaders, BODY, CONFLICT, FAILURES, Grant, HolderHeaders, KeyParams, LOCKED, Lease, Lock, Locks,
+  LocksQuery, NOTHING, NOT_FOUND, ReleaseQuery, Renew, withHeaders
 } from './schemas.js'
 import { locksFor } from './scope.js'
 
-/** Of a lock that is taken without naming one, where the maximum allows. */
+/** Lease of locks that are requested without one, unless maxLease is shorter. */
 const DEFAULT_LEASE_SECONDS = 30
 const url = '/collections/:collection/locks/*'
 const tags = ['locks']
@@ -34,7 +36,8 @@ function listLocks ({ app, store }: Admin): void {
     schema: {
       operationId: 'listLocks',
       summary: 'List locks',
-      description: 'In no order that means anything; those of the collections that the token covers. `locks` in /stats is their number.',
+      description: 'In no particular order; only those of collections that the token covers. `locks` in /stats is ' +
+        'their number.',
       tags,
       querystring: LocksQuery,
       response: { 200: Locks, ...FAILURES }
@@ -46,7 +49,7 @@ function readLock ({ app, store }: Admin): void {
   app.get(url, {
     schema: {
       operationId: 'readLock',
-      summary: 'Show who holds a lock and who waits for it',
+      summary: 'Show the owner of a lock and its waiters',
       tags,
       params: KeyParams,
       response: { 200: Lock, ...FAILURES, ...NOT_FOUND }
@@ -65,7 +68,8 @@ function acquireLock ({ app, store, waiting, maxLease }: Admin): void {
     schema: {
       operationId: 'acquireLock',
       summary: 'Lock a key',
-      description: 'The lock is the one that application code waits for: exclusive, first come, first served. It ends with its lease, unless it is renewed.',
+      description: 'The same exclusive lock that application code acquires, granted first come, first served. It ' +
+        'ends with its lease unless renewed.',
       tags,
       params: KeyParams,
       headers: AcquireHeaders,
@@ -106,7 +110,7 @@ interface GrantText {
   value: string | undefined
 }
 
-/** The grant of a lock that is held with this token, for a client that repeats its request; otherwise rejects with `refusal`. */
+/** Resolves with the grant of a lock already held with this token, for retries; otherwise rejects with `refusal`. */
 async function grantedBefore (
   collection: Collection<string>, key: string, token: string | undefined, refusal: StoreError
 ): Promise<GrantText> {
@@ -157,8 +161,11 @@ function releaseLock ({ app, store }: Admin): void {
       response: { 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT }
     }
   }, async (request, reply) => {
-    if (request.query.force !== true) await asHolder(store, request, (collection, key, token) => collection.release(key, token))
-    else if (!await collectionOf(store, request).breakLock(request.params['*'])) throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
+    if (request.query.force !== true) {
+      await asHolder(store, request, (collection, key, token) => collection.release(key, token))
+    } else if (!await collectionOf(store, request).breakLock(request.params['*'])) {
+      throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
+    }
     return await done(reply, 204)
   })
 }
@@ -172,7 +179,8 @@ function lockOf (store: Store, request: Pick<OnKey, 'params'>): ReturnType<Colle
 }
 
 async function asHolder<T> (
-  store: Store, request: Pick<OnKey, 'params' | 'headers'>, call: (collection: Collection, key: string, token: string) => Promise<T>
+  store: Store, request: Pick<OnKey, 'params' | 'headers'>,
+  call: (collection: Collection, key: string, token: string) => Promise<T>
 ): Promise<T> {
   const token = request.headers['lock-token']
   if (typeof token !== 'string') throw new StoreError('STORE_OPTION_INVALID', 'the header Lock-Token is missing')
@@ -185,9 +193,15 @@ async function asHolder<T> (
 }
 
 function checkLease (lease: number, maxLease: number): void {
-  if (lease > maxLease) throw new StoreError('STORE_OPTION_INVALID', `invalid lease: expected at most ${maxLease} seconds, got ${lease}`)
+  if (lease > maxLease) {
+    throw new StoreError('STORE_OPTION_INVALID', `invalid lease: expected at most ${maxLease} seconds, got ${lease}`)
+  }
 }
 
-function written<T extends { since: Date, expiresAt: Date | undefined }> ({ expiresAt, since, ...lock }: T): Omit<T, 'since' | 'expiresAt'> & { since: string, expiresAt?: string } {
-  return { ...lock, since: since.toISOString(), ...expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() } }
+type Written<T> = Omit<T, 'since' | 'expiresAt'> & { since: string, expiresAt?: string }
+
+function written<T extends Pick<LockInfo, 'since' | 'expiresAt'>> ({ expiresAt, since, ...lock }: T): Written<T> {
+  return {
+    ...lock, since: since.toISOString(), ...expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }
+  }
 }

@@ -1,4 +1,4 @@
-// Many keys in one request, each on its own and with its own outcome.
+// Many keys in one request. Each is read or written on its own, with its own result.
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyReply } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
@@ -11,31 +11,37 @@ import { done } from './problems.js'
 import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value } from './schemas.js'
 
 const MAX_KEYS = 1000
-/** Bytes of a body: keys and values of all. */
+/** Size of a body with all its keys and values. */
 const MAX_BYTES = 16 * 2 ** 20
 
 const key = Type.String({ maxLength: 1024, description: 'The key' })
-const whole = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description })
+const whole = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
+  minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description
+})
 const failure = {
-  code: Type.Optional(Type.String({ maxLength: 64, description: 'Why this one failed; none if it did not' })),
+  code: Type.Optional(Type.String({ maxLength: 64, description: 'Code of the error; absent on success' })),
   detail: Type.Optional(Type.String({ maxLength: 4096 }))
 }
 
 const Found = Type.Object({
   key,
   value: Type.Optional(Value),
-  version: Type.Optional(whole('Its version; none if it has no value')),
-  expiresAt: Type.Optional(Type.String({ format: 'date-time', maxLength: 32, description: 'When it ends if it is not used before' })),
+  version: Type.Optional(whole('Its version; absent if it has no value')),
+  expiresAt: Type.Optional(
+    Type.String({ format: 'date-time', maxLength: 32, description: 'When it ends unless it is used before' })
+  ),
   ...failure
 })
 const Write = Type.Object({
   key,
   value: Value,
-  ttl: Type.Optional(Type.Number({ minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, reads or not' }))
+  ttl: Type.Optional(Type.Number({
+    minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, whether it is used or not'
+  }))
 }, { additionalProperties: false })
 const Written = Type.Object({ key, version: Type.Optional(whole('Its new version')), ...failure })
 const PrefixQuery = Type.Object({
-  prefix: Type.String({ maxLength: 1024, description: 'Only keys that begin with it' })
+  prefix: Type.String({ maxLength: 1024, description: 'Only keys that begin with this' })
 }, { additionalProperties: false })
 
 const tags = ['keys']
@@ -49,7 +55,7 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'readKeys',
       summary: 'Read many values',
-      description: 'One outcome for each key, in the same order: its value, none if it has none, or why it could not be read.',
+      description: 'A result for each key, in the same order: its value, if it has one, or the code of an error.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,
@@ -58,7 +64,12 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
     }
   }, async (request, reply) => {
     const timeout = waiting.seconds(request, reply) ?? 0
-    return sendFound(reply, await findMany(store.collection(request.params.collection).text, request.body, { timeout, peek: !identityOf(request).canWrite }))
+    return sendFound(
+      reply,
+      await findMany(store.collection(request.params.collection).text, request.body, {
+        timeout, peek: !identityOf(request).canWrite
+      })
+    )
   })
 
   app.post('/collections/:collection/set', {
@@ -66,7 +77,8 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'writeKeys',
       summary: 'Write many values',
-      description: 'Each on its own: some may be written and others not. One outcome for each, in the same order. What is stored is the value as JSON.stringify writes it.',
+      description: 'Each key is written on its own, so some may fail. A result for each, in the same order. Values ' +
+        'are stored as JSON.stringify writes them.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,
@@ -89,7 +101,8 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'clearKeys',
       summary: 'Delete the keys that begin with a prefix',
-      description: 'With `Prefer: wait=N` locked ones are waited for; without it they stay, and the answer is 423 when the free ones are gone.',
+      description: 'Unlocked keys are deleted at once. `Prefer: wait=N` waits for locked ones; without it they are ' +
+        'kept, and the answer is 423.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,
@@ -123,20 +136,24 @@ async function findMany (collection: Collection<string>, keys: string[], options
 
 type AnyReply = FastifyReply<any, any, any, any, any, any, any, any>
 
-/** JSON in which values are as they are stored. */
+/** Sends JSON with values as they are stored. */
 function sendFound (reply: AnyReply, found: FoundText[]): never {
   return sendText(reply, `[${found.map(withText).join(',')}]`)
 }
 
-/** A page of keys with their values. Keys that have gone since are left out. */
-export async function sendPage (reply: AnyReply, collection: Collection<string>, { keys, cursor }: KeyPage): Promise<never> {
+/** Sends a page of keys with their values. Keys that have ended in the meantime are left out. */
+export async function sendPage (
+  reply: AnyReply, collection: Collection<string>, { keys, cursor }: KeyPage
+): Promise<never> {
   const found = await findMany(collection, keys.map(({ key }) => key), { timeout: 0, peek: true })
   const present = found.flatMap(({ text, code, ...entry }, i) => {
     if (text !== undefined) return [withText({ ...entry, bytes: Buffer.byteLength(text), text })]
     const { version, bytes } = keys[i]!
     return code === undefined ? [] : [JSON.stringify({ key: entry.key, version, bytes, code })]
   })
-  return sendText(reply, `{"keys":[${present.join(',')}]${cursor === undefined ? '' : `,"cursor":${JSON.stringify(cursor)}`}}`)
+  return sendText(
+    reply, `{"keys":[${present.join(',')}]${cursor === undefined ? '' : `,"cursor":${JSON.stringify(cursor)}`}}`
+  )
 }
 
 function withText<T extends { text?: string }> ({ text, ...rest }: T): string {
@@ -144,7 +161,7 @@ function withText<T extends { text?: string }> ({ text, ...rest }: T): string {
   return text === undefined ? json : `${json.slice(0, -1)},"value":${text}}`
 }
 
-/** Past the route's serializer, which would parse the values. */
+/** Bypasses the route's serializer, which would need parsed values. */
 function sendText (reply: AnyReply, text: string): never {
   reply.type('application/json').header('cache-control', 'no-store')
   return text as never

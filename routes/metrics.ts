@@ -1,5 +1,5 @@
-// The store for Prometheus. The figures are the store's own, counted where calls are served: whichever worker is scraped, it
-// speaks for all of them.
+// Metrics for Prometheus. They are counted by the store, where calls are served, so one worker's answer covers all of
+// them.
 import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/core/errors.js'
 import { WAITS, type StoreStats } from '../src/core/stats.js'
@@ -13,17 +13,21 @@ export function metricsRoute ({ app, store }: Admin): void {
     config: { isScoped: true } satisfies RouteConfig,
     schema: {
       operationId: 'readMetrics',
-      summary: 'The figures of the whole store, for Prometheus',
-      description: 'Needs the package @platformatic/prom-client; without it the answer is 400, and says so.',
+      summary: 'Show metrics of the whole store, for Prometheus',
+      description: 'Requires the package @platformatic/prom-client; without it the answer is 400.',
       tags: ['health'],
-      response: { 200: { description: 'Prometheus text', content: { 'text/plain': { schema: PrometheusText } } }, ...FAILURES }
+      response: {
+        200: { description: 'Prometheus text', content: { 'text/plain': { schema: PrometheusText } } }, ...FAILURES
+      }
     }
   }, async (request, reply) => {
     const { Registry } = await client()
     const registry = new Registry()
     for (const metric of metricsOf(await statsFor(request, store))) {
-      // The registry takes whatever gives its values when asked for them: there is nothing to keep up to date here.
-      registry.registerMetric({ name: metric.name, get: async () => metric } as unknown as Parameters<typeof registry.registerMetric>[0])
+      // The registry calls `get` for the values, so no metric objects have to be kept up to date.
+      registry.registerMetric(
+        { name: metric.name, get: async () => metric } as unknown as Parameters<typeof registry.registerMetric>[0]
+      )
     }
     reply.type(registry.contentType).header('cache-control', 'no-store')
     return await registry.metrics()
@@ -35,41 +39,54 @@ async function client (): Promise<typeof PromClient.default> {
     const module = await import('@platformatic/prom-client')
     return module.default
   } catch (cause) {
-    throw new StoreError('STORE_OPTION_INVALID', 'metrics need the package @platformatic/prom-client: npm install @platformatic/prom-client', { cause })
+    throw new StoreError(
+      'STORE_OPTION_INVALID',
+      'metrics require the package @platformatic/prom-client: npm install @platformatic/prom-client', { cause }
+    )
   }
 }
 
 interface Value { value: number, metricName?: string, labels?: Record<string, string | number> }
-interface Metric { name: string, help: string, type: 'counter' | 'gauge' | 'histogram', aggregator: 'sum', values: Value[] }
+interface Metric {
+  name: string, help: string, type: 'counter' | 'gauge' | 'histogram', aggregator: 'sum', values: Value[]
+}
 
 function metricsOf (stats: StoreStats): Metric[] {
-  const metric = (type: Metric['type'], name: string, help: string, ...values: Array<Value | number | undefined>): Metric => ({
+  const metric = (
+    type: Metric['type'], name: string, help: string, ...values: Array<Value | number | undefined>
+  ): Metric => ({
     name: `strong_store_${name}`,
     help,
     type,
     aggregator: 'sum',
     values: values.filter(value => value !== undefined).map(value => typeof value === 'number' ? { value } : value)
   })
-  // In Redis collections are forgotten with what they counted, so the sums fall: for Prometheus that would be no counter.
+  // On Redis these sums can fall, since collections are removed with their counters: Prometheus counters must not.
   const { reads, writes, expired, evicted }: Partial<StoreStats> = stats.calls === undefined ? {} : stats
   return [
     metric('gauge', 'collections', 'Collections', stats.collections),
-    metric('gauge', 'keys', 'Keys that have a value', stats.keys),
+    metric('gauge', 'keys', 'Keys with a value', stats.keys),
     metric('gauge', 'bytes', 'Bytes of names and values', stats.bytes),
-    metric('gauge', 'locks', 'Keys that are locked', stats.locks),
-    metric('gauge', 'waiters', 'Calls that wait for a locked key', stats.waiters),
+    metric('gauge', 'locks', 'Locked keys', stats.locks),
+    metric('gauge', 'waiters', 'Calls waiting for a locked key', stats.waiters),
     metric('counter', 'reads_total', 'Reads of keys', reads),
     metric('counter', 'writes_total', 'Changes of keys', writes),
-    metric('counter', 'expired_total', 'Keys that have ended by their time', expired),
-    metric('counter', 'evicted_total', 'Keys that were dropped to make room', evicted),
+    metric('counter', 'expired_total', 'Expired keys', expired),
+    metric('counter', 'evicted_total', 'Evicted keys', evicted),
     metric('gauge', 'processes', 'Processes that share the store', stats.processes),
-    metric('gauge', 'uptime_seconds', 'Seconds that the process of the store has run', stats.uptime),
+    metric('gauge', 'uptime_seconds', 'Uptime of the process of the store, in seconds', stats.uptime),
     metric('counter', 'calls_total', 'Calls on single keys, by operation and outcome', ...calls(stats)),
-    metric('gauge', 'data_lag_seconds', 'Since the oldest change that is not on disk', stats.data?.lag),
-    metric('counter', 'data_errors_total', 'Failures to write to disk', stats.data?.errors),
+    metric('gauge', 'data_lag_seconds', 'Age of the oldest change that is not on disk', stats.data?.lag),
+    metric('counter', 'data_errors_total', 'Failed writes to disk', stats.data?.errors),
     metric('gauge', 'data_bytes', 'Size of the log on disk', stats.data?.bytes),
-    metric('histogram', 'call_duration_seconds', 'From a call\'s arrival at the store to its answer: the time it waited for a lock', ...durations(stats)),
-    metric('gauge', 'event_loop_delay_seconds', 'By which the event loop of the process of the store was late in the last full minute', ...delays(stats))
+    metric(
+      'histogram', 'call_duration_seconds',
+      'Time from the arrival of a call at the store to its answer, spent waiting for a lock', ...durations(stats)
+    ),
+    metric(
+      'gauge', 'event_loop_delay_seconds',
+      'Event loop delay of the process of the store in the last full minute, in seconds', ...delays(stats)
+    )
   ].filter(({ values }) => values.length > 0)
 }
 
@@ -77,11 +94,13 @@ function calls ({ calls = {}, refused = {} }: StoreStats): Value[] {
   return Object.entries(calls).flatMap(([op, count]) => {
     const failures = Object.entries(refused[op as keyof typeof refused] ?? {})
     const failed = failures.reduce((sum, [, count]) => sum + count, 0)
-    return [['ok', count - failed] as const, ...failures].map(([outcome, value]) => ({ labels: { op, outcome }, value }))
+    return [['ok', count - failed] as const, ...failures].map(
+      ([outcome, value]) => ({ labels: { op, outcome }, value })
+    )
   })
 }
 
-/** A call that has not waited was answered in the same turn of the loop in which it came: it counts for the shortest. */
+/** Calls that did not wait were answered in the turn in which they arrived, so they count in every bucket. */
 function durations ({ calls, waits, waited }: StoreStats): Value[] {
   if (calls === undefined || waits === undefined || waited === undefined) return []
   const all = Object.values(calls).reduce((sum, count) => sum + count, 0)

@@ -1,23 +1,29 @@
-// What the OpenAPI document says beside the routes.
+// The parts of the OpenAPI document that do not come from routes.
 
-/** That of package.json, which is not read at runtime. */
+/** The version of package.json, which is not read at runtime. */
 const VERSION = '0.2.0'
 
 const whole = { type: 'integer', format: 'int64', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
 const text = { type: 'string', maxLength: 256 }
 
-/** What the app in front may add to any answer. */
+/** Headers that the app may add to any response. */
 const HEADERS_OF_THE_APP = {
-  'X-RateLimit-Limit': { description: 'Requests that are allowed in a window of time. Only where the app limits them; the API itself limits failed authentications alone', schema: whole },
-  'X-RateLimit-Remaining': { description: 'Those that are left in this window. Only where the app limits them', schema: whole },
-  'Access-Control-Allow-Origin': { description: 'Only where the app allows pages of other origins; the API itself does not', schema: text }
+  'X-RateLimit-Limit': {
+    description: 'Allowed requests per window. Only if the app limits them; the API itself limits failed ' +
+      'authentications only',
+    schema: whole
+  },
+  'X-RateLimit-Remaining': { description: 'Requests left in this window. Only if the app limits them', schema: whole },
+  'Access-Control-Allow-Origin': {
+    description: 'Only if the app allows other origins; the API itself does not', schema: text
+  }
 }
 
 const headers = {
   ...HEADERS_OF_THE_APP,
-  'Retry-After': { description: 'Seconds after which to try again', schema: whole },
+  'Retry-After': { description: 'Seconds after which to retry', schema: whole },
   'WWW-Authenticate': { description: 'How to authenticate', schema: text },
-  'Accept-Encoding': { description: 'The content codings that are understood, where that was what was wrong', schema: text }
+  'Accept-Encoding': { description: 'The supported content codings, if the request used another', schema: text }
 }
 
 export const COMMON_HEADERS = Object.keys(HEADERS_OF_THE_APP)
@@ -35,7 +41,7 @@ export const PARTS = {
   info: {
     title: 'strong-store admin API',
     version: VERSION,
-    summary: 'Keys, values and locks that all processes of a server share',
+    summary: 'Keys, values and locks shared by all processes of a server',
     description: 'Times are in seconds. Errors are problem documents (RFC 9457) with a stable `code`.',
     license: { name: 'MIT', identifier: 'MIT' }
   },
@@ -43,12 +49,14 @@ export const PARTS = {
   tags: [
     { name: 'keys', description: 'Single keys and their values' },
     { name: 'collections', description: 'Collections of keys' },
-    { name: 'calls', description: 'What a store of another process speaks' },
+    { name: 'calls', description: 'The protocol of stores in other processes' },
     { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
-    { name: 'health', description: 'How the store is doing' }
+    { name: 'health', description: 'Health and metrics of the store' }
   ],
   components: {
-    securitySchemes: { token: { type: 'http', scheme: 'bearer', description: 'A token that the API was mounted with' } },
+    securitySchemes: {
+      token: { type: 'http', scheme: 'bearer', description: 'One of the tokens that the API was configured with' }
+    },
     headers
   }
 }

@@ -1,4 +1,5 @@
-// The OpenAPI document, made of the schemas of the routes. openapi.yaml is the same for the default prefix: see scripts/openapi.ts.
+// The OpenAPI document, generated from the schemas of the routes. openapi.yaml is the one for the default prefix,
+// written by scripts/openapi.ts.
 import { STATUS_CODES } from 'node:http'
 import type { FastifySchema, RouteOptions } from 'fastify'
 import { COMMON_HEADERS, HEADERS_OF_FAILURES, PARTS } from './openapi-parts.js'
@@ -36,7 +37,7 @@ export class Description {
   readonly #paths: Record<string, Record<string, object>> = {}
   readonly #failures: Record<string, object> = {}
 
-  /** An onRoute hook. HEAD is a GET without a body, and not described on its own. */
+  /** An onRoute hook. HEAD routes are not described on their own. */
   add ({ url, method, schema }: RouteOptions, prefix: string): void {
     if (method === 'HEAD') return
     const path = url.slice(prefix.length).replace('*', '{key}').replace(/:(\w+)/g, '{$1}')
@@ -55,8 +56,12 @@ export class Description {
     })).trimStart()
   }
 
-  #operation ({ operationId, summary, description, tags, security, params, querystring, headers, body, response }: Described): object {
-    const parameters = [...parametersOf('path', params), ...parametersOf('query', querystring), ...parametersOf('header', headers)]
+  #operation (described: Described): object {
+    const { params, querystring, headers, body, response, ...shown } = described
+    const { operationId, summary, description, tags, security } = shown
+    const parameters = [
+      ...parametersOf('path', params), ...parametersOf('query', querystring), ...parametersOf('header', headers)
+    ]
     return {
       operationId,
       summary,
@@ -64,19 +69,25 @@ export class Description {
       tags,
       security,
       parameters: parameters.length === 0 ? undefined : parameters,
-      requestBody: body === undefined ? undefined : { required: true, content: { 'application/json': { schema: body } } },
-      responses: Object.fromEntries(Object.entries(response).map(([status, schema]) => [status, this.#response(status, schema)]))
+      requestBody: body === undefined
+        ? undefined
+        : { required: true, content: { 'application/json': { schema: body } } },
+      responses: Object.fromEntries(
+        Object.entries(response).map(([status, schema]) => [status, this.#response(status, schema)])
+      )
     }
   }
 
-  /** Failures are the same for all routes, so they stand there once. */
+  /** Failures are the same for all routes, and become shared components. */
   #response (status: string, schema: Schema | Response): object {
     const { headers = {}, ...answer } = 'content' in schema ? schema : responseOf(status, schema as Schema)
     const common = [...COMMON_HEADERS, ...HEADERS_OF_FAILURES[status] ?? []]
     const response = {
       ...answer,
       headers: {
-        ...Object.fromEntries(Object.entries(headers).map(([name, { description, ...schema }]) => [name, { description, schema }])),
+        ...Object.fromEntries(
+          Object.entries(headers).map(([name, { description, ...schema }]) => [name, { description, schema }])
+        ),
         ...Object.fromEntries(common.map(name => [name, { $ref: `#/components/headers/${name}` }]))
       }
     }
@@ -87,22 +98,23 @@ export class Description {
   }
 }
 
-/** A schema stands for JSON, and type null for no body. */
+/** A plain schema describes a JSON body; type null means no body. */
 function responseOf (status: string, { headers = {}, ...schema }: Schema): Response {
   const { description = STATUS_CODES[status]! } = schema
   return { description, headers, ...schema.type === 'null' ? {} : { content: { 'application/json': { schema } } } }
 }
 
-/** The parameter of a wildcard has no name in a route: it is the key. */
+/** The wildcard parameter, which has no name in a route, is the key. */
 function parametersOf (where: string, { properties = {}, required = [] }: Schema = {}): object[] {
   return Object.entries(properties).map(([name, { description, ...schema }]) => (
     { name: name === '*' ? 'key' : name, in: where, required: required.includes(name), description, schema }
   ))
 }
 
-/** Without what TypeBox and Fastify keep beside JSON schemas, and with references and records as OpenAPI has them. */
+/** Removes what TypeBox and Fastify add to JSON schemas, and converts references and records to OpenAPI's form. */
 function plain (document: object): unknown {
-  return JSON.parse(JSON.stringify(document, (name, value: { patternProperties?: Record<string, object> } | string | null) => {
+  type Part = { patternProperties?: Record<string, object> } | string | null
+  return JSON.parse(JSON.stringify(document, (name, value: Part) => {
     if (name === '$id') return undefined
     if (name === '$ref' && value === 'Problem#') return '#/components/schemas/Problem'
     if (typeof value !== 'object' || value?.patternProperties === undefined) return value

@@ -1,11 +1,11 @@
-// How a request waits for a locked key: `Prefer: wait=N` (RFC 7240), not at all without it.
+// `Prefer: wait=N` (RFC 7240): how long a request waits for a locked key. Without it, a request does not wait.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
 import { storeForResponse } from '../src/web/request-scope.js'
 import type { Store } from '../src/api/store.js'
 import { preferencesOf } from './preferences.js'
 
-/** `collection`: its values are JSON text, also those that are numbers. */
+/** The values of `collection` are JSON text. */
 export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
 
 export class PreferredWait {
@@ -17,18 +17,18 @@ export class PreferredWait {
     this.#maxWait = maxWait
   }
 
-  /** Does a call on the request's key. A client that hangs up loses its place in the queue, and a lock that is granted later. */
+  /** Calls the store with the request's key. If the client disconnects, cancels the wait and releases a late grant. */
   async onKey<T> (request: FastifyRequest, reply: FastifyReply, call: OnKey<T>, locks = false): Promise<T> {
     const { collection: name, '*': key } = request.params as { collection: string, '*': string }
     const timeout = this.seconds(request, reply) ?? 0
     const store = timeout > 0 || locks ? storeForResponse(this.#store, reply.raw) : this.#store
     const collection = store.collection(name).text
     const result = await call(collection, key, timeout)
-    if (locks) await turns() // a client that has hung up by now is seen to have before it is answered
+    if (locks) await turns() // so that a disconnect is seen before the response is sent
     return result
   }
 
-  /** Seconds that the client is ready to wait; undefined where it does not say. */
+  /** The client's preference in seconds, limited to maxWait; undefined if there is none. */
   seconds (request: FastifyRequest, reply: FastifyReply): number | undefined {
     const wanted = preferencesOf(request.headers.prefer).get('wait')
     if (wanted === undefined || !/^\d+$/.test(wanted)) return undefined
@@ -38,7 +38,7 @@ export class PreferredWait {
   }
 }
 
-/** Lets everything that has arrived at this process be dealt with. */
+/** Resolves after the events that are pending in this process. */
 async function turns (): Promise<void> {
   for (let turn = 0; turn < 2; turn++) await new Promise(resolve => { setImmediate(resolve) })
 }

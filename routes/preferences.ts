@@ -1,10 +1,10 @@
-// The header Prefer (RFC 7240, section 2): preferences with commas between them, each with a value it may have, and behind
-// semicolons parameters, which mean nothing here.
+// Parses the Prefer header (RFC 7240, section 2): a comma-separated list of preferences, each with an optional value.
+// Parameters, which follow a semicolon, are ignored.
 
-// A quote that is not closed goes on to the end, so that no part is tried twice.
+// An unclosed quote extends to the end, so that matching never backtracks.
 const PARTS = /"((?:[^"\\]|\\.?)*)(?:"|$)|[,;=]|[^\s,;="]+/gs
 
-/** The values by the names in lower case, '' where there is none. Of one that is given twice, the first counts. */
+/** Values by lower-case name; '' if there is none. The first of several with the same name applies. */
 export function preferencesOf (header: string | string[] | undefined): Map<string, string> {
   const found = new Map<string, string>()
   let name: string | undefined
@@ -19,7 +19,9 @@ export function preferencesOf (header: string | string[] | undefined): Map<strin
       if (name !== undefined) found.set(name, '')
       next = 'equals'
     } else {
-      if (next === 'value' && part !== ';' && name !== undefined) found.set(name, quoted?.replace(/\\(.)/g, '$1') ?? part)
+      if (next === 'value' && part !== ';' && name !== undefined) {
+        found.set(name, quoted?.replace(/\\(.)/g, '$1') ?? part)
+      }
       next = 'comma'
     }
   }

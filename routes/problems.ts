@@ -1,4 +1,4 @@
-// Failures as problem documents (RFC 9457).
+// Errors as problem documents (RFC 9457).
 import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { ERRORS, StoreError } from '../src/core/errors.js'
@@ -6,17 +6,23 @@ import type { Store } from '../src/api/store.js'
 import { discardBody } from '../src/web/transport.js'
 import { frontOf } from './front.js'
 
-/** What the admin API adds to the codes of the store. */
+/** Codes of the admin API, in addition to those of the store. */
 export const PROBLEMS = {
   ADMIN_URL_INVALID: { status: 400, meaning: 'The URL is not percent-encoded UTF-8' },
   ADMIN_TOKEN_WRONG: { status: 401, meaning: 'The request needs a valid bearer token' },
-  ADMIN_READ_ONLY: { status: 403, meaning: 'The token may only read' },
+  ADMIN_READ_ONLY: { status: 403, meaning: 'The token has read access only' },
   ADMIN_OUT_OF_SCOPE: { status: 403, meaning: 'The token does not cover this collection' },
   ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such key, lock, collection or path' },
-  ADMIN_METHOD_NOT_ALLOWED: { status: 405, meaning: 'The path does not have this method; the header Allow lists those it has' },
-  ADMIN_TOO_OLD: { status: 410, meaning: 'What has changed since that revision is not known any more' },
-  ADMIN_UNSUPPORTED_MEDIA_TYPE: { status: 415, meaning: 'The body must be application/json in UTF-8 and not compressed' },
-  ADMIN_TOO_MANY_TRIES: { status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over' },
+  ADMIN_METHOD_NOT_ALLOWED: {
+    status: 405, meaning: 'The path does not have this method; the header Allow lists those it has'
+  },
+  ADMIN_TOO_OLD: { status: 410, meaning: 'The changes since that revision are no longer available' },
+  ADMIN_UNSUPPORTED_MEDIA_TYPE: {
+    status: 415, meaning: 'The body must be application/json in UTF-8 and not compressed'
+  },
+  ADMIN_TOO_MANY_TRIES: {
+    status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over'
+  },
   ADMIN_TOKENS_UNAVAILABLE: { status: 503, meaning: 'The list of tokens cannot be read' }
 } as const
 
@@ -31,7 +37,7 @@ export class Problem extends Error {
 const KINDS = { ...ERRORS, ...PROBLEMS }
 type Code = keyof typeof KINDS
 
-/** Fastify's codes and their equivalents here; other codes never reach a client. */
+/** Equivalents of Fastify's codes; its other codes are not sent to clients. */
 const OURS: Record<string, Code> = {
   FST_ERR_VALIDATION: 'STORE_OPTION_INVALID',
   FST_ERR_CTP_BODY_TOO_LARGE: 'STORE_VALUE_TOO_LARGE',
@@ -46,7 +52,9 @@ type Failure = Error & { code?: string | undefined, statusCode?: number | undefi
 
 /** The error handler of the admin API. */
 export function problemHandler (store: Store) {
-  return async (error: Failure | FastifyError | StoreError | Problem, request: FastifyRequest, reply: FastifyReply): Promise<string> => {
+  return async (
+    error: Failure | FastifyError | StoreError | Problem, request: FastifyRequest, reply: FastifyReply
+  ): Promise<string> => {
     const code = codeOf(error)
     const kind = code === undefined ? undefined : KINDS[code]
     const status = kind?.status ?? statusOf(error)
@@ -56,20 +64,29 @@ export function problemHandler (store: Store) {
       frontOf(request).log.error({ err: traceOf(error), method, route: url }, 'the admin API failed unexpectedly')
     }
     reply.code(status).header('cache-control', 'no-store').type('application/problem+json')
-    if (status === 401 && !reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Bearer realm="strong-store"')
+    if (status === 401 && !reply.hasHeader('www-authenticate')) {
+      reply.header('www-authenticate', 'Bearer realm="strong-store"')
+    }
     if (status === 429 && !reply.hasHeader('retry-after')) reply.header('retry-after', '1')
     const details = status === 423 ? await holder(store, request, reply) : undefined
     if (await isArriving(request)) stopSender(reply)
-    return JSON.stringify({ type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`, title, status, code, detail: detailOf(error, title, status), ...details })
+    return JSON.stringify({
+      type: code === undefined ? 'about:blank' : `urn:strong-store:${code}`,
+      title,
+      status,
+      code,
+      detail: detailOf(error, title, status),
+      ...details
+    })
   }
 }
 
-/** An error for the log: where it was thrown, but not its message, which may quote a value or a token. */
+/** An error for the log: its stack without the message, which may quote a value or a token. */
 export function traceOf ({ name, code, stack = '' }: Failure): object {
   return { type: name, code, stack: [name, ...stack.split('\n').filter(line => /^\s+at /.test(line))].join('\n') }
 }
 
-/** Ends a request whose answer has no body. */
+/** Sends a response without a body. */
 export function done (reply: FastifyReply<any, any, any, any, any, any, any, any>, status: number): FastifyReply {
   return (reply as unknown as FastifyReply).code(status).send()
 }
@@ -84,29 +101,37 @@ function statusOf ({ statusCode }: Failure): number {
   return Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! <= 599 ? statusCode! : 500
 }
 
-/** What is particular about this failure, in words that are not in its title. */
+/** Details of this error, unless they repeat its title or might expose internals. */
 function detailOf (error: Failure | StoreError, title: string, status: number): string | undefined {
   const detail = error instanceof StoreError ? error.detail : error.message
   return status === 500 || detail === '' || detail === title ? undefined : detail
 }
 
-/** Whether the request has a body that was not read to its end. */
+/** Whether the body of the request is still arriving. */
 async function isArriving ({ raw }: FastifyRequest): Promise<boolean> {
   if (raw.complete !== false) return false
-  await new Promise(resolve => { setImmediate(resolve) }) // a body that came with the head is parsed after it
+  await new Promise(resolve => { setImmediate(resolve) }) // a body in the same packet as the head is parsed later
   return !raw.complete
 }
 
-/** The rest of the body is not wanted: HTTP/1.1 closes the connection, HTTP/2 discards it. */
+/** Stops reading the body: closes the connection of HTTP/1.1, discards the rest of an HTTP/2 stream. */
 function stopSender (reply: FastifyReply): void {
   if (discardBody(reply.raw)) reply.removeHeader('connection') // which Fastify sets in some cases
   else reply.header('connection', 'close')
 }
 
-/** Who holds the lock. */
+/** Members of a 423 that describe the holder of the lock. */
 async function holder (store: Store, request: FastifyRequest, reply: FastifyReply): Promise<object> {
   reply.header('retry-after', '1')
   const { collection, '*': key } = request.params as { collection: string, '*': string }
-  const info = key === undefined ? undefined : await store.collection(collection).lockInfo(key, { timeout: 1 }).catch(() => undefined)
-  return info === undefined ? {} : { holder: info.owner, since: info.since, expiresAt: info.expiresAt, waiters: info.waiters }
+  const info = key === undefined
+    ? undefined
+    : await store.collection(collection).lockInfo(key, {
+      timeout: 1
+    }).catch(() => undefined)
+  return info === undefined
+    ? {}
+    : {
+        holder: info.owner, since: info.since, expiresAt: info.expiresAt, waiters: info.waiters
+      }
 }

@@ -1,4 +1,4 @@
-// What a token that covers some collections is told of the store as a whole: what these have.
+// Answers about the whole store for scoped tokens: limited to the collections they cover.
 import type { FastifyRequest } from 'fastify'
 import { MAX_LOCKS } from '../src/core/engine.js'
 import type { CollectionStats, LockInfo, StoreStats } from '../src/core/stats.js'
@@ -6,7 +6,7 @@ import type { CollectionPage, CollectionPageOptions } from '../src/api/options.j
 import type { Store } from '../src/api/store.js'
 import { identityOf } from './auth.js'
 
-/** A page of them. Those of a scoped token come in the order of their names, and the cursor is the last name. */
+/** A page of collections. For a scoped token they are sorted by name, and the cursor is the last name. */
 export async function collectionsFor (
   request: FastifyRequest, store: Store, { cursor, limit = 100 }: CollectionPageOptions
 ): Promise<CollectionPage> {
@@ -24,7 +24,7 @@ async function statsOf (store: Store, names: Iterable<string>): Promise<Collecti
   return found.filter(stats => stats !== undefined)
 }
 
-/** Of all locks, as many as the store tells of at a time are looked through. */
+/** For a scoped token, filters one listing of the store, so with more than MAX_LOCKS locks some may be missing. */
 export async function locksFor (request: FastifyRequest, store: Store, limit: number | undefined): Promise<LockInfo[]> {
   const { collections } = identityOf(request)
   if (collections === undefined) return await store.locks({ limit })
@@ -33,11 +33,13 @@ export async function locksFor (request: FastifyRequest, store: Store, limit: nu
 
 const COUNTS = ['keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted'] as const
 
-/** Without what is known of the process that has the store, where the token does not cover all of it. */
+/** For a scoped token, without the statistics of the process that has the store. */
 export async function statsFor (request: FastifyRequest, store: Store): Promise<StoreStats> {
   const { collections } = identityOf(request)
   if (collections === undefined) return await store.stats()
   const found = await statsOf(store, collections)
-  const sums = Object.fromEntries(COUNTS.map(count => [count, found.reduce((sum, stats) => sum + stats[count], 0)])) as Record<typeof COUNTS[number], number>
+  const sums = Object.fromEntries(
+    COUNTS.map(count => [count, found.reduce((sum, stats) => sum + stats[count], 0)])
+  ) as Record<typeof COUNTS[number], number>
   return { collections: found.length, ...sums, maxValueBytes: store.maxValueBytes }
 }

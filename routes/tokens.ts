@@ -1,24 +1,24 @@
-// Bearer tokens (RFC 6750): each has a name, and says which collections it covers and whether it may change them.
+// Bearer tokens (RFC 6750), each with a name, the collections it covers, and read or write access.
 import { hash, randomUUID } from 'node:crypto'
 import { checkName, onlyKnown } from '../src/core/validation.js'
 import { StoreError } from '../src/core/errors.js'
 
 export interface AdminTokenOptions {
-  /** The secret: visible ASCII. */
+  /** The secret, in visible ASCII. */
   token: string
-  /** Who it is, for logs and for the `owner` of locks: up to 128 characters. */
+  /** Shown in logs and in the `owner` of locks; up to 128 characters. */
   name: string
-  /** The collections it covers. Default: all. */
+  /** Collections it covers. Default: all. */
   collections?: string[] | undefined
-  /** 'read': may change nothing, and what it reads keeps its idle time. 'write': may do everything. */
+  /** 'read': changes nothing, and its reads do not count as uses. 'write': full access. */
   access: 'read' | 'write'
 }
 
 export type AdminTokenList = AdminTokenOptions[] | (() => AdminTokenOptions[] | Promise<AdminTokenOptions[]>)
 
-/** What a token stands for. */
+/** What a token grants. */
 export interface Identity {
-  /** None for `token` and `readToken`. */
+  /** Undefined for `token` and `readToken`. */
   readonly name: string | undefined
   readonly canWrite: boolean
   /** Undefined: all. */
@@ -28,19 +28,22 @@ export interface Identity {
 export const ANYBODY: Identity = { name: undefined, canWrite: true, collections: undefined }
 
 export class Tokens {
-  /** Tokens are found by a digest that nobody can compute but this process: the time that takes tells nothing of them. */
+  /** Tokens are looked up by a keyed digest, so that the timing of the comparison reveals nothing about them. */
   readonly #secret = randomUUID()
   readonly #fixed = new Map<string, Identity>()
   readonly #list: (() => unknown) | undefined
 
-  constructor ({ token, readToken, tokens }: { token?: string | undefined, readToken?: string | undefined, tokens?: AdminTokenList | undefined }) {
+  constructor (options: {
+    token?: string | undefined, readToken?: string | undefined, tokens?: AdminTokenList | undefined
+  }) {
+    const { token, readToken, tokens } = options
     if (token !== undefined) this.#fixed.set(this.#digest(token), ANYBODY)
     if (readToken !== undefined) this.#fixed.set(this.#digest(readToken), { ...ANYBODY, canWrite: false })
     if (typeof tokens === 'function') this.#list = tokens
     else this.#index(tokens ?? [], this.#fixed)
   }
 
-  /** Undefined: there is no such token. Rejects where the function that lists them fails, or lists what is none. */
+  /** Undefined if there is no such token. Rejects if the function that lists them fails or returns an invalid list. */
   async identify (token: string): Promise<Identity | undefined> {
     const digest = this.#digest(token)
     const fixed = this.#fixed.get(digest)
@@ -50,7 +53,9 @@ export class Tokens {
 
   #index (tokens: AdminTokenOptions[], index: Map<string, Identity>): Map<string, Identity> {
     for (const { token, name, collections, access } of tokens) {
-      index.set(this.#digest(token), { name, canWrite: access === 'write', collections: collections && new Set(collections) })
+      index.set(this.#digest(token), {
+        name, canWrite: access === 'write', collections: collections && new Set(collections)
+      })
     }
     return index
   }
@@ -60,9 +65,9 @@ export class Tokens {
   }
 }
 
-/** STORE_OPTION_INVALID, which names no token. */
+/** STORE_OPTION_INVALID; messages do not contain tokens. */
 export function checkTokens (tokens: unknown): AdminTokenOptions[] {
-  if (!Array.isArray(tokens)) throw invalid('admin.tokens', 'a list, or a function that gives one')
+  if (!Array.isArray(tokens)) throw invalid('admin.tokens', 'an array or a function that returns one')
   const seen = new Set<unknown>()
   for (const [i, item] of (tokens as unknown[]).entries()) {
     const where = `admin.tokens[${i}]`
@@ -70,12 +75,14 @@ export function checkTokens (tokens: unknown): AdminTokenOptions[] {
     onlyKnown(item, ['token', 'name', 'collections', 'access'])
     const { token, name, collections, access } = item as Record<keyof AdminTokenOptions, unknown>
     checkToken(token, `${where}.token`)
-    if (seen.has(token)) throw invalid(`${where}.token`, 'one that is not given before')
+    if (seen.has(token)) throw invalid(`${where}.token`, 'a token not used before')
     seen.add(token)
-    if (typeof name !== 'string' || !/^[^\p{C}]{1,128}$/u.test(name)) throw invalid(`${where}.name`, 'up to 128 printable characters')
+    if (typeof name !== 'string' || !/^[^\p{C}]{1,128}$/u.test(name)) {
+      throw invalid(`${where}.name`, '1 to 128 printable characters')
+    }
     if (access !== 'read' && access !== 'write') throw invalid(`${where}.access`, "'read' or 'write'")
     if (collections === undefined) continue
-    if (!Array.isArray(collections)) throw invalid(`${where}.collections`, 'a list of names')
+    if (!Array.isArray(collections)) throw invalid(`${where}.collections`, 'an array of names')
     for (const collection of collections) checkName(collection, 'STORE_NAME_INVALID')
   }
   return tokens as AdminTokenOptions[]

@@ -1,4 +1,5 @@
-// Requests against the schemas of their routes. What stands in a URL is text: it is a number or a boolean only if it is written as one.
+// Validates requests against the schemas of their routes. Query parameters become numbers and booleans only if they are
+// written as such.
 import type { TObject, TSchema } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { FastifySchemaCompiler } from 'fastify'
@@ -10,7 +11,7 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
   return (value: unknown) => {
     const read = httpPart === 'querystring' ? readQuery(schema as TObject, value as Record<string, unknown>) : value
     if (check.Check(read)) return { value: read }
-    // It says what is wrong with what, but not the value.
+    // Messages must not contain the value.
     const { message, path } = check.Errors(read).First()!
     const name = path.slice(1).replace('*', 'key')
     const isUnion = path === '' && schema.anyOf !== undefined
@@ -23,7 +24,9 @@ function readQuery ({ properties }: TObject, query: Record<string, unknown>): Re
   return Object.fromEntries(Object.entries(query).map(([name, value]) => {
     const type = Object.hasOwn(properties, name) ? (properties[name] as { type?: string }).type : undefined
     if (typeof value !== 'string') return [name, value]
-    if ((type === 'number' || type === 'integer') && /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(value)) return [name, Number(value)]
+    if ((type === 'number' || type === 'integer') && /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(value)) {
+      return [name, Number(value)]
+    }
     if (type === 'boolean' && /^(true|false)$/.test(value)) return [name, value === 'true']
     return [name, value]
   }))

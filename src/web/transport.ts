@@ -16,8 +16,7 @@ import type { Socket } from 'node:net'
 /** HTTP/2 error codes (RFC 9113, section 7). */
 const INTERNAL_ERROR = 2
 const ENHANCE_YOUR_CALM = 11
-const MAX_DISCARDED_BYTES = 16 * 2 ** 20
-const DISCARD_TIMEOUT_MS = 5000
+const DISCARD_LIMITS = { bytes: 16 * 2 ** 20, milliseconds: 5000 }
 
 export function isClosed (response: ServerResponse): boolean {
   return isHttp2(response) ? response.stream.closed : response.closed || queuedOn(response)?.destroyed === true
@@ -50,16 +49,16 @@ export function cutOff (response: ServerResponse): void {
 
 /**
  * Discards the rest of a request that is answered before it was read: an HTTP/2 stream that is not read to its end
- * keeps the session from closing. A sender that does not end soon is reset. False over HTTP/1.1, where only the
+ * keeps the session from closing. A sender that exceeds the limits is reset. False over HTTP/1.1, where only the
  * connection can be closed.
  */
-export function discardBody (response: ServerResponse): boolean {
+export function discardBody (response: ServerResponse, limits = DISCARD_LIMITS): boolean {
   if (!isHttp2(response)) return false
   const { stream, req } = response
   const reset = (): void => { stream.close(ENHANCE_YOUR_CALM) }
-  const timer = setTimeout(reset, DISCARD_TIMEOUT_MS).unref()
+  const timer = setTimeout(reset, limits.milliseconds).unref()
   stream.once('close', () => { clearTimeout(timer) })
-  let left = MAX_DISCARDED_BYTES
+  let left = limits.bytes
   req.on('data', (chunk: Buffer) => {
     left -= chunk.length
     if (left < 0) reset()

@@ -53,7 +53,7 @@ t.test('what is misspelt is refused', async t => {
     [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /there is no group "no-such-group"/],
     [['serve', '--user', 'no-such-user'], /there is no user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
     [['get', 'c', 'k', '--url', 'memory:'], /is inside of a process/], [['get', 'c', 'k', '--url', 'nonsense:'], /there is no store at "nonsense:"/], [['serve', '--socket'], /socket/],
-    [['serve', '--data', 'x'], /Unknown option '--data'/]
+    [['serve', '--flush', '1'], /flush requires data/]
   ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
   t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
   t.match(await cli(['--help']), { code: 0, out: /serve .*\n {2}get / })

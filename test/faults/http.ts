@@ -36,28 +36,58 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const count = (what: string | number): void => { counts[what] = (counts[what] ?? 0) + 1 }
 
   const callOf = (collection: string, key: string): object => ({
-    op: pick('get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'size', 'lock', 'locks', 'collections', 'configure', 'clear', 'watch', 'publish', 'subscribe', 'nothing'),
+    op: pick(
+      'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'size', 'lock',
+      'locks', 'collections', 'configure', 'clear', 'watch', 'publish', 'subscribe', 'nothing'
+    ),
     collection,
     key,
     ...pick({ nowait: true }, { timeout: 10 }),
     ...maybe(0.5, { text: pick(JSON.stringify({ collection, key }), '{', '{"maxKeys":0}') }),
     ...maybe(0.2, { token: pick('x', ...tokens.slice(-5)) }),
-    ...maybe(0.2, pick<object>({ lease: 10 }, { lease: -1 }, { ttl: 5 }, { number: 1 }, { number: 'x' }, { unconfirmed: true }, { release: true }, { cursor: 'x' }, { more: 1 }))
+    ...maybe(
+      0.2,
+      pick<object>(
+        { lease: 10 }, { lease: -1 }, { ttl: 5 }, { number: 1 }, { number: 'x' }, { unconfirmed: true },
+        { release: true }, { cursor: 'x' }, { more: 1 }
+      )
+    )
   })
 
   /** A value says whose it is; what does not is refused. */
   const bodyOf = (method: string, template: string, collection: string, key: string): string => {
     const step = NUMBERS.get(key)
     if (next() < 0.1) return pick('', '{', '['.repeat(100_000), 'null,', '{"expireKeys":-1')
-    if (template.endsWith('/get')) return JSON.stringify(pick(['k', 'l'], ['k', 'k', '__proto__'], [], ['y'.repeat(1025)], [1]))
-    if (template.endsWith('/set')) return JSON.stringify(['k', 'l'].map(key => ({ key, value: { collection, key, n: counts.requests }, ...pick({}, { ttl: 0.01 }, { ttl: -1 }) })))
-    if (template === '/calls') return JSON.stringify(Array.from({ length: 4 }, () => callOf(pick(...COLLECTIONS), pick('k', 'l'))))
+    if (template.endsWith('/get')) {
+      return JSON.stringify(pick(['k', 'l'], ['k', 'k', '__proto__'], [], ['y'.repeat(1025)], [1]))
+    }
+    if (template.endsWith('/set')) {
+      return JSON.stringify(
+        ['k', 'l'].map(
+          key => ({ key, value: { collection, key, n: counts.requests }, ...pick({}, { ttl: 0.01 }, { ttl: -1 }) })
+        )
+      )
+    }
+    if (template === '/calls') {
+      return JSON.stringify(Array.from({ length: 4 }, () => callOf(pick(...COLLECTIONS), pick('k', 'l'))))
+    }
     if (method === 'PUT') {
       const rest = pick('', '', '\ud800', 'z'.repeat(pick(10, 1000)), 'z'.repeat(1_048_400), 'z'.repeat(1_200_000))
-      return JSON.stringify(step === undefined ? { collection, key, n: counts.requests, rest } : step * counts.requests!)
+      return JSON.stringify(
+        step === undefined ? { collection, key, n: counts.requests, rest } : step * counts.requests!
+      )
     }
-    if (method === 'POST') return pick('', ...Array<string>(6).fill('{"lease":0.01}'), '{"lease":20,"owner":"somebody"}', '{}', 'null', '{"expireKeys":-1}')
-    const changes = step === undefined ? [] : [`{"increment":${step}}`, `{"increment":${step},"ttl":5}`, `{"increment":${-step},"down":true}`]
+    if (method === 'POST') {
+      return pick(
+        '', ...Array<string>(6).fill('{"lease":0.01}'), '{"lease":20,"owner":"somebody"}', '{}', 'null',
+        '{"expireKeys":-1}'
+      )
+    }
+    const changes = step === undefined
+      ? []
+      : [
+      `{"increment":${step}}`, `{"increment":${step},"ttl":5}`, `{"increment":${-step},"down":true}`
+        ]
     return pick(...changes, ...changes, '{"touch":true}', '{"touch":true,"ttl":0.01}', '{"lease":0.05}', '{"lease":20}', '{"maxKeys":5}', '{"maxBytes":5000}',
       '{"maxKeys":0,"maxBytes":0}', '{"expireKeys":-1}', '{}', 'null')
   }
@@ -68,24 +98,39 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     count(answer.statusCode)
     const what = `--seed ${seed}, ${JSON.stringify(request).slice(0, 600)} answers ${answer.statusCode} ${answer.body.slice(0, 300)}`
     description.check(operation, request.method === 'HEAD', answer, what)
-    if (answer.statusCode >= 400 && request.method !== 'HEAD') assert.equal(answer.json<{ status: number }>().status, answer.statusCode, what)
+    if (answer.statusCode >= 400 && request.method !== 'HEAD') {
+      assert.equal(answer.json<{ status: number }>().status, answer.statusCode, what)
+    }
     return { answer, what }
   }
 
   while (counts.requests! < rounds && secondsLeft() > 0) {
     const operation = pick(...operations, ...values, ...values, ...values, ...values)
     const [method, template] = operation.split(' ') as [string, string]
-    const [collection, key] = next() < 0.6 ? [pick('c', 'd'), pick('k', 'l', 'n', 'm')] : [pick(...COLLECTIONS), pick(...KEYS)]
-    const path = template.replace('{collection}', encodeURIComponent(collection)).replace('{key}', encodeURIComponent(key))
+    const [collection, key] = next() < 0.6
+      ? [
+          pick('c', 'd'), pick('k', 'l', 'n', 'm')
+        ]
+      : [pick(...COLLECTIONS), pick(...KEYS)]
+    const path = template.replace(
+      '{collection}', encodeURIComponent(collection)
+    ).replace('{key}', encodeURIComponent(key))
     const isPlain = next() < 0.5 // or hardly any would come through
     const query = isPlain
       ? ''
       : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`), maybe(0.2, `release=${pick('true', 'false', 'x')}`),
-          maybe(0.1, `force=${pick('true', 'x')}`), maybe(0.1, `prefix=${pick('k', '%F0')}`), maybe(0.1, `cursor=${pick('0', '99', 'x', '-1')}`),
+          maybe(0.1, `force=${pick('true', 'x')}`), maybe(0.1, `prefix=${pick('k', '%F0')}`),
+          maybe(0.1, `cursor=${pick('0', '99', 'x', '-1')}`),
           maybe(0.1, `limit=${pick('1', '0', '99999', 'x')}`), maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
     const hasBody = method !== 'GET' && method !== 'DELETE'
     const headers: Record<string, string | undefined> = {
-      'content-type': hasBody ? isPlain ? 'application/json' : pick('application/json', 'application/json', 'application/json', 'text/plain', undefined) : undefined,
+      'content-type': hasBody
+        ? isPlain
+          ? 'application/json'
+          : pick(
+            'application/json', 'application/json', 'application/json', 'text/plain', undefined
+          )
+        : undefined,
       'if-match': maybe(isPlain ? 0 : 0.3, pick(pick(...versions), memory.versionOf(collection, key))),
       'if-none-match': maybe(isPlain ? 0 : 0.3, pick('*', pick(...versions), memory.versionOf(collection, key))),
       'lock-token': maybe(0.3, pick(pick(...tokens.slice(-5)), memory.tokenOf(collection, key))),
@@ -102,7 +147,9 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
 
     // What is found is what was asked for.
     let found: unknown
-    if (template.endsWith('/keys/{key}') && method === 'GET' && request.method === 'GET' && status === 200) found = answer.json()
+    if (template.endsWith('/keys/{key}') && method === 'GET' && request.method === 'GET' && status === 200) {
+      found = answer.json()
+    }
     if (template.endsWith('/locks/{key}') && status === 201) found = answer.json<{ value?: unknown }>().value
     if (found !== undefined) {
       const step = NUMBERS.get(key)
@@ -116,12 +163,20 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       assert.deepEqual([lock.collection, lock.key], [collection, key], what)
     }
     if (template.endsWith('/keys/{key}')) {
-      if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) count('conditions met')
+      if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) {
+        count('conditions met')
+      }
     } else if (template === '/calls') for (const name of COLLECTIONS) memory.forget(name)
-    else if (/^\/collections\/\{collection\}(\/set|\/keys)?$/.test(template) && method !== 'GET') memory.forget(collection)
+    else if (/^\/collections\/\{collection\}(\/set|\/keys)?$/.test(template) && method !== 'GET') {
+      memory.forget(
+        collection
+      )
+    }
     if (template.endsWith('/get') && status === 200) {
       for (const { key, value } of answer.json<Array<{ key: string, value?: { collection?: string, key?: string } }>>()) {
-        if (value?.key !== undefined) assert.deepEqual([value.collection, value.key], [collection, key], `a value of another key: ${what}`)
+        if (value?.key !== undefined) {
+          assert.deepEqual([value.collection, value.key], [collection, key], `a value of another key: ${what}`)
+        }
       }
     }
 
@@ -143,8 +198,14 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     // HEAD is GET without a body.
     if (request.method === 'HEAD' && template.endsWith('/keys/{key}') && status !== 423) {
       const whole = await ask({ ...request, method: 'GET' }, operation)
-      if (status === 200 && whole.answer.statusCode === 200) assert.equal(whole.answer.headers.etag, received.etag, what)
-      else assert.ok(whole.answer.statusCode === status || (status < 400 && whole.answer.statusCode === 404), `${what}, and ${whole.what}`)
+      if (status === 200 && whole.answer.statusCode === 200) {
+        assert.equal(whole.answer.headers.etag, received.etag, what)
+      } else {
+        assert.ok(
+          whole.answer.statusCode === status || (status < 400 && whole.answer.statusCode === 404),
+        `${what}, and ${whole.what}`
+        )
+      }
     }
     if (received.etag !== undefined) versions.push(String(received.etag))
     if (versions.length > 20) versions.splice(6, 10)

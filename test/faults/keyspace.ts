@@ -75,6 +75,9 @@ class User extends Caller {
 const CROWD = 1100
 const CROWD_PREFIX = 'crowd '
 
+/** One that no key has. */
+const UNKNOWN_VERSION = 2 ** 40
+
 /** The keyspace and its model, side by side. */
 class Pair {
   #time = 0
@@ -83,8 +86,10 @@ class Pair {
   readonly seen: User['seen'] = { answers: [], lost: [], tokens: [] }
   readonly fences = new Map<string, number>()
   readonly epoch = this.keyspace.values.versionOf({ version: 0 } as never)
-  /** How far versions and writes are ahead of the model's. */
+  /** How many writes the model does not know of. */
   #ahead = 0
+  /** Of each version of the model, that of the keyspace, which also counts what is removed without a call. */
+  readonly #versions = new Map([[0, 0]])
   #clears = new Set<number>()
   users = Array.from({ length: CALLERS }, (_, i) => new User(`user ${i}`, this.seen))
   #ids = 0
@@ -133,7 +138,10 @@ class Pair {
     const { ifAbsent, release, detached, nowait, limit, backoff, down } = fields
     Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', nowait, limit, backoff, down })
     request.detached = detached && lease !== undefined
-    if (version !== undefined) request.ifVersion = version === 0 ? 0 : this.epoch + this.#ahead + Math.max(1, this.model.changes - version + 1)
+    const past = version === undefined || version === 0 ? version : Math.max(1, this.model.changes - version + 1)
+    const modelVersion = past !== undefined && past > this.model.changes ? UNKNOWN_VERSION : past
+    if (modelVersion === 0) request.ifVersion = 0
+    else if (modelVersion !== undefined) request.ifVersion = this.epoch + (this.#versions.get(modelVersion) ?? UNKNOWN_VERSION)
     let fence: number | undefined
     const held = this.model.locks.get(key)?.fence
     if (op === 'acquire' ? through !== undefined && through > 1 && held !== undefined : through !== undefined || op === 'release' || op === 'renew') {
@@ -143,15 +151,15 @@ class Pair {
     }
     if (this.isCrowded && (op === 'size' || (op === 'clear' && key === ''))) return
     if (op === 'size' || op === 'clear') this.sweep()
-    this.#ask(this.users[caller]!, request, fields.posted && op !== 'acquire' ? 0 : ++this.#ids, fence)
+    this.#ask(this.users[caller]!, request, fields.posted && op !== 'acquire' ? 0 : ++this.#ids, fence, modelVersion)
   }
 
-  #ask (user: User, request: Request, id: number, fence: number | undefined): void {
+  #ask (user: User, request: Request, id: number, fence: number | undefined, modelVersion?: number): void {
     if (id !== 0) this.calls.push({ user, id })
     this.keyspace.clock.tick()
     dispatch(this.keyspace, request, user, id)
     const own: Request = Object.assign(new Request(request.op, 'c', request.key), request)
-    if (own.ifVersion !== undefined && own.ifVersion > 0) own.ifVersion -= this.epoch + this.#ahead
+    own.ifVersion = modelVersion
     if (own.op === 'clear') this.#clears.add(id)
     this.model.ask(user.label, id, own, fence)
   }
@@ -193,12 +201,17 @@ class Pair {
       .sort((a, b) => a.id - b.id)
       .map(({ version, fence, ...rest }) => JSON.parse(JSON.stringify({
         ...rest,
-        version: version === undefined ? undefined : version - epoch - (epoch === 0 ? 0 : this.#ahead),
+        hasVersion: version !== undefined,
         fence: fence === undefined ? undefined : fence - epoch
       })) as object)
     const isDue = ({ id }: Answer): boolean => !this.isCrowded || !this.#clears.has(id)
     const isLate = (answer: Answer): boolean => !isDue(answer)
-    assert.deepEqual(plain(this.#answers.filter(isDue), this.epoch), plain(this.model.answers.filter(isDue), 0), 'answers')
+    const answers = this.#answers.filter(isDue)
+    const expected = this.model.answers.filter(isDue)
+    assert.deepEqual(plain(answers, this.epoch), plain(expected, 0), 'answers')
+    for (const [i, { version }] of answers.entries()) {
+      if (version !== undefined) this.#compareVersions(version - this.epoch, expected[i]!.version!)
+    }
     this.#answers = this.#answers.filter(isLate)
     this.model.answers = this.model.answers.filter(isLate)
     assert.deepEqual(this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks')
@@ -206,9 +219,22 @@ class Pair {
     const collection = keyspace.collection('c')
     const { locks, waiters, reads, writes, evicted } = collection
     const values = collection.page(0, 2 * CROWD).values.filter(({ key }) => !key.startsWith(CROWD_PREFIX))
-    assert.deepEqual(values.map(entry => [entry.key, entry.version - this.#ahead]).sort(), model.present, 'keys and versions')
+    const present = values.sort((a, b) => a.key < b.key ? -1 : 1)
+    assert.deepEqual(present.map(({ key }) => key), model.present.map(([key]) => key), 'keys')
+    for (const [i, { version }] of present.entries()) this.#compareVersions(version, model.present[i]![1])
     assert.deepEqual({ locks: locks.size, waiters: this.isCrowded ? model.waiters : waiters, reads, writes: writes - this.#ahead, evicted },
       { locks: model.locks.size, waiters: model.waiters, reads: model.reads, writes: model.writes, evicted: model.evicted })
+  }
+
+  /** Versions must be the same whenever those of the model are, and in the same order. */
+  #compareVersions (version: number, expected: number): void {
+    const known = this.#versions.get(expected)
+    if (known !== undefined) {
+      assert.equal(version, known, 'a version')
+      return
+    }
+    for (const [other, seen] of this.#versions) assert.equal(seen < version, other < expected, 'the order of versions')
+    this.#versions.set(expected, version)
   }
 
   /** All callers leave, all times pass: nothing may be left over. */

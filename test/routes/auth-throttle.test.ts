@@ -3,7 +3,7 @@ import t from 'tap'
 import { AuthThrottle, networkOf } from '../../routes/auth-throttle.js'
 import { createStore } from '../../src/index.js'
 
-t.test('twenty in a minute, also while no store can be reached', async t => {
+t.test('twenty failures a minute, also while the store is unreachable', async t => {
   for (const isClosed of [false, true]) {
     const store = createStore('memory:')
     if (isClosed) await store.close()
@@ -27,7 +27,7 @@ t.test('twenty in a minute, also while no store can be reached', async t => {
   }
 })
 
-t.test('those that come at once are counted before the store has answered', async t => {
+t.test('concurrent failures are counted before the store has answered', async t => {
   const store = createStore('memory:')
   const tries = new AuthThrottle(store)
   const added = Array.from({ length: 20 }, () => tries.add('a'))
@@ -36,7 +36,7 @@ t.test('those that come at once are counted before the store has answered', asyn
   await store.close()
 })
 
-t.test('an address that another process has counted', async t => {
+t.test('failures counted by another process', async t => {
   const store = createStore('memory:')
   await store.collection('admin-tries').count('a', 20, { ttl: 30 })
   const tries = new AuthThrottle(store)
@@ -47,7 +47,7 @@ t.test('an address that another process has counted', async t => {
   await store.close()
 })
 
-t.test('memory is bounded, here and in the store', async t => {
+t.test('the number of networks is bounded', async t => {
   const store = createStore('memory:')
   const tries = new AuthThrottle(store)
   for (let i = 0; i < 20; i++) await tries.add('first')
@@ -60,7 +60,7 @@ t.test('memory is bounded, here and in the store', async t => {
   await store.close()
 })
 
-t.test('an IPv6 client is its /64, an IPv4 client is one however it is written', async t => {
+t.test('IPv6 addresses are counted by /64, IPv4 addresses in any notation', async t => {
   for (const [address, network] of [
     ['192.0.2.1', '192.0.2.1'],
     ['::ffff:192.0.2.1', '192.0.2.1'],

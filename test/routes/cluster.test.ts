@@ -15,7 +15,9 @@ async function serve (worker: TestWorker, token: string): Promise<string> {
     kept.app = Fastify({ forceCloseConnections: true })
     await kept.app.register(strongStore.default, { admin: { token } })
     await kept.app.ready()
-    await new Promise<void>(resolve => { kept.app.server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, resolve) })
+    await new Promise<void>(
+      resolve => { kept.app.server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, resolve) }
+    )
     return `http://127.0.0.1:${kept.app.server.address().port}`
   }, token)
 }
@@ -35,7 +37,10 @@ t.test('wrong tokens are counted once for all workers', async t => {
   t.equal(await store.collection('admin-tries').get('127.0.0.1'), 20)
   t.equal((await two!('GET', '/locks')).status, 429, 'the right token, in the worker that has seen the last one')
   t.equal((await one!('GET', '/locks')).status, 200, 'the other one asks nobody about a right token')
-  t.match(await one!('GET', '/locks', wrong), { status: 429, json: { code: 'ADMIN_TOO_MANY_TRIES' } }, 'but knows at the next wrong one')
+  t.match(
+    await one!('GET', '/locks', wrong), { status: 429, json: { code: 'ADMIN_TOO_MANY_TRIES' } },
+    'but knows at the next wrong one'
+  )
   t.equal((await one!('GET', '/locks')).status, 429)
 })
 
@@ -53,7 +58,9 @@ t.test('two workers', async t => {
   t.equal(grant.status, 201)
   const order: string[] = []
   const waits = [store.collection('c').acquire('k').then(async lock => { order.push('primary'); await lock.release() })]
-  const waiters = (count: number): Promise<unknown> => until(async () => (await store.collection('c').lockInfo('k'))?.waiters === count)
+  const waiters = (count: number): Promise<unknown> => until(
+    async () => (await store.collection('c').lockInfo('k'))?.waiters === count
+  )
   await waiters(1)
   waits.push(one!('POST', '/collections/c/locks/k', { headers: { prefer: 'wait=60' } }).then(async ({ json }) => {
     order.push('http')
@@ -65,7 +72,10 @@ t.test('two workers', async t => {
     await lock.release()
   }).then(() => { order.push('worker') }))
   await waiters(3)
-  t.equal((await two!('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204, 'through the other worker')
+  t.equal(
+    (await two!('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204,
+    'through the other worker'
+  )
   await Promise.all(waits)
   t.strictSame(order, ['primary', 'http', 'worker'])
 
@@ -74,7 +84,9 @@ t.test('two workers', async t => {
     const ask = i % 2 === 0 ? one! : two!
     for (;;) {
       const { json, headers } = await ask('GET', '/collections/c/keys/n')
-      const { status } = await ask('PUT', '/collections/c/keys/n', { json: json + 1, headers: { 'if-match': headers.etag as string } })
+      const { status } = await ask('PUT', '/collections/c/keys/n', {
+        json: json + 1, headers: { 'if-match': headers.etag as string }
+      })
       if (status === 204) return
     }
   }))
@@ -82,12 +94,16 @@ t.test('two workers', async t => {
 
   // A worker that dies waits for nothing any more, but the lock it was asked for over HTTP is not its own.
   const detached = await one!('POST', '/collections/c/locks/k', { json: { lease: 1000 } })
-  const gone = one!('GET', '/collections/c/keys/k', { headers: { prefer: 'wait=60' } }).then(() => 'answered', () => 'gone')
+  const gone = one!('GET', '/collections/c/keys/k', {
+    headers: { prefer: 'wait=60' }
+  }).then(() => 'answered', () => 'gone')
   await waiters(1)
   t.match((await two!('GET', '/metrics')).text, /^strong_store_processes 3$/m, 'one scrape speaks for all')
   workers[0]!.kill('SIGKILL')
   t.equal(await gone, 'gone')
   await waiters(0)
-  t.equal((await two!('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': detached.json.token } })).status, 204)
+  t.equal(
+    (await two!('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': detached.json.token } })).status, 204
+  )
   t.match((await two!('GET', '/stats')).json, { processes: 2, locks: 0 })
 })

@@ -20,23 +20,37 @@ interface Stream {
 
 /** A stream of events; it reads only what is taken if `paused`. */
 async function open (t: Test, port: number, path: string, headers: Record<string, string> = {}): Promise<Stream> {
-  const request = get({ host: '127.0.0.1', port, path: `/_store/v1${path}`, headers: { authorization: `Bearer ${TOKEN}`, ...headers }, agent: false })
-  const response = await new Promise<IncomingMessage>((resolve, reject) => { request.on('response', resolve).on('error', reject) })
+  const request = get({
+    host: '127.0.0.1',
+    port,
+    path: `/_store/v1${path}`,
+    headers: { authorization: `Bearer ${TOKEN}`, ...headers },
+    agent: false
+  })
+  const response = await new Promise<IncomingMessage>(
+    (resolve, reject) => { request.on('response', resolve).on('error', reject) }
+  )
   let text = ''
   let taken = 0
   let isEnded = false
-  response.setEncoding('utf8').on('data', (part: string) => { text += part }).on('end', () => { isEnded = true }).on('error', () => { isEnded = true })
+  response.setEncoding('utf8').on(
+    'data', (part: string) => { text += part }
+  ).on('end', () => { isEnded = true }).on('error', () => { isEnded = true })
   const close = (): void => { request.destroy() }
   t.teardown(close)
   const events = (): Event[] => text.split('\n\n').slice(0, -1).flatMap(block => {
-    const fields = block.split('\n').map(line => /^(\w*): ?(.*)$/.exec(line) ?? []).map(([, name, value]) => [name, value])
+    const fields = block.split('\n').map(
+      line => /^(\w*): ?(.*)$/.exec(line) ?? []
+    ).map(([, name, value]) => [name, value])
     const data = fields.filter(([name]) => name === 'data').map(([, value]) => value).join('\n')
     return data === '' ? [] : [{ ...Object.fromEntries(fields) as Event, data: JSON.parse(data) as unknown }]
   })
   return {
     response,
     take: async count => {
-      const found = await until(() => { const all = events(); return all.length >= taken + count && all.slice(taken, taken + count) })
+      const found = await until(
+        () => { const all = events(); return all.length >= taken + count && all.slice(taken, taken + count) }
+      )
       taken += count
       return found
     },
@@ -46,7 +60,9 @@ async function open (t: Test, port: number, path: string, headers: Record<string
   }
 }
 
-const short = ({ event, data: { key, value } }: Event): unknown[] => [event, key, value].filter(part => part !== undefined)
+const short = (
+  { event, data: { key, value } }: Event
+): unknown[] => [event, key, value].filter(part => part !== undefined)
 
 async function serve (t: Test): Promise<{ store: Store, port: number, ask: Awaited<ReturnType<typeof serveAdmin>>['ask'] }> {
   const store = createStore('memory:')
@@ -59,7 +75,9 @@ t.test('what is there, ready, and each change', async t => {
   const items = store.collection<any>('items')
   await items.text.set('a', '{\n  "é": [1,\r\n 2]\n}')
   const stream = await open(t, port, '/collections/items/events?values=true&prefix=a')
-  t.match(stream.response.headers, { 'content-type': /^text\/event-stream/, 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
+  t.match(stream.response.headers, {
+    'content-type': /^text\/event-stream/, 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no'
+  })
   const [listed, ready] = await stream.take(2)
   t.strictSame([listed!.event, listed!.id, listed!.data.value], ['set', undefined, { é: [1, 2] }])
   t.ok(listed!.data.version > 0)
@@ -75,7 +93,9 @@ t.test('what is there, ready, and each change', async t => {
   t.strictSame((await stream.take(2)).map(short), [['set', 'a/c', 3], ['expired', 'a/c']])
   const names = await open(t, port, '/collections/items/events')
   t.strictSame((await names.take(2)).map(short), [['set', 'b'], ['ready']])
-  const key = await open(t, port, '/collections/items/keys/b', { accept: 'text/event-stream', authorization: `Bearer ${READ_TOKEN}` })
+  const key = await open(t, port, '/collections/items/keys/b', {
+    accept: 'text/event-stream', authorization: `Bearer ${READ_TOKEN}`
+  })
   t.strictSame((await key.take(2)).map(short), [['set', 'b', 1], ['ready']])
   await items.set('b', 2)
   t.strictSame((await key.take(1)).map(short), [['set', 'b', 2]])
@@ -100,7 +120,9 @@ t.test('a client that comes back gets what it has missed', async t => {
   const old = await ask('GET', '/collections/items/events?since=7')
   t.match(old, { status: 410, json: { code: 'ADMIN_TOO_OLD' } })
   t.match(await ask('GET', '/collections/items/events?since=x'), { status: 400 })
-  t.match(await ask('GET', '/collections/items/events', { headers: { authorization: 'Bearer wrong' } }), { status: 401 })
+  t.match(
+    await ask('GET', '/collections/items/events', { headers: { authorization: 'Bearer wrong' } }), { status: 401 }
+  )
   const other = await open(t, port, '/collections/items/events', { 'last-event-id': 'of something else' })
   t.strictSame((await other.take(3)).map(({ event }) => event), ['set', 'set', 'ready'])
 })
@@ -159,8 +181,16 @@ t.test('a stream and a call that waits end when the server stops, and a store of
 t.test('many streams that are opened and closed leave nothing, and one that does not read holds nothing up', async t => {
   const { store, port } = await serve(t)
   const items = store.collection('items')
-  const paused = get({ host: '127.0.0.1', port, path: '/_store/v1/collections/items/events?values=true', headers: { authorization: `Bearer ${TOKEN}` }, agent: false })
-  const response = await new Promise<IncomingMessage>((resolve, reject) => { paused.on('response', resolve).on('error', reject) })
+  const paused = get({
+    host: '127.0.0.1',
+    port,
+    path: '/_store/v1/collections/items/events?values=true',
+    headers: { authorization: `Bearer ${TOKEN}` },
+    agent: false
+  })
+  const response = await new Promise<IncomingMessage>(
+    (resolve, reject) => { paused.on('response', resolve).on('error', reject) }
+  )
   response.pause()
   const streams = await Promise.all(Array.from({ length: 50 }, () => open(t, port, '/collections/items/events')))
   for (const stream of streams) await stream.take(1)

@@ -12,7 +12,7 @@ import { TOKEN, client } from '../support/admin.js'
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 for (const [version, make] of [[4, express4], [5, express]] as const) {
-  t.test(`Express ${version}: it is mounted by app.use`, async t => { await mounted(t, make) })
+  t.test(`Express ${version}: mounted with app.use`, async t => { await mounted(t, make) })
 }
 
 async function mounted (t: Test, make: typeof express): Promise<void> {
@@ -43,19 +43,31 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
   t.match(grant, { status: 201, headers: { location: '/_store/v1/collections/c/locks/k' } })
   t.equal((await ask('DELETE', '/collections/c/locks/k', { headers: { 'lock-token': grant.json.token } })).status, 204)
   t.equal((await ask('GET', '/collections', { headers: { authorization: '' } })).status, 401)
-  t.match(await ask('PUT', '/collections/c/keys/k', { body: '{' }), { status: 400, headers: { 'content-type': /problem/ } })
-  for (const path of ['/collections/c/keys/%zz', '/collections/%ff']) t.match(await ask('GET', path), { status: 400, json: { code: 'ADMIN_URL_INVALID' } })
-  t.match(await ask('PUT', '/collections/c/keys/k', { body: '1', headers: { 'content-type': 'text/plain' } }), { status: 415, json: { code: 'ADMIN_UNSUPPORTED_MEDIA_TYPE' } })
+  t.match(
+    await ask('PUT', '/collections/c/keys/k', { body: '{' }), { status: 400, headers: { 'content-type': /problem/ } }
+  )
+  for (const path of ['/collections/c/keys/%zz', '/collections/%ff']) {
+    t.match(await ask('GET', path), { status: 400, json: { code: 'ADMIN_URL_INVALID' } })
+  }
+  t.match(
+    await ask('PUT', '/collections/c/keys/k', { body: '1', headers: { 'content-type': 'text/plain' } }),
+    { status: 415, json: { code: 'ADMIN_UNSUPPORTED_MEDIA_TYPE' } }
+  )
   t.match(await ask('GET', `/collections/${'c'.repeat(5000)}`), { status: 400, json: { code: 'STORE_KEY_INVALID' } })
-  t.match(await ask('POST', '/locks'), { status: 405, json: { code: 'ADMIN_METHOD_NOT_ALLOWED' }, headers: { allow: 'GET, HEAD' } })
+  t.match(await ask('POST', '/locks'), {
+    status: 405, json: { code: 'ADMIN_METHOD_NOT_ALLOWED' }, headers: { allow: 'GET, HEAD' }
+  })
   t.match((await ask('GET', '/openapi.yaml')).text, /^servers:\n {2}- url: \/_store\/v1$/m)
   t.match(await ask('GET', '/nothing'), { status: 404, json: { code: 'ADMIN_NOT_FOUND' } })
   const late = client(origin, '/late')
-  t.match(await late.ask('PUT', '/collections/c/keys/k', { json: { n: 1 } }), { status: 400, text: /before express\.json/ }, 'a body that somebody has read is not waited for')
+  t.match(
+    await late.ask('PUT', '/collections/c/keys/k', { json: { n: 1 } }), { status: 400, text: /before express\.json/ },
+    'a body that somebody has read is not waited for'
+  )
   await late.close()
 }
 
-t.test('a wrong option is told at the start', async t => {
+t.test('invalid options are refused at the start', async t => {
   const store = createStore('memory:')
   for (const [options, message] of [
     [{}, /needs a token, or auth: false/],
@@ -66,7 +78,9 @@ t.test('a wrong option is told at the start', async t => {
     [{ admin: { token: TOKEN, toke: 'x' } }, /no option "toke"/],
     [{ admin: { token: TOKEN }, store: {} }, /expected a store made by createStore/]
   ] as Array<[object, RegExp]>) {
-    t.throws(() => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message })
+    t.throws(
+      () => expressAdmin({ store, ...options } as ExpressAdminOptions), { code: 'STORE_OPTION_INVALID', message }
+    )
   }
   await store.close()
 })

@@ -1,4 +1,4 @@
-// The admin API over HTTP/2, where a request that is refused leaves a stream rather than a connection.
+// The admin API over HTTP/2, where a refused request ends its stream rather than its connection.
 import { connect, constants, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
@@ -28,7 +28,10 @@ async function serve (t: Test): Promise<{ session: ClientHttp2Session, close: ()
 
 /** Sends as much of a body as the server takes, and resolves when the response has ended. */
 async function ask (session: ClientHttp2Session, headers: OutgoingHttpHeaders, chunks: number): Promise<Answer> {
-  const stream = session.request({ authorization: `Bearer ${TOKEN}`, ...chunks === 0 ? {} : { 'content-type': 'application/json' }, ...headers }, { endStream: chunks === 0 })
+  const stream = session.request(
+    { authorization: `Bearer ${TOKEN}`, ...chunks === 0 ? {} : { 'content-type': 'application/json' }, ...headers },
+    { endStream: chunks === 0 }
+  )
   let status: number | undefined
   let text = ''
   stream.on('response', headers => { status = headers[':status'] })
@@ -47,7 +50,7 @@ async function ask (session: ClientHttp2Session, headers: OutgoingHttpHeaders, c
   return { status, json: text === '' ? undefined : JSON.parse(text) }
 }
 
-t.test('a body that is refused ends its stream, and the server can close', async t => {
+t.test('a refused body ends its stream, and the server can close', async t => {
   const { session, close } = await serve(t)
   const put = { ':method': 'PUT', ':path': KEY }
   t.equal((await ask(session, put, 1)).status, 400, 'no JSON')
@@ -67,17 +70,21 @@ t.test('a body that is refused ends its stream, and the server can close', async
   await close()
 })
 
-t.test('a client that resets its stream gives up its wait', async t => {
+t.test('a reset stream cancels its wait', async t => {
   const { session, close } = await serve(t)
   const lock = { ':method': 'POST', ':path': '/_store/v1/collections/c/locks/k' }
   const grant = await ask(session, lock, 0)
   t.equal(grant.status, 201)
   const waiting = session.request({ ...lock, authorization: `Bearer ${TOKEN}`, prefer: 'wait=60' }, { endStream: true })
-  const waiters = async (): Promise<number> => (await ask(session, { ':path': lock[':path'] }, 0)).json.waiters as number
+  const waiters = async (): Promise<number> => (
+    await ask(session, { ':path': lock[':path'] }, 0)
+  ).json.waiters as number
   while (await waiters() === 0);
   waiting.close(constants.NGHTTP2_CANCEL)
   while (await waiters() === 1);
-  t.equal((await ask(session, { ':method': 'DELETE', ':path': lock[':path'], 'lock-token': grant.json.token }, 0)).status, 204)
+  t.equal(
+    (await ask(session, { ':method': 'DELETE', ':path': lock[':path'], 'lock-token': grant.json.token }, 0)).status, 204
+  )
   t.equal((await ask(session, { ':path': lock[':path'] }, 0)).status, 404)
   await close()
 })

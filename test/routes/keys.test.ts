@@ -9,7 +9,7 @@ const one = await serveAdmin(t, store)
 const two = await serveAdmin(t, store)
 t.teardown(() => store.close())
 
-t.test('a value travels as the text it is stored as', async t => {
+t.test('a value is sent as the text it is stored as', async t => {
   const text = '{ "b" : [1.0, "é€😀"],\n"a":{"__proto__":1} }'
   const put = await one.ask('PUT', '/collections/texts/keys/k', { body: text })
   t.equal(put.status, 201)
@@ -20,7 +20,9 @@ t.test('a value travels as the text it is stored as', async t => {
   t.match(got.headers, { etag: put.headers.etag, 'cache-control': 'no-store', 'content-type': /^application\/json/ })
   t.equal(got.headers['x-ttl'], undefined)
   const head = await two.ask('HEAD', '/collections/texts/keys/k')
-  t.match(head, { status: 200, text: '', headers: { etag: put.headers.etag, 'content-length': String(Buffer.byteLength(text)) } })
+  t.match(head, {
+    status: 200, text: '', headers: { etag: put.headers.etag, 'content-length': String(Buffer.byteLength(text)) }
+  })
   const again = await two.ask('PUT', '/collections/texts/keys/k', { json: 'other' })
   t.equal(again.status, 204)
   t.not(again.headers.etag, put.headers.etag)
@@ -31,16 +33,23 @@ t.test('a value travels as the text it is stored as', async t => {
     await one.ask('PUT', '/collections/texts/keys/any', { body: value })
     t.equal((await two.ask('GET', '/collections/texts/keys/any')).text, value)
   }
-  t.match(await one.ask('GET', '/collections/texts/keys/none'), { status: 404, json: { status: 404, code: 'ADMIN_NOT_FOUND' } })
-  t.match((await one.ask('GET', '/collections/texts/keys/none')).headers, { 'content-type': /^application\/problem\+json/ })
+  t.match(await one.ask('GET', '/collections/texts/keys/none'), {
+    status: 404, json: { status: 404, code: 'ADMIN_NOT_FOUND' }
+  })
+  t.match((await one.ask('GET', '/collections/texts/keys/none')).headers, {
+    'content-type': /^application\/problem\+json/
+  })
   t.equal((await one.ask('HEAD', '/collections/texts/keys/none')).status, 404)
 })
 
-t.test('a value of the largest size, and one more', async t => {
+t.test('the largest value, and one byte more', async t => {
   const large = JSON.stringify('x'.repeat(2 ** 20 - 2))
   t.equal((await one.ask('PUT', '/collections/large/keys/k', { body: large })).status, 201)
   t.ok((await two.ask('GET', '/collections/large/keys/k')).text === large)
-  t.match(await one.ask('PUT', '/collections/large/keys/k', { body: large + ' ' }), { status: 413, json: { code: 'STORE_VALUE_TOO_LARGE' } })
+  t.match(
+    await one.ask('PUT', '/collections/large/keys/k', { body: large + ' ' }),
+    { status: 413, json: { code: 'STORE_VALUE_TOO_LARGE' } }
+  )
 })
 
 t.test('time to live', async t => {
@@ -51,7 +60,10 @@ t.test('time to live', async t => {
   t.ok(Number((await two.ask('GET', '/collections/timed/keys/k')).headers['x-ttl']) > 900)
   t.equal((await one.ask('PATCH', '/collections/timed/keys/none', { json: { touch: true } })).status, 404)
   for (const ttl of ['0', '-1', 'NaN', '', 'Infinity', '1e99', 'x']) {
-    t.match(await one.ask('PUT', `/collections/timed/keys/k?ttl=${ttl}`, { json: 1 }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, ttl)
+    t.match(
+      await one.ask('PUT', `/collections/timed/keys/k?ttl=${ttl}`, { json: 1 }),
+      { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, ttl
+    )
   }
 })
 
@@ -59,12 +71,20 @@ t.test('numbers', async t => {
   const sum = await one.ask('PATCH', '/collections/n/keys/k', { json: { increment: 2.5 } })
   t.match(sum, { status: 200, json: { value: 2.5 } })
   t.equal(sum.headers.etag, `"${sum.json.version}"`)
-  t.match(await two.ask('PATCH', '/collections/n/keys/k', { json: { increment: -1 } }), { status: 200, json: { value: 1.5 } })
+  t.match(
+    await two.ask('PATCH', '/collections/n/keys/k', { json: { increment: -1 } }), { status: 200, json: { value: 1.5 } }
+  )
   t.equal((await two.ask('GET', '/collections/n/keys/k')).text, '1.5')
   await store.collection('n').set('text', 'x')
-  t.match(await one.ask('PATCH', '/collections/n/keys/text', { json: { increment: 1 } }), { status: 409, json: { code: 'STORE_NOT_A_NUMBER' } })
+  t.match(
+    await one.ask('PATCH', '/collections/n/keys/text', { json: { increment: 1 } }),
+    { status: 409, json: { code: 'STORE_NOT_A_NUMBER' } }
+  )
   for (const json of [{}, { increment: '1' }, { increment: null }, { touch: false }, { increment: 1, touch: true }, [], 5, null, { increment: 1, more: 1 }]) {
-    t.match(await one.ask('PATCH', '/collections/n/keys/k', { json }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json))
+    t.match(
+      await one.ask('PATCH', '/collections/n/keys/k', { json }),
+      { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json)
+    )
   }
 })
 
@@ -74,8 +94,14 @@ t.test('conditions', async t => {
   const first = await one.ask('PUT', path, { json: 1, headers: { 'if-none-match': '*' } })
   t.equal(first.status, 201)
   const etag = first.headers.etag as string
-  t.match(await two.ask('PUT', path, { json: 2, headers: { 'if-none-match': '*' } }), { status: 412, json: { code: 'STORE_EXISTS' } })
-  t.match(await two.ask('PUT', path, { json: 2, headers: { 'if-match': `W/${etag}` } }), { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } })
+  t.match(
+    await two.ask('PUT', path, { json: 2, headers: { 'if-none-match': '*' } }),
+    { status: 412, json: { code: 'STORE_EXISTS' } }
+  )
+  t.match(
+    await two.ask('PUT', path, { json: 2, headers: { 'if-match': `W/${etag}` } }),
+    { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }
+  )
   t.equal((await two.ask('PUT', path, { json: 2, headers: { 'if-match': '"abc"' } })).status, 412)
   for (const tag of [etag, `W/${etag}`, `"1", ${etag}`, '*']) {
     const got = await two.ask('GET', path, { headers: { 'if-none-match': tag } })
@@ -85,9 +111,15 @@ t.test('conditions', async t => {
   const second = await two.ask('PUT', path, { json: 2, headers: { 'if-match': etag } })
   t.equal(second.status, 204)
   t.equal((await one.ask('DELETE', path, { headers: { 'if-match': etag } })).status, 412)
-  t.match(await one.ask('DELETE', path, { headers: { 'if-match': second.headers.etag as string } }), { status: 204, headers: { 'x-deleted': 'true' } })
+  t.match(
+    await one.ask('DELETE', path, { headers: { 'if-match': second.headers.etag as string } }),
+    { status: 204, headers: { 'x-deleted': 'true' } }
+  )
   t.match(await one.ask('DELETE', path), { status: 204, headers: { 'x-deleted': 'false' } })
-  t.match(await one.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }), { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } })
+  t.match(
+    await one.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }),
+    { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }
+  )
   t.equal((await one.ask('DELETE', path, { headers: { 'if-match': '*' } })).status, 412)
   t.equal((await one.ask('GET', path)).status, 404, 'nothing was written')
   const created = await one.ask('PUT', path, { json: 1, headers: { 'if-match': '"7", "0"' } })
@@ -95,43 +127,73 @@ t.test('conditions', async t => {
   const any = await two.ask('PUT', path, { json: 2, headers: { 'if-match': ' * ' } })
   t.equal(any.status, 204)
   for (const list of [created.headers.etag, `${created.headers.etag},"0"`, `W/${any.headers.etag}, "x"`, '"a,b", "9999999999999999"'] as string[]) {
-    t.match(await one.ask('PUT', path, { json: 3, headers: { 'if-match': list } }), { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }, list)
+    t.match(
+      await one.ask('PUT', path, { json: 3, headers: { 'if-match': list } }),
+      { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }, list
+    )
   }
-  const listed = await one.ask('PUT', path, { json: 4, headers: { 'if-match': `"a,b",W/"1" ,${created.headers.etag}, ${any.headers.etag}` } })
+  const listed = await one.ask('PUT', path, {
+    json: 4, headers: { 'if-match': `"a,b",W/"1" ,${created.headers.etag}, ${any.headers.etag}` }
+  })
   t.equal(listed.status, 204)
-  t.match(await one.ask('DELETE', path, { headers: { 'if-match': `"1",${listed.headers.etag}` } }), { status: 204, headers: { 'x-deleted': 'true' } })
+  t.match(
+    await one.ask('DELETE', path, { headers: { 'if-match': `"1",${listed.headers.etag}` } }),
+    { status: 204, headers: { 'x-deleted': 'true' } }
+  )
   for (const name of ['if-match', 'if-none-match']) {
-    t.match(await one.ask('PATCH', path, { json: { increment: 1 }, headers: { [name]: '*' } }), { status: 400, json: { code: 'STORE_OPTION_INVALID', detail: /with PUT/ } })
+    t.match(
+      await one.ask('PATCH', path, { json: { increment: 1 }, headers: { [name]: '*' } }),
+      { status: 400, json: { code: 'STORE_OPTION_INVALID', detail: /with PUT/ } }
+    )
   }
   for (const headers of [{ 'if-match': '5' }, { 'if-match': '' }, { 'if-match': '"1" "2"' }, { 'if-match': '*, "1"' }, { 'if-none-match': '"5"' }] as Array<Record<string, string>>) {
-    t.match(await one.ask('PUT', path, { json: 2, headers }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(headers))
+    t.match(
+      await one.ask('PUT', path, { json: 2, headers }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } },
+      JSON.stringify(headers)
+    )
   }
 })
 
-t.test('a condition that takes two steps loses nothing between them', async t => {
+t.test('a list of versions is compared atomically', async t => {
   const path = '/collections/steps/keys/k'
   // Each of them reads and writes while others do: whatever is overwritten was there, and only one finds the last value to delete.
   await one.ask('PUT', path, { json: 0 })
-  const writes = await Promise.all(Array.from({ length: 50 }, (_, i) => [one, two][i % 2]!.ask('PUT', path, { json: i, headers: { 'if-match': '*' } })))
+  const writes = await Promise.all(
+    Array.from({ length: 50 }, (_, i) => [one, two][i % 2]!.ask('PUT', path, { json: i, headers: { 'if-match': '*' } }))
+  )
   t.strictSame([...new Set(writes.map(({ status }) => status))], [204])
   t.equal(new Set(writes.map(({ headers }) => headers.etag)).size, 50)
-  const deletes = await Promise.all(Array.from({ length: 20 }, (_, i) => [one, two][i % 2]!.ask('DELETE', path, { headers: { 'if-match': '*' } })))
+  const deletes = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => [one, two][i % 2]!.ask('DELETE', path, { headers: { 'if-match': '*' } }))
+  )
   t.strictSame(deletes.map(({ status }) => status).sort(), [204, ...Array.from({ length: 19 }, () => 412)])
 })
 
-t.test('and keeps to the lock', async t => {
+t.test('a list of versions under a lock', async t => {
   const path = '/collections/locked/keys/k'
   const { json: { token } } = await one.ask('POST', '/collections/locked/locks/k')
-  t.match(await two.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }), { status: 423, json: { code: 'STORE_LOCKED' } })
+  t.match(
+    await two.ask('PUT', path, { json: 1, headers: { 'if-match': '*' } }),
+    { status: 423, json: { code: 'STORE_LOCKED' } }
+  )
   const waiting = two.ask('PUT', path, { json: 1, headers: { 'if-match': '*', prefer: 'wait=60' } })
   await until(async () => (await store.collection('locked').lockInfo('k'))?.waiters === 1)
-  t.equal((await one.ask('PUT', path, { json: 2, headers: { 'lock-token': token, 'if-match': '"0", "1"' } })).status, 201)
-  t.equal((await one.ask('PUT', `${path}?release=true`, { json: 3, headers: { 'lock-token': token, 'if-match': '"a", "b"' } })).status, 412)
+  t.equal(
+    (await one.ask('PUT', path, { json: 2, headers: { 'lock-token': token, 'if-match': '"0", "1"' } })).status, 201
+  )
+  t.equal(
+    (
+      await one.ask(
+        'PUT', `${path}?release=true`, { json: 3, headers: { 'lock-token': token, 'if-match': '"a", "b"' } }
+      )
+    ).status,
+    412
+  )
   t.equal((await waiting).status, 204, 'the lock was released, whatever became of the change')
   t.equal(await store.collection('locked').get('k'), 1)
 })
 
-t.test('a hundred loops of reading and writing with If-Match lose nothing', async t => {
+t.test('a hundred concurrent read-modify-write loops with If-Match lose no update', async t => {
   const path = '/collections/loops/keys/k'
   await one.ask('PUT', path, { json: 0 })
   let refused = 0
@@ -171,10 +233,14 @@ t.test('any key, in a server with its default settings', async t => {
 
 t.test('pages of keys, without values', async t => {
   const pages = store.collection('pages')
-  await pages.setMany(Array.from({ length: 250 }, (_, i) => [`${i % 2 === 0 ? 'é' : 'b'}/${i}`, 'secret'] as const), { ttl: 100 })
+  await pages.setMany(
+    Array.from({ length: 250 }, (_, i) => [`${i % 2 === 0 ? 'é' : 'b'}/${i}`, 'secret'] as const), { ttl: 100 }
+  )
   const seen: string[] = []
   for (let cursor: string | undefined = ''; cursor !== undefined;) {
-    const page = await one.ask('GET', `/collections/pages/keys?prefix=%C3%A9/&limit=20${cursor === '' ? '' : `&cursor=${cursor}`}`)
+    const page = await one.ask(
+      'GET', `/collections/pages/keys?prefix=%C3%A9/&limit=20${cursor === '' ? '' : `&cursor=${cursor}`}`
+    )
     t.equal(page.status, 200)
     t.notOk(page.text.includes('secret'))
     for (const { key, version, bytes, expiresAt } of page.json.keys) {
@@ -187,7 +253,10 @@ t.test('pages of keys, without values', async t => {
   t.equal(new Set(seen).size, 125)
   t.strictSame((await one.ask('GET', '/collections/nothing/keys')).json, { keys: [] })
   for (const query of ['limit=0', 'limit=1001', 'limit=-1', 'limit=1e9', 'limit=x', 'cursor=-1', 'cursor=x', 'cursor=4294967296', 'cursor=99999999999', 'cursor=__proto__', 'other=1', `prefix=${'x'.repeat(1025)}`]) {
-    t.match(await one.ask('GET', `/collections/pages/keys?${query}`), { status: 400, json: { code: /^STORE_(OPTION|KEY)_INVALID$/ } }, query.slice(0, 30))
+    t.match(
+      await one.ask('GET', `/collections/pages/keys?${query}`),
+      { status: 400, json: { code: /^STORE_(OPTION|KEY)_INVALID$/ } }, query.slice(0, 30)
+    )
   }
   t.equal((await one.ask('GET', '/collections/pages/keys?cursor=4294967295')).status, 200)
 })
@@ -202,7 +271,9 @@ t.test('pages of collections', async t => {
   const seen: string[] = []
   let pages = 0
   for (let cursor: string | undefined = ''; cursor !== undefined; pages++) {
-    const page = await (pages % 2 === 0 ? one : two).ask('GET', `/collections?limit=50${cursor === '' ? '' : `&cursor=${cursor}`}`)
+    const page = await (pages % 2 === 0 ? one : two).ask(
+      'GET', `/collections?limit=50${cursor === '' ? '' : `&cursor=${cursor}`}`
+    )
     t.equal(page.status, 200)
     t.ok(page.json.collections.length <= 50)
     seen.push(...page.json.collections.map(({ name }: { name: string }) => name))
@@ -213,7 +284,9 @@ t.test('pages of collections', async t => {
   t.ok(names.every(name => seen.includes(name)))
   t.ok((await one.ask('GET', '/collections')).json.collections.length <= 100)
   for (const query of ['limit=0', 'limit=1001', 'limit=x', 'cursor=-1', 'cursor=x', 'cursor=', 'other=1']) {
-    t.match(await one.ask('GET', `/collections?${query}`), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, query)
+    t.match(
+      await one.ask('GET', `/collections?${query}`), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, query
+    )
   }
   const remote = createStore({ url: `${one.origin}/_store/v1`, token: TOKEN })
   t.ok((await remote.page({ limit: 10 })).collections.length <= 10)
@@ -228,14 +301,25 @@ t.test('collections: show, configure, clear', async t => {
   })
   await one.ask('PATCH', '/collections/bounded', { json: { expireKeys: 0 } })
   for (const key of ['a', 'b']) await one.ask('PUT', `/collections/bounded/keys/${key}`, { json: 1 })
-  t.match(await one.ask('PUT', '/collections/bounded/keys/c', { json: 1 }), { status: 507, json: { code: 'STORE_FULL' } })
+  t.match(
+    await one.ask('PUT', '/collections/bounded/keys/c', { json: 1 }), { status: 507, json: { code: 'STORE_FULL' } }
+  )
   t.match((await two.ask('GET', '/collections/bounded')).json, { keys: 2, bytes: 4, writes: 2, locks: 0, waiters: 0 })
-  t.match((await two.ask('GET', '/collections')).json.collections.find(({ name }: { name: string }) => name === 'bounded'), { keys: 2 })
+  t.match(
+    (await two.ask('GET', '/collections')).json.collections.find(({ name }: { name: string }) => name === 'bounded'),
+    { keys: 2 }
+  )
   for (const json of [{ maxKeys: -1 }, { maxKeys: 1.5 }, { maxKeys: '1' }, { maxkeys: 1 }, { evict: 1 }, { expireKeys: 1e300 }, { expireKeys: null }, [], 1]) {
-    t.match(await one.ask('PATCH', '/collections/bounded', { json }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json))
+    t.match(
+      await one.ask('PATCH', '/collections/bounded', { json }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } },
+      JSON.stringify(json)
+    )
   }
   const lock = await store.collection('bounded').acquire('a')
-  t.match(await one.ask('DELETE', '/collections/bounded', { headers: { prefer: 'wait=0' } }), { status: 423, json: { code: 'STORE_LOCKED' } })
+  t.match(
+    await one.ask('DELETE', '/collections/bounded', { headers: { prefer: 'wait=0' } }),
+    { status: 423, json: { code: 'STORE_LOCKED' } }
+  )
   t.equal(await store.collection('bounded').has('b'), false)
   t.equal((await one.ask('DELETE', '/collections/bounded')).status, 202, 'a locked key goes when it is its turn')
   t.equal(await store.collection('bounded').has('b'), false)
@@ -265,14 +349,18 @@ t.test('metrics', async t => {
   t.equal(status, 200)
   t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
   for (const line of ['keys 1', 'bytes 2', 'locks 0', 'waiters 0', 'processes 1', 'collections 1', 'reads_total 4', 'writes_total 1', 'expired_total 0', 'evicted_total 0',
-    'calls_total{op="set",outcome="ok"} 1', 'calls_total{op="set",outcome="STORE_VERSION_MISMATCH"} 1', 'calls_total{op="get",outcome="ok"} 3',
-    'calls_total{op="get",outcome="STORE_LOCKED"} 1', 'calls_total{op="acquire",outcome="ok"} 1', 'calls_total{op="release",outcome="ok"} 1',
+    'calls_total{op="set",outcome="ok"} 1', 'calls_total{op="set",outcome="STORE_VERSION_MISMATCH"} 1',
+    'calls_total{op="get",outcome="ok"} 3',
+    'calls_total{op="get",outcome="STORE_LOCKED"} 1', 'calls_total{op="acquire",outcome="ok"} 1',
+    'calls_total{op="release",outcome="ok"} 1',
     'call_duration_seconds_bucket{le="+Inf"} 8', 'call_duration_seconds_count 8']) {
     t.ok(text.includes(`strong_store_${line}\n`), line)
   }
   t.match(text, /^# TYPE strong_store_calls_total counter$/m)
   t.match(text, /^# TYPE strong_store_call_duration_seconds histogram$/m)
-  await until(async () => /^strong_store_event_loop_delay_seconds\{kind="p99"\} \d/m.test((await ask('GET', '/metrics')).text))
+  await until(
+    async () => /^strong_store_event_loop_delay_seconds\{kind="p99"\} \d/m.test((await ask('GET', '/metrics')).text)
+  )
   t.equal((await ask('GET', '/metrics', { headers: { authorization: '' } })).status, 401)
 })
 

@@ -19,15 +19,20 @@ function fastify (t: { teardown (fn: () => unknown): void }): FastifyInstance {
 const OPEN = { url: 'memory:', admin: { auth: false } } as const
 const statusOf = async (app: FastifyInstance, url: string): Promise<number> => (await app.inject(url)).statusCode
 
-t.test('the prefix, with and without slashes at its ends', async t => {
+t.test('the prefix with and without leading and trailing slashes', async t => {
   for (const [prefix, path] of [['admin', '/admin'], ['/admin', '/admin'], ['admin/', '/admin'], ['/admin/', '/admin'], ['/a/b.c-d~1', '/a/b.c-d~1'], ['', ''], ['/', '']] as const) {
     const app = fastify(t)
     await app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix } })
     app.get('/mine', async () => 'mine')
     t.equal(await statusOf(app, `${path}/health`), 200, prefix)
     t.equal((await app.inject('/mine')).body, 'mine')
-    t.match((await app.inject(path === '' ? '/' : path)).json(), { code: 'ADMIN_NOT_FOUND' }, 'the prefix itself is its own')
-    t.strictSame(parse((await app.inject(`${path}/openapi.yaml`)).body).servers, [{ url: path === '' ? '/' : path, description: 'Where this API is served' }])
+    t.match(
+      (await app.inject(path === '' ? '/' : path)).json(), { code: 'ADMIN_NOT_FOUND' }, 'the prefix itself is its own'
+    )
+    t.strictSame(
+      parse((await app.inject(`${path}/openapi.yaml`)).body).servers,
+      [{ url: path === '' ? '/' : path, description: 'Where this API is served' }]
+    )
   }
   for (const prefix of ['/a/:b', '/a*', '//a', '/a//b', 'a?b', 'a#b', 'a%20b', 'a b', '..', '/a/../b', 5, null]) {
     const app = Fastify()
@@ -36,11 +41,15 @@ t.test('the prefix, with and without slashes at its ends', async t => {
   }
 })
 
-t.test('in a context of its own, and in several', async t => {
+t.test('in one child context, and in several', async t => {
   const app = fastify(t)
-  for (const prefix of ['/a', '/b/', '/of/:tenant']) await app.register(async child => { await child.register(strongStore, OPEN) }, { prefix })
+  for (const prefix of ['/a', '/b/', '/of/:tenant']) {
+    await app.register(async child => { await child.register(strongStore, OPEN) }, { prefix })
+  }
   t.equal(app.hasDecorator('store'), false)
-  for (const [url, status] of [['/a', 200], ['/b', 200], ['/of/one', 200], ['', 404]] as const) t.equal(await statusOf(app, `${url}/_store/v1/health`), status, url)
+  for (const [url, status] of [['/a', 200], ['/b', 200], ['/of/one', 200], ['', 404]] as const) {
+    t.equal(await statusOf(app, `${url}/_store/v1/health`), status, url)
+  }
   const wrong = await app.inject({ method: 'POST', url: '/of/one/_store/v1/locks' })
   t.match(wrong, { statusCode: 405, headers: { allow: 'GET, HEAD' } })
   await app.inject({ method: 'POST', url: '/a/_store/v1/collections/c/locks/k' })
@@ -49,19 +58,22 @@ t.test('in a context of its own, and in several', async t => {
   t.equal(parse(body).servers[0].url, '/of/one/_store/v1')
 })
 
-t.test("Fastify's own options of a registration, which loaders of plugins pass", async t => {
+t.test("Fastify's own registration options, as passed by autoload", async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(() => app.close())
   await app.register(strongStore, { ...OPEN, prefix: '/store', logLevel: 'silent', logSerializers: {} })
   app.get('/mine', async () => app.store.collection('c').size())
-  t.equal(await statusOf(app, '/_store/v1/health'), 200, 'a plugin that adds to the app has no prefix; the admin API has its own')
+  t.equal(
+    await statusOf(app, '/_store/v1/health'), 200,
+    'a plugin that adds to the app has no prefix; the admin API has its own'
+  )
   t.equal((await app.inject('/mine')).body, '0')
   const text = lines.join('')
   t.ok(text.includes('/mine') && !text.includes('/health'), 'the level is that of the admin API')
 })
 
-t.test('a lease that is not named is no longer than the longest', async t => {
+t.test('the default lease does not exceed maxLease', async t => {
   const app = fastify(t)
   await app.register(strongStore, { url: 'memory:', admin: { auth: false, maxLease: 10, maxWait: 0.5 } })
   const grant = await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/k' })
@@ -69,10 +81,15 @@ t.test('a lease that is not named is no longer than the longest', async t => {
   t.match((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/other', payload: { lease: 11 } })).json(), {
     status: 400, code: 'STORE_OPTION_INVALID', detail: 'invalid lease: expected at most 10 seconds, got 11'
   })
-  t.equal((await app.inject({ url: '/_store/v1/collections/c/keys/k', headers: { prefer: 'wait=3' } })).headers['preference-applied'], 'wait=1')
+  t.equal(
+    (
+      await app.inject({ url: '/_store/v1/collections/c/keys/k', headers: { prefer: 'wait=3' } })
+    ).headers['preference-applied'],
+    'wait=1'
+  )
 })
 
-t.test('an error that nobody foresaw is logged with its stack, but not its message, and told to nobody', async t => {
+t.test('an unexpected error is logged with its stack but without its message, and hidden from the client', async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(() => app.close())
@@ -83,7 +100,13 @@ t.test('an error that nobody foresaw is logged with its stack, but not its messa
   t.strictSame(answer.json(), { type: 'about:blank', title: 'Internal Server Error', status: 500 })
   t.match(answer.headers['content-type'], /^application\/problem\+json/)
   const line = lines.find(line => line.includes('failed unexpectedly'))!
-  t.match(JSON.parse(line), { level: 50, reqId: String, err: { type: 'RangeError', code: 'ERR_SECRET', stack: /^RangeError\n +at .*mounting\.test/ }, method: 'GET', route: '/_store/v1/stats' })
+  t.match(JSON.parse(line), {
+    level: 50,
+    reqId: String,
+    err: { type: 'RangeError', code: 'ERR_SECRET', stack: /^RangeError\n +at .*mounting\.test/ },
+    method: 'GET',
+    route: '/_store/v1/stats'
+  })
   t.notOk(lines.join('').includes('a secret'))
   await store.close()
 })
@@ -91,13 +114,18 @@ t.test('an error that nobody foresaw is logged with its stack, but not its messa
 // Which headers a page of another origin is to see, and what a proxy must leave alone.
 const EXPOSED = 'ETag, X-TTL, X-Deleted, Location, Lock-Token, Retry-After, Preference-Applied, WWW-Authenticate, Allow'
 
-t.test('pages of another origin, and a proxy in front', async t => {
+t.test('CORS, and a reverse proxy', async t => {
   const app = Fastify({ trustProxy: true, forceCloseConnections: true })
   t.teardown(() => app.close())
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'access-control-allow-origin': 'https://ops.example', 'access-control-expose-headers': EXPOSED, vary: 'Origin' })
+    reply.headers({
+      'access-control-allow-origin': 'https://ops.example', 'access-control-expose-headers': EXPOSED, vary: 'Origin'
+    })
     if (request.method !== 'OPTIONS') return
-    reply.headers({ 'access-control-allow-methods': 'GET, PUT, PATCH, POST, DELETE', 'access-control-allow-headers': request.headers['access-control-request-headers'] })
+    reply.headers({
+      'access-control-allow-methods': 'GET, PUT, PATCH, POST, DELETE',
+      'access-control-allow-headers': request.headers['access-control-request-headers']
+    })
     return await reply.code(204).send()
   })
   await app.register(strongStore, { url: 'memory:', admin: { token: TOKEN } })
@@ -116,21 +144,39 @@ t.test('pages of another origin, and a proxy in front', async t => {
     await close()
     proxy.close()
   })
-  const preflight = await ask('OPTIONS', '/collections/c/keys/k', { headers: { authorization: '', origin: 'https://ops.example', 'access-control-request-method': 'PUT', 'access-control-request-headers': 'authorization,if-match' } })
+  const preflight = await ask('OPTIONS', '/collections/c/keys/k', {
+    headers: {
+      authorization: '',
+      origin: 'https://ops.example',
+      'access-control-request-method': 'PUT',
+      'access-control-request-headers': 'authorization,if-match'
+    }
+  })
   t.match(preflight, { status: 204, headers: { 'access-control-allow-headers': 'authorization,if-match' } })
-  t.equal((await ask('PUT', '/collections/c/keys/a%2Fb%25?ttl=100', { json: 1, headers: { origin: 'https://ops.example' } })).status, 201)
+  t.equal(
+    (
+      await ask('PUT', '/collections/c/keys/a%2Fb%25?ttl=100', { json: 1, headers: { origin: 'https://ops.example' } })
+    ).status,
+    201
+  )
   const grant = await ask('POST', '/collections/c/locks/a%2Fb%25')
-  t.match(grant, { status: 201, headers: { location: '/_store/v1/collections/c/locks/a%2Fb%25' }, json: { owner: 'http 192.0.2.7', value: 1 } })
+  t.match(grant, {
+    status: 201,
+    headers: { location: '/_store/v1/collections/c/locks/a%2Fb%25' },
+    json: { owner: 'http 192.0.2.7', value: 1 }
+  })
   const held = { 'lock-token': grant.json.token as string }
   const answers = [grant, await ask('GET', '/collections/c/keys/a/b%25', { headers: held }), await ask('GET', '/collections/c/keys/a/b%25', { headers: { prefer: 'wait=0' } }),
     await ask('POST', '/locks', { json: {} }), await ask('GET', '/locks', { headers: { authorization: 'Bearer x' } }), await ask('DELETE', '/collections/c/keys/none')]
   const exposed = EXPOSED.toLowerCase().split(', ')
   const seen = new Set(answers.flatMap(({ headers }) => Object.keys(headers)).filter(name => exposed.includes(name)))
   t.strictSame([...seen].sort(), exposed.sort(), 'they all come')
-  for (const { headers } of answers) t.match(headers, { 'access-control-allow-origin': 'https://ops.example', 'access-control-expose-headers': EXPOSED })
+  for (const { headers } of answers) {
+    t.match(headers, { 'access-control-allow-origin': 'https://ops.example', 'access-control-expose-headers': EXPOSED })
+  }
 })
 
-t.test('where the store has stopped, health says so, also on a connection that was fine before', async t => {
+t.test('health is 503 while the store is stalled, also on a kept-alive connection', async t => {
   const program = start(t, 'test/fixtures/health.js')
   const { primary, port } = JSON.parse(await program.nextLine()) as { primary: number, port: number }
   const { ask, close } = client(`http://127.0.0.1:${port}`, '/_store/v1')
@@ -138,7 +184,13 @@ t.test('where the store has stopped, health says so, also on a connection that w
   t.match(await ask('GET', '/health'), { status: 200, json: { status: 'ok' } })
   process.kill(primary, 'SIGSTOP')
   const answers = await Promise.all(Array.from({ length: 5 }, () => ask('GET', '/health')))
-  for (const answer of answers) t.match(answer, { status: 503, headers: { 'cache-control': 'no-store' }, json: { status: 503, code: 'STORE_UNREACHABLE', detail: 'no answer within 1.5 s' } })
+  for (const answer of answers) {
+    t.match(answer, {
+      status: 503,
+      headers: { 'cache-control': 'no-store' },
+      json: { status: 503, code: 'STORE_UNREACHABLE', detail: 'no answer within 1.5 s' }
+    })
+  }
   process.kill(primary, 'SIGCONT')
   t.match(await ask('GET', '/health'), { status: 200 })
 })

@@ -12,8 +12,10 @@ t.test('the file is what `npm run openapi` writes', async t => {
   t.ok(readFileSync(file, 'utf8') === await describe(), 'run `npm run openapi`')
 })
 
-t.test('its version is that of the package', async t => {
-  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
+t.test('its version is the version of the package', async t => {
+  const { version } = JSON.parse(
+    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  ) as { version: string }
   t.match(readFileSync(file, 'utf8'), `\n  version: "${version}"\n`)
 })
 
@@ -25,7 +27,7 @@ t.test('the admin API serves it', async t => {
   t.equal(answer.text, readFileSync(file, 'utf8'))
 })
 
-t.test('redocly finds nothing to blame, by its strict rules', async t => {
+t.test('passes the strict rules of redocly', async t => {
   const cli = fileURLToPath(new URL('../../../node_modules/@redocly/cli/bin/cli.js', import.meta.url))
   const { stderr } = await promisify(execFile)(process.execPath, [cli, 'lint', file, '--config', fileURLToPath(new URL('../../../redocly.yaml', import.meta.url))], {
     env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NODE_OPTIONS: '' }

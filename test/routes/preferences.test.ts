@@ -2,7 +2,7 @@
 import t from 'tap'
 import { preferencesOf } from '../../routes/preferences.js'
 
-t.test('names, values, parameters, and what cannot be read', async t => {
+t.test('names, values, parameters, and malformed headers', async t => {
   for (const [header, expected] of [
     [undefined, {}],
     ['', {}],
@@ -26,6 +26,6 @@ t.test('names, values, parameters, and what cannot be read', async t => {
   }
 })
 
-t.test('what is made to take long takes no longer', async t => {
+t.test('parsing takes linear time', async t => {
   for (const unit of ['; ', '"\\', ' ,', 'a ', '="']) t.ok(preferencesOf(unit.repeat(50_000)).size <= 1)
 })

@@ -24,15 +24,19 @@ const all = as(ask, ALL)
 const carts = as(ask, CARTS)
 const reader = as(ask, READER)
 
-t.test('a token opens what it covers, and nothing else', async t => {
+t.test('a token grants access to its collections only', async t => {
   t.equal((await carts('PUT', '/collections/carts/keys/a', { json: 1 })).status, 201)
   t.equal((await carts('PUT', '/collections/b%2Fc/keys/a', { json: 1 })).status, 201)
   t.equal((await all('PUT', '/collections/users/keys/a', { json: 1 })).status, 201)
   for (const [method, path] of [
-    ['GET', '/collections/users'], ['PATCH', '/collections/users'], ['DELETE', '/collections/users'], ['GET', '/collections/users/keys'],
-    ['GET', '/collections/users/keys/a'], ['HEAD', '/collections/users/keys/a'], ['PUT', '/collections/users/keys/a'], ['PATCH', '/collections/users/keys/a'],
-    ['DELETE', '/collections/users/keys/a'], ['POST', '/collections/users/locks/a'], ['GET', '/collections/users/locks/a'],
-    ['DELETE', '/collections/users/locks/a?force=true'], ['GET', '/collections/cart%73x/keys/a'], ['GET', '/collections//keys/a']
+    ['GET', '/collections/users'], ['PATCH', '/collections/users'], ['DELETE', '/collections/users'],
+    ['GET', '/collections/users/keys'],
+    ['GET', '/collections/users/keys/a'], ['HEAD', '/collections/users/keys/a'], ['PUT', '/collections/users/keys/a'],
+    ['PATCH', '/collections/users/keys/a'],
+    ['DELETE', '/collections/users/keys/a'], ['POST', '/collections/users/locks/a'],
+    ['GET', '/collections/users/locks/a'],
+    ['DELETE', '/collections/users/locks/a?force=true'], ['GET', '/collections/cart%73x/keys/a'],
+    ['GET', '/collections//keys/a']
   ] as const) {
     const answer = await carts(method, path, ['PATCH', 'PUT', 'POST'].includes(method) ? { json: {} } : {})
     if (method === 'HEAD') t.equal(answer.status, 403)
@@ -43,7 +47,7 @@ t.test('a token opens what it covers, and nothing else', async t => {
   t.equal((await carts('GET', '/openapi.yaml')).status, 200)
 })
 
-t.test('lists and figures are those of its collections', async t => {
+t.test('lists and statistics are limited to its collections', async t => {
   const lock = await store.collection('users').acquire('locked')
   const mine = await store.collection('carts').acquire('locked')
   const names = (answer: Answer): string[] => answer.json.collections.map(({ name }: { name: string }) => name).sort()
@@ -66,10 +70,12 @@ t.test('lists and figures are those of its collections', async t => {
   await mine.release()
 })
 
-t.test('one that may read changes nothing, not even when a key goes', async t => {
+t.test('a read token changes nothing, not even the idle time of a key', async t => {
   for (const [method, path] of [
-    ['PUT', '/collections/carts/keys/a'], ['PATCH', '/collections/carts/keys/a'], ['DELETE', '/collections/carts/keys/a'],
-    ['POST', '/collections/carts/locks/a'], ['PATCH', '/collections/carts/locks/a'], ['DELETE', '/collections/carts/locks/a?force=true'],
+    ['PUT', '/collections/carts/keys/a'], ['PATCH', '/collections/carts/keys/a'],
+    ['DELETE', '/collections/carts/keys/a'],
+    ['POST', '/collections/carts/locks/a'], ['PATCH', '/collections/carts/locks/a'],
+    ['DELETE', '/collections/carts/locks/a?force=true'],
     ['PATCH', '/collections/carts'], ['DELETE', '/collections/carts']
   ] as const) refused(t, await reader(method, path, method === 'DELETE' ? {} : { json: {} }), 403, 'ADMIN_READ_ONLY')
   await store.collection('carts').configure({ expireKeys: 1000, maxKeys: 2 })
@@ -82,10 +88,12 @@ t.test('one that may read changes nothing, not even when a key goes', async t =>
   t.equal((await carts('GET', '/collections/carts/keys/older')).status, 404, 'it was still the least recently used')
   t.equal((await carts('GET', '/collections/carts/keys/newer')).text, '1')
   await store.collection('carts').set('next', 1)
-  t.equal((await carts('GET', '/collections/carts/keys/newer')).text, '1', 'and the read of one that may write is a use')
+  t.equal(
+    (await carts('GET', '/collections/carts/keys/newer')).text, '1', 'and the read of one that may write is a use'
+  )
 })
 
-t.test('the name stays with a lock', async t => {
+t.test('the name of the token is in the owner of its locks', async t => {
   const owner = async (ask: Ask, json?: object): Promise<string> => {
     const { json: grant } = await ask('POST', '/collections/carts/locks/named', { json: json ?? {} })
     t.equal((await all('GET', '/collections/carts/locks/named')).json.owner, grant.owner)
@@ -98,7 +106,7 @@ t.test('the name stays with a lock', async t => {
   t.equal(await owner(ask, { owner: 'job 7' }), 'job 7')
 })
 
-t.test('tokens are exchanged without a restart, and a source that fails opens nothing', async t => {
+t.test('tokens can be rotated without a restart, and a failing list denies access', async t => {
   const lines: string[] = []
   let tokens: unknown = [ALL]
   const source = async (): Promise<never> => {
@@ -112,7 +120,9 @@ t.test('tokens are exchanged without a restart, and a source that fails opens no
     await close()
     await app.close()
   })
-  const status = async (token: object): Promise<number> => (await as(ask, token as { token: string })('GET', '/collections/carts')).status
+  const status = async (token: object): Promise<number> => (
+    await as(ask, token as { token: string })('GET', '/collections/carts')
+  ).status
   t.equal(await status(ALL), 200)
   t.equal(await status(CARTS), 401)
   tokens = [CARTS, READER]
@@ -127,21 +137,26 @@ t.test('tokens are exchanged without a restart, and a source that fails opens no
   t.equal(await status({ token: 'short-form' }), 200, 'what needs no list does not ask for it')
   const log = lines.join('')
   t.match(log, /"adminToken":"carts".*"request completed"/)
-  t.match(log, /"reason":"invalid admin\.tokens\[1\]\.access: expected 'read' or 'write'".*"the function admin\.tokens failed"/)
+  t.match(
+    log,
+    /"reason":"invalid admin\.tokens\[1\]\.access: expected 'read' or 'write'".*"the function admin\.tokens failed"/
+  )
   for (const { token } of [ALL, CARTS, READER]) t.notOk(log.includes(token))
 })
 
-t.test('what is wrong with a list is said at the start, without its tokens', async t => {
+t.test('an invalid list is refused at the start, in messages without tokens', async t => {
   for (const [tokens, message] of [
-    ['x', /invalid admin\.tokens: expected a list, or a function/],
+    ['x', /invalid admin\.tokens: expected an array or a function/],
     [[5], /invalid admin\.tokens\[0\]: expected an object/],
     [[{ ...ALL, token: 'a b' }], /invalid admin\.tokens\[0\]\.token: expected visible ASCII characters$/],
-    [[ALL, { ...CARTS, token: ALL.token }], /invalid admin\.tokens\[1\]\.token: expected one that is not given before$/],
-    [[{ ...ALL, name: '' }], /invalid admin\.tokens\[0\]\.name: expected up to 128 printable characters/],
+    [
+      [ALL, { ...CARTS, token: ALL.token }], /invalid admin\.tokens\[1\]\.token: expected a token not used before$/
+    ],
+    [[{ ...ALL, name: '' }], /invalid admin\.tokens\[0\]\.name: expected 1 to 128 printable characters/],
     [[{ ...ALL, name: 'a\nb' }], /\.name: expected/],
     [[{ ...ALL, name: 'x'.repeat(129) }], /\.name: expected/],
     [[{ ...ALL, access: undefined }], /\.access: expected 'read' or 'write'/],
-    [[{ ...ALL, collections: 'carts' }], /\.collections: expected a list of names/],
+    [[{ ...ALL, collections: 'carts' }], /\.collections: expected an array of names/],
     [[{ ...ALL, collections: ['\ud800'] }], /surrogate/],
     [[{ ...ALL, scope: 'x' }], /no option "scope"/]
   ] as Array<[Tokens, RegExp]>) {
@@ -150,5 +165,8 @@ t.test('what is wrong with a list is said at the start, without its tokens', asy
     await t.rejects(registered, { code: /^STORE_(OPTION|NAME)_INVALID$/, message })
   }
   const app = Fastify()
-  await t.rejects(Promise.resolve(app.register(strongStore, { store, admin: { token: ALL.token, tokens: [ALL] as Tokens } })), { message: /the admin token "all" is given twice/ })
+  await t.rejects(
+    Promise.resolve(app.register(strongStore, { store, admin: { token: ALL.token, tokens: [ALL] as Tokens } })),
+    { message: /"all" has the same token as admin\.token or admin\.readToken/ }
+  )
 })

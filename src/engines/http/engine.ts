@@ -1,4 +1,5 @@
-// The engine of a store that is served over HTTP by an admin API.
+// The engine of a store that is served over HTTP by an admin API. The pipeline batches calls into requests (exchanges),
+// the lease keeper renews locks, and the transport checks that it is an admin API that answers.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, isPoll, mayWait, type Engine } from '../../core/engine.js'
@@ -11,12 +12,12 @@ import { Pipeline, isAlone, type QueuedCall } from './pipeline.js'
 import { MAX_CALLS, writeCall } from './protocol.js'
 import { Transport } from './transport.js'
 
-/** What no store allows; until the store has told its own limit. */
+/** Larger than any store allows. Used until the limit of the store is known. */
 const MAX_VALUE_BYTES = 32 * 2 ** 20
-/** Calls, and UTF-16 code units of their values, that may wait to be sent. */
+/** Maximum number of queued calls, and of UTF-16 code units of their values. */
 const MAX_QUEUED = 2 ** 19
 const MAX_QUEUED_LENGTH = 256 * 2 ** 20
-/** Requests that may be open because calls in them wait. Each has a connection. */
+/** Maximum number of requests kept open by waiting calls; each has a connection. */
 const MAX_EXCHANGES = 1000
 const TIMEOUT_MARGIN_MS = 1000
 
@@ -41,7 +42,7 @@ export class HttpEngine implements Engine {
   readonly #calls: PendingCalls
   readonly #pipeline: Pipeline
   readonly #keeper: LeaseKeeper
-  /** Those that are not answered, by id. */
+  /** Calls without a reply, by id. */
   readonly #sent = new Map<number, SentCall>()
   readonly #exchanges = new Set<Exchange>()
   /** Whether the server has answered since the last failure. */
@@ -67,7 +68,7 @@ export class HttpEngine implements Engine {
     this.#calls.post(request)
   }
 
-  /** Resolves within the connectTimeout. */
+  /** Resolves within connectTimeout. */
   close (): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -81,7 +82,13 @@ export class HttpEngine implements Engine {
     await Promise.race([delivered, timeout])
     timer.stop()
     const undelivered = this.#pipeline.clear().filter(({ isUnconfirmed }) => isUnconfirmed).length
-    if (undelivered > 0) this.onerror?.(new StoreError('STORE_CLOSED', `${undelivered} unconfirmed calls were not delivered; ${this.#transport.silence()}`))
+    if (undelivered > 0) {
+      this.onerror?.(
+        new StoreError(
+          'STORE_CLOSED', `${undelivered} unconfirmed calls were not delivered; ${this.#transport.silence()}`
+        )
+      )
+    }
     this.#sent.clear()
     this.#calls.fail('STORE_CLOSED')
     for (const exchange of this.#exchanges) exchange.abort(new StoreError('STORE_CLOSED'))
@@ -93,7 +100,7 @@ export class HttpEngine implements Engine {
     const releases = request.release || request.op === 'release'
     if (releases) this.#keeper.delete(request.token!)
     else this.#checkLoad(request)
-    // With a token of its own choosing it can take an acquire back whose answer it has not seen.
+    // With a token chosen here, an acquire can be taken back before its reply has arrived.
     if (request.op === 'acquire') request.token ??= randomUUID()
     const call = new SentCall(request, id, (reply, detail, isLate) => { this.#settle(call, reply, detail, isLate) })
     if (id !== 0) this.#sent.set(id, call)
@@ -103,12 +110,13 @@ export class HttpEngine implements Engine {
 
   #checkLoad (request: Request): void {
     const { size, length } = this.#pipeline
-    if (size >= MAX_QUEUED || this.#calls.pending > MAX_QUEUED || length > MAX_QUEUED_LENGTH || (this.#exchanges.size >= MAX_EXCHANGES && (mayWait(request) || isPoll(request)))) {
+    const isFull = size >= MAX_QUEUED || this.#calls.pending > MAX_QUEUED || length > MAX_QUEUED_LENGTH
+    if (isFull || (this.#exchanges.size >= MAX_EXCHANGES && (mayWait(request) || isPoll(request)))) {
       throw new StoreError('STORE_OVERLOADED')
     }
   }
 
-  /** Resolves when the calls have reached the store, or will not. */
+  /** Resolves when the calls have reached the store, or have failed. */
   async #send (calls: SentCall[]): Promise<void> {
     try {
       if (!this.#isConnected) await this.#learn()
@@ -123,7 +131,7 @@ export class HttpEngine implements Engine {
     await this.#exchange(fitting, (error, unanswered) => { this.#giveUp(error, unanswered) }).accepted
   }
 
-  /** What has to be known of the store, and whether there is one: what was not sent to it has certainly not been done. */
+  /** Fetches the limits of the store. If this fails the calls have not been sent, so they certainly took no effect. */
   async #learn (): Promise<string> {
     const text = await this.#transport.stats()
     this.maxValueBytes = (JSON.parse(text) as { maxValueBytes: number }).maxValueBytes
@@ -137,8 +145,12 @@ export class HttpEngine implements Engine {
   }
 
   #refuse ({ request: { text }, settle }: Call): boolean {
-    if (text === undefined || text.length * 3 <= this.maxValueBytes || Buffer.byteLength(text) <= this.maxValueBytes) return false
-    settle(new Reply('STORE_VALUE_TOO_LARGE'), `${Buffer.byteLength(text)} bytes, the limit is ${this.maxValueBytes}`, true)
+    if (text === undefined || text.length * 3 <= this.maxValueBytes || Buffer.byteLength(text) <= this.maxValueBytes) {
+      return false
+    }
+    settle(
+      new Reply('STORE_VALUE_TOO_LARGE'), `${Buffer.byteLength(text)} bytes, the limit is ${this.maxValueBytes}`, true
+    )
     return true
   }
 
@@ -157,22 +169,25 @@ export class HttpEngine implements Engine {
     if (call.isCancelled || this.#sent.get(id) !== call) return
     this.#sent.delete(id)
     const elapsed = performance.now() - call.sent
-    const isRenewed = request.lease === undefined && (request.op === 'acquire' || (request.op === 'renew' && this.#keeper.isRenewed(request.token!)))
-    if (isRenewed) reply.expiresIn = undefined // the lock lasts as long as this process
+    const isRenewed = request.lease === undefined && (
+      request.op === 'acquire' || (request.op === 'renew' && this.#keeper.isRenewed(request.token!))
+    )
+    if (isRenewed) reply.expiresIn = undefined // its lease is renewed as long as this process lives
     this.#calls.settle(id, reply, detail)
     if (code !== undefined) return
-    if (reply.grant !== undefined) this.#keeper.add(request, { token: token!, fence: fence!, expiresIn }, isLate ? undefined : elapsed)
-    else if (request.op === 'renew') this.#keeper.renewed(request.token!, expiresIn, elapsed, request.lease)
+    if (reply.grant !== undefined) {
+      this.#keeper.add(request, { token: token!, fence: fence!, expiresIn }, isLate ? undefined : elapsed)
+    } else if (request.op === 'renew') this.#keeper.renewed(request.token!, expiresIn, elapsed, request.lease)
     else if (request.op === 'break') this.#keeper.check(request.collection, request.key)
   }
 
   /**
-   * The fate of these calls is unknown. A lock that may have been granted, and one that may not have been released, is
-   * released by its token, which does no harm if it has been already; otherwise it would stay until its lease ends.
+   * It is unknown whether these calls took effect. Locks that may have been granted, or not been released, are released
+   * by their token, which is harmless if they have been already; otherwise they would last until their lease ends.
    */
   #giveUp (error: StoreError, calls: readonly Call[]): void {
     this.#report(error)
-    if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // nothing was done
+    if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // the calls took no effect
     const releases = calls.map(({ request }) => request)
       .filter(({ op, release }) => op === 'acquire' || op === 'release' || release)
       .map(releaseOf)
@@ -192,7 +207,7 @@ export class HttpEngine implements Engine {
     else if (isAlone(call)) {
       settle()
       call.exchange.abort(new StoreError('STORE_ABORTED'))
-    } // else it has a timeout, which the server knows
+    } // else it has a timeout, which the server enforces
   }
 
   async #askStats (call: SentCall): Promise<void> {
@@ -204,7 +219,7 @@ export class HttpEngine implements Engine {
     }
   }
 
-  /** At once, whatever else is on its way. Never rejects. */
+  /** Sends requests at once, bypassing the pipeline. Never rejects. */
   async #askNow (requests: Request[]): Promise<Reply[]> {
     const replies: Reply[] = []
     const calls = requests.map((request, i) => {
@@ -212,19 +227,21 @@ export class HttpEngine implements Engine {
       call.json = writeCall(request, false)
       return call
     })
-    for (let i = 0; i < calls.length; i += MAX_CALLS) await this.#exchange(calls.slice(i, i + MAX_CALLS), () => {}).ended
+    for (let i = 0; i < calls.length; i += MAX_CALLS) {
+      await this.#exchange(calls.slice(i, i + MAX_CALLS), () => {}).ended
+    }
     return replies
   }
 }
 
-/** Gives up the wait of an acquire, or the lock. */
+/** Cancels the wait of an acquire, or releases its lock. */
 function releaseOf ({ collection, key, token }: Request): Request {
   return Object.assign(new Request('release', collection, key), { token })
 }
 
 const engines = new Map<HttpEngine, Address>()
 
-/** One engine for all that ask with the same options, until it is closed. STORE_OPTION_INVALID. */
+/** Returns the same engine for the same options, until it is closed. STORE_OPTION_INVALID. */
 export function httpEngine (place: Pick<Address, 'url' | 'token' | 'connectTimeout'>, http?: HttpStoreOptions): Engine {
   const address = addressOf(place, http)
   for (const [engine, known] of engines) {
@@ -236,7 +253,9 @@ export function httpEngine (place: Pick<Address, 'url' | 'token' | 'connectTimeo
   return engine
 }
 
-/** Options that are objects are the same if they are one object. */
+/** Compares options that are objects by identity. */
 function isSame (a: Address, b: Address): boolean {
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every(name => a[name as keyof Address] === b[name as keyof Address])
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].every(
+    name => a[name as keyof Address] === b[name as keyof Address]
+  )
 }

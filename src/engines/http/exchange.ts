@@ -1,4 +1,4 @@
-// One request with some calls, and the replies to them as they come.
+// One HTTP request with several calls, and the replies to them as they arrive.
 import { StringDecoder } from 'node:string_decoder'
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
@@ -8,22 +8,22 @@ import type { Transport } from './transport.js'
 
 export interface Call {
   readonly request: Request
-  /** No reply is wanted, nor that of a failure. */
+  /** The caller expects no reply, not even an error. */
   readonly isUnconfirmed: boolean
   /** JSON of the request. */
   json: string
-  /** Called once. `isLate`: the call has waited, so it is not known when it was carried out. */
+  /** Called once. `isLate`: the call has waited, so it is unknown when it took effect. */
   settle (reply: Reply, detail: string | undefined, isLate: boolean): void
 }
 
-/** Length of an answer's line in UTF-16 code units: more is no answer. */
+/** Maximum length of a line of the response, in UTF-16 code units. */
 const MAX_LINE_LENGTH = 2 ** 28
 
-/** Called before the calls fail. `calls`: those without a reply, and unconfirmed ones that may not have reached the store. */
+/** Called before calls fail, with those without a reply and unconfirmed ones that may not have reached the store. */
 export type Failed = (error: StoreError, calls: readonly Call[]) => void
 
 export class Exchange {
-  /** Resolves when all calls have reached the store, or will not. Never rejects. */
+  /** Resolves when all calls have reached the store, or have failed. Never rejects. */
   readonly accepted: Promise<void>
   /** Resolves when all calls are settled. Never rejects. */
   readonly ended: Promise<void>
@@ -46,7 +46,7 @@ export class Exchange {
     this.ended = this.#run(`[${calls.map(({ json }) => json).join(',')}]`)
   }
 
-  /** Calls that have no reply yet fail with this error; the server gives up those that still wait. */
+  /** Fails the calls that have no reply yet; the server cancels those that still wait. */
   abort (error: StoreError): void {
     this.#controller.abort(error)
   }
@@ -55,7 +55,7 @@ export class Exchange {
     this.#expect(this.#transport.connectTimeout)
     try {
       const answer = await this.#transport.ask(CALLS, body, this.#controller.signal)
-      const decoder = new StringDecoder('utf8') // as undici's setEncoding cuts characters at the ends of chunks
+      const decoder = new StringDecoder('utf8') // undici's setEncoding breaks characters that span two chunks
       let parts: string[] = []
       let length = 0
       for await (const bytes of answer as AsyncIterable<Buffer>) {
@@ -64,13 +64,15 @@ export class Exchange {
         const end = chunk.lastIndexOf('\n')
         parts.push(end === -1 ? chunk : chunk.slice(0, end))
         length += chunk.length
-        if (length > MAX_LINE_LENGTH) throw new StoreError('STORE_PROTOCOL', `a line of more than ${MAX_LINE_LENGTH} characters`)
+        if (length > MAX_LINE_LENGTH) {
+          throw new StoreError('STORE_PROTOCOL', `a line exceeds ${MAX_LINE_LENGTH} characters`)
+        }
         if (end === -1) continue
         for (const line of parts.join('').split('\n')) if (line !== '') this.#receive(line)
         parts = [chunk.slice(end + 1)]
         length = parts[0]!.length
       }
-      if (this.#open.size > 0) throw new StoreError('STORE_DISCONNECTED', 'the answer has ended early')
+      if (this.#open.size > 0) throw new StoreError('STORE_DISCONNECTED', 'the response ended early')
     } catch (error) {
       this.#fail(this.#transport.failure(error as Error))
     } finally {
@@ -88,7 +90,12 @@ export class Exchange {
       const [index, sent] = pair
       const call = this.#open.get(index as number)
       const answer = call && readReply(call.request.op, sent)
-      if (answer === undefined) throw new StoreError('STORE_PROTOCOL', `no reply to ${call?.request.op ?? 'any call'}: ${JSON.stringify(pair).slice(0, 200)}`)
+      if (answer === undefined) {
+        throw new StoreError(
+          'STORE_PROTOCOL',
+          `invalid reply to ${call?.request.op ?? 'an unknown call'}: ${JSON.stringify(pair).slice(0, 200)}`
+        )
+      }
       this.#open.delete(index as number)
       call!.settle(answer.reply, answer.detail, this.#isAccepted)
     }
@@ -109,6 +116,8 @@ function parse (line: string): unknown[][] {
   try {
     pairs = JSON.parse(line)
   } catch {}
-  if (!Array.isArray(pairs) || !pairs.every(Array.isArray)) throw new StoreError('STORE_PROTOCOL', `a line that is no list of replies: ${line.slice(0, 200)}`)
+  if (!Array.isArray(pairs) || !pairs.every(Array.isArray)) {
+    throw new StoreError('STORE_PROTOCOL', `invalid line, expected a list of replies: ${line.slice(0, 200)}`)
+  }
   return pairs as unknown[][]
 }

@@ -1,6 +1,6 @@
-// The locks that this process holds over HTTP. No connection stands for them, so each has a lease: it ends by this process's clock,
-// whether the server answers or not. Once a second all locks are looked at, in one request: the lease of those that were asked for
-// without one is renewed, so that they last as long as the process and not much longer; the others may have been broken.
+// The locks that this process holds over HTTP. They are not tied to a connection, so each has a lease, which ends by
+// the clock of this process even if the server is silent. Once a second, one request renews the leases of locks that
+// were acquired without one, so that they last as long as the process, and checks whether others have been broken.
 import { Request, type Reply } from '../../core/engine.js'
 import { Timer } from '../../core/timer.js'
 import { LEASE_MS } from './protocol.js'
@@ -11,7 +11,7 @@ class Lock {
   readonly timer = new Timer()
   /** Milliseconds. */
   lease: number
-  /** Whether the lease is the keeper's to renew. */
+  /** Whether the keeper renews the lease. */
   isRenewed: boolean
   constructor (readonly request: Request, readonly token: string, readonly fence: number, lease: number | undefined) {
     this.isRenewed = request.lease === undefined
@@ -27,7 +27,7 @@ interface Grant {
   expiresIn: number | undefined
 }
 
-/** Sends requests at once, out of the order of other calls. Never rejects: a reply has a code instead. */
+/** Sends requests at once, bypassing other calls. Never rejects: failed replies have a code. */
 export type Ask = (requests: Request[]) => Promise<Reply[]>
 
 export class LeaseKeeper {
@@ -37,27 +37,29 @@ export class LeaseKeeper {
   #interval: NodeJS.Timeout | undefined
   #isChecking = false
 
-  /** `lost` is told of locks that have ended without being released. */
+  /** `lost` is called with the tokens of locks that have ended without being released. */
   constructor (ask: Ask, lost: (token: string) => void) {
     this.#ask = ask
     this.#lost = lost
   }
 
-  /** A lock that was granted. `elapsed`: milliseconds since it was asked for; undefined if it was waited for, so that its lease began at an unknown time. */
+  /** Adds a granted lock. `elapsed`: milliseconds since the request; undefined if the call has waited for long. */
   add (request: Request, { token, fence, expiresIn }: Grant, elapsed: number | undefined): void {
     const lock = new Lock(request, token, fence, expiresIn)
     this.#locks.set(lock.token, lock)
     this.#setEnd(lock, lock.lease - (elapsed ?? 0))
-    this.#interval ??= setInterval(() => { this.#check([...this.#locks.values()]).catch(() => {}) }, CHECK_INTERVAL_MS).unref()
+    this.#interval ??= setInterval(
+      () => { this.#check([...this.#locks.values()]).catch(() => {}) }, CHECK_INTERVAL_MS
+    ).unref()
     if (elapsed === undefined) this.#renew([lock]).catch(() => {})
   }
 
-  /** Whether the lease of a lock is renewed here. */
+  /** Whether the keeper renews the lease of a lock. */
   isRenewed (token: string): boolean {
     return this.#locks.get(token)?.isRenewed === true
   }
 
-  /** The holder has renewed a lease; `elapsed` as above, `lease`: the length it has asked for. */
+  /** Called when the holder has renewed a lease. `elapsed` as above; `lease`: the requested one. */
   renewed (token: string, expiresIn: number | undefined, elapsed: number, lease: number | undefined): void {
     const lock = this.#locks.get(token)
     if (lock === undefined || expiresIn === undefined) return
@@ -66,9 +68,11 @@ export class LeaseKeeper {
     this.#setEnd(lock, expiresIn - elapsed)
   }
 
-  /** Looks at the lock of a key at once. */
+  /** Checks the lock of a key at once. */
   check (collection: string, key: string): void {
-    this.#check([...this.#locks.values()].filter(({ request }) => request.collection === collection && request.key === key)).catch(() => {})
+    this.#check(
+      [...this.#locks.values()].filter(({ request }) => request.collection === collection && request.key === key)
+    ).catch(() => {})
   }
 
   delete (token: string): void {
@@ -79,14 +83,14 @@ export class LeaseKeeper {
     this.#interval = undefined
   }
 
-  /** Releases all locks that end with the process. */
+  /** Releases all locks except detached ones. */
   async close (): Promise<void> {
     const locks = [...this.#locks.values()]
     for (const { token } of locks) this.delete(token)
     await this.#ask(locks.filter(({ request }) => !request.detached).map(lock => about('release', lock)))
   }
 
-  /** One check at a time: while the server is silent, they would pile up. */
+  /** Only one check runs at a time, or they would pile up while the server is silent. */
   async #check (locks: Lock[]): Promise<void> {
     if (this.#isChecking || locks.length === 0) return
     this.#isChecking = true
@@ -99,12 +103,18 @@ export class LeaseKeeper {
 
   async #renew (locks: Lock[]): Promise<void> {
     const sent = performance.now()
-    const replies = await this.#ask(locks.map(lock => Object.assign(about('renew', lock), { lease: lock.request.lease })))
+    const replies = await this.#ask(
+      locks.map(lock => Object.assign(about('renew', lock), { lease: lock.request.lease }))
+    )
     const elapsed = performance.now() - sent
     for (const [i, lock] of locks.entries()) {
       const { code, expiresIn } = replies[i]!
       if (code === 'STORE_LOCK_LOST') this.#end(lock)
-      else if (code === undefined && expiresIn !== undefined && this.#locks.has(lock.token)) this.#setEnd(lock, expiresIn - elapsed)
+      else if (code === undefined && expiresIn !== undefined && this.#locks.has(lock.token)) {
+        this.#setEnd(
+          lock, expiresIn - elapsed
+        )
+      }
     }
   }
 
@@ -112,7 +122,9 @@ export class LeaseKeeper {
     const replies = await this.#ask(locks.map(lock => about('lock', lock)))
     for (const [i, lock] of locks.entries()) {
       const { code, text } = replies[i]!
-      if (code === undefined && (text === undefined || (JSON.parse(text) as { fence: number }).fence !== lock.fence)) this.#end(lock)
+      if (code === undefined && (text === undefined || (JSON.parse(text) as { fence: number }).fence !== lock.fence)) {
+        this.#end(lock)
+      }
     }
   }
 

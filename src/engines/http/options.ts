@@ -1,19 +1,28 @@
-// Where an admin API is, and how it is reached.
+// Options of the http engine: the URL of an admin API, and how to connect to it.
 import type { Dispatcher } from 'undici'
 import { onlyKnown } from '../../core/validation.js'
 import { StoreError } from '../../core/errors.js'
 
 export interface HttpStoreOptions {
-  /** Headers of every request, for what is in front of the admin API: `{ authorization: 'Basic …' }`. `authorization` excludes a token. Default: none. */
+  /**
+   * Headers of every request, for a gateway in front of the admin API: `{ authorization: 'Basic …' }`, which cannot
+   * be combined with a token. Default: none.
+   */
   headers?: Record<string, string> | undefined
-  /** Options of Node's `tls.connect` and `net.connect`: `ca`, `cert`, `key`, `servername`, … and `socketPath` for a Unix socket. Default: none. */
+  /**
+   * Options of Node's `tls.connect` and `net.connect`: `ca`, `cert`, `key`, `servername` and so on, and `socketPath`
+   * for a Unix socket. Default: none.
+   */
   connect?: Record<string, unknown> | undefined
-  /** An undici dispatcher that carries the requests: a ProxyAgent, say. It must not repeat requests; it is not closed with the store. Excludes `connect`. */
+  /**
+   * An undici dispatcher to send requests with, such as a ProxyAgent. It must not retry requests, and is not closed
+   * with the store. Cannot be combined with `connect`. Default: a pool of its own.
+   */
   dispatcher?: Dispatcher | undefined
 }
 
 export interface Address extends HttpStoreOptions {
-  /** Of the admin API, its prefix included. */
+  /** URL of the admin API, including its prefix. */
   url: string
   token?: string | undefined
   /** Milliseconds. */
@@ -22,7 +31,7 @@ export interface Address extends HttpStoreOptions {
 
 export interface Target {
   origin: string
-  /** What paths begin with. */
+  /** Prefix of all paths. */
   prefix: string
   headers: Record<string, string>
   connect: Record<string, unknown>
@@ -46,9 +55,14 @@ export function targetOf (address: Address): Target {
   if (token !== undefined && !(typeof token === 'string' && /^[\x21-\x7e]+$/.test(token))) {
     throw new StoreError('STORE_OPTION_INVALID', 'invalid token: expected visible ASCII characters')
   }
-  if (dispatcher !== undefined && typeof dispatcher.request !== 'function') throw new StoreError('STORE_OPTION_INVALID', 'invalid http.dispatcher: expected a dispatcher of undici')
+  if (dispatcher !== undefined && typeof dispatcher.request !== 'function') {
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid http.dispatcher: expected an undici dispatcher')
+  }
   if (dispatcher !== undefined && address.connect !== undefined) {
-    throw new StoreError('STORE_OPTION_INVALID', 'http.connect cannot be combined with http.dispatcher: give the dispatcher these options')
+    throw new StoreError(
+      'STORE_OPTION_INVALID',
+      'http.connect cannot be combined with http.dispatcher: pass these options to the dispatcher'
+    )
   }
   return {
     origin: url.origin,
@@ -60,18 +74,25 @@ export function targetOf (address: Address): Target {
   }
 }
 
-/** What a URL can say and is not used must not be lost silently. */
+/** Refuses parts of a URL that are not used, rather than ignore them. */
 function parse (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new StoreError('STORE_OPTION_INVALID', `invalid url: expected http://host:port/prefix, got ${JSON.stringify(text)}`)
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid url: expected http://host:port/prefix, got ${JSON.stringify(text)}`
+    )
   }
   if (url.username !== '' || url.password !== '') {
-    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: it must not have a user and password; give the token of the admin API as the option token, ' +
-      'or what a proxy asks for as http: { headers: { authorization } }')
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: user and password are not supported; ' +
+      'pass the token of the admin API as the option token, ' +
+      'or credentials for a proxy as http: { headers: { authorization } }')
   }
   for (const part of [url.search, url.hash]) {
-    if (part !== '') throw new StoreError('STORE_OPTION_INVALID', `invalid url: ${part} is not used; give options to createStore instead`)
+    if (part !== '') {
+      throw new StoreError(
+        'STORE_OPTION_INVALID', `invalid url: ${part} is not supported; pass options to createStore instead`
+      )
+    }
   }
   return url
 }
@@ -80,11 +101,14 @@ function headersOf (given: Record<string, string>, token: string | undefined): R
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(given)) {
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name) || typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
-      throw new StoreError('STORE_OPTION_INVALID', `invalid http.headers: ${JSON.stringify(name)} cannot be sent`)
+      const what = JSON.stringify(name)
+      throw new StoreError('STORE_OPTION_INVALID', `invalid http.headers: ${what} is not a valid header`)
     }
     headers[name.toLowerCase()] = value
   }
   if (token === undefined) return headers
-  if (headers.authorization !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'http.headers.authorization cannot be combined with a token')
+  if (headers.authorization !== undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'http.headers.authorization cannot be combined with a token')
+  }
   return { ...headers, authorization: `Bearer ${token}` }
 }

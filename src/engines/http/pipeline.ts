@@ -1,23 +1,23 @@
-// The calls of this process in the order they were made. Those of one turn of the event loop share a request; the next one is sent when
-// the calls of the one before have reached the store, so that they take effect in order whatever connection each request has.
+// Keeps the calls of this process in order. Calls of one turn of the event loop share a request; the next request is
+// sent when the calls of the previous one have reached the store, so they take effect in order on any connection.
 import { isPoll, mayWait } from '../../core/engine.js'
 import { MAX_CALLS, MAX_CALLS_LENGTH, writeCall } from './protocol.js'
 import type { Call } from './exchange.js'
 
 export interface QueuedCall extends Call {
-  /** It is settled already, and not to be sent. */
+  /** Already settled, must not be sent. */
   isCancelled: boolean
 }
 
 export class Pipeline {
   #queue: QueuedCall[] = []
-  /** UTF-16 code units of the values that are queued. */
+  /** UTF-16 code units of the queued values. */
   #length = 0
   #isRunning = false
   #drained: Array<() => void> = []
   readonly #send: (calls: QueuedCall[]) => Promise<void>
 
-  /** `send` resolves when the calls have reached the store, or will not; it never rejects. */
+  /** `send` resolves when the calls have reached the store, or have failed; it never rejects. */
   constructor (send: (calls: QueuedCall[]) => Promise<void>) {
     this.#send = send
   }
@@ -38,7 +38,7 @@ export class Pipeline {
     setImmediate(() => { this.#run().catch(() => {}) })
   }
 
-  /** Takes all calls out of the queue. */
+  /** Removes and returns all queued calls. */
   clear (): QueuedCall[] {
     const queue = this.#queue
     this.#queue = []
@@ -46,7 +46,7 @@ export class Pipeline {
     return queue
   }
 
-  /** Resolves when all calls have reached the store, or will not. */
+  /** Resolves when all calls have reached the store, or have failed. */
   async drained (): Promise<void> {
     if (this.#isRunning) await new Promise<void>(resolve => { this.#drained.push(resolve) })
   }
@@ -81,11 +81,13 @@ export class Pipeline {
 }
 
 /**
- * Whether the call needs a request of its own. A call that waits is given up by ending its request, which must then not carry others
- * that wait. An acquire is given up by its token instead.
+ * Whether the call needs a request of its own: its wait is cancelled by aborting the request, which must not affect
+ * others. An acquire is cancelled by its token instead.
  */
 export function isAlone ({ request }: Call): boolean {
-  return request.op !== 'acquire' && (request.wait?.signal !== undefined || request.wait?.scope !== undefined) && (mayWait(request) || isPoll(request))
+  return request.op !== 'acquire' && (
+    request.wait?.signal !== undefined || request.wait?.scope !== undefined
+  ) && (mayWait(request) || isPoll(request))
 }
 
 function lengthOf ({ request }: Call): number {

@@ -1,53 +1,58 @@
-// What the http engine and the admin API say to each other. `POST /calls` carries calls of one process, as a JSON array; they are carried
-// out in their order. The answer is NDJSON: every line is an array of [index of the call, its reply]. The first line says that all
-// calls have reached the store; a call that has no reply in it waits for a locked key, and gets one in a later line. An empty line
-// says that the server is alive. Fields are those of Request and Reply, durations are in milliseconds.
+// The protocol between the http engine and the admin API. The body of `POST /calls` is a JSON array of calls of one
+// process, executed in order. The response is NDJSON; every line is an array of [index of the call, reply]. The first
+// line is sent when all calls have reached the store. Calls without a reply in it are waiting; their replies follow in
+// later lines. An empty line is a heartbeat. Fields are those of Request and Reply, durations are in milliseconds.
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { isErrorCode, type StoreErrorCode } from '../../core/errors.js'
 
-/** A route of the admin API as the engine uses it: what answers with another status or type is no admin API. */
+/** A route of the admin API. A response with another status or type does not come from an admin API. */
 export interface Route {
   readonly method: 'GET' | 'POST'
-  /** Below the prefix. */
+  /** Relative to the prefix. */
   readonly path: string
   readonly status: number
   readonly type: string
 }
 
-export const CALLS = { method: 'POST', path: '/calls', status: 200, type: 'application/x-ndjson' } as const satisfies Route
+export const CALLS = {
+  method: 'POST', path: '/calls', status: 200, type: 'application/x-ndjson'
+} as const satisfies Route
 export const STATS = { method: 'GET', path: '/stats', status: 200, type: 'application/json' } as const satisfies Route
 
-/** Lease of a lock that was asked for without one. */
+/** Lease of locks that are acquired without one. */
 export const LEASE_MS = 30_000
-/** While calls wait, the server says something at least this often. */
+/** Interval of heartbeats while calls wait. */
 export const HEARTBEAT_MS = 5000
 export const MAX_CALLS = 512
-/** Length of a request in UTF-16 code units, unless it has one call only. */
+/** Maximum length of a request with several calls, in UTF-16 code units. */
 export const MAX_CALLS_LENGTH = 2 ** 18
 
 type RequestField = Exclude<keyof Request, 'op' | 'collection' | 'key' | 'wait' | 'detached'>
 type ReplyField = Exclude<keyof Reply, 'code' | 'grant'>
 
 const REQUEST_FIELDS: readonly RequestField[] = [
-  'text', 'ttl', 'ifVersion', 'ifAbsent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token', 'release', 'lease', 'owner', 'nowait', 'durable'
+  'text', 'ttl', 'ifVersion', 'ifAbsent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token', 'release', 'lease',
+  'owner', 'nowait', 'durable'
 ]
 const TEXT_FIELDS: readonly ReplyField[] = ['text', 'token']
 
-/** A call as it is sent: fields that are undefined or false are left out. */
+/** A call on the wire, without fields that are undefined or false. */
 export type SentCall = { op: Op, collection: string, key: string, timeout?: number, unconfirmed?: boolean } & {
   [Field in RequestField]?: Exclude<Request[Field], undefined>
 }
 
-export type SentReply = { code?: StoreErrorCode, detail?: string } & { [Field in ReplyField]?: Exclude<Reply[Field], undefined> }
+export type SentReply = { code?: StoreErrorCode, detail?: string } & {
+  [Field in ReplyField]?: Exclude<Reply[Field], undefined>
+}
 
 interface Operation {
-  /** Whether a token that may only read is enough. */
+  /** Whether read access suffices. */
   readonly isRead: boolean
-  /** Fields that its reply has. */
+  /** Required fields of the reply. */
   readonly always: readonly ReplyField[]
-  /** Fields that its reply may have. */
+  /** Optional fields of the reply. */
   readonly maybe: readonly ReplyField[]
-  /** Whether `text` is JSON that the caller parses. */
+  /** Whether the caller parses `text` as JSON. */
   readonly isJson?: true
 }
 
@@ -78,7 +83,7 @@ export const OPERATIONS: Record<Op, Operation> = {
   subscribe: { isRead: true, always: [], maybe: ['text'] }
 }
 
-/** JSON. */
+/** Serializes a call as JSON. */
 export function writeCall (request: Request, isUnconfirmed: boolean): string {
   const { op, collection, key, wait } = request
   const call: Record<string, unknown> = { op, collection, key }
@@ -91,10 +96,13 @@ export function writeCall (request: Request, isUnconfirmed: boolean): string {
   return JSON.stringify(call)
 }
 
-/** The types of the fields have been checked. */
+/** The types of the fields have been validated before. */
 export function readCall (call: SentCall): Request {
   const { op, collection, key, timeout } = call
-  const request = Object.assign(new Request(op, collection, key), Object.fromEntries(REQUEST_FIELDS.filter(field => field in call).map(field => [field, call[field]])))
+  const request = Object.assign(
+    new Request(op, collection, key),
+    Object.fromEntries(REQUEST_FIELDS.filter(field => field in call).map(field => [field, call[field]]))
+  )
   if (timeout !== undefined) request.wait = { timeout, signal: undefined, scope: undefined }
   return request
 }
@@ -114,7 +122,7 @@ export function writeReply (op: Op, reply: Reply): SentReply {
   return sent
 }
 
-/** Undefined if it is no reply to such a call. */
+/** Undefined if it is not a valid reply to the operation. */
 export function readReply (op: Op, sent: unknown): { reply: Reply, detail: string | undefined } | undefined {
   if (typeof sent !== 'object' || sent === null) return undefined
   const { code, detail } = sent as { code?: unknown, detail?: unknown }
@@ -136,7 +144,11 @@ export function readReply (op: Op, sent: unknown): { reply: Reply, detail: strin
       reply[field] = value as never
     }
   }
-  return isJson === true && reply.text !== undefined && !isJsonText(reply.text) ? undefined : { reply, detail: undefined }
+  return isJson === true && reply.text !== undefined && !isJsonText(reply.text)
+    ? undefined
+    : {
+        reply, detail: undefined
+      }
 }
 
 function isJsonText (text: string): boolean {

@@ -1,4 +1,4 @@
-// Requests to an admin API, and the checks that it is one that answers.
+// Sends requests to an admin API, and checks that the responses come from one.
 import type { Dispatcher } from 'undici'
 import { StoreError, detailOf, isErrorCode } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
@@ -7,10 +7,12 @@ import type { Target } from './options.js'
 
 type Body = Dispatcher.ResponseData['body']
 
-/** Characters that are read of an answer that is refused. */
+/** Characters that are read of an unexpected response. */
 const MAX_REFUSAL = 16_384
-/** Errors of requests that have not left this process. */
-const NEVER_SENT = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'EACCES', 'UND_ERR_CONNECT_TIMEOUT']
+/** Codes of errors that occur before a request is sent. */
+const NEVER_SENT = [
+  'ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'EACCES', 'UND_ERR_CONNECT_TIMEOUT'
+]
 
 export class Transport {
   /** Milliseconds. */
@@ -23,17 +25,19 @@ export class Transport {
     this.connectTimeout = target.connectTimeout
   }
 
-  /** JSON of the statistics of the store. Rejects if they are not there within the connectTimeout. */
+  /** Resolves with the statistics of the store as JSON, or rejects after connectTimeout. */
   async stats (): Promise<string> {
     const controller = new AbortController()
     const timer = new Timer()
     timer.start(this.connectTimeout, () => { controller.abort(new StoreError('STORE_UNREACHABLE', this.silence())) })
     try {
       const text = await (await this.ask(STATS, null, controller.signal)).text()
-      if (!Number.isSafeInteger((JSON.parse(text) as { maxValueBytes?: unknown } | null)?.maxValueBytes)) throw new Error(`${this.#about(STATS)} was answered with no statistics`)
+      if (!Number.isSafeInteger((JSON.parse(text) as { maxValueBytes?: unknown } | null)?.maxValueBytes)) {
+        throw new Error(`${this.#about(STATS)} was not answered with statistics`)
+      }
       return text
     } catch (error) {
-      // Reading changes nothing: whatever has happened, no store has answered.
+      // A read has no effect, so any failure means that no store has answered.
       const { code, detail } = this.failure(error as Error)
       throw new StoreError(code === 'STORE_DISCONNECTED' ? 'STORE_UNREACHABLE' : code, detail, { cause: error })
     } finally {
@@ -41,7 +45,7 @@ export class Transport {
     }
   }
 
-  /** Rejects unless the answer has the status and the type that the route has. */
+  /** Rejects unless the response has the status and type of the route. */
   async ask (route: Route, body: string | null, signal: AbortSignal): Promise<Body> {
     const { origin, prefix, headers } = this.#target
     const dispatcher = await (this.#dispatcher ??= this.#open())
@@ -52,7 +56,7 @@ export class Transport {
       headers: body === null ? headers : { ...headers, 'content-type': 'application/json' },
       body,
       signal,
-      // The caller's signal ends what takes too long.
+      // the caller's signal limits the time
       headersTimeout: 0,
       bodyTimeout: 0
     })
@@ -60,11 +64,13 @@ export class Transport {
     throw await this.#refusal(route, answer)
   }
 
-  /** What an error of a request says about it. */
+  /** Maps an error of a request to a StoreError. */
   failure (error: Error & { code?: string }): StoreError {
     if (error instanceof StoreError) return error
     const detail = `${this.#target.origin}${this.#target.prefix}: ${detailOf(error)}`
-    return new StoreError(NEVER_SENT.includes(error.code ?? '') ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED', detail, { cause: error })
+    return new StoreError(
+      NEVER_SENT.includes(error.code ?? '') ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED', detail, { cause: error }
+    )
   }
 
   silence (): string {
@@ -72,14 +78,16 @@ export class Transport {
   }
 
   async close (): Promise<void> {
-    if (this.#target.dispatcher === undefined) await this.#dispatcher?.then(dispatcher => dispatcher.destroy(), () => {})
+    if (this.#target.dispatcher === undefined) {
+      await this.#dispatcher?.then(dispatcher => dispatcher.destroy(), () => {})
+    }
   }
 
   async #open (): Promise<Dispatcher> {
     const { dispatcher, origin, connect, connectTimeout } = this.#target
     if (dispatcher !== undefined) return dispatcher
     try {
-      const { Pool } = await import('undici') // it takes its time to load, and most stores do without
+      const { Pool } = await import('undici') // slow to load, and most stores do not need it
       return new Pool(origin, { connect: { timeout: connectTimeout, ...connect } })
     } catch (error) {
       this.#dispatcher = undefined
@@ -90,17 +98,25 @@ export class Transport {
   async #refusal (route: Route, { statusCode: status, headers, body }: Dispatcher.ResponseData): Promise<StoreError> {
     let text = ''
     try {
-      for await (const bytes of body as AsyncIterable<Buffer>) if ((text += bytes.toString()).length > MAX_REFUSAL) break
-    } catch {} // what has come so far has to do
+      for await (
+        const bytes of body as AsyncIterable<Buffer>
+      ) if ((text += bytes.toString()).length > MAX_REFUSAL) break
+    } catch {} // use what has arrived
     if (status >= 300 && status < 400) {
-      return new StoreError('STORE_UNREACHABLE', `${this.#about(route)} was redirected (${status}) to ${String(headers.location)}; give the url of the admin API itself`)
+      return new StoreError(
+        'STORE_UNREACHABLE',
+        `${this.#about(route)} was redirected (${status}) to ${String(headers.location)}; ` +
+          'use the url of the admin API itself'
+      )
     }
     const { code, detail } = problem(text)
     if (code !== undefined && isErrorCode(code)) return new StoreError(code, detail)
-    const hint = status === 401 ? ': createStore({ url, token }) needs the token of that admin API' : ''
+    const hint = status === 401 ? ': createStore({ url, token }) requires a token of this admin API' : ''
     const what = [status, typeOf({ headers }), code].filter(part => part !== undefined).join(' ')
-    const message = `${this.#about(route)} was answered with ${what}, expected ${route.status} ${route.type}${hint}${detail === undefined ? '' : `; ${detail}`}`
-    // What a gateway says of a server behind it leaves open what that server has done.
+    const more = detail === undefined ? '' : `; ${detail}`
+    const expected = `${route.status} ${route.type}`
+    const message = `${this.#about(route)} was answered with ${what}, expected ${expected}${hint}${more}`
+    // A 5xx may come from a gateway, whose server may still have executed the calls.
     return new StoreError(status >= 500 ? 'STORE_DISCONNECTED' : 'STORE_UNREACHABLE', message)
   }
 
@@ -109,7 +125,7 @@ export class Transport {
   }
 }
 
-/** Undefined also for a problem document, whose code says more. */
+/** The media type; undefined for problem documents, whose code says more. */
 function typeOf ({ headers }: Pick<Dispatcher.ResponseData, 'headers'>): string | undefined {
   const type = headers['content-type']?.toString().split(';')[0]!.trim().toLowerCase()
   return type === 'application/problem+json' ? undefined : type

@@ -30,20 +30,42 @@ const CALLS: Record<string, (collection: Collection<any>, store: Store) => Promi
 }
 
 type Answer = (response: ServerResponse) => void
-const lines = (text: string): Answer => response => { response.setHeader('content-type', 'application/x-ndjson').end(text) }
+const lines = (text: string): Answer => response => {
+  response.setHeader('content-type', 'application/x-ndjson').end(text)
+}
 const problem = (status: number, code?: string): Answer => response => {
-  response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify({ status, code, detail: 'said by the server' }))
+  response.writeHead(status, { 'content-type': 'application/problem+json' }).end(
+    JSON.stringify({ status, code, detail: 'said by the server' })
+  )
 }
 
 /** By what it is: the answer, the code of the error, and what its message has. */
 const ANSWERS: Record<string, [answer: Answer, code: string, message: RegExp]> = {
-  'a redirect': [response => { response.writeHead(302, { location: 'https://login.example/' }).end() }, 'STORE_UNREACHABLE', /redirected \(302\) to https:\/\/login\.example\//],
-  'a login page': [response => { response.setHeader('content-type', 'text/html').end('<html>[[0,{}]]') }, 'STORE_UNREACHABLE', /200 text\/html, expected 200 application\/x-ndjson/],
+  'a redirect': [
+    response => { response.writeHead(302, { location: 'https://login.example/' }).end() }, 'STORE_UNREACHABLE',
+    /redirected \(302\) to https:\/\/login\.example\//
+  ],
+  'a login page': [
+    response => { response.setHeader('content-type', 'text/html').end('<html>[[0,{}]]') }, 'STORE_UNREACHABLE',
+    /200 text\/html, expected 200 application\/x-ndjson/
+  ],
   nothing: [response => { response.writeHead(204).end() }, 'STORE_UNREACHABLE', /answered with 204/],
-  'another status': [response => { response.writeHead(201, { 'content-type': 'application/x-ndjson' }).end('[[0,{}]]\n') }, 'STORE_UNREACHABLE', /answered with 201/],
-  JSON: [response => { response.setHeader('content-type', 'application/json').end('[[0,{}]]') }, 'STORE_UNREACHABLE', /200 application\/json/],
-  'a gateway whose server is gone': [response => { response.writeHead(502, { 'content-type': 'text/html' }).end() }, 'STORE_DISCONNECTED', /502 text\/html/],
-  'a wrong token': [problem(401, 'ADMIN_TOKEN_WRONG'), 'STORE_UNREACHABLE', /401 ADMIN_TOKEN_WRONG.* needs the token of that admin API; said by the server/],
+  'another status': [
+    response => { response.writeHead(201, { 'content-type': 'application/x-ndjson' }).end('[[0,{}]]\n') },
+    'STORE_UNREACHABLE', /answered with 201/
+  ],
+  JSON: [
+    response => { response.setHeader('content-type', 'application/json').end('[[0,{}]]') }, 'STORE_UNREACHABLE',
+    /200 application\/json/
+  ],
+  'a gateway whose server is gone': [
+    response => { response.writeHead(502, { 'content-type': 'text/html' }).end() }, 'STORE_DISCONNECTED',
+    /502 text\/html/
+  ],
+  'a wrong token': [
+    problem(401, 'ADMIN_TOKEN_WRONG'), 'STORE_UNREACHABLE',
+    /401 ADMIN_TOKEN_WRONG.* requires a token of this admin API; said by the server/
+  ],
   'a limit of the app': [problem(429), 'STORE_UNREACHABLE', /429.*said by the server/],
   'an error of the store behind': [problem(503, 'STORE_UNREACHABLE'), 'STORE_UNREACHABLE', /said by the server/],
   'no JSON': [lines('nonsense\n'), 'STORE_PROTOCOL', /nonsense/],
@@ -51,14 +73,22 @@ const ANSWERS: Record<string, [answer: Answer, code: string, message: RegExp]> =
   'no pairs': [lines('[1]\n'), 'STORE_PROTOCOL', /\[1\]/],
   'a reply to another call': [lines('[[7,{}]]\n'), 'STORE_PROTOCOL', /7/],
   'no reply': [lines('[[0,null]]\n'), 'STORE_PROTOCOL', /null/],
-  'a reply of another shape': [lines('[[0,{"text":5,"version":"x","number":"x","expiresIn":"x"}]]\n[[0,{"code":"X"}]]\n'), 'STORE_PROTOCOL', /./],
+  'a reply of another shape': [
+    lines('[[0,{"text":5,"version":"x","number":"x","expiresIn":"x"}]]\n[[0,{"code":"X"}]]\n'), 'STORE_PROTOCOL', /./
+  ],
   'an end before the replies': [lines('[]\n'), 'STORE_DISCONNECTED', /ended early/],
   'an empty body': [lines(''), 'STORE_DISCONNECTED', /ended early/],
-  'a body that is cut': [response => { response.writeHead(200, { 'content-type': 'application/x-ndjson', 'content-length': 100 }).write('[[0,{"te'); setImmediate(() => response.destroy()) }, 'STORE_DISCONNECTED', /./],
+  'a body that is cut': [
+    response => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson', 'content-length': 100 }).write('[[0,{"te')
+      setImmediate(() => response.destroy())
+    },
+    'STORE_DISCONNECTED', /./
+  ],
   'a connection that is cut': [response => { response.destroy() }, 'STORE_DISCONNECTED', /./]
 }
 
-t.test('whatever is answered, a call fails, and its error says why', async t => {
+t.test('a call fails on any unexpected response, and its error says why', async t => {
   let answer: Answer = ANSWERS.nothing![0]
   const server = createServer((request, response) => {
     request.resume()
@@ -75,15 +105,19 @@ t.test('whatever is answered, a call fails, and its error says why', async t => 
     for (const [name, call] of Object.entries(CALLS)) {
       // A reply that is empty is right for some.
       if (what === 'a reply of another shape' && ['release', 'clear', 'configure'].includes(name)) continue
-      const error = await call(store.collection('c'), store).then(value => ({ code: `resolved with ${String(value)}`, message: '' }), error => error as StoreError)
-      if (error.code !== code || !message.test(error.message)) t.fail(`${what}: ${name}: ${error.code} ${error.message}`)
+      const error = await call(store.collection('c'), store).then(
+        value => ({ code: `resolved with ${String(value)}`, message: '' }), error => error as StoreError
+      )
+      if (error.code !== code || !message.test(error.message)) {
+        t.fail(`${what}: ${name}: ${error.code} ${error.message}`)
+      }
     }
     t.ok(codes.includes(code), `${what}: event 'error'`)
     codes.length = 0
   }
 })
 
-t.test('a server that falls silent is found out, and what waits behind it goes on', async t => {
+t.test('calls to a silent server time out, and queued calls continue', async t => {
   const sockets = new Set<{ destroy (): void }>()
   let isMute = false
   let isStalled = true
@@ -92,10 +126,13 @@ t.test('a server that falls silent is found out, and what waits behind it goes o
     let body = ''
     request.setEncoding('utf8').on('data', chunk => { body += String(chunk) }).on('end', () => {
       if (isMute) return
-      if (request.url === '/s/stats') response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
-      else if (isStalled) response.setHeader('content-type', 'application/x-ndjson').write('[]\n', () => { stalls++ })
+      if (request.url === '/s/stats') {
+        response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
+      } else if (isStalled) response.setHeader('content-type', 'application/x-ndjson').write('[]\n', () => { stalls++ })
       else {
-        const replies = (JSON.parse(body) as Array<{ op: string, token: string, lease?: number }>).map(({ op, token, lease = 30_000 }, i) => [i, op === 'acquire' ? { token, fence: 1, expiresIn: lease } : {}])
+        const replies = (JSON.parse(body) as Array<{ op: string, token: string, lease?: number }>).map(
+          ({ op, token, lease = 30_000 }, i) => [i, op === 'acquire' ? { token, fence: 1, expiresIn: lease } : {}]
+        )
         response.setHeader('content-type', 'application/x-ndjson').end(`${JSON.stringify(replies)}\n`)
       }
     })
@@ -117,7 +154,9 @@ t.test('a server that falls silent is found out, and what waits behind it goes o
   const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
   isMute = true
   const first = collection.set('a', 1).then(() => 'none', (error: StoreError) => error.code)
-  await until(() => store.collection('c').get('b').then(() => false, ({ code }: StoreError) => code === 'STORE_UNREACHABLE'), 30)
+  await until(
+    () => store.collection('c').get('b').then(() => false, ({ code }: StoreError) => code === 'STORE_UNREACHABLE'), 30
+  )
   t.equal(await first, 'STORE_DISCONNECTED', 'it may have been done')
   await lost
   t.equal(lock.held, false, 'a lease ends by the own clock')

@@ -24,10 +24,12 @@ t.test('one store for a URL and a token, until it is closed', async t => {
   const again = createStore({ url, token: TOKEN })
   t.equal(await again.collection('c').get('k'), 1)
   await again.close()
-  for (const options of ['ftp://x', 'http://', 'http:// x', { url, maxValueBytes: 5 }]) t.throws(() => createStore(options), { code: 'STORE_OPTION_INVALID' })
+  for (const options of ['ftp://x', 'http://', 'http:// x', { url, maxValueBytes: 5 }]) {
+    t.throws(() => createStore(options), { code: 'STORE_OPTION_INVALID' })
+  }
 })
 
-t.test('a lock that was waited for longer than its lease is held for its lease', async t => {
+t.test('a lock that was granted after a wait longer than its lease is held for its full lease', async t => {
   const remote = createStore({ url, token: TOKEN })
   t.teardown(() => remote.close())
   const before = await store.collection('waits').acquire('key')
@@ -43,14 +45,18 @@ t.test('a lock that was waited for longer than its lease is held for its lease',
   t.equal(await store.collection('waits').get('key'), 'kept')
 })
 
-t.test('what is no admin API, or lets nobody in, is no miss', async t => {
-  const other = createServer((_, response) => { response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"Route not found"}') })
+t.test('errors of a wrong URL or token are not misses', async t => {
+  const other = createServer(
+    (_, response) => {
+      response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"Route not found"}')
+    }
+  )
   await new Promise<void>(resolve => { other.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { other.close() })
   for (const [options, message] of [
     [{ url: `http://127.0.0.1:${(other.address() as AddressInfo).port}/_store/v1`, token: TOKEN }, /answered with 404/],
     [{ url: `${origin}/elsewhere`, token: TOKEN }, /answered with 404/],
-    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG, .*createStore.* needs the token/],
+    [{ url, token: 'wrong' }, /answered with 401 ADMIN_TOKEN_WRONG, .*createStore.* requires a token/],
     [{ url }, /answered with 401/],
     [{ url: 'http://127.0.0.1:1/', token: TOKEN }, /ECONNREFUSED/]
   ] as const) {
@@ -71,19 +77,26 @@ t.test('what is no admin API, or lets nobody in, is no miss', async t => {
   await reader.close()
 })
 
-t.test('a server that goes away: what was pending fails, later calls say so, and it may come back', async t => {
+t.test('when the server exits, pending calls fail, later calls report it, and the store recovers', async t => {
   const sockets = new Set<{ destroy (): void }>()
   let asked = 0
   const flaky = createServer((request, response) => {
-    if (request.url!.endsWith('/stats')) response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
-    else asked++
+    if (request.url!.endsWith('/stats')) {
+      response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
+    } else asked++
   }).on('connection', socket => { sockets.add(socket) })
   await new Promise<void>(resolve => { flaky.listen(0, '127.0.0.1', resolve) })
   const remote = createStore({ url: `http://127.0.0.1:${(flaky.address() as AddressInfo).port}`, token: TOKEN })
   await remote.stats()
-  await t.rejects(remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit is the server\'s')
-  const calls = [remote.collection('c').get('a'), remote.collection('c').set('b', 1), remote.collection('c').acquire('c')]
-  const codes = Promise.all(calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string)))
+  await t.rejects(
+    remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit is the server\'s'
+  )
+  const calls = [
+    remote.collection('c').get('a'), remote.collection('c').set('b', 1), remote.collection('c').acquire('c')
+  ]
+  const codes = Promise.all(
+    calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string))
+  )
   await until(() => asked === 1)
   for (const socket of sockets) socket.destroy()
   t.strictSame(await codes, Array(3).fill('STORE_DISCONNECTED'))
@@ -92,7 +105,7 @@ t.test('a server that goes away: what was pending fails, later calls say so, and
   await remote.close()
 })
 
-t.test('a lock without a lease lasts as long as its process, by a lease that is renewed', async t => {
+t.test('a lock without a lease is renewed as long as its process lives', async t => {
   const worker = await fork(t)
   await worker.run(async ({ strongStore, kept }, url, token) => {
     kept.remote = strongStore.createStore({ url, token })
@@ -117,7 +130,7 @@ t.test('a lock without a lease lasts as long as its process, by a lease that is 
   t.strictSame(await store.locks(), [], 'close releases')
 })
 
-t.test('a lock that somebody else breaks is noticed', async t => {
+t.test('the holder notices a broken lock', async t => {
   const remote = createStore({ url, token: TOKEN })
   for (const options of [{}, { lease: 100 }, { lease: 100, detached: true }]) {
     const lock = await remote.collection('broken').acquire('key', options)
@@ -129,7 +142,7 @@ t.test('a lock that somebody else breaks is noticed', async t => {
   await remote.close()
 })
 
-t.test('a lock whose release was lost on the way is released all the same', async t => {
+t.test('a lock is released although the request of its release was lost', async t => {
   const app = Fastify({ forceCloseConnections: true })
   let lost = 0
   app.addHook('onRequest', async (request, reply) => {
@@ -164,7 +177,7 @@ t.test('a lock whose release was lost on the way is released all the same', asyn
   t.equal(lost, 0)
 })
 
-t.test('calls on one key keep their order, however many there are, and waits do not hold up the rest', async t => {
+t.test('many calls on one key keep their order, and waits do not block others', async t => {
   const remote = createStore({ url, token: TOKEN })
   const order = remote.collection<number>('order')
   const lock = await order.acquire('key')

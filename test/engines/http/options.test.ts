@@ -1,4 +1,4 @@
-// How an admin API is reached: headers, TLS, a Unix socket, a dispatcher; and URLs that say what is not used.
+// Connection options: headers, TLS, a Unix socket, a dispatcher; and URLs with parts that are not supported.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,30 +8,40 @@ import { Agent } from 'undici'
 import strongStore, { createStore } from '../../../src/index.js'
 
 const TOKEN = 'a-token-for-tests'
-const file = (name: string): string => readFileSync(new URL(`../../../../test/fixtures/${name}`, import.meta.url), 'utf8')
+const file = (name: string): string => readFileSync(
+  new URL(`../../../../test/fixtures/${name}`, import.meta.url), 'utf8'
+)
 
-t.test('a URL says only what is used', async t => {
+t.test('parts of a URL that are not supported are refused', async t => {
   for (const [url, message] of [
-    ['http://user:secret@localhost/s', /must not have a user and password; give the token/],
-    ['http://user@localhost/s', /must not have a user/],
-    ['http://localhost/s?a=1', /\?a=1 is not used/],
-    ['http://localhost/s#a', /#a is not used/],
+    ['http://user:secret@localhost/s', /user and password are not supported; pass the token/],
+    ['http://user@localhost/s', /user and password are not supported/],
+    ['http://localhost/s?a=1', /\?a=1 is not supported/],
+    ['http://localhost/s#a', /#a is not supported/],
     ['http://', /expected http:\/\/host:port\/prefix/]
   ] as const) {
     t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID', message })
   }
-  t.notOk(/secret/.test(String(t.throws(() => createStore('http://user:secret@localhost/s')))), 'a password is not repeated')
+  t.notOk(
+    /secret/.test(String(t.throws(() => createStore('http://user:secret@localhost/s')))), 'a password is not repeated'
+  )
   const url = 'http://localhost/s'
   for (const options of [
-    { token: 'two words' }, { token: 'a\n' }, { http: { header: {} } }, { http: { url } }, { http: { headers: { 'a b': 'x' } } }, { http: { headers: { a: 'x\ny' } } },
-    { token: 'x', http: { headers: { Authorization: 'Basic x' } } }, { http: { dispatcher: {} } }, { http: { dispatcher: new Agent(), connect: {} } }
+    { token: 'two words' }, { token: 'a\n' }, { http: { header: {} } }, { http: { url } },
+    { http: { headers: { 'a b': 'x' } } }, { http: { headers: { a: 'x\ny' } } },
+    { token: 'x', http: { headers: { Authorization: 'Basic x' } } }, { http: { dispatcher: {} } },
+    { http: { dispatcher: new Agent(), connect: {} } }
   ]) {
-    t.throws(() => createStore({ url, ...options } as object), { code: 'STORE_OPTION_INVALID' }, JSON.stringify(options))
+    t.throws(
+      () => createStore({ url, ...options } as object), { code: 'STORE_OPTION_INVALID' }, JSON.stringify(options)
+    )
   }
 })
 
-t.test('headers, over TLS with a certificate of its own', async t => {
-  const app = Fastify({ forceCloseConnections: true, https: { cert: file('tests-only-cert.pem'), key: file('tests-only-key.pem') } })
+t.test('custom headers, and TLS with a custom CA', async t => {
+  const app = Fastify({
+    forceCloseConnections: true, https: { cert: file('tests-only-cert.pem'), key: file('tests-only-key.pem') }
+  })
   const seen = new Set<unknown>()
   app.addHook('onRequest', async ({ headers: { authorization } }) => { seen.add(authorization) })
   await app.register(strongStore, { url: 'memory:', admin: { auth: false } })
@@ -40,14 +50,16 @@ t.test('headers, over TLS with a certificate of its own', async t => {
   const unknown = createStore({ url })
   await t.rejects(unknown.stats(), { code: 'STORE_UNREACHABLE', message: /certificate/ })
   await unknown.close()
-  const store = createStore({ url, http: { headers: { Authorization: 'Basic abc' }, connect: { ca: file('tests-only-cert.pem') } } })
+  const store = createStore({
+    url, http: { headers: { Authorization: 'Basic abc' }, connect: { ca: file('tests-only-cert.pem') } }
+  })
   await store.collection('c').set('k', 1)
   t.equal(await store.collection('c').get('k'), 1)
   t.strictSame([...seen], ['Basic abc'])
   await store.close()
 })
 
-t.test('a Unix socket, and a dispatcher that is not closed with the store', async t => {
+t.test('a Unix socket, and a dispatcher, which stays open when the store is closed', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'http-'))
   const socketPath = join(folder, 's')
   const app = Fastify({ forceCloseConnections: true })

@@ -32,10 +32,20 @@ t.test('calls of one turn of the event loop share a request', async t => {
   await many.set('first', 1)
   const keys = Array.from({ length: 400 }, (_, i) => `key ${i}`)
   t.equal(await count(() => many.setMany(keys.map((key, i) => [key, i]))), 1)
-  t.equal(await count(async () => { t.strictSame(await many.getMany([...keys, 'none']), [...keys.map((_, i) => i), undefined]) }), 1)
+  t.equal(
+    await count(
+      async () => { t.strictSame(await many.getMany([...keys, 'none']), [...keys.map((_, i) => i), undefined]) }
+    ),
+    1
+  )
   t.equal(await count(() => Promise.all(keys.map(key => many.get(key)))), 1)
   const found = new Map<string, number>()
-  t.equal(await count(async () => { for await (const [key, value] of many.entries({ prefix: 'key' })) found.set(key, value) }), 2, 'names, then values')
+  t.equal(
+    await count(
+      async () => { for await (const [key, value] of many.entries({ prefix: 'key' })) found.set(key, value) }
+    ),
+    2, 'names, then values'
+  )
   t.strictSame([...found].sort(), keys.map((key, i) => [key, i]).sort())
   t.equal(await count(() => Promise.all(keys.map(key => many.increment(key)))), 1)
   // More than fit into one request go in several.
@@ -46,7 +56,7 @@ t.test('calls of one turn of the event loop share a request', async t => {
   t.ok((await texts.getMany(['0', '1', '2'])).every(text => text === large))
 })
 
-t.test('calls take effect in the order they were made, on whatever keys and unconfirmed ones too', async t => {
+t.test('calls on different keys take effect in the order they were made, unconfirmed ones included', async t => {
   const seen: string[] = []
   const other = createStore({ url: `${origins[1]}/_store/v1`, token: TOKEN })
   const writer = remote.collection<number>('order')
@@ -72,11 +82,13 @@ t.test('calls take effect in the order they were made, on whatever keys and unco
   await other.close()
 })
 
-t.test('a wait goes on for longer than a request may wait, keeps its place, and is carried out once', async t => {
+t.test('a wait may exceed maxWait, keeps its place in the queue, and takes effect once', async t => {
   const waits = remote.collection<number>('waits')
   const direct = store.collection<number>('waits')
   const lock = await direct.acquire('n')
-  const waiting = async (count: number): Promise<unknown> => await until(async () => (await direct.lockInfo('n'))?.waiters === count)
+  const waiting = async (count: number): Promise<unknown> => await until(
+    async () => (await direct.lockInfo('n'))?.waiters === count
+  )
   const calls: Array<Promise<unknown>> = []
   for (const call of [() => waits.increment('n'), () => waits.set('n', 10), () => waits.increment('n'), () => waits.get('n')]) {
     calls.push(call())
@@ -92,34 +104,45 @@ t.test('a wait goes on for longer than a request may wait, keeps its place, and 
   t.equal(await direct.get('n'), 11)
 })
 
-t.test('a wait that is given up leaves the queue, and those beside it stay', async t => {
+t.test('a cancelled wait leaves the queue, others stay', async t => {
   const queue = remote.collection<number>('queue')
   const direct = store.collection<number>('queue')
   const lock = await direct.acquire('k')
-  const waiters = async (count: number): Promise<unknown> => await until(async () => ((await direct.lockInfo('k'))?.waiters ?? 0) === count)
+  const waiters = async (count: number): Promise<unknown> => await until(
+    async () => ((await direct.lockInfo('k'))?.waiters ?? 0) === count
+  )
   const controller = new AbortController()
   const { signal } = controller
   const stays = [queue.set('k', 1), queue.increment('k', 5)]
   const gone = [queue.set('k', 7, { signal }), queue.acquire('k', { signal }), queue.get('k', { signal })]
-  const codes = Promise.all(gone.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string)))
+  const codes = Promise.all(
+    gone.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string))
+  )
   await waiters(5)
   controller.abort()
   t.strictSame(await codes, ['STORE_ABORTED', 'STORE_ABORTED', 'STORE_ABORTED'])
   await t.rejects(queue.set('k', 8, { timeout: 0.05 }), { code: 'STORE_TIMEOUT' })
   await waiters(2)
-  t.strictSame(await Promise.allSettled([queue.get('k', { timeout: 0 })]).then(([result]) => result!.status), 'rejected')
+  t.strictSame(
+    await Promise.allSettled([queue.get('k', { timeout: 0 })]).then(([result]) => result!.status), 'rejected'
+  )
   await lock.release()
   await Promise.all(stays)
   t.equal(await direct.get('k'), 6)
   t.strictSame(await store.locks(), [])
 })
 
-t.test('a client that hangs up gives up its waits and the locks it has not got to know of', async t => {
+t.test('a disconnect cancels waits and releases locks whose grants were not received', async t => {
   const client = createStore({ url: `${origins[1]}/_store/v1`, token: TOKEN })
   const direct = store.collection<number>('hangup')
   const lock = await direct.acquire('k')
-  const calls = [client.collection('hangup').acquire('k'), client.collection('hangup').set('k', 1), client.collection('hangup').get('k')]
-  const codes = Promise.all(calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string)))
+  const calls = [
+    client.collection('hangup').acquire('k'), client.collection('hangup').set('k', 1),
+    client.collection('hangup').get('k')
+  ]
+  const codes = Promise.all(
+    calls.map(call => (call as Promise<unknown>).then(() => 'none', error => error.code as string))
+  )
   await until(async () => (await direct.lockInfo('k'))?.waiters === 3)
   await client.close()
   t.strictSame(await codes, Array(3).fill('STORE_CLOSED'))
@@ -128,15 +151,21 @@ t.test('a client that hangs up gives up its waits and the locks it has not got t
   t.strictSame(await store.locks(), [])
 })
 
-t.test('what the server refuses, it refuses call by call, with its detail', async t => {
+t.test('the server refuses calls one by one, with details', async t => {
   const some = remote.collection<any>('refused')
   const results = await Promise.allSettled([
-    some.set('a', 1), some.acquire('b', { lease: 21 }), some.increment('a'), some.set('c', 'x'.repeat(2 ** 20)), some.set('a', 5, { ifVersion: 1 })
+    some.set('a', 1), some.acquire('b', { lease: 21 }), some.increment('a'), some.set('c', 'x'.repeat(2 ** 20)),
+    some.set('a', 5, { ifVersion: 1 })
   ])
-  const outcomes = results.map(result => result.status === 'fulfilled' ? result.value as number : (result.reason as { code: string }).code)
+  const outcomes = results.map(
+    result => result.status === 'fulfilled' ? result.value as number : (result.reason as { code: string }).code
+  )
   t.match(outcomes, [Number, 'STORE_OPTION_INVALID', 2, 'STORE_VALUE_TOO_LARGE', 'STORE_VERSION_MISMATCH'])
-  t.match((results[1] as PromiseRejectedResult).reason.message, /lease can be 20 s at most/)
+  t.match((results[1] as PromiseRejectedResult).reason.message, /expected at most 20 seconds/)
   const lock = await some.acquire('d')
-  t.ok((await store.collection('refused').lockInfo('d'))!.expiresAt!.getTime() < Date.now() + 20_500, 'a lease that is not asked for is no longer than one may be')
+  t.ok(
+    (await store.collection('refused').lockInfo('d'))!.expiresAt!.getTime() < Date.now() + 20_500,
+    'a lease that is not asked for is no longer than one may be'
+  )
   await lock.release()
 })

@@ -1,7 +1,9 @@
 // What the http engine and the admin API say to each other.
 import t from 'tap'
 import { OPS, Reply, Request } from '../../../src/core/engine.js'
-import { OPERATIONS, readCall, readReply, writeCall, writeReply, type SentCall } from '../../../src/engines/http/protocol.js'
+import {
+  OPERATIONS, readCall, readReply, writeCall, writeReply, type SentCall
+} from '../../../src/engines/http/protocol.js'
 
 const VALUES = { text: '{"a":1}', version: 5, expiresIn: 10.5, number: 0, token: 'token', fence: 7 }
 
@@ -11,13 +13,21 @@ t.test('every operation is described', async t => {
 
 t.test('a call arrives as it was made', async t => {
   const request = Object.assign(new Request('set', 'c/ö', '__proto__'), {
-    text: '"\u2028\\"', ttl: 5, ifVersion: 0, ifAbsent: true, token: 'token', release: true, wait: { timeout: 20, signal: undefined, scope: undefined }
+    text: '"\u2028\\"',
+    ttl: 5,
+    ifVersion: 0,
+    ifAbsent: true,
+    token: 'token',
+    release: true,
+    wait: { timeout: 20, signal: undefined, scope: undefined }
   })
   t.strictSame(readCall(JSON.parse(writeCall(request, false)) as SentCall), request)
-  t.strictSame(JSON.parse(writeCall(new Request('get', '', ''), true)), { op: 'get', collection: '', key: '', unconfirmed: true })
+  t.strictSame(JSON.parse(writeCall(new Request('get', '', ''), true)), {
+    op: 'get', collection: '', key: '', unconfirmed: true
+  })
 })
 
-t.test('a reply arrives as it was given, and what is none is refused', async t => {
+t.test('a reply arrives as it was sent, and an invalid one is refused', async t => {
   for (const op of OPS) {
     const { always, maybe, isJson } = OPERATIONS[op]
     const fields = [...always, ...maybe]
