@@ -3,6 +3,14 @@ import neostandard, { plugins } from 'neostandard'
 export default [
   ...neostandard({ ts: true, ignores: ['dist/', '.tap/', '.ci/loading/files/'] }),
   {
+    files: ['src/**', 'routes/**', 'scripts/**', 'bench/**', 'examples/**'],
+    rules: {
+      '@stylistic/max-len': ['error', {
+        code: 120, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true
+      }]
+    }
+  },
+  {
     files: ['**/*.ts'],
     plugins: { '@typescript-eslint': plugins['typescript-eslint'].plugin },
     languageOptions: { parserOptions: { projectService: true } },

@@ -6,7 +6,9 @@ import type { Server } from 'node:http'
 const WORKERS = 4
 
 /** Runs `listen` in each worker, then prints what `advice` says about the address. */
-export async function serve (advice: (url: string) => string, listen: (port: number) => Promise<Server>): Promise<void> {
+export async function serve (
+  advice: (url: string) => string, listen: (port: number) => Promise<Server>
+): Promise<void> {
   if (cluster.isPrimary) await primary(advice)
   else stopWith(await listen(Number(process.env.PORT ?? 3000)))
 }

@@ -56,7 +56,7 @@ try {
         pids.add(JSON.parse((await ask('GET', '/ping')).body).pid)
       } catch (error) {
         if (error instanceof assert.AssertionError) throw error
-        figures.refused++ // by a worker that was closing, before it had seen the request, or while its answer was on the way
+        figures.refused++ // by a worker that was closing
       }
     }
   }

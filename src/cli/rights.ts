@@ -39,7 +39,8 @@ export function rightsOf (settings: Settings): Rights {
     drop () {
       if (!isOther || process.geteuid!() !== 0) return
       const primary = gid ?? idOf(user!, '-g')
-      const { initgroups } = process as unknown as { initgroups (user: string, group: number): void } // not in its types
+      // @types/node lacks it.
+      const { initgroups } = process as unknown as { initgroups (user: string, group: number): void }
       initgroups(user!, primary)
       process.setgid!(primary)
       process.setuid!(uid)

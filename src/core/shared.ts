@@ -11,8 +11,8 @@ export function shared<T> (name: string, make: () => T): T {
 }
 
 /**
- * Installs listeners of which a process needs one set. Jest gives each test file its own globals, but all files share Node's modules,
- * so the listeners of the file before are removed first. `install` returns what removes them.
+ * Installs listeners of which a process needs one set. Jest gives each test file its own globals, but all files share
+ * Node's modules, so the listeners of the file before are removed first. `install` returns what removes them.
  */
 export function installOnce (name: string, install: () => () => void): void {
   const key = Symbol.for(`strong-store.installed.${name}`)

@@ -47,7 +47,8 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     now += 1
     keyspace.clock.tick()
     assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'nor is seen after it')
-    // What bounds a slice is how often it looks at the time: one that is over at the first look has taken so many steps.
+    // What bounds a slice is how often it looks at the time: one that is over at the first look has taken so many
+    // steps.
     let [size, looks] = [entries.size, -1]
     assert.equal(keyspace.sweep(new Budget(() => ++looks * 1000)), true)
     assert.equal(size - entries.size, LOOK)

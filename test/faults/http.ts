@@ -1,6 +1,6 @@
-// Attack: every route of openapi.yaml with parameters, headers, bodies and orders of calls that come by chance. Every answer is
-// one that the document has, to its last header; no value is found under another key, no lock gives way to another's token,
-// and no condition lets through what it should not.
+// Attack: every route of openapi.yaml with parameters, headers, bodies and orders of calls that come by chance. Every
+// answer is one that the document has, to its last header; no value is found under another key, no lock gives way to
+// another's token, and no condition lets through what it should not.
 import assert from 'node:assert/strict'
 import Fastify, { type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import { createStore, strongStore } from '../../src/index.js'

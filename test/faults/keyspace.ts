@@ -1,4 +1,5 @@
-// Attack: calls of all kinds from several callers, with a clock that is set, against the keyspace and a plain model of it.
+// Attack: calls of all kinds from several callers, with a clock that is set, against the keyspace and a plain model
+// of it.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Request, type Op, type Reply } from '../../src/core/engine.js'
@@ -168,7 +169,8 @@ class Pair {
     this.#time += ms
     this.model.now += ms
     this.keyspace.clock.tick()
-    // What is past its time is not seen, swept or not; but it takes room until then, so with bounds the sweep comes first.
+    // What is past its time is not seen, swept or not; but it takes room until then, so with bounds the sweep comes
+    // first.
     const { maxKeys, maxBytes } = this.model.bounds
     if (ms > 2 || maxKeys + maxBytes > 0) this.sweep()
   }

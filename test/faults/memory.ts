@@ -1,4 +1,5 @@
-// What a client that asks one thing after the other knows of the keys: which tokens were given for each, which version was seen last.
+// What a client that asks one thing after the other knows of the keys: which tokens were given for each, which
+// version was seen last.
 import assert from 'node:assert/strict'
 
 export interface Exchange {
@@ -43,7 +44,10 @@ export class Memory {
     for (const [name, known] of this.#keys) if (name.startsWith(`${collection}\0`)) known.version = undefined
   }
 
-  /** A call on a key. Throws where its answer does not fit to what is known; true if it was let through by a condition. */
+  /**
+   * A call on a key. Throws where its answer does not fit to what is known; true if it was let through by a
+   * condition.
+   */
   learn ({ method, collection, key, sent, status, etag, deleted }: Exchange, what: string): boolean {
     const known = this.#of(collection, key)
     const version = etag === undefined ? undefined : Number(/\d+/.exec(String(etag)))

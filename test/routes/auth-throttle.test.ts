@@ -1,4 +1,5 @@
-// What is known here of wrong tokens, with a clock set by hand. That all workers count together is shown in admin-cluster.test.ts.
+// What is known here of wrong tokens, with a clock set by hand. That all workers count together is shown in
+// admin-cluster.test.ts.
 import t from 'tap'
 import { AuthThrottle, networkOf } from '../../routes/auth-throttle.js'
 import { createStore } from '../../src/index.js'

@@ -156,7 +156,8 @@ t.test('conditions', async t => {
 
 t.test('a list of versions is compared atomically', async t => {
   const path = '/collections/steps/keys/k'
-  // Each of them reads and writes while others do: whatever is overwritten was there, and only one finds the last value to delete.
+  // Each of them reads and writes while others do: whatever is overwritten was there, and only one finds the last
+  // value to delete.
   await one.ask('PUT', path, { json: 0 })
   const writes = await Promise.all(
     Array.from({ length: 50 }, (_, i) => [one, two][i % 2]!.ask('PUT', path, { json: i, headers: { 'if-match': '*' } }))

@@ -284,7 +284,8 @@ t.test('invalid names', async t => {
     isProblem(t, await ask('GET', path), 400)
   }
   for (const path of ['/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80', '/collections/%ff/keys/k', '/collections/c/keys/%C0%80']) {
-    // Fastify's router, and no problem document: it answers before there is a route, and only an option of the app can change that.
+    // Fastify's router, and no problem document: it answers before there is a route, and only an option of the app
+    // can change that.
     t.match(
       await ask('GET', path),
       { status: 400, headers: { 'content-type': /^application\/json/ }, json: { code: 'FST_ERR_BAD_URL' } }, path

@@ -16,7 +16,15 @@ export interface Bounds {
   readonly goneBefore: number
 }
 
-export const UNBOUNDED: Bounds = Object.freeze({ idle: 0, maxKeys: 0, maxBytes: 0, evict: true, keep: true, durable: false, goneBefore: 0 })
+export const UNBOUNDED: Bounds = Object.freeze({
+  idle: 0,
+  maxKeys: 0,
+  maxBytes: 0,
+  evict: true,
+  keep: true,
+  durable: false,
+  goneBefore: 0
+})
 
 export function isOver ({ maxKeys, maxBytes }: Bounds, keys: number, bytes: number): boolean {
   return (maxKeys > 0 && keys > maxKeys) || (maxBytes > 0 && bytes > maxBytes)

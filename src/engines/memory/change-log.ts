@@ -1,5 +1,5 @@
-// The log of changes: chunks of records, each about one key or one clear. Read in the order in which they were written, they lead
-// to the state that was written last.
+// The log of changes: chunks of records, each about one key or one clear. Read in the order in which they were
+// written, they lead to the state that was written last.
 //
 //   chunk    crc32 u32 of what follows | record …
 //   NAME     1 u8 | length u16 | the collection that the records up to the next NAME are about
@@ -117,7 +117,8 @@ export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
       const textAt = at + 20 + length
       const end = textAt + chunk.readUInt32LE(at)
       const text = end - textAt < LARGE ? chunk.latin1Slice(textAt, end) : Buffer.from(chunk.subarray(textAt, end))
-      reader.put?.(collection, chunk.latin1Slice(at + 20, textAt), text, chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
+      const key = chunk.latin1Slice(at + 20, textAt)
+      reader.put?.(collection, key, text, chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
       at = end
     } else if (kind === CLEAR) {
       reader.clear?.(collection, chunk.latin1Slice(at + 8, at + 8 + length), chunk.readDoubleLE(at))

@@ -1,4 +1,5 @@
-// Opens the data of a store: enters its folder, loads what is there into the keyspace, and keeps it up to date from then on.
+// Opens the data of a store: enters its folder, loads what is there into the keyspace, and keeps it up to date from
+// then on.
 import { StoreError, detailOf } from '../../core/errors.js'
 import { enterFolder, moveAside } from './data-folder.js'
 import { DamageError, type Disk } from './disk.js'

@@ -5,7 +5,10 @@ export interface Disk {
   names (prefix: string): string[]
   /** A copy. */
   read (name: string): Buffer | undefined
-  /** Writes records, or removes them where there is no value: all or none. What is written when it resolves survives a power failure. */
+  /**
+   * Writes records, or removes them where there is no value: all or none. What is written when it resolves survives a
+   * power failure.
+   */
   write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void>
   /** Rejects if the files are not where they were any more. */
   check (): Promise<void>

@@ -15,9 +15,11 @@ export interface Durability {
 
 /** Answers now or, where the change is to be safe before, when it is. */
 export function answer (
-  durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>, caller: Caller, id: number, reply: Reply<Bytes>
+  durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>,
+  caller: Caller, id: number, reply: Reply<Bytes>
 ): void {
-  if (durability === undefined || id === 0 || reply.code !== undefined || !isDurable(request, bounds)) caller.answer(id, reply)
+  const isImmediate = durability === undefined || id === 0 || reply.code !== undefined || !isDurable(request, bounds)
+  if (isImmediate) caller.answer(id, reply)
   else durability.whenSafe(hasFailed => { caller.answer(id, hasFailed ? new Reply('STORE_NOT_DURABLE') : reply) })
 }
 

@@ -1,6 +1,6 @@
-// Keeps a second process from a data folder: a file that names the process that has it. A process that was killed leaves the file behind;
-// where that can be seen, it is replaced. A process in another container cannot be seen: there the file's time tells, which its owner
-// renews every second.
+// Keeps a second process from a data folder: a file that names the process that has it. A process that was killed
+// leaves the file behind; where that can be seen, it is replaced. A process in another container cannot be seen:
+// there the file's time tells, which its owner renews every second.
 import { readFileSync, readlinkSync } from 'node:fs'
 import { readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -79,7 +79,9 @@ export class FolderLock {
   #renew (): void {
     this.#timer.start(RENEW_MS, () => {
       const now = new Date()
-      this.check().then(() => utimes(this.#file, now, now)).catch(() => {}).finally(() => { if (held.has(this.#token)) this.#renew() })
+      this.check().then(() => utimes(this.#file, now, now)).catch(() => {}).finally(() => {
+        if (held.has(this.#token)) this.#renew()
+      })
     })
   }
 }
@@ -125,7 +127,8 @@ async function isQuiet (file: string, duration: number): Promise<boolean> {
 function parsed (content: string): Owner | undefined {
   try {
     const { pid, started, host, token } = JSON.parse(content) as Partial<Owner>
-    return Number.isSafeInteger(pid) && pid! > 0 ? { pid: pid!, started: String(started), host: String(host), token: String(token) } : undefined
+    if (!Number.isSafeInteger(pid) || pid! <= 0) return undefined
+    return { pid: pid!, started: String(started), host: String(host), token: String(token) }
   } catch {
     return undefined
   }

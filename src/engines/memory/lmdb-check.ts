@@ -1,11 +1,13 @@
-// Looks whether LMDB can read a file, without LMDB: that maps the file into memory, and where pages are missing or are not what they should
-// be it ends the process. The values are not looked at; they have checksums.
+// Looks whether LMDB can read a file, without LMDB: that maps the file into memory, and where pages are missing or
+// are not what they should be it ends the process. The values are not looked at; they have checksums.
 //
 //   page     number u64 | transaction u64 | pad u16 | flags u16 | lower u16 | upper u16 | offset u16 of each node …
 //            lower and the offsets count from the end of the head
-//   meta     head of a page | magic u32 | version u32 | address u64 | map size u64 | tree of free pages | tree | last page u64 | transaction u64
+//   meta     head of a page | magic u32 | version u32 | address u64 | map size u64 | tree of free pages | tree |
+//            last page u64 | transaction u64
 //   tree     page size u32 | flags u16 | depth u16 | 4 counters u64 | root u64
-//   node     low u16 | high u16 | flags u16 | key length u16 | key | value; in a branch the first three are the number of a page
+//   node     low u16 | high u16 | flags u16 | key length u16 | key | value; in a branch the first three are the number
+//            of a page
 import { open, type FileHandle } from 'node:fs/promises'
 import { DamageError } from './disk.js'
 
@@ -41,7 +43,8 @@ export async function checkLmdb (name: string): Promise<void> {
     const second = await read(file, pageSize, META_SIZE)
     if (second.readUInt32LE(HEAD) !== MAGIC) throw new DamageError('half of its header is missing')
     const [a, b] = [metaIn(first), metaIn(second)]
-    for (const root of (a.transaction > b.transaction ? a : b).roots) if (root !== NO_PAGE) await checkPage(file, pageSize, root, MAX_DEPTH)
+    const { roots } = a.transaction > b.transaction ? a : b
+    for (const root of roots) if (root !== NO_PAGE) await checkPage(file, pageSize, root, MAX_DEPTH)
   } finally {
     await file.close()
   }
@@ -58,7 +61,8 @@ async function checkPage (file: FileHandle, size: number, number: bigint, depth:
   const flags = page.readUInt16LE(18)
   const lower = page.readUInt16LE(20)
   const kind = flags & (BRANCH | LEAF)
-  if (page.readBigUInt64LE(0) !== number || kind === 0 || kind === (BRANCH | LEAF) || lower > size - HEAD || depth === 0) {
+  const isKnown = kind !== 0 && kind !== (BRANCH | LEAF)
+  if (page.readBigUInt64LE(0) !== number || !isKnown || lower > size - HEAD || depth === 0) {
     throw new DamageError(`page ${number} is not part of a tree`)
   }
   for (let at = 0; at < lower; at += 2) {
@@ -67,8 +71,9 @@ async function checkPage (file: FileHandle, size: number, number: bigint, depth:
     const low = page.readUInt16LE(node)
     const high = page.readUInt16LE(node + 2)
     const third = page.readUInt16LE(node + 4)
-    if (kind === BRANCH) await checkPage(file, size, BigInt(low) + (BigInt(high) << 16n) + (BigInt(third) << 32n), depth - 1)
-    else if ((third & IS_LARGE) !== 0) {
+    if (kind === BRANCH) {
+      await checkPage(file, size, BigInt(low) + (BigInt(high) << 16n) + (BigInt(third) << 32n), depth - 1)
+    } else if ((third & IS_LARGE) !== 0) {
       const value = node + 8 + page.readUInt16LE(node + 6)
       if (value + 8 > size) throw new DamageError(`page ${number} has a wrong node`)
       await checkValue(file, size, page.readBigUInt64LE(value), low + high * 65_536)

@@ -1,5 +1,6 @@
-// The disk of a store: one LMDB database, in the file data.mdb of a folder. LMDB has the transactions; a record is a chunk of the log, as
-// single keys would touch a page each: that writes, and keeps, several times as much (see bench/RESULTS.md).
+// The disk of a store: one LMDB database, in the file data.mdb of a folder. LMDB has the transactions; a record is a
+// chunk of the log, as single keys would touch a page each: that writes, and keeps, several times as much (see
+// bench/RESULTS.md).
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type * as lmdb from 'lmdb'
@@ -29,7 +30,8 @@ export async function openLmdb (folder: string): Promise<Disk> {
       encoding: 'binary',
       keyEncoding: 'binary',
       maxDbs: 1,
-      // A write is safe when it resolves, and the latest of the two headers is always a whole state: checkLmdb relies on it.
+      // A write is safe when it resolves, and the latest of the two headers is always a whole state: checkLmdb relies
+      // on it.
       overlappingSync: false,
       // With it, a failure of a batch would reject a promise that nobody can handle.
       eventTurnBatching: false,

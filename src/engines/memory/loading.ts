@@ -15,7 +15,9 @@ const NO_LOCKS = new Map<string, never>()
 export class NewerFormatError extends Error {}
 
 /** Throws a DamageError, with some of the keys loaded, or a NewerFormatError. `onprogress` is called between slices. */
-export async function load (keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void): Promise<Chunk[]> {
+export async function load (
+  keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void
+): Promise<Chunk[]> {
   const meta = metaOf(disk)
   if (meta === undefined) return []
   const now = Date.now() * 1000

@@ -1,5 +1,6 @@
-// The log on a disk: which chunks there are, what is to be written next, and which of the old chunks can go. The oldest are removed
-// when the log is much larger than the keys it stands for; what is still current in them is written again.
+// The log on a disk: which chunks there are, what is to be written next, and which of the old chunks can go. The
+// oldest are removed when the log is much larger than the keys it stands for; what is still current in them is
+// written again.
 import { performance } from 'node:perf_hooks'
 import { readLog } from './change-log.js'
 import type { Disk } from './disk.js'
@@ -13,7 +14,10 @@ export const FORMAT = 1
 /** Bytes of the log for each byte of current records, and beside that. */
 const MAX_RATIO = 1.25
 const SPARE_BYTES = 2 ** 20
-/** By how much versions and fences may grow until they are written again; in microseconds of the clock they count by, 1000 s. */
+/**
+ * By how much versions and fences may grow until they are written again; in microseconds of the clock they count by,
+ * 1000 s.
+ */
 const RESERVE = 1e9
 
 export interface Chunk {
@@ -64,7 +68,9 @@ export class LogFiles {
     while (left > limit && this.#first < last) {
       const chunk = this.#chunks[this.#first]!
       const content = this.#disk.read(chunk.name)
-      if (content !== undefined) readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
+      if (content !== undefined) {
+        readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
+      }
       this.#first++
       this.#reclaimed.push(chunk)
       left -= chunk.size
@@ -78,7 +84,10 @@ export class LogFiles {
   }
 
   /** What `write` writes: chunks, changed options of collections, and how far versions and fences have got. */
-  append (chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>, { epoch, count }: { epoch: number, count: number }): void {
+  append (
+    chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>,
+    { epoch, count }: { epoch: number, count: number }
+  ): void {
     const pending = new Map<string, Buffer | undefined>()
     for (const { name } of this.#reclaimed) pending.set(name, undefined)
     for (const chunk of chunks) {

@@ -1,6 +1,7 @@
-// Keeps what is in a keyspace on a disk. Keys that change are marked; every `flush` milliseconds the latest state of all marked keys is
-// appended to the log as one transaction, so that the disk always has the state of one instant. That instant is the begin of the flush,
-// although the keys are read in slices: a key that changes before its slice is read right before the change.
+// Keeps what is in a keyspace on a disk. Keys that change are marked; every `flush` milliseconds the latest state of
+// all marked keys is appended to the log as one transaction, so that the disk always has the state of one instant.
+// That instant is the begin of the flush, although the keys are read in slices: a key that changes before its slice
+// is read right before the change.
 import { performance } from 'node:perf_hooks'
 import { Timer } from '../../core/timer.js'
 import type { DataStats } from '../../core/stats.js'
@@ -52,7 +53,10 @@ export class Persistence implements Observer, Durability {
   #taking: Keys | undefined
   #writer = new LogWriter()
   #waiting: Waiting = []
-  /** Whether there is something to write since the last flush began, and since when there is something that is not written. */
+  /**
+   * Whether there is something to write since the last flush began, and since when there is something that is not
+   * written.
+   */
   #isDirty = false
   #dirtySince: number | undefined
   #takenSince: number | undefined
@@ -140,7 +144,8 @@ export class Persistence implements Observer, Durability {
 
   stats (): DataStats {
     const since = this.#takenSince ?? this.#dirtySince
-    return { lag: since === undefined ? 0 : (performance.now() - since) / 1000, errors: this.#errors, bytes: this.#log.bytes }
+    const lag = since === undefined ? 0 : (performance.now() - since) / 1000
+    return { lag, errors: this.#errors, bytes: this.#log.bytes }
   }
 
   /** Writes everything. Rejects if that is not possible. */

@@ -258,7 +258,8 @@ class Group implements Wakeable {
 
 class WaitingWatch implements Waiting {
   constructor (
-    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller, readonly id: number,
+    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller,
+    readonly id: number,
     readonly since: number
   ) {}
 

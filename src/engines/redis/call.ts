@@ -28,7 +28,10 @@ export class RedisCall {
   }
 }
 
-/** STORE_OPTION_INVALID where a change is to be on disk before the answer. `release`: ends the lock that such a change was to end. */
+/**
+ * STORE_OPTION_INVALID where a change is to be on disk before the answer. `release`: ends the lock that such a change
+ * was to end.
+ */
 export function refuseDurable (request: Request, release: (request: Request) => void): Request {
   const isDurable = request.durable || (request.op === 'configure' && request.text?.includes('"durable":true') === true)
   if (!isDurable) return request

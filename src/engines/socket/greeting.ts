@@ -17,7 +17,8 @@ export function writeVersion (target: Target): void {
 
 /** Whether a frame is the hello of another version. */
 export function isOtherVersion (buffer: Buffer, at: number, end: number): boolean {
-  return bytes.read(buffer, at, Math.min(at + MAGIC.length, end)) === MAGIC && buffer[at + MAGIC.length] !== PROTOCOL_VERSION
+  const magic = bytes.read(buffer, at, Math.min(at + MAGIC.length, end))
+  return magic === MAGIC && buffer[at + MAGIC.length] !== PROTOCOL_VERSION
 }
 
 /** Checks the first frame from a server. STORE_UNREACHABLE: it has another version. STORE_PROTOCOL. */

@@ -1,4 +1,4 @@
-// How a collection is saved: its counters, its place in the index, and the server's own expiry; or that it is forgotten.
+// Saves a collection: its counters, its place in the index, and the server's own expiry; or forgets it.
 export default String.raw`
 -- The server's own expiry, the last resort: when all that is stored has an end, its structures have one as well.
 local function setExpire ()
