@@ -127,7 +127,7 @@ t.test('the admin API says what is missing', async t => {
   `)
   t.match(
     await node('metrics.mjs'),
-    /^400 metrics need the package @platformatic\/prom-client: npm install @platformatic\/prom-client\n$/
+    /^400 metrics require the package @platformatic\/prom-client: npm install @platformatic\/prom-client\n$/
   )
 })
 

@@ -172,11 +172,11 @@ export abstract class Entries extends Lifetimes {
     return this.runCleared(budget)
   }
 
-  /** Expires one that is past its time, or will with the release of its lock; false if there is none. */
+  /** Removes the next entry whose time has ended, or marks it if it is locked; false if there is none. */
   private expireNext (): boolean {
     const entry = this.nextPast()
     if (entry === undefined) return false
-    if (entry.state === FREE) this.expire(entry)
+    if (entry.state === FREE) this.drop(entry)
     else this.markEnded(entry)
     return true
   }

@@ -489,6 +489,22 @@ t.test('values that wait to be written take no more memory than they may', async
   t.equal(user.waitingBytes + other.waitingBytes, 0)
 })
 
+t.test('a key that was cleared does not count as expired when its time ends before it is removed', async t => {
+  const { keyspace, user, advance, sweep } = setUp()
+  const kinds = new Set<string>()
+  for (let i = 0; i < 2000; i++) user.now('set', `key ${i}`, { text: '1', ttl: 2 })
+  keyspace.context.observe({
+    changing: (_collection, _key, kind) => { kinds.add(kind) },
+    clearing () {},
+    needsKeys: () => false
+  })
+  user.ask('clear', 'key')
+  advance(3)
+  sweep()
+  t.strictSame([...kinds], ['cleared'])
+  t.match(keyspace.collection('c'), { size: 0, expired: 0 })
+})
+
 t.test('a clear waits in no queue that is full', async t => {
   const { keyspace, user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')
