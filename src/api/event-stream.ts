@@ -1,6 +1,6 @@
-// An async iterable that can be ended while somebody waits for its next event, which an async generator alone cannot.
+// An async iterable that can be ended while its next event is awaited, which an async generator alone cannot.
 
-export class EventStream<E> implements AsyncIterableIterator<E, undefined, undefined> {
+export class EventStream<E> implements AsyncIterableIterator<E> {
   readonly #events: AsyncGenerator<E, undefined, undefined>
   readonly #controller = new AbortController()
 
