@@ -184,7 +184,7 @@ export abstract class Entries extends Lifetimes {
   /** True if there is more to remove. */
   private runCleared (budget: Budget): boolean {
     const remove = (entry: Entry): void => {
-      if (this.isGone(entry) && this.#table.get(entry.key) === entry) this.drop(entry)
+      if (this.#table.get(entry.key) === entry && this.isGone(entry)) this.drop(entry)
     }
     if (this.#cleared?.run(budget, this.#table, remove)) return true
     this.#cleared = undefined
