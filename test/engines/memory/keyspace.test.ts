@@ -505,6 +505,20 @@ t.test('a key that was cleared does not count as expired when its time ends befo
   t.match(keyspace.collection('c'), { size: 0, expired: 0 })
 })
 
+t.test('a key may expire while a clear that does not cover it walks over the keys', async t => {
+  const { keyspace, user, advance } = setUp()
+  for (let i = 0; i < 2000; i++) user.now('set', `key ${i}`, { text: '1' })
+  for (let i = 0; i < 50; i++) user.now('set', `other ${i}`, { text: '1', ttl: 2 })
+  user.ask('clear', 'key')
+  keyspace.sweep(sliceOf(1)) // has read a batch of keys, and removed a part of them
+  advance(3)
+  for (let i = 0; i < 50; i++) t.equal(user.now('get', `other ${i}`).text, undefined)
+  while (keyspace.sweep(sliceOf(1))) {
+    // to the end
+  }
+  t.equal(user.now('size', '').number, 0)
+})
+
 t.test('a clear waits in no queue that is full', async t => {
   const { keyspace, user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')
