@@ -196,16 +196,12 @@ export class SessionStore extends EventEmitter {
       return
     }
     await this.#locks?.check(read)
-    for (;;) {
-      try {
-        read.version = await this.#sessions.set(sid, session, { ttl, ifVersion: read.version })
-        return
-      } catch (error) {
-        unlessMismatch(error)
-      }
-      const stored = await this.#sessions.entry(sid)
-      if (stored === undefined) return
-      read.version = stored.version
+    try {
+      read.version = await this.#sessions.set(sid, session, { ttl, ifVersion: read.version })
+    } catch (error) {
+      unlessMismatch(error)
+      // Others have stored it since, or destroyed it. One turn in its queue, as retries of many requests would collide.
+      await this.#sessions.update(sid, stored => stored === undefined ? undefined : session, { ttl })
     }
   }
 
