@@ -118,13 +118,18 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
   }
   // Locks that were not released, as far as is known, may have ended by themselves.
   const own = new Set(calls.values())
-  const released = new Set([...own].filter(({ kind, result }) => kind === 'release' && result !== undefined && result.code === undefined).map(({ lock }) => lock))
+  const releases = [...own].filter(({ kind }) => kind === 'release')
+  const released = new Set(releases.filter(({ result }) => result !== undefined && result.code === undefined).map(({ lock }) => lock))
+  // When its connection is lost, a release is repeated without its change: the lock ends by one or the other.
+  const repeated = new Map(releases.filter(({ isLost }) => isLost === true).map(({ lock, called }) => [lock, called]))
   for (const history of histories.values()) {
     for (const operation of history.slice()) {
       const { kind, lock, process, called, result, isLost } = operation
       if (kind !== 'acquire' || result?.code !== undefined || released.has(lock) || !own.has(operation)) continue
       // One that may have been taken without an answer is given back as soon as that is known.
-      const end = mayLose === true || isLost === true ? called : lease === undefined ? killed : called + lease * 1e9
+      const end = mayLose === true || isLost === true
+        ? called
+        : repeated.get(lock) ?? (lease === undefined ? killed : called + lease * 1e9)
       if (end !== undefined) history.push({ kind: 'drop', lock, process, called: Number(end), answered: Infinity })
     }
   }
