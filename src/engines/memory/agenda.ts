@@ -51,6 +51,11 @@ export class Agenda {
     return Math.min(this.#urgent.time, this.#other.time)
   }
 
+  /** Whether a task is scheduled that a call may be waiting for. */
+  get isAwaited (): boolean {
+    return this.#urgent.time !== Infinity
+  }
+
   /** Has the task run at that time, or earlier if it was going to. */
   schedule (task: Task, time: number): void {
     const heap = this.#heapOf(task)

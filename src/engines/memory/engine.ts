@@ -109,7 +109,8 @@ export class MemoryEngine implements Engine {
   }
 
   #awaits (): void {
-    this.#sweeper.setAwaited(this.#calls.pending > 0)
+    const { pending, active } = this.#calls
+    this.#sweeper.setWaiting(pending, pending - active)
   }
 
   #send (request: Request, id: number): void {

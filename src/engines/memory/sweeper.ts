@@ -1,6 +1,6 @@
 // Runs the agenda of a keyspace when something is due, a slice at a time. Its timer does not keep the process alive,
-// unless a call waits for what it may bring; but it fires in a process that is kept alive by anything else, however
-// quiet that is.
+// unless a call waits for what it may bring: the end of a lease, not of memory that is freed. It fires in a process
+// that is kept alive by anything else, however quiet that is.
 import { Timer } from '../../core/timer.js'
 import { Budget } from './agenda.js'
 import type { Keyspace } from './keyspace.js'
@@ -19,9 +19,9 @@ export class Sweeper {
     keyspace.agenda.onearlier = time => { this.#plan(time) }
   }
 
-  /** Says whether a call waits that a lease's end may answer. */
-  setAwaited (isAwaited: boolean): void {
-    this.#timer.setReferenced(isAwaited)
+  /** `waiting`: calls that are not answered; `polls`: those of them that wait for any change. */
+  setWaiting (waiting: number, polls: number): void {
+    this.#timer.setReferenced(polls > 0 || (waiting > 0 && this.#keyspace.agenda.isAwaited))
   }
 
   stop (): void {
