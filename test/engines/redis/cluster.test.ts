@@ -3,6 +3,7 @@ import t from 'tap'
 import { KeyNames } from '../../../src/engines/redis/keys.js'
 import { createStore } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
+import { watching } from '../../contract/watching.js'
 import { startCluster, type TestNode } from '../../support/redis-cluster.js'
 import { NO_REDIS, hasRedis, outcome } from '../../support/redis.js'
 import { until } from '../../support/until.js'
@@ -13,11 +14,13 @@ if (!hasRedis) {
   const { options, masters, replica, masterOf } = await startCluster(t)
   const [first, second] = masters
 
-  contract(t, 'the redis engine with a cluster', async () => {
-    const a = createStore(options)
-    const b = createStore(options)
-    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
-  })
+  for (const suite of [contract, watching]) {
+    suite(t, 'the redis engine with a cluster', async () => {
+      const a = createStore(options)
+      const b = createStore(options)
+      return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+    })
+  }
 
   const names = new KeyNames('strong-store', true)
   /** The name of a collection that lives at a node. */
