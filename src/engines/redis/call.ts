@@ -15,6 +15,8 @@ export class RedisCall {
   job: Job | undefined
   /** Pushed before the reply that says that the call waits: the two travel on different connections. */
   early: string | undefined
+  /** Until it is sent: see Pace. */
+  pause: NodeJS.Timeout | undefined
   /** Milliseconds since the epoch. */
   at = 0
   /** Bytes that it holds while it is under way, roughly. */
@@ -25,6 +27,11 @@ export class RedisCall {
    */
   constructor (readonly request: Request, readonly id: number, readonly token: string | undefined) {
     this.size = request.key.length + (request.text?.length ?? 0)
+  }
+
+  /** What the server knows it by: a channel to push to and a number, negative where no answer is wanted. */
+  nameFor (channel: string): string {
+    return `${channel} ${this.id === 0 ? -this.number : this.number}`
   }
 }
 

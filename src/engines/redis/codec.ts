@@ -2,17 +2,14 @@
 import { hostname } from 'node:os'
 import { Reply, type Op, type Request } from '../../core/engine.js'
 import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
+import { feedScriptOf } from './feeds.js'
 import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
 
-/** Throws STORE_OPTION_INVALID for what a store in Redis does not have yet. */
-export function refuseMissing (request: Request): Request {
-  const { op } = request
-  if (op === 'watch' || op === 'publish' || op === 'subscribe') {
-    throw new StoreError('STORE_OPTION_INVALID', `a store in Redis has no ${op} yet`)
-  }
-  return request
+/** Whether an operation counts as a read. */
+export function isRead (op: Op): boolean {
+  return op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire'
 }
 
 /**
@@ -23,6 +20,8 @@ export function scriptOf (
   request: Request, base: string, who: string, life: number, newToken: string | undefined
 ): [ScriptName, string, string[]] {
   const { op, key } = request
+  const feed = feedScriptOf(request, base, who, life)
+  if (feed !== undefined) return feed
   switch (op) {
     case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
     case 'configure': return ['configure', base, [request.text ?? '{}']]

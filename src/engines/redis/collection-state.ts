@@ -5,7 +5,8 @@ const PAGE = 100
 
 /** A call that waits in a queue on the server. */
 interface Waiting {
-  key: string
+  /** None of a call that waits for changes or messages. */
+  key: string | undefined
   /** What the server calls it. */
   who: string
   /**
@@ -47,12 +48,19 @@ export class CollectionState {
     return this.held.size + this.waiting.size > 0
   }
 
+  /** Whether it holds nothing, and its calls wait for nothing but changes or messages. */
+  get hasOnlyPolls (): boolean {
+    if (this.held.size > 0) return false
+    for (const { key } of this.waiting.values()) if (key !== undefined) return false
+    return this.waiting.size > 0
+  }
+
   /** What the next look is about. */
   page (): { held: Array<[key: string, token: string]>, keys: string[], waiting: string[] } {
     const waiting = rotate(this.waiting)
     return {
       held: rotate(this.held).map(([token, key]) => [key, token]),
-      keys: [...new Set(waiting.map(([, { key }]) => key))],
+      keys: [...new Set(waiting.flatMap(([, { key }]) => key ?? []))],
       waiting: waiting.map(([, { who }]) => who)
     }
   }

@@ -1,7 +1,7 @@
 // The engine of a store that lives in Redis: requests as scripts, which run one at a time where the keys are.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, type Engine, type Op, type Request } from '../../core/engine.js'
+import { Reply, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { connect, type KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
@@ -14,10 +14,8 @@ import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
-import { codeOf, refuseMissing, releaseOf, replyOf, scriptOf, since } from './codec.js'
-
-/** Operations that count as a read. */
-const READS: ReadonlySet<Op> = new Set<Op>(['get', 'entry', 'peek', 'head', 'acquire'])
+import { codeOf, isRead, releaseOf, replyOf, scriptOf, since } from './codec.js'
+import { Pace, placed, withCursor } from './feeds.js'
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
 export function redisEngine (options: EngineOptions): Engine {
@@ -42,6 +40,7 @@ class RedisEngine implements Engine {
   #queue = new Queue<RedisCall>()
   readonly #calls = new CallTable()
   #gets = new FastGet()
+  readonly #pace = new Pace()
   #isClosed = false
 
   constructor ({ maxValueBytes, prefix, life, isCluster, target }: Settled) {
@@ -75,14 +74,20 @@ class RedisEngine implements Engine {
     this.#pending.fail('STORE_CLOSED')
   }
 
-  #send (request: Request, id: number): void {
+  #send (asked: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
-    const { op } = refuseMissing(refuseDurable(request, release => { this.post(release) }))
+    const request = placed(refuseDurable(asked, release => { this.post(release) }))
     // The end of a lock is let through: refused, it would leave the key locked.
-    const isFull = !request.release && op !== 'release' && this.#calls.isFull(this.#pending.pending)
+    const isFull = !request.release && request.op !== 'release' && this.#calls.isFull(this.#pending.pending)
     if (isFull) throw new StoreError('STORE_OVERLOADED')
-    const call = new RedisCall(request, id, op === 'acquire' ? request.token ?? randomUUID() : undefined)
+    const call = new RedisCall(request, id, request.op === 'acquire' ? request.token ?? randomUUID() : undefined)
     this.#calls.add(call)
+    call.pause = this.#pace.pass(request, () => { this.#begin(call) })
+  }
+
+  #begin (call: RedisCall): void {
+    call.pause = undefined
+    if (call.state === 'settled') return // by the loss of the connection
     if (this.#connection !== undefined) {
       this.#ask(this.#connection, call)
       return
@@ -124,9 +129,11 @@ class RedisEngine implements Engine {
     const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
       const text = this.#heartbeat!.unwrap(call.request.collection, answer as string)
-      if (text.charCodeAt(0) === 81) this.#wait(connection, call, Number(text.slice(1)))
+      const waits = text.charCodeAt(0) === 81
+      this.#pace.note(call.request, waits)
+      if (waits) this.#wait(connection, call, Number(text.slice(1)))
       else if (text === 'A') this.#submit(connection, call) // what the process calls without the lock waits behind it
-      else this.#answer(call, since(call.at, replyOf(text)))
+      else this.#answer(call, withCursor(call.request, since(call.at, replyOf(text))))
     }
     const failed = (error: Error): void => { this.#failed(connection, call, error) }
     const { request, request: { op, collection }, token } = call
@@ -135,7 +142,7 @@ class RedisEngine implements Engine {
       return
     }
     const base = this.#names.base(collection)
-    const name = this.#nameOf(connection, call)
+    const name = call.nameFor(connection.channel)
     call.job = connection.submit(...scriptOf(request, base, name, this.#life, token), answered, error => {
       if (!request.release || codeOf(error) !== 'STORE_FULL') return failed(error)
       // The value was refused, and with it the end of the lock.
@@ -155,9 +162,7 @@ class RedisEngine implements Engine {
     }
     if (call.early !== undefined) return this.#take(connection, call, call.early)
     call.state = 'waiting'
-    const name = this.#nameOf(connection, call)
-    const { collection, key } = call.request
-    this.#heartbeat!.wait(collection, key, call.number, name, expiresIn)
+    this.#heartbeat!.wait(call.request, call.number, call.nameFor(connection.channel), expiresIn)
   }
 
   #pushed (number: number, answer: string): void {
@@ -181,7 +186,7 @@ class RedisEngine implements Engine {
     if (call.state === 'settled') return
     const { request: { op, collection, key, detached, lease }, id, token } = call
     if (reply.code === undefined) {
-      if (READS.has(op)) this.#heartbeat!.read(collection)
+      if (isRead(op)) this.#heartbeat!.read(collection)
       if (op === 'acquire') {
         reply.token = token
         if (!detached) this.#heartbeat!.hold(collection, key, token!)
@@ -197,6 +202,7 @@ class RedisEngine implements Engine {
   #settled (call: RedisCall): void {
     call.state = 'settled'
     call.job = undefined
+    clearTimeout(call.pause)
     this.#calls.delete(call)
   }
 
@@ -212,7 +218,8 @@ class RedisEngine implements Engine {
     const connection = this.#connection
     const call = this.#calls.withId(id)
     if (call === undefined) return
-    if (this.#queue.delete(call) || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
+    const isUnsent = call.pause !== undefined || this.#queue.delete(call)
+    if (isUnsent || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
       this.#answer(call, new Reply('STORE_ABORTED'))
       return
     }
@@ -220,17 +227,13 @@ class RedisEngine implements Engine {
     const { request, request: { collection, key }, token } = call
     this.#gets.enter(request, false, () => {
       connection.run<number>(
-        'cancel', this.#names.base(collection), [this.#nameOf(connection, call), key, isAbandoned ? token ?? '' : '']
+        'cancel', this.#names.base(collection), [call.nameFor(connection.channel), key, isAbandoned ? token ?? '' : '']
       ).then(isDone => {
         if (isDone !== 1 || connection !== this.#connection) return
         this.#heartbeat!.answered(collection, call.number)
         this.#answer(call, new Reply('STORE_ABORTED'))
       }, (error: Error) => { if (connection === this.#connection) connection.doubt(error) })
     })
-  }
-
-  #closed (connection: Connection | undefined, error: Error): void {
-    if (connection === this.#connection && connection !== undefined) this.#lose('STORE_DISCONNECTED', detailOf(error))
   }
 
   async #connect (): Promise<void> {
@@ -247,7 +250,10 @@ class RedisEngine implements Engine {
           },
           marked: mark => { this.#heartbeat?.marked(mark) },
           nodeLost: () => { this.#heartbeat?.check() },
-          closed: error => { this.#closed(connection, error) }
+          closed: error => {
+            if (connection === undefined || connection !== this.#connection) return
+            this.#lose('STORE_DISCONNECTED', detailOf(error))
+          }
         }
       }))
     } catch (error) {
@@ -257,10 +263,10 @@ class RedisEngine implements Engine {
     }
     this.#connecting = undefined
     if (connection.isEnded) this.#lose('STORE_DISCONNECTED', 'the connection was closed')
-    else this.#begin(connection)
+    else this.#start(connection)
   }
 
-  #begin (connection: Connection): void {
+  #start (connection: Connection): void {
     this.#connection = connection
     this.#heartbeat = new Heartbeat(connection, this.#life, this.#names, {
       lost: token => { this.#pending.lost(token) },
@@ -290,10 +296,5 @@ class RedisEngine implements Engine {
   #setReferenced (isReferenced: boolean): void {
     this.#connection?.setReferenced(isReferenced)
     this.#heartbeat?.setReferenced(isReferenced)
-  }
-
-  /** What the server knows a call by: a channel to push to and a number, negative where no answer is wanted. */
-  #nameOf (connection: Connection, { id, number }: RedisCall): string {
-    return `${connection.channel} ${id === 0 ? -number : number}`
   }
 }

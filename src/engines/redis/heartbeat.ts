@@ -1,4 +1,5 @@
 // Signs of life of this process. One timer looks after every collection in which it holds locks, waits, or has read.
+import { isPoll, type Request } from '../../core/engine.js'
 import { CollectionState, drop, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
 import { codeOf } from './codec.js'
@@ -7,6 +8,8 @@ import { Sweeper } from './sweeper.js'
 
 /** Beats in the life of a lock that is not renewed. */
 const BEATS = 10
+/** Beats between two looks at a collection in which calls only wait for changes. */
+const POLL_BEATS = 3
 /** Milliseconds between two looks at a collection, at least. */
 const MIN_INTERVAL_MS = 10
 
@@ -67,8 +70,10 @@ export class Heartbeat {
     for (const { held } of this.#states.values()) held.delete(token)
   }
 
-  /** A call waits for a lock that ends in so many milliseconds. */
-  wait (collection: string, key: string, number: number, who: string, expiresIn: number): void {
+  /** A call waits: there is a reason to look again in so many milliseconds, as when a lock ends. */
+  wait (request: Request, number: number, who: string, expiresIn: number): void {
+    const { collection } = request
+    const key = isPoll(request) ? undefined : request.key
     this.#state(collection).waiting.set(number, { key, who, missing: undefined })
     this.look(collection, expiresIn)
   }
@@ -146,6 +151,11 @@ export class Heartbeat {
 
   get #interval (): number {
     return this.#life / BEATS
+  }
+
+  /** How often a collection is looked at; rarely where calls only wait for changes, as they may in very many. */
+  #intervalOf (state: CollectionState): number {
+    return state.hasOnlyPolls ? this.#interval * POLL_BEATS : this.#interval
   }
 
   #state (collection: string): CollectionState {
@@ -236,7 +246,7 @@ export class Heartbeat {
   /** `isRead`: keys were read since the last look, so what is known of them is of use. */
   #plan (collection: string, state: CollectionState, next: number, isRead: boolean): void {
     if (state.isInUse || state.reads > 0 || state.isPosted || (state.isTimed && isRead)) {
-      this.look(collection, Math.min(next < 0 ? Infinity : next, this.#interval))
+      this.look(collection, Math.min(next < 0 ? Infinity : next, this.#intervalOf(state)))
     } else if (next === 0) {
       this.look(collection, 0)
     } else {

@@ -3,6 +3,14 @@
 /** Of a cluster: collections are spread over so many slots, each of which has an index of those that live there. */
 const SHARDS = 256
 
+/** Half of a surrogate pair, which no name has: in front of a channel's name where a collection's is expected. */
+const CHANNEL = '\ud800'
+
+/** What a channel goes by among the collections. */
+export function placeOf (channel: string): string {
+  return CHANNEL + channel
+}
+
 export class KeyNames {
   /** The sorted sets that have the bases of all collections, by the time at which each should be looked at. */
   readonly indexes: string[]
@@ -24,7 +32,12 @@ export class KeyNames {
    * collection.ts.
    */
   base (collection: string): string {
+    if (collection.startsWith(CHANNEL)) return this.#channelBase(collection.slice(CHANNEL.length))
     return this.#isCluster ? `${this.#prefix}:{${shardOf(collection)}}:${collection}` : `${this.#prefix}:{c:${collection}}`
+  }
+
+  #channelBase (name: string): string {
+    return this.#isCluster ? `${this.#prefix}:{${shardOf(name)}}m:${name}` : `${this.#prefix}:{m:${name}}`
   }
 
   /** The collection that has this base. */

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import bounds from './scripts/bounds.js'
 import call from './scripts/call.js'
+import channels from './scripts/channels.js'
 import clear from './scripts/clear.js'
 import collection from './scripts/collection.js'
 import entries from './scripts/entries.js'
@@ -15,14 +16,18 @@ import rights from './scripts/rights.js'
 import saving from './scripts/saving.js'
 import turn from './scripts/turn.js'
 import visit from './scripts/visit.js'
+import watch from './scripts/watch.js'
+import watches from './scripts/watches.js'
 
 /** One text: what a part declares is local to all that follow. */
 export const TEXT = [
-  collection, saving, entries, bounds, jobs, locks, queue, number, turn, call, visit, clear, listing, rights
+  collection, saving, entries, bounds, jobs, locks, queue, number, turn, watches, call, visit, clear, watch,
+  channels, listing, rights
 ].join('\n')
 
 const NAMES = [
-  'call', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'queue', 'rights', 'scan', 'size', 'sweep', 'tend'
+  'call', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish', 'queue', 'rights',
+  'scan', 'size', 'subscribe', 'sweep', 'tend', 'watch'
 ] as const
 
 export type ScriptName = typeof NAMES[number]
@@ -42,8 +47,8 @@ export interface Library {
   functions: Record<ScriptName, string>
 }
 
-// Full memory must keep nobody from giving some back, or from keeping a lock: only this one is refused then.
-const flagsOf = (name: ScriptName): string => name === 'write' ? '' : 'allow-oom'
+// Full memory must keep nobody from giving some back, or from keeping a lock: only these are refused then.
+const flagsOf = (name: ScriptName): string => name === 'write' || name === 'publish' ? '' : 'allow-oom'
 
 /**
  * Two scripts, one of which is refused when memory is full; each takes the name of what it is to do as its first
@@ -51,7 +56,7 @@ const flagsOf = (name: ScriptName): string => name === 'write' ? '' : 'allow-oom
  */
 export function makeScripts (generation = ''): Scripts {
   const script = (flags: string): Script => {
-    const text = `#!lua${flags === '' ? '' : ` flags=${flags}`}\n${TEXT}\nreturn scripts[table.remove(ARGV, 1)](KEYS, ARGV)\n-- ${generation}`
+    const text = `#!lua${flags === '' ? '' : ` flags=${flags}`}\nlocal isLibrary = false\n${TEXT}\nreturn scripts[table.remove(ARGV, 1)](KEYS, ARGV)\n-- ${generation}`
     return { text, sha: createHash('sha1').update(text).digest('hex') }
   }
   const refused = script('')
@@ -65,7 +70,7 @@ export function makeLibrary (generation = ''): Library {
   const functions = ofEach(script => `${name}_${script}`)
   const registered = NAMES.map(script => `redis.register_function{ function_name = '${functions[script]}', callback = scripts.${script}, ` +
     `flags = { ${flagsOf(script) === '' ? '' : `'${flagsOf(script)}'`} } }`)
-  return { name, code: [`#!lua name=${name}`, TEXT, ...registered, ''].join('\n'), functions }
+  return { name, code: [`#!lua name=${name}`, 'local isLibrary = true', TEXT, ...registered, ''].join('\n'), functions }
 }
 
 function ofEach<T> (make: (name: ScriptName) => T): Record<ScriptName, T> {

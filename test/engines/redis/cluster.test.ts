@@ -1,8 +1,9 @@
 // The contract over a Redis Cluster of three, and what happens when one of them fails.
 import t from 'tap'
 import { KeyNames } from '../../../src/engines/redis/keys.js'
-import { createStore } from '../../../src/index.js'
+import { createStore, type Collection } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
+import { watching } from '../../contract/watching.js'
 import { startCluster, type TestNode } from '../../support/redis-cluster.js'
 import { NO_REDIS, hasRedis, outcome } from '../../support/redis.js'
 import { until } from '../../support/until.js'
@@ -13,11 +14,13 @@ if (!hasRedis) {
   const { options, masters, replica, masterOf } = await startCluster(t)
   const [first, second] = masters
 
-  contract(t, 'the redis engine with a cluster', async () => {
-    const a = createStore(options)
-    const b = createStore(options)
-    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
-  })
+  for (const suite of [contract, watching]) {
+    suite(t, 'the redis engine with a cluster', async () => {
+      const a = createStore(options)
+      const b = createStore(options)
+      return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+    })
+  }
 
   const names = new KeyNames('strong-store', true)
   /** The name of a collection that lives at a node. */
@@ -32,6 +35,24 @@ if (!hasRedis) {
       nodes.map(({ redis }) => redis.call('PUBSUB', 'CHANNELS', 'strong-store:*') as Promise<string[]>)
     )
     return channels.flat().length
+  }
+
+  /** What a watch of a collection says is there. */
+  const follow = (collection: Collection<any>) => {
+    const seen = { state: new Map<string, unknown>(), isReady: false, resets: 0, end: () => events.return() }
+    const events = collection.watch()
+    const read = async (): Promise<void> => {
+      for await (const event of events) {
+        if (event.type === 'ready') seen.isReady = true
+        else if (event.type === 'reset') {
+          seen.resets++
+          seen.state.clear()
+        } else if (event.type === 'set') seen.state.set(event.key, event.value)
+        else seen.state.delete(event.key)
+      }
+    }
+    read().catch(t.threw)
+    return seen
   }
 
   t.test('the connections that bring answers are lost: others take over, and nothing else is', async t => {
@@ -96,9 +117,17 @@ if (!hasRedis) {
     const otherWait = other.get('lock')
     await until(async () => (await store.locks()).filter(({ waiters }) => waiters === 1).length === 2)
     const offset = async ({ redis }: TestNode): Promise<string> => /master_repl_offset:(\d+)/.exec(await redis.info('replication'))![1]!
+    const seenOf = [failing, other].map(follow)
+    await failing.set('watched', 'kept')
+    await until(() => seenOf.every(({ isReady }) => isReady) && seenOf[0]!.state.get('watched') === 'kept')
     await until(async () => await offset(first!) === await offset(replica)) // what was not copied yet would be lost
+    replica.child.kill('SIGSTOP')
+    await first!.redis.call('CLIENT', 'KILL', 'TYPE', 'replica')
+    await failing.set('watched', 'lost')
+    await until(() => seenOf[0]!.state.get('watched') === 'lost')
 
     await first!.kill()
+    replica.child.kill('SIGCONT')
     t.equal(await wait, 'STORE_DISCONNECTED')
     t.equal(lock.held, false)
     t.match(await outcome(failing.get('key')), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'nobody has it now')
@@ -119,7 +148,11 @@ if (!hasRedis) {
     seen.delete('STORE_DISCONNECTED')
     seen.delete('STORE_UNREACHABLE')
     t.strictSame([...seen], ['gave old'])
+    await until(() => seenOf[0]!.state.get('watched') === 'kept')
+    t.strictSame(seenOf.map(({ resets }) => resets > 0), [true, false], 'a watch starts anew where changes may be lost')
     t.ok(await failing.set('key', 'new') > version)
+    await until(() => seenOf[0]!.state.get('key') === 'new')
+    await Promise.all(seenOf.map(({ end }) => end()))
     const next = await failing.acquire('lock')
     t.equal(next.get(), undefined)
     t.ok(next.fence > lock.fence)

@@ -2,14 +2,17 @@
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
+import { watching } from '../../contract/watching.js'
 import { NO_REDIS, hasRedis, startServer, startValkey } from '../../support/redis.js'
 
 function over (name: string, options: StoreOptions): void {
-  contract(t, `the redis engine with ${name}`, async () => {
-    const a = createStore(options)
-    const b = createStore(options)
-    return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
-  })
+  for (const suite of [contract, watching]) {
+    suite(t, `the redis engine with ${name}`, async () => {
+      const a = createStore(options)
+      const b = createStore(options)
+      return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
+    })
+  }
 }
 
 over('valkey', await startValkey(t))

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
+import { watching } from '../../contract/watching.js'
 import { NO_REDIS, freePort, hasRedis, limitedServer, rulesOf, startServer, type Mode } from '../../support/redis.js'
 
 if (hasRedis) await all()
@@ -74,8 +75,8 @@ async function withRights (mode: Mode): Promise<void> {
   }
   const lose = (): Promise<unknown> => mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
 
-  if (mode === 'scripts') {
-    contract(t, 'the redis engine with scripts, and no more rights than docs/redis.md asks for', async () => {
+  for (const suite of mode === 'scripts' ? [contract, watching] : [watching]) {
+    suite(t, `the redis engine with ${mode}, and no more rights than docs/redis.md asks for`, async () => {
       const a = createStore(options)
       const b = createStore(options)
       return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }

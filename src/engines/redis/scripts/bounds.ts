@@ -32,7 +32,7 @@ local function expireSome (count)
 end
 
 local function evict (entry)
-  remove(entry)
+  remove(entry, nil, 'v')
   meta.evicted = meta.evicted + 1
 end
 

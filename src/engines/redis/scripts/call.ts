@@ -89,7 +89,9 @@ local function setPlainly (key, record, text)
     redis.call('ZADD', NAMES, 0, key)
   end
   m.seq, m.writes = seq, m.writes + 1
-  local version, after = int(seq), pack()
+  local version = int(seq)
+  if m.watched > 0 then watches.note('s', key, version, text) end
+  local after = pack()
   redis.call('HSET', RECORDS, ':' .. key, version .. ' 0 ' .. text, '#', after)
   current = after
   return 'R' .. version .. '  ' .. isNew .. '  '

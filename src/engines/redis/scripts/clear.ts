@@ -47,8 +47,9 @@ function scripts.clear (keys, args)
   buryDead()
   local locked = lockedKeys(prefix)
   local number = nextNumber()
-  if prefix == '' and meta.locks == 0 then
+  if prefix == '' and meta.locks == 0 and (meta.watched == 0 or meta.keys > watches.MAX_CHANGES) then
     clearAll()
+    if meta.watched > 0 then watches.forget() end
   elseif meta.keys > meta.lockedKeys then
     spare(number, locked)
     addJob('wipe', number, prefix)

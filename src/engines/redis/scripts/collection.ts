@@ -27,6 +27,8 @@ local CHANNEL -- length of the name of a channel: prefix, colon, UUID and a digi
 -- nobody has to scan the database.
 local DUE, KNOWN, BASES
 
+local watches, channels = {}, {} -- from watches.ts and channels.ts
+
 local now, micros            -- the server's clock, in milliseconds and microseconds
 local meta = {}              -- the counters of the collection that is open
 local packed                 -- the counters as they are stored, nil where the collection does not exist
@@ -74,7 +76,10 @@ local function isSpent ()
 end
 
 local function structures ()
-  return { NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS }
+  local names = { NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS }
+  if meta.watched > 0 then names[13], names[14] = BASE .. ':changes', BASE .. ':armed' end
+  if meta.subscriptions > 0 then names[13] = BASE .. ':messages' end
+  return names
 end
 
 local function setBase (base)
@@ -84,7 +89,9 @@ local function setBase (base)
   QUEUE, WAITING, CLEARS, JOBS = base .. ':queue', base .. ':waiting', base .. ':clears', base .. ':jobs'
   HELD = base .. ':held'
   local prefix, tag = string.match(base, '^([^{]*):{([^:}]*)')
-  local index = prefix .. ':' .. (tag == 'c' and 'index' or '{' .. tag .. '}')
+  local isAlone = tag == 'c' or tag == 'm'
+  channels.isOpen = tag == 'm' or (not isAlone and string.sub(base, #prefix + #tag + 4, #prefix + #tag + 4) == 'm')
+  local index = prefix .. ':' .. (isAlone and 'index' or '{' .. tag .. '}')
   CHANNEL = #prefix + 38
   DUE, KNOWN, BASES = index .. ':due', index .. ':known', index .. ':bases'
 end
@@ -111,7 +118,7 @@ local function pack ()
   if isRestChanged then
     restPacked = cmsgpack.pack(m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed,
       m.idle, m.maxKeys,
-      m.maxBytes, m.refuse)
+      m.maxBytes, m.refuse, m.watched, m.floor, m.instance, m.subscriptions)
     isRestChanged, isRestZero = false, isZero(m)
   end
   return cmsgpack.pack(m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.locks, m.lockedKeys,
@@ -127,7 +134,7 @@ local function unpackAll (stored)
     m.due, rest = cmsgpack.unpack(stored)
   if rest == restPacked and not isRestChanged then return end
   m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes,
-    m.refuse =
+    m.refuse, m.watched, m.floor, m.instance, m.subscriptions =
     cmsgpack.unpack(rest)
   restPacked, isRestChanged, isRestZero = rest, false, isZero(m)
 end
@@ -164,6 +171,8 @@ local function open (base, key)
     m.tracked = 0 -- since when uses are kept, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
     m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
+    m.watched, m.floor, m.instance = 0, 0, '' -- see watches.ts
+    m.subscriptions = 0                       -- of a channel
     isRestChanged = true
     local configured = redis.call('GET', BASE)
     if configured then

@@ -77,8 +77,8 @@ local function pin (entry, sign)
   meta.lockedBytes = meta.lockedBytes + sign * entry.bytes
 end
 
--- "lock": that of the key, if it is locked.
-local function remove (entry, lock)
+-- "lock": that of the key, if it is locked. "kind": as in watches.ts, other than "d".
+local function remove (entry, lock, kind)
   if lock then pin(entry, -1) else unlist(entry) end
   delete(':' .. entry.key)
   redis.call('ZREM', NAMES, entry.key)
@@ -86,10 +86,11 @@ local function remove (entry, lock)
   meta.bytes = meta.bytes - entry.bytes
   if entry.finish == 0 then meta.endless = meta.endless - 1 end
   work = work - 1
+  if meta.watched > 0 then watches.note(kind or 'd', entry.key) end
 end
 
 local function expire (entry, lock)
-  remove(entry, lock)
+  remove(entry, lock, 'e')
   meta.expired = meta.expired + 1
 end
 
@@ -144,6 +145,7 @@ local function put (key, entry, text, ttl, lock)
     if isMoved then enlist(entry) else use(entry) end
   end
   meta.writes = meta.writes + 1
+  if meta.watched > 0 then watches.note('s', key, entry.version, text) end
   return entry
 end
 `

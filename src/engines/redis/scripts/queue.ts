@@ -69,6 +69,10 @@ local function withdraw (who)
   redis.call('ZREM', OWNED, who)
   if call.place then
     redis.call('ZREM', QUEUE, call.place)
+  elseif call.op == 'watch' then
+    watches.disarm(call, who)
+  elseif call.op == 'subscribe' then
+    channels.left(call, who)
   else
     redis.call('ZREM', CLEARS, who)
     change('clears', meta.clears - 1)
@@ -212,7 +216,7 @@ local function bury (channel)
     work = work - 1
     if who then
       redis.call('ZREM', OWNED, who)
-      withdraw(who)
+      if not withdraw(who) then channels.bury(who) end
     else
       redis.call('ZREM', HELD, held)
       local lock = lockOf(keyIn(held))

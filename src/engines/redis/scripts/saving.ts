@@ -35,7 +35,7 @@ local function index ()
   local known = meta.expire
   if known > 0 and isConfigured() then known = math.max(known, meta.renewed + KEPT_DAYS * DAY) end
   change('known', known)
-  if not packed then redis.call('ZADD', BASES, 0, BASE) end
+  if not packed and not channels.isOpen then redis.call('ZADD', BASES, 0, BASE) end
   if meta.due ~= dueBefore or not packed then redis.call('ZADD', DUE, meta.due > 0 and int(meta.due) or 'inf', BASE) end
   if meta.known ~= knownBefore or not packed then
     redis.call('ZADD', KNOWN, meta.known > 0 and int(meta.known) or 'inf', BASE)
@@ -49,7 +49,7 @@ local function save ()
     current = packed or nil
     return flush()
   end
-  if meta.keys + meta.locks > 0 then
+  if meta.keys + meta.locks + meta.watched + meta.subscriptions > 0 then
     change('empty', 0)
   elseif meta.empty == 0 then
     ends(now + REMEMBERED - SLACK)

@@ -30,11 +30,13 @@ local function plan ()
   meta.due, meta.last = 0, now
   local alive, lease, finish, used = scoreOf(ALIVE, 0), scoreOf(UNTIL, 0), scoreOf(ENDS, 0), scoreOf(IDLE, 0)
   if alive > 0 then ends(alive) end
+  if meta.watched > 0 then ends(meta.watched) end
+  if meta.subscriptions > 0 then ends(now + channels.UNUSED) end
   if lease > 0 then ends(lease) end
   if finish > 0 then ends(finish) end
   if used > 0 and meta.idle > 0 then ends(math.max(used, meta.tracked) / 1000 + meta.idle) end
   meta.last = math.max(meta.last, scoreOf(ALIVE, -1), scoreOf(UNTIL, -1), scoreOf(ENDS, -1))
-  if meta.empty == 0 and meta.keys + meta.locks == 0 then change('empty', now) end
+  if meta.empty == 0 and meta.keys + meta.locks + meta.watched + meta.subscriptions == 0 then change('empty', now) end
   if meta.empty > 0 then ends(meta.empty + REMEMBERED - SLACK) end
   if isUnfinished then lookAgain() end
 end
@@ -46,12 +48,14 @@ function visit ()
   if meta.jobs > 0 then stepJobs() end
   if meta.jobs > 0 then isUnfinished = true end
   sweep()
+  watches.visit()
+  channels.visit()
   plan()
 end
 
 -- Saves a collection that was visited, or forgets it.
 local function settle ()
-  if meta.keys + meta.locks + meta.jobs + meta.clears == 0 and (not packed or (meta.empty > 0 and now >= meta.empty +
+  if meta.keys + meta.locks + meta.jobs + meta.clears + meta.watched + meta.subscriptions == 0 and (not packed or (meta.empty > 0 and now >= meta.empty +
     REMEMBERED)) then
     forget()
   else
@@ -113,6 +117,9 @@ function scripts.tend (keys, args)
   local lease, alive = scoreOf(UNTIL, 0), scoreOf(ALIVE, 0)
   if lease > 0 then next = math.max(0, lease - now + 1) end
   if alive > 0 and meta.locks > 0 then next = math.min(next < 0 and math.huge or next, math.max(0, alive - now + 1)) end
+  if meta.watched > 0 and #asked.waiting > 0 then
+    next = math.min(next < 0 and math.huge or next, watches.nextEnd())
+  end
   if isUnfinished then next = 0 end
   settle()
   found[1] = int(next)
@@ -125,7 +132,10 @@ function scripts.leave (keys, args)
   begin()
   open(keys[1])
   local asked = cjson.decode(args[1])
-  for _, who in ipairs(asked.waiting) do withdraw(who) end
+  for _, who in ipairs(asked.waiting) do
+    local call = withdraw(who)
+    if call and call.subscription then channels.unsubscribe(call.subscription) end
+  end
   for _, pair in ipairs(asked.held) do
     local lock = lockOf(pair[1])
     if lock and lock.token == pair[2] then finish(lock, false) end

@@ -1,0 +1,101 @@
+// The calls that follow changes and messages, as the scripts take them: see scripts/watch.ts and scripts/channels.ts.
+import { Request, isPoll, type Reply } from '../../core/engine.js'
+import { StoreError } from '../../core/errors.js'
+import type { WatchReply, WatchRequest } from '../../core/feed-replies.js'
+import { placeOf } from './keys.js'
+import type { ScriptName } from './scripts.js'
+
+/** What the cursor of a list begins with; behind it are the revision at its start and the last name, in base64url. */
+const LIST = /^list\.(\d{1,16})\.([\w-]*)$/
+/** Subscribers that one process can stand for. */
+const MAX_COUNT = 2 ** 20
+const FIRST_PAUSE_MS = 1
+const MAX_PAUSE_MS = 16
+
+/** A request as it is sent: a channel has a place of its own among the collections. STORE_OPTION_INVALID. */
+export function placed (request: Request): Request {
+  const { op, key, cursor, token, number = 1 } = request
+  if (op === 'watch') {
+    if (optionsOf(request) === undefined || !(cursor === undefined || LIST.test(cursor) || /^\d{1,16}$/.test(cursor))) {
+      throw new StoreError('STORE_OPTION_INVALID', 'a watch whose options or cursor are not known')
+    }
+    return request
+  }
+  if (op !== 'publish' && op !== 'subscribe') return request
+  if (op === 'subscribe' && (token === undefined || !(number >= 0))) throw new StoreError('STORE_OPTION_INVALID')
+  return Object.assign(new Request(op, placeOf(key), key), { ...request, collection: placeOf(key) })
+}
+
+/** The script of such a request, with its arguments; undefined of any other. */
+export function feedScriptOf (
+  request: Request, base: string, who: string, life: number
+): [ScriptName, string, string[]] | undefined {
+  const { op, text = '', token, number = 1, cursor = '', release, nowait } = request
+  const how = nowait ? 'now' : 'wait'
+  switch (op) {
+    case 'watch': return ['watch', base, [who, ...watchArguments(request), String(life)]]
+    case 'publish': return ['publish', base, [text]]
+    case 'subscribe': {
+      const count = String(Math.min(Math.floor(number), MAX_COUNT))
+      return ['subscribe', base, [who, token!, count, cursor, release ? 'end' : how, String(life)]]
+    }
+    default: return undefined
+  }
+}
+
+/** What is asked for, how, the revision and the last name. */
+function watchArguments (request: Request): string[] {
+  const { key, cursor = '', nowait } = request
+  const { exact, values, list } = optionsOf(request)!
+  const asked = JSON.stringify({ key, exact: exact === true, values: values === true })
+  const [, revision, name] = LIST.exec(cursor) ?? []
+  if (revision !== undefined) return [asked, 'list', revision, Buffer.from(name!, 'base64url').toString()]
+  if (cursor !== '') return [asked, nowait ? 'now' : 'wait', cursor, '']
+  return [asked, list === true ? 'list' : 'here', '', '']
+}
+
+function optionsOf ({ text = '{}' }: Request): WatchRequest | undefined {
+  try {
+    return JSON.parse(text) as WatchRequest | null ?? {}
+  } catch {
+    return undefined
+  }
+}
+
+/** The reply to a watch: where a list goes on, the script leaves the cursor to be made. */
+export function withCursor ({ op }: Request, reply: Reply): Reply {
+  const { text, version, number } = reply
+  if (op !== 'watch' || text === undefined || number !== 1) return reply
+  const at = text.indexOf('\x1e')
+  const name = Buffer.from(JSON.parse(text.slice(0, at)) as string).toString('base64url')
+  const head: Pick<WatchReply, 'cursor'> = { cursor: `list.${version!}.${name}` }
+  reply.text = `${JSON.stringify(head).slice(0, -1)},${text.slice(at + 2)}`
+  reply.version = reply.number = undefined
+  return reply
+}
+
+/**
+ * Paces the calls that follow a busy collection. While the next call finds changes at once, each is made a little later
+ * than the one before, for more changes at once; after a call that had to wait, the next one is made immediately.
+ */
+export class Pace {
+  /** Milliseconds, by the signal that the calls of one feed have in common. */
+  readonly #pauses = new WeakMap<AbortSignal, number>()
+
+  /** Calls `go`, now or after a pause. */
+  pass (request: Request, go: () => void): NodeJS.Timeout | undefined {
+    const signal = isPoll(request) ? request.wait?.signal : undefined
+    const pause = signal === undefined ? undefined : this.#pauses.get(signal)
+    if (pause !== undefined) return setTimeout(go, pause)
+    go()
+    return undefined
+  }
+
+  /** A call was answered at once, or has to wait. */
+  note (request: Request, hasWaited: boolean): void {
+    const signal = isPoll(request) ? request.wait?.signal : undefined
+    if (signal === undefined) return
+    if (hasWaited) this.#pauses.delete(signal)
+    else this.#pauses.set(signal, Math.min(MAX_PAUSE_MS, 2 * (this.#pauses.get(signal) ?? FIRST_PAUSE_MS / 2)))
+  }
+}

@@ -1,0 +1,102 @@
+// Calls that follow a collection: what is there, and what has changed.
+export default String.raw`
+watches.PAGE, watches.PAGE_BYTES = 250, 262144 -- keys and bytes in one reply
+
+-- The changes after a revision: descriptions, texts, the version of the last where there are more.
+function watches.changes (after, asked)
+  local log, found = BASE .. ':changes', {}
+  flush()
+  if asked.exact then
+    for kind in pairs(watches.kinds) do
+      local version = redis.call('ZSCORE', log, kind .. asked.key)
+      if version and tonumber(version) > after then found = { kind .. asked.key, version } end
+    end
+  else
+    found = redis.call('ZRANGEBYSCORE', log, '(' .. int(after), 'inf', 'WITHSCORES', 'LIMIT', 0, watches.PAGE)
+  end
+  local list, texts, bytes = {}, {}, 0
+  for i = 1, #found, 2 do
+    local kind, key, version = string.sub(found[i], 1, 1), string.sub(found[i], 2), int(tonumber(found[i + 1]))
+    if asked.exact or startsWith(key, asked.key) then
+      local entry
+      if kind == 's' then
+        flush()
+        local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+        entry = find(key, lockFrom(key, lock), record)
+      end
+      -- Where there is none, it has just ended: that is noted as the last change.
+      if kind ~= 's' or entry then
+        list[#list + 1] = watches.describe(kind, key, version)
+        bytes = bytes + 40 + #key + (asked.values and entry and entry.bytes - #key or 0)
+        if asked.values and entry then texts[#texts + 1] = textOf(entry) end
+      end
+    end
+    if bytes > watches.PAGE_BYTES and i + 2 <= #found then return list, texts, version end
+  end
+  local isMore = #found == 2 * watches.PAGE
+  return list, texts, isMore and int(tonumber(found[#found])) or nil
+end
+
+-- A page of what is there, behind a name. The list began at a revision.
+function watches.list (since, asked, last)
+  local names = { asked.key }
+  if not asked.exact then
+    local from, to = rangeOf(asked.key, last)
+    names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, watches.PAGE)
+  end
+  local list, texts, bytes, isMore = {}, {}, 0, #names == watches.PAGE
+  for _, key in ipairs(names) do
+    if bytes > watches.PAGE_BYTES and last ~= '' then
+      isMore = true
+      break
+    end
+    last = key
+    flush()
+    local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+    local entry = load(key, record)
+    if entry and not isPast(entry, lockFrom(key, lock)) then
+      list[#list + 1] = watches.describe('s', key, versionOf(entry))
+      bytes = bytes + 40 + #key + (asked.values and entry.bytes - #key or 0)
+      if asked.values then texts[#texts + 1] = textOf(entry) end
+    end
+  end
+  local start = ',"start":' .. int(since)
+  if not isMore then return watches.reply(list, int(since), start, texts) end
+  local head = '{"changes":[' .. table.concat(list, ',') .. ']' .. start .. '}'
+  return reply(int(since), '', '1', '', cjson.encode(last) .. '\30' .. head .. (#texts > 0 and '\30' or '') ..
+    table.concat(texts, '\30'))
+end
+
+-- who, JSON of { key, exact, values }, how, revision, name, life. "how": "here" for the revision there is now; "list"
+-- for a page of what is there, from the beginning without a revision, else behind the name; "now" for the changes after
+-- the revision; "wait" for them, once there are some. Answers as call does; where a list goes on, it is the revision at
+-- its start, 1, and the JSON of its last name in front of a head that has no cursor.
+function scripts.watch (keys, args)
+  begin()
+  open(keys[1])
+  watches.keep()
+  local who, asked, how, after = args[1], cjson.decode(args[2]), args[3], tonumber(args[4])
+  if how == 'here' then return answered(watches.reply({}, int(meta.seq), '')) end
+  if how == 'list' then return answered(watches.list(after or meta.seq, asked, args[5])) end
+  if after < meta.floor or after > meta.seq then
+    return answered(watches.reply({}, int(meta.seq), ',"reset":true'))
+  end
+  while true do
+    local revision = meta.seq
+    local list, texts, last = watches.changes(after, asked)
+    if last then return answered(watches.reply(list, last, ',"more":true', texts)) end
+    if #list > 0 or how == 'now' then return answered(watches.reply(list, int(revision), '', texts)) end
+    after = revision
+    if meta.seq == revision then break end
+  end
+  local armed = BASE .. ':armed'
+  if redis.call('ZCARD', armed) >= 2 * MAX_WAITERS then return answered('ESTORE_QUEUE_FULL') end
+  local call = { op = 'watch', key = asked.key, isExact = asked.exact, values = asked.values, after = int(after),
+    life = args[6] }
+  local place, length = watches.places(call, who)
+  zadd(armed, 0, place)
+  if length then zadd(armed, 0, length) end
+  wait(who, call)
+  return answered('Q' .. int(watches.nextEnd()))
+end
+`

@@ -1,0 +1,151 @@
+// The changes of a collection that is watched, and the calls that wait for them. A collection that nobody watches has
+// none of this.
+export default String.raw`
+--   BASE:changes  sorted set: the kind of the last change of a key and the key, by the version of the change
+--   BASE:armed    sorted set, all of one score: each call that waits for a change, as "=KEY", or as "^PREFIX" and also
+--                 as "#" with the length of the prefix; behind that the byte 255, which no UTF-8 has, and "who"
+--
+-- meta.watched is the time until which changes are kept, 0 where nobody watches. All changes after the version
+-- meta.floor are known. meta.instance is the run id of the server that knows them, where that can be told: one that takes
+-- over from it, or that loads what it has saved, may not have the last ones. It is "?" while calls that wait have to be
+-- told that changes are not known any more.
+watches.MAX_CHANGES, watches.KEPT = 65536, 60000
+
+watches.kinds = { s = 'set', d = 'del', e = 'expired', v = 'evicted' }
+watches.others = { s = { 'd', 'e', 'v' }, d = { 's', 'e', 'v' }, e = { 's', 'd', 'v' }, v = { 's', 'd', 'e' } }
+
+-- "revision": up to where the changes are reported; "rest": what else is to be said, with a comma in front.
+function watches.reply (list, revision, rest, texts)
+  local head = '{"changes":[' .. table.concat(list, ',') .. '],"cursor":"' .. revision .. '","revision":' .. revision ..
+    rest .. '}'
+  if texts and #texts > 0 then head = head .. '\30' .. table.concat(texts, '\30') end
+  return reply('', '', '', '', head)
+end
+
+function watches.describe (kind, key, version)
+  return '["' .. watches.kinds[kind] .. '",' .. cjson.encode(key) .. ',' .. version .. ']'
+end
+
+-- Members of the sorted set of waiting calls.
+function watches.places (call, who)
+  local last = '\255' .. who
+  if call.isExact then return '=' .. call.key .. last end
+  return '^' .. call.key .. last, '#' .. string.format('%04d', #call.key) .. last
+end
+
+function watches.disarm (call, who)
+  redis.call('ZREM', BASE .. ':armed', watches.places(call, who))
+end
+
+-- Answers a call that waits, with a change or, where that is long or none is given, so that it asks for it.
+function watches.wake (who, kind, key, version, text)
+  local call = withdraw(who)
+  if not call then return end
+  local answered
+  if kind then
+    local texts = kind == 's' and call.values and { text }
+    answered = watches.reply({ watches.describe(kind, key, version) }, version, '', texts)
+  end
+  if not answered or #answered > LONG then answered = watches.reply({}, call.after, ',"more":true') end
+  answer(who, answered)
+end
+
+function watches.wakeAll (target, ...)
+  local armed = BASE .. ':armed'
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', armed, '[' .. target .. '\255', '(' .. target .. '\255\255')) do
+    redis.call('ZREM', armed, member)
+    watches.wake(string.sub(member, #target + 2), ...)
+  end
+end
+
+-- A key changes, if the collection is watched. "version": of a set; that of a removal is a number of its own.
+function watches.note (kind, key, version, text)
+  if meta.watched == 0 then return end
+  version = version or int(nextNumber())
+  local log, armed = BASE .. ':changes', BASE .. ':armed'
+  if redis.call('ZADD', log, version, kind .. key) > 0 then
+    local first, second, third = unpack(watches.others[kind])
+    redis.call('ZREM', log, first .. key, second .. key, third .. key)
+    if meta.expire > 0 then redis.call('PEXPIREAT', log, int(meta.expire)) end
+    if redis.call('ZCARD', log) > watches.MAX_CHANGES then
+      local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+      redis.call('ZREM', log, oldest[1])
+      change('floor', tonumber(oldest[2]))
+    end
+  end
+  if redis.call('ZCARD', armed) == 0 then return end
+  watches.wakeAll('=' .. key, kind, key, version, text)
+  local from = '[#'
+  while true do
+    local first = redis.call('ZRANGEBYLEX', armed, from, '($', 'LIMIT', 0, 1)[1]
+    if not first then return end
+    local length = tonumber(string.sub(first, 2, 5))
+    if length <= #key then watches.wakeAll('^' .. string.sub(key, 1, length), kind, key, version, text) end
+    from = '(' .. string.sub(first, 1, 5) .. '\255\255'
+  end
+end
+
+-- Changes up to now are not known any more: all who watch have to list what is there.
+function watches.forget ()
+  if meta.instance ~= '?' then change('floor', nextNumber()) end
+  redis.call('UNLINK', BASE .. ':changes')
+  local armed = BASE .. ':armed'
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', armed, '[=', '+', 'LIMIT', 0, 500)) do
+    redis.call('ZREM', armed, member)
+    watches.wake(string.match(member, '\255(.*)$'))
+  end
+  if redis.call('ZCARD', armed) == 0 then return change('instance', watches.server()) end
+  change('instance', '?')
+  isUnfinished = true
+  lookAgain()
+end
+
+-- The run id of the server, '' where the user may not ask for it, or where it would have to be asked for each time.
+function watches.server ()
+  if not watches.runId then
+    local found = isLibrary and redis.pcall('INFO', 'server')
+    watches.runId = type(found) == 'string' and string.match(found, 'run_id:(%x+)') or ''
+  end
+  return watches.runId
+end
+
+-- Forgets what another server, or this one before a restart, has noted.
+function watches.renew ()
+  local server = watches.server()
+  if meta.instance == '?' or (server ~= '' and meta.instance ~= server) then watches.forget() end
+end
+
+-- Keeps changes from now on, or for longer.
+function watches.keep ()
+  if meta.watched == 0 then
+    change('floor', nextNumber())
+    change('instance', watches.server())
+  else
+    watches.renew()
+  end
+  if meta.watched < now + watches.KEPT / 2 then change('watched', now + watches.KEPT) end
+  ends(meta.watched)
+end
+
+-- Stops where nobody has watched for a while.
+function watches.visit ()
+  if meta.watched == 0 then return end
+  if meta.waits > 0 and redis.call('ZCARD', BASE .. ':armed') > 0 then
+    watches.keep()
+  elseif now > meta.watched then
+    redis.call('UNLINK', BASE .. ':changes', BASE .. ':armed')
+    change('watched', 0)
+    change('floor', 0)
+    change('instance', '')
+  end
+end
+
+-- Milliseconds until the next key expires.
+function watches.nextEnd ()
+  local first = redis.call('ZRANGE', ENDS, 0, 0, 'WITHSCORES')[2]
+  local at = first and tonumber(first) or math.huge
+  local used = meta.idle > 0 and redis.call('ZRANGE', IDLE, 0, 0, 'WITHSCORES')[2]
+  if used then at = math.min(at, math.max(tonumber(used), meta.tracked) / 1000 + meta.idle) end
+  return math.max(0, math.min(at - now + 1, 86400000))
+end
+`
