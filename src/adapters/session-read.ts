@@ -13,10 +13,7 @@ export class SessionRead {
   /** The cookie, without its end. */
   readonly cookie: string
 
-  /** `version`: of the session that was read, or saved since. */
-  constructor (
-    readonly sid: string, readonly session: StoredSession, public version: number, readonly lock?: KeyLock
-  ) {
+  constructor (readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock) {
     this.cookie = cookieText(session)
   }
 
@@ -41,7 +38,7 @@ const MAX_READS = 16
  * which request they save. `bySession`: the same by the objects that stand for a session, which are known in any
  * context.
  */
-const { context, bySession } = shared('session-reads.1', () => ({
+const { context, bySession } = shared('session-reads.2', () => ({
   context: new AsyncLocalStorage<readonly SessionRead[]>(),
   bySession: new WeakMap<object, SessionRead>()
 }))
