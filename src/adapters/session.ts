@@ -14,7 +14,7 @@ import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
-import { SessionRead, cookieText, findRead, type StoredSession } from './session-read.js'
+import { SessionRead, findRead, type StoredSession } from './session-read.js'
 
 export type { StoredSession }
 
@@ -205,7 +205,7 @@ export class SessionStore extends EventEmitter {
 
   async #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<void> {
     const read = findRead(sid, session)
-    if (read === undefined || read.cookie === cookieText(session)) {
+    if (read === undefined || read.hasCookieOf(session)) {
       await this.#sessions.touch(sid, { ttl })
       return
     }

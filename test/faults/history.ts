@@ -58,8 +58,8 @@ function after (state: State, operation: Operation): State | undefined {
   if (kind === 'release' && value === undefined) return code === undefined ? { ...state, holder } : undefined
   const exists = state.value !== undefined
   const fits = ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
-  const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : ifPresent === true && !exists ? 'STORE_NOT_FOUND'
-    : fits ? undefined : 'STORE_VERSION_MISMATCH'
+  const missed = ifPresent === true && !exists ? 'STORE_NOT_FOUND' : fits ? undefined : 'STORE_VERSION_MISMATCH'
+  const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : missed
   // Where the version is not known, both outcomes are possible, and each tells something about it that is not used.
   if (refused !== code && result !== undefined && !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)) return undefined
   if (code !== undefined || refused !== undefined) return state
