@@ -121,7 +121,8 @@ export const subjects = {
   http: {
     route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant']),
     admin: http('GET of a value over HTTP, 1 worker, 64 connections', ['admin API', 'constant', 'webdis']),
-    sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections', ['SessionStore', 'connect-redis'])
+    sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections',
+      ['SessionStore', 'memory store of the library', 'connect-redis'])
   },
 
   redis: {

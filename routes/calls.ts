@@ -32,6 +32,7 @@ const Call = Type.Object({
     })
   ),
   ifAbsent: Type.Optional(Type.Boolean({ description: 'Only if the key has no value' })),
+  ifPresent: Type.Optional(Type.Boolean({ description: 'Only if the key has a value' })),
   number: Type.Optional(
     Type.Number({ description: 'Amount to add; keys per page; maximum number of locks; subscribers' })
   ),

@@ -30,21 +30,22 @@ export function noConditions (headers: Headers): void {
 }
 
 /**
- * Writes under `If-Match`. A single version is compared by the store. For a list or `*`, reads the current version and
+ * Writes under `If-Match`. `*` and a single version are checked by the store. For a list, reads the current version and
  * writes under exactly that one; repeats if another write came in between.
  */
 export async function onMatch<T> (
   ifMatch: string | undefined, collection: Collection<string>, key: string,
   { timeout, token }: { timeout: number, token: string | undefined },
-  write: (options: { ifVersion: number | undefined, timeout: number }) => Promise<T>
+  write: (options: { ifVersion?: number | undefined, ifPresent?: boolean, timeout: number }) => Promise<T>
 ): Promise<T> {
-  const condition = conditionOf(ifMatch)
-  if (condition === undefined || typeof condition === 'number') return await write({ ifVersion: condition, timeout })
+  if (ifMatch?.trim() === '*') return await write({ ifPresent: true, timeout })
+  const versions = versionsOf(ifMatch)
+  if (versions === undefined || typeof versions === 'number') return await write({ ifVersion: versions, timeout })
   const end = performance.now() + timeout * 1000
   const left = (): number => Math.max(0, end - performance.now()) / 1000
   for (;;) {
     const version = (await collection.entry(key, { timeout: left(), token }))?.version ?? 0
-    const matches = condition === '*' ? version !== 0 : condition.includes(version)
+    const matches = versions.includes(version)
     try {
       return await write({ ifVersion: matches ? version : NEVER, timeout: left() })
     } catch (error) {
@@ -54,9 +55,8 @@ export async function onMatch<T> (
 }
 
 /** Weak tags never match, nor do tags that are not versions. "0" stands for no value. */
-function conditionOf (ifMatch: string | undefined): '*' | number | number[] | undefined {
+function versionsOf (ifMatch: string | undefined): number | number[] | undefined {
   if (ifMatch === undefined) return undefined
-  if (ifMatch.trim() === '*') return '*'
   if (!/^(?:\s*(?:W\/)?"[^"]*"\s*(?:,|$))+$/.test(ifMatch)) {
     throw new StoreError(
       'STORE_OPTION_INVALID', 'invalid If-Match: expected * or a comma-separated list of quoted versions'

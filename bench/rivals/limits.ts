@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ownCpu, type Load, type Rival, type Served } from './rival.js'
 
-// The frames of strong-store: heads of 14 and 12 bytes, a key of 8, and a version of 8 in the reply to a set.
-const REQUEST_HEAD = 22
+// The frames of strong-store: heads of 16 and 12 bytes, a key of 8, and a version of 8 in the reply to a set.
+const REQUEST_HEAD = 24
 const REPLY_HEAD = 12
 const VERSION = 8
 

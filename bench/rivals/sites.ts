@@ -90,6 +90,8 @@ export const sites = {
     }
   },
 
+  'memory store of the library': site('/session', app => session(app, new fastifySession.MemoryStore())),
+
   SessionStore: site('/session', app => session(app, new SessionStore() as unknown as SessionOptions['store'])),
 
   'connect-redis': site('/session', async (app, path) => {

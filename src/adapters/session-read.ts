@@ -10,14 +10,16 @@ export interface StoredSession {
 }
 
 export class SessionRead {
-  /** The cookie, without its end. */
-  readonly cookie: string
+  /** A copy, because the library may change its own. */
+  readonly #cookie: object
 
-  /** `version`: of the session that was read, or saved since. */
-  constructor (
-    readonly sid: string, readonly session: StoredSession, public version: number, readonly lock?: KeyLock
-  ) {
-    this.cookie = cookieText(session)
+  constructor (readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock) {
+    this.#cookie = { ...session.cookie }
+  }
+
+  /** Whether the cookie is still the one that was read, apart from its end. */
+  hasCookieOf (session: StoredSession | undefined): boolean {
+    return cookieText(this.#cookie) === cookieText(session?.cookie)
   }
 
   /** Makes the object stand for the session in any context. */
@@ -41,7 +43,7 @@ const MAX_READS = 16
  * which request they save. `bySession`: the same by the objects that stand for a session, which are known in any
  * context.
  */
-const { context, bySession } = shared('session-reads.1', () => ({
+const { context, bySession } = shared('session-reads.2', () => ({
   context: new AsyncLocalStorage<readonly SessionRead[]>(),
   bySession: new WeakMap<object, SessionRead>()
 }))
@@ -57,7 +59,7 @@ export function readsOfRequest (): readonly SessionRead[] {
 }
 
 /** A cookie as stored, with whether it ends instead of when. */
-export function cookieText (session: StoredSession | undefined): string {
-  const cookie = JSON.parse(JSON.stringify(session?.cookie ?? null)) as Record<string, unknown> | null
-  return JSON.stringify(cookie && { ...cookie, expires: cookie.expires != null, originalExpires: undefined })
+function cookieText (cookie: object = {}): string {
+  const stored = JSON.parse(JSON.stringify(cookie)) as Record<string, unknown>
+  return JSON.stringify({ ...stored, expires: stored.expires != null, originalExpires: undefined })
 }

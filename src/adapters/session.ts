@@ -6,7 +6,7 @@ import { answer } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
 import type { Entry, KeyPage } from '../api/options.js'
-import { StoreError } from '../core/errors.js'
+import { StoreError, type StoreErrorCode } from '../core/errors.js'
 import { installOnce } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { runFor } from '../web/current-response.js'
@@ -14,7 +14,7 @@ import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
-import { SessionRead, cookieText, findRead, type StoredSession } from './session-read.js'
+import { SessionRead, findRead, type StoredSession } from './session-read.js'
 
 export type { StoredSession }
 
@@ -183,7 +183,7 @@ export class SessionStore extends EventEmitter {
       : await this.#locks.entry(sid)
     const session = entry && presentOf(entry)
     if (session === undefined) return undefined
-    const read = new SessionRead(sid, session, entry!.version, lock)
+    const read = new SessionRead(sid, session, lock)
     read.keepFor(session)
     return read
   }
@@ -191,23 +191,21 @@ export class SessionStore extends EventEmitter {
   async #save (sid: string, session: StoredSession, ttl: number): Promise<void> {
     const read = findRead(sid, session)
     if (read === undefined) {
-      const version = await this.#sessions.set(sid, session, { ttl })
-      new SessionRead(sid, session, version).keepFor(session)
+      await this.#sessions.set(sid, session, { ttl })
+      new SessionRead(sid, session).keepFor(session)
       return
     }
     await this.#locks?.check(read)
     try {
-      read.version = await this.#sessions.set(sid, session, { ttl, ifVersion: read.version })
+      await this.#sessions.set(sid, session, { ttl, ifPresent: true })
     } catch (error) {
-      unlessMismatch(error)
-      // Others have stored it since, or destroyed it. One turn in its queue, as retries of many requests would collide.
-      await this.#sessions.update(sid, stored => stored === undefined ? undefined : session, { ttl })
+      unless('STORE_NOT_FOUND', error) // it has ended
     }
   }
 
   async #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<void> {
     const read = findRead(sid, session)
-    if (read === undefined || read.cookie === cookieText(session)) {
+    if (read === undefined || read.hasCookieOf(session)) {
       await this.#sessions.touch(sid, { ttl })
       return
     }
@@ -220,7 +218,7 @@ export class SessionStore extends EventEmitter {
         await this.#sessions.set(sid, touched, { ttl, ifVersion: stored.version })
         return
       } catch (error) {
-        unlessMismatch(error)
+        unless('STORE_VERSION_MISMATCH', error)
       }
     }
   }
@@ -287,6 +285,6 @@ function endOf (session: StoredSession | undefined): number | undefined {
   return Number.isNaN(end) ? undefined : end
 }
 
-function unlessMismatch (error: unknown): void {
-  if ((error as StoreError).code !== 'STORE_VERSION_MISMATCH') throw error
+function unless (code: StoreErrorCode, error: unknown): void {
+  if ((error as StoreError).code !== code) throw error
 }

@@ -8,9 +8,8 @@ import type { KeyLock, LockRegistry } from './key-lock.js'
 import { entryPages, keyPage, keyPages } from './key-pages.js'
 import {
   KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions,
-  type DelOptions, type Entry,
-  type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions,
-  type TtlOptions, type UpdateOptions, type WaitOptions
+  type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions,
+  type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
 } from './options.js'
 import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
 import { runUpdate } from './update-context.js'
@@ -74,7 +73,7 @@ export class Collection<T = unknown> {
 
   /**
    * Writes the value and resolves with its new version. `undefined` deletes the key and resolves with 0.
-   * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_FULL.
+   * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_VERSION_MISMATCH, STORE_EXISTS, STORE_NOT_FOUND, STORE_FULL.
    */
   async set (key: string, value?: T, options: SetOptions = NONE): Promise<number> {
     if (value === undefined && options.ifAbsent !== true) {
@@ -90,7 +89,7 @@ export class Collection<T = unknown> {
     return { version: reply?.version ?? 0, isNew: reply?.number === 1 }
   }
 
-  /** Deletes the key. Resolves with whether it had a value; with `confirm: false`, true. STORE_VERSION_MISMATCH. */
+  /** Deletes the key. True if it had a value, or with `confirm: false`. STORE_VERSION_MISMATCH, STORE_NOT_FOUND. */
   async del (key: string, options: DelOptions = NONE): Promise<boolean> {
     const reply = await this.#calls.write(this.#calls.request('del', key, options, KNOWN.del), options)
     return reply?.number !== 0

@@ -25,6 +25,8 @@ export interface SetOptions extends WaitOptions {
   ifVersion?: number | undefined
   /** Write only if the key has no value, or else fail with STORE_EXISTS. Default false. */
   ifAbsent?: boolean | undefined
+  /** Write only if the key has a value, or else fail with STORE_NOT_FOUND. Default false. */
+  ifPresent?: boolean | undefined
   /** The token of the key's lock, to write under it and keep the key's ttl. STORE_LOCK_LOST if the lock has ended. */
   token?: string | undefined
   /** With `token`: also release the lock, even if the write fails. Default false. */
@@ -38,7 +40,9 @@ export interface SetOptions extends WaitOptions {
   durable?: boolean | undefined
 }
 
-export type DelOptions = Pick<SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'token' | 'release' | 'confirm' | 'durable'>
+export type DelOptions = Pick<
+  SetOptions, 'signal' | 'timeout' | 'ifVersion' | 'ifPresent' | 'token' | 'release' | 'confirm' | 'durable'
+>
 
 export interface EntryOptions extends WaitOptions {
   /** The token of the key's lock, to read under it. STORE_LOCK_LOST if it no longer holds the key. */
@@ -172,7 +176,7 @@ export interface CollectionPage {
 const WAIT = ['signal', 'timeout']
 const TTL = [...WAIT, 'ttl', 'token']
 const ACQUIRE = [...WAIT, 'lease', 'detached', 'token', 'owner']
-const DEL = [...WAIT, 'ifVersion', 'token', 'release', 'confirm', 'durable']
+const DEL = [...WAIT, 'ifVersion', 'ifPresent', 'token', 'release', 'confirm', 'durable']
 export const KNOWN = {
   wait: WAIT,
   prefix: [...WAIT, 'prefix'],

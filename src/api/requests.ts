@@ -74,8 +74,9 @@ export function withValue (request: Request, text: string, { ttl, ifAbsent }: Se
   return request
 }
 
-export function withWrite (request: Request, { ifVersion, token, release, durable }: DelOptions): Request {
+export function withWrite (request: Request, { ifVersion, ifPresent, token, release, durable }: DelOptions): Request {
   request.durable = durable === true
+  request.ifPresent = ifPresent === true
   if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
   if (token !== undefined) request.token = checkToken(token)
   request.release = token !== undefined && release === true

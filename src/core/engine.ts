@@ -73,7 +73,10 @@ export class Request<T = string> {
   ttl: number | undefined
   /** Only if the key has this version; 0 stands for "has no value". */
   ifVersion: number | undefined
+  /** Set: only if the key has no value. */
   ifAbsent = false
+  /** Set and del: only if the key has a value. */
+  ifPresent = false
   /** What increment adds; the limit of a scan, of collections, and of locks. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */

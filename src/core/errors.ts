@@ -19,6 +19,7 @@ export const ERRORS = {
   STORE_NOT_A_NUMBER: { status: 409, meaning: 'Only a number can be incremented, and the result must be finite' },
   STORE_VERSION_MISMATCH: { status: 412, meaning: 'The key has another version than ifVersion names' },
   STORE_EXISTS: { status: 412, meaning: 'The key has a value already, and ifAbsent was asked for' },
+  STORE_NOT_FOUND: { status: 412, meaning: 'The key has no value, and ifPresent was asked for' },
   STORE_LOCKED: { status: 423, meaning: 'The key is locked, and the call was not to wait' },
   STORE_DEADLOCK: { status: 500, meaning: 'The call would wait for a lock that its own request or update holds' },
   STORE_TIMEOUT: {

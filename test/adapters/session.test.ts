@@ -406,6 +406,29 @@ t.test('code that never ends remembers a bounded number of sessions', async t =>
   t.equal(await collection.has('0'), false, 'including its own session')
 })
 
+t.test('a save is one call, however many requests save the session', async t => {
+  const { store, sessions, get, set } = alone(t)
+  await set('sid', { cookie: {}, n: 0 })
+  const reads = await Promise.all(Array.from({ length: 20 }, () => get('sid')))
+  const before = (await store.stats()).calls!
+  await Promise.all(reads.map((session, n) => { session.n = n; return set('sid', session) }))
+  const { set: saves, ...others } = (await store.stats()).calls!
+  t.strictSame({ ...before, set: saves! - 20 }, { ...others, set: before.set })
+  t.equal((await sessions.get('sid')).n, 19, 'the last one wins')
+})
+
+t.test('a session that others store under the id of a destroyed one counts as the same session', async t => {
+  const { sessions, get, set, destroy } = alone(t)
+  await set('sid', { cookie: {}, user: 'Ada' })
+  const [early, late] = [await get('sid'), await get('sid')]
+  await destroy('sid')
+  await set('sid', early)
+  t.equal(await sessions.has('sid'), false)
+  await set('sid', { cookie: {}, user: 'Bob' }) // by code that has not read it: a new session
+  await set('sid', late)
+  t.equal((await sessions.get('sid')).user, 'Ada', 'the last save wins')
+})
+
 t.test('a time to live of any length, and a lease', async t => {
   const { set, sessions } = alone(t, { ttl: Infinity, locking: true, lease: Infinity })
   await set('sid', { cookie: {} })

@@ -163,7 +163,13 @@ const TESTS: Record<string, Contract> = {
     const next = await mine.set('key', 2, { ifVersion: version })
     t.equal(await mine.del('key', { ifVersion: next }), true)
     await t.rejects(mine.del('key', { ifVersion: next }), { code: 'STORE_VERSION_MISMATCH' })
+    await t.rejects(mine.set('key', 3, { ifPresent: true }), { code: 'STORE_NOT_FOUND' })
+    await t.rejects(mine.del('key', { ifPresent: true }), { code: 'STORE_NOT_FOUND' })
     t.ok(await mine.set('key', 3, { ifVersion: 0 }) > next)
+    const again = await theirs.set('key', 4, { ifPresent: true, ttl: 100 })
+    t.ok(again > next)
+    t.equal(await mine.set('key', undefined, { ifPresent: true, ifVersion: again }), 0)
+    t.equal(await theirs.get('key'), undefined)
   },
 
   async 'read, check and write loops lose no update' (t, { mine, theirs }) {

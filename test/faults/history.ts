@@ -9,6 +9,7 @@ export interface Operation {
   value?: number | undefined
   ifVersion?: number | undefined
   ifAbsent?: boolean | undefined
+  ifPresent?: boolean | undefined
   /** The lock that this takes, ends or goes through. */
   lock?: string | undefined
   /** An answer at once, whoever else waits. */
@@ -39,7 +40,7 @@ const START: State = { value: undefined, version: 0, floor: 0, fence: 0, holder:
 
 /** The state after `operation`, if it can have had its result in this one. */
 function after (state: State, operation: Operation): State | undefined {
-  const { kind, value, ifVersion, ifAbsent, lock, nowait, result } = operation
+  const { kind, value, ifVersion, ifAbsent, ifPresent, lock, nowait, result } = operation
   const code = result?.code
   if (kind === 'wipe') return { ...state, value: undefined, version: 0, holder: '' } // the store was killed, and has begun again
   if (kind === 'drop') return state.holder === lock ? { ...state, holder: '' } : undefined
@@ -57,7 +58,8 @@ function after (state: State, operation: Operation): State | undefined {
   if (kind === 'release' && value === undefined) return code === undefined ? { ...state, holder } : undefined
   const exists = state.value !== undefined
   const fits = ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
-  const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : fits ? undefined : 'STORE_VERSION_MISMATCH'
+  const missed = ifPresent === true && !exists ? 'STORE_NOT_FOUND' : fits ? undefined : 'STORE_VERSION_MISMATCH'
+  const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : missed
   // Where the version is not known, both outcomes are possible, and each tells something about it that is not used.
   if (refused !== code && result !== undefined && !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)) return undefined
   if (code !== undefined || refused !== undefined) return state

@@ -34,6 +34,7 @@ const call = fc.record({
   lease: fc.option(odd, { nil: undefined, freq: 2 }),
   version: fc.option(fc.nat(3), { nil: undefined, freq: 6 }),
   ifAbsent: fc.boolean(),
+  ifPresent: fc.boolean(),
   through: fc.option(fc.nat(5), { nil: undefined, freq: 2 }),
   release: fc.boolean(),
   detached: fc.boolean(),
@@ -136,8 +137,8 @@ class Pair {
 
   #call ({ caller, op, key, text, number, ttl, lease, version, through, ...fields }: Step & { do: 'call' }): void {
     const request = new Request(op, 'c', key)
-    const { ifAbsent, release, detached, nowait, limit, backoff, down } = fields
-    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', nowait, limit, backoff, down })
+    const { ifAbsent, ifPresent, release, detached, nowait, limit, backoff, down } = fields
+    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', ifPresent: ifPresent && !ifAbsent, nowait, limit, backoff, down })
     request.detached = detached && lease !== undefined
     const past = version === undefined || version === 0 ? version : Math.max(1, this.model.changes - version + 1)
     const modelVersion = past !== undefined && past > this.model.changes ? UNKNOWN_VERSION : past

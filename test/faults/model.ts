@@ -193,8 +193,9 @@ export class Model {
     return { ...reply, version: written.version, ...(op === 'set' ? { number: value === undefined ? 1 : undefined } : { expiresIn: this.#expiresIn(written) }) }
   }
 
-  #refusal (value: Value | undefined, { ifVersion, ifAbsent }: Request): StoreErrorCode | undefined {
+  #refusal (value: Value | undefined, { ifVersion, ifAbsent, ifPresent }: Request): StoreErrorCode | undefined {
     if (ifAbsent && value !== undefined) return 'STORE_EXISTS'
+    if (ifPresent && value === undefined) return 'STORE_NOT_FOUND'
     return ifVersion === undefined || ifVersion === (value?.version ?? 0) ? undefined : 'STORE_VERSION_MISMATCH'
   }
 

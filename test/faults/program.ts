@@ -78,7 +78,8 @@ export async function perform (store: Store, { seed, name, file, collection, key
         await record(key, { kind: 'set', value, nowait }, () => target.set(key, value, wait), version => ({ version }))
       } else if (what < 0.6) {
         const value = unique()
-        const condition = next() < 0.3 ? { ifAbsent: true } : { ifVersion: versions.get(key) ?? 0 }
+        const choice = next()
+        const condition = choice < 0.2 ? { ifAbsent: true } : choice < 0.4 ? { ifPresent: true } : { ifVersion: versions.get(key) ?? 0 }
         await record(key, { kind: 'set', value, nowait, ...condition }, () => target.set(key, value, { ...wait, ...condition }), version => ({ version }))
       } else if (what < 0.75) await record(key, { kind: 'increment', value: 1, nowait }, () => target.increment(key, 1, wait), value => ({ value }))
       else if (what < 0.82) await record(key, { kind: 'del', nowait }, () => target.del(key, wait), found => ({ value: Number(found) }))

@@ -31,8 +31,8 @@ type RequestField = Exclude<keyof Request, 'op' | 'collection' | 'key' | 'wait' 
 type ReplyField = Exclude<keyof Reply, 'code' | 'grant'>
 
 const REQUEST_FIELDS: readonly RequestField[] = [
-  'text', 'ttl', 'ifVersion', 'ifAbsent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token', 'release', 'lease',
-  'owner', 'nowait', 'durable'
+  'text', 'ttl', 'ifVersion', 'ifAbsent', 'ifPresent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token',
+  'release', 'lease', 'owner', 'nowait', 'durable'
 ]
 const TEXT_FIELDS: readonly ReplyField[] = ['text', 'token']
 

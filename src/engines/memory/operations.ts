@@ -85,10 +85,11 @@ export class Operations {
   }
 
   #refusal (
-    { bounds }: Collection, entry: Entry | undefined, { ifVersion, ifAbsent, durable }: Request<Bytes>
+    { bounds }: Collection, entry: Entry | undefined, { ifVersion, ifAbsent, ifPresent, durable }: Request<Bytes>
   ): StoreErrorCode | undefined {
     if (durable && (this.#context.durability === undefined || !bounds.keep)) return 'STORE_OPTION_INVALID'
     if (ifAbsent && entry !== undefined) return 'STORE_EXISTS'
+    if (ifPresent && entry === undefined) return 'STORE_NOT_FOUND'
     if (ifVersion === undefined) return undefined
     return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
   }

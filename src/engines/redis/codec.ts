@@ -58,6 +58,7 @@ function optionsOf (request: Request): string {
     ttl: request.ttl,
     ifVersion: request.ifVersion === undefined ? undefined : String(request.ifVersion),
     ifAbsent: request.ifAbsent || undefined,
+    ifPresent: request.ifPresent || undefined,
     number: request.number,
     limit: request.limit,
     backoff: request.backoff || undefined,

@@ -1,7 +1,7 @@
 // The frames between a client and the server: their layout, and nothing else. All numbers are little-endian.
 //
 //   hello, first of all:      size u32 | 'SSTR' | version u8 | token, 64 characters | label, for people
-//   request, to the server:   size u32 | op u8 | slot u8 | fields u16 | id u32 | key length u16 | key | fields | text
+//   request, to the server:   size u32 | op u8 | slot u8 | key length u16 | id u32 | fields u32 | key | fields | text
 //   reply, to the client:     size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
 //
 // `size` counts what follows it. `op` is the place in OPS, or one of the frames that are about the connection itself:
@@ -17,7 +17,7 @@ import { bytes, utf8, type Charset } from './charset.js'
  * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package
  * with the same version share one engine in a process.
  */
-export const PROTOCOL_VERSION = 5
+export const PROTOCOL_VERSION = 6
 
 /** No frame is larger. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
@@ -40,7 +40,7 @@ export const SLOTS = 256
 export const MAGIC = 'SSTR'
 const HELLO_HEAD = 5
 const TOKEN_LENGTH = 64
-const REQUEST_HEAD = 14
+const REQUEST_HEAD = 16
 const REPLY_HEAD = 12
 const OP_CODE = Object.fromEntries(OPS.map((op, code) => [op, code])) as Record<Op, number>
 
@@ -61,6 +61,7 @@ const LIMIT = 4096
 const BACKOFF = 8192
 const DOWN = 16384
 const DURABLE = 32768
+const IF_PRESENT = 65536
 
 // Fields of a reply; TEXT, NUMBER and TOKEN are as above.
 const VERSION = 2
@@ -118,7 +119,7 @@ export function writeRequest (target: Target, request: Request, slot: number, id
     (request.ifAbsent ? IF_ABSENT : 0) | (request.release ? RELEASE : 0) |
     (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
     (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0) |
-    (request.durable ? DURABLE : 0)
+    (request.durable ? DURABLE : 0) | (request.ifPresent ? IF_PRESENT : 0)
   target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 +
     (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
     (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
@@ -154,13 +155,13 @@ export function idOf (buffer: Buffer, at: number): number {
 
 export function keyOf (buffer: Buffer, at: number, end: number): string {
   const from = at + REQUEST_HEAD - 4
-  return bytes.read(buffer, from, inside(from + buffer.readUInt16LE(from - 2), end))
+  return bytes.read(buffer, from, inside(from + buffer.readUInt16LE(at + 2), end))
 }
 
 export function readRequest (buffer: Buffer, at: number, end: number, collection: string): Request<Bytes> {
   const op = OPS[codeOf(buffer, at)]
   if (op === undefined) throw new StoreError('STORE_PROTOCOL', `there is no operation ${codeOf(buffer, at)}`)
-  const fields = buffer.readUInt16LE(at + 2)
+  const fields = buffer.readUInt32LE(at + 8)
   const key = keyOf(buffer, at, end)
   const request = new Request<Bytes>(op, collection, key)
   at += REQUEST_HEAD - 4 + key.length
@@ -175,6 +176,7 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
     if ((fields & LIMIT) !== 0) request.limit = readNumber(buffer, (at += 8) - 8, end)
     if ((fields & TEXT) !== 0) request.text = readText(buffer, at, end)
     request.ifAbsent = (fields & IF_ABSENT) !== 0
+    request.ifPresent = (fields & IF_PRESENT) !== 0
     request.release = (fields & RELEASE) !== 0
     request.detached = (fields & DETACHED) !== 0
     request.nowait = (fields & NOWAIT) !== 0
@@ -253,10 +255,10 @@ function writeHead (
 ): number {
   buffer[used + 4] = code
   buffer[used + 5] = slot
-  buffer.writeUInt16LE(fields, used + 6)
   buffer.writeUInt32LE(id, used + 8)
+  buffer.writeUInt32LE(fields, used + 12)
   const length = utf8.write(buffer, key, used + REQUEST_HEAD)
-  buffer.writeUInt16LE(length, used + 12)
+  buffer.writeUInt16LE(length, used + 6)
   return used + REQUEST_HEAD + length
 }
 

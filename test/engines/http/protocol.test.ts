@@ -17,6 +17,7 @@ t.test('a call arrives as it was made', async t => {
     ttl: 5,
     ifVersion: 0,
     ifAbsent: true,
+    ifPresent: true,
     token: 'token',
     release: true,
     wait: { timeout: 20, signal: undefined, scope: undefined }

@@ -35,6 +35,7 @@ const REQUESTS: Array<Partial<Request>> = [
   { text: '' },
   { ttl: 1.5, ifVersion: 2 ** 53 - 1, number: -0.1, cursor: '4294967295', lease: 1e9, token: 'a-token', owner: 'é 😀', text: '{}' },
   { ifAbsent: true, release: true, detached: true, nowait: true },
+  { ifPresent: true, durable: true },
   { limit: 2 ** 53, backoff: true, down: true, token: 'a-token', owner: 'é', text: '1' },
   { token: '', owner: '' },
   { ttl: 0, ifVersion: 0, number: 0, cursor: 'x', lease: 0, limit: -1 },

@@ -9,6 +9,7 @@ end
 
 local function refusal (entry, call)
   if call.ifAbsent and entry then return 'ESTORE_EXISTS' end
+  if call.ifPresent and not entry then return 'ESTORE_NOT_FOUND' end
   if call.ifVersion and call.ifVersion ~= (entry and versionOf(entry) or '0') then return 'ESTORE_VERSION_MISMATCH' end
 end
 
