@@ -70,6 +70,24 @@ t.test('a refused body ends its stream, and the server can close', async t => {
   await close()
 })
 
+t.test('a refused body without an end is reset', async t => {
+  const { session, close } = await serve(t)
+  const stream = session.request({ ':method': 'PUT', ':path': KEY, authorization: 'Bearer wrong' })
+  let status: number | undefined
+  let sent = 0
+  const send = (): void => { while (!stream.closed && stream.write(CHUNK, () => { sent += CHUNK.length })); }
+  stream.on('response', headers => { status = headers[':status'] })
+  stream.on('error', () => {}).on('drain', send).resume()
+  const closed = new Promise(resolve => { stream.once('close', resolve) })
+  send()
+  await closed
+  t.equal(status, 401)
+  t.equal(stream.rstCode, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  t.ok(sent >= 15 * 2 ** 20, 'but not before it has sent much')
+  t.equal((await ask(session, { ':method': 'GET', ':path': KEY }, 0)).status, 404, 'the connection remains')
+  await close()
+})
+
 t.test('a reset stream cancels its wait', async t => {
   const { session, close } = await serve(t)
   const lock = { ':method': 'POST', ':path': '/_store/v1/collections/c/locks/k' }
