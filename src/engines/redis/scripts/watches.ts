@@ -68,7 +68,7 @@ function watches.note (kind, key, version, text)
     redis.call('ZREM', log, first .. key, second .. key, third .. key)
     if meta.expire > 0 then redis.call('PEXPIREAT', log, int(meta.expire)) end
     if redis.call('ZCARD', log) > watches.MAX_CHANGES then
-      local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')
+      local oldest = redis.call('ZRANGE', log, 1, 1, 'WITHSCORES')
       redis.call('ZREM', log, oldest[1])
       change('floor', tonumber(oldest[2]))
     end
@@ -85,10 +85,17 @@ function watches.note (kind, key, version, text)
   end
 end
 
--- Changes up to now are not known any more: all who watch have to list what is there.
-function watches.forget ()
+-- An empty log. A small sorted set would be stored as a list, in which each change of a key is a walk over all of them;
+-- one long member prevents that.
+function watches.start ()
   if meta.instance ~= '?' then change('floor', nextNumber()) end
   redis.call('UNLINK', BASE .. ':changes')
+  zadd(BASE .. ':changes', 0, string.rep(' ', 65))
+end
+
+-- Changes up to now are not known any more: all who watch have to list what is there.
+function watches.forget ()
+  watches.start()
   local armed = BASE .. ':armed'
   for _, member in ipairs(redis.call('ZRANGEBYLEX', armed, '[=', '+', 'LIMIT', 0, 500)) do
     redis.call('ZREM', armed, member)
@@ -118,7 +125,7 @@ end
 -- Keeps changes from now on, or for longer.
 function watches.keep ()
   if meta.watched == 0 then
-    change('floor', nextNumber())
+    watches.start()
     change('instance', watches.server())
   else
     watches.renew()
