@@ -103,15 +103,9 @@ export class CollectionState {
   }
 }
 
-/** The part of a list that one script takes; what is left stays in it. */
+/** The part of a list that one script takes. */
 export function pageOf ({ held, waiting }: Left): Left {
   return { held: held.slice(0, PAGE), waiting: waiting.slice(0, PAGE) }
-}
-
-/** Removes a page that was done. */
-export function drop ({ held, waiting }: Left): void {
-  held.splice(0, PAGE)
-  waiting.splice(0, PAGE)
 }
 
 /** The first entries of a map, a page of them, which become its last. */

@@ -1,6 +1,6 @@
 // Signs of life of this process. One timer looks after every collection in which it holds locks, waits, or has read.
 import { isPoll, type Request } from '../../core/engine.js'
-import { CollectionState, drop, pageOf, type Left } from './collection-state.js'
+import { CollectionState, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
 import { codeOf } from './codec.js'
 import type { KeyNames } from './keys.js'
@@ -221,11 +221,13 @@ export class Heartbeat {
     this.#plan(collection, state, Number(next), reads > 0)
   }
 
-  /** Leaves what is listed, page by page; what is done is removed from the lists. */
+  /** Gives up what is listed, page by page, and removes it from the lists. */
   async #leave (collection: string, left: Left): Promise<void> {
     while (left.held.length + left.waiting.length > 0) {
-      await this.#connection.run('leave', this.#names.base(collection), [JSON.stringify(pageOf(left))])
-      drop(left)
+      const page = JSON.stringify(pageOf(left))
+      const [held, waiting] = await this.#connection.run<[number, number]>('leave', this.#names.base(collection), [page])
+      left.held.splice(0, held)
+      left.waiting.splice(0, waiting)
     }
   }
 

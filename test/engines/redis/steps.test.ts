@@ -38,10 +38,10 @@ async function all (): Promise<void> {
     t.equal(counts.at(-1), end)
     t.ok(counts.length > 3 && counts.slice(1).every((count, i) => counts[i]! - count <= MOST), counts.join())
   }
-  const fill = async (name: string, count: number, options = {}): Promise<string> => {
+  const fill = async (name: string, count: number, options = {}, text = '1'): Promise<string> => {
     const base = names.base(name)
     await Promise.all(
-      Array.from({ length: count }, (_, i) => call(base, 'set', `key ${i}`, `${channel(1)} -${i + 1}`, '1', options))
+      Array.from({ length: count }, (_, i) => call(base, 'set', `key ${i}`, `${channel(1)} -${i + 1}`, text, options))
     )
     return base
   }
@@ -108,6 +108,49 @@ async function all (): Promise<void> {
     areSmall(t, await tend(base, async () => await redis.zcard(`${base}:held`) + await redis.zcard(`${base}:owned`)), 1)
     t.equal(await redis.hlen(`${base}:waiting`), 0)
     t.equal(await call(base, 'release', 'other', `${channel(1)} 2`, 'token'), 'R    ')
+  })
+
+  t.test('locks are listed and given up in parts, by what they cost', async t => {
+    await listen(t, 1, 2)
+    const base = names.base('locks')
+    const held = Array.from({ length: 100 }, (_, i) => [`key ${i}`, `token-${i}`])
+    for (const [key, token] of held) await call(base, 'acquire', key!, `${channel(1)} 1`, `${token} me`)
+    for (let i = 0; i < 64; i++) await run('clear', base, `${channel(2)} ${i}`, 'key', '', '60000')
+    const commands = async (): Promise<number> => Array.from(
+      (await redis.info('commandstats')).matchAll(/calls=(\d+)/g), ([, calls]) => Number(calls)
+    ).reduce((sum, calls) => sum + calls, 0)
+    const counted = async <T>(script: ScriptName, ...args: string[]): Promise<T> => {
+      const before = await commands()
+      const result = await run<T>(script, base, ...args)
+      const count = await commands() - before
+      t.ok(count <= 1000, `${script}: ${count} commands`)
+      return result
+    }
+    const found = new Set<string>()
+    for (let from = 0; from !== -1;) {
+      const [next, ...locks] = await counted<[string, ...string[][]]>('held', String(from), '100')
+      for (const [key, , , , , waiters] of locks) {
+        found.add(key!)
+        t.equal(waiters, '64')
+      }
+      from = Number(next)
+    }
+    t.equal(found.size, 100)
+    while (held.length > 0) {
+      const [count] = await counted<[number, number]>('leave', JSON.stringify({ held, waiting: [] }))
+      t.ok(count > 0)
+      held.splice(0, count)
+    }
+    areSmall(t, await tend(base, () => redis.hlen(`${base}:waiting`)), 0)
+    t.equal(await redis.zcard(`${base}:held`), 0)
+  })
+
+  t.test('large values that have ended are removed in smaller parts', async t => {
+    const base = await fill('large', 100, { ttl: 1 }, 'x'.repeat(100_000))
+    await until(async () => await run('size', base) === 0)
+    const counts = await tend(base, () => redis.zcard(`${base}:names`))
+    t.equal(counts.at(-1), 0)
+    t.ok(counts.slice(1).every((count, i) => counts[i]! - count <= 10), counts.join())
   })
 
   t.test('a process that is late keeps what nobody has asked for yet', async t => {

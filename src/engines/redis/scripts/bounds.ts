@@ -13,22 +13,25 @@ local function pastKeys ()
   return count
 end
 
+-- How many keys it has removed, and whether more may be left.
 local function expireFrom (set, limit, count)
   local keys = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. int(limit), 'LIMIT', 0, count)
-  for _, key in ipairs(keys) do
+  for i, key in ipairs(keys) do
     redis.call('ZREM', set, key)
     local entry = load(key)
     if entry then expire(entry) end
+    if isSpent() then return i, true end
   end
-  return #keys
+  return #keys, #keys == count
 end
 
--- Removes up to so many keys that are past their time; true if more may be left.
+-- Removes at least one of the keys that are past their time, up to so many; true if more may be left.
 local function expireSome (count)
-  local removed = expireFrom(ENDS, now, count)
+  local removed, isMore = expireFrom(ENDS, now, count)
   local limit = idleLimit()
-  if removed < count and limit > meta.tracked then removed = removed + expireFrom(IDLE, limit, count - removed) end
-  return removed >= count
+  if isMore or limit <= meta.tracked then return isMore end
+  removed, isMore = expireFrom(IDLE, limit, count - removed)
+  return isMore
 end
 
 local function evict (entry)
@@ -74,6 +77,7 @@ function fits (entry, bytes, lock)
   for _ = 1, MAX_VICTIMS do
     if not evictOne(entry and entry.key) then return false end
     if not isOver(keys, more) then return true end
+    if isSpent() then return nil end
   end
   return nil
 end

@@ -92,14 +92,17 @@ function scripts.list (keys, args)
   return found
 end
 
--- A page of the locks of a collection: how many to leave out, how many to look at. Answers with how many to leave out
--- for the next, -1 at the end, then of each lock what "described" tells.
+-- A page of the locks of a collection: how many to skip, how many to look at, at most. Answers with how many to skip for
+-- the next page, -1 at the end, then what "described" returns for each lock.
 function scripts.held (keys, args)
   begin()
   open(keys[1])
   local from, limit = tonumber(args[1]), tonumber(args[2])
   local found = {}
+  local seen = 0
   local function add (key, isOfProcess)
+    if seen > 0 and isSpent() then return end
+    seen = seen + 1
     local lock = lockOf(key)
     -- most of those with a lease are in both sets
     if not lock or (isOfProcess ~= (lock.isDetached == 0)) then return end
@@ -113,7 +116,7 @@ function scripts.held (keys, args)
   for _, entry in ipairs(held) do add(keyIn(entry), true) end
   for _, key in ipairs(timed) do add(key, false) end
   save()
-  table.insert(found, 1, int(#held + #timed < limit and -1 or from + limit))
+  table.insert(found, 1, int(seen == #held + #timed and seen < limit and -1 or from + seen))
   return found
 end
 

@@ -91,11 +91,13 @@ local function clearsOf (lock)
     if call and startsWith(lock.key, call.prefix) then
       found[#found + 1] = { stored[i], call, tonumber(stored[i + 1]) } end
   end
+  work = work - #stored / 4
   return found
 end
 
 -- Of a lock: key, owner, fence, since, when its lease ends ('' without) and how many wait.
 local function described (lock)
+  work = work - 1
   local count = waiters(lock) + #clearsOf(lock)
   return { lock.key, lock.owner, int(lock.fence), int(lock.since), lock.lease > 0 and int(lock.lease) or '',
     int(count) }

@@ -127,19 +127,26 @@ function scripts.tend (keys, args)
   return found
 end
 
--- Gives up locks and calls that wait: JSON of { held: [[key, token]], waiting: who }.
+-- Gives up waiting calls, then locks: JSON of { held: [[key, token]], waiting: who }. Answers with how many of the locks
+-- and of the calls it has dealt with; the rest is for the next call.
 function scripts.leave (keys, args)
   begin()
   open(keys[1])
   local asked = cjson.decode(args[1])
+  local held, waiting = 0, 0
   for _, who in ipairs(asked.waiting) do
+    if isSpent() then break end
     local call = withdraw(who)
     if call and call.subscription then channels.unsubscribe(call.subscription) end
+    waiting = waiting + 1
   end
   for _, pair in ipairs(asked.held) do
+    if isSpent() then break end
     local lock = lockOf(pair[1])
     if lock and lock.token == pair[2] then finish(lock, false) end
+    held = held + 1
   end
-  return answered('R    ')
+  answered('')
+  return { held, waiting }
 end
 `
