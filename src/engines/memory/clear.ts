@@ -5,10 +5,11 @@ import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
 import type { Caller, Lock, Waiting } from './lock.js'
+import { Table } from './table.js'
 
 /** What is cleared. */
 export interface Clearable {
-  readonly locks: ReadonlyMap<string, Lock>
+  readonly locks: Table<Lock>
   readonly clears: Set<Clear>
   countWaiters (more: number): void
   delete (key: string): boolean
@@ -27,7 +28,7 @@ export class PendingClears extends Set<Clear> {
 
 export class Clear implements Waiting {
   /** That it has found and waits for. */
-  readonly #locks = new Set<Lock>()
+  readonly #locks = new Table<Lock>()
   /** Where it has got to in looking for them. */
   #unseen: Iterator<Lock> | undefined
   #hasFreeKeys = true
@@ -42,7 +43,7 @@ export class Clear implements Waiting {
     readonly since: number,
     readonly revision: number
   ) {
-    this.#unseen = collection.locks.values()
+    this.#unseen = collection.locks.walk()
   }
 
   /** Whether it is in the queue of a lock. */
@@ -79,7 +80,7 @@ export class Clear implements Waiting {
     }
     this.#hasMetLock = true
     if (!this.request.nowait) this.collection.delete(lock.key)
-    this.#locks.delete(lock)
+    this.#locks.delete(lock.key)
     this.#settle()
   }
 

@@ -3,7 +3,7 @@
 // all clears together.
 import type { Budget } from './agenda.js'
 import type { Entry } from './entry.js'
-import type { Page, Table } from './table.js'
+import { Table, type Page } from './table.js'
 
 interface Pending {
   readonly prefix: string
@@ -29,7 +29,7 @@ export class ClearedPrefixes {
    * Keys that were locked, and the revision at which they no longer were: clears before that have spared or deleted
    * them.
    */
-  readonly #spared = new Map<string, number>()
+  readonly #spared = new Table<{ readonly key: string, revision: number }>()
 
   get isDone (): boolean {
     return this.#pending.length === 0
@@ -48,14 +48,16 @@ export class ClearedPrefixes {
   }
 
   spare (key: string, revision: number): void {
-    this.#spared.set(key, revision)
+    const spared = this.#spared.get(key)
+    if (spared === undefined) this.#spared.add({ key, revision })
+    else spared.revision = revision
   }
 
   /** Whether it covers an entry whose key is not locked. */
   covers ({ key, version }: Entry): boolean {
     for (const length of this.#lengths) {
       const revision = this.#revisions.get(key.slice(0, length)) // shorter than that it is no prefix in the map
-      if (revision !== undefined && version < revision && !(this.#spared.get(key)! >= revision)) return true
+      if (revision !== undefined && version < revision && (this.#spared.get(key)?.revision ?? 0) < revision) return true
     }
     return false
   }

@@ -9,6 +9,7 @@ import type { Context } from './context.js'
 import type { Entry } from './entry.js'
 import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
+import { Table } from './table.js'
 
 /** How long an empty collection, with its counters, is kept: less if there are very many. */
 const EMPTY_S = 10
@@ -17,11 +18,11 @@ const MANY = 10_000
 /** Up to so many keys and locks, a clear is carried out at once. */
 const MAX_AT_ONCE = 1000
 
-const NO_LOCKS = new Map<string, Lock>()
+const NO_LOCKS = new Table<Lock>()
 const NO_CLEARS = new PendingClears()
 
-/** The table that a collection is in. */
-interface Table {
+/** The table of collections that it is in. */
+interface Owner {
   readonly context: Context
   readonly size: number
   delete (collection: Collection): void
@@ -36,12 +37,12 @@ export class Collection extends Entries implements Task {
   writes = 0
   /** When it may be forgotten if it is empty: in seconds, as a number above 2 ** 31 would take 16 bytes more. */
   #forgetAt = 0
-  readonly #table: Table
+  readonly #owner: Owner
 
   /** `key`: its name. */
-  constructor (readonly key: string, table: Table) {
-    super(table.context)
-    this.#table = table
+  constructor (readonly key: string, owner: Owner) {
+    super(owner.context)
+    this.#owner = owner
     this.onempty()
   }
 
@@ -59,8 +60,8 @@ export class Collection extends Entries implements Task {
   }
 
   addLock (lock: Lock): void {
-    if (this.locks === NO_LOCKS) this.locks = new Map()
-    this.locks.set(lock.key, lock)
+    if (this.locks === NO_LOCKS) this.locks = new Table()
+    this.locks.add(lock)
     this.context.counters.totals.locks++
   }
 
@@ -122,7 +123,7 @@ export class Collection extends Entries implements Task {
 
   /** It may be empty now. */
   override onempty (): void {
-    const seconds = this.#table.size < MANY ? EMPTY_S : EMPTY_S_OF_MANY
+    const seconds = this.#owner.size < MANY ? EMPTY_S : EMPTY_S_OF_MANY
     this.#forgetAt = Math.ceil(this.context.clock.now / 1000) + seconds
     this.schedule(this.#forgetAt * 1000)
   }
@@ -138,7 +139,7 @@ export class Collection extends Entries implements Task {
     if (this.isDisposable) {
       const forgetAt = this.#forgetAt * 1000
       if (now < forgetAt) return forgetAt
-      this.#table.delete(this)
+      this.#owner.delete(this)
       return undefined
     }
     const { nextEnd } = this

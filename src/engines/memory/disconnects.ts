@@ -24,7 +24,7 @@ export class Disconnects implements Task {
 
   run (budget: Budget): number | undefined {
     for (const caller of this.#callers) {
-      for (const lock of caller.holding) {
+      for (let lock; (lock = caller.holding.first) !== undefined;) {
         this.#end(lock)
         if (budget.isSpent()) return this.#context.clock.now
       }

@@ -142,7 +142,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Deletes keys with the prefix, but no `locked` ones: to readers at once, from memory in slices. Then calls back. */
-  clearPrefix (prefix: string, locked: ReadonlyMap<string, unknown>, ondone: () => void): void {
+  clearPrefix (prefix: string, locked: { size: number, keys (): Iterable<string> }, ondone: () => void): void {
     const { changes } = this.context
     changes?.clearing(this.name, prefix, locked.keys())
     if (prefix === '' && locked.size <= MAX_MOVED && changes?.needsKeys(this.name) !== true) {

@@ -103,6 +103,19 @@ export class Table<V extends Keyed> {
     return { values, next }
   }
 
+  /** All values, in steps. The table may change in between: what is there all the time is seen exactly once. */
+  * walk (): Generator<V, void, undefined> {
+    for (let at: number | undefined = 0; at !== undefined;) {
+      const { values, next }: Page<V> = this.step(at)
+      yield * values
+      at = next
+    }
+  }
+
+  * keys (): Generator<string, void, undefined> {
+    for (const { key } of this.walk()) yield key
+  }
+
   /** Visits what is in the shard of a position, from there on. Returns the position of the next shard. */
   private visit (at: number, visit: (value: V, place: number) => void): number | undefined {
     if (this.#shards.length === 0) {

@@ -9,6 +9,7 @@ import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
+import { Shard } from '../../../src/engines/memory/shard.js'
 import { createStore } from '../../../src/index.js'
 import { heap } from '../../faults/heap.js'
 
@@ -74,6 +75,61 @@ t.test('leases come before keys, however many are due', async t => {
   keyspace.sweep(shortest())
   t.ok(user.answers.get(wait)?.token, 'in the next slice')
   t.ok(keyspace.collection('c').size > 9000)
+})
+
+t.test('a slice ends as many as come between two looks at the time, whatever they are', async t => {
+  const { keyspace, user, advance } = setUp()
+  const STEPS = 32
+  const count = 2000
+  const gone = new User(keyspace)
+  const collection = keyspace.collection('c')
+  user.now('acquire', 'hot')
+  const many = (op: Op, fields?: Partial<Request>, by = user): void => {
+    for (let i = 0; i < count; i++) by.ask(op, `key ${i}`, fields)
+  }
+  const kinds: Record<string, [start: () => void, left: () => number]> = {
+    'locks of a caller that has left': [() => { many('acquire', {}, gone); keyspace.leave(gone, shortest()) }, () => gone.holding.size],
+    leases: [() => { many('acquire', { lease: 10 }); advance(1000) }, () => collection.locks.size - 1],
+    keys: [() => { many('set', { text: '1', ttl: 10 }); advance(1000) }, () => collection.size],
+    collections: [() => {
+      for (let i = 0; i < count; i++) user.now('size', '', {}, `empty ${i}`)
+      advance(60_000)
+    }, () => keyspace.collections.size - 1]
+  }
+  for (const [name, [start, left]] of Object.entries(kinds)) {
+    start()
+    let before = left()
+    t.ok(before >= count - STEPS, `${before} ${name}`)
+    let most = 0
+    while (keyspace.sweep(shortest())) {
+      most = Math.max(most, before - left())
+      before = left()
+    }
+    t.ok(most > 0 && most <= STEPS, `${most} ${name} in a slice`)
+    t.equal(left(), 0)
+  }
+})
+
+t.test('to take or end one of very many locks moves no more than a part of them', async t => {
+  const { user } = setUp()
+  const { add } = Shard.prototype
+  t.teardown(() => { Shard.prototype.add = add })
+  let moved = 0
+  Shard.prototype.add = function (...args) { moved++; add.apply(this, args) }
+  let most = 0
+  let all = 0
+  const step = <T>(work: () => T): T => {
+    moved = 0
+    const result = work()
+    all += moved
+    most = Math.max(most, moved)
+    return result
+  }
+  const count = 20_000
+  const tokens = Array.from({ length: count }, (_, i) => step(() => user.now('acquire', `key ${i}`)).token!)
+  for (const [i, token] of tokens.entries()) step(() => user.now('release', `key ${i}`, { token }))
+  t.ok(all > count, `${all} moves`)
+  t.ok(most < 3000, `${most} at once`)
 })
 
 t.test('costs do not depend on collections that are not asked about', async t => {

@@ -75,5 +75,12 @@ t.test('a walk sees what is there all the while once, however the table changes'
       }
     })
     t.strictSame(seen.filter(key => key.startsWith('stays')).sort(), stays.slice().sort(), `${before} keys and ${during} more`)
+    const met: string[] = []
+    for (const { key } of table.walk()) {
+      if (key.startsWith('stays')) met.push(key)
+      for (let i = 0; i < 5 && number < 20_000; i++) table.add(named(`other ${number++}`))
+      if (met.length > 200 && number > 0) table.delete(`other ${--number}`)
+    }
+    t.strictSame(met.sort(), stays.slice().sort())
   }
 })
