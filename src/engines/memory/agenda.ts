@@ -51,9 +51,9 @@ export class Agenda {
     return Math.min(this.#urgent.time, this.#other.time)
   }
 
-  /** Whether a task is scheduled that a call may be waiting for. */
+  /** Whether a call may be waiting for a scheduled task: an urgent one, or one that is due, as a clear is. */
   get isAwaited (): boolean {
-    return this.#urgent.time !== Infinity
+    return this.#urgent.time !== Infinity || this.#other.time <= this.#clock.now
   }
 
   /** Has the task run at that time, or earlier if it was going to. */
