@@ -21,6 +21,7 @@ import { problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { validatorCompiler } from './validation.js'
 import { PreferredWait } from './prefer.js'
+import { transferRoutes } from './transfer.js'
 
 export { problemHandler }
 
@@ -76,6 +77,7 @@ export function adminApp (
     manyRoutes(admin)
     callRoutes(admin)
     eventRoutes(admin)
+    transferRoutes(admin)
   }, { prefix })
   return app
 }

@@ -2,7 +2,7 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import { MAX_LOCKS } from '../src/core/engine.js'
 
-const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
+export const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
   minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description
 })
 export const name = (description: string): ReturnType<typeof Type.String> => (
@@ -270,7 +270,8 @@ export const Problem = Type.Object({
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: owner of the lock' })),
   since: Type.Optional(moment('With 423: when it was granted')),
   expiresAt: Type.Optional(moment('With 423: when the lease ends; absent if the lock ends with its holder')),
-  waiters: Type.Optional(count('With 423: calls waiting for it'))
+  waiters: Type.Optional(count('With 423: calls waiting for it')),
+  line: Type.Optional(count('Of an import: the number of the line that failed'))
 }, { $id: 'Problem' })
 const problem = (description: string): object => ({
   description, content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } }
@@ -291,6 +292,6 @@ export const CONFLICT = { 409: problem('The lock is not held with this token, or
 export const CHANGED = { 412: problem('The key has another version') }
 export const BODY = {
   413: problem('The value is too large'),
-  415: problem('The body is not application/json in UTF-8, or is compressed'),
+  415: problem('The body is not of the described type in UTF-8, or is compressed'),
   507: problem('The collection is full')
 }

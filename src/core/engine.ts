@@ -15,6 +15,8 @@
 //   break      ends the lock of `key`, whoever holds it; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number`
 //              the limit, `cursor` where to go on (none at first, and none in the last reply): opaque to the caller
+//   dump       text: JSON {keys: [[name, version, ttl left | null]], cursor} of all keys, in pages like a scan's, then
+//              for each key DUMP_SEPARATOR and its value: as last committed, and without this being a use of the key
 //   size       number
 //   clear      deletes the keys that begin with `key`, '' for all, and were written before it: free ones at once, a
 //              locked one when its turn comes, or not with `nowait`. Cancelled, it deletes no more keys. Answered when
@@ -43,8 +45,11 @@ import type { StoreErrorCode, StoreError } from './errors.js'
 export const OPS = [
   'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
   'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats', 'ping', 'peek',
-  'watch', 'publish', 'subscribe'
+  'watch', 'publish', 'subscribe', 'dump'
 ] as const
+
+/** Stands in no JSON text: RFC 7464 uses it likewise. */
+export const DUMP_SEPARATOR = '\x1e'
 
 /** Locks that one listing has at most. */
 export const MAX_LOCKS = 1000
@@ -77,7 +82,7 @@ export class Request<T = string> {
   ifAbsent = false
   /** Set and del: only if the key has a value. */
   ifPresent = false
-  /** What increment adds; the limit of a scan, of collections, and of locks. */
+  /** What increment adds; the limit of a scan, of a dump, of collections, and of locks. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */
   limit: number | undefined

@@ -86,7 +86,7 @@ export class MemoryEngine implements Engine {
       (error: StoreError) => {
         this.#failure = error
         this.#early = undefined
-        this.#report(error)
+        this.onerror?.(error) // and no warning, as each call fails
         this.#calls.fail(error.code, error.detail)
       }
     )

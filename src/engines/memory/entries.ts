@@ -7,7 +7,7 @@ import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
 import { evictFor } from './eviction.js'
 import { Lifetimes } from './lifetimes.js'
-import { Table } from './table.js'
+import { Table, type Page } from './table.js'
 
 /** Locked keys up to which a clear of everything takes a new table at once. */
 const MAX_MOVED = 1000
@@ -135,9 +135,9 @@ export abstract class Entries extends Lifetimes {
     if (this.bounds !== UNBOUNDED && this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
-  /** Entries in an order of their own, from `position` on. */
-  page (position: number, limit: number): { values: Entry[], next: number | undefined } {
-    const { values, next } = this.#table.page(position, limit)
+  /** Entries in an order of their own, from `position` on; with `isLast`, up to the first of which it is true. */
+  page (position: number, limit: number, isLast?: (entry: Entry) => boolean): Page<Entry> {
+    const { values, next } = this.#table.page(position, limit, isLast)
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
