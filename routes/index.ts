@@ -6,6 +6,7 @@ import type { Store } from '../src/api/store.js'
 import { checkAdmin, type AdminOptions } from './admin.js'
 import type { Admin, App } from './app.js'
 import { AllowedMethods } from './allowed.js'
+import { accessRoute } from './access.js'
 import { authenticator } from './auth.js'
 import { checkMedia } from './body.js'
 import { callRoutes } from './calls.js'
@@ -17,6 +18,7 @@ import { lockRoutes } from './locks.js'
 import { manyRoutes } from './many.js'
 import { metricsRoute } from './metrics.js'
 import { Description } from './openapi.js'
+import { pageRoutes } from './page.js'
 import { problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { validatorCompiler } from './validation.js'
@@ -35,7 +37,7 @@ export function adminApp (
   store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal
 ): App {
   checkAdmin(options)
-  const { maxLease = 3600, maxWait = 600 } = options
+  const { page = true, maxLease = 3600, maxWait = 600 } = options
   const handle = problemHandler(store)
   const app = Fastify({
     bodyLimit: MAX_BODY_BYTES,
@@ -70,6 +72,7 @@ export function adminApp (
       describe: path => description.at(path)
     }
     healthRoutes(admin)
+    accessRoute(admin)
     collectionRoutes(admin)
     keyRoutes(admin)
     lockRoutes(admin)
@@ -78,6 +81,7 @@ export function adminApp (
     callRoutes(admin)
     eventRoutes(admin)
     transferRoutes(admin)
+    if (page) pageRoutes(admin)
   }, { prefix })
   return app
 }

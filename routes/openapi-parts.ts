@@ -52,7 +52,8 @@ export const PARTS = {
     { name: 'calls', description: 'The protocol of stores in other processes' },
     { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
     { name: 'transfer', description: 'Everything out, and in' },
-    { name: 'health', description: 'Health and metrics of the store' }
+    { name: 'health', description: 'Health and metrics of the store' },
+    { name: 'page', description: 'The admin page' }
   ],
   components: {
     securitySchemes: {

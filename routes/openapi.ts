@@ -42,6 +42,7 @@ export class Description {
   /** An onRoute hook. HEAD routes are not described on their own. */
   add ({ url, method, schema }: RouteOptions, prefix: string): void {
     if (method === 'HEAD') return
+    if (url.length === prefix.length) return // redirects to the path with a trailing slash
     const path = url.slice(prefix.length).replace('*', '{key}').replace(/:(\w+)/g, '{$1}')
     const operations = this.#paths[path] ??= {}
     operations[(method as string).toLowerCase()] = this.#operation(schema as Described)

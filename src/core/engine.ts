@@ -12,7 +12,7 @@
 //   release    ends the lock `token`, or gives up the place of the acquire that still waits with that token;
 //              a set or del with `release` ends it too, whatever becomes of the change
 //   renew      expiresIn: the lease `token` starts anew with `lease`
-//   break      ends the lock of `key`, whoever holds it; number: 1 or 0
+//   break      ends the lock of `key`, whoever holds it, or only that with the fence `number`; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number`
 //              the limit, `cursor` where to go on (none at first, and none in the last reply): opaque to the caller
 //   dump       text: JSON {keys: [[name, version, ttl left | null]], cursor} of all keys, in pages like a scan's, then
@@ -82,7 +82,7 @@ export class Request<T = string> {
   ifAbsent = false
   /** Set and del: only if the key has a value. */
   ifPresent = false
-  /** What increment adds; the limit of a scan, of a dump, of collections, and of locks. */
+  /** What increment adds; the limit of a scan, a dump, collections and locks; the fence that break is about. */
   number: number | undefined
   /** Increment: a sum above it starts the ttl anew. */
   limit: number | undefined

@@ -26,6 +26,18 @@ export interface LoopDelay {
   max: number
 }
 
+/** A process that shares the store. */
+export interface ConnectionStats {
+  /** Its process id, with the host where that may be another. */
+  name: string
+  /** Locks that end with it. */
+  locks: number
+  /** Its calls that wait for a locked key. */
+  waiting: number
+  /** Bytes of answers that it has not read yet. */
+  backlog: number
+}
+
 /** Of a store with `data`. */
 export interface DataStats {
   /** Seconds since the oldest change that is not on disk. */
@@ -58,6 +70,10 @@ export interface StoreStats extends Counts {
   // What follows is known where the store is a process: not in Redis.
   /** Processes that share the store now, this one included. */
   processes?: number
+  /** The first 250 of them. */
+  connections?: ConnectionStats[]
+  /** Bytes of memory of the process that has the store: all of it, and JavaScript's heap. */
+  memory?: { rss: number, heap: number }
   /** Seconds that the process has run. */
   uptime?: number
   /** Calls on single keys that were answered, and how many of them with an error, by code. */

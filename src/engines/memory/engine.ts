@@ -36,6 +36,7 @@ export class MemoryEngine implements Engine {
       cancel: id => { this.#cancel(id) }
     })
     this.#self = new Self(this.#calls, () => { this.#awaits() })
+    keyspace.callers.add(this.#self)
     if (data !== undefined) this.#open(data)
   }
 

@@ -17,6 +17,8 @@ export abstract class Caller {
   hasLeft = false
   /** For people who look at who holds what. */
   abstract readonly label: string
+  /** Bytes of answers that it has not read yet. */
+  get backlog (): number { return 0 }
   /** The outcome of call `id`. Nobody waits for that of id 0. */
   abstract answer (id: number, reply: Reply<Bytes>): void
   /** A lock that was granted to this caller ended without being released. */
