@@ -60,6 +60,37 @@ t.test('engines do not import from each other, except for the keyspace that the 
   }
 })
 
+// A primary answers its workers as soon as it has imported the package, also where a bundler drops what has no effect.
+t.test('every entry point that opens stores reaches the answers of a primary by files with side effects', async t => {
+  const { exports, sideEffects } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    exports: Record<string, string | { import: { default: string } }>, sideEffects: string[]
+  }
+  const marks = sideEffects.map(pattern => new RegExp(`^${pattern.replace('*', '[^/]*')}$`))
+  const isMarked = (file: string): boolean => marks.some(mark => mark.test(`./${file}`))
+  const reached = (file: string, isFollowed: (file: string) => boolean, seen = new Set<string>()): Set<string> => {
+    if (seen.has(file) || !isFollowed(file)) return seen
+    seen.add(file)
+    for (const { fileName } of ts.preProcessFile(readFileSync(join(ROOT, file), 'utf8')).importedFiles) {
+      if (fileName.startsWith('.')) reached(join(dirname(file), fileName), isFollowed, seen)
+    }
+    return seen
+  }
+  let entries = 0
+  for (const target of Object.values(exports)) {
+    if (typeof target === 'string') continue
+    const entry = join(target.import.default)
+    if (!reached(entry, () => true).has('dist/src/engines/socket/engine.js')) continue
+    entries++
+    t.ok(reached(entry, isMarked).has('dist/src/engines/socket/engine.js'), entry)
+  }
+  t.ok(entries >= 8, `${entries} entry points`)
+  const ofModules = sideEffects.filter(pattern => pattern.startsWith('./dist/src/'))
+  t.strictSame(
+    sideEffects.filter(pattern => !ofModules.includes(pattern)),
+    ofModules.map(pattern => pattern.replace('./dist/src/', './dist/cjs/src/')), 'and for require'
+  )
+})
+
 t.test('no imports go in a circle', async t => {
   const done = new Set<string>()
   const visit = (room: string, path: string[]): void => {
