@@ -8,8 +8,9 @@ export type ChangeKind = 'set' | 'touch' | 'del' | 'expired' | 'evicted' | 'clea
 export interface Observer {
   /**
    * Right before a change. The context's revision is already that of the change, which for a touch is none of its own.
+   * `before`: the revision of the value so far, 0 where there is none.
    */
-  changing (collection: string, key: string, kind: ChangeKind): void
+  changing (collection: string, key: string, kind: ChangeKind, before: number): void
   /**
    * Right before all keys with a prefix are deleted, at the context's revision, except for the locked keys. These are
    * followed by 'cleared' changes, unless it is a clear of a whole collection whose keys nobody needs.
@@ -22,8 +23,8 @@ export interface Observer {
 export class Observers implements Observer {
   constructor (readonly all: readonly Observer[]) {}
 
-  changing (collection: string, key: string, kind: ChangeKind): void {
-    for (const observer of this.all) observer.changing(collection, key, kind)
+  changing (collection: string, key: string, kind: ChangeKind, before: number): void {
+    for (const observer of this.all) observer.changing(collection, key, kind, before)
   }
 
   clearing (collection: string, prefix: string, locked: Iterable<string>): void {

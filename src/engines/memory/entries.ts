@@ -59,7 +59,7 @@ export abstract class Entries extends Lifetimes {
     if (entry !== undefined) this.use(entry)
     if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
     this.context.revision++ // after what had to go for it
-    this.context.changes?.changing(this.name, key, 'set')
+    this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
     if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
     else {
       const more = text.length - entry.text.length
@@ -84,7 +84,7 @@ export abstract class Entries extends Lifetimes {
 
   /** Sets the time after which the entry ends, or null for none. */
   setEnd (entry: Entry, ttl: number | null): void {
-    this.context.changes?.changing(this.name, entry.key, 'touch')
+    this.context.changes?.changing(this.name, entry.key, 'touch', entry.version)
     this.putEnd(entry, ttl)
   }
 
@@ -98,7 +98,7 @@ export abstract class Entries extends Lifetimes {
 
   remove (entry: Entry, kind: ChangeKind): void {
     this.context.revision++
-    this.context.changes?.changing(this.name, entry.key, kind)
+    this.context.changes?.changing(this.name, entry.key, kind, entry.version)
     if (entry.state === FREE) this.delist(entry)
     else this.unpin(entry)
     this.removeEnd(entry)

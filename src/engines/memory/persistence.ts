@@ -49,6 +49,8 @@ export class Persistence implements Observer, Durability {
   #lastKeys = new Set<string>()
   #clearings: Clearing[] = []
   readonly #configured = new Set<string>()
+  /** The revision of the keyspace when the last flush began. */
+  #begun: number
   /** Keys that the flush under way has still to read. */
   #taking: Keys | undefined
   #writer = new LogWriter()
@@ -72,6 +74,7 @@ export class Persistence implements Observer, Durability {
   constructor (keyspace: Keyspace, disk: Disk, chunks: readonly Chunk[], options: PersistenceSettings) {
     this.#keyspace = keyspace
     this.#options = options
+    this.#begun = keyspace.context.revision
     this.#log = new LogFiles(disk, chunks, options.liveBytes)
     for (let position: number | undefined = 0; position !== undefined;) {
       const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
@@ -88,7 +91,9 @@ export class Persistence implements Observer, Durability {
     await this.#flush()
   }
 
-  changing (collection: string, key: string, kind: ChangeKind): void {
+  changing (collection: string, key: string, kind: ChangeKind, before: number): void {
+    // Marked when it got that value. This is what most changes of keys that are written often come to.
+    if (before > this.#begun && kind !== 'touch' && kind !== 'cleared') return
     if (this.#taking !== undefined) this.#takeBefore(collection, key)
     if (collection !== this.#lastName) this.#select(collection)
     // A key that was cleared needs no record of its own: that of the clear has been, or will be, written before.
@@ -222,6 +227,7 @@ export class Persistence implements Observer, Durability {
     waiting.push(...this.#waiting.splice(0))
     const taking = this.#taking = this.#dirty
     this.#dirty = new Map()
+    this.#begun = context.revision
     this.#lastName = undefined
     this.#isDirty = false
     this.#takenSince = this.#dirtySince
