@@ -120,7 +120,7 @@ check('node:test', async () => {
   await clean(folder, /# pass 1/, node, '--test', '--test-reporter=tap', 'app.node.mjs')
 })
 check('tsx', async () => {
-  const folder = await project('tsx', ['tsx@4'])
+  const folder = await project('tsx', ['tsx@4', 'graphql@16', 'graphql-subscriptions@3', 'socket.io-adapter@2'])
   await clean(folder, /^tsx 1\n$/, bin('tsx'), 'program.mts')
   await clean(folder, /^tsx 1\n$/, bin('tsx'), 'program.cts')
 })

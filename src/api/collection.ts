@@ -239,7 +239,7 @@ export class Collection<T = unknown> {
   /**
    * What is there, then each change, as an async iterable: see WatchEvent. It reports the latest state of each key, not
    * each step, never an older version after a newer one, and continues by itself after a lost connection. It neither
-   * waits for locks nor counts as a read, and ends when the loop is left or its signal aborts. Not in Redis yet.
+   * waits for locks nor counts as a read, and ends when the loop is left or its signal aborts.
    */
   watch (options: WatchOptions & { values: false }): EventStream<WatchEvent<undefined>>
   watch (options?: WatchOptions): EventStream<WatchEvent<T>>

@@ -86,7 +86,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return this.#collections.get(name, () => new Collection(this.#engine, name, this.#defaults)) as Collection<T>
   }
 
-  /** The channel with this name; channels exist without being created. Throws STORE_NAME_INVALID. Not in Redis yet. */
+  /** The channel with this name; channels exist without being created. Throws STORE_NAME_INVALID. */
   channel<T = unknown> (name: string): Channel<T> {
     return new Channel<T>(this.#engine, name, this.#scope)
   }

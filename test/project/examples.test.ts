@@ -1,6 +1,7 @@
 // The examples of what serves other libraries, as their lines in package.json run them.
 import { readFileSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { io } from 'socket.io-client'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { start } from '../support/programs.js'
@@ -128,5 +129,25 @@ t.test('live', async t => {
       while (!text.includes('"value":8')) text += (await page.read()).value!
       await page.cancel()
     }
+  })
+})
+
+t.test('chat', async t => {
+  await run(t, 'chat', async (_, url) => {
+    t.match(await (await fetch(url, { headers: { connection: 'close' } })).text(), /Chat/)
+    const sockets = await times(6, async () => {
+      const socket = io(url, { transports: ['websocket'], forceNew: true, reconnection: false })
+      await new Promise<void>(resolve => { socket.once('connect', resolve) })
+      socket.emit('join', 'room')
+      return socket
+    })
+    const found = new Map(sockets.map(socket => [socket, new Set<string>()]))
+    for (const [socket, workers] of found) {
+      socket.on('said', (text: string) => { workers.add(text.slice(0, text.indexOf(':'))) })
+    }
+    await until(() => {
+      for (const socket of sockets) socket.emit('say', 'hello')
+      return [...found.values()].every(({ size }) => size > 1)
+    })
   })
 })

@@ -4,11 +4,13 @@ import {
 } from 'strong-store'
 import plugin from 'strong-store'
 import { expressAdmin, expressStore, expressStoreErrors } from 'strong-store/express'
+import { StorePubSub } from 'strong-store/graphql-subscriptions'
 import { KeyvStore } from 'strong-store/keyv'
 import { NestThrottlerStorage } from 'strong-store/nest'
 import { ExpressRateLimitStore, fastifyRateLimitStore } from 'strong-store/rate-limit'
 import { flexibleLimiter } from 'strong-store/rate-limiter-flexible'
 import { SessionStore } from 'strong-store/session'
+import { socketAdapter } from 'strong-store/socket.io'
 import { UndiciCacheStore } from 'strong-store/undici'
 import { unstorageDriver } from 'strong-store/unstorage'
 
@@ -17,7 +19,7 @@ const code: StoreErrorCode = new StoreError('STORE_FULL').code
 void [
   plugin, strongStore, expressAdmin, expressStore, expressStoreErrors, KeyvStore, NestThrottlerStorage,
   ExpressRateLimitStore, fastifyRateLimitStore, flexibleLimiter, SessionStore, UndiciCacheStore, unstorageDriver,
-  admin, code
+  StorePubSub, socketAdapter, admin, code
 ]
 
 async function main (): Promise<void> {
