@@ -130,7 +130,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
 
     const [lost, why] = await get('/lost')
     t.equal(lost, 409, 'a commit that fails is the answer')
-    t.match(why, 'no longer held')
+    t.match(why, 'The lock was lost')
     t.equal(await now(), 'refuse')
 
     t.strictSame(await get('/own'), [200, 'own'])
