@@ -60,7 +60,7 @@ t.test('60,000 calls that wait for a connection are given up in any order, and m
   const last = client.call(get())
   const closed = client.close()
   await t.rejects(last, { code: 'STORE_UNREACHABLE' }, 'not STORE_OVERLOADED')
-  await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /writes without confirmation before this close are lost/ })
+  await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /unconfirmed writes before this close are lost/ })
 })
 
 t.test('close: what is posted has arrived, or it says that it may not have', async t => {
@@ -86,7 +86,7 @@ t.test('close: what is posted has arrived, or it says that it may not have', asy
   const waiting = unheard.call(get())
   unheard.post(new Request('del', 'c', 'key'))
   const outcome = t.rejects(waiting, { code: 'STORE_CLOSED' })
-  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /has not read all within 0.2 s: writes without confirmation before this close may be lost/ })
+  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /did not read everything within 0.2 s; unconfirmed writes before this close may be lost/ })
   await outcome
   const silent = clientOf(toDeaf, 200)
   const call = t.rejects(silent.call(get()), { code: 'STORE_CLOSED' })

@@ -33,7 +33,7 @@ t.test('a version that is not in the primary is told which one is', async t => {
   t.equal(outcomes[0], 1)
   t.strictSame(outcomes[1], {
     code: 'STORE_UNREACHABLE',
-    message: `No store answers: the store found speaks protocol ${PROTOCOL_VERSION + 1} of strong-store, this process ${PROTOCOL_VERSION}; ` +
+    message: `The store cannot be reached: the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
       'load the same version in both, and restart the primary after an upgrade'
   })
 })
@@ -54,12 +54,12 @@ t.test('threads and children of a worker have its store, or an error that says w
     primary: [null, true],
     thread: ['of the primary', true],
     'program of its own': [null, true],
-    'child that is too early': error(/had not used its store yet when it started this process; give createStore a url/),
+    'child that is too early': error(/started this process before it used its store; pass createStore a url/),
     child: ['value', false],
     'child of a child': ['value', false],
     'thread of a child': ['value', false],
     'worker of a child': ['value', false],
-    grandchild: error(/which shares a cluster's store, is not the parent of this process; give createStore a url .* without STRONG_STORE_PARENT_/),
+    grandchild: error(/which has access to a cluster's store, is not the parent of this process; pass createStore a url .* remove STRONG_STORE_PARENT_/),
     'thread of the worker': ['value', false]
   })
 })

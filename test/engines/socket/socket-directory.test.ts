@@ -152,7 +152,7 @@ t.test('a process that is not root makes no socket for another user, and says so
   for (let i = 0; i < 2; i++) {
     await t.rejects(listener.path(), {
       code: 'STORE_UNREACHABLE',
-      message: /the store, which runs as uid 1234, cannot make a socket for uid 65534 \(.*EPERM.*\); run both as one user, or the store's process as root/
+      message: /the store, which runs as uid 1234, cannot create a socket for uid 65534 \(.*EPERM.*\); run both as the same user, or the store's process as root/
     })
   }
   const own = new Listener(1234, () => {})

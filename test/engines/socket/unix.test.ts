@@ -74,7 +74,7 @@ t.test('each failure to connect says what to do', async t => {
   const dead = await listen(t, at('live'), () => {})
   linkSync(at('live'), at('dead'))
   dead.close()
-  await fails(at('dead'), /the store at \S+dead has ended without removing its socket; start it with/)
+  await fails(at('dead'), /the store at \S+dead has exited without removing its socket; start it with/)
 
   const http = await listen(t, at('http'), socket => { socket.end('HTTP/1.1 400 Bad Request\r\n\r\n') })
   await fails(at('http'), /http is the socket of another program: it does not speak the protocol of strong-store/)
@@ -84,7 +84,7 @@ t.test('each failure to connect says what to do', async t => {
   await listen(t, at('silent'), socket => { socket.resume() })
   await fails(at('silent'), /silent: no answer within 0.2 s/)
   await listen(t, at('rude'), socket => { socket.destroy() })
-  await fails(at('rude'), /rude: it has closed the connection without an answer/)
+  await fails(at('rude'), /rude: the server closed the connection without a reply/)
 })
 
 t.test('another version of the protocol is named', async t => {
@@ -93,7 +93,7 @@ t.test('another version of the protocol is named', async t => {
   await serve(t, ['--socket', path], { command: [process.execPath, other] })
   await t.rejects(storeAt(t, path).ping(), {
     code: 'STORE_UNREACHABLE',
-    message: new RegExp(`the store speaks protocol ${PROTOCOL_VERSION + 1} of strong-store, this process ${PROTOCOL_VERSION}; install the same version`)
+    message: new RegExp(`the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; install the same version`)
   })
 })
 
