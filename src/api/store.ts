@@ -24,29 +24,31 @@ import {
 
 export interface StoreOptions {
   /**
-   * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
-   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child
-   * process of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which
-   * `strong-store serve` starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this
-   * process for each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines
-   * that name the same one. 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a
-   * URL and token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
+   * Where the keys are. 'cluster:', the default, is the cluster's primary process, or this process without a cluster:
+   * one store per process, shared by all callers. A worker thread uses the store of its process, a child process of a
+   * worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, started by
+   * `strong-store serve`; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for
+   * each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, shared by all machines that
+   * use it. 'http://host:port/_store/v1', or https, is a store that is served by an admin API: one store per URL and
+   * token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
   /**
-   * Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
+   * Maximum size of a value, in bytes of JSON text: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
    * primary, for 'unix:' by `strong-store serve`.
    */
   maxValueBytes?: number | undefined
   /**
-   * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at
-   * 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until it is loaded. Needs the package lmdb.
-   * Default: none, the keys are in memory only.
+   * The folder in which the keys are saved, so that they survive a restart. Set it in the process that has the store,
+   * for 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until the data is loaded. Requires the
+   * package lmdb. Default: none, the keys are in memory only.
    */
   data?: string | undefined
-  /** With `data`: the most seconds from a change until it is written, 0.01 to 60. Default 0.25. */
+  /** With `data`: maximum delay of writes to disk, in seconds, 0.01 to 60. Default 0.25. */
   flush?: number | undefined
-  /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
+  /**
+   * Token of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none.
+   */
   token?: string | undefined
   /**
    * Seconds to wait for the primary or a server before calls fail with STORE_UNREACHABLE, and for `close` to deliver
@@ -67,18 +69,17 @@ const OPTIONS = ['url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeo
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 const COLLECTIONS_PER_PAGE = 250
 
-/** The number is raised when adapters need something that older stores do not have. */
+/** Raise the number when adapters need something that older stores do not have. */
 const BRAND = Symbol.for('strong-store.Store.1')
 
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
  *
- * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as
- * well, so a listener is optional: without one the event is not emitted. In a store with `data` also
- * STORE_NOT_DURABLE: what is stored cannot be written, or read, while the store works on; this is a process warning
- * as well.
+ * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The affected calls fail as well,
+ * so a listener is optional: without one the event is not emitted. In a store with `data` also STORE_NOT_DURABLE: the
+ * data cannot be written or read, while the store keeps working. This is also a process warning.
  *
- * Event 'loading' (parts, of all), in the process of a store with `data`: how much of the data has been loaded.
+ * Event 'loading' (parts, total), in the process of a store with `data`: how much of the data has been loaded.
  */
 export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded: number, all: number] }> {
   readonly #engine: Engine
@@ -87,7 +88,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   #isClosed = false
   readonly #collections: WeakRegistry<Collection<unknown>> | undefined
 
-  /** Made by createStore, and by a request's scope. */
+  /** Created by createStore, or by the scope of a request. */
   constructor (engine: Engine, defaults: Defaults, scope?: Scope) {
     super()
     this.#engine = engine
@@ -96,7 +97,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     if (scope === undefined) {
       this.#collections = new WeakRegistry()
       this.setMaxListeners(0)
-      const { onerror } = engine // of another copy of this package, for its own store
+      const { onerror } = engine // belongs to another copy of this package, for its own store
       engine.onerror = error => {
         onerror?.(error)
         if (this.listenerCount('error') > 0) this.emit('error', error)
@@ -164,7 +165,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
-  /** Totals over all collections, and figures of the process that holds them. */
+  /** Totals over all collections, and statistics of the process that has the keys. */
   async stats (wait: Pick<WaitOptions, 'timeout'> = {}): Promise<StoreStats> {
     checkOptions(wait, ['timeout'])
     return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
@@ -175,12 +176,12 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     await this.#call(new Request('ping', '', ''), wait?.timeout)
   }
 
-  /** The locks that are held, with their holders and the number of waiters; at most `limit`. STORE_OPTION_INVALID. */
+  /** The held locks with their owners and numbers of waiters; at most `limit`. STORE_OPTION_INVALID. */
   async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
     checkOptions(options, ['limit'])
     const { limit = MAX_LOCKS } = options
     if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) {
-      throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
+      throw new StoreError('STORE_OPTION_INVALID', `limit must be at most ${MAX_LOCKS}`)
     }
     const request = new Request('locks', '', '')
     request.number = limit
@@ -197,7 +198,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return this.#engine.call(request)
   }
 
-  /** Like `call`, without a reply. */
+  /** Like `call`, but without a reply. */
   post (request: Request): void {
     this.#engine.post(request)
   }
@@ -224,9 +225,9 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   }
 }
 
-/** Options of whatever uses a store: an existing store, or the options to create one. */
+/** Options of anything that uses a store: an existing store, or the options to create one. */
 export interface PickOptions extends StoreOptions {
-  /** An existing store. It is not closed together with what uses it. */
+  /** An existing store. It is not closed by its users. */
   store?: Store | undefined
 }
 
@@ -243,7 +244,7 @@ export function pickStore ({ store, ...options }: PickOptions): Store {
   return store
 }
 
-/** The stores of each engine, by their defaults. */
+/** The stores of each engine, by their default options. */
 const stores = new WeakMap<Engine, Map<string, Store>>()
 
 /**
@@ -275,7 +276,7 @@ function engineOf (options: StoreOptions): Engine {
   const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   const data = dataOf(url, options)
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
-    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
+    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes must be at most ${MAX_VALUE_BYTES}`)
   }
   const timeout = milliseconds(connectTimeout, 'connectTimeout', MIN_SECONDS)
   if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
@@ -284,9 +285,9 @@ function engineOf (options: StoreOptions): Engine {
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), data)
   }
   if (!/^(?:https?|unix):/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
+    throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
   }
-  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
+  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
   if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
   return httpEngine({ url, token, connectTimeout: timeout }, http)
 }
