@@ -77,7 +77,7 @@ t.test('the files of another user stay as they are', needsRoot, async t => {
   rmSync(path)
   chmodSync(folder, 0o755)
   t.match(await run(), { code: 4, err: /EACCES/ }, 'a folder in which it may not make a socket')
-  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), { code: 4, err: /--user root needs root/ })
+  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), { code: 4, err: /--user root requires root/ })
 })
 
 t.test('--user, --group and --mode', needsRoot, async t => {
@@ -163,7 +163,7 @@ t.test('LISTEN_FDS: a socket that the service manager has opened', async t => {
   process.kill(pid)
   t.strictSame(await exited, [0, null])
   await t.rejects(serve(t, [], { command: manager('0, "127.0.0.1"') }), { message: /is not a Unix domain socket/ })
-  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), { message: /leave one of them out/ })
+  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), { message: /cannot be combined with LISTEN_FDS/ })
 })
 
 t.test('--admin serves the admin API as well', async t => {
@@ -179,8 +179,8 @@ t.test('--admin serves the admin API as well', async t => {
   t.match(await cli(['serve', ...other, '--admin', new URL(admin).host, '--token-file', token]), { code: 3, err: /EADDRINUSE/ })
   t.notOk(existsSync(join(folder, 'other')))
   t.match(await cli(['serve', ...other, '--admin', 'localhost']), { code: 2, err: /expected HOST:PORT/ })
-  t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /needs --token-file/ })
-  t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--admin HOST:PORT, which is missing/ })
+  t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /requires --token-file/ })
+  t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--token-file requires --admin HOST:PORT/ })
 })
 
 t.test('--data keeps the keys over restarts', async t => {
