@@ -15,6 +15,8 @@ export interface AdminOptions {
   tokens?: AdminTokenList | undefined
   /** False turns authentication off, for an API that is protected by something else. */
   auth?: false | undefined
+  /** Whether the admin page is served at the prefix. It needs no token; what it asks for does. Default true. */
+  page?: boolean | undefined
   /** Path of the API below that of the app; leading and trailing slashes are optional. Default '/_store/v1'. */
   prefix?: string | undefined
   /** Maximum lease in seconds, at least 0.001. Locks without a `lease` get 30 s, or this if shorter. Default 3600. */
@@ -23,20 +25,21 @@ export interface AdminOptions {
   maxWait?: number | undefined
 }
 
-const OPTIONS = ['prefix', 'token', 'readToken', 'tokens', 'auth', 'maxLease', 'maxWait']
+const OPTIONS = ['prefix', 'token', 'readToken', 'tokens', 'auth', 'page', 'maxLease', 'maxWait']
 const PREFIX = '/_store/v1'
 
 /** STORE_OPTION_INVALID. */
 export function checkAdmin (options: AdminOptions = {}): void {
   if (typeof options !== 'object' || options === null) invalid('admin', 'an object', typeof options)
   onlyKnown(options, OPTIONS)
-  const { token, readToken, tokens, auth, maxLease, maxWait } = options
+  const { token, readToken, tokens, auth, page, maxLease, maxWait } = options
   for (const [name, value] of Object.entries({ maxLease, maxWait })) {
     if (value !== undefined && !(typeof value === 'number' && value >= MIN_SECONDS)) {
       invalid(`admin.${name}`, `seconds, at least ${MIN_SECONDS}`, show(value))
     }
   }
   if (auth !== undefined && auth !== false) invalid('admin.auth', 'false or undefined', typeof auth)
+  if (page !== undefined && typeof page !== 'boolean') invalid('admin.page', 'true or false', typeof page)
   if (auth === false) {
     if (token !== undefined || readToken !== undefined || tokens !== undefined) {
       throw new StoreError('STORE_OPTION_INVALID', 'the admin API has tokens and auth: false: leave one of them out')

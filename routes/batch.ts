@@ -214,7 +214,7 @@ export class Batch {
     }
     if (op === 'set' || op === 'publish') text.encode(request.text, this.#store.maxValueBytes)
     if (op === 'configure') checkBounds(request.text)
-    if (op === 'scan') request.number = pageOf(number ?? 100, MAX_PAGE)
+    if (op === 'scan' || op === 'dump') request.number = pageOf(number ?? 100, MAX_PAGE)
     if (op === 'collections') request.number = pageOf(number ?? 100, MAX_PAGE)
     if (op === 'locks') request.number = pageOf(number ?? MAX_LOCKS, MAX_LOCKS)
     if (op === 'acquire') {

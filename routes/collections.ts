@@ -1,5 +1,7 @@
 // Collections: list, show, configure, clear, and list their keys.
+import { Type } from '@sinclair/typebox'
 import type { Store } from '../src/api/store.js'
+import type { KeyPage } from '../src/api/options.js'
 import type { CollectionStats } from '../src/core/stats.js'
 import { limitBody } from './body.js'
 import type { Admin } from './app.js'
@@ -8,10 +10,30 @@ import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page,
-  PageQuery, WaitHeaders
+  PageQuery, WaitHeaders, count, cursor, moment, name, strict
 } from './schemas.js'
 import { collectionsFor } from './scope.js'
 
+const BiggestQuery = Type.Object({
+  limit: Type.Optional(
+    Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Maximum number of keys. Default: 10' })
+  ),
+  examine: Type.Optional(Type.Number({
+    minimum: 1, maximum: 100_000, multipleOf: 1, description: 'Number of keys to look at. Default: 10000'
+  })),
+  cursor
+}, strict)
+
+const Biggest = Type.Object({
+  keys: Type.Array(Type.Object({
+    key: name('Its name'),
+    version: count('Its version, as in its ETag'),
+    bytes: count('Bytes of its value'),
+    expiresAt: Type.Optional(moment('When it ends unless it is used before'))
+  }), { maxItems: 1000, description: 'The largest first' }),
+  examined: count('Keys that were looked at'),
+  cursor: Type.Optional(Type.String({ maxLength: 2048, description: 'Looks at further keys; absent if there are none' }))
+})
 const tags = ['collections']
 
 export function collectionRoutes (admin: Admin): void {
@@ -20,6 +42,7 @@ export function collectionRoutes (admin: Admin): void {
   configureCollection(admin)
   clearCollection(admin)
   listKeys(admin)
+  listBiggest(admin)
 }
 
 function listCollections ({ app, store }: Admin): void {
@@ -106,13 +129,31 @@ function listKeys ({ app, store }: Admin): void {
     const collection = store.collection(request.params.collection)
     const page = await collection.page({ prefix, limit, cursor })
     if (values === true) return await sendPage(reply, collection.text, page)
-    return {
-      keys: page.keys.map(
-        ({ expiresAt, ...key }) => expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }
-      ),
-      cursor: page.cursor
-    }
+    return { keys: page.keys.map(written), cursor: page.cursor }
   })
+}
+
+function listBiggest ({ app, store }: Admin): void {
+  app.get('/collections/:collection/biggest', {
+    schema: {
+      operationId: 'listBiggestKeys',
+      summary: 'List the keys with the largest values',
+      description: 'Among `examine` keys of the collection, in no particular order; with `cursor` among further ones.',
+      tags,
+      params: CollectionParams,
+      querystring: BiggestQuery,
+      response: { 200: Biggest, ...FAILURES }
+    }
+  }, async request => {
+    const found = await store.collection(request.params.collection).biggest(request.query)
+    return { ...found, keys: found.keys.map(written) }
+  })
+}
+
+type Key = KeyPage['keys'][number]
+
+function written ({ expiresAt, ...key }: Key): Omit<Key, 'expiresAt'> & { expiresAt?: string } {
+  return expiresAt === undefined ? key : { ...key, expiresAt: expiresAt.toISOString() }
 }
 
 async function statsOf (store: Store, name: string): Promise<CollectionStats> {

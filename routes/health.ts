@@ -3,12 +3,44 @@ import { Type } from '@sinclair/typebox'
 import { StoreError } from '../src/core/errors.js'
 import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
-import { FAILURES, Health, Stats } from './schemas.js'
+import { FAILURES, Health, count, counts, name } from './schemas.js'
 import { statsFor } from './scope.js'
 
 const tags = ['health']
 /** The route must answer within two seconds, so a slower store counts as unreachable. */
 const HEALTH_TIMEOUT_SECONDS = 1.5
+
+const Stats = Type.Object({
+  collections: count('Collections'),
+  ...counts,
+  maxValueBytes: count('Maximum bytes of a value'),
+  ...Type.Partial(Type.Object({
+    processes: count('Processes that share the store'),
+    connections: Type.Array(Type.Object({
+      name: name('Its process id, with the host where that may be another'),
+      locks: count('Locks that end with it'),
+      waiting: count('Its calls that wait for a locked key'),
+      backlog: count('Bytes of answers that it has not read yet')
+    }), { maxItems: 250, description: 'The first 250 of these processes' }),
+    memory: Type.Object(
+      { rss: count('All of it'), heap: count("JavaScript's heap") },
+      { description: 'Bytes of memory of the process of the store' }
+    ),
+    uptime: Type.Number({ description: 'Uptime of the process of the store, in seconds' }),
+    calls: Type.Record(Type.String(), count('How many'), { description: 'Calls on single keys, by operation' }),
+    refused: Type.Record(Type.String(), Type.Record(Type.String(), count('How many')), {
+      description: 'Failed calls, by operation and code'
+    }),
+    waits: Type.Array(count('How many'), {
+      maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer'
+    }),
+    waited: Type.Number({ description: 'Total seconds that calls waited' }),
+    loopDelay: Type.Object(
+      { mean: Type.Number(), p99: Type.Number(), max: Type.Number() },
+      { description: 'Event loop delay of the process of the store in the last full minute, in milliseconds' }
+    )
+  })).properties
+})
 
 export function healthRoutes (admin: Admin): void {
   readHealth(admin)

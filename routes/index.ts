@@ -6,6 +6,7 @@ import type { Store } from '../src/api/store.js'
 import { checkAdmin, type AdminOptions } from './admin.js'
 import type { Admin, App } from './app.js'
 import { AllowedMethods } from './allowed.js'
+import { accessRoute } from './access.js'
 import { authenticator } from './auth.js'
 import { checkMedia } from './body.js'
 import { callRoutes } from './calls.js'
@@ -17,10 +18,12 @@ import { lockRoutes } from './locks.js'
 import { manyRoutes } from './many.js'
 import { metricsRoute } from './metrics.js'
 import { Description } from './openapi.js'
+import { pageRoutes } from './page.js'
 import { problemHandler } from './problems.js'
 import { Problem as ProblemDocument } from './schemas.js'
 import { validatorCompiler } from './validation.js'
 import { PreferredWait } from './prefer.js'
+import { transferRoutes } from './transfer.js'
 
 export { problemHandler }
 
@@ -34,7 +37,7 @@ export function adminApp (
   store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal
 ): App {
   checkAdmin(options)
-  const { maxLease = 3600, maxWait = 600 } = options
+  const { page = true, maxLease = 3600, maxWait = 600 } = options
   const handle = problemHandler(store)
   const app = Fastify({
     bodyLimit: MAX_BODY_BYTES,
@@ -69,6 +72,7 @@ export function adminApp (
       describe: path => description.at(path)
     }
     healthRoutes(admin)
+    accessRoute(admin)
     collectionRoutes(admin)
     keyRoutes(admin)
     lockRoutes(admin)
@@ -76,6 +80,8 @@ export function adminApp (
     manyRoutes(admin)
     callRoutes(admin)
     eventRoutes(admin)
+    transferRoutes(admin)
+    if (page) pageRoutes(admin)
   }, { prefix })
   return app
 }

@@ -161,11 +161,11 @@ function releaseLock ({ app, store }: Admin): void {
       response: { 204: NOTHING, ...FAILURES, ...NOT_FOUND, ...CONFLICT }
     }
   }, async (request, reply) => {
-    if (request.query.force !== true) {
+    const { force, fence } = request.query
+    if (force !== true) {
+      if (fence !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'fence requires force=true')
       await asHolder(store, request, (collection, key, token) => collection.release(key, token))
-    } else if (!await collectionOf(store, request).breakLock(request.params['*'])) {
-      throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
-    }
+    } else await breakLock(store, request, fence)
     return await done(reply, 204)
   })
 }
@@ -190,6 +190,16 @@ async function asHolder<T> (
     if ((error as StoreError).code !== 'STORE_LOCK_LOST' || await lockOf(store, request) !== undefined) throw error
     throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
   }
+}
+
+async function breakLock (
+  store: Store, request: Pick<OnKey, 'params'>, fence: number | undefined
+): Promise<void> {
+  if (await collectionOf(store, request).breakLock(request.params['*'], { fence })) return
+  if (fence === undefined || await lockOf(store, request) === undefined) {
+    throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
+  }
+  throw new StoreError('STORE_LOCK_LOST', `the key is locked again, not with fence ${fence}`)
 }
 
 function checkLease (lease: number, maxLease: number): void {

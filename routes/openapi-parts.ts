@@ -51,7 +51,9 @@ export const PARTS = {
     { name: 'collections', description: 'Collections of keys' },
     { name: 'calls', description: 'The protocol of stores in other processes' },
     { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
-    { name: 'health', description: 'Health and metrics of the store' }
+    { name: 'transfer', description: 'Everything out, and in' },
+    { name: 'health', description: 'Health and metrics of the store' },
+    { name: 'page', description: 'The admin page' }
   ],
   components: {
     securitySchemes: {

@@ -25,6 +25,8 @@ interface Described extends FastifySchema {
   summary: string
   description?: string
   tags: string[]
+  /** Media types of the body; application/json if there are none. */
+  consumes?: string[]
   security?: []
   params?: Schema
   querystring?: Schema
@@ -40,6 +42,7 @@ export class Description {
   /** An onRoute hook. HEAD routes are not described on their own. */
   add ({ url, method, schema }: RouteOptions, prefix: string): void {
     if (method === 'HEAD') return
+    if (url.length === prefix.length) return // redirects to the path with a trailing slash
     const path = url.slice(prefix.length).replace('*', '{key}').replace(/:(\w+)/g, '{$1}')
     const operations = this.#paths[path] ??= {}
     operations[(method as string).toLowerCase()] = this.#operation(schema as Described)
@@ -57,7 +60,7 @@ export class Description {
   }
 
   #operation (described: Described): object {
-    const { params, querystring, headers, body, response, ...shown } = described
+    const { params, querystring, headers, body, response, consumes = ['application/json'], ...shown } = described
     const { operationId, summary, description, tags, security } = shown
     const parameters = [
       ...parametersOf('path', params), ...parametersOf('query', querystring), ...parametersOf('header', headers)
@@ -71,7 +74,7 @@ export class Description {
       parameters: parameters.length === 0 ? undefined : parameters,
       requestBody: body === undefined
         ? undefined
-        : { required: true, content: { 'application/json': { schema: body } } },
+        : { required: true, content: Object.fromEntries(consumes.map(type => [type, { schema: body }])) },
       responses: Object.fromEntries(
         Object.entries(response).map(([status, schema]) => [status, this.#response(status, schema)])
       )

@@ -18,7 +18,7 @@ export const PROBLEMS = {
   },
   ADMIN_TOO_OLD: { status: 410, meaning: 'The changes since that revision are no longer available' },
   ADMIN_UNSUPPORTED_MEDIA_TYPE: {
-    status: 415, meaning: 'The body must be application/json in UTF-8 and not compressed'
+    status: 415, meaning: 'The body must be application/json, or application/x-ndjson of an import, in UTF-8 and not compressed'
   },
   ADMIN_TOO_MANY_TRIES: {
     status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over'
@@ -48,7 +48,7 @@ const OURS: Record<string, Code> = {
   FST_ERR_MAX_PARAM_LENGTH: 'STORE_KEY_INVALID'
 }
 
-type Failure = Error & { code?: string | undefined, statusCode?: number | undefined }
+type Failure = Error & { code?: string | undefined, statusCode?: number | undefined, line?: number | undefined }
 
 /** The error handler of the admin API. */
 export function problemHandler (store: Store) {
@@ -76,6 +76,7 @@ export function problemHandler (store: Store) {
       status,
       code,
       detail: detailOf(error, title, status),
+      line: (error as Failure).line,
       ...details
     })
   }

@@ -2,13 +2,13 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import { MAX_LOCKS } from '../src/core/engine.js'
 
-const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
+export const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
   minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description
 })
 export const name = (description: string): ReturnType<typeof Type.String> => (
   Type.String({ maxLength: 1024, description })
 )
-const moment = (description: string): ReturnType<typeof Type.String> => Type.String({
+export const moment = (description: string): ReturnType<typeof Type.String> => Type.String({
   format: 'date-time', maxLength: 32, description
 })
 export const strict = { additionalProperties: false }
@@ -78,10 +78,16 @@ export const ReadQuery = Type.Object(
 )
 export const WriteQuery = Type.Object({ ttl, release }, strict)
 export const DeleteQuery = Type.Object({ release }, strict)
-export const ReleaseQuery = Type.Object(
-  { force: Type.Optional(Type.Boolean({ description: 'true: breaks the lock, whoever holds it' })) }, strict
-)
-const cursor = Type.Optional(
+export const ReleaseQuery = Type.Object({
+  force: Type.Optional(Type.Boolean({ description: 'true: breaks the lock, whoever holds it' })),
+  fence: Type.Optional(Type.Integer({
+    minimum: 0,
+    maximum: Number.MAX_SAFE_INTEGER,
+    format: 'int64',
+    description: 'With force: breaks only the lock with this fence; 409 if the key has been locked again since'
+  }))
+}, strict)
+export const cursor = Type.Optional(
   Type.String({ pattern: '^[!-~]{1,2048}$', maxLength: 2048, description: 'The cursor of the previous page' })
 )
 const nextCursor = Type.Optional(
@@ -153,7 +159,7 @@ export const Renew = Type.Object({ lease: Type.Optional(Acquire.properties.lease
 
 // Responses.
 
-const counts = {
+export const counts = {
   keys: count('Keys with a value'),
   bytes: count('Bytes of names and values'),
   locks: count('Locked keys'),
@@ -166,27 +172,6 @@ const counts = {
 
 export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds })
 export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 1000 }), cursor: nextCursor })
-export const Stats = Type.Object({
-  collections: count('Collections'),
-  ...counts,
-  maxValueBytes: count('Maximum bytes of a value'),
-  ...Type.Partial(Type.Object({
-    processes: count('Processes that share the store'),
-    uptime: Type.Number({ description: 'Uptime of the process of the store, in seconds' }),
-    calls: Type.Record(Type.String(), count('How many'), { description: 'Calls on single keys, by operation' }),
-    refused: Type.Record(Type.String(), Type.Record(Type.String(), count('How many')), {
-      description: 'Failed calls, by operation and code'
-    }),
-    waits: Type.Array(count('How many'), {
-      maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer'
-    }),
-    waited: Type.Number({ description: 'Total seconds that calls waited' }),
-    loopDelay: Type.Object(
-      { mean: Type.Number(), p99: Type.Number(), max: Type.Number() },
-      { description: 'Event loop delay of the process of the store in the last full minute, in milliseconds' }
-    )
-  })).properties
-})
 export const Page = Type.Object({
   keys: Type.Array(Type.Object({
     key: name('Its name'),
@@ -270,7 +255,8 @@ export const Problem = Type.Object({
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: owner of the lock' })),
   since: Type.Optional(moment('With 423: when it was granted')),
   expiresAt: Type.Optional(moment('With 423: when the lease ends; absent if the lock ends with its holder')),
-  waiters: Type.Optional(count('With 423: calls waiting for it'))
+  waiters: Type.Optional(count('With 423: calls waiting for it')),
+  line: Type.Optional(count('Of an import: the number of the line that failed'))
 }, { $id: 'Problem' })
 const problem = (description: string): object => ({
   description, content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } }
@@ -291,6 +277,6 @@ export const CONFLICT = { 409: problem('The lock is not held with this token, or
 export const CHANGED = { 412: problem('The key has another version') }
 export const BODY = {
   413: problem('The value is too large'),
-  415: problem('The body is not application/json in UTF-8, or is compressed'),
+  415: problem('The body is not of the described type in UTF-8, or is compressed'),
   507: problem('The collection is full')
 }

@@ -1,9 +1,10 @@
-// Adds the CommonJS build to dist/cjs for loaders that cannot require() ES modules, such as Jest and bundlers that
-// emit CommonJS, and lets the declarations of both builds compile without the optional packages.
+// Builds the admin page, adds the CommonJS build to dist/cjs for loaders that cannot require() ES modules, such as Jest
+// and bundlers that emit CommonJS, and lets the declarations of both builds compile without the optional packages.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { buildPage } from './page.js'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DIST = join(ROOT, 'dist')
@@ -17,8 +18,8 @@ const OPTIONAL = new RegExp(`^(?:import|export|declare module)\\b.*['"](?:${opti
 
 const sources = ['src', 'routes']
   .flatMap(folder => filesBelow(join(ROOT, folder)))
-  .filter(file => /\.c?ts$/.test(file))
-const wanted = new Set([join(CJS, 'package.json')])
+  .filter(file => /\.c?ts$/.test(file) && !file.endsWith('.d.ts'))
+const wanted = new Set([join(CJS, 'package.json'), ...buildPage(DIST, writeFile)])
 mkdirSync(CJS, { recursive: true })
 writeIfChanged(join(CJS, 'package.json'), '{ "type": "commonjs" }\n')
 for (const source of sources) {

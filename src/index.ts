@@ -5,7 +5,10 @@ export {
 } from './api/callback.js'
 export type { AdminOptions } from '../routes/admin.js'
 export type { AdminTokenOptions } from '../routes/tokens.js'
-export { Store, createStore, type PickOptions, type StoreOptions } from './api/store.js'
+export { Store, createStore, type PickOptions } from './api/store.js'
+export type { StoreOptions } from './api/store-options.js'
+export type { ExportOptions } from './api/export.js'
+export type { ImportFailure, ImportOptions, ImportResult, ImportSource } from './api/import.js'
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
 export { Collection, type Updater } from './api/collection.js'
 export type {

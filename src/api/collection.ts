@@ -1,29 +1,29 @@
 // The collection API. Each method checks its arguments, encodes the value, calls the engine and decodes the reply.
-import { MIN_SECONDS, checkCollection, checkToken, milliseconds } from '../core/validation.js'
+import { MIN_SECONDS, checkCollection, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
 import type { Engine, Reply } from '../core/engine.js'
 import type { StoreError } from '../core/errors.js'
 import { CollectionCalls, type Scope } from './collection-calls.js'
 import type { EventStream } from './event-stream.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
-import { entryPages, keyPage, keyPages } from './key-pages.js'
+import { biggestKeys, entryPages, keyPage, keyPages } from './key-pages.js'
 import {
-  KNOWN, boundsOf, moment, type AcquireOptions, type CollectionOptions, type CountOptions, type DecrementOptions,
-  type DelOptions, type Entry, type EntryOptions, type GetOrSetOptions, type KeyPage, type PageOptions,
-  type PrefixOptions, type SetOptions, type TtlOptions, type UpdateOptions, type WaitOptions
+  KNOWN, boundsOf, moment, type AcquireOptions, type BiggestKeys, type BiggestOptions, type BreakOptions,
+  type CollectionOptions, type CountOptions, type DecrementOptions, type DelOptions, type Entry, type EntryOptions,
+  type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions,
+  type UpdateOptions, type WaitOptions
 } from './options.js'
 import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
-import { runUpdate } from './update-context.js'
+import { getOrSet, update, type Updater } from './update.js'
 import { watch, type WatchEvent, type WatchOptions } from './watch.js'
 import {
   collectionOf, lockOf, type CollectionStats, type LockQueue, type RawCollectionPage, type RawLock
 } from '../core/stats.js'
 import { json, text as textCodec, type Codec } from '../core/value.js'
 
+export type { Updater }
+
 /** The key of a counter. `never` where T excludes numbers, so that counting in such a collection is a type error. */
 export type CounterKey<T> = number extends T ? string : never
-
-/** What `update` calls to compute the new value. */
-export type Updater<T> = (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>
 
 /**
  * Keys and values shared by all processes. A value is anything JSON can represent; every read returns its own copy.
@@ -143,16 +143,8 @@ export class Collection<T = unknown> {
    * a web request it runs to its end even if the client disconnects, since others wait for it. Rejects like `acquire`
    * and `set`, and with STORE_LOCK_LOST if the `lease` expires before `fn` has finished.
    */
-  async getOrSet (key: string, fn: () => T | Promise<T>, options: GetOrSetOptions = {}): Promise<T> {
-    checkOptions(options, KNOWN.getOrSet)
-    const { signal, timeout } = options
-    const started = performance.now()
-    const found = await this.get(key, { signal, timeout })
-    if (found !== undefined) return found
-    const elapsed = (performance.now() - started) / 1000
-    const left = timeout === undefined || timeout === 0 ? timeout : Math.max(timeout - elapsed, MIN_SECONDS)
-    const compute: Updater<T> = value => value === undefined ? fn() : undefined
-    return await this.#update(key, compute, { ...options, timeout: left }, undefined) as T
+  getOrSet (key: string, fn: () => T | Promise<T>, options: GetOrSetOptions = {}): Promise<T> {
+    return getOrSet<T>(this.#calls, this.#codec, key, fn, options, wait => this.get(key, wait))
   }
 
   /** Locks the key for exclusive use, first come, first served. */
@@ -191,9 +183,14 @@ export class Collection<T = unknown> {
     return moment((await this.#calls.send(request)).expiresIn)
   }
 
-  /** Takes the lock of a key away from its holder, which loses it. Resolves with false if the key is not locked. */
-  async breakLock (key: string, wait?: WaitOptions): Promise<boolean> {
-    return (await this.#calls.call('break', key, wait)).number === 1
+  /**
+   * Takes the lock of a key away from its holder, which loses it. Resolves with false if the key is not locked, or
+   * not with the given `fence`. STORE_OPTION_INVALID.
+   */
+  async breakLock (key: string, options: BreakOptions = NONE): Promise<boolean> {
+    const request = this.#calls.request('break', key, options, KNOWN.break)
+    if (options.fence !== undefined) request.number = wholeNumber(options.fence, 'fence')
+    return (await this.#calls.send(request)).number === 1
   }
 
   /** The holder of a key's lock and the calls that wait for it; undefined if the key is not locked. */
@@ -229,6 +226,14 @@ export class Collection<T = unknown> {
   /** One page of keys with their metadata. A page can be empty although more follow: only the cursor tells. */
   page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
     return keyPage(this.#calls, options, wait)
+  }
+
+  /**
+   * The keys with the largest values, the largest first. It looks at a part of a large collection, page by page: at
+   * `examine` keys, in no particular order, from `cursor` on. STORE_OPTION_INVALID.
+   */
+  biggest (options: BiggestOptions = {}): Promise<BiggestKeys> {
+    return biggestKeys(this.#calls, options)
   }
 
   /**
@@ -271,22 +276,10 @@ export class Collection<T = unknown> {
     await this.#calls.send(request)
   }
 
-  async #update (
+  #update (
     key: string, fn: Updater<T>, options: UpdateOptions, registry: LockRegistry | undefined
   ): Promise<T | undefined> {
-    const { ttl, durable } = options
-    if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
-    const lock = await this.#calls.acquire<T>(this.#codec, key, options, KNOWN.update, registry)
-    let value: T | undefined
-    try {
-      value = await runUpdate(lock, () => fn(lock.get(), lock))
-      if (value !== undefined) lock.set(value, { ttl })
-    } catch (error) {
-      if (lock.held) await lock.release({ discard: true, confirm: false })
-      throw error
-    }
-    if (!lock.isReleased) await lock.release({ durable })
-    return value === undefined ? lock.get() : value
+    return update<T>(this.#calls, this.#codec, key, fn, options, registry)
   }
 
   /** Not async: see CollectionCalls.write. */

@@ -1,7 +1,11 @@
 // Lists the keys of a collection page by page, so that no single call has to walk a large collection.
 import { checkCursor, wholeNumber } from '../core/validation.js'
+import { StoreError } from '../core/errors.js'
 import type { CollectionCalls } from './collection-calls.js'
-import { KNOWN, moment, type KeyPage, type PageOptions, type PrefixOptions, type WaitOptions } from './options.js'
+import {
+  KNOWN, moment, type BiggestKeys, type BiggestOptions, type KeyPage, type PageOptions, type PrefixOptions,
+  type WaitOptions
+} from './options.js'
 import { checkOptions } from './requests.js'
 
 /** A page of keys as engines send it. Times are in milliseconds. */
@@ -11,6 +15,11 @@ interface RawKeyPage {
 }
 
 const KEYS_PER_PAGE = 500
+const MAX_BIGGEST = 1000
+const MAX_EXAMINED = 100_000
+/** Of a search for the biggest keys. Engines may examine fewer, but not on average. */
+const KEYS_PER_SEARCH = 1000
+const LEAST_PER_SEARCH = 50
 
 export async function keyPage (calls: CollectionCalls, options: PageOptions, wait?: WaitOptions): Promise<KeyPage> {
   checkOptions(options, KNOWN.page)
@@ -54,4 +63,24 @@ export async function * entryPages<T> (
       if (value !== undefined) yield [key, value]
     }
   }
+}
+
+/** The keys with the largest values among some. */
+export async function biggestKeys (calls: CollectionCalls, options: BiggestOptions): Promise<BiggestKeys> {
+  checkOptions(options, KNOWN.biggest)
+  const { limit = 10, examine = 10_000, cursor: from, ...wait } = options
+  for (const [name, value, most] of [['limit', limit, MAX_BIGGEST], ['examine', examine, MAX_EXAMINED]] as const) {
+    if (wholeNumber(value, name, 1) > most) throw new StoreError('STORE_OPTION_INVALID', `${name} can be ${most} at most`)
+  }
+  let found: KeyPage['keys'] = []
+  let examined = 0
+  let cursor = from
+  let pages = Math.ceil(examine / LEAST_PER_SEARCH)
+  do {
+    const page = await keyPage(calls, { cursor, limit: Math.min(KEYS_PER_SEARCH, examine - examined) }, wait)
+    examined += page.keys.length
+    found = [...found, ...page.keys].sort((a, b) => b.bytes - a.bytes).slice(0, limit)
+    cursor = page.cursor
+  } while (cursor !== undefined && examined < examine && --pages > 0)
+  return { keys: found, examined, cursor }
 }

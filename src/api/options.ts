@@ -141,6 +141,29 @@ export interface PageOptions {
   limit?: number | undefined
 }
 
+export interface BreakOptions extends WaitOptions {
+  /** The `fence` of the lock that is meant: one that was granted later stays. Default: whichever lock there is. */
+  fence?: number | undefined
+}
+
+export interface BiggestOptions extends WaitOptions {
+  /** The most keys to return, 1 to 1000. Default 10. */
+  limit?: number | undefined
+  /** How many keys to look at, 1 to 100000. Default 10000. */
+  examine?: number | undefined
+  /** The cursor of the previous result, to look at further keys. Default: none, start with the first. */
+  cursor?: string | undefined
+}
+
+export interface BiggestKeys {
+  /** Among those that were looked at. */
+  keys: KeyPage['keys']
+  /** How many keys it has looked at. */
+  examined: number
+  /** Looks at further keys; undefined if there are none. */
+  cursor: string | undefined
+}
+
 export interface LocksOptions {
   /** The most locks to return, 1 to 1000. `stats().locks` has the total. Default 1000. */
   limit?: number | undefined
@@ -181,6 +204,8 @@ export const KNOWN = {
   wait: WAIT,
   prefix: [...WAIT, 'prefix'],
   page: ['prefix', 'cursor', 'limit'],
+  break: [...WAIT, 'fence'],
+  biggest: [...WAIT, 'limit', 'examine', 'cursor'],
   entry: [...WAIT, 'token', 'peek'],
   del: DEL,
   set: [...DEL, 'ttl', 'ifAbsent'],

@@ -1,72 +1,21 @@
 // The store: picks an engine by URL and hands out one Collection per name.
 import { EventEmitter } from 'node:events'
 import { WeakRegistry } from '../core/weak-registry.js'
-import { clusterEngine } from '../engines/socket/engine.js'
-import { unixEngine } from '../engines/socket/unix.js'
-import { MIN_SECONDS, checkCursor, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { MIN_SECONDS, checkCursor, milliseconds, wholeNumber } from '../core/validation.js'
 import { Channel } from './channel.js'
 import { NO_DEFAULTS, type Scope } from './collection-calls.js'
 import { Collection } from './collection.js'
-import { dataOf } from './data-options.js'
 import { MAX_LOCKS, Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import type { CollectionPage, CollectionPageOptions, LocksOptions, WaitOptions } from './options.js'
+import { exportLines, type ExportOptions } from './export.js'
+import { importLines, type ImportOptions, type ImportResult, type ImportSource } from './import.js'
 import { checkOptions, type Defaults } from './requests.js'
-import { httpEngine } from '../engines/http/engine.js'
-import type { HttpStoreOptions } from '../engines/http/options.js'
-import { MemoryEngine } from '../engines/memory/engine.js'
-import { Keyspace } from '../engines/memory/keyspace.js'
-import { redisEngine } from '../engines/redis/engine.js'
-import type { RedisStoreOptions } from '../engines/redis/options.js'
+import { engineOf, type StoreOptions } from './store-options.js'
 import {
   collectionOf, lockOf, type CollectionStats, type LockInfo, type RawCollectionPage, type RawLock, type StoreStats
 } from '../core/stats.js'
 
-export interface StoreOptions {
-  /**
-   * Where the keys are. 'cluster:', the default, is the cluster's primary process, or this process without a cluster:
-   * one store per process, shared by all callers. A worker thread uses the store of its process, a child process of a
-   * worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, started by
-   * `strong-store serve`; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for
-   * each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, shared by all machines that
-   * use it. 'http://host:port/_store/v1', or https, is a store that is served by an admin API: one store per URL and
-   * token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
-   */
-  url?: string | undefined
-  /**
-   * Maximum size of a value, in bytes of JSON text: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
-   * primary, for 'unix:' by `strong-store serve`.
-   */
-  maxValueBytes?: number | undefined
-  /**
-   * The folder in which the keys are saved, so that they survive a restart. Set it in the process that has the store,
-   * for 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until the data is loaded. Requires the
-   * package lmdb. Default: none, the keys are in memory only.
-   */
-  data?: string | undefined
-  /** With `data`: maximum delay of writes to disk, in seconds, 0.01 to 60. Default 0.25. */
-  flush?: number | undefined
-  /**
-   * Token of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none.
-   */
-  token?: string | undefined
-  /**
-   * Seconds to wait for the primary or a server before calls fail with STORE_UNREACHABLE, and for `close` to deliver
-   * unconfirmed writes; at least 0.001. Default 10.
-   */
-  connectTimeout?: number | undefined
-  /** The `timeout` of calls made without one, in seconds: see WaitOptions. Default: none. */
-  timeout?: number | undefined
-  /** The `lease` of locks acquired without one, in seconds: see AcquireOptions. Default: none. */
-  lease?: number | undefined
-  /** Options for a store in Redis. */
-  redis?: RedisStoreOptions | undefined
-  /** Options for the connection to an admin API, beyond its URL and token. */
-  http?: HttpStoreOptions | undefined
-}
-
-const OPTIONS = ['url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
-const MAX_VALUE_BYTES = 32 * 2 ** 20
 const COLLECTIONS_PER_PAGE = 250
 
 /** Raise the number when adapters need something that older stores do not have. */
@@ -188,6 +137,25 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return (await this.#ask(request) as RawLock[]).map(lockOf)
   }
 
+  /**
+   * All keys with their values and ends, and the options of their collections, as NDJSON: an async iterable of text,
+   * some whole lines at a time. Fetched page by page, like `keys`; each key as it is when its page is read. It neither
+   * waits for locks nor counts as a use. STORE_OPTION_INVALID.
+   */
+  export (options: ExportOptions = {}): AsyncGenerator<string, void, undefined> {
+    return exportLines(this.#engine, this.#defaults, this.#scope, options)
+  }
+
+  /**
+   * Writes what `export` of any store gives. `source`: an iterable, async or not, of text or bytes that are split
+   * anywhere: an export, a stream, an array of lines. Rejects with the error of the first line that fails, as an
+   * ImportFailure; lines before it have been written, some that follow it may have been. STORE_OPTION_INVALID,
+   * STORE_VALUE_INVALID for a line that is none of an export, and the codes of `set`, `configure` and `clear`.
+   */
+  import (source: ImportSource, options: ImportOptions = {}): Promise<ImportResult> {
+    return importLines(name => this.collection(name), this.#engine, source, options)
+  }
+
   /** The same store scoped to a request: its waits and locks end with `scope`. For adapters. */
   within (scope: Scope): Store {
     return new Store(this.#engine, this.#defaults, scope)
@@ -269,25 +237,4 @@ function defaultsOf (timeout: number | undefined, lease: number | undefined): De
     timeout: timeout === undefined ? undefined : milliseconds(timeout, 'timeout'),
     lease: lease === undefined ? undefined : milliseconds(lease, 'lease', MIN_SECONDS)
   }
-}
-
-function engineOf (options: StoreOptions): Engine {
-  onlyKnown(options, OPTIONS)
-  const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
-  const data = dataOf(url, options)
-  if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
-    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes must be at most ${MAX_VALUE_BYTES}`)
-  }
-  const timeout = milliseconds(connectTimeout, 'connectTimeout', MIN_SECONDS)
-  if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
-  switch (url) {
-    case 'cluster:': return clusterEngine({ maxValueBytes, data, connectTimeout: timeout })
-    case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), data)
-  }
-  if (!/^(?:https?|unix):/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
-  }
-  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
-  if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
-  return httpEngine({ url, token, connectTimeout: timeout }, http)
 }

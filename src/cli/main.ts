@@ -4,10 +4,14 @@ import { EXIT, exitOf, invalid } from './exit.js'
 import { del, get, keys, set } from './keys.js'
 import { check, collections, locks, stats } from './reports.js'
 import { serve } from './serve.js'
+import { exportCommand, importCommand } from './transfer.js'
 import { settingsOf } from './settings.js'
 import { packageVersion } from './version.js'
+import { watch } from './watch.js'
 
-const COMMANDS: Record<string, Command> = { serve, get, set, del, keys, locks, collections, stats, check }
+const COMMANDS: Record<string, Command> = {
+  serve, get, set, del, keys, watch, locks, collections, stats, check, export: exportCommand, import: importCommand
+}
 
 /** Resolves with the exit code. */
 export async function main (argv: string[]): Promise<number> {

@@ -33,8 +33,19 @@ export class Output {
     await this.#write(cells.map(row => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd()).join('\n'))
   }
 
-  async #write (text: string): Promise<void> {
-    if (!this.#stream.write(text + '\n')) await once(this.#stream, 'drain')
+  /** One of a series that has no end: an object, or on a terminal its members without their names. */
+  async event (type: string, more: Row): Promise<void> {
+    if (!this.#isTable) await this.#write(JSON.stringify({ type, ...more }))
+    else await this.#write([type, ...Object.values(more).map(cellOf)].join('  '))
+  }
+
+  /** Lines of JSON as they are, except on a terminal. */
+  async text (lines: string): Promise<void> {
+    await this.#write(this.#stream.isTTY ? visible(lines) : lines, '')
+  }
+
+  async #write (text: string, end = '\n'): Promise<void> {
+    if (!this.#stream.write(text + end)) await once(this.#stream, 'drain')
   }
 }
 

@@ -11,9 +11,11 @@
 //   release    ends the lock `token`, or cancels the acquire that still waits with that token;
 //              a set or del with `release` also ends the lock, even if the change fails
 //   renew      expiresIn: the lease of `token` restarts with `lease`
-//   break      ends the lock of `key`, regardless of its owner; number: 1 or 0
+//   break      ends the lock of `key` regardless of its owner, or only the one with fence `number`; number: 1 or 0
 //   scan       text: JSON {keys: [[name, version, expiresIn | null, bytes]], cursor}; `key` is the prefix, `number`
 //              the limit; `cursor` is opaque, and absent in the first request and the last reply
+//   dump       text: JSON {keys: [[name, version, ttl left | null]], cursor} of all keys, paged like a scan, then
+//              DUMP_SEPARATOR and the value of each key, as last committed. Does not count as a use of the keys
 //   size       number
 //   clear      deletes the keys with prefix `key` ('': all) that were written before it: unlocked keys at once, locked
 //              keys when their lock ends, or not at all with `nowait`. Replies when all are deleted. A cancelled clear
@@ -41,8 +43,11 @@ import type { StoreErrorCode, StoreError } from './errors.js'
 export const OPS = [
   'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break',
   'scan', 'size', 'clear', 'configure', 'collections', 'locks', 'lock', 'stats', 'ping', 'peek',
-  'watch', 'publish', 'subscribe'
+  'watch', 'publish', 'subscribe', 'dump'
 ] as const
+
+/** Cannot occur in JSON text, like the separator of RFC 7464. */
+export const DUMP_SEPARATOR = '\x1e'
 
 /** Maximum number of locks in one listing. */
 export const MAX_LOCKS = 1000
@@ -77,7 +82,7 @@ export class Request<T = string> {
   ifAbsent = false
   /** Set and del: only if the key has a value. */
   ifPresent = false
-  /** The amount of an increment; the limit of a scan and of the listings of collections and locks. */
+  /** The amount of an increment; the limit of a scan, dump or listing; the fence for a break. */
   number: number | undefined
   /** Increment: a sum above this limit restarts the ttl. */
   limit: number | undefined

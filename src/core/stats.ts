@@ -26,6 +26,18 @@ export interface LoopDelay {
   max: number
 }
 
+/** A process that shares the store. */
+export interface ConnectionStats {
+  /** Its process id, with the host if that may be a different one. */
+  name: string
+  /** Locks that end when it disconnects. */
+  locks: number
+  /** Its calls that wait for a locked key. */
+  waiting: number
+  /** Bytes of replies that it has not read yet. */
+  backlog: number
+}
+
 /** Statistics of a store with `data`. */
 export interface DataStats {
   /** Seconds since the oldest change that is not on disk yet. */
@@ -58,6 +70,10 @@ export interface StoreStats extends Counts {
   // The following fields exist only where the store is a process: not in Redis.
   /** Processes that use the store now, including this one. */
   processes?: number
+  /** The first 250 of them. */
+  connections?: ConnectionStats[]
+  /** Memory of the process that has the store, in bytes: resident set and JavaScript heap. */
+  memory?: { rss: number, heap: number }
   /** Uptime of the process, in seconds. */
   uptime?: number
   /** Answered calls on single keys, and the number of errors among them by code. */

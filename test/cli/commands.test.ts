@@ -1,14 +1,18 @@
 // The commands that ask a store, and how flags are set.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import { createInterface } from 'node:readline'
+import t, { type Test } from 'tap'
 import { EXIT } from '../../src/cli/exit.js'
 import { helpOf } from '../../src/cli/command.js'
 import { Output, type Row } from '../../src/cli/output.js'
 import { settingsOf } from '../../src/cli/settings.js'
 import { serve as serveCommand } from '../../src/cli/serve.js'
-import { createStore } from '../../src/index.js'
-import { cli, directory, serve } from '../support/serve.js'
+import { Progress } from '../../src/cli/progress.js'
+import { createStore, type Store } from '../../src/index.js'
+import { BIN, PLAIN, cleanEnv, cli, directory, serve } from '../support/serve.js'
 
 const lines = (out: string): any[] => out.trim().split('\n').filter(line => line !== '').map(line => JSON.parse(line))
 
@@ -34,17 +38,45 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.match(await run('set', 'c', '--', '--odd', '1'), { code: 0 })
   t.match(await run('get', 'c', '--', '--odd'), { code: 0, out: '1\n' })
 
+  const exported = await run('export')
+  t.match(exported, { code: 0, err: '' })
+  t.match(lines(exported.out), [{ collection: 'c' }, { collection: 'c' }, { collection: 'c' }])
+  t.strictSame((await run('export', 'none')).out, '')
+  t.strictSame(await cli(['import', '--mode', 'absent'], { env, input: exported.out }), { code: 0, out: '{"keys":0,"skipped":3}\n', err: '' })
+  t.match(await cli(['import'], { env, input: '{}' }), { code: 1, out: '', err: /STORE_VALUE_INVALID: .*line 1: expected the name of a collection/ })
+  t.match(await cli(['import', '--mode', 'all'], { env, input: '' }), { code: 2, err: /invalid mode: expected merge, replace, absent/ })
+
   const store = createStore(url)
   t.teardown(() => store.close())
+  await watched(t, url, store)
   const lock = await store.collection('c').acquire('held')
   t.match(lines((await run('locks')).out), [{ collection: 'c', key: 'held', owner: new RegExp(`^pid ${process.pid} on `), waiters: 0 }])
   t.match(await run('get', 'c', 'held', '--timeout', '0.5'), { code: 1, err: /STORE_TIMEOUT/ })
   await lock.release()
-  t.match(lines((await run('collections')).out), [{ name: 'c', keys: 3, maxBytes: 0 }])
-  t.match(lines((await run('stats')).out), [{ keys: 3, processes: 3 }])
+  t.match(lines((await run('collections')).out).find(({ name }) => name === 'c'), { keys: 3, maxBytes: 0 })
+  t.match(lines((await run('stats')).out), [{ processes: 3 }])
   t.strictSame(await run('check'), { code: 0, out: '', err: '' })
   t.match(await cli(['check', '--timeout', '0.1', '--url', `${url}x`]), { code: 1, err: /STORE_UNREACHABLE: .*strong-store serve/ })
 })
+
+/** What `watch` prints while a store changes. */
+async function watched (t: Test, url: string, store: Store): Promise<void> {
+  const collection = store.collection('watched')
+  await collection.set('there', [1])
+  const child = spawn('env', [...PLAIN, process.execPath, BIN, 'watch', 'watched', '--url', url], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const events = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const next = async (): Promise<unknown> => JSON.parse((await events.next()).value!)
+  t.match(await next(), { type: 'set', key: 'there', value: [1], version: Number })
+  t.match(await next(), { type: 'ready', revision: Number })
+  await collection.set('\u001b', 'new')
+  t.match(await next(), { type: 'set', key: '\u001b', value: 'new' })
+  await collection.del('there')
+  t.match(await next(), { type: 'del', key: 'there' })
+  const exit = once(child, 'exit')
+  child.kill()
+  t.strictSame(await exit, [null, 'SIGTERM'])
+}
 
 t.test('what is misspelt is refused', async t => {
   for (const [args, err] of [
@@ -100,4 +132,29 @@ t.test('on a terminal: tables, without what a terminal would obey', async t => {
   t.match(printed, /\nb +3 +1970-01-01T00:00:00\.000Z\n$/)
   t.equal(await print(true, output => output.value({ a: '\u009b' })), '{\n  "a": "\\u009b"\n}\n')
   t.equal(await print(false, output => output.rows(rows)), rows.map(row => JSON.stringify(row) + '\n').join(''))
+  t.equal(await print(false, output => output.event('set', { key: 'a' })), '{"type":"set","key":"a"}\n')
+  t.equal(await print(true, output => output.event('set', { key: 'a\n', value: { b: '\u009b' } })), 'set  a\\u000a  {"b":"\\u009b"}\n')
+  t.equal(await print(true, output => output.text('{"a":"\u009b"}\n')), '{"a":"\\u009b"}\n')
+})
+
+t.test('progress is one line of a terminal', async t => {
+  let printed = ''
+  const progress = (isTTY: boolean, isQuiet = false): Progress => {
+    printed = ''
+    return new Progress({ isTTY, write: (text: string) => { printed += text } } as unknown as NodeJS.WriteStream, isQuiet)
+  }
+  const source = async function * (): AsyncGenerator<string | Buffer> {
+    yield '1\n2'
+    yield Buffer.from('\n'.repeat(1998))
+  }
+  const shown = progress(true)
+  for await (const chunk of shown.of(source())) t.ok(chunk)
+  shown.end()
+  t.equal(printed.slice(printed.lastIndexOf('\r')), '\r1,999 lines, 0.0 MiB\u001b[K\n')
+  t.equal(printed.split('\n').length, 2)
+  for (const hidden of [progress(false), progress(true, true)]) {
+    hidden.add('1\n')
+    hidden.end()
+    t.equal(printed, '')
+  }
 })

@@ -38,7 +38,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
 
   const callOf = (collection: string, key: string): object => ({
     op: pick(
-      'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'size', 'lock',
+      'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'dump', 'size', 'lock',
       'locks', 'collections', 'configure', 'clear', 'watch', 'publish', 'subscribe', 'nothing'
     ),
     collection,
@@ -68,6 +68,10 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
           key => ({ key, value: { collection, key, n: counts.requests }, ...pick({}, { ttl: 0.01 }, { ttl: -1 }) })
         )
       )
+    }
+    if (template === '/import') {
+      const line = (key: string): string => JSON.stringify(pick<object>({ collection, key, value: { collection, key, n: counts.requests } }, { collection, options: { maxKeys: 5 } }))
+      return pick(`${line('k')}\n${line('l')}`, `${line('k')}\n{`)
     }
     if (template === '/calls') {
       return JSON.stringify(Array.from({ length: 4 }, () => callOf(pick(...COLLECTIONS), pick('k', 'l'))))
@@ -127,7 +131,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const headers: Record<string, string | undefined> = {
       'content-type': hasBody
         ? isPlain
-          ? 'application/json'
+          ? path === '/import' ? 'application/x-ndjson' : 'application/json'
           : pick(
             'application/json', 'application/json', 'application/json', 'text/plain', undefined
           )
@@ -138,7 +142,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       prefer: maybe(0.1, pick('wait=0', 'wait=0.01', 'wait=x', 'respond-async'))
     }
     const request = {
-      method: method === 'GET' ? pick('GET', 'GET', 'HEAD') : method,
+      method: method === 'GET' && !template.endsWith('/export') ? pick('GET', 'GET', 'HEAD') : method,
       url: `${PREFIX}${path}${query === '' ? '' : `?${query}`}`,
       headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)),
       ...hasBody ? { payload: bodyOf(method, template, collection, key) } : {}
@@ -167,7 +171,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) {
         count('conditions met')
       }
-    } else if (template === '/calls') for (const name of COLLECTIONS) memory.forget(name)
+    } else if (template === '/calls' || template === '/import') for (const name of COLLECTIONS) memory.forget(name)
     else if (/^\/collections\/\{collection\}(\/set|\/keys)?$/.test(template) && method !== 'GET') {
       memory.forget(
         collection

@@ -65,7 +65,7 @@ export function client (origin: string, prefix: string): { ask: Ask, close: () =
         status: answer.statusCode,
         headers: answer.headers,
         text,
-        json: /json/.test(answer.headers['content-type']?.toString() ?? '') && text !== '' ? JSON.parse(text) as unknown : undefined
+        json: /[/+]json/.test(answer.headers['content-type']?.toString() ?? '') && text !== '' ? JSON.parse(text) as unknown : undefined
       }
     },
     close: () => pool.destroy()

@@ -80,7 +80,8 @@ export const OPERATIONS: Record<Op, Operation> = {
   stats: { isRead: true, always: ['text'], maybe: [], isJson: true },
   watch: { isRead: true, always: ['text'], maybe: [] },
   publish: { isRead: false, always: ['number'], maybe: [] },
-  subscribe: { isRead: true, always: [], maybe: ['text'] }
+  subscribe: { isRead: true, always: [], maybe: ['text'] },
+  dump: { isRead: true, always: ['text'], maybe: [] }
 }
 
 /** Serializes a call as JSON. */

@@ -51,9 +51,9 @@ export class Agenda {
     return Math.min(this.#urgent.time, this.#other.time)
   }
 
-  /** Whether an urgent task is scheduled. */
+  /** Whether a call may be waiting for a task: an urgent one, or one that is due, such as a clear. */
   get isAwaited (): boolean {
-    return this.#urgent.time !== Infinity
+    return this.#urgent.time !== Infinity || this.#other.time <= this.#clock.now
   }
 
   /** Schedules the task for that time, unless it is due earlier already. */

@@ -55,7 +55,7 @@ export class ClearedPrefixes {
   /** Whether an unlocked entry has been cleared. */
   covers ({ key, version }: Entry): boolean {
     for (const length of this.#lengths) {
-      const revision = this.#revisions.get(key.slice(0, length)) // shorter if the key is shorter, and then not in the map
+      const revision = this.#revisions.get(key.slice(0, length)) // the map has no prefix that is longer than the key
       if (revision !== undefined && version < revision && (this.#spared.get(key)?.revision ?? 0) < revision) return true
     }
     return false

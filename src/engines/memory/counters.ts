@@ -3,7 +3,7 @@ import type { Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import { WAITS } from '../../core/stats.js'
 
-type Uncounted = 'scan' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats' | 'ping' |
+type Uncounted = 'scan' | 'dump' | 'size' | 'clear' | 'configure' | 'collections' | 'locks' | 'lock' | 'stats' | 'ping' |
   'watch' | 'publish' | 'subscribe'
 type Counted = Exclude<Op, Uncounted>
 

@@ -1,4 +1,5 @@
 // Statistics and listings of a keyspace, as plain objects. Names are still in bytes form.
+import { getHeapStatistics } from 'node:v8'
 import type { Collection } from './collection.js'
 import type { Keyspace } from './keyspace.js'
 import type { Lock, Waiter } from './lock.js'
@@ -7,6 +8,8 @@ import { loopDelay } from './loop-delay.js'
 
 /** Maximum number of waiters listed per lock. */
 const MAX_NAMED = 100
+/** Processes that are listed. */
+const MAX_CONNECTIONS = 250
 
 /** One literal: an object that is put together by spreading takes ten times as long. */
 export function describeCollection (collection: Collection): object {
@@ -61,12 +64,16 @@ export function describeQueue (keyspace: Keyspace, lock: Lock): object {
 }
 
 export function describeKeyspace (keyspace: Keyspace): object {
-  const { counters: { totals, calls, refused, waits, waited }, collections, values, peers } = keyspace
+  const { counters: { totals, calls, refused, waits, waited }, collections, values, callers } = keyspace
   return {
     collections: collections.size,
     ...totals,
     maxValueBytes: values.maxBytes,
-    processes: peers + 1,
+    processes: callers.size,
+    connections: Array.from(callers).slice(0, MAX_CONNECTIONS).map(({ label, holding, waiting, backlog }) => {
+      return { name: label, locks: holding.size, waiting: waiting.size, backlog }
+    }),
+    memory: { rss: process.memoryUsage.rss(), heap: getHeapStatistics().used_heap_size },
     uptime: process.uptime(),
     calls,
     refused,

@@ -1,6 +1,6 @@
 // The entry point for requests to the keyspace. Requests on single keys are passed on; requests on collections are
 // handled here.
-import { MAX_LOCKS, Reply, type Request } from '../../core/engine.js'
+import { DUMP_SEPARATOR, MAX_LOCKS, Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { describeKeyspace, describeLock, describeQueue, describeCollection } from './describe.js'
@@ -13,6 +13,7 @@ import type { Caller } from './lock.js'
 export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   switch (request.op) {
     case 'scan': return caller.answer(id, scan(keyspace, request))
+    case 'dump': return caller.answer(id, dump(keyspace, request))
     case 'size': return size(keyspace, request, caller, id)
     case 'clear': return keyspace.clear(request, caller, id)
     case 'configure': return caller.answer(id, configure(keyspace, request))
@@ -32,6 +33,8 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
  * Maximum number of keys per page of a scan, and of collections per page of a listing: a fraction of a millisecond.
  */
 const MAX_KEYS = 1000
+/** Of names and values in one page of a dump, beside the last of them. */
+const MAX_DUMPED_BYTES = 2 ** 18
 const MAX_COLLECTIONS = 250
 
 function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
@@ -45,6 +48,24 @@ function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
       return [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.text.length]
     })
   return json({ keys, cursor: page.next?.toString() })
+}
+
+function dump (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
+  const collection = keyspace.collection(request.collection)
+  const position = positionOf(request)
+  if (position === undefined) return new Reply('STORE_OPTION_INVALID')
+  let bytes = 0
+  const page = collection.page(position, limitOf(request, MAX_KEYS), entry => (bytes += entry.bytes) > MAX_DUMPED_BYTES)
+  const keys = page.values.map(entry => {
+    return [entry.key, keyspace.values.versionOf(entry), entry.isTimed() ? collection.expiresIn(entry) : null]
+  })
+  const reply = json({ keys, cursor: page.next?.toString() })
+  reply.text = [reply.text, ...page.values.map(({ text }) => asString(text))].join(DUMP_SEPARATOR)
+  return reply
+}
+
+function asString (text: Bytes): string {
+  return typeof text === 'string' ? text : text.toString('latin1')
 }
 
 /** The size of the requested page. */

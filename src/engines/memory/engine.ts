@@ -36,6 +36,7 @@ export class MemoryEngine implements Engine {
       cancel: id => { this.#cancel(id) }
     })
     this.#self = new Self(this.#calls, () => { this.#awaits() })
+    keyspace.callers.add(this.#self)
     if (data !== undefined) this.#open(data)
   }
 
@@ -86,7 +87,7 @@ export class MemoryEngine implements Engine {
       (error: StoreError) => {
         this.#failure = error
         this.#early = undefined
-        this.#report(error)
+        this.onerror?.(error) // and no warning, as each call fails
         this.#calls.fail(error.code, error.detail)
       }
     )

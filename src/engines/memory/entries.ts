@@ -7,7 +7,7 @@ import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
 import { evictFor } from './eviction.js'
 import { Lifetimes } from './lifetimes.js'
-import { Table } from './table.js'
+import { Table, type Page } from './table.js'
 
 /** With at most this many locked keys, clearing a whole collection replaces its table at once. */
 const MAX_MOVED = 1000
@@ -135,9 +135,9 @@ export abstract class Entries extends Lifetimes {
     if (this.bounds !== UNBOUNDED && this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
-  /** A page of entries from `position` on, in table order. */
-  page (position: number, limit: number): { values: Entry[], next: number | undefined } {
-    const { values, next } = this.#table.page(position, limit)
+  /** Entries from `position` on, in table order; with `isLast`, up to the first for which it returns true. */
+  page (position: number, limit: number, isLast?: (entry: Entry) => boolean): Page<Entry> {
+    const { values, next } = this.#table.page(position, limit, isLast)
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 

@@ -3,6 +3,8 @@ import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
+/** Digits of whole numbers that are all exact. */
+const MAX_DIGITS = 15
 /** Upper limit of a window with backoff, in milliseconds: about 35,000 years, still a valid date. */
 const LONGEST = 2 ** 50
 
@@ -11,12 +13,25 @@ const LONGEST = 2 ** 50
  * finite.
  */
 export function sum (text: Bytes | undefined, { number = 1, down }: Request<Bytes>): number | undefined {
-  const written = text?.toString() ?? '0'
-  if (!NUMBER.test(written)) return undefined
-  const before = Number(written)
+  const before = text === undefined ? 0 : numberOf(text)
+  if (before === undefined) return undefined
   const after = before + number
   if (!Number.isFinite(after)) return undefined
   return down && after < 0 ? Math.min(before, 0) : after
+}
+
+function numberOf (text: Bytes): number | undefined {
+  // Most are short and whole; the regular expression would cost a quarter of the call.
+  if (typeof text === 'string' && text.length <= MAX_DIGITS) {
+    let number = 0
+    let at = 0
+    for (let digit; at < text.length && (digit = text.charCodeAt(at) - 48) >= 0 && digit <= 9; at++) {
+      number = number * 10 + digit
+    }
+    if (at === text.length && at > 0) return number
+  }
+  const written = text.toString()
+  return NUMBER.test(written) ? Number(written) : undefined
 }
 
 /** The new ttl of a counter; undefined to keep the current one. */

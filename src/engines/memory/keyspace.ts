@@ -37,8 +37,8 @@ export class Keyspace {
   readonly channels: Channels
   /** The oldest lock: the first of a linked list. */
   firstLock: Lock | undefined
-  /** Number of connected processes. */
-  peers = 0
+  /** The processes that share it. */
+  readonly callers = new Set<Caller>()
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #disconnects: Disconnects
@@ -92,8 +92,9 @@ export class Keyspace {
       answer(this.context.durability, collection, request, caller, id, reply)
     } else if (request.op === 'break') {
       this.counters.calls.break++
-      this.#end(lock, true)
-      caller.answer(id, Reply.of(1))
+      const isMeant = request.number === undefined || request.number === lock.fence
+      if (isMeant) this.#end(lock, true)
+      caller.answer(id, Reply.of(isMeant ? 1 : 0))
     } else if (request.nowait) {
       caller.answer(id, this.#turnAway(request, 'STORE_LOCKED'))
     } else if (lock.waiters >= this.#maxWaiters) {

@@ -17,6 +17,8 @@ export abstract class Caller {
   hasLeft = false
   /** Shown as the owner in listings of locks. */
   abstract readonly label: string
+  /** Bytes of answers that it has not read yet. */
+  get backlog (): number { return 0 }
   /** The reply to call `id`. Id 0 needs none. */
   abstract answer (id: number, reply: Reply<Bytes>): void
   /** A lock of this caller ended without a release. */

@@ -74,19 +74,23 @@ export class Table<V extends Keyed> {
     else if (this.size < (this.#shards.length - 1) * MERGE) this.shrink()
   }
 
-  /** Values from `position` on (initially 0): at least `limit` if there are, and at most one shard more. */
-  page (position: number, limit: number): Page<V> {
+  /**
+   * The values from `position` on (0 at first): `limit` of them, or up to the first for which `isLast` is true. Keys
+   * of one hash share a page, as the next one begins at a hash.
+   */
+  page (position: number, limit: number, isLast: (value: V) => boolean = () => false): Page<V> {
     const values: V[] = []
     let at: number | undefined = position >>> 0
-    while (at !== undefined && values.length < limit) {
+    let last: number | undefined
+    while (at !== undefined && last === undefined) {
       const found: Array<Placed<V>> = []
       const next = this.visit(at, (value, place) => { found.push({ place, value }) })
       found.sort((a, b) => a.place - b.place)
-      let end = limit - values.length
-      // Keys with equal hashes must be on the same page, since a page starts at a hash.
-      while (end < found.length && found[end]!.place === found[end - 1]!.place) end++
-      for (const { value } of found.slice(0, end)) values.push(value)
-      if (end < found.length) return { values, next: found[end]!.place }
+      for (const { place, value } of found) {
+        if (last !== undefined && place !== last) return { values, next: place }
+        values.push(value)
+        if (values.length >= limit || isLast(value)) last = place
+      }
       at = next
     }
     return { values, next: at }

@@ -1,5 +1,5 @@
 // What is asked about collections as a whole, in parts: over all nodes of a cluster, and so that no script takes long.
-import { MAX_LOCKS, type Request } from '../../core/engine.js'
+import { DUMP_SEPARATOR, MAX_LOCKS, type Request } from '../../core/engine.js'
 import { SUMMED, countersOf, listAll, pageOf } from './collection-index.js'
 import type { Connection } from './connection.js'
 import type { Heartbeat } from './heartbeat.js'
@@ -10,7 +10,7 @@ const LOCKS_AT_A_TIME = 100
 /** Collections on a page, at most. */
 const MAX_COLLECTIONS = 250
 
-const OPS = ['scan', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'] as const satisfies Array<Request['op']>
+const OPS = ['scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'] as const satisfies Array<Request['op']>
 
 /** Whether `introspect` answers a request. */
 export function isIntrospection (op: Request['op']): boolean {
@@ -26,7 +26,8 @@ export async function introspect (
   if (op === 'collections' || op === 'stats') await heartbeat.flush()
   switch (op) {
     case 'ping': return await connection.ping()
-    case 'scan': return await scan(connection, base, request)
+    case 'scan':
+    case 'dump': return await scan(connection, base, request)
     case 'size': return await size(connection, base)
     case 'lock': return await lock(connection, base, collection, key)
     case 'locks': return await locks(connection, names, number)
@@ -35,13 +36,17 @@ export async function introspect (
   }
 }
 
+/** A page of keys; in a dump with their values. */
 async function scan (
-  connection: Connection, base: string, { key: prefix, cursor, number = 100 }: Request
+  connection: Connection, base: string, { op, key: prefix, cursor, number = 100 }: Request
 ): Promise<string> {
   const from = cursor === undefined ? '' : decode(cursor)
   if (from === undefined) return 'ESTORE_OPTION_INVALID'
-  const [keys, last] = await connection.run<[string, string | null]>('scan', base, [from, String(number), prefix])
-  return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}`
+  const separator = op === 'dump' ? DUMP_SEPARATOR : ''
+  const [keys, last, ...values] = await connection.run<[string, string | null, ...string[]]>(
+    'scan', base, [from, String(number), prefix, separator]
+  )
+  return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}${values.map(value => separator + value).join('')}`
 }
 
 /**

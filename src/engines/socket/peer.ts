@@ -53,6 +53,10 @@ export class Peer extends Caller implements Handler {
     this.#helloTimer = setTimeout(() => { this.destroy() }, options.helloTimeoutMs).unref()
   }
 
+  override get backlog (): number {
+    return this.#connection.backlog
+  }
+
   receive (bytes: Buffer): void {
     this.#connection.receive(bytes)
   }
@@ -87,7 +91,7 @@ export class Peer extends Caller implements Handler {
     this.#isClosed = true
     this.#keyspace.clock.tick()
     this.#keyspace.leave(this)
-    if (this.#helloTimer === undefined) this.#keyspace.peers--
+    this.#keyspace.callers.delete(this)
     this.#options.closed()
   }
 
@@ -128,7 +132,7 @@ export class Peer extends Caller implements Handler {
     if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new StoreError('STORE_PROTOCOL', 'not authenticated')
     clearTimeout(this.#helloTimer)
     this.#helloTimer = undefined
-    this.#keyspace.peers++
+    this.#keyspace.callers.add(this)
     this.#connection.maxFrame = MAX_FRAME
     this.label = hello!.label
     this.#options.authenticated()

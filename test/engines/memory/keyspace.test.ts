@@ -555,6 +555,25 @@ t.test('options from another process are looked at', async t => {
   t.equal(user.now('entry', 'key').expiresIn, undefined)
 })
 
+t.test('the pages of a dump are bounded in bytes, and have each key once', async t => {
+  const { user } = setUp()
+  const text = JSON.stringify('x'.repeat(10_000))
+  for (let i = 0; i < 300; i++) user.now('set', `key ${i}`, { text: (i % 50 === 0 ? Buffer.from(text) : text) as string })
+  const found: string[] = []
+  let cursor: string | undefined
+  do {
+    const reply: string = user.now('dump', '', { cursor, number: 500 }).text!.toString()
+    const [head, ...values] = reply.split('\x1e')
+    const page = JSON.parse(head!) as { keys: Array<[string, number, null]>, cursor?: string }
+    t.ok(page.keys.length >= 1 && page.keys.length <= 27, `${page.keys.length} of 10 KB each`)
+    t.ok(values.length === page.keys.length && values.every(value => value === text))
+    found.push(...page.keys.map(([key]) => key))
+    cursor = page.cursor
+  } while (cursor !== undefined)
+  t.strictSame(found.sort(), Array.from({ length: 300 }, (_, i) => `key ${i}`).sort())
+  t.equal(user.now('dump', '', { cursor: 'x' }).code, 'STORE_OPTION_INVALID')
+})
+
 t.test('a page of a scan has its bounds, whatever is asked for', async t => {
   const { user } = setUp()
   for (let i = 0; i < 5000; i++) user.now('set', `key ${i}`, { text: '1' })

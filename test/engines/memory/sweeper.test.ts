@@ -36,4 +36,11 @@ t.test('only what may bring an answer keeps the process alive', async t => {
   await changes.return?.()
   await next
   t.equal(timers(), before)
+
+  await c.setMany(Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i]))
+  const cleared = c.clear()
+  await null // it has been sent
+  t.equal(timers(), before + 1, 'a clear is carried out in steps')
+  await cleared
+  t.equal(timers(), before)
 })

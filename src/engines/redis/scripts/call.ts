@@ -51,6 +51,7 @@ local function submit (call, lock)
   if not lock then return turn(call, nil) or postpone(call) end
   if call.op == 'acquire' and lock.token == call.newToken then return 'ESTORE_LOCKED' end
   if call.op == 'break' then
+    if call.number and call.number ~= lock.fence then return 'R  0  ' end
     finish(lock, true)
     return 'R  1  '
   end

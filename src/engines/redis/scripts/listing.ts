@@ -5,16 +5,17 @@ local function keyCount ()
   return math.max(0, meta.keys - pastKeys())
 end
 
--- A page of names, in their order: the name behind which it begins, how many, prefix. Answers with the JSON that
--- engine.ts describes, in which the cursor is the last name, still to be encoded.
+-- A page of names, in their order: the name behind which it begins, how many, prefix, and '' unless it is for a dump.
+-- Answers with the JSON that engine.ts describes, with the last name, which becomes the cursor, and with the values of
+-- a dump.
 function scripts.scan (keys, args)
   local MAX_BYTES = 1048576 -- of texts that are read for one page
   begin()
   open(keys[1])
-  local limit = math.min(250, tonumber(args[2]))
+  local limit, isDump = math.min(250, tonumber(args[2])), args[4] ~= ''
   local from, to = rangeOf(args[3], args[1])
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
-  local found = {}
+  local found, values = {}, {}
   local bytes, last = 0, nil
   for _, key in ipairs(names) do
     if bytes > MAX_BYTES then break end
@@ -26,15 +27,16 @@ function scripts.scan (keys, args)
       local size = entry.bytes - #key
       bytes = bytes + size
       if not isPast(entry, lock) then
-        local left = expiresIn(entry, lock)
+        local left = isDump and entry.finish == 0 and '' or expiresIn(entry, lock)
         found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. versionOf(entry) .. ',' .. (left == '' and 'null' or
-          left) .. ',' .. size .. ']'
+          left) .. (isDump and '' or ',' .. size) .. ']'
+        if isDump then values[#values + 1] = textOf(entry) end
       end
     end
   end
   local isEnd = not last or (last == names[#names] and #names < limit)
   if meta.jobs > 0 then save() end -- what was cleared has been removed
-  return { '[' .. table.concat(found, ',') .. ']', not isEnd and last or false }
+  return { '[' .. table.concat(found, ',') .. ']', not isEnd and last or false, unpack(values) }
 end
 
 -- How many keys there are, or -1 to be asked again: what was cleared is still being removed.

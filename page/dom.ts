@@ -1,0 +1,56 @@
+// Builds elements. Text is always text: nothing here, and nothing the Content-Security-Policy allows, parses markup.
+
+export type Child = Node | string | undefined | false
+
+export interface Attributes {
+  [name: string]: string | number | boolean | undefined | ((event: Event) => unknown)
+}
+
+/** An element. Attributes that are functions are listeners: `{ click: () => {} }`. */
+export function h<K extends keyof HTMLElementTagNameMap> (
+  tag: K, attributes: Attributes = {}, ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  return built(document.createElement(tag), attributes, children)
+}
+
+/** An SVG element. */
+export function svg (tag: string, attributes: Attributes = {}, ...children: Child[]): SVGElement {
+  return built(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children)
+}
+
+function built<E extends Element> (element: E, attributes: Attributes, children: Child[]): E {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name, value)
+    else if (value === true) element.setAttribute(name, '')
+    else if (value !== undefined && value !== false) element.setAttribute(name, String(value))
+  }
+  element.append(...children.filter(child => child !== undefined && child !== false))
+  return element
+}
+
+export function button (label: string, onclick: () => unknown, attributes: Attributes = {}): HTMLButtonElement {
+  return h('button', { type: 'button', click: onclick, ...attributes }, label)
+}
+
+/** Leaves the node alone if it has that text already, so that a selection in it stays. */
+export function setText (node: Node, text: string): void {
+  if (node.textContent !== text) node.textContent = text
+}
+
+/** A form field with its label. */
+export function field (label: string, input: HTMLElement, hint?: string): HTMLElement {
+  return h('label', { class: 'field' }, h('span', {}, label), input, hint !== undefined && h('small', {}, hint))
+}
+
+/** Names in text: in quotes, and with what cannot be seen made visible. */
+export function quoted (name: string): string {
+  return JSON.stringify(name).replace(/[\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, character => (
+    `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  ))
+}
+
+/** The same without the quotes where they are not needed to see what it is. */
+export function shown (name: string): string {
+  const text = quoted(name)
+  return /\\[^"]/.test(text) || name === '' || name !== name.trim() ? text : name
+}

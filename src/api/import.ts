@@ -1,0 +1,215 @@
+// Reads the lines that an export has written, and writes their keys: some hundred calls at a time, in their order.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Request, type Engine } from '../core/engine.js'
+import { StoreError } from '../core/errors.js'
+import { MIN_SECONDS } from '../core/validation.js'
+import type { Collection } from './collection.js'
+import { DEFAULT_OPTIONS, parseLine, type ExportLine } from './export-lines.js'
+import { KNOWN, type CollectionOptions, type WaitOptions } from './options.js'
+import { checkOptions } from './requests.js'
+
+/** Text, or bytes of UTF-8, in pieces of any size: an export, a stream, or all at once. */
+export type ImportSource = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>
+
+/** `timeout` is for each key, in case it is locked. */
+export interface ImportOptions extends WaitOptions {
+  /**
+   * What happens to what is there. 'merge': keys and options are overwritten, others stay. 'replace': each collection
+   * in the source is cleared before its first line, and has only the options of the source. 'absent': only keys that
+   * have no value are written, and options of collections that do not exist. Default 'merge'.
+   */
+  mode?: 'merge' | 'replace' | 'absent' | undefined
+}
+
+export interface ImportResult {
+  /** Keys that were written. */
+  keys: number
+  /** Keys that were not: their ttl was over, or they had a value and the mode was 'absent'. */
+  skipped: number
+}
+
+/** The error of a line that an import could not read or write. */
+export interface ImportFailure extends StoreError {
+  /** Its number; the first line has 1. */
+  line: number
+}
+
+interface Line extends Omit<ExportLine, 'collection'> {
+  number: number
+  collection: Collection<string>
+}
+
+const OPTIONS = [...KNOWN.wait, 'mode']
+const MODES = ['merge', 'replace', 'absent'] as const
+/** What is on its way to the store at a time: lines, and characters of their values. */
+const MAX_LINES = 500
+const MAX_LENGTH = 2 ** 20
+/** Characters of a line beside its value. */
+const MAX_HEAD = 2 ** 16
+
+export async function importLines (
+  collection: (name: string) => Collection, engine: Engine, source: ImportSource, options: ImportOptions
+): Promise<ImportResult> {
+  checkOptions(options, OPTIONS)
+  const { mode = 'merge', ...wait } = options
+  if (!MODES.includes(mode)) {
+    throw new StoreError('STORE_OPTION_INVALID', `invalid mode: expected ${MODES.join(', ')}, got ${JSON.stringify(mode)}`)
+  }
+  await engine.call(new Request('ping', '', '')) // maxValueBytes is known once the store has answered
+  return await new Import(collection, mode, wait, engine.maxValueBytes + MAX_HEAD).run(source)
+}
+
+class Import {
+  readonly #collectionOf: (name: string) => Collection
+  readonly #mode: typeof MODES[number]
+  readonly #wait: WaitOptions
+  readonly #maxLength: number
+  readonly #result: ImportResult = { keys: 0, skipped: 0 }
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true })
+  #number = 0
+  /** Lines to write next. */
+  #lines: Line[] = []
+  #length = 0
+  #last: Collection<string> | undefined
+  /** Collections that have been replaced. */
+  readonly #replaced = new Set<string>()
+
+  constructor (
+    collectionOf: (name: string) => Collection, mode: typeof MODES[number], wait: WaitOptions, maxLength: number
+  ) {
+    this.#collectionOf = collectionOf
+    this.#mode = mode
+    this.#wait = wait
+    this.#maxLength = maxLength
+  }
+
+  async run (source: ImportSource): Promise<ImportResult> {
+    try {
+      await this.#readAll(source)
+    } finally {
+      await this.#write() // what precedes a line that could not be read, too
+    }
+    return this.#result
+  }
+
+  async #readAll (source: ImportSource): Promise<void> {
+    let rest = ''
+    for await (const chunk of chunksOf(source)) {
+      const text = this.#decode(chunk)
+      rest += text
+      if (text.includes('\n')) {
+        let from = 0
+        for (let end; (end = rest.indexOf('\n', from)) !== -1; from = end + 1) {
+          if (this.#read(rest.slice(from, end))) await this.#write()
+        }
+        rest = rest.slice(from)
+      }
+      if (rest.length > this.#maxLength) this.#fail(this.#number + 1, tooLarge(this.#maxLength))
+    }
+    this.#read(rest + this.#decode())
+  }
+
+  #decode (chunk?: string | Uint8Array): string {
+    if (typeof chunk === 'string') return chunk
+    if (chunk !== undefined && !(chunk instanceof Uint8Array)) throw wrongSource()
+    try {
+      return this.#decoder.decode(chunk, { stream: chunk !== undefined })
+    } catch (cause) {
+      return this.#fail(this.#number + 1, new StoreError('STORE_VALUE_INVALID', 'the source is not UTF-8', { cause }))
+    }
+  }
+
+  /** True if it is time to write. */
+  #read (line: string): boolean {
+    const number = ++this.#number
+    if (line.length > this.#maxLength) this.#fail(number, tooLarge(this.#maxLength))
+    if (line.trim() === '') return false
+    try {
+      const { collection, ...others } = parseLine(line)
+      if (collection !== this.#last?.name) this.#last = this.#collectionOf(collection).text
+      this.#lines.push({ number, collection: this.#last!, ...others })
+      this.#length += others.text.length
+    } catch (error) {
+      this.#fail(number, error)
+    }
+    // Whether the collection exists has to be known before its keys are written.
+    const isAwaited = this.#mode === 'absent' && this.#lines.at(-1)!.options !== undefined
+    return isAwaited || this.#lines.length >= MAX_LINES || this.#length >= MAX_LENGTH
+  }
+
+  /** The calls are made at once: a store makes them in their order. */
+  async #write (): Promise<void> {
+    const lines = this.#lines
+    this.#lines = []
+    this.#length = 0
+    const outcomes = await Promise.allSettled(lines.map(line => this.#call(line)))
+    for (const [i, outcome] of outcomes.entries()) {
+      if (outcome.status === 'rejected') this.#fail(lines[i]!.number, outcome.reason)
+    }
+    await nextTurn() // for a store in this process, where no call takes one
+  }
+
+  async #call (line: Line): Promise<void> {
+    await Promise.all([
+      this.#mode === 'replace' ? this.#replace(line.collection) : undefined,
+      line.options === undefined ? this.#set(line) : this.#configure(line.collection, line.options)
+    ])
+  }
+
+  /** Clears the collection, and removes its options, before its first line. */
+  async #replace (collection: Collection<string>): Promise<void> {
+    if (this.#replaced.has(collection.name)) return
+    this.#replaced.add(collection.name)
+    await Promise.all([collection.clear(this.#wait), collection.configure(DEFAULT_OPTIONS, this.#wait)])
+  }
+
+  async #configure (collection: Collection<string>, options: CollectionOptions): Promise<void> {
+    if (this.#mode === 'absent' && await collection.stats(this.#wait) !== undefined) return
+    try {
+      await collection.configure(options, this.#wait)
+    } catch (error) {
+      // The store has no `data`.
+      if ((error as StoreError).code !== 'STORE_OPTION_INVALID' || options.durable !== true) throw error
+      const { durable, ...others } = options
+      await collection.configure(others, this.#wait)
+    }
+  }
+
+  async #set ({ collection, key, text, end }: Line): Promise<void> {
+    const ttl = end === undefined ? undefined : (end - Date.now()) / 1000
+    if (ttl !== undefined && ttl < MIN_SECONDS) {
+      this.#result.skipped++
+      return
+    }
+    const ifAbsent = this.#mode === 'absent'
+    try {
+      await collection.set(key, text, { ...this.#wait, ttl, ifAbsent })
+      this.#result.keys++
+    } catch (error) {
+      if (!ifAbsent || (error as StoreError).code !== 'STORE_EXISTS') throw error
+      this.#result.skipped++
+    }
+  }
+
+  #fail (number: number, error: unknown): never {
+    if (!(error instanceof StoreError)) throw error
+    const detail = error.detail === undefined ? '' : `: ${error.detail}`
+    const failure = new StoreError(error.code, `line ${number}${detail}`, { cause: error })
+    const withLine: ImportFailure = Object.assign(failure, { line: number })
+    throw withLine
+  }
+}
+
+function chunksOf (source: ImportSource): AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array> {
+  if (typeof source === 'string' || source instanceof Uint8Array) return [source]
+  if (typeof source === 'object' && (Symbol.asyncIterator in source || Symbol.iterator in source)) return source
+  throw wrongSource()
+}
+
+function wrongSource (): StoreError {
+  return new StoreError('STORE_OPTION_INVALID', 'invalid source: expected text or bytes, or an iterable of them')
+}
+
+function tooLarge (limit: number): StoreError {
+  return new StoreError('STORE_VALUE_TOO_LARGE', `it has more than ${limit} characters`)
+}

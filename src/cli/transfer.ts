@@ -1,0 +1,48 @@
+// `export` and `import`: a store as NDJSON, to standard output and from standard input.
+import type { ImportOptions } from '../api/import.js'
+import { CLIENT, withStore } from './client.js'
+import type { Command } from './command.js'
+import { EXIT, invalid } from './exit.js'
+import { Output } from './output.js'
+import { Progress } from './progress.js'
+import type { Flags } from './settings.js'
+
+const { json, ...FLAGS } = CLIENT
+const TRANSFER: Flags = { ...FLAGS, quiet: { help: 'no progress, which is shown where standard error is a terminal' } }
+
+export const exportCommand: Command = {
+  usage: '[COLLECTION]',
+  summary: 'Prints all keys with their values and ends, and the options of their collections, as NDJSON.',
+  details: 'Each key is printed as it is when it is read. `strong-store import` reads this, into a store at any URL.',
+  flags: TRANSFER,
+  run: settings => withStore(settings, async store => {
+    const [name] = settings.args
+    const output = new Output(process.stdout, true)
+    const progress = new Progress(process.stderr, settings.isOn('quiet') || process.stdout.isTTY)
+    for await (const lines of store.export({ collections: name === undefined ? undefined : [name] })) {
+      await output.text(lines)
+      progress.add(lines)
+    }
+    progress.end()
+    return EXIT.OK
+  })
+}
+
+export const importCommand: Command = {
+  usage: '',
+  summary: 'Reads from standard input what `strong-store export` has printed, and writes it to the store.',
+  details: 'Ends at the first line that fails, which the error names. Lines before it have been written.',
+  flags: {
+    mode: { value: 'MODE', help: 'merge, the default: overwrite keys; replace: clear their collections before; absent: only keys without a value' },
+    ...TRANSFER
+  },
+  run: settings => withStore(settings, async store => {
+    if (process.stdin.isTTY) throw invalid('expected lines of an export on standard input: strong-store import < FILE')
+    const progress = new Progress(process.stderr, settings.isOn('quiet'))
+    const mode = settings.get('mode') as ImportOptions['mode']
+    const result = await store.import(progress.of(process.stdin), { mode })
+    progress.end()
+    await new Output(process.stdout, false).value(result)
+    return EXIT.OK
+  })
+}

@@ -1,0 +1,27 @@
+// `watch`: what is in a collection, then each change.
+import { CLIENT, withStore } from './client.js'
+import type { Command } from './command.js'
+import { EXIT } from './exit.js'
+import { Output } from './output.js'
+
+export const watch: Command = {
+  usage: 'COLLECTION [KEY]',
+  summary: 'Prints what is in a collection, or a key, then each change, until it is ended.',
+  details: 'Events are set, del, expired and evicted, with the latest state of a key. `ready` ends what was there; ' +
+    '`reset` says that some were missed, and what is there follows. Not for a store in Redis yet.',
+  flags: {
+    prefix: { value: 'TEXT', help: 'only keys that begin with it' },
+    'no-values': { help: 'without the values' },
+    ...CLIENT
+  },
+  run: settings => withStore(settings, async store => {
+    const [name, key] = settings.args as [string, string?]
+    const output = new Output(process.stdout, settings.isOn('json'))
+    const target = { key, prefix: settings.get('prefix') }
+    const collection = store.collection(name)
+    const isPlain = settings.isOn('no-values')
+    const events = isPlain ? collection.watch({ ...target, values: false }) : collection.watch(target)
+    for await (const { type, ...more } of events) await output.event(type, more)
+    return EXIT.OK
+  })
+}

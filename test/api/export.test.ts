@@ -1,0 +1,193 @@
+// A store comes out of an export and an import as it was, whichever engines it passes through.
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { createStore, type Store } from '../../src/index.js'
+import { TOKEN, serveAdmin } from '../support/admin.js'
+import { NO_REDIS, hasRedis, startServer, startValkey } from '../support/redis.js'
+import { directory, serve } from '../support/serve.js'
+
+const NAMES = ['', ' ', '\n', '\u0000', '__proto__', 'constructor', 'a/b?c#d%', ',"value":', '"}', '\\', '\u001e', '\u2028', '\u007f\u0080\u00ff\u0100', 'é€😀',
+  '\ufeff', '😀'.repeat(256), 'k'.repeat(1024)]
+/** JSON texts, each of them as it is to come out. */
+const TEXTS = ['null', '0', '-0', '1.0', '1e400', '12345678901234567890.10', '""', '"\\ud800"', '"\u2028\u007f\u009b"', '{"__proto__":{"x":1}}', '{"a":1,"a":2}',
+  '{"value":1,"key":",\\"value\\":"}', '[ 1 ,\t2 ]', '"\\u001e\\n"', `"${'€'.repeat(20_000)}"`, `"${'\\"'.repeat(2 ** 19 - 1)}"`]
+
+async function collect (source: AsyncIterable<string>): Promise<string> {
+  let all = ''
+  for await (const lines of source) all += lines
+  return all
+}
+
+interface Line { collection: string, key?: string, expiresAt?: string, version?: number, options?: object }
+
+/** What an export has, in an order of its own and without what an import makes anew. Ends are rounded. */
+async function contentOf (store: Store): Promise<string[]> {
+  const lines = (await collect(store.export())).split('\n').slice(0, -1)
+  return lines.map(line => {
+    const { version, expiresAt } = JSON.parse(line) as Line
+    return line.replace(`,"version":${version}`, '').replace(String(expiresAt), 'later')
+  }).sort()
+}
+
+/** A store in this process, which is closed at the end of the test. */
+function inMemory (t: Test): Store {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  return store
+}
+
+async function fill (store: Store): Promise<void> {
+  for (const [i, name] of NAMES.entries()) {
+    const collection = store.collection(name).text
+    await Promise.all(NAMES.map((key, j) => collection.set(key, TEXTS[(i + j) % 12]!, j % 3 === 0 ? { ttl: 3600 + j } : {})))
+  }
+  await Promise.all(TEXTS.map((text, i) => store.collection('texts').text.set(`text ${i}`, text)))
+  await store.collection('breaks').text.set('key', '{\r\n "a":\n1 }')
+  const options = { expireKeys: 3600, maxKeys: 1000, maxBytes: 1e6, evict: false }
+  await store.collection('bounded').configure(options)
+  await store.collection('bounded').set('idle', 1)
+  await store.collection('bounded').set('timed', 1, { ttl: 60 })
+  await store.collection('empty').configure({ maxKeys: 5 })
+  await Promise.all(Array.from({ length: 50 }, (_, i) => store.collection(`one of many ${i}`).set('key', i)))
+  await store.collection('many').setMany(Array.from({ length: 700 }, (_, i) => [`key ${i}`, i]))
+}
+
+const engines: Record<string, (t: Test) => Promise<Store>> = {
+  'this process': async t => inMemory(t),
+  'a process of its own': async t => createStore((await serve(t, ['--socket', join(directory(t), 'socket')])).url),
+  'an admin API': async t => {
+    const { origin } = await serveAdmin(t, inMemory(t))
+    return createStore({ url: `${origin}/_store/v1`, token: TOKEN })
+  },
+  Redis: async t => createStore(hasRedis ? (await startServer(t)).options : await startValkey(t))
+}
+if (!hasRedis) t.comment(`redis-server ${NO_REDIS}: Valkey takes its place`)
+
+for (const [name, open] of Object.entries(engines)) {
+  t.test(`from memory to ${name} and back a store is equal`, async t => {
+    const before = inMemory(t)
+    await fill(before)
+    const between = await open(t)
+    t.teardown(() => between.close())
+    const counts = await between.import(before.export())
+    t.strictSame(counts, { keys: NAMES.length ** 2 + TEXTS.length + 1 + 2 + 50 + 700, skipped: 0 })
+    const after = inMemory(t)
+    t.strictSame(await after.import(between.export()), counts)
+
+    const content = await contentOf(before)
+    t.ok(content.includes('{"collection":"texts","key":"text 5","value":12345678901234567890.10}'), 'values are not parsed')
+    t.ok(content.includes('{"collection":"breaks","key":"key","value":{   "a": 1 }}'), 'a line is a line')
+    t.ok(content.includes('{"collection":"bounded","key":"idle","value":1}'), 'an idle time is no end')
+    t.ok(content.includes('{"collection":"bounded","key":"timed","expiresAt":"later","value":1}'))
+    t.ok(content.includes('{"collection":"empty","options":{"maxKeys":5}}'))
+    t.ok(content.includes('{"collection":"bounded","options":{"expireKeys":3600,"maxKeys":1000,"maxBytes":1000000,"evict":false}}'))
+    t.strictSame(await contentOf(between), content)
+    t.strictSame(await contentOf(after), content)
+    const [was, is] = await Promise.all([before, after].map(store => store.collection('').entry('')))
+    t.ok(Math.abs(is!.expiresAt!.getTime() - was!.expiresAt!.getTime()) < 300_000, 'ends are those that were')
+
+    t.strictSame(await collect(between.export({ collections: ['empty', 'no such collection'] })), '{"collection":"empty","options":{"maxKeys":5}}\n')
+    const lock = await between.collection('texts').acquire('text 1')
+    lock.set('not committed')
+    t.match(await collect(between.export({ collections: ['texts'] })), /"key":"text 1","version":\d+,"value":0}/, 'a locked key as it was committed last')
+    await lock.release()
+    await t.rejects(collect(between.export({ collections: ['\ud800'] })), { code: 'STORE_NAME_INVALID' })
+    await t.rejects(collect(between.export({ prefix: 'a' } as object)), { code: 'STORE_OPTION_INVALID' })
+    await t.rejects(collect(between.export({ signal: AbortSignal.abort() })), { code: 'STORE_ABORTED' })
+  })
+}
+
+t.test('merge, replace, and only what is absent', async t => {
+  const source = [
+    '{"collection":"c","options":{"maxKeys":7}}', '{"collection":"c","key":"both","value":"new"}', '{"collection":"c","key":"new","value":"new"}',
+    '{"collection":"d","options":{"maxKeys":7}}', '{"collection":"d","key":"new","value":"new"}', '{"collection":"c","key":"over","expiresAt":"2001-01-01T00:00:00Z","value":1}'
+  ].join('\n') // the last line may be without a break
+  const cases = [
+    [undefined, { keys: 3, skipped: 1 }, { both: 'new', old: 'old', new: 'new', over: 'old' }, { expireKeys: 60, maxKeys: 7 }],
+    ['replace', { keys: 3, skipped: 1 }, { both: 'new', new: 'new' }, { expireKeys: 0, maxKeys: 7 }],
+    ['absent', { keys: 2, skipped: 2 }, { both: 'old', old: 'old', new: 'new', over: 'old' }, { expireKeys: 60, maxKeys: 0 }]
+  ] as const
+  for (const [mode, counts, content, options] of cases) {
+    const store = inMemory(t)
+    await store.collection('c').configure({ expireKeys: 60 })
+    await store.collection('c').setMany(['both', 'old', 'over'].map(key => [key, 'old']))
+    await store.collection('other').set('key', 1)
+    t.strictSame(await store.import(source, { mode }), counts, String(mode))
+    const found: Record<string, unknown> = {}
+    for await (const [key, value] of store.collection('c').entries()) found[key] = value
+    t.strictSame(found, content, String(mode))
+    t.match(await store.collection('c').stats(), options)
+    t.match(await store.collection('d').stats(), { keys: 1, maxKeys: 7 })
+    t.equal(await store.collection('other').get('key'), 1)
+  }
+  await t.rejects(inMemory(t).import(source, { mode: 'all' as 'merge' }), { code: 'STORE_OPTION_INVALID', message: /merge, replace, absent/ })
+})
+
+t.test('a line that cannot be read or written ends an import, which names it', async t => {
+  const good = '{"collection":"c","key":"good","value":1}\n\n'
+  for (const [bad, code, message] of [
+    ['{', 'STORE_VALUE_INVALID', /line 3: expected a JSON object/], ['[]', 'STORE_VALUE_INVALID', /expected a JSON object/], ['{"key":"k","value":1}', 'STORE_VALUE_INVALID', /"collection"/],
+    ['{"collection":"c","value":1}', 'STORE_VALUE_INVALID', /expected a key in "key"/], ['{"collection":"c","key":"k"}', 'STORE_VALUE_INVALID', /expected a value/],
+    ['{"collection":"c","key":"k","value":1 2}', 'STORE_VALUE_INVALID', /JSON object/], ['{"collection":"c","key":"k","expiresAt":5,"value":1}', 'STORE_VALUE_INVALID', /"expiresAt"/],
+    ['{"collection":"c","key":"k","ttl":5,"value":1}', 'STORE_VALUE_INVALID', /there is no member "ttl"/], ['{"collection":"c","key":"k","__proto__":5,"value":1}', 'STORE_VALUE_INVALID', /__proto__/],
+    [`{"collection":"c","key":"${'k'.repeat(1025)}","value":1}`, 'STORE_KEY_INVALID', /line 3: it has 1025 bytes/], ['{"collection":"\\ud800","key":"k","value":1}', 'STORE_NAME_INVALID', /line 3/],
+    ['{"collection":"c","options":{"maxKey":5}}', 'STORE_OPTION_INVALID', /line 3: unknown option "maxKey"/], [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 20)}"}`, 'STORE_VALUE_TOO_LARGE', /line 3/],
+    [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 22)}`, 'STORE_VALUE_TOO_LARGE', /line 3: it has more than/]
+  ] as Array<[string, string, RegExp]>) {
+    const store = inMemory(t)
+    await t.rejects(store.import([good, bad, '\n', good]), { name: 'StoreError', code, message, line: 3 }, bad.slice(0, 60))
+    t.equal(await store.collection('c').get('good'), 1, 'what precedes it is written')
+  }
+  const store = inMemory(t)
+  await t.rejects(store.import([good, Uint8Array.of(0xff, 0x0a)]), { code: 'STORE_VALUE_INVALID', message: /line 3: the source is not UTF-8/, line: 3 })
+  for (const source of [undefined, 5, {}, [5]]) await t.rejects(store.import(source as unknown as string), { code: 'STORE_OPTION_INVALID' })
+  async function * broken (): AsyncGenerator<string> {
+    yield good
+    throw new RangeError('no more')
+  }
+  await t.rejects(store.import(broken()), RangeError, 'an error of the source is that of the import')
+  await store.close()
+  await t.rejects(store.import(good), { code: 'STORE_CLOSED' })
+})
+
+t.test('bytes and text are split anywhere, and values stand anywhere', async t => {
+  const store = inMemory(t)
+  const bytes = Buffer.from('\ufeff{"collection":"c","key":"é😀","value":"€"}\r\n {"value":{"a":[1.0]},"key":"k","version":3,"collection":"c"} \n')
+  t.strictSame(await store.import(Array.from(bytes, byte => Uint8Array.of(byte))), { keys: 2, skipped: 0 })
+  t.strictSame(await store.collection('c').getMany(['é😀', 'k']), ['€', { a: [1] }])
+  t.strictSame(await store.import(bytes.toString().slice(1).split('')), { keys: 2, skipped: 0 })
+  t.strictSame(await store.import(bytes), { keys: 2, skipped: 0 })
+})
+
+t.test('an end that has no equal: durable, in a store without data', async t => {
+  const store = inMemory(t)
+  await store.import('{"collection":"c","options":{"durable":true,"maxKeys":3}}')
+  t.match(await store.collection('c').stats(), { durable: false, maxKeys: 3 })
+})
+
+t.test('an export neither uses keys nor waits; a locked key holds an import up, or ends it', async t => {
+  const store = inMemory(t)
+  const lock = await store.collection('c').acquire('key')
+  const line = '{"collection":"c","key":"key","value":1}'
+  await t.rejects(store.import(line, { timeout: 0 }), { code: 'STORE_LOCKED', message: /line 1/, line: 1 })
+  const waiting = store.import(line)
+  await lock.release()
+  t.strictSame(await waiting, { keys: 1, skipped: 0 })
+  const reads = (await store.collection('c').stats())!.reads
+  t.match(await collect(store.export()), '"key":"key"')
+  t.equal((await store.collection('c').stats())!.reads, reads)
+})
+
+t.test('others have their turns while a store is copied within a process', async t => {
+  const [from, to] = [inMemory(t), inMemory(t)]
+  await from.collection('c').setMany(Array.from({ length: 6000 }, (_, i) => [`key ${i}`, 'x'.repeat(100)]))
+  let turns = 0
+  const count = (): void => {
+    turns++
+    timer = setImmediate(count)
+  }
+  let timer = setImmediate(count)
+  t.strictSame(await to.import(from.export()), { keys: 6000, skipped: 0 })
+  clearImmediate(timer)
+  t.ok(turns >= 12, `one at least for 500 keys: ${turns}`)
+})
