@@ -14,7 +14,7 @@ export interface Admin {
   store: Store
   waiting: PreferredWait
   maxLease: number
-  /** Aborts when the server stops: what would go on for ever has to end. */
+  /** Aborts when the server stops. Endless streams must end then. */
   stopping: AbortSignal
   /** The OpenAPI document of an API at this path, as YAML. */
   describe: (path: string) => string

@@ -22,7 +22,7 @@ const Call = Type.Object({
   collection: text('The collection'),
   key: text('The key'),
   text: Type.Optional(text('The value to write, as JSON text', 2 ** 25)),
-  ttl: Type.Optional(milliseconds('until the key ends')),
+  ttl: Type.Optional(milliseconds('until the key expires')),
   ifVersion: Type.Optional(
     Type.Integer({
       minimum: 0,
@@ -42,7 +42,7 @@ const Call = Type.Object({
   cursor: Type.Optional(text('Returned with the previous page, or by the previous call that waited', 2048)),
   token: Type.Optional(text('Token of the lock that is used or acquired, or of the subscription')),
   release: Type.Optional(Type.Boolean({ description: 'Also releases the lock, or ends the subscription' })),
-  lease: Type.Optional(milliseconds('until the lock ends')),
+  lease: Type.Optional(milliseconds('until the lease expires')),
   owner: Type.Optional(text('Display name of the lock owner')),
   nowait: Type.Optional(Type.Boolean({ description: 'Fails with STORE_LOCKED instead of waiting' })),
   durable: Type.Optional(Type.Boolean({ description: 'Answered when the change is on disk' })),

@@ -21,7 +21,10 @@ export function ifAbsent (ifNoneMatch: string | undefined): boolean {
   throw new StoreError('STORE_OPTION_INVALID', 'invalid If-None-Match: a write supports only *')
 }
 
-/** Refuses conditions that a route does not support: ignoring them could overwrite what the client meant to protect. */
+/**
+ * Rejects conditions that a route does not support: ignoring them could overwrite data that the client wants to
+ * protect.
+ */
 export function noConditions (headers: Headers): void {
   if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return
   throw new StoreError(

@@ -162,8 +162,8 @@ function writeKey ({ app, store, waiting }: Admin): void {
       schema: {
         operationId: 'writeKey',
         summary: 'Write a value',
-        description: 'The body is the JSON value itself. Without ttl the key does not end; with a Lock-Token it ' +
-          'keeps its end.',
+        description: 'The body is the JSON value itself. Without ttl the key does not expire; with a Lock-Token it ' +
+          'keeps its expiry.',
         tags,
         params: KeyParams,
         headers: WriteHeaders,

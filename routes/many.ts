@@ -36,7 +36,7 @@ const Write = Type.Object({
   key,
   value: Value,
   ttl: Type.Optional(Type.Number({
-    minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, whether it is used or not'
+    minimum: 0.001, maximum: 2 ** 32, description: 'Seconds until the key expires, whether used or not'
   }))
 }, { additionalProperties: false })
 const Written = Type.Object({ key, version: Type.Optional(whole('Its new version')), ...failure })
@@ -141,7 +141,7 @@ function sendFound (reply: AnyReply, found: FoundText[]): never {
   return sendText(reply, `[${found.map(withText).join(',')}]`)
 }
 
-/** Sends a page of keys with their values. Keys that have ended in the meantime are left out. */
+/** Sends a page of keys with their values. Keys that have expired in the meantime are left out. */
 export async function sendPage (
   reply: AnyReply, collection: Collection<string>, { keys, cursor }: KeyPage
 ): Promise<never> {

@@ -1,5 +1,4 @@
-// Metrics for Prometheus. They are counted by the store, where calls are served, so one worker's answer covers all of
-// them.
+// Metrics for Prometheus. The store counts them, so one worker can report for all.
 import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/core/errors.js'
 import { WAITS, type StoreStats } from '../src/core/stats.js'

@@ -38,7 +38,7 @@ const IfMatch = Type.Optional(Type.String({
     'stands for no value'
 }))
 const ttl = Type.Optional(Type.Number({
-  minimum: 0.001, maximum: 2 ** 32, description: 'Seconds after which the key ends, whether it is used or not'
+  minimum: 0.001, maximum: 2 ** 32, description: 'Seconds until the key expires, whether used or not'
 }))
 const release = Type.Optional(
   Type.Boolean({ description: 'With Lock-Token: also releases the lock, even if the change fails' })

@@ -76,7 +76,7 @@ export class SessionLocks {
     own.lock = free.value ?? await this.#sessions.acquire(key, { ...this.#lease, signal: closed.signal }) as KeyLock
     if (closed.signal.aborted) {
       own.lock.release({ confirm: false }).catch(() => {})
-      throw new StoreError('STORE_ABORTED', 'the client has gone')
+      throw new StoreError('STORE_ABORTED', 'the client has disconnected')
     }
     if (isFree && first.status === 'rejected') throw first.reason
     const entry = isFree && first.status === 'fulfilled' ? first.value : await this.#sessions.entry(sid)

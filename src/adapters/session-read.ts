@@ -1,4 +1,5 @@
-// Remembers what a request has read of a session until it saves: a session that was destroyed in between is not saved.
+// Remembers what a request has read of a session until the request saves it: a session destroyed in between is not
+// saved.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { KeyLock } from '../api/key-lock.js'
 import { shared } from '../core/shared.js'

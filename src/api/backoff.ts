@@ -1,5 +1,5 @@
-// Pauses between attempts to reach a store again: longer each time, and of random length, so that the processes of a
-// server do not all come back at once.
+// Delays between attempts to reconnect: exponential with jitter, so that the processes of a server do not all
+// reconnect at once.
 import type { StoreError, StoreErrorCode } from '../core/errors.js'
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import { Timer } from '../core/timer.js'
@@ -7,7 +7,7 @@ import { Timer } from '../core/timer.js'
 const FIRST_MS = 50
 const MAX_MS = 5000
 
-/** What may be over the next time. */
+/** Errors that may be temporary. */
 const TRANSIENT: readonly StoreErrorCode[] = [
   'STORE_DISCONNECTED', 'STORE_UNREACHABLE', 'STORE_OVERLOADED', 'STORE_QUEUE_FULL', 'STORE_TIMEOUT'
 ]
@@ -23,7 +23,7 @@ export class Backoff {
     this.#failures = 0
   }
 
-  /** The pause before the next attempt; it ends when the signal aborts. It does not keep the process alive. */
+  /** Waits before the next attempt, or until the signal aborts. Does not keep the process alive. */
   async pause (ended: AbortSignal): Promise<void> {
     if (ended.aborted) return
     const longest = Math.min(MAX_MS, FIRST_MS * 2 ** this.#failures++)

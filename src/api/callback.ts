@@ -110,7 +110,7 @@ export class CallbackCollection<T = any> extends EventEmitter<{ error: [StoreErr
     const follow = async (): Promise<void> => {
       for (let next; (next = await changes.next()).done !== true;) {
         const { value } = next
-        // In a tick of its own: what a listener throws is not an error of the watch.
+        // In a separate tick: an error thrown by a listener is not an error of the watch.
         process.nextTick(() => { if (this.#changes === changes) this.emit('change', value) })
       }
     }

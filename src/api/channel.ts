@@ -1,4 +1,4 @@
-// Channels: messages to whoever subscribes at the time, in all processes.
+// Channels: messages to the current subscribers in all processes.
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import { Request, type Abortable, type Engine } from '../core/engine.js'
 import { checkCollection } from '../core/validation.js'
@@ -19,14 +19,12 @@ export interface SubscribeOptions {
 }
 
 /**
- * A message, or that some were missed at this point: the subscriber has not read for too long, or the connection was
- * lost. Their number is Infinity if it is not known.
+ * A message, or the number of messages missed at this point because the subscriber read too slowly or the connection
+ * was lost. Infinity if the number is unknown.
  */
 export type ChannelEvent<T> = { message: T, missed?: undefined } | { missed: number, message?: undefined }
 
-/**
- * Messages that wait for a subscriber that does not read, and characters of their JSON text. Older ones are dropped.
- */
+/** Maximum number of unread messages of a subscriber, and of characters in their JSON text. The oldest are dropped. */
 const MAX_UNREAD = 1024
 const MAX_UNREAD_LENGTH = 2 ** 20
 
@@ -44,9 +42,9 @@ export class Channel<T = unknown> {
   }
 
   /**
-   * Sends a message to all subscribers there are now, and resolves with how many these are; it does not wait for them
-   * to read it. The messages of one process arrive in their order. A message is anything JSON can represent.
-   * STORE_VALUE_INVALID, STORE_VALUE_TOO_LARGE, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE, STORE_CLOSED.
+   * Sends a message to all current subscribers and resolves with their number, without waiting for them to read it.
+   * Messages of one process arrive in order. A message is anything JSON can represent. STORE_VALUE_INVALID,
+   * STORE_VALUE_TOO_LARGE, STORE_OVERLOADED, STORE_DISCONNECTED, STORE_UNREACHABLE, STORE_CLOSED.
    */
   async publish (message: T, options: PublishOptions = NONE): Promise<number> {
     checkOptions(options, ['confirm'])
@@ -58,8 +56,8 @@ export class Channel<T = unknown> {
   }
 
   /**
-   * Subscribes at once; messages that come before the first `next` are kept. Ends when the loop is left, when its
-   * signal aborts, or with an error. After a lost connection it subscribes again by itself.
+   * Subscribes at once; messages that arrive before the first `next` are kept. Ends when the loop is left, when its
+   * signal aborts, or with an error. Resubscribes automatically after a lost connection.
    */
   subscribe (options: SubscribeOptions = NONE): Subscription<T> {
     checkOptions(options, ['signal'])
@@ -68,9 +66,9 @@ export class Channel<T = unknown> {
   }
 }
 
-/** The messages of a channel, from the moment it was made. */
+/** The messages of a channel since its creation. */
 export class Subscription<T = unknown> extends EventStream<ChannelEvent<T>> {
-  /** Resolves when the store knows the subscription: whatever is published from then on arrives. */
+  /** Resolves when the subscription is registered: all messages published later arrive. */
   readonly ready: Promise<void>
 
   /** Made by a Channel. */
@@ -103,7 +101,7 @@ class Subscriber<T> implements HubMember, Abortable {
     this.#hub = hub
     this.#signal = signal
     this.#scope = scope
-    onAbort(ended, this.#end) // nobody else has this signal
+    onAbort(ended, this.#end) // only used here
     if (signal?.aborted === true || scope?.aborted === true) {
       this.#isEnded = true
       this.ready = Promise.resolve()
@@ -156,7 +154,7 @@ class Subscriber<T> implements HubMember, Abortable {
     this.#wake.wake()
   }
 
-  /** Messages before this one were published before it has subscribed. */
+  /** Ignores earlier messages, which were published before it subscribed. */
   startAt (number: number): void {
     this.#start = number
     while (this.#unread.length > 0 && this.#unread[0]!.number < number) this.#drop()
@@ -167,7 +165,7 @@ class Subscriber<T> implements HubMember, Abortable {
     this.#wake.wake()
   }
 
-  /** Drops the first of what is not read; gives the number of messages that are missed by that. */
+  /** Drops the oldest unread item. Returns how many messages are missed as a result. */
   #drop (): number {
     const first = this.#unread.shift()!
     if ('missed' in first) return first.missed

@@ -8,10 +8,12 @@ import { KNOWN, type AcquireOptions, type DelOptions, type WaitOptions } from '.
 import { requestOf, withLease, withWrite, type Defaults } from './requests.js'
 import { updateHolding } from './update-context.js'
 
-/** The waits and locks of a web request, which end with it. */
+/** The waits and locks of a web request. They end with the request. */
 export interface Scope extends AbortScope {
   readonly locks: LockRegistry
-  /** Locks held by `update`. They end by themselves, so other calls of the request may wait for them. */
+  /**
+   * Locks held by `update`. They are released without the handler, so other calls of the request may wait for them.
+   */
   readonly updates: LockRegistry
 }
 

@@ -1,4 +1,4 @@
-// Where a store keeps its data, as its options say.
+// Validates the options of where a store saves its data.
 import { resolve } from 'node:path'
 import { StoreError } from '../core/errors.js'
 import { milliseconds } from '../core/validation.js'
@@ -17,9 +17,9 @@ export function dataOf (
   }
   if (typeof data !== 'string' || data === '') throw invalid('invalid data: expected the name of a folder')
   if (url !== 'cluster:' && url !== 'memory:') {
-    throw invalid(`data is for the process that has the store; with ${JSON.stringify(url)}, that is another one`)
+    throw invalid(`data must be set in the process that has the store; at ${JSON.stringify(url)}, that is another process`)
   }
-  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) throw invalid(`flush can be ${MAX_FLUSH_SECONDS} seconds at most`)
+  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) throw invalid(`flush must be at most ${MAX_FLUSH_SECONDS} seconds`)
   return { folder: resolve(data), flush: milliseconds(flush ?? 0.25, 'flush', 0.01) }
 }
 

@@ -1,10 +1,10 @@
-// An async iterable that can be ended while its next event is awaited, which an async generator alone cannot.
+// An async iterable that can be ended while a `next` is pending. An async generator alone cannot.
 
 export class EventStream<E> implements AsyncIterableIterator<E> {
   readonly #events: AsyncGenerator<E, undefined, undefined>
   readonly #controller = new AbortController()
 
-  /** `run` returns soon after the signal has aborted. It starts with the first `next`. */
+  /** `run` must return soon after the signal aborts. It is started by the first `next`. */
   constructor (run: (ended: AbortSignal) => AsyncGenerator<E, undefined, undefined>) {
     this.#events = run(this.#controller.signal)
   }
@@ -33,7 +33,7 @@ export class EventStream<E> implements AsyncIterableIterator<E> {
   }
 }
 
-/** Something to wait for: `wait` resolves with the next `wake`, or at once if there was one since the last `wait`. */
+/** A wakeup event: `wait` resolves on the next `wake`, or at once if there was one since the last `wait`. */
 export class Wake {
   #isAwake = false
   #resolve: (() => void) | undefined

@@ -1,5 +1,5 @@
-// The changes of some keys, for all watches of this process that follow them: one call waits in the store for all of
-// them, and the next one is made when it was answered. So a thousand watches cost the store as much as one.
+// The changes of some keys, shared by all watches of this process: a single call waits in the store, and is repeated
+// after each reply. A thousand watches cost the store as much as one.
 import { onAbort } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
 import { readParts, type ChangeType, type WatchReply, type WatchRequest } from '../core/feed-replies.js'
@@ -9,26 +9,26 @@ export interface RawChange {
   readonly type: ChangeType
   readonly key: string
   readonly version: number
-  /** JSON. */
+  /** JSON text. */
   readonly text: string | undefined
 }
 
-/** The keys that are watched. */
+/** The watched keys. */
 export interface WatchTarget {
   readonly engine: Engine
   readonly collection: string
-  /** The key, or the prefix. */
+  /** The key or the prefix. */
   readonly key: string
   readonly exact: boolean
   readonly values: boolean
 }
 
 export interface FeedMember {
-  /** Changes after those that it has, in the order of their versions. */
+  /** Called with each change after the member's revision, in order of version. */
   receive (change: RawChange): void
-  /** Changes were missed. It is not a member any more. */
+  /** Changes were missed. The member has been removed. */
   reset (): void
-  /** There will be no changes. It is not a member any more. */
+  /** The feed has failed. The member has been removed. */
   fail (error: unknown): void
 }
 
@@ -36,7 +36,7 @@ export interface Changes extends WatchReply {
   raw: RawChange[]
 }
 
-/** One `watch` call. */
+/** Makes one `watch` call. */
 export async function askForChanges (
   target: WatchTarget, cursor: string | undefined, how: 'list' | 'now' | 'wait', ended: AbortSignal
 ): Promise<Changes> {
@@ -60,22 +60,22 @@ export class Feed {
   readonly #members = new Map<FeedMember, number>()
   readonly #ended: () => void
   #run: AbortController | undefined
-  /** Changes up to this one were handed out. */
+  /** Changes up to this revision were delivered. */
   #revision = 0
 
-  /** `ended` is called when there are no members. */
+  /** `ended` is called when the last member has left. */
   constructor (target: WatchTarget, ended: () => void) {
     this.#target = target
     this.#ended = ended
   }
 
-  /** For a member that has all changes up to a revision. False if the feed is further already. */
+  /** Adds a member that has all changes up to `revision`. False if the feed is already past it. */
   join (member: FeedMember, revision: number): boolean {
     if (this.#run !== undefined && this.#revision > revision) return false
     this.#members.set(member, revision)
     if (this.#run !== undefined) return true
     this.#run = new AbortController()
-    onAbort(this.#run.signal, () => {}) // a signal that keeps its listener costs each call much less
+    onAbort(this.#run.signal, () => {}) // a permanent listener makes each call on the signal much cheaper
     this.#revision = revision
     this.#follow(this.#run.signal).catch(error => {
       for (const member of this.#end()) member.fail(error)
@@ -87,7 +87,7 @@ export class Feed {
     if (this.#members.delete(member) && this.#members.size === 0) this.#end()
   }
 
-  /** Gives the members that it had. */
+  /** Ends the feed and returns its members. */
   #end (): FeedMember[] {
     const members = [...this.#members.keys()]
     this.#members.clear()
@@ -128,7 +128,7 @@ export class Feed {
 
 const feeds = new WeakMap<Engine, Map<string, Feed>>()
 
-/** The feed that all watches of the same keys share. */
+/** The feed shared by all watches of the same keys. */
 export function feedOf (target: WatchTarget): Feed {
   const { engine, collection, key, exact, values } = target
   let ofEngine = feeds.get(engine)
@@ -142,7 +142,7 @@ export function feedOf (target: WatchTarget): Feed {
   return feed
 }
 
-/** Feeds that an engine has: none, when nobody watches. */
+/** The number of feeds of an engine: 0 without watches. */
 export function countFeeds (engine: Engine): number {
   return feeds.get(engine)?.size ?? 0
 }

@@ -1,5 +1,5 @@
-// The subscription of this process to a channel, for all its subscribers: one call waits in the store for all of them,
-// and each of its answers is handed to every one.
+// The subscription of this process to a channel, shared by its subscribers: a single call waits in the store, and each
+// reply is delivered to all subscribers.
 import { randomUUID } from 'node:crypto'
 import { onAbort } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
@@ -8,9 +8,9 @@ import { readParts, type MessageReply } from '../core/feed-replies.js'
 import { Backoff, isTransient } from './backoff.js'
 
 export interface HubMember {
-  /** Messages are numbered in their order. */
+  /** Called with each message and its number. */
   receive (number: number, text: string): void
-  /** Before the message with this number, so many were missed. */
+  /** Called before the message with this number if `missed` messages were lost. */
   miss (number: number, missed: number): void
   startAt (number: number): void
   fail (error: unknown): void
@@ -24,19 +24,21 @@ export class Hub {
   #run: AbortController | undefined
   #token = ''
 
-  /** `ended` is called when there are no members. */
+  /** `ended` is called when the last member has left. */
   constructor (engine: Engine, name: string, ended: () => void) {
     this.#engine = engine
     this.#name = name
     this.#ended = ended
   }
 
-  /** Resolves when the store knows of the member. It may be handed earlier messages, up to the number in `startAt`. */
+  /**
+   * Resolves when the store has registered the member. It may receive earlier messages, up to the number in `startAt`.
+   */
   async join (member: HubMember): Promise<void> {
     this.#members.add(member)
     if (this.#run === undefined) {
       const { signal } = this.#run = new AbortController()
-      onAbort(signal, () => {}) // a signal that keeps its listener costs each call much less
+      onAbort(signal, () => {}) // a permanent listener makes each call on the signal much cheaper
       this.#token = randomUUID()
       let started!: () => void
       const isStarted = new Promise<void>(resolve => { started = resolve })
@@ -57,7 +59,7 @@ export class Hub {
   leave (member: HubMember): void {
     if (!this.#members.delete(member)) return
     if (this.#members.size === 0) this.#end()
-    else this.#engine.post(this.#request(undefined, false)) // for what `publish` counts
+    else this.#engine.post(this.#request(undefined, false)) // updates the number that `publish` reports
   }
 
   #end (): HubMember[] {
@@ -88,7 +90,7 @@ export class Hub {
     }
   }
 
-  /** `waits`: for messages. Asks again after errors that may pass, except if the store was never reached. */
+  /** `waits`: waits for messages. Repeats after temporary errors, unless the store was never reached. */
   async #ask (
     cursor: string | undefined, waits: boolean, ended: AbortSignal, backoff: Backoff
   ): Promise<MessageReply & { texts: string[] }> {
@@ -120,7 +122,7 @@ export class Hub {
 
 const hubs = new WeakMap<Engine, Map<string, Hub>>()
 
-/** The hub that all subscribers of a channel in this process share. */
+/** The hub shared by all subscribers of a channel in this process. */
 export function hubOf (engine: Engine, name: string): Hub {
   let ofEngine = hubs.get(engine)
   if (ofEngine === undefined) hubs.set(engine, ofEngine = new Map())
@@ -132,7 +134,7 @@ export function hubOf (engine: Engine, name: string): Hub {
   return hub
 }
 
-/** Channels that this process subscribes to. */
+/** The number of channels that this process subscribes to. */
 export function countHubs (engine: Engine): number {
   return hubs.get(engine)?.size ?? 0
 }

@@ -21,7 +21,7 @@ export interface ReleaseOptions {
 const LOCK_SET = ['ttl']
 const RELEASE = ['discard', 'confirm', 'durable']
 
-/** Keeps track of locks while they are held, for their owner to release: see the scope of a web request. */
+/** Tracks held locks so that their owner can release them: see the scope of a web request. */
 export interface LockRegistry {
   add (lock: OwnedLock): void
   delete (lock: OwnedLock): void
@@ -31,7 +31,7 @@ export interface LockRegistry {
 
 export interface OwnedLock {
   readonly key: string
-  /** Whether it outlives its owner. */
+  /** Whether it survives its owner. */
   readonly isDetached: boolean
   /** Whether a release would change the value. */
   readonly hasChange: boolean

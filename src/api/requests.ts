@@ -12,7 +12,7 @@ export interface Defaults {
   readonly lease: number | undefined
 }
 
-/** A request about a key, with its wait, which `scope` aborts. `known`: the options that the call accepts. */
+/** Creates a request for a key. `scope` aborts its wait. `known`: the options that the call accepts. */
 export function requestOf (
   op: Op, collection: string, key: string, options: WaitOptions | undefined, known: readonly string[],
   defaults: Defaults, scope: AbortScope | undefined
@@ -30,7 +30,7 @@ export function requestOf (
   return request
 }
 
-/** Stands for the options of a call that has none. It needs no check. */
+/** The options of a call without options. They need no check. */
 export const NONE: Readonly<Record<string, never>> = Object.freeze({})
 
 /** STORE_OPTION_INVALID. */

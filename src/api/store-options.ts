@@ -14,29 +14,31 @@ import { dataOf } from './data-options.js'
 
 export interface StoreOptions {
   /**
-   * Where the keys live. 'cluster:', the default, is the cluster's primary process, or this process where there is no
-   * cluster: one store a process, however often it is asked for. A worker thread has that of its process, a child
-   * process of a worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, which
-   * `strong-store serve` starts; on Windows the path stands for a named pipe. 'memory:' is a new store in this
-   * process for each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, for all machines
-   * that name the same one. 'http://host:port/_store/v1', or https, is the store behind an admin API: one store for a
-   * URL and token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
+   * Where the keys are. 'cluster:', the default, is the cluster's primary process, or this process without a cluster:
+   * one store per process, shared by all callers. A worker thread uses the store of its process, a child process of a
+   * worker that of the worker. 'unix:/run/app/store.sock' is a store in a process of its own, started by
+   * `strong-store serve`; on Windows the path stands for a named pipe. 'memory:' is a new store in this process for
+   * each call. 'redis://host:6379/0', or 'rediss:' for TLS, is a Redis or Valkey server, shared by all machines that
+   * use it. 'http://host:port/_store/v1', or https, is a store that is served by an admin API: one store per URL and
+   * token. Default: the environment variable STRONG_STORE_URL, else 'cluster:'.
    */
   url?: string | undefined
   /**
-   * Bytes of JSON text that one value may have: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
+   * Maximum size of a value, in bytes of JSON text: 1 to 33554432, default 1048576. For 'cluster:' it is set in the
    * primary, for 'unix:' by `strong-store serve`.
    */
   maxValueBytes?: number | undefined
   /**
-   * The folder in which the keys are kept, so that they survive a restart: for the process that has the store, at
-   * 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until it is loaded. Needs the package lmdb.
-   * Default: none, the keys are in memory only.
+   * The folder in which the keys are saved, so that they survive a restart. Set it in the process that has the store,
+   * for 'cluster:' and 'memory:'. It is created if it is missing. Calls wait until the data is loaded. Requires the
+   * package lmdb. Default: none, the keys are in memory only.
    */
   data?: string | undefined
-  /** With `data`: the most seconds from a change until it is written, 0.01 to 60. Default 0.25. */
+  /** With `data`: maximum delay of writes to disk, in seconds, 0.01 to 60. Default 0.25. */
   flush?: number | undefined
-  /** Of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none. */
+  /**
+   * Token of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none.
+   */
   token?: string | undefined
   /**
    * Seconds to wait for the primary or a server before calls fail with STORE_UNREACHABLE, and for `close` to deliver
@@ -62,7 +64,7 @@ export function engineOf (options: StoreOptions): Engine {
   const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   const data = dataOf(url, options)
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
-    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes can be ${MAX_VALUE_BYTES} at most`)
+    throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes must be at most ${MAX_VALUE_BYTES}`)
   }
   const timeout = milliseconds(connectTimeout, 'connectTimeout', MIN_SECONDS)
   if (/^rediss?:/.test(url)) return redisEngine({ url, maxValueBytes, connectTimeout: timeout, ...redis })
@@ -71,9 +73,9 @@ export function engineOf (options: StoreOptions): Engine {
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), data)
   }
   if (!/^(?:https?|unix):/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `there is no store at ${JSON.stringify(url)}; use 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
+    throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
   }
-  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is for the store behind the URL to say')
+  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
   if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
   return httpEngine({ url, token, connectTimeout: timeout }, http)
 }

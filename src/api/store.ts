@@ -18,18 +18,17 @@ import {
 
 const COLLECTIONS_PER_PAGE = 250
 
-/** The number is raised when adapters need something that older stores do not have. */
+/** Raise the number when adapters need something that older stores do not have. */
 const BRAND = Symbol.for('strong-store.Store.1')
 
 /**
  * Collections of keys and values, with locks, from `createStore` or a framework's `req.store`.
  *
- * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The calls affected fail as
- * well, so a listener is optional: without one the event is not emitted. In a store with `data` also
- * STORE_NOT_DURABLE: what is stored cannot be written, or read, while the store works on; this is a process warning
- * as well.
+ * Event 'error' (StoreError): the store cannot be reached, or the connection was lost. The affected calls fail as well,
+ * so a listener is optional: without one the event is not emitted. In a store with `data` also STORE_NOT_DURABLE: the
+ * data cannot be written or read, while the store keeps working. This is also a process warning.
  *
- * Event 'loading' (parts, of all), in the process of a store with `data`: how much of the data has been loaded.
+ * Event 'loading' (parts, total), in the process of a store with `data`: how much of the data has been loaded.
  */
 export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded: number, all: number] }> {
   readonly #engine: Engine
@@ -38,7 +37,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   #isClosed = false
   readonly #collections: WeakRegistry<Collection<unknown>> | undefined
 
-  /** Made by createStore, and by a request's scope. */
+  /** Created by createStore, or by the scope of a request. */
   constructor (engine: Engine, defaults: Defaults, scope?: Scope) {
     super()
     this.#engine = engine
@@ -47,7 +46,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     if (scope === undefined) {
       this.#collections = new WeakRegistry()
       this.setMaxListeners(0)
-      const { onerror } = engine // of another copy of this package, for its own store
+      const { onerror } = engine // belongs to another copy of this package, for its own store
       engine.onerror = error => {
         onerror?.(error)
         if (this.listenerCount('error') > 0) this.emit('error', error)
@@ -115,7 +114,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
-  /** Totals over all collections, and figures of the process that holds them. */
+  /** Totals over all collections, and statistics of the process that has the keys. */
   async stats (wait: Pick<WaitOptions, 'timeout'> = {}): Promise<StoreStats> {
     checkOptions(wait, ['timeout'])
     return await this.#ask(new Request('stats', '', ''), wait.timeout) as StoreStats
@@ -126,12 +125,12 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     await this.#call(new Request('ping', '', ''), wait?.timeout)
   }
 
-  /** The locks that are held, with their holders and the number of waiters; at most `limit`. STORE_OPTION_INVALID. */
+  /** The held locks with their owners and numbers of waiters; at most `limit`. STORE_OPTION_INVALID. */
   async locks (options: LocksOptions = {}): Promise<LockInfo[]> {
     checkOptions(options, ['limit'])
     const { limit = MAX_LOCKS } = options
     if (wholeNumber(limit, 'limit', 1) > MAX_LOCKS) {
-      throw new StoreError('STORE_OPTION_INVALID', `limit can be ${MAX_LOCKS} at most`)
+      throw new StoreError('STORE_OPTION_INVALID', `limit must be at most ${MAX_LOCKS}`)
     }
     const request = new Request('locks', '', '')
     request.number = limit
@@ -167,7 +166,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     return this.#engine.call(request)
   }
 
-  /** Like `call`, without a reply. */
+  /** Like `call`, but without a reply. */
   post (request: Request): void {
     this.#engine.post(request)
   }
@@ -194,9 +193,9 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   }
 }
 
-/** Options of whatever uses a store: an existing store, or the options to create one. */
+/** Options of anything that uses a store: an existing store, or the options to create one. */
 export interface PickOptions extends StoreOptions {
-  /** An existing store. It is not closed together with what uses it. */
+  /** An existing store. It is not closed by its users. */
   store?: Store | undefined
 }
 
@@ -213,7 +212,7 @@ export function pickStore ({ store, ...options }: PickOptions): Store {
   return store
 }
 
-/** The stores of each engine, by their defaults. */
+/** The stores of each engine, by their default options. */
 const stores = new WeakMap<Engine, Map<string, Store>>()
 
 /**

@@ -1,4 +1,4 @@
-// Knows which keys the running code is updating: those of the `update` and `getOrSet` calls it was called from.
+// Tracks which keys the running code is updating, through the `update` and `getOrSet` calls it was called from.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Engine, Request } from '../core/engine.js'
 import type { OwnedLock } from './key-lock.js'
@@ -18,12 +18,12 @@ export async function runUpdate<T> (lock: OwnedLock, fn: () => T | Promise<T>): 
   try {
     return await frames.run({ lock, outer: frames.getStore() }, fn)
   } finally {
-    // While it is enabled, every promise of the process costs about twice as much on Node 20 and 22.
+    // While the AsyncLocalStorage is enabled, promises cost about twice as much on Node 20 and 22.
     if (--running === 0) frames.disable()
   }
 }
 
-/** The lock that a call made now would wait for although its holder, an update, waits for the call. */
+/** The lock of an enclosing update that a call made now would wait for: a deadlock. */
 export function updateHolding (engine: Engine, request: Request): OwnedLock | undefined {
   if (running === 0) return undefined
   for (let frame = frames.getStore(); frame !== undefined; frame = frame.outer) {

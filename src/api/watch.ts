@@ -1,6 +1,6 @@
-// A watch: what is there, then each change. It asks the store for lists and for what it has missed itself; while it
-// keeps up, it is a member of the feed of its keys. A watch that is not read leaves the feed, costs nothing, and asks
-// for what it has missed when it is read again.
+// A watch: existing keys, then each change. Lists and missed changes are requested from the store; a watch that keeps
+// up is a member of the feed of its keys. A watch that is not read leaves the feed, costs nothing, and requests missed
+// changes when it is read again.
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import type { Abortable } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
@@ -22,31 +22,31 @@ export interface WatchOptions {
   /** False: without the values. Default true. */
   values?: boolean | undefined
   /**
-   * The revision of an earlier event, 0 or more. Continues after it instead of listing what is there. Default: none.
+   * The revision of an earlier event, 0 or more. Continues after it instead of listing existing keys. Default: none.
    */
   since?: number | undefined
   /** Ends the watch. Default: none, it ends when the loop is left. */
   signal?: AbortSignal | undefined
 }
 
-/** What a watch reports. */
+/** The events of a watch. */
 export type WatchEvent<T> =
-  /** The key has this value: it is there from the beginning, without a `revision`, or it was written. */
+  /** The key has this value: it existed at the start (without a `revision`), or it was written. */
   | { type: 'set', key: string, value: T, version: number, revision?: number | undefined }
-  /** The key has no value any more. */
+  /** The key no longer has a value. */
   | { type: 'del' | 'expired' | 'evicted', key: string, version: number, revision: number }
-  /** All that was there has been reported. */
+  /** All existing keys have been reported. */
   | { type: 'ready', revision: number }
-  /** Something was missed: what is there follows, up to the next 'ready'; keys that are not in it are gone. */
+  /** Events were missed: existing keys follow, up to the next 'ready'; keys that are not among them are gone. */
   | { type: 'reset' }
 
 /**
- * What a watch holds for a loop that is behind: keys, and characters of their values. Above it, they stay in the
+ * Maximum number of changes that a slow watch buffers, and of characters in their values. Above it, they stay in the
  * store.
  */
 const MAX_PENDING = 1024
 const MAX_PENDING_LENGTH = 2 ** 20
-/** Keys changed during a list that are not reported twice. */
+/** Maximum number of keys changed during a listing that are remembered, to report them only once. */
 const MAX_LISTED = 10_000
 
 const OPTIONS = ['key', 'prefix', 'values', 'since', 'signal']
@@ -72,12 +72,12 @@ class Watch<T> implements FeedMember, Abortable {
   readonly #controller = new AbortController()
   readonly #wake = new Wake()
   readonly #backoff = new Backoff()
-  /** All changes up to this one were reported or are pending. Undefined: what is there has to be listed. */
+  /** All changes up to this revision were reported or are pending. Undefined: existing keys have to be listed. */
   #revision: number | undefined
-  /** By key, in the order of their versions. */
+  /** By key, in order of version. */
   #pending = new Map<string, RawChange>()
   #pendingLength = 0
-  /** Versions, later than the start of the list, that were listed. */
+  /** Listed versions that are later than the start of the listing. */
   readonly #listed = new Map<string, number>()
   #feed: Feed | undefined
   #error: Error | undefined
@@ -87,7 +87,7 @@ class Watch<T> implements FeedMember, Abortable {
     this.#target = target
     this.#codec = codec
     this.#revision = since
-    onAbort(ended, () => { this.abort() }) // nobody else has this signal
+    onAbort(ended, () => { this.abort() }) // only used here
   }
 
   async * events (
@@ -155,7 +155,7 @@ class Watch<T> implements FeedMember, Abortable {
       const changes = await this.#ask(String(this.#revision), 'now')
       if (changes.reset === true) {
         this.reset()
-        isReady = true // it will be after the list
+        isReady = true // set before the listing: it is ready afterwards
         yield { type: 'reset' }
         continue
       }
@@ -164,7 +164,8 @@ class Watch<T> implements FeedMember, Abortable {
       const isUpToDate = changes.more !== true
       if (isUpToDate) {
         this.#listed.clear()
-        // A loop that has much to do yet would soon be behind the feed, and one that is not ready would never be.
+        // A watch with many pending changes would soon fall behind the feed, and one that is not ready could never
+        // join.
         if (isReady && this.#pending.size <= MAX_PENDING / 2) this.#join(revision)
       }
       yield * this.#shift()
@@ -182,7 +183,7 @@ class Watch<T> implements FeedMember, Abortable {
     }
   }
 
-  /** What is there, and 'ready'. */
+  /** Lists the existing keys, then reports 'ready'. */
   async * #list (): AsyncGenerator<WatchEvent<T>, undefined, undefined> {
     this.#listed.clear()
     let cursor: string | undefined
@@ -201,7 +202,7 @@ class Watch<T> implements FeedMember, Abortable {
     }
   }
 
-  /** What is pending, until nothing is. */
+  /** Reports pending changes until there are none. */
   * #shift (): Generator<WatchEvent<T>, undefined, undefined> {
     for (let next; (next = this.#pending.entries().next()).done !== true;) {
       const [key, change] = next.value
@@ -237,7 +238,7 @@ class Watch<T> implements FeedMember, Abortable {
     this.#pendingLength = 0
   }
 
-  /** Where the feed is further already, the next answer of the store is. */
+  /** If the feed is already past the revision, asks the store instead. */
   #join (revision: number): void {
     const feed = feedOf(this.#target)
     if (feed.join(this, revision)) this.#feed = feed
@@ -248,7 +249,7 @@ class Watch<T> implements FeedMember, Abortable {
     this.#feed = undefined
   }
 
-  /** Asks until there is an answer; where there has never been one, a store that cannot be reached is an error. */
+  /** Repeats the call until it succeeds. A store that was never reached is an error. */
   async #ask (cursor: string | undefined, how: 'list' | 'now'): Promise<Changes> {
     for (;;) {
       try {

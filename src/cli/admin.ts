@@ -11,14 +11,14 @@ export interface Admin {
 
 export interface AdminServer {
   url: string
-  /** Answers what has arrived. */
+  /** Answers pending requests, then closes. */
   close (): Promise<void>
 }
 
-/** Checks all that can be checked before the store is there. Exits with USAGE or NO_RIGHT. */
+/** Checks everything that does not need the store. Exits with USAGE or NO_RIGHT. */
 export async function adminOf (address: string | undefined, tokenFile: string | undefined): Promise<Admin | undefined> {
   if (address === undefined) {
-    if (tokenFile !== undefined) throw invalid('--token-file is the token of --admin HOST:PORT, which is missing')
+    if (tokenFile !== undefined) throw invalid('--token-file requires --admin HOST:PORT')
     return undefined
   }
   const [, bracketed, name, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? []
@@ -26,7 +26,7 @@ export async function adminOf (address: string | undefined, tokenFile: string | 
     throw invalid(`invalid --admin: expected HOST:PORT, like 127.0.0.1:8080, got ${JSON.stringify(address)}`)
   }
   if (tokenFile === undefined) {
-    throw invalid('--admin needs --token-file FILE, with the token that clients have to send')
+    throw invalid('--admin requires --token-file FILE, with the token that clients must send')
   }
   const token = readFileSync(tokenFile, 'utf8').trim()
   if (token === '') throw invalid(`--token-file ${tokenFile} is empty`)
@@ -46,6 +46,6 @@ async function load (): Promise<typeof fastify> {
     return (await import('fastify')).default
   } catch (error) {
     if (!/^(?:ERR_)?MODULE_NOT_FOUND$/.test((error as NodeJS.ErrnoException).code!)) throw error
-    throw invalid('--admin needs the package fastify: npm install fastify')
+    throw invalid('--admin requires the package fastify: npm install fastify')
   }
 }

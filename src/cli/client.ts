@@ -1,4 +1,4 @@
-// The store that a command asks.
+// Opens the store for a command.
 import { createStore, type Store } from '../api/store.js'
 import { defaultSocket } from './default-socket.js'
 import { invalid } from './exit.js'
@@ -6,7 +6,7 @@ import { CONFIG, type Flags, type Settings } from './settings.js'
 
 export const CLIENT: Flags = {
   url: { value: 'URL', help: 'of the store: unix:PATH, redis:…, http:…; default: the default socket of serve' },
-  timeout: { value: 'SECONDS', help: 'to connect, and as many again for the answer; default 10' },
+  timeout: { value: 'SECONDS', help: 'to connect, and again for the reply; default 10' },
   json: { help: 'print JSON lines, also on a terminal' },
   ...CONFIG
 }
@@ -15,13 +15,13 @@ export const CLIENT: Flags = {
 export async function withStore<T> (settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10): Promise<T> {
   const url = settings.get('url') ?? `unix:${defaultSocket(process.env, false)}`
   if (/^(?:cluster|memory):/.test(url)) {
-    throw invalid(`invalid --url: ${JSON.stringify(url)} is inside of a process; use unix:, redis: or http:`)
+    throw invalid(`invalid --url: ${JSON.stringify(url)} is a store inside a process; use unix:, redis: or http:`)
   }
-  // Longer than to connect, which has more to say about why there is no answer.
+  // Longer than connecting may take, because its errors explain more.
   const store = createStore({ url, connectTimeout: timeout, timeout: 2 * timeout })
   try {
     return await use(store)
   } finally {
-    await store.close().catch(() => {}) // each write was confirmed
+    await store.close().catch(() => {}) // all writes were confirmed
   }
 }

@@ -1,14 +1,14 @@
-// What a command is, and its help text.
+// The definition of a command, and its help text.
 import { variableOf, type Flags, type Settings } from './settings.js'
 
 export interface Command {
-  /** The arguments, for the help text: in brackets those that may be left out. */
+  /** The arguments in the help text; optional ones in brackets. */
   usage: string
   summary: string
-  /** More of the help text. */
+  /** Additional help text. */
   details?: string
   flags: Flags
-  /** Resolves with the exit code; or rejects: see `exitOf`. */
+  /** Resolves with the exit code, or rejects: see `exitOf`. */
   run (settings: Settings): Promise<number>
 }
 
@@ -22,7 +22,7 @@ export function helpOf (name: string, { usage, summary, details, flags }: Comman
   const widths = [0, 1].map(i => Math.max(...rows.map(row => row[i]!.length)))
   return [
     `Usage: strong-store ${[name, usage].filter(part => part !== '').join(' ')} [flags]`, '', summary, ...details === undefined ? [] : ['', details], '',
-    'Flags, and the environment variables that stand for them:', '',
+    'Flags and their environment variables:', '',
     ...rows.map(row => row.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell).join('  '))
   ].join('\n')
 }

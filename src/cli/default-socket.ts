@@ -1,14 +1,13 @@
-// The socket of `serve`, and of commands without a URL, where nothing is said: in a directory that only this user can
-// enter.
+// The default socket of `serve` and of commands without a URL, in a directory that only this user can enter.
 import { lstatSync, mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { EXIT, Exit } from './exit.js'
 
-/** `makes`: whether the directory is made where it is missing. Exits with NO_RIGHT. */
+/** `makes`: whether to create a missing directory. Exits with NO_RIGHT. */
 export function defaultSocket (env: NodeJS.ProcessEnv, makes: boolean): string {
   if (process.platform === 'win32') return '/strong-store'
-  // systemd's: of the unit, with RuntimeDirectory=; of the session of a user.
+  // Set by systemd: for a unit with RuntimeDirectory=, or for a user session.
   if (env.RUNTIME_DIRECTORY) return join(env.RUNTIME_DIRECTORY.split(':')[0]!, 'store.sock')
   if (env.XDG_RUNTIME_DIR) return join(env.XDG_RUNTIME_DIR, 'strong-store.sock')
   const directory = join(homedir(), '.strong-store')

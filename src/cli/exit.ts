@@ -1,17 +1,17 @@
-// How a command ends: an exit code for scripts, and a message for people.
+// The outcome of a command: an exit code for scripts, and a message.
 import { StoreError } from '../core/errors.js'
 import { SocketInUse } from '../engines/socket/socket-file.js'
 
-/** Codes are for ever, as those of errors. */
+/** Exit codes are stable, like error codes. */
 export const EXIT = {
   OK: 0,
-  /** The store cannot be reached, or has refused the call. */
+  /** The store cannot be reached, or has rejected the call. */
   FAILED: 1,
-  /** An option, an argument or a file that it names is invalid. */
+  /** An option, an argument or a file is invalid. */
   USAGE: 2,
-  /** Another process serves the socket, or listens on the port of --admin. */
+  /** Another process listens on the socket, or on the port of --admin. */
   IN_USE: 3,
-  /** The operating system does not allow it to this user. */
+  /** The operating system denies permission. */
   NO_RIGHT: 4,
   /** `get` and `del`: the key has no value. */
   NO_VALUE: 5

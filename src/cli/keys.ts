@@ -24,10 +24,10 @@ export const get: Command = {
 
 export const set: Command = {
   usage: 'COLLECTION KEY [VALUE]',
-  summary: 'Sets a key to VALUE, which is JSON, and prints the new version. Without VALUE it is read from standard input.',
+  summary: 'Sets a key to VALUE, which is JSON, and prints the new version. Reads it from standard input if it is missing.',
   flags: {
-    text: { help: 'VALUE is a string as it stands, not JSON' },
-    ttl: { value: 'SECONDS', help: 'after which the key ends' },
+    text: { help: 'VALUE is a plain string, not JSON' },
+    ttl: { value: 'SECONDS', help: 'until the key expires' },
     'if-absent': { help: 'only if the key has no value' },
     ...VERSION,
     ...CLIENT
@@ -57,10 +57,10 @@ export const del: Command = {
 
 export const keys: Command = {
   usage: 'COLLECTION',
-  summary: 'Lists the keys of a collection that have a value, with version, size and end.',
+  summary: 'Lists the keys of a collection with version, size and expiry.',
   flags: {
-    prefix: { value: 'TEXT', help: 'only keys that begin with it' },
-    limit: { value: 'N', help: 'no more than N keys' },
+    prefix: { value: 'TEXT', help: 'only keys with this prefix' },
+    limit: { value: 'N', help: 'at most N keys' },
     ...CLIENT
   },
   run: settings => withStore(settings, async store => {
@@ -93,6 +93,6 @@ function parsed (source: string): unknown {
   try {
     return JSON.parse(source)
   } catch (error) {
-    throw invalid(`VALUE is not JSON: ${(error as Error).message}; with --text it is a string`)
+    throw invalid(`VALUE is not JSON: ${(error as Error).message}; use --text for a plain string`)
   }
 }

@@ -1,4 +1,4 @@
-// Where `serve` listens: on a socket at a path, or on one that the service manager has opened (LISTEN_FDS).
+// Where `serve` listens: at a path, or on a socket passed by the service manager (LISTEN_FDS).
 import { readFileSync, readlinkSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { SocketFile, SocketInUse } from '../engines/socket/socket-file.js'
@@ -8,14 +8,14 @@ import type { Rights } from './rights.js'
 
 export interface Listener {
   path: string
-  /** No new connection from now on. */
+  /** Stops listening. */
   close (): void
 }
 
 const LOOK_MS = 1000
 const FIRST_FD = 3
 
-/** The number of the socket that systemd, or what does the same, has opened for this process. Exits with USAGE. */
+/** The file descriptor of the socket opened by systemd or a similar service manager. Exits with USAGE. */
 export function inheritedSocket (env: NodeJS.ProcessEnv): number | undefined {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = env
   if (count === undefined || Number(pid) !== process.pid) return undefined
@@ -26,13 +26,13 @@ export function inheritedSocket (env: NodeJS.ProcessEnv): number | undefined {
   return FIRST_FD
 }
 
-/** Exits with USAGE where it is not a Unix domain socket: anybody could connect to others. */
+/** Exits with USAGE if it is not a Unix domain socket: anybody could connect to another kind. */
 export async function listenOn (fd: number, accept: (socket: Socket) => void): Promise<Listener> {
   return await new Promise((resolve, reject) => {
     const server = createServer({ pauseOnConnect: true }, accept)
     server.on('error', error => { reject(invalid(`the socket in LISTEN_FDS cannot be used: ${error.message}`)) })
     server.listen({ fd }, () => {
-      if (server.address() === null) { // it is no IP socket
+      if (server.address() === null) { // not an IP socket
         resolve({ path: pathOf(fd), close: () => { server.close() } })
         return
       }
@@ -42,7 +42,7 @@ export async function listenOn (fd: number, accept: (socket: Socket) => void): P
   })
 }
 
-/** The path of a socket, where the system tells it. */
+/** The path of a socket, if the system reports it. */
 function pathOf (fd: number): string {
   try {
     const [, inode] = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))!
@@ -54,8 +54,8 @@ function pathOf (fd: number): string {
 }
 
 /**
- * Listens at `path`, and does so again if the socket is cleaned away. `end` is called when another process serves the
- * path then.
+ * Listens at `path`, and again if the socket file is removed. `end` is called if another process listens there by
+ * then.
  */
 export async function listenAt (
   path: string, accept: (socket: Socket) => void, rights: Rights, log: Log, end: (exitCode: number) => void
@@ -75,11 +75,11 @@ export async function listenAt (
       file.close()
       file = next
       if (isClosed) file.close()
-      log('warning', 'socket-restored', `${path} had been removed: it is there again`)
+      log('warning', 'socket-restored', `${path} was removed and has been restored`)
       told = ''
     } catch (error) {
       const { message } = error as Error
-      if (message !== told) log('error', 'socket-removed', `${path} has been removed: ${message}`)
+      if (message !== told) log('error', 'socket-removed', `${path} was removed: ${message}`)
       told = message
       if (error instanceof SocketInUse) end(EXIT.IN_USE)
     }

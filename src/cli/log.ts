@@ -1,4 +1,4 @@
-// What `serve` says: one line for each event, as text or as JSON.
+// The log of `serve`: one line per event, as text or JSON.
 
 export type Level = 'info' | 'warning' | 'error'
 
@@ -6,7 +6,7 @@ export interface Log {
   (level: Level, event: string, message: string, more?: object): void
 }
 
-/** Both go to standard error, so that they are in order, and with the errors of Node.js. */
+/** All levels go to standard error, in order with errors of Node.js. */
 export function logTo (stream: NodeJS.WritableStream, isJson: boolean): Log {
   return (level, event, message, more = {}) => {
     stream.write(isJson

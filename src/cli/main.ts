@@ -34,7 +34,7 @@ async function run ([name, ...argv]: string[]): Promise<number> {
     return EXIT.OK
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command === undefined) throw invalid(`there is no command ${JSON.stringify(name)}; see strong-store --help`)
+  if (command === undefined) throw invalid(`unknown command ${JSON.stringify(name)}; see strong-store --help`)
   const settings = settingsOf(argv, command.flags, process.env)
   if (settings.isOn('help') || settings.isOn('version')) {
     process.stdout.write((settings.isOn('help') ? helpOf(name, command) : packageVersion()) + '\n')
@@ -52,6 +52,6 @@ function usage (): string {
   return [
     'Usage: strong-store COMMAND [flags]', '',
     ...Object.entries(COMMANDS).map(([name, { usage, summary }]) => `  ${`${name} ${usage}`.padEnd(width)}  ${summary.split('. ')[0]!.replace(/\.$/, '')}`), '',
-    'strong-store COMMAND --help says more about each.'
+    'See strong-store COMMAND --help for details.'
   ].join('\n')
 }

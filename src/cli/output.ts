@@ -1,4 +1,4 @@
-// What commands print: tables for people on a terminal, a JSON object a line for programs behind a pipe.
+// Output of commands: tables on a terminal, JSON lines for other programs.
 import { once } from 'node:events'
 
 export type Row = Record<string, unknown>
@@ -10,16 +10,16 @@ export class Output {
   constructor (stream: NodeJS.WriteStream, isJson: boolean) {
     this.#stream = stream
     this.#isTable = stream.isTTY && !isJson
-    // A reader that has seen enough, like head.
+    // The reader has closed the pipe, like head.
     stream.on('error', (error: NodeJS.ErrnoException) => { if (error.code === 'EPIPE') process.exit(0) })
   }
 
-  /** One value, on several lines where people read it. */
+  /** Prints one value, indented on a terminal. */
   async value (value: unknown): Promise<void> {
     await this.#write(this.#isTable ? visible(JSON.stringify(value, null, 2)) : JSON.stringify(value))
   }
 
-  /** Rows with the same columns; a page of a longer list repeats its head. */
+  /** Prints rows with the same columns. Each page of a list repeats the header. */
   async rows (rows: Row[]): Promise<void> {
     if (rows.length === 0) return
     if (!this.#isTable) {
@@ -55,7 +55,7 @@ function cellOf (value: unknown): string {
   return visible(typeof value === 'string' ? value : JSON.stringify(value)).replaceAll('\n', '\\u000a')
 }
 
-/** Without characters that a terminal would obey. */
+/** Escapes control characters. */
 function visible (text: string): string {
   // eslint-disable-next-line no-control-regex
   return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -1,4 +1,4 @@
-// `collections`, `locks`, `stats` and `check`: what a store reports about itself.
+// `collections`, `locks`, `stats` and `check`.
 import { CLIENT, withStore } from './client.js'
 import type { Command } from './command.js'
 import { EXIT } from './exit.js'
@@ -8,7 +8,7 @@ const CHECK_SECONDS = 2
 
 export const collections: Command = {
   usage: '',
-  summary: 'Lists the collections, with what is in them and their options.',
+  summary: 'Lists the collections with their contents and options.',
   flags: CLIENT,
   run: settings => withStore(settings, async store => {
     const output = new Output(process.stdout, settings.isOn('json'))
@@ -24,7 +24,7 @@ export const collections: Command = {
 
 export const locks: Command = {
   usage: '',
-  summary: 'Lists the locks that are held, a thousand at most: by whom, since when, and how many calls wait.',
+  summary: 'Lists up to a thousand held locks with owner, start and number of waiters.',
   flags: CLIENT,
   run: settings => withStore(settings, async store => {
     await new Output(process.stdout, settings.isOn('json')).rows((await store.locks())
@@ -37,7 +37,7 @@ export const locks: Command = {
 
 export const stats: Command = {
   usage: '',
-  summary: 'Prints figures of all collections together, and of the process that has them.',
+  summary: 'Prints totals over all collections, and statistics of the process that has them.',
   flags: CLIENT,
   run: settings => withStore(settings, async store => {
     await new Output(process.stdout, settings.isOn('json')).value(await store.stats())
@@ -47,8 +47,8 @@ export const stats: Command = {
 
 export const check: Command = {
   usage: '',
-  summary: 'Exits with 0 once the store has answered: for HEALTHCHECK, ExecStartPost= and scripts that wait for it.',
-  details: `--timeout is ${CHECK_SECONDS} by default: the store may come up in that time.`,
+  summary: 'Exits with 0 when the store replies: for HEALTHCHECK, ExecStartPost= and scripts that wait for it.',
+  details: `--timeout is ${CHECK_SECONDS} by default. The store may start within that time.`,
   flags: CLIENT,
   run: settings => withStore(settings, async store => {
     await store.ping()

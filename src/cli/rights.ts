@@ -1,19 +1,19 @@
-// --user, --group and --mode: who may connect, and as whom the process goes on once its socket is made.
+// --user, --group and --mode: who may connect, and which user the process switches to after creating its socket.
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, readFileSync } from 'node:fs'
 import { EXIT, Exit, invalid } from './exit.js'
 import type { Settings } from './settings.js'
 
 export interface Rights {
-  /** The users of whom a dead socket may be replaced. */
+  /** Dead sockets of these users may be replaced. */
   owners: number[]
   /** Sets owner, group and mode of a socket. */
   give (path: string): void
-  /** Gives up the rights of root. */
+  /** Drops root privileges. */
   drop (): void
 }
 
-/** Exits with USAGE, or NO_RIGHT. */
+/** Exits with USAGE or NO_RIGHT. */
 export function rightsOf (settings: Settings): Rights {
   const mode = settings.get('mode') ?? '0600'
   const user = settings.get('user')
@@ -29,7 +29,7 @@ export function rightsOf (settings: Settings): Rights {
   const uid = user === undefined ? undefined : idOf(user, '-u')
   const gid = group === undefined ? undefined : groupOf(group)
   const isOther = uid !== undefined && uid !== own
-  if (isOther && own !== 0) throw new Exit(EXIT.NO_RIGHT, `--user ${user} needs root, this is uid ${own}`)
+  if (isOther && own !== 0) throw new Exit(EXIT.NO_RIGHT, `--user ${user} requires root, this process runs as uid ${own}`)
   return {
     owners: isOther ? [own, uid] : [own],
     give (path) {
@@ -39,7 +39,7 @@ export function rightsOf (settings: Settings): Rights {
     drop () {
       if (!isOther || process.geteuid!() !== 0) return
       const primary = gid ?? idOf(user!, '-g')
-      // @types/node lacks it.
+      // Missing in @types/node.
       const { initgroups } = process as unknown as { initgroups (user: string, group: number): void }
       initgroups(user!, primary)
       process.setgid!(primary)
@@ -53,14 +53,14 @@ function idOf (user: string, what: '-u' | '-g'): number {
     return Number(execFileSync('id', [what, '--', user], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
   } catch {
     if (what === '-u' && /^\d+$/.test(user)) return Number(user)
-    throw invalid(`invalid --user: there is no user ${JSON.stringify(user)}`)
+    throw invalid(`invalid --user: unknown user ${JSON.stringify(user)}`)
   }
 }
 
 function groupOf (group: string): number {
   if (/^\d+$/.test(group)) return Number(group)
   const line = databaseOf(group).split('\n').find(line => line.startsWith(`${group}:`))
-  if (line === undefined) throw invalid(`invalid --group: there is no group ${JSON.stringify(group)}`)
+  if (line === undefined) throw invalid(`invalid --group: unknown group ${JSON.stringify(group)}`)
   return Number(line.split(':')[2])
 }
 

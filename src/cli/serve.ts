@@ -1,5 +1,4 @@
-// `serve`: a store in a process of its own. The process belongs to the command, so it handles signals here, which the
-// library never does.
+// `serve`: a store in a process of its own. It handles signals, which the library never does.
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { NO_DEFAULTS } from '../api/collection-calls.js'
@@ -20,8 +19,8 @@ import { CONFIG, type Settings } from './settings.js'
 import { packageVersion } from './version.js'
 
 /**
- * Milliseconds that answers may take after a signal, of the store and of the admin API each: together less than a
- * second.
+ * Milliseconds that the store and the admin API may each take to answer pending calls after a signal: together less
+ * than a second.
  */
 const STOP_MS = 400
 const MAX_VALUE_BYTES = 32 * 2 ** 20
@@ -29,18 +28,18 @@ const MAX_VALUE_BYTES = 32 * 2 ** 20
 export const serve: Command = {
   usage: '',
   summary: 'Serves a store on a Unix domain socket, for all processes of this machine that may connect to it: createStore(\'unix:PATH\').',
-  details: 'Stops on SIGTERM, SIGINT and SIGHUP. A socket that a killed process has left is replaced, one that is served never is.',
+  details: 'Stops on SIGTERM, SIGINT and SIGHUP. The socket of a killed process is replaced, a live one never is.',
   flags: {
     socket: { value: 'PATH', help: 'default: in $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR, else ~/.strong-store' },
-    mode: { value: 'MODE', help: 'permissions of the socket, default 0600: only its user may connect' },
+    mode: { value: 'MODE', help: 'permissions of the socket, default 0600: only its owner may connect' },
     group: { value: 'NAME', help: 'group of the socket, for --mode 0660' },
-    user: { value: 'NAME', help: 'who the process goes on as, and who owns the socket; needs root' },
-    'max-value-bytes': { value: 'N', help: 'bytes of JSON text that one value may have, default 1048576' },
-    admin: { value: 'HOST:PORT', help: 'serve the admin API there, too; needs the package fastify' },
+    user: { value: 'NAME', help: 'user of the process and owner of the socket; requires root' },
+    'max-value-bytes': { value: 'N', help: 'maximum size of a value in bytes of JSON text, default 1048576' },
+    admin: { value: 'HOST:PORT', help: 'also serve the admin API there; requires the package fastify' },
     'token-file': { value: 'FILE', help: 'the token of the admin API' },
-    data: { value: 'DIR', help: 'keep the keys in this folder; needs the package lmdb' },
-    flush: { value: 'SECONDS', help: 'with --data: the most seconds until a change is written, default 0.25' },
-    log: { value: 'FORMAT', help: 'text, the default, or json: JSON lines' },
+    data: { value: 'DIR', help: 'save the keys in this folder; requires the package lmdb' },
+    flush: { value: 'SECONDS', help: 'with --data: maximum delay of writes to disk, default 0.25' },
+    log: { value: 'FORMAT', help: 'text (default) or json: JSON lines' },
     ...CONFIG
   },
   run
@@ -60,14 +59,14 @@ async function run (settings: Settings): Promise<number> {
   const admin = await adminOf(settings.get('admin'), settings.get('token-file'))
   const fd = inheritedSocket(process.env)
   if (fd !== undefined && settings.get('socket') !== undefined) {
-    throw invalid('there are --socket and LISTEN_FDS: leave one of them out')
+    throw invalid('--socket cannot be combined with LISTEN_FDS')
   }
   process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
 
   const { promise: stopped, stop } = stopSignal()
   const data = dataOf('memory:', { data: settings.get('data'), flush: settings.number('flush') })
   const path = fd === undefined ? socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`) : undefined
-  process.umask(0o177) // nobody may connect before the socket has its mode
+  process.umask(0o177) // nobody may connect before the socket has its final mode
   let open!: (engine: ServerEngine) => void
   const opened = new Promise<ServerEngine>(resolve => { open = resolve }) // connections wait until the data is loaded
   const accept = (socket: Socket): void => { opened.then(({ server }) => { server.accept(socket) }, () => {}) }
@@ -89,22 +88,22 @@ async function run (settings: Settings): Promise<number> {
   const url = `unix:${listener.path}`
   log('info', 'ready', `version ${packageVersion()}, pid ${process.pid}, serves ${url}${served === undefined ? '' : ` and ${served.url}`}`,
     { version: packageVersion(), url, ...served === undefined ? {} : { admin: served.url } })
-  process.send?.('ready') // for PM2, with wait_ready
+  process.send?.('ready') // for PM2's wait_ready
 
   const { reason, code } = await stopped
   log('info', 'stopping', `${reason}: stops`)
   listener.close()
   if (served !== undefined) await Promise.race([served.close(), delay(STOP_MS)])
   await engine.stop(STOP_MS)
-  log('info', 'stopped', 'has stopped')
-  process.exit(code) // whatever is still open
+  log('info', 'stopped', 'stopped')
+  process.exit(code) // even if handles are still open
 }
 
-/** A promise that a signal fulfils, or `stop`. A second signal ends the process at once. */
+/** Resolves on a signal, or when `stop` is called. A second signal ends the process at once. */
 function stopSignal (): { promise: Promise<{ reason: string, code: number }>, stop: (code: number) => void } {
   let stop: (code: number) => void
   const promise = new Promise<{ reason: string, code: number }>(resolve => {
-    stop = code => { resolve({ reason: 'the socket is lost', code }) }
+    stop = code => { resolve({ reason: 'the socket was lost', code }) }
     let isStopping = false
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => {

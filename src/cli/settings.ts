@@ -1,10 +1,10 @@
-// What the flags of a command are set to: on the command line, else by the environment, else in the file of --config.
+// The flags of a command: from the command line, else the environment, else the file of --config.
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { EXIT, Exit, invalid } from './exit.js'
 
 export interface Flag {
-  /** What the value is, for the help text; a flag without it is a switch. */
+  /** Placeholder of the value in the help text; a flag without it is a switch. */
   value?: string
   help: string
 }
@@ -12,7 +12,7 @@ export interface Flag {
 export type Flags = Record<string, Flag>
 
 export interface Settings {
-  /** The arguments that are no flags. */
+  /** Positional arguments. */
   args: string[]
   get (flag: string): string | undefined
   isOn (flag: string): boolean
@@ -24,7 +24,7 @@ export const CONFIG: Flags = { config: { value: 'FILE', help: 'JSON object with 
 
 const ANY: Flags = { help: { help: 'print this' }, version: { help: 'print the version of the package' } }
 
-/** The environment variable that stands for a flag. */
+/** The environment variable of a flag. */
 export function variableOf (flag: string): string {
   return `STRONG_STORE_${flag.toUpperCase().replaceAll('-', '_')}`
 }
@@ -40,7 +40,7 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
     throw new Exit(EXIT.USAGE, (error as Error).message, { cause: error })
   }
   const { values, positionals } = parsed
-  const isAsked = values.help === true || values.version === true // then nothing else has to be right
+  const isAsked = values.help === true || values.version === true // then no other flag is checked
   for (const flag of isAsked ? [] : Object.keys(flags)) values[flag] ??= ofVariable(flag, flags[flag]!, env)
   if (typeof values.config === 'string') {
     for (const [flag, value] of ofFile(values.config, flags)) values[flag] ??= value
@@ -60,7 +60,7 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
   }
 }
 
-/** An empty variable counts as one that is not set. */
+/** An empty variable counts as unset. */
 function ofVariable (flag: string, { value }: Flag, env: NodeJS.ProcessEnv): string | boolean | undefined {
   const name = variableOf(flag)
   const text = env[name]
@@ -86,7 +86,7 @@ function ofFile (file: string, flags: Flags): Array<[string, string | boolean]> 
   return Object.entries(content).map(([flag, value]: [string, unknown]) => {
     const known = Object.hasOwn(flags, flag) && flag !== 'config' ? flags[flag] : undefined
     if (known === undefined) {
-      throw invalid(`invalid ${file}: there is no flag ${JSON.stringify(flag)}; there are ${Object.keys(flags).filter(name => name !== 'config').join(', ')}`)
+      throw invalid(`invalid ${file}: unknown flag ${JSON.stringify(flag)}; expected one of ${Object.keys(flags).filter(name => name !== 'config').join(', ')}`)
     }
     if (known.value === undefined ? typeof value !== 'boolean' : typeof value !== 'string' && typeof value !== 'number') {
       throw invalid(`invalid ${file}: ${flag} must be ${known.value === undefined ? 'true or false' : 'a string or a number'}, got ${JSON.stringify(value)}`)

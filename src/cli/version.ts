@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** Reads it from the package.json above the program that was started. */
+/** Reads the package.json above the running program. */
 export function packageVersion (): string {
   for (let directory = dirname(realpathSync(process.argv[1]!)); ; directory = dirname(directory)) {
     try {

@@ -1,5 +1,5 @@
-// AbortSignals, with one listener each however many calls wait with the same one: Node warns of a leak from the
-// eleventh on.
+// One listener per AbortSignal, shared by all calls that use the signal: Node warns about a leak at the eleventh
+// listener.
 
 class Listeners extends Set<() => void> {
   handleEvent (): void {
@@ -9,7 +9,7 @@ class Listeners extends Set<() => void> {
 
 const listening = new WeakMap<AbortSignal, Listeners>()
 
-/** Calls `fn` when the signal aborts; one that has aborted already does not. */
+/** Calls `fn` when the signal aborts. Does nothing if it has already aborted. */
 export function onAbort (signal: AbortSignal, fn: () => void): void {
   let listeners = listening.get(signal)
   if (listeners === undefined) {

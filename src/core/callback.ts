@@ -1,9 +1,9 @@
-// From promises to callbacks.
+// Adapts promises to callbacks.
 import type { StoreError } from './errors.js'
 
 /**
- * Calls back with the outcome of a promise, outside of it: what a callback throws is an uncaught exception. Without a
- * callback, the outcome is ignored.
+ * Calls back with the outcome of a promise on the next tick, so an error thrown by the callback is an uncaught
+ * exception and not a rejection. Without a callback, the outcome is ignored.
  */
 export function answer<V> (
   promise: Promise<V>, callback: (err: StoreError | null, value?: V) => void = () => {}

@@ -1,19 +1,19 @@
-// Warnings about calls that have waited long for a lock, each once. One timer looks through the calls every few
-// seconds while there are any; a call notes the look it came after, which is all that it costs.
+// Warns once about each call that has waited long for a lock. One timer scans the pending calls every few seconds
+// while there are any. A call only records the number of the scan before it.
 import { MAX_LOCKS, Request, mayWait, type Reply } from './engine.js'
 import type { RawLock } from './stats.js'
 import { Timer } from './timer.js'
 
 const LOOK_MS = 2500
-/** A call that has seen as many looks has waited for 10 to 12.5 seconds. */
+/** A call seen by this many scans has waited for 10 to 12.5 seconds. */
 const LOOKS = 5
-/** Locks that one look asks about. */
+/** Maximum number of locks queried per scan. */
 const MAX_ASKED = 8
 
-/** A call that is not answered yet. */
+/** A pending call. */
 export interface Waiting {
   readonly request: Request
-  /** What `now` was when it was made. */
+  /** The value of `now()` when the call was made. */
   readonly since: number
   isTold: boolean
   readonly abandoned: boolean
@@ -26,14 +26,14 @@ export class LongWaits {
   readonly #calls: () => Iterable<Waiting | undefined>
   readonly #ask: (request: Request) => Promise<Reply>
 
-  /** `calls`: all that are not answered; `ask`: asks the engine. */
+  /** `calls` returns all pending calls; `ask` sends a request to the engine. */
   constructor (calls: () => Iterable<Waiting | undefined>, ask: (request: Request) => Promise<Reply>) {
     this.#calls = calls
     this.#ask = ask
     this.#timer.setReferenced(false)
   }
 
-  /** For a call that is made now. */
+  /** The current scan number, to be stored in a new call. */
   now (): number {
     if (!this.#isLooking) this.#start()
     return this.#look
@@ -54,16 +54,16 @@ export class LongWaits {
   }
 
   #lookThrough (): void {
-    const late: Array<[Waiting, ...Waiting[]]> = [] // by what they wait for
+    const late: Array<[Waiting, ...Waiting[]]> = [] // grouped by the lock they wait for
     for (const call of this.#calls()) {
       if (call === undefined) continue
       if (!this.#isLooking) this.#start()
       if (this.#look - call.since < LOOKS || call.isTold || call.abandoned || !mayWait(call.request)) continue
       const calls = late.find(([first]) => isAlike(first.request, call.request))
       if (calls !== undefined) calls.push(call)
-      else if (late.push([call]) === MAX_ASKED) break // the others in later looks
+      else if (late.push([call]) === MAX_ASKED) break // the rest is handled by later scans
     }
-    // A store that does not answer has other ways to say so.
+    // If the store does not reply, other errors report that.
     for (const calls of late) this.#tell(calls).catch(() => {})
   }
 
@@ -72,7 +72,7 @@ export class LongWaits {
     const { request } = calls[0]
     const { op, collection, key } = request
     const lock = await this.#holder(request)
-    if (lock === undefined) return // it waits for the store itself
+    if (lock === undefined) return // it waits for the store, not for a lock
     const others = calls.length === 1 ? '' : `, and so have ${calls.length - 1} more calls`
     process.emitWarning(
       `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)} ` +

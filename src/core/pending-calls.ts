@@ -1,4 +1,4 @@
-// What this process has asked an engine for and not been answered yet, and the locks it holds there.
+// The calls of this process that an engine has not answered yet, and the locks that the process holds.
 import { offAbort, onAbort } from './abort-signals.js'
 import { Grant, Request, isPoll, type Reply, type Wait, type Abortable } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
@@ -8,7 +8,7 @@ import { Timer } from './timer.js'
 class Call implements Abortable, Waiting {
   timer: Timer | undefined
   onabort: (() => void) | undefined
-  /** Its promise has been settled; only the slot waits for the answer. */
+  /** The promise has been settled; the slot is kept until the reply arrives. */
   abandoned = false
   isTold = false
 
@@ -25,7 +25,7 @@ class Call implements Abortable, Waiting {
     this.carrier.cancel(this.id, this.abandoned)
   }
 
-  /** Takes the timer and the listeners away. */
+  /** Removes the timer and the listeners. */
   tidy (): void {
     const { wait } = this.request
     if (wait === undefined) return
@@ -35,24 +35,24 @@ class Call implements Abortable, Waiting {
   }
 }
 
-/** What an engine gives to have its calls kept. */
+/** What an engine provides to PendingCalls. */
 export interface Carrier {
-  /** Sends the request off; the answer comes to `settle` with this id. */
+  /** Sends the request. The reply is passed to `settle` with this id. */
   send (request: Request, id: number): void
   /**
-   * Asks for an early answer to a call that still waits. Every call is answered, cancelled or not. `isAbandoned`:
-   * nobody wants to know, and a lock that it brings is not wanted.
+   * Asks the engine to answer a waiting call early. Every call is answered, cancelled or not. `isAbandoned`: the
+   * caller no longer waits, and a lock granted by the reply has to be released.
    */
   cancel (id: number, isAbandoned: boolean): void
   /**
-   * Milliseconds for which the other side, which keeps timeouts as well, may be late to say that one has passed. Its
-   * word is better: it has given the call up then. Default 0.
+   * Milliseconds added to local timeouts if the server enforces them too. Its timeout should fire first, since that
+   * also cancels the call there. Default 0.
    */
   readonly timeoutMargin?: number
 }
 
 export class PendingCalls {
-  #slots: Array<Call | undefined> = [undefined] // id 0 stands for "no answer wanted"
+  #slots: Array<Call | undefined> = [undefined] // id 0 stands for "no reply"
   #free: number[] = []
   #held = new Map<string, Grant>()
   readonly #carrier: Carrier
@@ -63,12 +63,12 @@ export class PendingCalls {
     this.#carrier = carrier
   }
 
-  /** Calls that are not answered yet. */
+  /** The number of calls that are not answered yet. */
   get pending (): number {
     return this.#slots.length - 1 - this.#free.length
   }
 
-  /** Those of them that do not wait for something to happen. */
+  /** The number of pending calls that do not wait for an event. */
   get active (): number {
     return this.pending - this.#polls
   }
@@ -101,10 +101,10 @@ export class PendingCalls {
     if (request.token !== undefined) this.#forget(request)
     try {
       this.#carrier.send(request, 0)
-    } catch {} // nobody wants to know
+    } catch {} // errors of posts are not reported
   }
 
-  /** The answer to a call; `why`: what is known of an error beside its code. */
+  /** Handles the reply to a call. `why` is the detail of an error. */
   settle (id: number, reply: Reply, why?: string): void {
     const call = this.#take(id)
     if (call === undefined) return
@@ -118,14 +118,14 @@ export class PendingCalls {
     else call.reject(new StoreError(reply.code, why ?? `${about(request)}${adviceOn(reply.code, request)}`))
   }
 
-  /** The store says that a lock of ours ended without us. */
+  /** The store reports that a lock of this process has ended without its release. */
   lost (token: string): void {
     const grant = this.#held.get(token)
     this.#held.delete(token)
     grant?.lose()
   }
 
-  /** Nothing that was asked for will be answered, and nothing that was held is held. */
+  /** Fails all pending calls and marks all held locks as lost. */
   fail (code: StoreErrorCode, why?: string): void {
     const slots = this.#slots
     const held = this.#held
@@ -152,7 +152,7 @@ export class PendingCalls {
     return call
   }
 
-  /** A grant that comes too late. */
+  /** Releases a lock that was granted after its call was abandoned. */
   #giveBack ({ collection, key }: Request, token: string): void {
     const request = new Request('release', collection, key)
     request.token = token
@@ -187,10 +187,10 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
 
 function adviceOn (code: StoreErrorCode, { durable, text }: Request): string {
   const isMeant = code === 'STORE_OPTION_INVALID' && (durable || text?.includes('"durable":true') === true)
-  return isMeant ? '; durable is for a store with data, and for a collection that is kept there' : ''
+  return isMeant ? '; durable needs a store with data and a collection that is kept' : ''
 }
 
-/** A call in words, for errors. */
+/** Describes a call, for error messages. */
 export function about ({ op, collection, key }: Request): string {
   return `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)}`
 }

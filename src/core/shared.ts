@@ -1,8 +1,7 @@
-// State that exists once per process, whichever copies of the package are loaded: as an ES module, by require, from a
-// bundle.
+// State that exists once per process, even if several copies of the package are loaded (ES module, require, bundle).
 import cluster from 'node:cluster'
 
-/** Returns what `make` returned to the first caller with that name. Change the name whenever the shape changes. */
+/** Returns the result of the first `make` with that name. Change the name whenever the shape of the object changes. */
 export function shared<T> (name: string, make: () => T): T {
   const key = Symbol.for(`strong-store.${name}`)
   const all = globalThis as unknown as Record<symbol, T | undefined>
@@ -11,8 +10,9 @@ export function shared<T> (name: string, make: () => T): T {
 }
 
 /**
- * Installs listeners of which a process needs one set. Jest gives each test file its own globals, but all files share
- * Node's modules, so the listeners of the file before are removed first. `install` returns what removes them.
+ * Installs listeners that a process needs exactly once. Jest gives each test file its own globals but shares Node's
+ * modules, so the listeners of the previous file are removed first. `install` returns a function that removes its
+ * listeners.
  */
 export function installOnce (name: string, install: () => () => void): void {
   const key = Symbol.for(`strong-store.installed.${name}`)

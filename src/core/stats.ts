@@ -1,25 +1,25 @@
-// The statistics of a store, as its users see them and as engines send them.
+// The statistics of a store: the public types, and the form in which engines send them.
 import type { Op } from './engine.js'
 import type { StoreErrorCode } from './errors.js'
 
-/** Upper bounds of the lengths of waits that are counted, in seconds. */
+/** Upper bounds of the histogram buckets for wait times, in seconds. */
 export const WAITS = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60] as const
 
 interface Counts {
   keys: number
-  /** Of names and values, as UTF-8. */
+  /** Size of keys and values in UTF-8. */
   bytes: number
-  /** Keys that are locked now, and calls that wait for one of them. */
+  /** Keys that are locked now, and calls that wait for them. */
   locks: number
   waiters: number
-  /** Since the collection came to be. */
+  /** Since the collection was created. */
   reads: number
   writes: number
   expired: number
   evicted: number
 }
 
-/** Milliseconds by which an event loop was late. */
+/** Event loop delay in milliseconds. */
 export interface LoopDelay {
   mean: number
   p99: number
@@ -28,64 +28,64 @@ export interface LoopDelay {
 
 /** A process that shares the store. */
 export interface ConnectionStats {
-  /** Its process id, with the host where that may be another. */
+  /** Its process id, with the host if that may be a different one. */
   name: string
-  /** Locks that end with it. */
+  /** Locks that end when it disconnects. */
   locks: number
   /** Its calls that wait for a locked key. */
   waiting: number
-  /** Bytes of answers that it has not read yet. */
+  /** Bytes of replies that it has not read yet. */
   backlog: number
 }
 
-/** Of a store with `data`. */
+/** Statistics of a store with `data`. */
 export interface DataStats {
-  /** Seconds since the oldest change that is not on disk. */
+  /** Seconds since the oldest change that is not on disk yet. */
   lag: number
-  /** Failures to write. */
+  /** Failed writes. */
   errors: number
   /** Size of the log. */
   bytes: number
 }
 
-/** A collection; its options are as in `configure`. */
+/** A collection. The options are the ones of `configure`. */
 export interface CollectionStats extends Counts {
   name: string
   expireKeys: number
   maxKeys: number
   maxBytes: number
   evict: boolean
-  /** Whether a store with `data` keeps its keys there, and answers changes when they are on disk. Not in Redis. */
+  /** For a store with `data`: whether its keys are saved, and whether writes wait for the disk. Not in Redis. */
   keep?: boolean
   durable?: boolean
 }
 
 /**
- * All collections together, including those that have been forgotten (not in Redis, which forgets an empty one after
- * a minute), and the process that has them.
+ * Totals over all collections, including the forgotten ones (not in Redis, which forgets an empty collection after a
+ * minute), and statistics of the process that has the keys.
  */
 export interface StoreStats extends Counts {
   collections: number
   maxValueBytes: number
-  // What follows is known where the store is a process: not in Redis.
-  /** Processes that share the store now, this one included. */
+  // The following fields exist only where the store is a process: not in Redis.
+  /** Processes that use the store now, including this one. */
   processes?: number
   /** The first 250 of them. */
   connections?: ConnectionStats[]
-  /** Bytes of memory of the process that has the store: all of it, and JavaScript's heap. */
+  /** Memory of the process that has the store, in bytes: resident set and JavaScript heap. */
   memory?: { rss: number, heap: number }
-  /** Seconds that the process has run. */
+  /** Uptime of the process, in seconds. */
   uptime?: number
-  /** Calls on single keys that were answered, and how many of them with an error, by code. */
+  /** Answered calls on single keys, and the number of errors among them by code. */
   calls?: Partial<Record<Op, number>>
   refused?: Partial<Record<Op, Partial<Record<StoreErrorCode, number>>>>
-  /** Calls that waited for a locked key, by how long: up to each of WAITS, and longer. */
+  /** Calls that waited for a locked key, by wait time: one bucket per entry of WAITS, and one for longer waits. */
   waits?: number[]
-  /** Seconds that they waited, all together. */
+  /** Total wait time in seconds. */
   waited?: number
-  /** Of the process, in the last full minute, or in the first one so far. */
+  /** Of the last full minute, or of the first minute so far. */
   loopDelay?: LoopDelay
-  /** Where the store has `data`. */
+  /** Only if the store has `data`. */
   data?: DataStats
 }
 
@@ -100,7 +100,7 @@ export interface LockInfo {
 }
 
 export interface LockQueue extends LockInfo {
-  /** Who waits, in their order: the first hundred. */
+  /** The first hundred waiters, in queue order. */
   queue: Array<{ owner: string, op: Op, since: Date }>
 }
 

@@ -1,14 +1,14 @@
-// Timers of any length. Node's setTimeout fires after 1 ms where the delay exceeds 2^31 - 1 ms (24.8 days).
+// Timers without a maximum delay. Node's setTimeout fires after 1 ms if the delay exceeds 2^31 - 1 ms (24.8 days).
 import { performance } from 'node:perf_hooks'
 
 const MAX_DELAY_MS = 2 ** 31 - 1
 
-/** One timer that can be started again; every timer in the package is one of these. */
+/** A restartable timer. All timers of the package use it. */
 export class Timer {
   #timeout: NodeJS.Timeout | undefined
   #isReferenced = true
 
-  /** Calls `fn` once, `delay` milliseconds from now. Replaces what was started before. */
+  /** Calls `fn` once after `delay` milliseconds. Replaces a pending call. */
   start (delay: number, fn: () => void): void {
     this.stop()
     this.#arm(delay > MAX_DELAY_MS ? performance.now() + delay : 0, delay, fn)
@@ -19,7 +19,7 @@ export class Timer {
     this.#timeout = undefined
   }
 
-  /** Whether it keeps the process alive while it runs. It does until told otherwise. */
+  /** Whether a running timer keeps the process alive. Default: true. */
   setReferenced (isReferenced: boolean): void {
     this.#isReferenced = isReferenced
     if (isReferenced) this.#timeout?.ref()

@@ -1,14 +1,14 @@
-// The only place where a value becomes text and back, and where text becomes bytes and back.
+// Converts values to text and back, and text to bytes and back. No other file does.
 import { StoreError } from './errors.js'
 
-/** How a collection's values become JSON text and back. */
+/** How the values of a collection are encoded as JSON text. */
 export interface Codec {
-  /** STORE_VALUE_INVALID where there is no such text, STORE_VALUE_TOO_LARGE above `maxBytes` of UTF-8. */
+  /** Throws STORE_VALUE_INVALID if the value has no JSON text, STORE_VALUE_TOO_LARGE above `maxBytes` of UTF-8. */
   encode (value: unknown, maxBytes: number): string
   decode (text: string): unknown
 }
 
-/** Values as the language has them. */
+/** For values that are JavaScript values. */
 export const json: Codec = {
   encode (value, maxBytes) {
     let text: string | undefined
@@ -17,7 +17,7 @@ export const json: Codec = {
     } catch (cause) {
       throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
     }
-    if (text === undefined) throw new StoreError('STORE_VALUE_INVALID', `JSON has no ${typeof value}`)
+    if (text === undefined) throw new StoreError('STORE_VALUE_INVALID', `JSON cannot represent type ${typeof value}`)
     checkSize(text, maxBytes)
     return text
   },
@@ -25,12 +25,12 @@ export const json: Codec = {
     try {
       return JSON.parse(text)
     } catch (cause) {
-      throw new StoreError('STORE_PROTOCOL', 'a value that is no JSON text', { cause })
+      throw new StoreError('STORE_PROTOCOL', 'a value is not JSON text', { cause })
     }
   }
 }
 
-/** Values that are JSON text already, for who only carries them. */
+/** For values that are JSON text already and are only passed on. */
 export const text: Codec = {
   encode (value, maxBytes) {
     if (typeof value !== 'string') {
@@ -42,7 +42,7 @@ export const text: Codec = {
     } catch (cause) {
       throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
     }
-    if (!value.isWellFormed()) throw new StoreError('STORE_VALUE_INVALID', 'it has half of a surrogate pair')
+    if (!value.isWellFormed()) throw new StoreError('STORE_VALUE_INVALID', 'it contains a lone surrogate')
     return value
   },
   decode: text => text
@@ -55,10 +55,10 @@ function checkSize (text: string, maxBytes: number): void {
 }
 
 /**
- * Text as the keyspace keeps it. A string here has one character for each byte of its UTF-8: V8 stores it at one byte
- * a character whatever was written in it, and a socket's buffer turns into one, and back, by a plain copy. What is
- * large and comes from a socket stays a Buffer, as V8 takes many times longer to find room for a string of that size
- * than the copy takes. The length is the size to account for either way.
+ * Text as the keyspace stores it. A string has one character per byte of UTF-8, so V8 stores it as one byte per
+ * character, and it is copied to and from socket buffers without conversion. Large values that arrive over a socket
+ * stay a Buffer: allocating a string of that size takes V8 many times longer than copying. In both forms, `length` is
+ * the size in bytes.
  */
 export type Bytes = string | Buffer
 

@@ -1,4 +1,4 @@
-// Objects that are the same for a name as long as anybody has them, and take no memory after that.
+// One object per name while anything references it. Unreferenced objects are garbage collected.
 
 export class WeakRegistry<T extends object> {
   readonly #refs = new Map<string, WeakRef<T>>()

@@ -36,7 +36,7 @@ class HeldResponse {
   readonly #originals = new Map<Method, (...args: unknown[]) => unknown>()
   /** The calls buffered during the commit; undefined while there is none. */
   #calls: Array<[Method, unknown[]]> | undefined
-  /** The error was sent. The handler may still write, in vain. */
+  /** The error was sent. Later writes of the handler are ignored. */
   #isOver = false
 
   constructor (response: ServerResponse, scope: Uncommitted) {

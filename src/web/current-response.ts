@@ -1,4 +1,4 @@
-// Knows which response the running code works for, where libraries call it without passing the request.
+// Tracks which response the running code works for, for libraries that do not pass the request.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { ServerResponse } from 'node:http'

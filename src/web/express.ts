@@ -1,4 +1,4 @@
-// Middleware for Express 4 and 5: `req.store` and the admin API, as the Fastify plugin has them.
+// Middleware for Express 4 and 5: `req.store` and the admin API, like the Fastify plugin.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import isMissing from '../../routes/is-missing.cjs'

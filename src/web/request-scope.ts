@@ -21,7 +21,9 @@ const SCOPE = Symbol('strong-store.scope') // a property is cheaper than a WeakM
 
 export class RequestScope implements Scope, Uncommitted {
   aborted = false
-  /** Set in the tick in which the client disconnects: a handler that settles in it has waited for the response. */
+  /**
+   * Set in the tick in which the client disconnects: a handler that settles in that tick has waited for the response.
+   */
   isClosing = false
   readonly locks = new ScopeLocks(() => { this.#watch() })
   readonly updates = new ScopeLocks()

@@ -9,7 +9,7 @@ export class ScopeLocks implements LockRegistry {
   #locks: Map<string, OwnedLock[]> | undefined
   readonly #onadd: (() => void) | undefined
 
-  /** `onadd` is called for each lock that is taken. */
+  /** `onadd` is called for each acquired lock. */
   constructor (onadd?: () => void) {
     this.#onadd = onadd
   }

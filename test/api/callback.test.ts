@@ -1,18 +1,18 @@
-// What the documentation of strong-store-cluster says, sentence by sentence, in one process.
+// The documentation of strong-store-cluster, sentence by sentence, in one process.
 import { EventEmitter } from 'node:events'
 import t from 'tap'
 import { StoreError, collection, createStore, type CallbackKeyLock } from '../../src/index.js'
 
 t.after(async () => { await createStore().close() })
 
-/** What a callback was called with. */
+/** The arguments of a callback. */
 function called (start: (callback: (...args: any[]) => void) => void): Promise<any[]> {
   return new Promise(resolve => { start((...args) => { resolve(args) }) })
 }
 
 const test = collection('test')
 
-t.test('a collection is an EventEmitter, the same for a name', async t => {
+t.test('a collection is an EventEmitter, and the same object per name', async t => {
   t.ok(test instanceof EventEmitter)
   t.equal(collection('test'), test)
   t.equal(test.name, 'test')
@@ -20,14 +20,14 @@ t.test('a collection is an EventEmitter, the same for a name', async t => {
   t.throws(() => collection(undefined as unknown as string), { code: 'STORE_NAME_INVALID' })
 })
 
-t.test('the example', async t => {
+t.test('the example of its README', async t => {
   test.configure({ expireKeys: 0 })
   const value = { a: 0, b: 'Hiya', c: { d: 99 } }
   t.strictSame(await called(cb => { test.set('ThisIsMyKey', value, cb) }), [null], 'only one argument')
   t.strictSame(await called(cb => { test.get('ThisIsMyKey', cb) }), [null, value])
 })
 
-t.test('a key that is not there reads as undefined, and can be locked', async t => {
+t.test('a missing key reads as undefined, and can be locked', async t => {
   t.strictSame(await called(cb => { test.get('none', cb) }), [null, undefined])
   const [err, lock, value] = await called(cb => { test.acquire('none', cb) })
   t.equal(err, null)
@@ -36,7 +36,7 @@ t.test('a key that is not there reads as undefined, and can be locked', async t 
   lock.release()
 })
 
-t.test('set without a value, with undefined, and del delete', async t => {
+t.test('del, and set without a value or with undefined, delete the key', async t => {
   for (const remove of [
     (cb: () => void) => { test.set('key', cb) },
     (cb: () => void) => { test.set('key', undefined, cb) },
@@ -50,14 +50,14 @@ t.test('set without a value, with undefined, and del delete', async t => {
   }
 })
 
-t.test('without a callback errors are silent, and the order is kept', async t => {
+t.test('without a callback errors are ignored, and calls stay in order', async t => {
   test.set('silent', 1n)
   test.set(5 as unknown as string, 1)
   for (let i = 0; i < 10; i++) test.set('silent', i)
   t.strictSame(await called(cb => { test.get('silent', cb) }), [null, 9])
 })
 
-t.test('errors come to the callback, with a code', async t => {
+t.test('errors are passed to the callback, with a code', async t => {
   const [error] = await called(cb => { test.set('key', 1n, cb) })
   t.ok(error instanceof StoreError)
   t.equal(error.code, 'STORE_VALUE_INVALID')
@@ -67,7 +67,7 @@ t.test('errors come to the callback, with a code', async t => {
   t.throws(() => { test.acquire('key', undefined as never) }, { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('a lock: changes show at once in it, and elsewhere with the release', async t => {
+t.test('a lock sees its changes at once, others after the release', async t => {
   test.set('locked', { n: 1 })
   const [err, lock, value] = await called(cb => { test.acquire('locked', cb) }) as [null, CallbackKeyLock, { n: number }]
   t.equal(err, null)
@@ -101,7 +101,7 @@ t.test('set(undefined) and del() of a lock delete the key', async t => {
   }
 })
 
-t.test('keys expire after they have not been used for a while', async t => {
+t.test('keys expire after the idle time', async t => {
   const brief = collection('brief')
   t.equal(brief.configure({ expireKeys: 0.05 }), brief)
   brief.configure()
@@ -112,7 +112,7 @@ t.test('keys expire after they have not been used for a while', async t => {
   t.strictSame(await called(cb => { brief.get('key', cb) }), [null, undefined])
 })
 
-t.test('an error that belongs to no call is an event, or a warning where nobody listens', async t => {
+t.test('an error of no single call is emitted as an event, or else as a warning', async t => {
   const warned = new Promise<Error>(resolve => { process.once('warning', resolve) })
   collection('nobody').configure({ expireKeys: -1 })
   t.match(await warned, { code: 'STORE_OPTION_INVALID' })
@@ -122,13 +122,13 @@ t.test('an error that belongs to no call is an event, or a warning where nobody 
   t.match(await error, { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('what a callback throws is not swallowed', async t => {
+t.test('errors thrown by a callback are not swallowed', async t => {
   const thrown = new Promise(resolve => { process.once('uncaughtException', resolve) })
   test.get('key', () => { throw new Error('mine') })
   t.match(await thrown, { message: 'mine' })
 })
 
-t.test('where the store of the process is not shared, it is one store all the same', async t => {
+t.test('without a shared store in the process, all calls still use the same store', async t => {
   await createStore().close()
   process.env.STRONG_STORE_URL = 'memory:'
   t.teardown(() => { delete process.env.STRONG_STORE_URL })

@@ -1,4 +1,4 @@
-// How calls wait, and what they refuse: in one process, where the clock of waits can be set.
+// How calls wait, and which ones are rejected: in one process, with mock timers.
 import { mock } from 'node:test'
 import t from 'tap'
 import { createStore, type StoreError } from '../../src/index.js'
@@ -10,7 +10,7 @@ function codeOf (call: Promise<unknown>): Promise<string> {
   return call.then(() => 'none', (error: StoreError) => error.code)
 }
 
-t.test('a call that waits for the update that makes it fails at once', async t => {
+t.test('a call that would wait for its own update rejects at once', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number>('jobs')
@@ -44,7 +44,7 @@ t.test('a call that waits for the update that makes it fails at once', async t =
   t.equal(await later, 5, 'and so does what is left of it')
 })
 
-t.test('update tells of its work first', async t => {
+t.test('update reports the outcome of its function first', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number>('jobs')
@@ -61,7 +61,7 @@ t.test('update tells of its work first', async t => {
   t.strictSame(await store.locks(), [])
 })
 
-t.test('one value in getOrSet, whatever becomes of those who ask', async t => {
+t.test('getOrSet computes one value, even if callers give up', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number | null>('jobs')
@@ -81,7 +81,7 @@ t.test('one value in getOrSet, whatever becomes of those who ask', async t => {
   await t.rejects(jobs.getOrSet('late', async () => { await jobs.breakLock('late'); return 1 }, { lease: 1 }), { code: 'STORE_LOCK_LOST' })
 })
 
-t.test('a wait of more than ten seconds is told once', async t => {
+t.test('a wait of more than ten seconds causes one warning', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
   const warnings: Error[] = []
@@ -95,7 +95,7 @@ t.test('a wait of more than ten seconds is told once', async t => {
   const waits: Array<Promise<unknown>> = [jobs.get('key'), jobs.acquire('key', { timeout: 11 }).catch(() => {}), jobs.clear(), jobs.get('key')]
   for (let i = 0; i < 4; i++) mock.timers.tick(2_500)
   t.equal(warnings.length, 0)
-  waits.push(jobs.set('key', 1)) // in time for the next look only
+  waits.push(jobs.set('key', 1)) // only in time for the next scan
   mock.timers.tick(2_500)
   await until(() => warnings.length === 2)
   t.match(warnings.map(({ message }) => message).sort(), [
@@ -137,7 +137,7 @@ t.test('timeouts of months, and one signal for very many calls', async t => {
   t.strictSame(warnings, [])
 })
 
-t.test('a store has defaults for its calls', async t => {
+t.test('a store has default options for its calls', async t => {
   const url = 'memory:'
   const store = createStore({ url, timeout: 0.02, lease: 1000 })
   t.teardown(() => store.close())
@@ -160,7 +160,7 @@ t.test('a store has defaults for its calls', async t => {
   }
 })
 
-t.test('options that do not exist are refused, by every call', async t => {
+t.test('every call rejects unknown options', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<any>('jobs')
@@ -200,7 +200,7 @@ t.test('options that do not exist are refused, by every call', async t => {
     'store.locks': () => store.locks(bad),
     'store.stats': () => store.stats(bad)
   }
-  for (const [name, call] of Object.entries(calls)) await t.rejects(call(), { code: 'STORE_OPTION_INVALID', message: /there is no option "tll"; there are / }, name)
+  for (const [name, call] of Object.entries(calls)) await t.rejects(call(), { code: 'STORE_OPTION_INVALID', message: /unknown option "tll"; expected one of / }, name)
   for (const options of [null, 5, () => {}]) await t.rejects(jobs.get('key', options as never), { code: 'STORE_OPTION_INVALID', message: /invalid options: expected an object/ })
   for (const signal of [null, {}, 'now']) await t.rejects(jobs.get('key', { signal } as never), { code: 'STORE_OPTION_INVALID', message: /expected an AbortSignal/ })
   t.equal(lock.held, true)

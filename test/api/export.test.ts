@@ -131,7 +131,7 @@ t.test('a line that cannot be read or written ends an import, which names it', a
     ['{"collection":"c","key":"k","value":1 2}', 'STORE_VALUE_INVALID', /JSON object/], ['{"collection":"c","key":"k","expiresAt":5,"value":1}', 'STORE_VALUE_INVALID', /"expiresAt"/],
     ['{"collection":"c","key":"k","ttl":5,"value":1}', 'STORE_VALUE_INVALID', /there is no member "ttl"/], ['{"collection":"c","key":"k","__proto__":5,"value":1}', 'STORE_VALUE_INVALID', /__proto__/],
     [`{"collection":"c","key":"${'k'.repeat(1025)}","value":1}`, 'STORE_KEY_INVALID', /line 3: it has 1025 bytes/], ['{"collection":"\\ud800","key":"k","value":1}', 'STORE_NAME_INVALID', /line 3/],
-    ['{"collection":"c","options":{"maxKey":5}}', 'STORE_OPTION_INVALID', /line 3: there is no option "maxKey"/], [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 20)}"}`, 'STORE_VALUE_TOO_LARGE', /line 3/],
+    ['{"collection":"c","options":{"maxKey":5}}', 'STORE_OPTION_INVALID', /line 3: unknown option "maxKey"/], [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 20)}"}`, 'STORE_VALUE_TOO_LARGE', /line 3/],
     [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 22)}`, 'STORE_VALUE_TOO_LARGE', /line 3: it has more than/]
   ] as Array<[string, string, RegExp]>) {
     const store = inMemory(t)

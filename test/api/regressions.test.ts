@@ -1,4 +1,4 @@
-// What strong-store-cluster (2013) got wrong. This process is the primary.
+// Bugs of strong-store-cluster (2013). This process is the primary.
 import t from 'tap'
 import { collection, createStore, type CallbackKeyLock } from '../../src/index.js'
 import { fork } from '../support/cluster.js'
@@ -7,7 +7,7 @@ import { until } from '../support/until.js'
 const store = createStore()
 t.after(async () => { await store.close() })
 
-t.test('a holder that was killed kept its lock for ever', async t => {
+t.test('a killed lock owner kept its lock for ever', async t => {
   const worker = await fork(t)
   await worker.run(({ strongStore }) => new Promise<void>(resolve => {
     strongStore.collection('killed').acquire('key', () => { resolve() })
@@ -19,14 +19,14 @@ t.test('a holder that was killed kept its lock for ever', async t => {
   (await lock).release()
 })
 
-t.test('a reply to a worker that had died crashed the primary', async t => {
+t.test('a reply to a dead worker crashed the primary', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   const lock = await store.collection('dead').acquire('key')
   await worker.run(({ store, kept }) => {
     kept.calls = Array.from({ length: 1000 }, (_, i) => store.collection('dead').set(i % 2 === 0 ? 'key' : 'free', 'x'.repeat(10_000)))
   })
   await until(async () => (await store.locks())[0]!.waiters === 500)
-  worker.kill('SIGSTOP') // it does not read any more
+  worker.kill('SIGSTOP') // it no longer reads
   const write = other.run(({ store }) => store.collection('dead').set('key', 'other'))
   worker.kill('SIGKILL')
   await lock.release()
@@ -59,14 +59,14 @@ t.test('the key __proto__ was lost', async t => {
   t.equal(({} as Record<string, unknown>).key, undefined)
 })
 
-t.test('reading a key that was not there leaked an entry', async t => {
+t.test('reading a missing key leaked an entry', async t => {
   const missing = store.collection('missing')
   await missing.getMany(Array.from({ length: 1000 }, (_, i) => `key ${i}`))
   t.equal(await missing.size(), 0)
   t.match((await store.collections()).find(({ name }) => name === 'missing'), { keys: 0, bytes: 0, locks: 0 })
 })
 
-t.test('a release of what was not held hit an assertion in the primary', async t => {
+t.test('releasing a lock that was not held failed an assertion in the primary', async t => {
   const worker = await fork(t)
   await t.rejects(worker.run(({ store }) => store.collection('wrong').release('key', 'no such token')), { code: 'STORE_LOCK_LOST' })
   await worker.run(({ strongStore }) => new Promise<void>((resolve, reject) => {

@@ -1,4 +1,4 @@
-// Watches and channels as their users hold them: what a model says of them, what they share, what they leave behind.
+// Watches and channels at the API: compared with a model, their sharing, and their cleanup.
 import t from 'tap'
 import { collection, createStore, type EventStream, type WatchEvent, type WatchOptions } from '../../src/index.js'
 import { unstorageDriver } from '../../src/adapters/unstorage.js'
@@ -16,7 +16,7 @@ import { until } from '../support/until.js'
 
 const SEED = Number(process.env.STRONG_STORE_SEED ?? Date.now() % 2 ** 31)
 
-/** A store whose watches can be cut off, and which can be replaced by an empty one. */
+/** A store whose watches can be disconnected, and which can be replaced by an empty one. */
 class Fragile implements Engine {
   readonly maxValueBytes = 2 ** 20
   readonly isShared = false
@@ -70,7 +70,7 @@ class Fragile implements Engine {
   }
 }
 
-/** Follows a watch, and checks that no version goes back. */
+/** Follows a watch, and checks that versions never decrease. */
 class Follower {
   readonly state = new Map<string, unknown>()
   readonly #versions = new Map<string, number>()
@@ -79,13 +79,13 @@ class Follower {
   #isReady = false
   resets = 0
   errors: unknown[] = []
-  /** Pauses before it reads on. */
+  /** Pauses before reading on. */
   stall: Promise<void> | undefined
 
   constructor (readonly collection: Collection<any>, readonly options: WatchOptions) {}
 
   start (): void {
-    // What was listed before 'ready' is incomplete, and so is no state to continue from.
+    // A listing before 'ready' is incomplete, so no watch can continue from it.
     const since = this.#isReady ? this.#revision : undefined
     if (since === undefined) this.state.clear()
     this.#events = this.collection.watch({ ...this.options, since })
@@ -119,7 +119,7 @@ class Follower {
   }
 }
 
-t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
+t.test(`every watch converges to the state of the store, seed ${SEED}`, async t => {
   const next = random(SEED)
   const below = (n: number): number => Math.floor(next() * n)
   const engine = new Fragile()
@@ -129,7 +129,7 @@ t.test(`every watcher gets to the state of the store, whatever happens to it, se
   const followers = targets.map(options => new Follower(items, options))
   for (const follower of followers) follower.start()
   const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
-  const ignore = (): void => {} // what fails is not written
+  const ignore = (): void => {} // failed calls write nothing
   for (let step = 0; step < 2000; step++) {
     const key = keys[below(keys.length)]!
     const what = below(1000)
@@ -197,7 +197,7 @@ t.test('a thousand watches of the same keys cost the store as much as one', asyn
   await engine.close()
 })
 
-t.test('watches and subscriptions that were opened and closed leave nothing', async t => {
+t.test('closed watches and subscriptions leave no state', async t => {
   const engine = new Fragile()
   const items = new Collection<number>(engine, 'opened', NO_DEFAULTS)
   const channel = new Channel<number>(engine, 'opened')
@@ -222,7 +222,7 @@ t.test('watches and subscriptions that were opened and closed leave nothing', as
   await engine.close()
 })
 
-t.test('a watch that is not read costs the store nothing, and goes on where it was', async t => {
+t.test('a watch that is not read costs the store nothing, and continues where it stopped', async t => {
   const engine = new Fragile()
   const items = new Collection<number>(engine, 'unread', NO_DEFAULTS)
   const watch = items.watch()
@@ -265,7 +265,7 @@ t.test('errors', async t => {
   await nowhere.close()
 })
 
-t.test("a callback collection emits 'change' while somebody listens", async t => {
+t.test("a callback collection emits 'change' while it has listeners", async t => {
   const items = collection<number>('callback changes')
   const events: unknown[] = []
   const listener = (event: WatchEvent<number>): void => { events.push(event.type === 'set' ? [event.key, event.value] : event.type) }

@@ -24,7 +24,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.strictSame(await run('get', 'c', 'key'), { code: 0, out: '{"a":[1]}\n', err: '' })
   t.match(await run('set', 'c', 'key', '1', '--if-absent'), { code: 1, err: /STORE_EXISTS/ })
   t.match(await run('set', 'c', 'key', '1', '--if-version', '0'), { code: 1, err: /STORE_VERSION_MISMATCH/ })
-  t.match(await run('set', 'c', 'key', 'hello'), { code: 2, err: /VALUE is not JSON: .*; with --text it is a string/ })
+  t.match(await run('set', 'c', 'key', 'hello'), { code: 2, err: /VALUE is not JSON: .*; use --text for a plain string/ })
   t.match(await run('set', 'c', 'text', 'hello', '--text', '--ttl', '60'), { code: 0 })
   t.match(await cli(['set', 'c', 'input'], { env, input: '"from a pipe"' }), { code: 0 })
   t.match(lines((await run('keys', 'c')).out).sort((a, b) => a.key < b.key ? -1 : 1), [
@@ -80,11 +80,11 @@ async function watched (t: Test, url: string, store: Store): Promise<void> {
 
 t.test('what is misspelt is refused', async t => {
   for (const [args, err] of [
-    [['sevre'], /there is no command "sevre"; see strong-store --help/], [['serve', '--sokcet', 'x'], /Unknown option '--sokcet'/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
+    [['sevre'], /unknown command "sevre"; see strong-store --help/], [['serve', '--sokcet', 'x'], /Unknown option '--sokcet'/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
     [['serve', 'x'], /serve takes no arguments/], [['serve', '--mode', '888'], /invalid --mode/], [['serve', '--max-value-bytes', 'x'], /expected a number, got "x"/],
-    [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /there is no group "no-such-group"/],
-    [['serve', '--user', 'no-such-user'], /there is no user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
-    [['get', 'c', 'k', '--url', 'memory:'], /is inside of a process/], [['get', 'c', 'k', '--url', 'nonsense:'], /there is no store at "nonsense:"/], [['serve', '--socket'], /socket/],
+    [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /unknown group "no-such-group"/],
+    [['serve', '--user', 'no-such-user'], /unknown user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
+    [['get', 'c', 'k', '--url', 'memory:'], /is a store inside a process/], [['get', 'c', 'k', '--url', 'nonsense:'], /invalid url "nonsense:"/], [['serve', '--socket'], /socket/],
     [['serve', '--flush', '1'], /flush requires data/]
   ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
   t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
@@ -111,8 +111,8 @@ t.test('flags: the command line, else the environment, else the file of --config
   t.equal(settingsOf([], serveCommand.flags, { STRONG_STORE_CONFIG: file }).get('mode'), '0640')
   t.throws(() => settings(content, [], { STRONG_STORE_SWITCH: 'yes' }), { code: EXIT.USAGE, message: /invalid STRONG_STORE_SWITCH: expected true or false/ })
   for (const [wrong, message] of [
-    ['{', /invalid .*config\.json: /], [[], /expected a JSON object/], [{ sokcet: '/x' }, /there is no flag "sokcet"; there are .*socket/], [{ socket: true }, /socket must be a string or a number/],
-    [{ switch: 'on' }, /switch must be true or false/], [{ config: 'x' }, /there is no flag "config"/], [{ __proto__: null, toString: 'x' }, /there is no flag "toString"/]
+    ['{', /invalid .*config\.json: /], [[], /expected a JSON object/], [{ sokcet: '/x' }, /unknown flag "sokcet"; expected one of .*socket/], [{ socket: true }, /socket must be a string or a number/],
+    [{ switch: 'on' }, /switch must be true or false/], [{ config: 'x' }, /unknown flag "config"/], [{ __proto__: null, toString: 'x' }, /unknown flag "toString"/]
   ] as Array<[unknown, RegExp]>) t.throws(() => settings(wrong), { code: EXIT.USAGE, message }, String(message))
   t.throws(() => settingsOf(['--config', `${file}x`], serveCommand.flags, {}), { code: 'ENOENT' })
   t.match(helpOf('serve', serveCommand), 'STRONG_STORE_TOKEN_FILE')

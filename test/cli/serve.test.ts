@@ -28,7 +28,7 @@ t.test('of twenty started at once exactly one serves, the others say so', async 
   await until(() => children.filter(({ child }) => child.exitCode === 3).length === 19, 120)
   const [serving] = children.filter(({ child }) => child.exitCode === null)
   await until(() => serving!.said().includes('serves unix:'), 60)
-  for (const { child, said } of children) if (child.exitCode === 3) t.match(said(), `strong-store: another process serves ${path}`)
+  for (const { child, said } of children) if (child.exitCode === 3) t.match(said(), `strong-store: another process is already listening on ${path}`)
   t.match(await cli(['check', '--url', `unix:${path}`]), { code: 0 })
   serving!.child.kill('SIGTERM')
   t.strictSame(await serving!.exited, [0, null])
@@ -53,9 +53,9 @@ t.test('what is not its own stays as it is', async t => {
   const other = createServer(socket => { socket.destroy() }).listen(at('other'))
   t.teardown(() => { other.close() })
   await once(other, 'listening')
-  await refused(at('other'), 3, /another process serves/)
+  await refused(at('other'), 3, /another process is already listening on/)
   await refused(at('missing/socket'), 2, /ENOENT/)
-  await refused(`/${'d'.repeat(80)}/socket`, 2, /has too long a name/)
+  await refused(`/${'d'.repeat(80)}/socket`, 2, /is too long/)
   await refused('relative', 2, /depends on the working directory/)
   t.strictSame(readdirSync(folder).sort(), ['dangling', 'directory', 'file', 'link', 'other'])
 })
@@ -77,7 +77,7 @@ t.test('the files of another user stay as they are', needsRoot, async t => {
   rmSync(path)
   chmodSync(folder, 0o755)
   t.match(await run(), { code: 4, err: /EACCES/ }, 'a folder in which it may not make a socket')
-  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), { code: 4, err: /--user root needs root/ })
+  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), { code: 4, err: /--user root requires root/ })
 })
 
 t.test('--user, --group and --mode', needsRoot, async t => {
@@ -163,7 +163,7 @@ t.test('LISTEN_FDS: a socket that the service manager has opened', async t => {
   process.kill(pid)
   t.strictSame(await exited, [0, null])
   await t.rejects(serve(t, [], { command: manager('0, "127.0.0.1"') }), { message: /is not a Unix domain socket/ })
-  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), { message: /leave one of them out/ })
+  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), { message: /cannot be combined with LISTEN_FDS/ })
 })
 
 t.test('--admin serves the admin API as well', async t => {
@@ -179,8 +179,8 @@ t.test('--admin serves the admin API as well', async t => {
   t.match(await cli(['serve', ...other, '--admin', new URL(admin).host, '--token-file', token]), { code: 3, err: /EADDRINUSE/ })
   t.notOk(existsSync(join(folder, 'other')))
   t.match(await cli(['serve', ...other, '--admin', 'localhost']), { code: 2, err: /expected HOST:PORT/ })
-  t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /needs --token-file/ })
-  t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--admin HOST:PORT, which is missing/ })
+  t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /requires --token-file/ })
+  t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--token-file requires --admin HOST:PORT/ })
 })
 
 t.test('--data keeps the keys over restarts', async t => {

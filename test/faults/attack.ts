@@ -1,18 +1,18 @@
-// What an attack is: a function that throws when a promise does not hold, and says in figures what it has done. The
-// tests run each for a few rounds, `npm run soak` for minutes.
+// An attack is a function that throws if a guarantee is violated, and returns figures of what it did. The tests run
+// each for a few rounds, `npm run soak` for minutes.
 
-/** What an attack starts and who ends it; a tap test is one. */
+/** Cleans up after an attack; a tap test is one. */
 export interface Owner {
   teardown (end: () => unknown): void
   threw (error: unknown): void
 }
 
 export interface Order {
-  /** All that is random comes from it. */
+  /** The source of all randomness. */
   seed: number
-  /** How much is to be done... */
+  /** The amount of work... */
   rounds: number
-  /** ...unless time is over before. */
+  /** ...unless the time is up earlier. */
   secondsLeft (): number
   owner: Owner
 }
@@ -21,13 +21,13 @@ export type Figures = Record<string, number | string>
 
 export type Attack = (order: Order) => Promise<Figures>
 
-/** Of some times in microseconds, for people: median and 99th percentile. */
+/** Median and 99th percentile of times in microseconds, formatted. */
 export function quantiles (times: number[]): string {
   const sorted = times.slice().sort((a, b) => a - b)
   return [0.5, 0.99].map(share => Math.round(sorted[Math.floor((sorted.length - 1) * share)]!)).join('/')
 }
 
-/** Numbers from 0 to below 1: xorshift, so that a seed gives the same ones everywhere. */
+/** Random numbers in [0, 1): xorshift, so a seed gives the same numbers everywhere. */
 export function random (seed: number): () => number {
   let state = seed | 0 || 1
   const next = (): number => {
@@ -36,6 +36,6 @@ export function random (seed: number): () => number {
     state ^= state << 5
     return (state >>> 0) / 2 ** 32
   }
-  for (let i = 0; i < 20; i++) next() // seeds that are neighbours part
+  for (let i = 0; i < 20; i++) next() // separates the sequences of adjacent seeds
   return next
 }

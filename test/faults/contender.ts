@@ -1,6 +1,5 @@
-// A process that wants to serve a path again and again, for `takeover.ts`. It pauses at random before each step in
-// the file system, and is killed at one of them if it is given a number of steps. Lines in: `serve PATH STEPS`,
-// `close`; out: the outcome.
+// A process that repeatedly serves a path, for `takeover.ts`. It pauses randomly before each file system call, and is
+// killed at a given call if `STEPS` is set. Input lines: `serve PATH STEPS`, `close`; output: the outcome.
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import { createInterface } from 'node:readline'

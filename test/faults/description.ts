@@ -1,4 +1,4 @@
-// openapi.yaml as a client reads it: the answers that each operation may give, and what they look like.
+// Reads openapi.yaml like a client: the responses of each operation and their schemas.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import Fastify from 'fastify'
@@ -11,13 +11,13 @@ interface Document { paths: Record<string, Record<string, { responses: Record<st
 
 interface Expected {
   headers: Map<string, { isNumber: boolean, check: Check }>
-  /** By media type; none where there is no body. */
+  /** By media type; undefined without a body. */
   content: Map<string, Check>
 }
 
 export interface Answer { statusCode: number, headers: Record<string, unknown>, body: string }
 
-/** What HTTP itself adds, and what may come with any answer. */
+/** Headers added by HTTP itself, and headers of any response. */
 const GENERAL = ['content-type', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'cache-control', 'preference-applied', 'retry-after']
 
 export class Description {
@@ -35,7 +35,7 @@ export class Description {
     }
   }
 
-  /** With Fastify's own validator, told to change nothing in what it looks at. */
+  /** The validator of Fastify, configured not to modify the data. */
   static async read (): Promise<Description> {
     const text = readFileSync(new URL('../../../openapi.yaml', import.meta.url), 'utf8')
     const app = Fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, strict: false } } })
@@ -47,12 +47,12 @@ export class Description {
     return description
   }
 
-  /** As 'GET /collections/{collection}'. */
+  /** For example 'GET /collections/{collection}'. */
   get operations (): string[] {
     return [...this.#operations.keys()]
   }
 
-  /** Throws unless this is an answer that the document has. */
+  /** Throws unless the document describes this response. */
   check (operation: string, isHead: boolean, { statusCode, headers, body }: Answer, what: string): void {
     const expected = this.#operations.get(operation)!.get(statusCode)
     assert.ok(expected !== undefined, `the status is not in openapi.yaml: ${what}`)
@@ -86,7 +86,7 @@ export class Description {
     }
   }
 
-  /** Without references; what is in an object is to be in its schema. */
+  /** Resolves references, and forbids properties that are not in the schema. */
   #closed (schema: unknown): unknown {
     if (Array.isArray(schema)) return schema.map(part => this.#closed(part))
     if (typeof schema !== 'object' || schema === null) return schema

@@ -1,4 +1,4 @@
 import { expiry } from './expiry.js'
 import { short } from './short.js'
 
-short('very many keys go at their time, a slice at a time', expiry, 1)
+short('very many keys expire in bounded slices', expiry, 1)

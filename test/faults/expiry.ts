@@ -1,4 +1,4 @@
-// Attack: very many keys go idle at once, or reach the end of their ttl, while the primary has other things to do.
+// Attack: very many keys expire at once, by idle time or ttl, while the primary is busy.
 import assert from 'node:assert/strict'
 import { Request, type Reply } from '../../src/core/engine.js'
 import { Budget } from '../../src/engines/memory/agenda.js'
@@ -9,7 +9,7 @@ import type { Attack } from './attack.js'
 import { heap } from './heap.js'
 
 const IDLE = 1000
-const LOOK = 32 // removals between two looks at the time
+const LOOK = 32 // removals between two readings of the clock
 
 class User extends Caller {
   readonly label = 'user'
@@ -47,7 +47,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     now += 1
     keyspace.clock.tick()
     assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'nor is seen after it')
-    // What bounds a slice is how often it looks at the time: one that is over at the first look has taken so many
+    // A slice is bounded by how often it reads the clock: one that is over at the first reading has done this many
     // steps.
     let [size, looks] = [entries.size, -1]
     assert.equal(keyspace.sweep(new Budget(() => ++looks * 1000)), true)
@@ -55,7 +55,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     for (let more = true; more;) {
       size = entries.size
       looks = 0
-      const start = process.cpuUsage() // a slice that is interrupted by another process is not a long one
+      const start = process.cpuUsage() // a slice that was preempted by another process does not count as long
       more = keyspace.sweep(new Budget(() => {
         looks++
         return performance.now()

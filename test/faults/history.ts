@@ -1,36 +1,34 @@
-// Whether what several processes saw of one key can have happened in some order of single steps, each between its call
-// and its answer: Wing and Gong's search (1993), with what was tried before remembered as Lowe (2017) does.
+// Checks whether a history of calls on one key is linearizable: the search of Wing and Gong (1993) with the
+// memoization of Lowe (2017).
 
 export interface Operation {
-  /** Of one process, in the order in which it made its calls. */
+  /** The process that made the call. Its calls are in order. */
   process: string
   kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop' | 'wipe'
-  /** What is written; what increment adds. */
+  /** The written value; the amount of an increment. */
   value?: number | undefined
   ifVersion?: number | undefined
   ifAbsent?: boolean | undefined
   ifPresent?: boolean | undefined
-  /** The lock that this takes, ends or goes through. */
+  /** The lock that the call acquires, ends or uses. */
   lock?: string | undefined
-  /** An answer at once, whoever else waits. */
+  /** The call does not wait for a lock. */
   nowait?: boolean | undefined
   /** Nanoseconds. */
   called: number
-  /** When the answer was there; Infinity where there is none: it may have happened then, at any time, or not at all. */
+  /** When the reply arrived. Infinity without one: it may have taken effect at any time, or never. */
   answered: number
-  /**
-   * Its connection was lost: it may have happened then, later than what its process has called since, or not at all.
-   */
+  /** The connection was lost: it may have taken effect then, after later calls of its process, or never. */
   isLost?: boolean | undefined
-  /** What came back. `version` is undefined where the answer does not tell it. */
+  /** The reply. `version` is undefined if the reply does not contain it. */
   result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
 }
 
 interface State {
   value: number | undefined
-  /** 0 for no value, -1 for one that nobody has been told. */
+  /** 0 without a value, -1 if the version was never reported. */
   version: number
-  /** The highest version that was told. */
+  /** The highest version reported. */
   floor: number
   fence: number
   holder: string
@@ -38,11 +36,11 @@ interface State {
 
 const START: State = { value: undefined, version: 0, floor: 0, fence: 0, holder: '' }
 
-/** The state after `operation`, if it can have had its result in this one. */
+/** The state after `operation`, if its reply is possible in this state. */
 function after (state: State, operation: Operation): State | undefined {
   const { kind, value, ifVersion, ifAbsent, ifPresent, lock, nowait, result } = operation
   const code = result?.code
-  if (kind === 'wipe') return { ...state, value: undefined, version: 0, holder: '' } // the store was killed, and has begun again
+  if (kind === 'wipe') return { ...state, value: undefined, version: 0, holder: '' } // the store was restarted
   if (kind === 'drop') return state.holder === lock ? { ...state, holder: '' } : undefined
   if (nowait === true && code === 'STORE_LOCKED') return state.holder !== '' ? state : undefined
   if (lock !== undefined && code === 'STORE_LOCK_LOST') return state.holder !== lock ? state : undefined
@@ -60,7 +58,7 @@ function after (state: State, operation: Operation): State | undefined {
   const fits = ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
   const missed = ifPresent === true && !exists ? 'STORE_NOT_FOUND' : fits ? undefined : 'STORE_VERSION_MISMATCH'
   const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : missed
-  // Where the version is not known, both outcomes are possible, and each tells something about it that is not used.
+  // Where the version is unknown, both outcomes are possible; what each implies about it is not used.
   if (refused !== code && result !== undefined && !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)) return undefined
   if (code !== undefined || refused !== undefined) return state
   if (kind === 'del') {
@@ -74,7 +72,7 @@ function after (state: State, operation: Operation): State | undefined {
   return { ...state, value: written, version, floor: Math.max(state.floor, version), holder }
 }
 
-/** The state once it is known what a read found in it. */
+/** The state after a read has revealed the value. */
 function seen (state: State, result: Operation['result']): State | undefined {
   if (result === undefined) return state
   if (result.value !== state.value) return undefined
@@ -83,14 +81,14 @@ function seen (state: State, result: Operation['result']): State | undefined {
   return state.version === -1 && version > state.floor ? { ...state, version, floor: version } : undefined
 }
 
-/** What may be done whatever else its process has asked for before: it does not queue. */
+/** Whether it may take effect before earlier calls of its process: it does not queue. */
 function isFree ({ kind, lock, nowait, isLost, result }: Operation): boolean {
   return isLost === true || kind === 'drop' || (lock !== undefined && kind !== 'acquire') || (nowait === true && result?.code === 'STORE_LOCKED')
 }
 
 export function isLinearizable (operations: Operation[]): boolean {
   const all = operations.slice().sort((a, b) => a.called - b.called)
-  // The calls of one process on one key take effect in their order: the one that has to come before each.
+  // The calls of one process on one key take effect in order: the predecessor of each call.
   const before = all.map(() => -1)
   const last = new Map<string, number>()
   for (const [i, operation] of all.entries()) {
@@ -102,7 +100,7 @@ export function isLinearizable (operations: Operation[]): boolean {
   const done = new Uint8Array(all.length)
   const tried = new Set<string>()
 
-  // An explicit stack: histories are longer than the language's own is deep.
+  // An explicit stack: histories are deeper than the call stack allows.
   const path: Array<{ state: State, low: number, candidates: number[], taken: number }> = []
   const enter = (state: State, from: number): void => {
     let low = from
@@ -123,7 +121,7 @@ export function isLinearizable (operations: Operation[]): boolean {
       for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) candidates.push(i)
       for (const i of open) if (i < low && may(i)) candidates.push(i)
     }
-    // What changes nothing can as well be done at once; but without an answer it may have changed something later.
+    // A call without effect can take effect at once; but without a reply it may have had an effect later.
     const idle = candidates.find(i => all[i]!.result !== undefined && after(state, all[i]!) === state)
     path.push({ state, low, candidates: idle === undefined ? candidates : [idle], taken: -1 })
   }
@@ -147,8 +145,7 @@ export function isLinearizable (operations: Operation[]): boolean {
 }
 
 /**
- * The shortest beginning that cannot have happened, without the reads that it does not depend on; undefined if all is
- * well.
+ * The shortest prefix that is not linearizable, without irrelevant reads; undefined if the history is linearizable.
  */
 export function offence (operations: Operation[]): Operation[] | undefined {
   if (isLinearizable(operations)) return undefined

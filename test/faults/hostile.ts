@@ -1,4 +1,4 @@
-// A process that has got hold of the socket, and perhaps of the token, and keeps none of the rules.
+// A process that has the socket, and perhaps the token, and violates the protocol.
 import { connect, type Socket } from 'node:net'
 import { OPS, Request } from '../../src/core/engine.js'
 import { CANCEL, NAME, writeControl, writeHello, writeRequest, type Target } from '../../src/engines/socket/protocol.js'
@@ -6,7 +6,7 @@ import { random } from './attack.js'
 
 export interface Assault { path: string, token: string, seed: number, rounds: number, seconds: number }
 
-/** This room, for who imports it by its address. */
+/** The address of this module. */
 export interface Program { assail: typeof assail }
 
 class Paper implements Target {
@@ -17,7 +17,7 @@ class Paper implements Target {
   get bytes (): Buffer { return Buffer.from(this.buffer.subarray(0, this.used)) }
 }
 
-/** Resolves with how many of each kind of misbehaviour there were. */
+/** Resolves with the number of attempts of each kind. */
 export async function assail ({ path, token, seed, rounds, seconds }: Assault): Promise<Record<string, number>> {
   const next = random(seed)
   const below = (limit: number): number => Math.floor(next() * limit)
@@ -29,7 +29,7 @@ export async function assail ({ path, token, seed, rounds, seconds }: Assault): 
     return socket
   }
 
-  /** A hello, and calls of all kinds after it. */
+  /** A hello, followed by calls of all kinds. */
   const talk = (calls: number): Buffer => {
     const paper = new Paper()
     writeHello(paper, token, 'hostile')

@@ -1,4 +1,4 @@
 import { http } from './http.js'
 import { short } from './short.js'
 
-short('the admin API answers whatever it is asked as its document says', http, 1000)
+short('the admin API always answers as openapi.yaml describes', http, 1000)

@@ -1,6 +1,5 @@
-// Attack: every route of openapi.yaml with parameters, headers, bodies and orders of calls that come by chance. Every
-// answer is one that the document has, to its last header; no value is found under another key, no lock gives way to
-// another's token, and no condition lets through what it should not.
+// Attack: random requests to every route of openapi.yaml. Every response, including headers, must match the document;
+// values must not appear under other keys, locks must reject other tokens, and conditions must hold.
 import assert from 'node:assert/strict'
 import Fastify, { type InjectOptions, type LightMyRequestResponse } from 'fastify'
 import { createStore, strongStore } from '../../src/index.js'
@@ -11,7 +10,9 @@ import { Memory } from './memory.js'
 const PREFIX = '/s'
 const COLLECTIONS = ['c', 'd', '__proto__', 'ä/ö', ' ', 'x'.repeat(1024), 'x'.repeat(1025)]
 const KEYS = ['k', 'l', 'a/b', '__proto__', '😀', '%', '...', '?&#', 'y'.repeat(1024), 'y'.repeat(1025)]
-/** Keys whose values are numbers, multiples of one that is the key's own: a number has no room for a name. */
+/**
+ * Keys with numeric values, each a multiple of a number of its own, since a number cannot contain the name of its key.
+ */
 const NUMBERS = new Map([['n', 1009], ['m', 1013]])
 
 export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
@@ -26,7 +27,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     await store.close()
   })
   const description = await Description.read()
-  const operations = description.operations.filter(operation => !operation.endsWith('/events')) // which do not end
+  const operations = description.operations.filter(operation => !operation.endsWith('/events')) // never end
   assert.ok(operations.length >= 15)
   const values = operations.filter(operation => /^(PUT|GET) .*keys\/\{key\}$/.test(operation))
   const tokens = ['no-such-token']
@@ -54,7 +55,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     )
   })
 
-  /** A value says whose it is; what does not is refused. */
+  /** Each value names its key; other values are rejected. */
   const bodyOf = (method: string, template: string, collection: string, key: string): string => {
     const step = NUMBERS.get(key)
     if (next() < 0.1) return pick('', '{', '['.repeat(100_000), 'null,', '{"expireKeys":-1')
@@ -119,7 +120,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const path = template.replace(
       '{collection}', encodeURIComponent(collection)
     ).replace('{key}', encodeURIComponent(key))
-    const isPlain = next() < 0.5 // or hardly any would come through
+    const isPlain = next() < 0.5 // otherwise hardly any request would pass
     const query = isPlain
       ? ''
       : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`), maybe(0.2, `release=${pick('true', 'false', 'x')}`),
@@ -149,7 +150,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const { answer, what } = await ask(request, operation)
     const { statusCode: status, headers: received } = answer
 
-    // What is found is what was asked for.
+    // The result belongs to the requested key.
     let found: unknown
     if (template.endsWith('/keys/{key}') && method === 'GET' && request.method === 'GET' && status === 200) {
       found = answer.json()
@@ -184,7 +185,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       }
     }
 
-    // A token opens the lock that it was given with, and no other.
+    // A token works only for the lock it was granted for.
     const token = headers['lock-token']
     if (token !== undefined && template.endsWith('{key}') && method !== 'POST' && !query.includes('force=true') && !(template.includes('locks') && method === 'GET')) {
       if (!memory.isTokenOf(collection, key, token)) {

@@ -1,6 +1,5 @@
-// A program that another user of the machine runs in the folder of its argument: it tries to enter, replace and
-// remove what is there, and lays baits in the way of who comes. It ends with its input, and prints in what it has
-// succeeded.
+// Run by another user in the folder given as its argument: tries to enter, replace and remove files there, and sets
+// traps for other processes. It exits when its input ends, and prints its successes.
 import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
@@ -57,10 +56,10 @@ async function intrude (folder: string, home: string): Promise<void> {
       socket.destroy()
       if (isIn) figures.succeeded.push('connect')
     }
-    // A folder of ours becomes a link to the home of the other user, and a folder again.
+    // Alternates one of its folders between a folder and a link to the home of the other user.
     renameSync(swaps, `${swaps}-away`)
     symlinkSync(home, swaps)
-    await new Promise(resolve => { setTimeout(resolve, 5) }) // for others to walk into it
+    await new Promise(resolve => { setTimeout(resolve, 5) }) // a trap for others
     rmSync(swaps)
     renameSync(`${swaps}-away`, swaps)
   }

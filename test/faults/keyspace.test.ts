@@ -1,4 +1,4 @@
 import { keyspace } from './keyspace.js'
 import { short } from './short.js'
 
-short('the keyspace does what its model does', keyspace, 300)
+short('the keyspace behaves like its model', keyspace, 300)

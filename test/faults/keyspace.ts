@@ -1,5 +1,4 @@
-// Attack: calls of all kinds from several callers, with a clock that is set, against the keyspace and a plain model
-// of it.
+// Attack: random calls of several callers, with a mock clock, on the keyspace and on a simple model of it.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Request, type Op, type Reply } from '../../src/core/engine.js'
@@ -15,11 +14,11 @@ const MAX_WAITERS = 3
 const CALLERS = 3
 const OPERATIONS: Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break', 'size', 'clear']
 
-// Times are even, leases odd: no key and no lease end in the same moment, so there is one order of events.
+// Times are even, leases odd: a key and a lease never end at the same time, so the order of events is defined.
 const even = fc.constantFrom(2, 10, 40, 200)
 const odd = fc.constantFrom(5, 31, 101)
 
-/** A call; `through` and `version` choose one of those that were seen. */
+/** A call; `through` and `version` select among those seen so far. */
 const call = fc.record({
   do: fc.constant('call' as const),
   caller: fc.nat(CALLERS - 1),
@@ -73,14 +72,14 @@ class User extends Caller {
   lost (token: string): void { this.seen.lost.push(token) }
 }
 
-/** Keys that only the keyspace has, in a crowd: so many that clears are carried out in slices. */
+/** Keys that exist only in the keyspace: enough of them that clears run in slices. */
 const CROWD = 1100
 const CROWD_PREFIX = 'crowd '
 
-/** One that no key has. */
+/** A version that no key has. */
 const UNKNOWN_VERSION = 2 ** 40
 
-/** The keyspace and its model, side by side. */
+/** The keyspace and its model. */
 class Pair {
   #time = 0
   readonly keyspace = new Keyspace({ maxValueBytes: MAX_VALUE_BYTES, maxWaiters: MAX_WAITERS, time: () => this.#time })
@@ -88,9 +87,9 @@ class Pair {
   readonly seen: User['seen'] = { answers: [], lost: [], tokens: [] }
   readonly fences = new Map<string, number>()
   readonly epoch = this.keyspace.values.versionOf({ version: 0 } as never)
-  /** How many writes the model does not know of. */
+  /** The number of writes that the model does not know. */
   #ahead = 0
-  /** Of each version of the model, that of the keyspace, which also counts what is removed without a call. */
+  /** Maps versions of the model to those of the keyspace, which also counts removals without a call. */
   readonly #versions = new Map([[0, 0]])
   #clears = new Set<number>()
   users = Array.from({ length: CALLERS }, (_, i) => new User(`user ${i}`, this.seen))
@@ -111,7 +110,7 @@ class Pair {
       case 'cancel': {
         const call = this.calls.at(-1 - step.which)
         if (call === undefined) return
-        if (this.isCrowded && this.#clears.has(call.id)) return // it is answered later than in the model
+        if (this.isCrowded && this.#clears.has(call.id)) return // answered later than in the model
         this.keyspace.cancel(call.user, call.id)
         return this.model.cancel(call.user.label, call.id)
       }
@@ -170,13 +169,12 @@ class Pair {
     this.#time += ms
     this.model.now += ms
     this.keyspace.clock.tick()
-    // What is past its time is not seen, swept or not; but it takes room until then, so with bounds the sweep comes
-    // first.
+    // Expired keys are invisible, swept or not, but take space until then. So with bounds, the sweep runs first.
     const { maxKeys, maxBytes } = this.model.bounds
     if (ms > 2 || maxKeys + maxBytes > 0) this.sweep()
   }
 
-  /** To the end; in a crowd, a slice. */
+  /** Sweeps completely; with many keys, one slice. */
   sweep (): void {
     if (this.isCrowded) this.#slice()
     else while (this.keyspace.sweep(new Budget())) { /* to the end */ }
@@ -184,7 +182,7 @@ class Pair {
     this.model.sweep(this.seen.lost.map(token => this.fences.get(token)!))
   }
 
-  /** The shortest there is. */
+  /** The shortest lease. */
   #slice (): void {
     let looks = 0
     this.keyspace.sweep(new Budget(() => looks++ * 1000))
@@ -197,7 +195,7 @@ class Pair {
 
   #answers: Answer[] = []
 
-  /** Both must have answered the same, and hold the same. */
+  /** Both must return the same replies and have the same contents. */
   compare (): void {
     this.#learn()
     const plain = (answers: Answer[], epoch: number): object[] => answers
@@ -229,7 +227,7 @@ class Pair {
       { locks: model.locks.size, waiters: model.waiters, reads: model.reads, writes: model.writes, evicted: model.evicted })
   }
 
-  /** Versions must be the same whenever those of the model are, and in the same order. */
+  /** Versions must be equal whenever those of the model are, and in the same order. */
   #compareVersions (version: number, expected: number): void {
     const known = this.#versions.get(expected)
     if (known !== undefined) {
@@ -240,11 +238,11 @@ class Pair {
     this.#versions.set(expected, version)
   }
 
-  /** All callers leave, all times pass: nothing may be left over. */
+  /** All callers disconnect and all times pass: nothing may be left. */
   end (): void {
     for (let caller = 0; caller < CALLERS; caller++) this.take({ do: 'leave', caller })
-    this.#advance(1000) // ends the leases that nobody has a hand on any more, and then
-    this.#advance(1000) // what was posted to those keys
+    this.#advance(1000) // ends leases of disconnected callers, and then
+    this.#advance(1000) // executes posts to those keys
     this.compare()
     if (this.isCrowded) {
       dispatch(this.keyspace, new Request('clear', 'c', CROWD_PREFIX), this.users[0]!, 0)

@@ -5,7 +5,7 @@ import { killing, killingOfRedis, killingOverUnix } from './killing.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
-short('of workers that are killed nothing stays', killing, 8)
-short('nor in a store in a process of its own', killingOverUnix, 4)
+short('killed workers leave no state', killing, 8)
+short('killed workers leave no state in a store in a process of its own', killingOverUnix, 4)
 if (hasRedis) short('nor in Redis, among other data', killingOfRedis, 2)
 else t.comment(`killing in Redis: ${NO_REDIS}`)

@@ -1,4 +1,5 @@
-// Attack: workers are killed while they hold, wait and work. Nothing of them may stay, and those who live go on.
+// Attack: workers are killed while they hold locks, wait and write. They must leave no state, and others must
+// continue.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { createStore, type LockInfo, type Store, type StoreOptions } from '../../src/index.js'
@@ -16,7 +17,7 @@ const LOCKS = 5
 
 interface Life { worker: TestWorker, end (): Promise<void> }
 
-/** Where the store is, and how many processes are connected to it besides this one. */
+/** Where the store is, and how many other processes are connected to it. */
 interface Place {
   options: StoreOptions
   peers (): number | Promise<number>
@@ -47,7 +48,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
   const survivor = await fork(owner)
   const figures = { rounds: 0, 'file descriptors before': 0, after: 0, 'heap before, KB': 0, 'heap after, KB': 0 }
 
-  /** One worker lives and dies; gives the next one. */
+  /** Runs and kills one worker; returns the next one. */
   const round = async (life: Life, name: string): Promise<Life> => {
     const { worker } = life
     const jobs = store.collection<number>(name)
@@ -58,7 +59,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
     await until(async () => (await locks()).filter(({ waiters }) => waiters > 0).length === LOCKS + 1, 30)
     if (next() < 0.5) await new Promise(resolve => { setTimeout(resolve, next() * 10) })
     worker.kill('SIGKILL')
-    // The next one comes while the dead one is not yet cold.
+    // The next worker starts right after the kill.
     const [another] = await Promise.all([begin(owner), worker.exited])
     assert.deepEqual(await theirs, Array(LOCKS).fill('before'), 'the locks go to who waits, without what was changed')
     await until(async () => (await locks()).length === 1, 30)
@@ -80,7 +81,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
       }
     }))
   }
-  await all(6) // what is compiled or made once is made now
+  await all(6) // warms up everything that is compiled or created once
   Object.assign(figures, { 'file descriptors before': descriptors(), 'heap before, KB': heap() })
   await all(Math.min(rounds, MOST))
   assert.deepEqual(await store.locks(), [])
@@ -96,7 +97,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
   return figures
 }
 
-/** A worker of which nothing is kept once it has ended. */
+/** A worker that is not referenced after it has exited. */
 async function begin (owner: Owner): Promise<Life> {
   const ends: Array<() => unknown> = []
   const worker = await fork({ threw: owner.threw, teardown: end => { ends.push(end) } })
@@ -105,7 +106,7 @@ async function begin (owner: Owner): Promise<Life> {
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-/** Holds locks, waits for one in several ways, and has calls in flight all the time. */
+/** Holds locks, waits for one in several ways, and always has calls in flight. */
 async function live ({ strongStore, kept }: Tools, options: StoreOptions, name: string, count: number): Promise<void> {
   kept.store ??= strongStore.createStore(options)
   const jobs = kept.store.collection(name)

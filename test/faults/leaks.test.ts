@@ -4,4 +4,4 @@ import { leaks } from './leaks.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
-short('nothing grows by being done again', leaks, 2000)
+short('repeated operations do not leak', leaks, 2000)

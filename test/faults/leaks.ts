@@ -1,4 +1,4 @@
-// Attack: the same thing over and over; heap and handles of the primary and of the worker have to stay what they were.
+// Attack: repeats operations; heap and handles of primary and worker must not grow.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -15,10 +15,10 @@ import { serverOf } from './peers.js'
 const AT_ONCE = 500
 const MOST = 1_000_000
 
-/** Done `times` times at once, in the process of the store that is given: sent as text to a worker. */
+/** Runs `times` operations at once, in the process of the given store. Sent to a worker as text. */
 const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   async 'missing reads' (store, times) {
-    const from = Date.now() // other names each time
+    const from = Date.now() // different names each time
     await Promise.all(Array.from({ length: times }, (_, i) => store.collection(`leaks ${(from + i) % 2000}`).get(`key ${from} ${i}`)))
   },
   async 'lock cycles' (store, times) {
@@ -32,7 +32,7 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
     const leaks = store.collection('leaks')
     const controllers = Array.from({ length: times }, () => new AbortController())
     const waits = controllers.map(({ signal }, i) => i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal }))
-    if (Date.now() % 2 === 0) await leaks.get('free') // they wait by now, or are on their way
+    if (Date.now() % 2 === 0) await leaks.get('free') // they are waiting or in flight by now
     for (const controller of controllers) controller.abort()
     await Promise.allSettled(waits)
     await leaks.get('free')
@@ -51,9 +51,9 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   const most = Math.min(rounds, MOST)
   let left = Object.keys(HABITS).length + 2
 
-  /** Does something `most` times, or as long as there is time, and compares. */
+  /** Repeats an operation `most` times or until the time is up, and compares. */
   const watch = async (name: string, habit: (times: number) => Promise<unknown>): Promise<void> => {
-    await habit(Math.min(most, 2 * AT_ONCE)) // what is compiled or made once is made now
+    await habit(Math.min(most, 2 * AT_ONCE)) // warms up everything that is compiled or created once
     await habit(AT_ONCE)
     const before = await settled()
     const handles = process.getActiveResourcesInfo().length
@@ -68,7 +68,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
       figures[name] = `${times}, ${pace} a second, heap of the primary ${signed(grown[0]!)} KB, of the worker ${signed(grown[1]!)} KB`
       return grown.every(kilobytes => kilobytes < 1000 + times / 1000) && process.getActiveResourcesInfo().length <= handles
     }
-    // Some of it, as what HTTP and finalizers keep, takes a few turns to go.
+    // Objects of HTTP and finalizers take several event loop iterations to be freed.
     await until(compare, 20).catch(() => { throw new Error(`${name}: ${figures[name]}, ${process.getActiveResourcesInfo().join()}`) })
   }
   const both = async (): Promise<number[]> => {
@@ -102,7 +102,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   })
   await watch('requests through the plugin', async times => {
     await Promise.all(Array.from({ length: times }, (_, i) => app.inject({ method: 'POST', url: `/${i % 10}` })))
-    await turn() // inject() needs none itself, but keeps what it made until there is one
+    await turn() // inject() keeps the last request until the next one
   })
   await app.close()
 
@@ -134,7 +134,7 @@ async function measure (_: Tools, room: string): Promise<number> {
   return heap()
 }
 
-/** Comes, says hello and goes: politely, or not. */
+/** Connects, sends a hello, and disconnects, cleanly or not. */
 async function visit ({ path, token }: { path: string, token: string }, isPolite: boolean): Promise<void> {
   const paper: Target & { buffer: Buffer, used: number } = {
     buffer: Buffer.alloc(200), used: 0, reserve () {}, commit (size) { this.used += size }

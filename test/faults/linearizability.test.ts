@@ -10,14 +10,14 @@ import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
 
-/** Calls with their answers, as [process, kind, called, answered, …]. */
+/** Calls with their replies, as [process, kind, called, answered, …]. */
 function history (...operations: Array<[string, Operation['kind'], number, number, Partial<Operation>?]>): Operation[] {
   return operations.map(([process, kind, called, answered, more]) => ({ process, kind, called, answered, result: {}, ...more }))
 }
 const gets = (value?: number, version?: number): Partial<Operation> => ({ result: { value, version } })
 const OPEN: Partial<Operation> = { result: undefined }
 
-t.test('histories that can have happened', async t => {
+t.test('linearizable histories', async t => {
   const right = {
     'one after the other': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets(1)], ['b', 'del', 4, 5, gets(1)], ['a', 'get', 6, 7, gets()]),
     'at once, seen by one and not by the other': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets()], ['c', 'get', 3, 4, gets(1)]),
@@ -40,7 +40,7 @@ t.test('histories that can have happened', async t => {
   for (const [name, operations] of Object.entries(right)) t.equal(isLinearizable(operations), true, name)
 })
 
-t.test('histories that cannot', async t => {
+t.test('histories that are not linearizable', async t => {
   const wrong = {
     'a stale read': history(['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2 }], ['b', 'get', 4, 5, gets(1)]),
     'two reads against the order': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets(1)], ['c', 'get', 3, 4, gets()]),
@@ -74,12 +74,12 @@ t.test('histories that cannot', async t => {
   t.strictSame(part, wrong['a stale read'], 'and what is shown of it is what matters')
 })
 
-short('histories of five processes, some of them killed, are linearizable', linearizability, 3)
-short('and so they are over unix:, where the store is killed as well', linearizabilityOverUnix, 3)
-short('and so they are over the admin API', linearizabilityOfHttp, 2)
-short('and while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
+short('histories of five processes with kills are linearizable', linearizability, 3)
+short('histories over unix: are linearizable, with kills of the store', linearizabilityOverUnix, 3)
+short('histories over the admin API are linearizable', linearizabilityOfHttp, 2)
+short('histories over the admin API are linearizable while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
 if (hasRedis) {
-  short('and so they are in Redis', linearizabilityOfRedis, 2)
-  short('and with few rights among other data, while scripts are flushed and processes stopped', linearizabilityOfBesetRedis, 2)
-  short('and in a Redis Cluster', linearizabilityOfRedisCluster, 2)
+  short('histories in Redis are linearizable', linearizabilityOfRedis, 2)
+  short('histories in Redis are linearizable with minimal rights, flushed scripts and stopped processes', linearizabilityOfBesetRedis, 2)
+  short('histories in a Redis Cluster are linearizable', linearizabilityOfRedisCluster, 2)
 } else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -1,5 +1,5 @@
-// Attacks, one for each engine that crosses processes: random calls from the primary and four workers on few keys,
-// some of them killed in the middle; then the history of each key has to be one that could have happened.
+// Attacks, one per engine that crosses processes: random calls of the primary and four workers on few keys, with
+// kills; the history of each key must be linearizable.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,16 +20,16 @@ import { serveStore } from './store-process.js'
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
 
-/** Where the store is. */
+/** The URL of the store. */
 interface Place {
   options: StoreOptions
-  /** Seconds; without it a dead holder's locks would stay for long. */
+  /** Lease in seconds. Without it, locks of killed processes would last long. */
   lease?: number
-  /** Milliseconds for which a process is stopped now and then: long enough to lose its locks. */
+  /** Milliseconds for which processes are stopped: long enough to lose their locks. */
   pause?: number
-  /** Does harm to servers, or to the store's surroundings; called again and again while the calls are made. */
+  /** Disturbs servers or the environment of the store; called repeatedly during the calls. */
   disturb? (next: () => number): Promise<unknown>
-  /** Kills the store in the middle of every third round, and starts another one. */
+  /** Kills and restarts the store in the middle of every third round. */
   restart? (): Promise<void>
 }
 
@@ -45,7 +45,7 @@ export const linearizabilityOfHttp = over(async owner => {
 })
 
 export const linearizabilityOfHttpWorkers = over(async owner => {
-  // The workers serve the store of this process, which an earlier attack may have closed.
+  // The workers use the store of this process, which an earlier attack may have closed.
   const primary = createStore()
   owner.teardown(() => primary.close())
   const module = import.meta.resolve('fastify')
@@ -74,7 +74,7 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
   }
 })
 
-/** In a worker: the admin API on the port that all workers share. */
+/** In a worker: the admin API on a port shared by all workers. */
 async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], module: string, token: string): Promise<string> {
   const { default: Fastify } = await import(module) as { default: typeof fastify }
   const app = Fastify({ pluginTimeout: 60_000 })
@@ -88,8 +88,8 @@ export const linearizabilityOfRedis = over(async owner => {
 })
 
 /**
- * With no more rights than docs/redis.md asks for, among another application's data, and with an operator who flushes
- * all scripts.
+ * With only the rights listed in docs/redis.md, among data of another application, and with repeated flushes of all
+ * scripts.
  */
 export const linearizabilityOfBesetRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'scripts')
@@ -183,7 +183,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     read(own, histories)
     for (const [key, history] of histories) {
       if (wipe !== undefined) history.push({ process: 'the store', kind: 'wipe', ...wipe, result: {} })
-      // What is there in the end belongs to it, and takes the lock that nobody may be left to hold.
+      // The final state is part of the history, and takes the locks that nobody may hold anymore.
       const called = Number(process.hrtime.bigint())
       const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 60)
       history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })

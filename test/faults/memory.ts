@@ -1,5 +1,4 @@
-// What a client that asks one thing after the other knows of the keys: which tokens were given for each, which
-// version was seen last.
+// What a sequential client knows about the keys: tokens granted for each, and the last version seen.
 import assert from 'node:assert/strict'
 
 export interface Exchange {
@@ -14,7 +13,7 @@ export interface Exchange {
 
 interface Known {
   tokens: Set<string>
-  /** The last version that was seen, and whether it may still be there; what is known to be gone is 0. */
+  /** The last version seen, and whether it may still exist; 0 if the key is known to be deleted. */
   version: number | undefined
   highest: number
 }
@@ -30,7 +29,7 @@ export class Memory {
     this.#of(collection, key).tokens.add(token)
   }
 
-  /** The last one; 'none' where there was none. */
+  /** The last token; 'none' if there was none. */
   tokenOf (collection: string, key: string): string {
     return [...this.#of(collection, key).tokens].at(-1) ?? 'none'
   }
@@ -39,15 +38,12 @@ export class Memory {
     return this.#of(collection, key).tokens.has(token)
   }
 
-  /** A collection may have been cleared, or have become smaller. */
+  /** A collection may have been cleared or evicted. */
   forget (collection: string): void {
     for (const [name, known] of this.#keys) if (name.startsWith(`${collection}\0`)) known.version = undefined
   }
 
-  /**
-   * A call on a key. Throws where its answer does not fit to what is known; true if it was let through by a
-   * condition.
-   */
+  /** A call on a key. Throws if the response contradicts the known state. True if a condition let it pass. */
   learn ({ method, collection, key, sent, status, etag, deleted }: Exchange, what: string): boolean {
     const known = this.#of(collection, key)
     const version = etag === undefined ? undefined : Number(/\d+/.exec(String(etag)))
@@ -91,7 +87,7 @@ export class Memory {
   }
 }
 
-/** Versions that a condition names; weak ones only where those are compared. */
+/** The versions named by a condition; weak ones only where those are compared. */
 function tagsOf (header: string, isWeak: boolean): number[] {
   return Array.from(header.matchAll(/(W\/)?"(\d+)"/g)).filter(([, weak]) => isWeak || weak === undefined).map(([, , tag]) => Number(tag))
 }

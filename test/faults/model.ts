@@ -1,5 +1,5 @@
-// What the keyspace promises, said once more in the plainest way: no lists, no heap, every key looked at every time.
-// It decides by itself what each call has to be answered, and in which state the keys are afterwards.
+// The rules of the keyspace in the simplest form: no lists, no heap, every key checked every time. It computes the
+// reply of each call and the resulting state.
 import assert from 'node:assert/strict'
 import type { Reply, Request } from '../../src/core/engine.js'
 import type { StoreErrorCode } from '../../src/core/errors.js'
@@ -13,7 +13,7 @@ interface Value { text: string, version: number, used: number, order: number, en
 interface Wait { request: Request, caller: string, id: number }
 interface Held { fence: number, caller: string, detached: boolean, lease: number | undefined, end: number, queue: Wait[] }
 
-/** A clear stands in the queue of each locked key that it covers. */
+/** A clear is in the queue of each locked key that it covers. */
 const isClear = ({ request }: Wait): boolean => request.op === 'clear'
 
 export class Model {
@@ -48,7 +48,7 @@ export class Model {
     return new Set([...this.locks.values()].flatMap(({ queue }) => queue.filter(isClear)))
   }
 
-  /** A call; `fence` is that of the lock it comes through. */
+  /** A call; `fence` is that of its lock. */
   ask (caller: string, id: number, request: Request, fence: number | undefined): void {
     const lock = this.locks.get(request.key)
     const wait = { request, caller, id }
@@ -76,7 +76,7 @@ export class Model {
     if (cancelled !== undefined) this.#answer(cancelled, { code: 'STORE_ABORTED' })
   }
 
-  /** What was posted (id 0) is done all the same when its turn comes. */
+  /** Posts (id 0) are also executed when their turn comes. */
   leave (caller: string): void {
     for (const lock of this.locks.values()) lock.queue = lock.queue.filter(wait => wait.caller !== caller || wait.id === 0)
     const held = [...this.locks].filter(([, lock]) => lock.caller === caller && !lock.detached).sort(([, a], [, b]) => a.fence - b.fence)
@@ -84,7 +84,8 @@ export class Model {
   }
 
   /**
-   * Ends what is past its time. Of leases that end in the same moment any may be the first: `lost` is what was seen.
+   * Ends everything that has expired. Leases that end at the same time may end in any order: `lost` is the observed
+   * order.
    */
   sweep (lost: number[]): void {
     for (;;) {
@@ -100,7 +101,7 @@ export class Model {
     while (this.bounds.evict && this.#isOver(0, 0) && this.#evictOne()) { /* until it fits */ }
   }
 
-  /** Of each key that has a value: its version. */
+  /** The version of each key with a value. */
   get present (): Array<[string, number]> {
     return [...this.values.keys()].filter(key => this.#live(key) !== undefined).sort().map(key => [key, this.values.get(key)!.version])
   }
@@ -212,7 +213,7 @@ export class Model {
     return true
   }
 
-  /** Whether a key of that size would fit if all others went that are not locked. */
+  /** Whether a key of that size fits if all other unlocked keys are evicted. */
   #canFit (key: string, size: number): boolean {
     const { maxKeys, maxBytes } = this.bounds
     const staying = [...this.values].filter(([other]) => other !== key && this.locks.has(other))
@@ -225,7 +226,7 @@ export class Model {
     return (maxKeys > 0 && this.values.size + keys > maxKeys) || (maxBytes > 0 && this.bytes + bytes > maxBytes)
   }
 
-  /** Of two that were used in the same moment, one without a ttl goes first. */
+  /** Of two entries used at the same time, the one without a ttl is first. */
   #evictOne (spared?: string): boolean {
     const next = [...this.values].filter(([key]) => key !== spared && !this.locks.has(key)).sort(([, a], [, b]) =>
       a.used - b.used || Number(a.end !== undefined) - Number(b.end !== undefined) || a.order - b.order)[0]

@@ -1,6 +1,5 @@
-// Attack: another user of the machine goes for the sockets of ours, in a temporary folder that both can write to.
-// Needs root, which plays all of them: an intruder, a user whose clusters come and go, and a cluster of root with
-// workers of that user.
+// Attack: another user attacks our sockets in a temporary folder that both can write to. Requires root, which plays
+// all roles: an intruder, a user whose clusters start and exit, and a cluster of root with workers of that user.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -34,7 +33,7 @@ export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
   assert.equal((await lines.next()).value, 'ready')
   const figures = { clusters: 0, attempts: 0 }
   while (figures.clusters < rounds && secondsLeft() > 0) {
-    // Every fourth one is killed, for the next one to tidy up behind it.
+    // Every fourth cluster is killed, so that the next one has to clean up.
     const uid = figures.clusters % 2 === 0 ? USER : 0
     const way = figures.clusters % 4 < 2 ? 'exit' : 'wait'
     figures.clusters++
@@ -54,7 +53,7 @@ export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
   return { ...figures, attempts, 'folders left by the last ones that were killed': readdirSync(folder).length - 6 }
 }
 
-/** A home that only its user can enter, with a socket in it that nobody listens on. */
+/** A home directory that only its user can enter, with a dead socket in it. */
 async function homeOf (folder: string): Promise<string> {
   const home = join(folder, 'home')
   mkdirSync(home, 0o700)

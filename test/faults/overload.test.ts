@@ -4,4 +4,4 @@ import { overload } from './overload.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
-short('more than the primary can take is refused, and forgotten', overload, 1)
+short('calls beyond the capacity of the primary are rejected without lasting effects', overload, 1)

@@ -1,5 +1,5 @@
-// Attack: more than the primary can take. Memory stays bounded, what is too much is refused by its code, nothing is
-// lost, and the others are served as before when it is over.
+// Attack: more calls than the primary can handle. Memory must stay bounded, excess calls must be rejected with a code,
+// nothing may be lost, and other processes must be served normally afterwards.
 import assert from 'node:assert/strict'
 import { createStore } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
@@ -23,7 +23,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   const half = isShort ? 0 : secondsLeft() / 2
   while (figures.rounds < rounds && secondsLeft() > half) {
     figures.rounds++
-    // Half a million calls take a slow machine a while.
+    // Half a million calls take long on a slow machine.
     for (const flood of isShort ? [bytes, waits] : [bytes, calls, waits]) {
       const lock = flood === waits ? await store.collection('overload').acquire('locked') : undefined
       const course = { isOver: false }
@@ -92,7 +92,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 interface Outcome { done: number, refused: number, codes: string[], released: boolean }
 
-/** 300 MiB in one go, while a lock is held. */
+/** Sends 300 MiB at once while a lock is held. */
 async function bytes ({ store }: Tools): Promise<Outcome> {
   const overload = store.collection('overload')
   const lock = await overload.acquire('mine')
@@ -107,7 +107,7 @@ async function bytes ({ store }: Tools): Promise<Outcome> {
   return { done: writes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined }
 }
 
-/** Half a million calls in one go, and some more. */
+/** Sends slightly more than half a million calls at once. */
 async function calls ({ store }: Tools): Promise<Outcome> {
   const overload = store.collection('overload')
   const lock = await overload.acquire('mine')
@@ -123,7 +123,7 @@ async function calls ({ store }: Tools): Promise<Outcome> {
   return { done, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined }
 }
 
-/** More values than may wait for a locked key. */
+/** Sends more values than may wait for a locked key. */
 async function waits ({ store }: Tools): Promise<Outcome> {
   const value = 'x'.repeat(2 ** 20 - 2)
   const outcomes = await Promise.allSettled(Array.from({ length: 80 }, () => store.collection('overload').set('locked', value)))

@@ -4,5 +4,5 @@ import { peers, peersOverUnix } from './peers.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
-short('connections that keep no rule disturb nobody', peers, 88)
-short('nor over unix:', peersOverUnix, 44)
+short('connections that violate the protocol do not affect others', peers, 88)
+short('connections that violate the protocol over unix: do not affect others', peersOverUnix, 44)

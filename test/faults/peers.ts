@@ -1,4 +1,4 @@
-// Attack: connections that break every rule, while a worker goes on with its work.
+// Attack: connections that violate the protocol in every way, while a worker continues to work.
 import assert from 'node:assert/strict'
 import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
 import type { SocketServer } from '../../src/engines/socket/server.js'
@@ -11,19 +11,19 @@ import { serveStore } from './store-process.js'
 
 const PROGRAM = new URL('./hostile.js', import.meta.url).href
 
-/** The server of this process, which nobody outside needs to see. */
+/** The server of this process. */
 export function serverOf (process: object): SocketServer {
   const { engine } = (process as Record<symbol, { engine: { server: SocketServer } }>)[Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)]!
   return engine.server
 }
 
-/** Where the store is that they go for. */
+/** The socket to attack. */
 interface Target {
   options: StoreOptions
   /** After the first call of a worker. */
   address (): Promise<{ path: string, token: string }>
   peers (): number | Promise<number>
-  /** Bytes of memory of its process. */
+  /** Memory of its process in bytes. */
   memory (): number
 }
 
@@ -67,7 +67,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   }
   const counts = await assault
   await until(async () => await target.peers() === peers, 30)
-  // What was taken rightly by the protocol may stay: locks that have nothing but a lease.
+  // Valid calls may leave locks that end only with their lease.
   for (const { collection, key, expiresAt } of await store.locks()) {
     assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)
     await store.collection(collection).breakLock(key)
@@ -90,7 +90,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   }
 }
 
-/** Microseconds that each of some calls takes; what they give has to be right. */
+/** Microseconds per call; the results must be correct. */
 async function work ({ kept }: Tools, calls: number): Promise<number[]> {
   const times: number[] = []
   for (let i = 0; i < calls; i++) {

@@ -1,5 +1,5 @@
-// What each process does while a history is recorded: random calls, each written down before it is made and when it is
-// answered, into a file, so that what a process did is known even if it is killed.
+// The program of each process while a history is recorded: random calls, each logged to a file before it is sent and
+// when it is answered, so that the history is complete even if the process is killed.
 import { appendFileSync, readFileSync } from 'node:fs'
 import type { Collection, KeyLock, Store, StoreError } from '../../src/index.js'
 import { random } from './attack.js'
@@ -12,11 +12,11 @@ export interface Plan {
   collection: string
   keys: string[]
   calls: number
-  /** Calls in flight. */
+  /** Number of calls in flight. */
   lanes: number
-  /** Seconds; of every lock. */
+  /** The lease of every lock, in seconds. */
   lease?: number | undefined
-  /** A lock may be lost at any time, as its process may be stopped for longer than it lives. */
+  /** A lock may be lost at any time, since its process may be stopped for longer than the lease. */
   mayLose?: boolean | undefined
 }
 
@@ -60,7 +60,7 @@ export async function perform (store: Store, { seed, name, file, collection, key
     }
     const value = next() < 0.7 ? unique() : undefined
     await record(key, { kind: 'release', lock, value }, async () => {
-      if (value !== undefined) held.set(value) // fails as the release does where the lease has run out
+      if (value !== undefined) held.set(value) // fails like the release if the lease has expired
       await held.release()
     }, () => ({}))
   }
@@ -89,16 +89,16 @@ export async function perform (store: Store, { seed, name, file, collection, key
   await Promise.all(Array.from({ length: lanes }, lane))
 }
 
-/** This room, for who imports it by its address. */
+/** The address of this module. */
 export interface Program { perform: typeof perform }
 
 type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
 
-/** What was written down, by key. `killed`: when the process was, if it was. */
+/** The logged calls, by key. `killed`: when the process was killed, if it was. */
 export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Operation[]>, killed?: bigint): void {
   const calls = new Map<number, Operation>()
   for (const line of readFileSync(file, 'utf8').split('\n')) {
-    if (!line.endsWith('}')) continue // the end of a file, or a line in which its process died, before the call
+    if (!line.endsWith('}')) continue // the end of a file, or a line that was cut off by the kill, before the call
     const { id, key, at, result, ...call } = JSON.parse(line) as Line
     if (key === undefined) {
       if (result?.code === 'STORE_DISCONNECTED') calls.get(id)!.isLost = true
@@ -111,23 +111,23 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
     histories.set(key, history)
     history.push(operation)
   }
-  // What was not sent has not happened.
+  // Calls that were not sent had no effect.
   for (const [key, history] of histories) histories.set(key, history.filter(({ result }) => result?.code !== 'STORE_UNREACHABLE'))
-  // A process knows of a lease that ran out by its own clock, and may before the store does: such a call was not made.
+  // A process detects an expired lease by its own clock, possibly before the store does: such a call was not sent.
   if (lease !== undefined) {
     for (const [key, history] of histories) histories.set(key, history.filter(({ lock, result }) => lock === undefined || result?.code !== 'STORE_LOCK_LOST'))
   }
-  // Locks that were not released, as far as is known, may have ended by themselves.
+  // Locks without a known release may have expired.
   const own = new Set(calls.values())
   const releases = [...own].filter(({ kind }) => kind === 'release')
   const released = new Set(releases.filter(({ result }) => result !== undefined && result.code === undefined).map(({ lock }) => lock))
-  // When its connection is lost, a release is repeated without its change: the lock ends by one or the other.
+  // After a lost connection, a release is repeated without its change: either of them ends the lock.
   const repeated = new Map(releases.filter(({ isLost }) => isLost === true).map(({ lock, called }) => [lock, called]))
   for (const history of histories.values()) {
     for (const operation of history.slice()) {
       const { kind, lock, process, called, result, isLost } = operation
       if (kind !== 'acquire' || result?.code !== undefined || released.has(lock) || !own.has(operation)) continue
-      // One that may have been taken without an answer is given back as soon as that is known.
+      // A lock that may have been granted without a reply is released as soon as that is known.
       const end = mayLose === true || isLost === true
         ? called
         : repeated.get(lock) ?? (lease === undefined ? killed : called + lease * 1e9)

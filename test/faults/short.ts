@@ -1,4 +1,4 @@
-// The short form of an attack: one test of a few rounds. `SEED=N npm test` repeats a run that failed.
+// Runs a few rounds of an attack as a test. `SEED=N npm test` repeats a failed run.
 import t from 'tap'
 import type { Attack } from './attack.js'
 

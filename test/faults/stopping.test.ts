@@ -1,4 +1,4 @@
 import { short } from './short.js'
 import { stopping } from './stopping.js'
 
-short('a cluster that is stopped under load leaves no call and no file', stopping, 2)
+short('a cluster stopped under load leaves no pending call and no file', stopping, 2)

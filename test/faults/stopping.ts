@@ -1,5 +1,5 @@
-// Attack: a cluster is stopped while it is busy. Every call gets its answer or a code, all processes end by
-// themselves, and no file is left.
+// Attack: a cluster is stopped under load. Every call must be answered or rejected with a code, all processes must
+// exit, and no file may be left.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-// A store in a process of its own that an attack goes for.
+// A store in a process of its own, as the target of an attack.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OPEN_TOKEN } from '../../src/engines/socket/unix.js'
@@ -9,9 +9,9 @@ import type { Owner } from './attack.js'
 export interface StoreProcess {
   options: StoreOptions
   address: { path: string, token: string }
-  /** Connections that it has: that of this process's store is one. */
+  /** Its number of connections, including that of this process. */
   peers (): Promise<number>
-  /** Bytes of memory that it has. */
+  /** Its memory in bytes. */
   memory (): number
   /** Kills it and starts another one at the same path. */
   restart (): Promise<void>

@@ -1,5 +1,5 @@
-// Attack: many processes want to serve one path at once, where a killed one has left its socket; some are killed at
-// any step.
+// Attack: many processes try to serve one path at once, where a killed one has left its socket; some are killed at any
+// step.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,11 +13,11 @@ import { random, type Attack, type Owner } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('./contender.js', import.meta.url))
 const CONTENDERS = 20
-/** No contest takes as many, so that it is killed at none. */
+/** More steps than any attempt takes, so it is never killed. */
 const ALL = 1e9
 
 interface Contender {
-  /** Gives what it says; 'killed' if it dies instead. */
+  /** Resolves with its output; 'killed' if it was killed instead. */
   tell (line: string): Promise<string>
   kill (): Promise<void>
 }
@@ -25,7 +25,7 @@ interface Contender {
 async function begin (owner: Owner, seed: number): Promise<Contender> {
   const child = spawn('env', [...PLAIN, process.execPath, PROGRAM, String(seed)], { env: cleanEnv(), stdio: ['pipe', 'pipe', 'inherit'] })
   owner.teardown(() => { child.kill('SIGKILL') })
-  child.stdin.on('error', () => {}) // killed before it has read
+  child.stdin.on('error', () => {}) // killed before reading
   const exited = once(child, 'exit')
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   assert.equal((await lines.next()).value, 'ready')
@@ -56,7 +56,7 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     assert.ok(outcomes.every(outcome => ['serves', 'in use', 'killed'].includes(outcome)), outcomes.join())
     let serving = outcomes.indexOf('serves')
     assert.equal(serving, outcomes.lastIndexOf('serves'), `two serve at once: ${outcomes.join()}`)
-    if (serving === -1) { // it was won by one that was killed then
+    if (serving === -1) { // won by a process that was killed then
       assert.ok(outcomes.includes('killed'))
       serving = CONTENDERS - 1
       assert.equal(await contenders[serving]!.tell(`serve ${path} ${ALL}`), 'serves')

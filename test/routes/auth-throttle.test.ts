@@ -1,10 +1,10 @@
-// What is known here of wrong tokens, with a clock set by hand. That all workers count together is shown in
-// admin-cluster.test.ts.
+// Failed authentications counted in one process, with mock timers. cluster.test.ts shows that all workers count
+// together.
 import t from 'tap'
 import { AuthThrottle, networkOf } from '../../routes/auth-throttle.js'
 import { createStore } from '../../src/index.js'
 
-t.test('twenty failures a minute, also while the store is unreachable', async t => {
+t.test('twenty failures per minute, even while the store is unreachable', async t => {
   for (const isClosed of [false, true]) {
     const store = createStore('memory:')
     if (isClosed) await store.close()
@@ -28,7 +28,7 @@ t.test('twenty failures a minute, also while the store is unreachable', async t 
   }
 })
 
-t.test('concurrent failures are counted before the store has answered', async t => {
+t.test('concurrent failures are counted before the store replies', async t => {
   const store = createStore('memory:')
   const tries = new AuthThrottle(store)
   const added = Array.from({ length: 20 }, () => tries.add('a'))

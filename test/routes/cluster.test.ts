@@ -1,4 +1,4 @@
-// The admin API in real workers: each serves it, all speak for one store. This process is the primary.
+// The admin API in real workers that share one store. This process is the primary.
 import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { TOKEN, client } from '../support/admin.js'
@@ -8,7 +8,7 @@ import { until } from '../support/until.js'
 const store = createStore()
 t.after(async () => { await store.close() })
 
-/** A worker's own port: `exclusive` keeps the cluster from sharing it. */
+/** A port per worker: `exclusive` keeps the cluster from sharing it. */
 async function serve (worker: TestWorker, token: string): Promise<string> {
   return await worker.run(async ({ strongStore, kept }, token) => {
     const { default: Fastify } = await import('fastify')
@@ -92,7 +92,7 @@ t.test('two workers', async t => {
   }))
   t.equal(await store.collection('c').get('n'), 100)
 
-  // A worker that dies waits for nothing any more, but the lock it was asked for over HTTP is not its own.
+  // The waits of a killed worker end, but a lock acquired through it over HTTP stays.
   const detached = await one!('POST', '/collections/c/locks/k', { json: { lease: 1000 } })
   const gone = one!('GET', '/collections/c/keys/k', {
     headers: { prefer: 'wait=60' }

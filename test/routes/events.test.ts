@@ -10,15 +10,15 @@ interface Event { event: string, id?: string, data: any }
 
 interface Stream {
   response: IncomingMessage
-  /** The next events, `count` of them. */
+  /** The next `count` events. */
   take (count: number): Promise<Event[]>
-  /** All that has come. */
+  /** All data received so far. */
   text (): string
   isEnded (): boolean
   close (): void
 }
 
-/** A stream of events; it reads only what is taken if `paused`. */
+/** A stream of events. With `paused` it reads only what is taken. */
 async function open (t: Test, port: number, path: string, headers: Record<string, string> = {}): Promise<Stream> {
   const request = get({
     host: '127.0.0.1',
@@ -70,7 +70,7 @@ async function serve (t: Test): Promise<{ store: Store, port: number, ask: Await
   return { store, ...await serveAdmin(t, store) }
 }
 
-t.test('what is there, ready, and each change', async t => {
+t.test('existing keys, ready, and each change', async t => {
   const { store, port } = await serve(t)
   const items = store.collection<any>('items')
   await items.text.set('a', '{\n  "é": [1,\r\n 2]\n}')
@@ -101,7 +101,7 @@ t.test('what is there, ready, and each change', async t => {
   t.strictSame((await key.take(1)).map(short), [['set', 'b', 2]])
 })
 
-t.test('a client that comes back gets what it has missed', async t => {
+t.test('a client that reconnects gets missed events', async t => {
   const { store, port, ask } = await serve(t)
   const items = store.collection('items')
   await items.set('a', 1)
@@ -149,7 +149,7 @@ t.test('long polling', async t => {
   t.match(await never, { status: 404 })
 })
 
-t.test('a stream and a call that waits end when the server stops, and a store of another process goes on', async t => {
+t.test('a stream and a waiting call end when the server stops, and a store in another process continues', async t => {
   const store = createStore('memory:')
   const first = Fastify()
   await first.register(strongStore, { store, admin: { token: TOKEN } })
@@ -178,7 +178,7 @@ t.test('a stream and a call that waits end when the server stops, and a store of
   await store.close()
 })
 
-t.test('many streams that are opened and closed leave nothing, and one that does not read holds nothing up', async t => {
+t.test('closed streams leave no state, and one that is not read blocks nothing', async t => {
   const { store, port } = await serve(t)
   const items = store.collection('items')
   const paused = get({
@@ -195,7 +195,7 @@ t.test('many streams that are opened and closed leave nothing, and one that does
   const streams = await Promise.all(Array.from({ length: 50 }, () => open(t, port, '/collections/items/events')))
   for (const stream of streams) await stream.take(1)
   const large = 'x'.repeat(20_000)
-  for (let i = 0; i < 1000; i++) await items.set(`key ${i % 100}`, large + String(i)) // more than sockets keep
+  for (let i = 0; i < 1000; i++) await items.set(`key ${i % 100}`, large + String(i)) // more than socket buffers hold
   await items.set('last', 'done')
   for (const stream of streams) await until(() => stream.text().includes('"last"'))
   for (const stream of streams) stream.close()

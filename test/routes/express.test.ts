@@ -1,4 +1,4 @@
-// The admin API beside an Express app, with the same store as its routes.
+// The admin API in an Express app that uses the same store.
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -8,7 +8,7 @@ import { expressAdmin, expressStore, type ExpressAdminOptions } from '../../src/
 import { createStore } from '../../src/index.js'
 import { TOKEN, client } from '../support/admin.js'
 
-// Version 4 under a name of its own, which has no types of its own.
+// Version 4 is installed under an alias, which has no types.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 for (const [version, make] of [[4, express4], [5, express]] as const) {
@@ -67,7 +67,7 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
   await late.close()
 }
 
-t.test('invalid options are refused at the start', async t => {
+t.test('invalid options are rejected at startup', async t => {
   const store = createStore('memory:')
   for (const [options, message] of [
     [{}, /needs a token, or auth: false/],

@@ -1,4 +1,4 @@
-// The admin API over HTTP/2, where a refused request ends its stream rather than its connection.
+// The admin API over HTTP/2, where a rejected request ends its stream instead of its connection.
 import { connect, constants, type ClientHttp2Session, type OutgoingHttpHeaders } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
@@ -26,7 +26,7 @@ async function serve (t: Test): Promise<{ session: ClientHttp2Session, close: ()
   }
 }
 
-/** Sends as much of a body as the server takes, and resolves when the response has ended. */
+/** Sends as much of a body as the server accepts, and resolves when the response has ended. */
 async function ask (session: ClientHttp2Session, headers: OutgoingHttpHeaders, chunks: number): Promise<Answer> {
   const stream = session.request(
     { authorization: `Bearer ${TOKEN}`, ...chunks === 0 ? {} : { 'content-type': 'application/json' }, ...headers },
@@ -50,7 +50,7 @@ async function ask (session: ClientHttp2Session, headers: OutgoingHttpHeaders, c
   return { status, json: text === '' ? undefined : JSON.parse(text) }
 }
 
-t.test('a refused body ends its stream, and the server can close', async t => {
+t.test('a rejected body ends its stream, and the server can close', async t => {
   const { session, close } = await serve(t)
   const put = { ':method': 'PUT', ':path': KEY }
   t.equal((await ask(session, put, 1)).status, 400, 'no JSON')
@@ -70,7 +70,7 @@ t.test('a refused body ends its stream, and the server can close', async t => {
   await close()
 })
 
-t.test('a refused body without an end is reset', async t => {
+t.test('a rejected body without an end is reset', async t => {
   const { session, close } = await serve(t)
   const stream = session.request({ ':method': 'PUT', ':path': KEY, authorization: 'Bearer wrong' })
   let status: number | undefined

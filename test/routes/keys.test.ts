@@ -1,4 +1,4 @@
-// Collections and keys over HTTP, through two servers that share a store, as two workers do.
+// Collections and keys over HTTP, through two servers that share a store like two workers.
 import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../support/admin.js'
@@ -9,7 +9,7 @@ const one = await serveAdmin(t, store)
 const two = await serveAdmin(t, store)
 t.teardown(() => store.close())
 
-t.test('a value is sent as the text it is stored as', async t => {
+t.test('a value is returned byte for byte', async t => {
   const text = '{ "b" : [1.0, "é€😀"],\n"a":{"__proto__":1} }'
   const put = await one.ask('PUT', '/collections/texts/keys/k', { body: text })
   t.equal(put.status, 201)
@@ -202,7 +202,7 @@ t.test('a hundred concurrent read-modify-write loops with If-Match lose no updat
       const { json, headers } = await ask('GET', path)
       const { status } = await ask('PUT', path, { json: json + 1, headers: { 'if-match': headers.etag as string } })
       if (status === 204) return
-      if (status !== 412) t.fail(String(status)) // an assertion each would take longer than the rest
+      if (status !== 412) t.fail(String(status)) // an assertion per request would be slow
       refused++
     }
   }))
@@ -332,7 +332,7 @@ t.test('metrics', async t => {
   const metrics = createStore('memory:')
   t.teardown(() => metrics.close())
   const { ask } = await serveAdmin(t, metrics)
-  await ask('GET', '/metrics') // from now on the loop is watched
+  await ask('GET', '/metrics') // starts measuring the event loop delay
   const c = metrics.collection('c')
   await c.set('k', 1)
   await c.get('k')
@@ -363,7 +363,7 @@ t.test('metrics', async t => {
   t.equal((await ask('GET', '/metrics', { headers: { authorization: '' } })).status, 401)
 })
 
-t.test('the store as a whole', async t => {
+t.test('statistics of the whole store', async t => {
   t.match(await one.ask('GET', '/health', { headers: { authorization: '' } }), { status: 200, json: { status: 'ok' } })
   t.match(await one.ask('GET', '/stats'), { status: 200, json: { maxValueBytes: 2 ** 20, processes: 1 } })
   t.match(await one.ask('GET', '/no/such/thing'), { status: 404, json: { code: 'ADMIN_NOT_FOUND' } })

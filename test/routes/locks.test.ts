@@ -1,4 +1,4 @@
-// Locks over HTTP, through two servers that share a store, beside application code.
+// Locks over HTTP, through two servers that share a store, together with application code.
 import { connect } from 'node:net'
 import t from 'tap'
 import { createStore } from '../../src/index.js'
@@ -84,7 +84,7 @@ t.test('application code and HTTP exclude each other, first come, first served',
   t.ok(await free('fifo'))
 })
 
-t.test('a locked key without waiting: 423 names the holder', async t => {
+t.test('a locked key without waiting: 423 names the owner', async t => {
   const since = Date.now()
   const lock = await store.collection('locks').acquire('busy', { owner: 'the holder é' })
   for (const [method, url, json] of [
@@ -198,7 +198,7 @@ t.test('a client that disconnects during the grant does not keep the lock', asyn
     )
     await waiters('moment', 1)
     socket.destroy()
-    // The server gets to know of it some turns of the loop later: grants come before, meanwhile and after.
+    // The server notices it some event loop iterations later, so grants come before and after that.
     for (let turn = 0; turn < i % 5; turn++) await new Promise(resolve => { setImmediate(resolve) })
     await lock.release()
     await until(() => free('moment'))
@@ -240,6 +240,6 @@ t.test('a retry with the same token gets the same grant', async t => {
   t.equal((await one.ask('DELETE', path('again'), { headers })).status, 204)
 })
 
-t.test('no lock and no waiter is left', async t => {
+t.test('no locks and no waiters are left', async t => {
   t.strictSame(await store.locks(), [])
 })

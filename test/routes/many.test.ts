@@ -133,8 +133,8 @@ t.test('calls are validated one by one', async t => {
   await many.breakLock('k')
 })
 
-t.test('a request is answered when its calls have reached the store, unconfirmed ones included', async t => {
-  // A store that is far away: what it is asked for is answered only when it is let.
+t.test('a request is answered when its calls have reached the store, including unconfirmed ones', async t => {
+  // A slow store: replies are held back until they are released.
   const waiting: Array<() => void> = []
   const asked: string[] = []
   const far = createStore('memory:')
@@ -173,7 +173,7 @@ t.test('cursors of up to 2,048 characters reach the store as they are', async t 
   other.call = async request => {
     if (request.op === 'scan' || request.op === 'collections') {
       cursors.push(request.cursor)
-      request.cursor = undefined // no cursor of this engine is that long
+      request.cursor = undefined // longer than any cursor of this engine
     }
     return await call.bind(other)(request)
   }

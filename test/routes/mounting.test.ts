@@ -1,4 +1,4 @@
-// Where the admin API is mounted, and what the app in front has to do with it.
+// Where the admin API is mounted, and how it interacts with the app.
 import { createServer, request as forward } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
@@ -111,7 +111,7 @@ t.test('an unexpected error is logged with its stack but without its message, an
   await store.close()
 })
 
-// Which headers a page of another origin is to see, and what a proxy must leave alone.
+// Headers that a page of another origin may read, and those that a proxy must keep.
 const EXPOSED = 'ETag, X-TTL, X-Deleted, Location, Lock-Token, Retry-After, Preference-Applied, WWW-Authenticate, Allow'
 
 t.test('CORS, and a reverse proxy', async t => {

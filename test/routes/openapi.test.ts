@@ -1,4 +1,4 @@
-// openapi.yaml says what the routes do, and says it well.
+// openapi.yaml matches the routes and passes the linter.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,11 +8,11 @@ import { describe, file } from '../../scripts/openapi.js'
 import { createStore } from '../../src/index.js'
 import { READ_TOKEN, serveAdmin } from '../support/admin.js'
 
-t.test('the file is what `npm run openapi` writes', async t => {
+t.test('the file is the output of npm run openapi', async t => {
   t.ok(readFileSync(file, 'utf8') === await describe(), 'run `npm run openapi`')
 })
 
-t.test('its version is the version of the package', async t => {
+t.test('its version is that of the package', async t => {
   const { version } = JSON.parse(
     readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
   ) as { version: string }

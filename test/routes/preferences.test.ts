@@ -1,4 +1,4 @@
-// The header Prefer, as RFC 7240 allows it to be written.
+// The syntax of the Prefer header (RFC 7240).
 import t from 'tap'
 import { preferencesOf } from '../../routes/preferences.js'
 

@@ -1,4 +1,4 @@
-// What strangers and mistakes meet at the admin API: a 4xx problem document each, and nothing of it in a log.
+// Unauthorized and malformed requests to the admin API: each gets a 4xx problem document, and logs contain none of it.
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { PassThrough } from 'node:stream'
@@ -19,7 +19,7 @@ const { ask, port, origin } = await serveAdmin(
 )
 t.teardown(() => store.close())
 
-/** Sends bytes as they are; resolves with all that comes back. */
+/** Sends raw bytes and resolves with the response. */
 async function raw (...parts: Array<string | Buffer>): Promise<string> {
   const socket = connect(port, '127.0.0.1')
   let answer = ''
@@ -130,7 +130,7 @@ t.test('distinguishes clients behind a trusted proxy', async t => {
   )
 })
 
-t.test('the hooks of the app run first: their headers reach the client, their refusals become problem documents', async t => {
+t.test('the hooks of the app run first: their headers reach the client, their errors become problem documents', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler(async (error: Error, _, reply) => await reply.code(500).send(`the app says ${error.message}`))
@@ -208,7 +208,7 @@ t.test('invalid bodies', async t => {
   t.equal((await ask('GET', path)).text, '"\\ud800"')
 })
 
-t.test('unsupported codings and charsets are refused, and the supported ones named', async t => {
+t.test('unsupported codings and charsets are rejected, and the supported ones named', async t => {
   const path = '/collections/c/keys/media'
   for (const [headers, detail] of [
     [{ 'content-encoding': 'gzip' }, /Content-Encoding: expected an uncompressed body/],
@@ -248,7 +248,7 @@ t.test('the body of an unauthenticated request is not read', async t => {
   t.not(whole.headers.connection, 'close', 'a body that has come does no harm')
 })
 
-t.test('a body over the limit is refused while it arrives', async t => {
+t.test('a body over the limit is rejected while it arrives', async t => {
   const chunk = Buffer.alloc(64 * 1024, 'x')
   let sent = 0
   async function * endless (): AsyncGenerator<Buffer> {
@@ -262,7 +262,7 @@ t.test('a body over the limit is refused while it arrives', async t => {
     })
       .then(
         answer => { isProblem(t, answer, 413, 'STORE_VALUE_TOO_LARGE') }, () => {}
-      ) // the connection may end before the client has looked
+      ) // the connection may end before the client has read it
     t.ok(sent < 2 ** 28, `${sent} bytes were taken`)
     const declared = await raw(
       head(`${method} /_store/v1${path} HTTP/1.1`, 'Content-Type: application/json', 'Content-Length: 2000000')
@@ -284,8 +284,8 @@ t.test('invalid names', async t => {
     isProblem(t, await ask('GET', path), 400)
   }
   for (const path of ['/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80', '/collections/%ff/keys/k', '/collections/c/keys/%C0%80']) {
-    // Fastify's router, and no problem document: it answers before there is a route, and only an option of the app
-    // can change that.
+    // Sent by the router of Fastify without a problem document: it comes before any route, and only an option of the
+    // app can change it.
     t.match(
       await ask('GET', path),
       { status: 400, headers: { 'content-type': /^application\/json/ }, json: { code: 'FST_ERR_BAD_URL' } }, path

@@ -1,4 +1,4 @@
-// Tokens with names and scopes: who may do what, and where their names appear.
+// Tokens with names and scopes: their permissions, and where their names appear.
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import strongStore, { createStore, type StrongStoreOptions } from '../../src/index.js'
@@ -24,7 +24,7 @@ const all = as(ask, ALL)
 const carts = as(ask, CARTS)
 const reader = as(ask, READER)
 
-t.test('a token grants access to its collections only', async t => {
+t.test('a token grants access only to its collections', async t => {
   t.equal((await carts('PUT', '/collections/carts/keys/a', { json: 1 })).status, 201)
   t.equal((await carts('PUT', '/collections/b%2Fc/keys/a', { json: 1 })).status, 201)
   t.equal((await all('PUT', '/collections/users/keys/a', { json: 1 })).status, 201)
@@ -144,7 +144,7 @@ t.test('tokens can be rotated without a restart, and a failing list denies acces
   for (const { token } of [ALL, CARTS, READER]) t.notOk(log.includes(token))
 })
 
-t.test('an invalid list is refused at the start, in messages without tokens', async t => {
+t.test('an invalid list is rejected at startup, in messages without tokens', async t => {
   for (const [tokens, message] of [
     ['x', /invalid admin\.tokens: expected an array or a function/],
     [[5], /invalid admin\.tokens\[0\]: expected an object/],

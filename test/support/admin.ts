@@ -29,7 +29,7 @@ export interface Ask {
 export interface Server {
   origin: string
   port: number
-  /** Asks under the prefix, with the token. */
+  /** Sends a request below the prefix, with the token. */
   ask: Ask
 }
 

@@ -1,4 +1,4 @@
-// Real workers for a test that is the primary itself.
+// Forks real workers. The test itself is the primary.
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -8,9 +8,11 @@ import type { Tools } from '../fixtures/worker.js'
 export interface TestWorker {
   readonly pid: number
   readonly worker: Worker
-  /** Resolves with code and signal. */
+  /** Resolves with exit code and signal. */
   readonly exited: Promise<[number | null, string | null]>
-  /** Runs a function there: it is sent as text, so it must not use anything around it. Rejects with {code, message}. */
+  /**
+   * Runs a function in the worker. It is sent as text, so it must not use its closure. Rejects with {code, message}.
+   */
   run<T, A extends unknown[]> (fn: (tools: Tools, ...args: A) => T, ...args: A): Promise<Awaited<T>>
   kill (signal: NodeJS.Signals): void
 }
@@ -21,9 +23,9 @@ interface Message {
   error?: { code: string, message: string }
 }
 
-/** Forks a worker, which is killed at the end of the test if it still runs. */
+/** Forks a worker. It is killed at the end of the test if it is still running. */
 export async function fork (t: Owner): Promise<TestWorker> {
-  // Without what the test runner adds to every Node that it starts: it doubles the time that takes.
+  // Without the loaders of the test runner, which double the startup time.
   cluster.setupPrimary({ exec: fileURLToPath(new URL('../fixtures/worker.js', import.meta.url)), execArgv: ['--enable-source-maps'], silent: true })
   const worker = cluster.fork({ NODE_OPTIONS: '' })
   let output = ''

@@ -1,4 +1,4 @@
-// Other copies of the package, as a bundle or a nested node_modules brings them.
+// Other copies of the package, like those in a bundle or a nested node_modules.
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** Copies what is compiled, with another protocol version if one is given. Resolves to the address of its dist/src/. */
+/** Copies the compiled package, optionally with another protocol version. Resolves to the URL of its dist/src/. */
 export function copyPackage (t: Test, version = PROTOCOL_VERSION): string {
   const folder = mkdtempSync(join(tmpdir(), 'copy-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })

@@ -1,11 +1,11 @@
-// A disk that remembers every state that it was in.
+// A disk that keeps every state it was in.
 import type { Disk } from '../../src/engines/memory/disk.js'
 
 export class MemoryDisk implements Disk {
   records: ReadonlyMap<string, Buffer>
-  /** The states after each write. */
+  /** The state after each write. */
   readonly states: Array<ReadonlyMap<string, Buffer>> = []
-  /** What the next writes reject with, until it is undefined again. */
+  /** While set, writes reject with this error. */
   failure: Error | undefined
   isClosed = false
 

@@ -1,4 +1,4 @@
-// Programs that are started as a user would start them.
+// Starts programs as a user would.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,13 +10,13 @@ import type { Test } from 'tap'
 
 export interface Program {
   child: ChildProcess
-  /** The folder for temporary files that it was given. */
+  /** Its folder for temporary files. */
   folder: string
-  /** The next line that it or a worker of it prints. Rejects, with what it had to say, if it ends instead. */
+  /** The next line printed by it or its workers. Rejects with their output if it exits instead. */
   nextLine (): Promise<string>
-  /** Code and signal, when it and its workers have let go of the output. */
+  /** Exit code and signal, once it and its workers have closed their output. */
   ended: Promise<[number | null, string | null]>
-  /** Sends a signal to it and its workers, as a terminal does. */
+  /** Sends a signal to it and its workers, like a terminal. */
   signal (name: NodeJS.Signals): void
 }
 
@@ -28,7 +28,7 @@ interface StartOptions {
 /** Starts a compiled program by its path in dist/. It is killed with all its workers at the end of the test. */
 export function start (t: Test, name: string, { args = [], env = {} }: StartOptions = {}): Program {
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
-  // Without what the test runner adds to every Node that it starts.
+  // Without the loaders of the test runner.
   const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args]
   const child = spawn('env', command, {
     env: { ...process.env, TMPDIR: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
@@ -39,7 +39,7 @@ export function start (t: Test, name: string, { args = [], env = {} }: StartOpti
   const signal = (name: NodeJS.Signals): void => {
     try {
       process.kill(-child.pid!, name)
-    } catch {} // all of them have gone
+    } catch {} // all of them have exited
   }
   t.teardown(() => {
     signal('SIGKILL')

@@ -20,9 +20,9 @@ export interface TestNode {
 export interface TestCluster {
   options: StoreOptions
   masters: TestNode[]
-  /** Of the first master. */
+  /** The port of the first master. */
   replica: TestNode
-  /** The master that has the slot of a key. */
+  /** The master that owns the slot of a key. */
   masterOf (key: string): Promise<TestNode>
 }
 
@@ -46,7 +46,7 @@ export async function startCluster (t: Pick<Owner, 'teardown'>): Promise<TestClu
     )
   }
   const id = await first.redis.call('CLUSTER', 'MYID') as string
-  // once it has heard of it
+  // once it knows the node
   await until(() => replica.redis.call('CLUSTER', 'REPLICATE', id).then(() => true, () => false))
   for (const { redis } of nodes) {
     await until(async () => {

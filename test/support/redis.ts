@@ -1,4 +1,4 @@
-// Real Redis servers, spawned for a test on a socket of their own.
+// Real Redis servers, each started for one test on its own socket.
 import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -13,10 +13,10 @@ import type { Owner } from '../faults/attack.js'
 import { until } from './until.js'
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
-/** Why a test that needs it is left out. */
+/** The reason why tests that need it are skipped. */
 export const NO_REDIS = 'is left out: it needs the command redis-server (apt-get install redis-server)'
 
-/** The code with which a call fails, or what it gives. */
+/** The error code of a call, or its result. */
 export function outcome (call: Promise<unknown>): Promise<string> {
   return call.then(value => `gave ${String(value)}`, (error: { code: string }) => error.code)
 }
@@ -24,15 +24,15 @@ export function outcome (call: Promise<unknown>): Promise<string> {
 export interface TestServer {
   readonly options: StoreOptions & { url: string }
   readonly path: string
-  /** A bare client of the server. */
+  /** A plain client of the server. */
   readonly redis: Redis
-  /** Kills the server, and resolves when it is gone. */
+  /** Kills the server, and resolves when it has exited. */
   kill (): Promise<void>
   start (): Promise<void>
   signal (signal: NodeJS.Signals): void
 }
 
-/** Starts a redis-server, with more arguments if need be, which is killed at the end of the test. */
+/** Starts a redis-server with optional arguments. It is killed at the end of the test. */
 export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = []): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'ss-redis-'))
   const path = join(folder, 's')
@@ -69,13 +69,13 @@ export async function startServer (t: Pick<Owner, 'teardown'>, args: string[] = 
   return server
 }
 
-/** A user of the server to whom functions are forbidden. */
+/** A user of the server without permission for functions. */
 export async function withoutFunctions ({ path, redis }: TestServer): Promise<StoreOptions & { url: string }> {
   await redis.call('ACL', 'SETUSER', 'scripts', 'on', '>password', '~*', '&*', '+@all', '-function', '-fcall')
   return { url: 'redis:', redis: { client: { path, username: 'scripts', password: 'password' } } }
 }
 
-/** Starts a Valkey that needs nothing but Node, which ends with the test. */
+/** Starts a Valkey that needs only Node. It ends with the test. */
 export async function startValkey (t: Test): Promise<StoreOptions> {
   const port = await freePort()
   const child = fork(
@@ -96,10 +96,10 @@ export async function freePort (): Promise<number> {
   return port
 }
 
-/** How the scripts get to a server: it depends on the rights of the user. */
+/** How scripts reach a server, which depends on the permissions of the user. */
 export type Mode = 'functions' | 'scripts'
 
-/** The rules of an ACL user that suffice, as docs/redis.md gives them. */
+/** The ACL rules that the store needs, as in docs/redis.md. */
 export function rulesOf (mode: Mode): string[] {
   const guide = readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8')
   const [, rules] = /^ *ACL SETUSER \S+ on >\S+ ([^`]+?)\n *```/m.exec(guide)!
@@ -109,14 +109,14 @@ export function rulesOf (mode: Mode): string[] {
   return [...all.filter(rule => !/^\+(fcall|function)/.test(rule)), ...instead!.split(' ')]
 }
 
-/** A server of which the store's user may do no more than docs/redis.md asks for. */
+/** A server whose user has only the permissions listed in docs/redis.md. */
 export async function limitedServer (t: Pick<Owner, 'teardown'>, mode: Mode): Promise<TestServer> {
   const server = await startServer(t)
   await server.redis.call('ACL', 'SETUSER', 'limited', 'on', '>secret', ...rulesOf(mode))
   return { ...server, options: { url: 'redis://limited:secret@localhost', redis: { client: { path: server.path } } } }
 }
 
-/** Another application's data. */
+/** Data of another application. */
 export async function fill (redis: Redis): Promise<void> {
   const pipeline = redis.pipeline()
   for (let i = 0; i < 20_000; i++) pipeline.set(`theirs:{c:${i}}`, 'x')

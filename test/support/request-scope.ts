@@ -1,4 +1,4 @@
-// What `req.store` has to do in every framework and over every transport, asked over real sockets.
+// The contract of `req.store` for every framework and transport, over real sockets.
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { connect, constants } from 'node:http2'
@@ -9,18 +9,20 @@ import { Agent, request } from 'undici'
 import { createStore, type Collection, type KeyLock, type Store } from '../../src/index.js'
 import { until } from './until.js'
 
-/** A handler as these tests write them: what it returns is the body, what it throws is a failure. */
+/** A handler in these tests: it returns the body, or throws. */
 export type Handler = (store: Store, response: ServerResponse) => Promise<unknown>
 
-/** Serves an application over `store` that answers each path with its handler, until the test ends. */
+/** Serves an application over `store` until the test ends. Each path has a handler. */
 export type Application = (t: Test, store: Store, routes: Record<string, Handler>) => Promise<Client>
 
 export interface Client {
-  /** Rejects when the signal aborts, with which the client hangs up, or when the answer is cut off. */
+  /** Rejects when the signal aborts, which disconnects the client, or when the response is incomplete. */
   get (path: string, signal?: AbortSignal): Promise<[status: number, body: string]>
 }
 
-/** Serves a listener on a free port until the test ends. `timeout`: milliseconds after which idle connections end. */
+/**
+ * Serves a listener on a free port until the test ends. `timeout`: milliseconds after which idle connections close.
+ */
 export async function serve (t: Test, listener: RequestListener, timeout = 0): Promise<string> {
   const server: Server = createServer(listener).setTimeout(timeout).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -43,7 +45,7 @@ export async function overHttp1 (t: Test, listener: RequestListener): Promise<Cl
   }
 }
 
-/** Each client a session of its own, which is there until the test ends: it cancels its streams. */
+/** Each client has a session of its own until the test ends, and cancels its streams. */
 export function overHttp2 (t: Test, origin: string): Client {
   const session = connect(origin)
   t.teardown(() => { session.destroy() })
@@ -64,7 +66,7 @@ export function overHttp2 (t: Test, origin: string): Client {
   }
 }
 
-/** A promise, and what resolves it. */
+/** A promise with its resolve function. */
 function gate (): { opened: Promise<void>, open: () => void } {
   let open!: () => void
   const opened = new Promise<void>(resolve => { open = resolve })
@@ -72,7 +74,7 @@ function gate (): { opened: Promise<void>, open: () => void } {
 }
 
 export async function requestScope (t: Test, name: string, application: Application): Promise<void> {
-  await t.test(`${name}: what req.store has changed is there before the answer`, async t => {
+  await t.test(`${name}: changes of req.store are visible before the response`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')
@@ -130,7 +132,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
 
     const [lost, why] = await get('/lost')
     t.equal(lost, 409, 'a commit that fails is the answer')
-    t.match(why, 'no longer held')
+    t.match(why, 'The lock was lost')
     t.equal(await now(), 'refuse')
 
     t.strictSame(await get('/own'), [200, 'own'])
@@ -145,7 +147,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
     await lock.release()
   })
 
-  await t.test(`${name}: a commit that is refused is the answer, and what comes after it is dropped`, async t => {
+  await t.test(`${name}: a rejected commit becomes the response, and later output is dropped`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')
@@ -165,7 +167,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
     t.strictSame(await jobs.getMany(['there', 'one too many', 'last'], { timeout: 0 }), ['changed', undefined, 'before'])
   })
 
-  await t.test(`${name}: a client that hangs up`, async t => {
+  await t.test(`${name}: a client that disconnects`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')

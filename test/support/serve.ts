@@ -1,4 +1,4 @@
-// The command line as a user runs it, and stores that `serve` has started.
+// Runs the command line, and stores started by `serve`.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +10,7 @@ import type { Owner } from '../faults/attack.js'
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
 
-/** Arguments of `env`: without what the test runner adds to every Node that it starts. */
+/** Arguments of `env` that remove the loaders of the test runner. */
 export const PLAIN = ['-u', 'NODE_OPTIONS']
 
 export interface Output {
@@ -23,11 +23,11 @@ export interface RunOptions {
   env?: NodeJS.ProcessEnv
   input?: string
   uid?: number
-  /** The program and its first arguments, instead of this Node.js and the compiled command. */
+  /** The program and its first arguments, in place of this Node.js and the compiled command. */
   command?: string[]
 }
 
-/** The environment without variables of our own. */
+/** The environment without variables of strong-store. */
 export function cleanEnv (env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   return {
     ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('STRONG_STORE_'))),
@@ -35,7 +35,7 @@ export function cleanEnv (env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   }
 }
 
-/** Runs a command to its end. */
+/** Runs a command until it exits. */
 export async function cli (args: string[], { env, input, uid, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Output> {
   const child = spawn('env', [...PLAIN, ...command, ...args], { env: cleanEnv(env), ...uid === undefined ? {} : { uid, gid: uid } })
   child.stdin.on('error', () => {}).end(input)
@@ -47,17 +47,14 @@ export interface Serving {
   pid: number
   url: string
   path: string
-  /** Resolves with code and signal. */
+  /** Resolves with exit code and signal. */
   exited: Promise<[number | null, string | null]>
   kill (signal?: NodeJS.Signals): void
-  /** What it has said so far. */
+  /** Its output so far. */
   said (): string
 }
 
-/**
- * Starts `serve` in a process tree of its own; resolves when it is ready. Rejects, with what it said, if it ends
- * instead.
- */
+/** Starts `serve` in its own process group; resolves when it is ready. Rejects with its output if it exits instead. */
 export async function serve (t: Pick<Owner, 'teardown'>, args: string[], { env, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Serving> {
   const child = spawn('env', [...PLAIN, ...command, 'serve', ...args, '--log', 'json'], { env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   t.teardown(() => { child.kill('SIGKILL') })

@@ -1,4 +1,4 @@
-// Workers of a cluster, of which the test is the primary, that serve HTTP on one port.
+// Cluster workers that serve HTTP on one port. The test is the primary.
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -12,15 +12,15 @@ export interface Answer {
 }
 
 export interface Servers {
-  /** Asks on a connection of its own, so that the workers take turns. The body comes parsed, where it is JSON. */
+  /** Sends a request on a new connection, so that workers take turns. A JSON body is parsed. */
   get (path: string, headers?: Record<string, string>): Promise<Answer>
-  /** Asks many times at once, on 64 connections. */
+  /** Sends many requests at once, on 64 connections. */
   burst (path: string, count: number): Promise<Answer[]>
-  /** What the workers have printed: nothing, if all is well. */
+  /** The output of the workers: empty if there were no errors. */
   output (): string
 }
 
-/** Starts workers of a compiled fixture, which is told `what` to serve, and kills them at the end of the test. */
+/** Starts workers of a compiled fixture that serve `what`. They are killed at the end of the test. */
 export async function servers (t: Test, fixture: string, what: object, count = 4): Promise<Servers> {
   const single = new Agent({ pipelining: 0 })
   const pool = new Agent({ connections: 64 })
@@ -53,7 +53,7 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
   }
 }
 
-/** The cookies of an answer, as the next request brings them. */
+/** The cookies of a response, as sent with the next request. */
 export function cookieOf ({ headers }: Answer): string {
   return [headers['set-cookie'] ?? []].flat().map(cookie => cookie.split(';')[0]!).join('; ')
 }

@@ -1,7 +1,7 @@
-// Waiting for what comes about by itself, without guessing how long it takes.
+// Waits for conditions instead of guessing durations.
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Resolves with the first result of `look` that is not false or undefined; rejects if there is none in `seconds`. */
+/** Resolves with the first result of `look` that is not false or undefined. Rejects after `seconds`. */
 export async function until<T> (look: () => T | Promise<T>, seconds = 10): Promise<Exclude<T, false | undefined>> {
   const end = Date.now() + seconds * 1000
   for (;;) {

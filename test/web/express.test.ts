@@ -104,5 +104,5 @@ t.test('with expressStoreErrors, the changes of a handler that fails are dropped
 
 t.test('bad options are refused', async t => {
   t.throws(() => expressStore({ store: {} as never }), { code: 'STORE_OPTION_INVALID' })
-  t.throws(() => expressStore({ prefix: 1 } as object), { code: 'STORE_OPTION_INVALID', message: /there is no option "prefix"/ })
+  t.throws(() => expressStore({ prefix: 1 } as object), { code: 'STORE_OPTION_INVALID', message: /unknown option "prefix"/ })
 })

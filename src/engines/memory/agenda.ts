@@ -1,15 +1,15 @@
-// The one queue of work that is due at some time: leases that run out, the locks of callers that have disconnected,
-// keys that expire, are evicted or were cleared, collections to forget. Whoever has such work schedules a task; `run`
-// does what is due, in slices of bounded time. Tasks somebody may be waiting for come first.
+// The queue of timed work: expiring leases, locks of disconnected callers, keys to expire, evict or clear, and empty
+// collections to drop. Tasks are scheduled here, and `run` executes the due ones in slices of bounded time, urgent
+// tasks first.
 import { performance } from 'node:perf_hooks'
 import type { Clock, Time } from './clock.js'
 import { Heap, type HeapNode } from './heap.js'
 
 const SLICE_MS = 0.5
-/** How many steps pass between two looks at the time. */
+/** The clock is read once per this number of steps. */
 const STEPS_PER_LOOK = 32
 
-/** How much may be done in one slice. */
+/** Limits the work of one slice. */
 export class Budget {
   #steps = 0
   #isSpent = false
@@ -18,7 +18,7 @@ export class Budget {
     this.#end = time() + SLICE_MS
   }
 
-  /** Counts steps that were done; true if the rest has to wait for the next slice. */
+  /** Counts finished steps. True if the rest has to wait for the next slice. */
   isSpent (steps = 1): boolean {
     this.#steps += steps
     if (this.#steps < STEPS_PER_LOOK) return this.#isSpent
@@ -29,9 +29,9 @@ export class Budget {
 }
 
 export interface Task extends HeapNode {
-  /** Whether a call may be waiting for it; if not, it only frees memory. */
+  /** Whether calls may be waiting for the task. Otherwise it only frees memory. */
   readonly isUrgent: boolean
-  /** Does what is due, as far as the budget goes. Returns when to run again: now, if work is left. */
+  /** Does the due work within the budget. Returns when to run again: now, if work is left. */
   run (budget: Budget): number | undefined
 }
 
@@ -46,17 +46,17 @@ export class Agenda {
     this.#clock = clock
   }
 
-  /** When the next task is due; Infinity where there is none. */
+  /** When the next task is due; Infinity if there is none. */
   get next (): number {
     return Math.min(this.#urgent.time, this.#other.time)
   }
 
-  /** Whether a call may be waiting for a scheduled task: an urgent one, or one that is due, as a clear is. */
+  /** Whether a call may be waiting for a task: an urgent one, or one that is due, such as a clear. */
   get isAwaited (): boolean {
     return this.#urgent.time !== Infinity || this.#other.time <= this.#clock.now
   }
 
-  /** Has the task run at that time, or earlier if it was going to. */
+  /** Schedules the task for that time, unless it is due earlier already. */
   schedule (task: Task, time: number): void {
     const heap = this.#heapOf(task)
     if (task.slot !== -1) {
@@ -72,7 +72,7 @@ export class Agenda {
     if (task.slot !== -1) this.#heapOf(task).remove(task)
   }
 
-  /** Runs the tasks that are due until the budget is spent; true if more is due. */
+  /** Runs the due tasks until the budget is spent. True if more are due. */
   run (budget: Budget): boolean {
     for (let task; (task = this.#due()) !== undefined;) {
       this.cancel(task)

@@ -1,18 +1,18 @@
-// How long the keys of a collection stay, and how many fit.
+// The idle time and the limits of a collection.
 
-/** What `configure` sets; 0 stands for no limit. Never changed, but replaced. */
+/** The options set by `configure`; 0 means no limit. Immutable. */
 export interface Bounds {
-  /** Milliseconds without use after which a key goes. */
+  /** Milliseconds without use after which a key expires. */
   readonly idle: number
   readonly maxKeys: number
   readonly maxBytes: number
-  /** Make room by dropping the least recently used keys; if not, refuse what does not fit. */
+  /** Whether a full collection evicts its least recently used keys. Otherwise it rejects writes. */
   readonly evict: boolean
-  /** Whether its keys are written to disk, where there is one. */
+  /** Whether the keys are written to disk, if the store has one. */
   readonly keep: boolean
-  /** Whether each change is answered when it is on the disk. */
+  /** Whether a change is acknowledged only once it is on disk. */
   readonly durable: boolean
-  /** Keys that were not used since had gone idle before the idle time was changed. */
+  /** Keys last used before this time had expired before the idle time was changed. */
   readonly goneBefore: number
 }
 

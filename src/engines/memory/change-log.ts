@@ -1,13 +1,14 @@
-// The log of changes: chunks of records, each about one key or one clear. Read in the order in which they were
-// written, they lead to the state that was written last.
+// The log of changes: chunks of records, each about one key or one clear. Replaying them in order yields the last
+// written state.
 //
-//   chunk    crc32 u32 of what follows | record …
-//   NAME     1 u8 | length u16 | the collection that the records up to the next NAME are about
+//   chunk    crc32 u32 of the rest | record …
+//   NAME     1 u8 | length u16 | the collection of the records up to the next NAME
 //   PUT      2 u8 | length u16 | length of the text u32 | version f64 | end f64 | key | text
 //   DEL      3 u8 | length u16 | key
 //   CLEAR    4 u8 | length u16 | revision f64 | prefix
 //
-// Numbers are little-endian. Versions and revisions are absolute; an end is milliseconds of the wall clock, 0 for none.
+// Numbers are little-endian. Versions and revisions are absolute. An end is in milliseconds of the wall clock, 0 for
+// none.
 import { crc32 } from 'node:zlib'
 import type { Bytes } from '../../core/value.js'
 import { DamageError } from './disk.js'
@@ -19,20 +20,20 @@ const CLEAR = 4
 
 const CHUNK_HEAD = 4
 const HEAD = 3
-/** Bytes of a PUT record beside the key and the text. */
+/** Size of a PUT record without its key and text. */
 export const PUT_HEAD = HEAD + 4 + 8 + 8
-/** All of one size, so that one takes the place of another on the disk. */
+/** All chunks have the same size, so a new one can reuse the space of an old one on disk. */
 const CHUNK_SIZE = 64 * 1024
-/** Text from this size on is kept as a Buffer: see Bytes. */
+/** Text of at least this size is kept as a Buffer: see Bytes. */
 const LARGE = 32 * 1024
 
-// Node's own names for the copies that `write` and `toString` come down to, without their detours.
+// Internal methods of Node's Buffer, faster than `write` and `toString`.
 interface FastBuffer extends Buffer {
   latin1Write (text: string, at: number): number
   latin1Slice (from: number, to: number): string
 }
 
-/** What a log tells, record by record. */
+/** Receives the records of a log. */
 export interface LogReader {
   put (collection: string, key: string, text: Bytes, version: number, end: number): void
   del (collection: string, key: string): void
@@ -72,7 +73,7 @@ export class LogWriter implements LogReader {
     return this.#chunks
   }
 
-  /** Writes the head of a record of `size` bytes; gives where it goes on. */
+  /** Writes the head of a record of `size` bytes. Returns the offset after it. */
   #begin (kind: number, collection: string, key: string, size: number): number {
     const total = size + HEAD + collection.length
     if (this.#used + total > this.#buffer.length) {
@@ -104,7 +105,7 @@ export class LogWriter implements LogReader {
   }
 }
 
-/** Reads a chunk. Throws a DamageError before the first record if it is not as it was written. */
+/** Reads a chunk. Throws a DamageError before the first record if the checksum does not match. */
 export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
   const chunk = bytes as FastBuffer
   if (chunk.length < CHUNK_HEAD || crc32(chunk.subarray(CHUNK_HEAD)) !== chunk.readUInt32LE(0)) throw new DamageError('a checksum does not match')
@@ -127,7 +128,7 @@ export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
       const name = chunk.latin1Slice(at, at + length)
       if (kind === NAME) collection = name
       else if (kind === DEL) reader.del?.(collection, name)
-      else throw new DamageError(`there is no record of kind ${kind}`)
+      else throw new DamageError(`unknown kind of record: ${kind}`)
       at += length
     }
   }

@@ -1,22 +1,26 @@
-// The seam for parts that follow what changes in a keyspace: watches, for example. Without observers a Context has
-// none of this, so that a write costs one branch more.
+// Notifies observers, such as watches, of changes in a keyspace. Without observers, a Context has no Observers object,
+// so a write costs only one more branch.
 
-/** Why a key changes. 'touch' sets its end only; 'cleared' is the removal of a key that a clear has deleted before. */
+/**
+ * Why a key changes. 'touch' only sets its end; 'cleared' is the removal of a key that an earlier clear has deleted.
+ */
 export type ChangeKind = 'set' | 'touch' | 'del' | 'expired' | 'evicted' | 'cleared'
 
-/** Called synchronously, in the middle of an operation: an observer must not call the keyspace other than to read. */
+/**
+ * Called synchronously in the middle of an operation: an observer may read from the keyspace but must not change it.
+ */
 export interface Observer {
   /**
-   * Right before a change. The context's revision is already that of the change, which for a touch is none of its own.
-   * `before`: the revision of the value so far, 0 where there is none.
+     * Called right before a change. The context's revision is that of the change; a touch has no revision of its own.
+     * `before`: the revision of the current value, 0 if there is none.
    */
   changing (collection: string, key: string, kind: ChangeKind, before: number): void
   /**
-   * Right before all keys with a prefix are deleted, at the context's revision, except for the locked keys. These are
-   * followed by 'cleared' changes, unless it is a clear of a whole collection whose keys nobody needs.
+   * Called right before all keys with a prefix are deleted, at the context's revision, except for the locked keys.
+   * 'cleared' changes follow, unless a whole collection is cleared and no observer needs its keys.
    */
   clearing (collection: string, prefix: string, locked: Iterable<string>): void
-  /** Whether the keys that a clear of the collection removes have to be named. */
+  /** Whether a clear of the collection must report each removed key. */
   needsKeys (collection: string): boolean
 }
 

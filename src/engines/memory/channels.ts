@@ -1,6 +1,5 @@
-// Channels: messages for whoever subscribes at the time. A channel exists while it has subscriptions, one for each
-// process with subscribers, and keeps what some of them have not fetched yet, up to a bound: a publisher never waits
-// for them.
+// Channels: messages for current subscribers. A channel exists while it has subscriptions, one per process with
+// subscribers. It buffers messages that have not been fetched yet, up to a limit; publishers never wait.
 import { Reply, SUBSCRIPTION_MS, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type MessageReply } from '../../core/feed-replies.js'
@@ -11,13 +10,13 @@ import type { Caller, Waiting } from './lock.js'
 import type { Wakeable, Wakeups } from './wakeups.js'
 
 const MAX_MESSAGES = 8192
-/** Of the messages that a channel keeps, unless it is one alone. */
+/** Maximum size of the messages in a channel's buffer, unless it holds only one. */
 const MAX_BYTES = 2 ** 20
 const MAX_REPLY_BYTES = 256 * 1024
-/** Subscriptions of one channel. */
+/** Maximum number of subscriptions per channel. */
 const MAX_SUBSCRIPTIONS = 65_536
 
-/** Subscribers that one process can stand for. */
+/** Maximum number of subscribers per subscription. */
 const MAX_COUNT = 2 ** 20
 
 export class Channels {
@@ -29,7 +28,7 @@ export class Channels {
     readonly values: { readonly epoch: number, readonly maxBytes: number }
   ) {}
 
-  /** Channels that have a subscription. */
+  /** Number of channels with subscriptions. */
   get size (): number {
     return this.#channels.size
   }
@@ -39,7 +38,7 @@ export class Channels {
     else caller.answer(id, Reply.of(this.#channels.get(key)?.publish(text) ?? 0))
   }
 
-  /** Answers the call, or has it wait. */
+  /** Replies at once, or when there are messages. */
   subscribe (request: Request<Bytes>, caller: Caller, id: number): void {
     const { key, token, release, number = 1 } = request
     if (token === undefined || !(number >= 0)) {
@@ -60,7 +59,7 @@ export class Channels {
   #open (name: string): Channel {
     let channel = this.#channels.get(name)
     if (channel === undefined) {
-      // An epoch can outlast the process, where the revision goes on.
+      // The epoch may survive a restart, but then the revision continues as well.
       const id = this.values.epoch + this.context.revision + ++this.#created
       channel = new Channel(name, id, this)
       this.#channels.set(name, channel)
@@ -73,23 +72,23 @@ export class Channels {
 interface Subscription {
   count: number
   caller: Caller
-  /** The number of the first message that it has not confirmed. */
+  /** Number of the first message that is not acknowledged yet. */
   next: number
   lastUse: number
   call: WaitingCall | undefined
 }
 
-/** As a task it ends subscriptions that are not used. */
+/** As a task, it ends unused subscriptions. */
 class Channel implements Task, Wakeable {
   slot = -1
   readonly isUrgent = false
   readonly #host: Channels
-  /** Tells this channel from earlier ones with the same name. */
+  /** Distinguishes this channel from earlier ones with the same name. */
   readonly #id: number
   readonly #subscriptions = new Map<string, Subscription>()
   #messages: Bytes[] = []
   #bytes = 0
-  /** The number of the next message. */
+  /** Number of the next message. */
   #next = 0
 
   constructor (readonly name: string, id: number, host: Channels) {
@@ -97,7 +96,7 @@ class Channel implements Task, Wakeable {
     this.#host = host
   }
 
-  /** Gives the subscribers that are there. */
+  /** Returns the number of current subscribers. */
   publish (text: Bytes): number {
     let count = 0
     let isAwaited = false
@@ -130,7 +129,7 @@ class Channel implements Task, Wakeable {
     }
     Object.assign(subscription, { count, caller, lastUse: clock.now })
     const next = cursor === undefined ? undefined : this.#numberOf(cursor)
-    if (next === undefined) { // it is new here, or continues what is not known any more
+    if (next === undefined) { // new, or its earlier position is unknown
       const missed = cursor === undefined ? {} : { missed: null }
       this.#answer(caller, id, { cursor: this.#cursorAt(this.#next), first: this.#next, ...missed }, [])
       return
@@ -207,13 +206,13 @@ class Channel implements Task, Wakeable {
     return `${this.#id}.${number}`
   }
 
-  /** Undefined for a cursor of another channel, or an earlier one. */
+  /** Undefined if the cursor belongs to another channel or an earlier instance of this one. */
   #numberOf (cursor: string): number | undefined {
     const [id, number] = cursor.split('.').map(Number)
     return id === this.#id && number! >= 0 && number! <= this.#next ? number : undefined
   }
 
-  /** Drops what everybody has. */
+  /** Drops messages that all subscriptions have received. */
   #trim (): void {
     if (this.#subscriptions.size === 0) {
       this.#host.context.agenda.cancel(this)

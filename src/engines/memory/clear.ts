@@ -1,13 +1,12 @@
-// A call that deletes all keys of a collection, or those with a prefix. Free keys are gone at once. In the queue of
-// each locked key it has its place without standing there: it came after those with an earlier revision. What it
-// waits for is deleted when its turn comes.
+// A clear of a collection or a prefix. Unlocked keys are deleted at once. Locked keys are deleted when their lock's
+// queue reaches the clear: it does not stand in the queue, its position follows from its revision.
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
 import type { Caller, Lock, Waiting } from './lock.js'
 import { Table } from './table.js'
 
-/** What is cleared. */
+/** The parts of a collection that a Clear uses. */
 export interface Clearable {
   readonly locks: Table<Lock>
   readonly clears: Set<Clear>
@@ -15,9 +14,9 @@ export interface Clearable {
   delete (key: string): boolean
 }
 
-/** Clears that are not answered yet, the oldest first. */
+/** Clears that have not been answered yet, oldest first. */
 export class PendingClears extends Set<Clear> {
-  /** Revision of the latest one that was added. */
+  /** The revision of the latest clear added. */
   latest = 0
 
   override add (clear: Clear): this {
@@ -27,9 +26,9 @@ export class PendingClears extends Set<Clear> {
 }
 
 export class Clear implements Waiting {
-  /** That it has found and waits for. */
+  /** The locks found so far that it waits for. */
   readonly #locks = new Table<Lock>()
-  /** Where it has got to in looking for them. */
+  /** The position of the search for locks. */
   #unseen: Iterator<Lock> | undefined
   #hasFreeKeys = true
   #hasMetLock = false
@@ -51,7 +50,7 @@ export class Clear implements Waiting {
     return revision < this.revision && key.startsWith(this.request.key)
   }
 
-  /** Looks for locks to wait for; true if the budget was spent before all were seen. */
+  /** Searches for locks to wait for. True if the budget was spent first. */
   look (budget: Budget): boolean {
     for (let next; (next = this.#unseen?.next()) !== undefined && next.done !== true;) {
       if (this.isBehind(next.value)) {
@@ -66,13 +65,13 @@ export class Clear implements Waiting {
     return false
   }
 
-  /** Its free keys are removed. */
+  /** Called when the unlocked keys are removed. */
   onremoved (): void {
     this.#hasFreeKeys = false
     this.#settle()
   }
 
-  /** It is its turn, behind a holder or another waiter. */
+  /** Called when its turn comes in the queue of a lock. */
   pass (lock: Lock): void {
     if (this.caller.hasLeft && this.id !== 0) {
       this.withdraw()

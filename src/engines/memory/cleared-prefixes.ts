@@ -1,6 +1,5 @@
-// The clears of a collection whose keys are still being removed. To readers such keys are gone at once: those that
-// begin with the prefix and have a version before the clear's. One walk over the table, in slices, removes them for
-// all clears together.
+// Clears whose keys are still being removed from memory. Reads treat keys with the prefix and a version before the
+// clear as deleted. One walk over the table, in slices, removes the keys of all clears.
 import type { Budget } from './agenda.js'
 import type { Entry } from './entry.js'
 import { Table, type Page } from './table.js'
@@ -9,8 +8,8 @@ interface Pending {
   readonly prefix: string
   readonly revision: number
   /**
-   * Position of the walk when this began. It is done when the walk is there again, or has ended twice: a table that
-   * shrinks skips positions.
+   * Position of the walk when this clear was added. It is done when the walk reaches the position again, or the end of
+   * the table twice: a table that shrinks skips positions.
    */
   readonly start: number
   hasWrapped: boolean
@@ -20,14 +19,14 @@ interface Pending {
 export class ClearedPrefixes {
   #pending: Pending[] = []
   #position = 0
-  /** The values from this position on that the last slice did not get to. */
+  /** The part of the page at this position that the last slice did not process. */
   #rest: Page<Entry> | undefined
   /** The latest revision at which each prefix was cleared. */
   readonly #revisions = new Map<string, number>()
   #lengths: number[] = []
   /**
-   * Keys that were locked, and the revision at which they no longer were: clears before that have spared or deleted
-   * them.
+   * Keys that were locked, with the revision at which the lock ended: clears before that revision have already been
+   * applied to them.
    */
   readonly #spared = new Table<{ readonly key: string, revision: number }>()
 
@@ -36,13 +35,13 @@ export class ClearedPrefixes {
   }
 
   add (prefix: string, revision: number, ondone: () => void): void {
-    this.#rest = undefined // what this step has passed already may begin with the new prefix
+    this.#rest = undefined // the part already passed may contain keys with the new prefix
     this.#pending.push({ prefix, revision, start: this.#position, hasWrapped: false, ondone: [ondone] })
     this.#revisions.set(prefix, revision)
     if (!this.#lengths.includes(prefix.length)) this.#lengths.push(prefix.length)
   }
 
-  /** Calls back when all that is pending now is done. */
+  /** Calls back when all current clears are done. */
   whenDone (ondone: () => void): void {
     this.#pending.at(-1)!.ondone.push(ondone)
   }
@@ -53,17 +52,17 @@ export class ClearedPrefixes {
     else spared.revision = revision
   }
 
-  /** Whether it covers an entry whose key is not locked. */
+  /** Whether an unlocked entry has been cleared. */
   covers ({ key, version }: Entry): boolean {
     for (const length of this.#lengths) {
-      const revision = this.#revisions.get(key.slice(0, length)) // shorter than that it is no prefix in the map
+      const revision = this.#revisions.get(key.slice(0, length)) // the map has no prefix that is longer than the key
       if (revision !== undefined && version < revision && (this.#spared.get(key)?.revision ?? 0) < revision) return true
     }
     return false
   }
 
   /**
-   * Walks on; true if there is more to do when the budget is spent. `remove`: removes an entry if it is gone; it may
+   * Continues the walk. True if the budget was spent first. `remove` removes an entry if it has been cleared; it may
    * have left the table since the last slice.
    */
   run (budget: Budget, table: Table<Entry>, remove: (entry: Entry) => void): boolean {

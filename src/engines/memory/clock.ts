@@ -1,13 +1,10 @@
-// Time as the keyspace reads it.
+// The keyspace's source of time.
 import { performance } from 'node:perf_hooks'
 
-/** Milliseconds that only grow: no change of the wall clock can end a key or a lease before its time. */
+/** Monotonic milliseconds: changes of the wall clock cannot end keys or leases early. */
 export type Time = () => number
 
-/**
- * The time, read once for many operations: `tick` is called before each batch of requests. Whole milliseconds since
- * the start.
- */
+/** A cached clock: `tick` reads the time once per batch of requests. In whole milliseconds since the start. */
 export class Clock {
   now = 0
   readonly #time: Time

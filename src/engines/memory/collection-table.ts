@@ -3,12 +3,12 @@ import { Collection } from './collection.js'
 import type { Context } from './context.js'
 import { Table, type Page } from './table.js'
 
-/** Collections found lately, by a number that is quickly made of the name: that spares most calls the hash. */
+/** Size of a cache of recently used collections, indexed by a cheap function of the name. Most calls skip the hash. */
 const CACHED = 64
 
 export class CollectionTable {
   readonly #table = new Table<Collection>()
-  /** The one that was found last. */
+  /** The most recently used collection. */
   #last: Collection | undefined
   readonly #cache: Array<Collection | undefined> = Array(CACHED).fill(undefined)
 

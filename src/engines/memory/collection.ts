@@ -1,6 +1,5 @@
-// One collection of the keyspace: its entries, its locks, its counters. As a task it removes the keys that have
-// expired, exceed lowered bounds or were cleared, and in the end the collection itself, once it has been empty for a
-// while.
+// One collection of the keyspace: its entries, locks and counters. As a task, it removes expired and cleared keys and
+// those above lowered bounds, and drops the collection once it has been empty for a while.
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Task } from './agenda.js'
@@ -11,11 +10,11 @@ import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
 import { Table } from './table.js'
 
-/** How long an empty collection, with its counters, is kept: less if there are very many. */
+/** How long an empty collection keeps its counters, in seconds. Less if there are very many. */
 const EMPTY_S = 10
 const EMPTY_S_OF_MANY = 1
 const MANY = 10_000
-/** Up to so many keys and locks, a clear is carried out at once. */
+/** Maximum number of keys and locks that are cleared at once instead of in slices. */
 const MAX_AT_ONCE = 1000
 
 const NO_LOCKS = new Table<Lock>()
@@ -35,11 +34,11 @@ export class Collection extends Entries implements Task {
   waiters = 0
   reads = 0
   writes = 0
-  /** When it may be forgotten if it is empty: in seconds, as a number above 2 ** 31 would take 16 bytes more. */
+  /** When it may be dropped if it is empty. In seconds: a number above 2 ** 31 takes 16 more bytes. */
   #forgetAt = 0
   readonly #owner: Owner
 
-  /** `key`: its name. */
+  /** `key`: the name of the collection. */
   constructor (readonly key: string, owner: Owner) {
     super(owner.context)
     this.#owner = owner
@@ -71,7 +70,7 @@ export class Collection extends Entries implements Task {
     if (this.locks.size === 0) this.onempty()
   }
 
-  /** Deletes what is there. */
+  /** Deletes a key. */
   delete (key: string): boolean {
     const entry = this.find(key)
     if (entry !== undefined) this.deleteEntry(entry)
@@ -84,10 +83,7 @@ export class Collection extends Entries implements Task {
     this.context.counters.totals.writes++
   }
 
-  /**
-   * Takes effect at once for free keys, in its turn for each locked one, and is answered then. `request.key`: the
-   * prefix.
-   */
+  /** Deletes unlocked keys at once and each locked key in its turn, then replies. `request.key` is the prefix. */
   clear (request: Request<Bytes>, caller: Caller, id: number): void {
     const { context } = this
     const clear = new Clear(this, request, caller, id, context.clock.now, ++context.revision)
@@ -101,7 +97,7 @@ export class Collection extends Entries implements Task {
     this.schedule(context.clock.now)
   }
 
-  /** The turn of the clears that came to a locked key before the revision `before`. */
+  /** Applies the clears that arrived before the revision `before` to a locked key. */
   passClears (lock: Lock, before: number): void {
     if (this.clears.latest <= lock.revision) return
     for (const clear of this.clears) {
@@ -111,7 +107,7 @@ export class Collection extends Entries implements Task {
     lock.revision = Math.min(before, this.context.revision)
   }
 
-  /** Those that wait in the queue of a lock, the oldest first. */
+  /** The clears in the queue of a lock, oldest first. */
   clearsBehind (lock: Lock): Clear[] {
     if (this.clears.latest <= lock.revision) return []
     return [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock))
@@ -121,7 +117,7 @@ export class Collection extends Entries implements Task {
     this.context.agenda.schedule(this, time)
   }
 
-  /** It may be empty now. */
+  /** Called when there are no entries left. */
   override onempty (): void {
     const seconds = this.#owner.size < MANY ? EMPTY_S : EMPTY_S_OF_MANY
     this.#forgetAt = Math.ceil(this.context.clock.now / 1000) + seconds
@@ -146,7 +142,7 @@ export class Collection extends Entries implements Task {
     return nextEnd === Infinity ? undefined : nextEnd
   }
 
-  /** Whether forgetting it loses no more than its counters. */
+  /** Whether dropping it would lose only its counters. */
   private get isDisposable (): boolean {
     const { size, bounds } = this
     const isDefault = bounds.idle + bounds.maxKeys + bounds.maxBytes === 0 && bounds.keep && !bounds.durable

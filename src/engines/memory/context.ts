@@ -1,4 +1,4 @@
-// What all parts of one keyspace share.
+// State shared by all parts of a keyspace.
 import { Agenda } from './agenda.js'
 import { Observers, type Observer } from './changes.js'
 import { Clock, type Time } from './clock.js'
@@ -10,13 +10,13 @@ export class Context {
   readonly agenda: Agenda
   readonly counters = new Counters()
   /**
-   * Grows with every change and every clear: the version of an entry is the revision that wrote it. It also puts
-   * clears in order with locks and the calls that wait for them, each of which keeps the revision at which it came.
+   * Incremented by every change and every clear: the version of an entry is the revision that wrote it. It also orders
+   * clears relative to locks and waiters, each of which stores the revision at which it arrived.
    */
   revision = 0
-  /** Undefined while there are no observers. */
+  /** Undefined without observers. */
   changes: Observers | undefined
-  /** Undefined where nothing is kept beyond the process. */
+  /** Undefined if nothing is saved to disk. */
   durability: Durability | undefined
 
   constructor (time?: Time) {

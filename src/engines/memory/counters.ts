@@ -1,4 +1,4 @@
-// What a keyspace has done so far, for monitoring.
+// Counters of a keyspace, for monitoring.
 import type { Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import { WAITS } from '../../core/stats.js'
@@ -7,7 +7,7 @@ type Uncounted = 'scan' | 'dump' | 'size' | 'clear' | 'configure' | 'collections
   'watch' | 'publish' | 'subscribe'
 type Counted = Exclude<Op, Uncounted>
 
-/** Plain fields, incremented by name: that takes a nanosecond; by a computed name it takes thirty. */
+/** Plain fields. Incrementing one by a constant name takes a nanosecond, by a computed name thirty. */
 class CallCounts implements Record<Counted, number> {
   get = 0
   entry = 0
@@ -24,14 +24,14 @@ class CallCounts implements Record<Counted, number> {
 }
 
 export class Counters {
-  /** Calls on one key that were answered, however. */
+  /** Answered calls on single keys, with any outcome. */
   readonly calls = new CallCounts()
-  /** How many of them were refused, by code. */
+  /** Calls that failed, by code. */
   readonly refused: Partial<Record<Counted, Partial<Record<StoreErrorCode, number>>>> = {}
-  /** Calls that waited for a locked key: how many of WAITS' lengths, the last for more, and their sum in seconds. */
+  /** Wait time histogram: one bucket per entry of WAITS and one for longer waits; the sum is in seconds. */
   readonly waits: number[] = Array(WAITS.length + 1).fill(0)
   waited = 0
-  /** Over all collections, including those that have been forgotten. */
+  /** Totals over all collections, including dropped ones. */
   readonly totals = { keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
 
   refuse (op: Op, code: StoreErrorCode): void {
@@ -39,7 +39,7 @@ export class Counters {
     codes[code] = (codes[code] ?? 0) + 1
   }
 
-  /** A call has waited for so many milliseconds. */
+  /** Counts a wait of `duration` milliseconds. */
   wait (duration: number): void {
     const seconds = duration / 1000
     const place = WAITS.findIndex(bound => seconds <= bound)

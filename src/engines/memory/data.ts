@@ -1,5 +1,4 @@
-// Opens the data of a store: enters its folder, loads what is there into the keyspace, and keeps it up to date from
-// then on.
+// Opens the data of a store: locks its folder, loads the data into the keyspace, and saves changes from then on.
 import { StoreError, detailOf } from '../../core/errors.js'
 import { enterFolder, moveAside } from './data-folder.js'
 import { DamageError, type Disk } from './disk.js'
@@ -12,12 +11,12 @@ import { Persistence } from './persistence.js'
 
 export interface DataSettings {
   folder: string
-  /** Milliseconds from a change until it is written. */
+  /** Milliseconds between a change and its write. */
   flush: number
 }
 
 export interface DataEvents {
-  /** Of faults: the store works on, but what it keeps is not safe. */
+  /** Called with errors after which the store keeps working, but its data may not be saved. */
   onerror (error: StoreError): void
   onloading (loaded: number, all: number): void
 }
@@ -33,7 +32,7 @@ export class Data {
     this.#persistence = persistence
   }
 
-  /** Into a keyspace that has not been used. STORE_UNREACHABLE, or STORE_OPTION_INVALID where a package is missing. */
+  /** Loads into an unused keyspace. STORE_UNREACHABLE, or STORE_OPTION_INVALID if a package is missing. */
   static async open (keyspace: Keyspace, { folder: name, flush }: DataSettings, events: DataEvents): Promise<Data> {
     let lock: FolderLock | undefined
     let disk: Disk | undefined
@@ -58,7 +57,7 @@ export class Data {
       const persistence: Persistence = new Persistence(keyspace, locked(disk, lock), chunks, {
         flush,
         liveBytes: () => liveBytes(keyspace, persistence.notKept),
-        onerror: error => { events.onerror(new StoreError('STORE_NOT_DURABLE', `${folder}: ${error.message}; the store works on without`, { cause: error })) }
+        onerror: error => { events.onerror(new StoreError('STORE_NOT_DURABLE', `${folder}: ${error.message}; the store keeps working, but changes are not saved`, { cause: error })) }
       })
       await persistence.begin()
       return new Data(disk, lock, persistence)
@@ -70,7 +69,7 @@ export class Data {
     }
   }
 
-  /** Writes everything. STORE_NOT_DURABLE. */
+  /** Writes all changes. STORE_NOT_DURABLE. */
   async close (): Promise<void> {
     try {
       await this.#persistence.close()
@@ -83,7 +82,7 @@ export class Data {
   }
 }
 
-/** A disk that is checked to be this process's before each write. */
+/** A disk that checks the folder lock before each write. */
 function locked (disk: Disk, lock: FolderLock): Disk {
   return {
     names: prefix => disk.names(prefix),

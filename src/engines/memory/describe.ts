@@ -1,4 +1,4 @@
-// Statistics and listings of a keyspace: plain objects, in which names are still bytes.
+// Statistics and listings of a keyspace, as plain objects. Names are still in bytes form.
 import { getHeapStatistics } from 'node:v8'
 import type { Collection } from './collection.js'
 import type { Keyspace } from './keyspace.js'
@@ -6,7 +6,7 @@ import type { Lock, Waiter } from './lock.js'
 import type { Clear } from './clear.js'
 import { loopDelay } from './loop-delay.js'
 
-/** Waiters of one lock that are named. */
+/** Maximum number of waiters listed per lock. */
 const MAX_NAMED = 100
 /** Processes that are listed. */
 const MAX_CONNECTIONS = 250
@@ -47,7 +47,7 @@ export function describeLock (keyspace: Keyspace, lock: Lock): object {
   }
 }
 
-/** With the first of those who wait. */
+/** Describes a lock with its first waiters. */
 export function describeQueue (keyspace: Keyspace, lock: Lock): object {
   const wall = Date.now() - keyspace.clock.now
   const clears = keyspace.collection(lock.collection.name).clearsBehind(lock)

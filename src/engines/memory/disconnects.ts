@@ -1,4 +1,4 @@
-// Callers that have disconnected. The thousands of locks and waits they may leave behind are ended in slices.
+// Cleans up after disconnected callers. Their locks and waits, possibly thousands, are ended in slices.
 import type { Context } from './context.js'
 import type { Budget, Task } from './agenda.js'
 import type { Caller, Lock } from './lock.js'

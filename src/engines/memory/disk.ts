@@ -1,19 +1,19 @@
-// What a keyspace is written to: records by name. The only implementation on files is lmdb-disk.ts.
+// Storage for a keyspace: records by name. The only file-based implementation is lmdb-disk.ts.
 
 export interface Disk {
-  /** The names of all records that begin with `prefix`, in their order. */
+  /** The names of all records with the prefix, sorted. */
   names (prefix: string): string[]
-  /** A copy. */
+  /** Returns a copy. */
   read (name: string): Buffer | undefined
   /**
-   * Writes records, or removes them where there is no value: all or none. What is written when it resolves survives a
+   * Writes records, or removes them if the value is undefined, atomically. When it resolves, the changes survive a
    * power failure.
    */
   write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void>
-  /** Rejects if the files are not where they were any more. */
+  /** Rejects if the files were moved or removed. */
   check (): Promise<void>
   close (): Promise<void>
 }
 
-/** What is on the disk cannot be read. */
+/** The data on disk cannot be read. */
 export class DamageError extends Error {}

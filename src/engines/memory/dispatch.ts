@@ -1,5 +1,5 @@
-// Where a request enters the keyspace, from whichever side. Those about one key pass through; those about collections
-// as a whole are answered here.
+// The entry point for requests to the keyspace. Requests on single keys are passed on; requests on collections are
+// handled here.
 import { DUMP_SEPARATOR, MAX_LOCKS, Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
@@ -9,7 +9,7 @@ import type { Bounds } from './bounds.js'
 import type { Keyspace } from './keyspace.js'
 import type { Caller } from './lock.js'
 
-/** Answers through `caller.answer(id, …)`: before this returns, unless it has to wait for a locked key. */
+/** Replies through `caller.answer(id, …)`: before it returns, unless the call has to wait for a locked key. */
 export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   switch (request.op) {
     case 'scan': return caller.answer(id, scan(keyspace, request))
@@ -29,7 +29,9 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
   }
 }
 
-/** Keys in one page of a scan, and collections in one of theirs, at most: a fraction of a millisecond's work. */
+/**
+ * Maximum number of keys per page of a scan, and of collections per page of a listing: a fraction of a millisecond.
+ */
 const MAX_KEYS = 1000
 /** Of names and values in one page of a dump, beside the last of them. */
 const MAX_DUMPED_BYTES = 2 ** 18
@@ -66,18 +68,18 @@ function asString (text: Bytes): string {
   return typeof text === 'string' ? text : text.toString('latin1')
 }
 
-/** How many a page is to have. */
+/** The size of the requested page. */
 function limitOf ({ number = 100 }: Request<Bytes>, max: number): number {
   return Math.min(max, Math.max(1, Math.floor(number)))
 }
 
-/** Where a page begins; undefined where the cursor is none. */
+/** The position of a cursor; undefined if it is invalid. */
 function positionOf ({ cursor = '0' }: Request<Bytes>): number | undefined {
   const position = Number(cursor)
   return Number.isInteger(position) && position >= 0 && position < 2 ** 32 ? position : undefined
 }
 
-/** Exact, unless more is past its time than one slice of the sweep removes; what is being cleared is waited for. */
+/** Exact, unless more keys have expired than one slice removes. Waits for pending clears. */
 function size (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   keyspace.sweep(new Budget())
   const collection = keyspace.collection(request.collection)
@@ -88,7 +90,7 @@ function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collection(request.collection)
   const { bounds } = collection
   const { idle, maxKeys, maxBytes, evict, keep, durable } = { ...bounds, ...parsed(request.text) }
-  // It came as text from another process, and what is no number here would reach all the others.
+  // The options arrive as JSON from another process: an invalid one must not reach all the others.
   const areNumbers = [idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0)
   const areFlags = [evict, keep, durable].every(flag => typeof flag === 'boolean')
   const { durability } = keyspace.context
@@ -104,11 +106,11 @@ function parsed (text: Bytes = '{}'): Partial<Bounds> {
     const bounds = JSON.parse(text.toString()) as Partial<Bounds> | null
     return bounds ?? {}
   } catch {
-    throw new StoreError('STORE_PROTOCOL', 'options that are no JSON')
+    throw new StoreError('STORE_PROTOCOL', 'the options are not JSON')
   }
 }
 
-/** A page of them, or one alone. */
+/** Lists one page of collections, or a single one. */
 function collections (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   if (request.key === '1') {
     keyspace.sweep(new Budget()) // as for the size
@@ -122,8 +124,8 @@ function collections (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes>
 }
 
 /**
- * The oldest ones, as listing a hundred thousand would block all callers. Locks of disconnected callers are ended
- * first, within a slice.
+ * Lists the oldest locks: a listing of a hundred thousand would block all callers. Locks of disconnected callers are
+ * ended first, within a slice.
  */
 function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Reply<Bytes> {
   keyspace.sweep(new Budget())
@@ -135,14 +137,14 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Rep
   return json(found)
 }
 
-/** No text where the key is not locked. */
+/** No text if the key is not locked. */
 function lock (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collections.find(request.collection)
   const lock = collection && keyspace.lockOf(collection, request.key)
   return lock === undefined ? new Reply<Bytes>() : json(describeQueue(keyspace, lock))
 }
 
-/** JSON over bytes is bytes again: it leaves everything from 0x80 on as it is. */
+/** JSON.stringify keeps characters above 0x7f, so JSON of strings in bytes form is in bytes form too. */
 function json (value: unknown): Reply<Bytes> {
   const reply = new Reply<Bytes>()
   reply.text = JSON.stringify(value)

@@ -1,4 +1,4 @@
-// What the keyspace asks of whatever keeps its state beyond the process.
+// What the keyspace requires of the code that saves its state.
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Bounds } from './bounds.js'
@@ -6,14 +6,14 @@ import type { Caller } from './lock.js'
 import type { DataStats } from '../../core/stats.js'
 
 export interface Durability {
-  /** Calls back when all changes made so far are safe, or with true when they could not be written. */
+  /** Calls back when all changes made so far are on disk, or with true if they could not be written. */
   whenSafe (done: (hasFailed: boolean) => void): void
   /** Called after the options of a collection have changed. */
   configured (collection: string, wasKept: boolean): void
   stats (): DataStats
 }
 
-/** Answers now or, where the change is to be safe before, when it is. */
+/** Replies at once, or for a durable change when it is on disk. */
 export function answer (
   durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>,
   caller: Caller, id: number, reply: Reply<Bytes>

@@ -1,4 +1,4 @@
-// The engine of the process in which the keyspace lives.
+// The engine of the process that has the keyspace.
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
@@ -20,11 +20,11 @@ export class MemoryEngine implements Engine {
   readonly #calls: PendingCalls
   #isClosed = false
   #opening: Promise<Data> | undefined
-  /** Calls that came before the data was loaded. */
+  /** Calls received before the data was loaded. */
   #early: Array<{ request: Request, id: number }> | undefined
   #failure: StoreError | undefined
 
-  /** `data`: where the keyspace is kept, if it is. */
+  /** `data`: where the keyspace is saved, if at all. */
   constructor (keyspace: Keyspace, data?: DataSettings) {
     this.#keyspace = keyspace
     this.#sweeper = new Sweeper(keyspace)
@@ -40,7 +40,7 @@ export class MemoryEngine implements Engine {
     if (data !== undefined) this.#open(data)
   }
 
-  /** Resolves when the data is loaded, or at once where there is none. Rejects if it cannot be used. */
+  /** Resolves when the data is loaded, or at once without data. Rejects if the data cannot be used. */
   async opened (): Promise<void> {
     await this.#opening
   }
@@ -57,7 +57,7 @@ export class MemoryEngine implements Engine {
     this.#calls.post(request)
   }
 
-  /** STORE_NOT_DURABLE if what has changed could not be written. */
+  /** STORE_NOT_DURABLE if the latest changes could not be written. */
   async close (): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -93,7 +93,7 @@ export class MemoryEngine implements Engine {
     )
   }
 
-  /** Whoever listens or not: a store that loses what it should keep must not go unnoticed. */
+  /** Emits a warning even without a listener: losing durability must not go unnoticed. */
   #report (error: StoreError): void {
     process.emitWarning(error.message, { code: error.code })
     this.onerror?.(error)
@@ -127,7 +127,7 @@ export class MemoryEngine implements Engine {
   }
 }
 
-/** This process as the keyspace sees it. */
+/** This process as a caller of the keyspace. */
 class Self extends Caller {
   readonly label = `pid ${process.pid}`
   readonly #calls: PendingCalls
@@ -146,13 +146,13 @@ class Self extends Caller {
     this.#answered()
   }
 
-  // Not at once: who listens may call the store, and the keyspace is in the middle of something.
+  // Deferred: the listener may call the store, and the keyspace is in the middle of an operation.
   lost (token: string): void {
     queueMicrotask(() => { this.#calls.lost(token) })
   }
 }
 
-/** The request as the keyspace takes it: a copy only where that makes a difference. */
+/** Converts a request to bytes form. Copies it only if that changes something. */
 function inBytes (request: Request): Request {
   const collection = toBytes(request.collection)
   const key = toBytes(request.key)

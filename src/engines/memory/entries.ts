@@ -1,4 +1,4 @@
-// The keys of one collection that have a value: how long they stay, and how many fit.
+// The entries of one collection, with expiry and bounds.
 import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { UNBOUNDED, isOver } from './bounds.js'
@@ -9,10 +9,10 @@ import { evictFor } from './eviction.js'
 import { Lifetimes } from './lifetimes.js'
 import { Table, type Page } from './table.js'
 
-/** Locked keys up to which a clear of everything takes a new table at once. */
+/** With at most this many locked keys, clearing a whole collection replaces its table at once. */
 const MAX_MOVED = 1000
 
-/** Entries that are locked, in a collection that has had none yet. */
+/** Counts of locked entries, for a collection that never had any. */
 const NONE_LOCKED = Object.freeze({ keys: 0, bytes: 0 }) as { keys: number, bytes: number }
 
 export abstract class Entries extends Lifetimes {
@@ -23,10 +23,10 @@ export abstract class Entries extends Lifetimes {
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
 
-  /** Of the collection. */
+  /** The name of the collection. */
   abstract readonly name: string
 
-  /** The last entry has gone. */
+  /** Called when the last entry is removed. */
   abstract onempty (): void
 
   get size (): number {
@@ -37,28 +37,28 @@ export abstract class Entries extends Lifetimes {
   find (key: string): Entry | undefined {
     const entry = this.#table.get(key)
     if (entry === undefined) return undefined
-    const stays = this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined // most do
+    const stays = this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined // true for most entries
     if (stays || !this.isGone(entry)) return entry
     this.drop(entry)
     return undefined
   }
 
-  /** The entry of a key as it is stored: also past its time, unless it was cleared. */
+  /** The stored entry of a key, even if it has expired, but not if it was cleared. */
   stored (key: string): Entry | undefined {
     const entry = this.#table.get(key)
     return entry !== undefined && entry.state === FREE && this.#cleared?.covers(entry) === true ? undefined : entry
   }
 
   /**
-   * Writes with a new revision, where the bounds allow. `entry`: what `find` gives. `ttl`: milliseconds; null for
-   * none, undefined to keep what the key has. `isLocked`: keep it from expiry and eviction until `unlock`.
+   * Writes with a new revision, if the bounds allow. `entry`: the result of `find`. `ttl`: milliseconds; null for
+   * none, undefined to keep the current one. `isLocked`: protect the entry from expiry and eviction until `unlock`.
    */
   put (
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
     if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
-    this.context.revision++ // after what had to go for it
+    this.context.revision++ // after the revisions of evicted entries
     this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
     if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
     else {
@@ -82,13 +82,13 @@ export abstract class Entries extends Lifetimes {
     return entry
   }
 
-  /** Sets the time after which the entry ends, or null for none. */
+  /** Sets the remaining time of an entry, or null for no limit. */
   setEnd (entry: Entry, ttl: number | null): void {
     this.context.changes?.changing(this.name, entry.key, 'touch', entry.version)
     this.putEnd(entry, ttl)
   }
 
-  /** Gives the entry that is there from now on. */
+  /** Returns the entry that is stored afterwards. */
   private putEnd (entry: Entry, ttl: number | null): Entry {
     if (ttl === null) return entry.isTimed() ? this.replace(entry, Entry) : entry
     const timed = entry.isTimed() ? entry : this.replace(entry, TimedEntry)
@@ -107,19 +107,19 @@ export abstract class Entries extends Lifetimes {
     if (this.size === 0) this.onempty()
   }
 
-  /** Keeps an entry from expiry and eviction. */
+  /** Protects an entry from expiry and eviction. */
   lock (entry: Entry): void {
     this.delist(entry)
     this.pin(entry)
   }
 
-  /** Expires the entry of a locked key if its ttl has ended: between two holders. */
+  /** Expires the entry of a locked key if its ttl has ended. Called between two lock owners. */
   settle (key: string): void {
     const entry = this.#table.get(key)
     if (entry !== undefined && this.hasEnded(entry)) this.expire(entry)
   }
 
-  /** The end of `lock`: the idle time restarts, a ttl that has ended takes effect. */
+  /** Reverts `lock`: the idle time restarts, and an entry whose ttl has ended expires. */
   unlock (key: string): void {
     const entry = this.#table.get(key)
     if (entry === undefined) return
@@ -135,13 +135,13 @@ export abstract class Entries extends Lifetimes {
     if (this.bounds !== UNBOUNDED && this.bounds.evict && this.isOver(0, 0)) this.schedule(this.context.clock.now)
   }
 
-  /** Entries in an order of their own, from `position` on; with `isLast`, up to the first of which it is true. */
+  /** Entries from `position` on, in table order; with `isLast`, up to the first for which it returns true. */
   page (position: number, limit: number, isLast?: (entry: Entry) => boolean): Page<Entry> {
     const { values, next } = this.#table.page(position, limit, isLast)
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
-  /** Deletes keys with the prefix, but no `locked` ones: to readers at once, from memory in slices. Then calls back. */
+  /** Deletes unlocked keys with the prefix: at once for readers, from memory in slices. Then calls back. */
   clearPrefix (prefix: string, locked: { size: number, keys (): Iterable<string> }, ondone: () => void): void {
     const { changes } = this.context
     changes?.clearing(this.name, prefix, locked.keys())
@@ -155,13 +155,13 @@ export abstract class Entries extends Lifetimes {
     }
   }
 
-  /** Calls back when keys that are cleared already are not counted any more. */
+  /** Calls back when cleared keys are no longer counted. */
   whenCleared (ondone: () => void): void {
     if (this.#cleared === undefined) ondone()
     else this.#cleared.whenDone(ondone)
   }
 
-  /** Removes what has expired, exceeds lowered bounds or was cleared; true if the budget was spent first. */
+  /** Removes entries that have expired, exceed lowered bounds or were cleared. True if the budget was spent first. */
   removeDue (budget: Budget): boolean {
     while (this.expireNext()) {
       if (budget.isSpent()) return true
@@ -172,7 +172,7 @@ export abstract class Entries extends Lifetimes {
     return this.runCleared(budget)
   }
 
-  /** Removes the next entry whose time has ended, or marks it if it is locked; false if there is none. */
+  /** Removes the next expired entry, or marks it if it is locked. False if there is none. */
   private expireNext (): boolean {
     const entry = this.nextPast()
     if (entry === undefined) return false
@@ -197,7 +197,7 @@ export abstract class Entries extends Lifetimes {
     this.context.counters.totals.expired++
   }
 
-  /** Removes one that is gone. */
+  /** Removes an entry that has expired or was cleared. */
   private drop (entry: Entry): void {
     if (this.#cleared?.covers(entry)) this.remove(entry, 'cleared')
     else this.expire(entry)
@@ -209,12 +209,12 @@ export abstract class Entries extends Lifetimes {
     return this.isPast(entry)
   }
 
-  /** Makes room for an entry that will have `bytes`, if there can be; `entry` is the one it replaces. */
+  /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
   private fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
     const keys = entry === undefined ? 1 : 0
     const more = bytes - (entry?.bytes ?? 0)
     if (!this.isOver(keys, more)) return true
-    // What makes nothing worse is let through where bounds were lowered below what is stored.
+    // Writes that do not grow a collection are allowed even if its bounds were lowered below its size.
     if (keys === 0 && more <= 0) return true
     this.runCleared(new Budget())
     while (this.isOver(keys, more) && this.expireNext()) { /* what is past its time does not count */ }
@@ -227,7 +227,7 @@ export abstract class Entries extends Lifetimes {
     return true
   }
 
-  /** Whether it would fit if all free entries were evicted; `locked`: the one it replaces, if that is locked. */
+  /** Whether it would fit if all unlocked entries were evicted. `locked`: the entry it replaces, if that is locked. */
   private canFit (locked: Entry | undefined, bytes: number): boolean {
     const { keys, bytes: all } = this.#locked
     return !isOver(this.bounds, keys + (locked === undefined ? 1 : 0), all + bytes - (locked?.bytes ?? 0))
@@ -237,7 +237,7 @@ export abstract class Entries extends Lifetimes {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
-  /** Removes the least recently used of all that are free. */
+  /** Evicts the least recently used unlocked entry. */
   evictNext (): boolean {
     const entry = this.leastUsed()
     if (entry === undefined) return false
@@ -262,7 +262,7 @@ export abstract class Entries extends Lifetimes {
     this.#locked.bytes -= entry.bytes
   }
 
-  /** Puts an entry of the other kind in the place of one. */
+  /** Replaces an entry by one of the other class. */
   private replace<E extends Entry> (
     entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E
   ): E {
@@ -276,7 +276,7 @@ export abstract class Entries extends Lifetimes {
     return replacement
   }
 
-  /** Takes a new table, with what is locked. */
+  /** Replaces the table by a new one with the locked entries. */
   private reset (locked: Iterable<string>): void {
     const table = new Table<Entry>()
     const kept: Entry[] = []

@@ -1,17 +1,16 @@
-// A key that has a value.
+// A key with its value.
 import type { Bytes } from '../../core/value.js'
 
 export const FREE = 0
-/** Its key is locked: it neither expires nor is evicted. */
+/** The key is locked: the entry neither expires nor is evicted. */
 export const LOCKED = 1
-/** Locked, and its ttl has ended: it expires with the release. */
+/** Locked, and the ttl has ended: expires when the lock is released. */
 export const ENDED = 2
 export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
-// A whole number up to 2 ** 31 takes no memory of its own; a larger one, in any entry, would cost every entry 16
-// bytes. So versions and times, which exceed that within hours or weeks, are kept in two parts: the low bits of each
-// in a field, the high ones together in a third: 18 bits of the version, 10 of the time (70 years), 2 of the state, 1
-// of the kind.
+// V8 stores integers up to 2 ** 31 inline; a larger number in any field would cost every entry 16 bytes. Versions and
+// times exceed that within hours or weeks, so they are split: the low bits have a field each, and a third field holds
+// 18 high bits of the version, 10 of the time (70 years), 2 of the state and 1 of the class.
 const LOW_BITS = 2 ** 31 - 1
 const UNIT = 2 ** 31
 const STATE_BITS = 3
@@ -21,7 +20,7 @@ const VERSION_SHIFT = 13
 const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 export class Entry {
-  // The neighbours in the collection's order of use, while it is free.
+  // Neighbors in the list by last use, while unlocked.
   prev: Entry | undefined
   next: Entry | undefined
   #version = 0
@@ -38,7 +37,7 @@ export class Entry {
     return (this.#high & TIMED) !== 0
   }
 
-  /** The revision of the keyspace that wrote it. */
+  /** The revision that wrote it. */
   get version (): number {
     const high = this.#high >>> VERSION_SHIFT
     return high === 0 ? this.#version : high * UNIT + this.#version
@@ -49,7 +48,7 @@ export class Entry {
     if (version > LOW_BITS || this.#high >>> VERSION_SHIFT !== 0) this.setHighVersion(version)
   }
 
-  /** Clock reading of the last use. */
+  /** The clock reading of the last use. */
   get used (): number {
     return ((this.#high & USED_BITS) >>> USED_SHIFT) * UNIT + this.#used
   }
@@ -59,7 +58,7 @@ export class Entry {
     if (time > LOW_BITS || (this.#high & USED_BITS) !== 0) this.setHighUsed(time)
   }
 
-  // Functions of their own, so that the compiler inlines the setters.
+  // Separate functions, so that the compiler inlines the setters.
 
   private setHighVersion (version: number): void {
     this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
@@ -82,9 +81,9 @@ export class Entry {
   }
 }
 
-/** One that was written with a ttl. */
+/** An entry with a ttl. */
 export class TimedEntry extends Entry {
-  /** In the heap of its collection, which has its end. */
+  /** Index in the collection's heap, which stores the end. */
   slot = -1
 
   constructor (key: string, text: Bytes, version: number, used: number) {

@@ -1,4 +1,4 @@
-// How a write makes room where a collection is full.
+// Makes room for a write in a full collection.
 import { Budget } from './agenda.js'
 import { isOver, type Bounds } from './bounds.js'
 
@@ -6,14 +6,14 @@ interface Evictable {
   readonly bounds: Bounds
   readonly size: number
   readonly bytes: number
-  /** Removes the least recently used; false where nothing may go. */
+  /** Evicts the least recently used entry. False if there is none to evict. */
   evictNext (): boolean
 }
 
 /**
- * Evicts until so much more fits. A large value may take the place of very many small ones: when a slice is over, the
- * rest is left to the sweep as soon as it is this write alone that is over the bounds, or, where they were lowered,
- * the write adds nothing. True if so.
+ * Evicts until the write fits. A large value may replace very many small ones, so after one slice the rest may be left
+ * to the sweep: as soon as only this write exceeds the bounds, or, if the bounds were lowered, if it adds nothing.
+ * True if work was left.
  */
 export function evictFor (entries: Evictable, keys: number, bytes: number): boolean {
   const { bounds } = entries

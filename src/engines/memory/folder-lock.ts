@@ -1,6 +1,6 @@
-// Keeps a second process from a data folder: a file that names the process that has it. A process that was killed
-// leaves the file behind; where that can be seen, it is replaced. A process in another container cannot be seen:
-// there the file's time tells, which its owner renews every second.
+// Ensures that only one process uses a data folder, with a lock file that names the process. The lock of a process
+// that was killed is replaced if its death can be verified. Processes in other containers are not visible: for these,
+// the lock counts as dead when its modification time, renewed every second, is too old.
 import { readFileSync, readlinkSync } from 'node:fs'
 import { readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -10,21 +10,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Timer } from '../../core/timer.js'
 
 const RENEW_MS = 1000
-/** Milliseconds without renewal after which the owner is taken for dead. */
+/** Milliseconds without renewal after which the owner counts as dead. */
 const DEAD_MS = 4000
 const LOOK_MS = 100
 const MAX_ATTEMPTS = 5
 
 interface Owner {
   pid: number
-  /** When the process was started: another process may have got its id. */
+  /** Start time of the process: its pid may have been reused. */
   started: string
-  /** Processes of one host can see each other. */
+  /** Only processes of the same host can see each other. */
   host: string
   token: string
 }
 
-/** Tokens of the locks of this process, also of other copies of this package. */
+/** Tokens of the locks held by this process, including other copies of this package. */
 const HELD = Symbol.for('strong-store.folders.1')
 const held = (globalThis as { [HELD]?: Set<string> })[HELD] ??= new Set()
 
@@ -59,12 +59,12 @@ export class FolderLock {
       const found = await readFile(file, 'utf8').catch(() => undefined)
       if (found !== undefined) await replace(file, found)
     }
-    throw new Error(`${file} cannot be taken`)
+    throw new Error(`${file} cannot be locked`)
   }
 
-  /** Rejects if another process has taken the folder since. */
+  /** Rejects if another process has taken over the folder. */
   async check (): Promise<void> {
-    if (await readFile(this.#file, 'utf8').catch(() => undefined) !== this.#content) throw new Error(`${this.#file} is not this process's any more`)
+    if (await readFile(this.#file, 'utf8').catch(() => undefined) !== this.#content) throw new Error(`${this.#file} was taken over by another process`)
   }
 
   async release (): Promise<void> {
@@ -73,7 +73,7 @@ export class FolderLock {
     try {
       await this.check()
       await unlink(this.#file)
-    } catch {} // it is not ours to remove
+    } catch {} // it belongs to another process
   }
 
   #renew (): void {
@@ -86,18 +86,18 @@ export class FolderLock {
   }
 }
 
-/** Removes a lock whose owner is dead. Throws if it is alive. */
+/** Removes a lock whose owner is dead. Throws if the owner is alive. */
 async function replace (file: string, content: string): Promise<void> {
   const owner = parsed(content)
-  // It may have been created a moment ago and not be written yet.
+  // A lock file without content may have just been created.
   if (owner === undefined ? !await isQuiet(file, LOOK_MS) : await isAlive(file, owner)) {
-    throw new Error(`it is used by ${owner === undefined ? 'another process' : `the process ${owner.pid}`}`)
+    throw new Error(`it is in use by ${owner === undefined ? 'another process' : `process ${owner.pid}`}`)
   }
   const aside = `${file}-${randomBytes(8).toString('hex')}`
   try {
     await rename(file, aside)
     if (await readFile(aside, 'utf8') === content) await unlink(aside)
-    else await rename(aside, file) // another process has just taken it
+    else await rename(aside, file) // another process has just created it
   } catch {} // another process was faster
 }
 
@@ -112,7 +112,7 @@ async function isAlive (file: string, { pid, started, host, token }: Owner): Pro
   return started === startOf(pid)
 }
 
-/** Whether a file is not changed for so many milliseconds, or vanishes. */
+/** Whether a file is not modified for `duration` milliseconds, or disappears. */
 async function isQuiet (file: string, duration: number): Promise<boolean> {
   const time = async (): Promise<number | undefined> => (await stat(file).catch(() => undefined))?.mtimeMs
   const before = await time()
@@ -142,7 +142,7 @@ function hostOf (): string {
   }
 }
 
-/** Field 22 of /proc/PID/stat, behind the name, which may have blanks; '' where there is none. */
+/** Field 22 of /proc/PID/stat, after the process name, which may contain spaces; '' if unavailable. */
 function startOf (pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')

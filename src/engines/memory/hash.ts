@@ -1,10 +1,10 @@
-// HalfSipHash-1-3, a keyed hash of 32 bits (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012, in the
-// smaller form that Linux has as hsiphash): without the secret, nobody can choose keys that share a hash.
+// HalfSipHash-1-3, a keyed 32-bit hash (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012; in Linux as
+// hsiphash). Without the secret, nobody can construct keys that collide.
 
-/** Two words of 32 random bits. */
+/** Two random 32-bit words. */
 export type Secret = readonly [number, number]
 
-/** Of bytes, in the form of value.ts. Unsigned. */
+/** Hashes text in bytes form (see value.ts). Unsigned. */
 export function hash (bytes: string, [k0, k1]: Secret): number {
   let v0 = k0
   let v1 = k1
@@ -12,7 +12,7 @@ export function hash (bytes: string, [k0, k1]: Secret): number {
   let v3 = k1 ^ 0x74656462
   const { length } = bytes
   const words = length & ~3
-  // Words of four bytes; one with the rest of them and the length; and three rounds more.
+  // All words of four bytes, a word with the remaining bytes and the length, and three finalization rounds.
   for (let at = 0, last = words + 12; at <= last; at += 4) {
     let word = 0
     if (at < words) {

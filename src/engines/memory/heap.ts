@@ -1,15 +1,15 @@
-// A priority queue by time: a binary heap in which each node knows its slot, so that any can be removed. The times
-// are kept in an array of their own, where they take eight bytes each however large they get.
+// A priority queue by time: a binary heap whose nodes know their index, so any node can be removed. Times are kept in
+// an array of their own, where each takes eight bytes.
 
 export interface HeapNode {
-  /** Index in the heap; -1 outside. */
+  /** Index in the heap; -1 if not in it. */
   slot: number
 }
 
 const NONE: never[] = []
 
 export class Heap<T extends HeapNode> {
-  // Most heaps have one node, which does without arrays.
+  // Most heaps have one node and need no arrays.
   #only: T | undefined
   #time = 0
   #nodes: T[] = NONE

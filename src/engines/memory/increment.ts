@@ -1,16 +1,16 @@
-// Counters: what an increment makes of a stored number, and of the time it has left.
+// Computes the result of an increment: the sum and the remaining time.
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 /** Digits of whole numbers that are all exact. */
 const MAX_DIGITS = 15
-/** Milliseconds that a window may have grown to: some 35,000 years, which a date can still hold. */
+/** Upper limit of a window with backoff, in milliseconds: about 35,000 years, still a valid date. */
 const LONGEST = 2 ** 50
 
 /**
- * The sum of a stored number, 0 if there is none, and what the request adds; undefined if it is none or the sum is
- * not finite.
+ * The stored number, or 0 without one, plus the amount; undefined if the value is not a number or the sum is not
+ * finite.
  */
 export function sum (text: Bytes | undefined, { number = 1, down }: Request<Bytes>): number | undefined {
   const before = text === undefined ? 0 : numberOf(text)
@@ -34,10 +34,10 @@ function numberOf (text: Bytes): number | undefined {
   return NUMBER.test(written) ? Number(written) : undefined
 }
 
-/** The time to live that a counter gets with its new sum; undefined where it keeps what it has. */
+/** The new ttl of a counter; undefined to keep the current one. */
 export function windowOf (isNew: boolean, sum: number, { ttl, limit, backoff }: Request<Bytes>): number | undefined {
   if (ttl === undefined) return undefined
   if (limit === undefined || sum <= limit) return isNew ? ttl : undefined
   const grown = backoff ? ttl * 2 ** (sum - limit - 1) : ttl
-  return grown < LONGEST ? grown : LONGEST // also where it is no number at all, which no clock could compare
+  return grown < LONGEST ? grown : LONGEST // also if it is NaN, which cannot be compared
 }

@@ -1,4 +1,4 @@
-// The options of a collection as they are kept on a disk.
+// The options of a collection, as saved on disk.
 import type { Bounds } from './bounds.js'
 import { UNBOUNDED } from './bounds.js'
 import type { Keyspace } from './keyspace.js'
@@ -7,7 +7,7 @@ type Options = Omit<Bounds, 'goneBefore'>
 
 const NAMES = ['idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'] as const satisfies ReadonlyArray<keyof Options>
 
-/** Those that differ from the defaults; undefined where none does. */
+/** The options that differ from the defaults; undefined if none does. */
 export function optionsOf (keyspace: Keyspace, collection: string): Buffer | undefined {
   const bounds = keyspace.collections.find(collection)?.bounds ?? UNBOUNDED
   const changed = NAMES.filter(name => bounds[name] !== UNBOUNDED[name])

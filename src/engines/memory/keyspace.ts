@@ -1,6 +1,5 @@
-// All keys of a store, and the promises about them. Plain synchronous code: requests come in, answers go out, now or,
-// where a key is locked, when it is the request's turn. Names and values are "bytes" here (see value.ts), never
-// parsed.
+// All keys of a store and the rules for calls on them. Synchronous code: requests are answered at once, or in the
+// order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
 import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
@@ -21,11 +20,11 @@ import { Wakeups } from './wakeups.js'
 import { Watches } from './watches.js'
 
 export interface KeyspaceOptions {
-  /** Bytes of JSON text that a value may have. */
+  /** Maximum size of a value, in bytes of JSON text. */
   maxValueBytes?: number
-  /** Calls that may wait for one key. */
+  /** Maximum number of calls that wait for one key. */
   maxWaiters?: number
-  /** Bytes of values that may wait to be written, of one caller. */
+  /** Maximum size of the values that waiting calls of one caller are going to write. */
   maxWaitingBytes?: number
   time?: Time
 }
@@ -36,17 +35,17 @@ export class Keyspace {
   readonly values: Operations
   readonly watches: Watches
   readonly channels: Channels
-  /** The oldest of all locks: the first of a list. */
+  /** The oldest lock: the first of a linked list. */
   firstLock: Lock | undefined
   /** The processes that share it. */
   readonly callers = new Set<Caller>()
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #disconnects: Disconnects
-  // Versions and fences must not repeat after a restart of the primary, so they count on from the time of day in
-  // microseconds: no keyspace makes a change that often.
+  // Versions and fences must not repeat after a restart of the primary. They start at the current time in
+  // microseconds, which no keyspace can outrun by its rate of changes.
   #epoch = Date.now() * 1000
-  /** Counts on with each grant. */
+  /** Number of grants so far. */
   grants = 0
 
   constructor (options: KeyspaceOptions = {}) {
@@ -62,7 +61,7 @@ export class Keyspace {
     this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
   }
 
-  /** Has versions and fences be those of another keyspace, from `epoch + count` on. Before the first call. */
+  /** Continues the versions and fences of another keyspace from `epoch + count`. Only before the first call. */
   countFrom (epoch: number, count: number): void {
     this.#epoch = this.values.epoch = epoch
     this.context.revision = this.grants = count
@@ -80,7 +79,7 @@ export class Keyspace {
     return this.context.counters
   }
 
-  /** A call on one key. Answers through `caller.answer(id, …)`, before it returns unless the key is locked. */
+  /** A call on one key. Replies through `caller.answer(id, …)`, before it returns unless the key is locked. */
   submit (request: Request<Bytes>, caller: Caller, id: number): void {
     const collection = this.collection(request.collection)
     const lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
@@ -109,14 +108,14 @@ export class Keyspace {
 
   /** Deletes all keys of a collection, or those with a prefix: see Clear. */
   clear (request: Request<Bytes>, caller: Caller, id: number): void {
-    if (request.nowait) this.sweep(new Budget()) // ends locks whose holder has left
+    if (request.nowait) this.sweep(new Budget()) // ends locks of disconnected callers
     const collection = this.collection(request.collection)
     if (id !== 0 && caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     if (collection.clears.size >= this.#maxWaiters) caller.answer(id, new Reply('STORE_QUEUE_FULL'))
     else collection.clear(request, caller, id)
   }
 
-  /** Takes a call that still waits out of its queue; it is answered with STORE_ABORTED. */
+  /** Removes a waiting call from its queue and answers it with STORE_ABORTED. */
   cancel (caller: Caller, id: number): void {
     const waiting = caller.waiting.get(id)
     if (waiting instanceof Waiter) this.#giveUp(waiting)
@@ -127,15 +126,15 @@ export class Keyspace {
   }
 
   /**
-   * A caller has disconnected: its waits end, its locks are released without their changes. What exceeds the slice is
-   * left to the sweep; a call on such a key finds it released all the same.
+   * A caller has disconnected: ends its waits and releases its locks without their changes. Whatever exceeds the slice
+   * is left to the sweep; calls on such keys already treat the lock as released.
    */
   leave (caller: Caller, budget = new Budget()): void {
     this.#disconnects.add(caller)
     this.#disconnects.run(budget)
   }
 
-  /** The lock of a key that is held. */
+  /** The lock of a key, if it is held. */
   lockOf (collection: Collection, key: string): Lock | undefined {
     const lock = collection.locks.get(key)
     if (lock?.isAbandoned !== true) return lock
@@ -143,20 +142,19 @@ export class Keyspace {
     return collection.locks.get(key)
   }
 
-  /** The collection of that name; made if there is none. */
+  /** The collection with that name. Creates it if there is none. */
   collection (name: string): Collection {
     return this.collections.get(name)
   }
 
   /**
-   * Does what is due: ends leases and locks of disconnected callers, removes keys. True if the budget was spent
-   * first.
+   * Does due work: ends leases and locks of disconnected callers, removes keys. True if the budget was spent first.
    */
   sweep (budget: Budget): boolean {
     return this.agenda.run(budget)
   }
 
-  /** A request whose turn it is: on a free key, or between two holders of a lock. */
+  /** Executes a request: on an unlocked key, or between two owners of a lock. */
   #turn (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     const { calls } = this.counters
     switch (request.op) {
@@ -187,13 +185,13 @@ export class Keyspace {
       case 'acquire':
         calls.acquire++
         return this.#grant(collection, lock ?? this.#lock(collection, request.key), request, caller)
-      default: // break, of a key that is not locked
+      default: // break, of an unlocked key
         calls.break++
         return Reply.of(0)
     }
   }
 
-  /** A request that comes through the lock it names. */
+  /** Executes a request with the token of the current lock. */
   #withToken (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     let reply: Reply<Bytes>
     switch (request.op) {
@@ -212,12 +210,12 @@ export class Keyspace {
       default:
         reply = this.#turn(collection, lock, request, lock.holder!)
     }
-    // If another caller releases a lock by its token, the holder is notified.
+    // If another caller releases the lock by its token, the owner is notified.
     if (request.release || request.op === 'release') this.#end(lock, lock.holder !== caller)
     return reply
   }
 
-  /** A request whose token is not that of a lock that is held: it may be that of one who waits to hold it. */
+  /** Handles a request whose token is not that of a held lock. It may be that of a waiting acquire. */
   #withoutLock (lock: Lock | undefined, request: Request<Bytes>): Reply<Bytes> {
     const waiter = request.op === 'release' ? lock?.named(request.token!) : undefined
     if (waiter === undefined) return this.#turnAway(request, 'STORE_LOCK_LOST')
@@ -232,7 +230,7 @@ export class Keyspace {
     waiter.caller.answer(waiter.id, this.#turnAway(waiter.request, 'STORE_ABORTED'))
   }
 
-  /** The answer to a call that has not had its turn. */
+  /** The reply to a call that was not executed. */
   #turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
     this.counters.calls[request.op as keyof Counters['calls']]++
     this.counters.refuse(request.op, code)
@@ -271,7 +269,7 @@ export class Keyspace {
     this.agenda.schedule(lock, lock.end + 1)
   }
 
-  /** Ends a lock and serves its waiters, up to the next one that takes it. */
+  /** Ends a lock and serves its queue, up to the next acquire. */
   #end (lock: Lock, isLost: boolean): void {
     const { holder, token } = lock
     const collection = this.collection(lock.collection.name)

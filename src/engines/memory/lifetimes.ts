@@ -1,4 +1,4 @@
-// How long the entries of one collection stay: which is the next to go, by its ttl, for want of use, or to make room.
+// Tracks which entry of a collection expires or is evicted next.
 import type { Context } from './context.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
 import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
@@ -6,16 +6,17 @@ import { Heap } from './heap.js'
 import { append, remove } from './linked-list.js'
 
 /**
- * The base of Entries, which is that of Collection. A collection is one object, with `private` methods rather than
- * #methods, since there may be one for each user: another object takes 40 bytes, and each class with #methods 8.
+ * The base class of Entries, which is the base of Collection. A collection is one object with `private` instead of
+ * #private methods, since a store may have one collection per user: another object would take 40 bytes, and each class
+ * with #private methods 8.
  */
 export abstract class Lifetimes {
   bounds = UNBOUNDED
-  // The least recently used of the free entries: the first of a list. Those with a ttl have their own, as they do not
-  // go idle.
+  // The least recently used unlocked entry: the first of a linked list. Entries with a ttl have a list of their own,
+  // since they do not expire when idle.
   #idle: Entry | undefined
   #timed: Entry | undefined
-  /** By the end of their ttl, free or locked. */
+  /** By the end of their ttl, locked or not. */
   #ends: Heap<TimedEntry> | undefined
   protected readonly context: Context
 
@@ -23,7 +24,7 @@ export abstract class Lifetimes {
     this.context = context
   }
 
-  /** There is work at that time. */
+  /** Schedules the next run. */
   abstract schedule (time: number): void
 
   configure (bounds: Omit<Bounds, 'goneBefore'>): void {
@@ -34,57 +35,57 @@ export abstract class Lifetimes {
   /** Marks an entry as used now. */
   use (entry: Entry): void {
     entry.used = this.context.clock.now
-    if (entry.next === undefined) return // it is locked, or the last already
+    if (entry.next === undefined) return // locked, or already the most recently used
     if (entry.isTimed()) this.#timed = append(remove(this.#timed!, entry), entry)
     else this.#idle = append(remove(this.#idle!, entry), entry)
   }
 
-  /** Milliseconds that the entry has left if it is not used; undefined if it stays. */
+  /** Milliseconds until the entry expires if it is not used; undefined if it never does. */
   expiresIn (entry: Entry): number | undefined {
     const { now } = this.context.clock
     if (entry.isTimed()) return entry.slot === -1 ? 0 : Math.max(0, this.#ends!.timeOf(entry) - now)
     return this.bounds.idle > 0 ? this.bounds.idle - (now - entry.used) : undefined
   }
 
-  /** Clock reading of the end of its ttl; undefined if it has none. */
+  /** The clock reading at the end of the ttl; undefined without one. */
   endOf (entry: Entry): number | undefined {
     if (!entry.isTimed()) return undefined
     return entry.slot === -1 ? this.context.clock.now - 1 : this.#ends!.timeOf(entry)
   }
 
-  /** When the next key goes, if none is used before; Infinity if all stay. */
+  /** When the next entry expires if none is used before; Infinity if none does. */
   get nextEnd (): number {
     const ttl = (this.#ends?.time ?? Infinity) + 1
     const idle = this.#idle
     return idle === undefined || this.bounds.idle === 0 ? ttl : Math.min(ttl, this.idleEnd(idle))
   }
 
-  /** Whether its time is over, while its key is not locked. */
+  /** Whether an unlocked entry has expired. */
   protected isPast (entry: Entry): boolean {
     if (entry.isTimed()) return this.hasEnded(entry)
     return this.bounds !== UNBOUNDED && entry.used < this.idleSince()
   }
 
-  /** Whether its ttl is over, be it locked or not. */
+  /** Whether the ttl has ended, even if the entry is locked. */
   protected hasEnded (entry: Entry): boolean {
     return entry.isTimed() && (entry.state === ENDED || this.#ends!.timeOf(entry) < this.context.clock.now)
   }
 
-  /** One that is past its time; it may be locked. */
+  /** The next entry whose time has ended. It may be locked. */
   protected nextPast (): Entry | undefined {
     if (this.#ends !== undefined && this.#ends.time < this.context.clock.now) return this.#ends.first
     const entry = this.#idle
     return entry !== undefined && entry.used < this.idleSince() ? entry : undefined
   }
 
-  /** The least recently used of all that are free. */
+  /** The least recently used unlocked entry. */
   protected leastUsed (): Entry | undefined {
     const idle = this.#idle
     const timed = this.#timed
     return idle !== undefined && (timed === undefined || idle.used <= timed.used) ? idle : timed
   }
 
-  /** From now on the entry may go. */
+  /** Makes the entry subject to expiry and eviction. */
   protected enlist (entry: Entry): void {
     if (entry.isTimed()) {
       this.#timed = append(this.#timed, entry)
@@ -107,7 +108,7 @@ export abstract class Lifetimes {
     if (ends.first === entry) this.schedule(end + 1)
   }
 
-  /** The ttl of a locked entry is over. */
+  /** Marks a locked entry whose ttl has ended. */
   protected markEnded (entry: Entry): void {
     this.removeEnd(entry)
     entry.state = ENDED
@@ -119,7 +120,7 @@ export abstract class Lifetimes {
     if (this.#ends!.isEmpty) this.#ends = undefined
   }
 
-  /** Forgets all but these, which are locked. */
+  /** Removes all entries but these, which are locked. */
   protected keepOnly (locked: readonly Entry[]): void {
     const ends = this.#ends
     this.#idle = this.#timed = this.#ends = undefined
@@ -132,7 +133,7 @@ export abstract class Lifetimes {
     return Math.floor(entry.used + this.bounds.idle) + 1
   }
 
-  /** A key must have been used since not to be past its idle time. */
+  /** Entries last used before this time have expired. */
   private idleSince (): number {
     const { idle, goneBefore } = this.bounds
     return idle === 0 ? goneBefore : Math.max(goneBefore, this.context.clock.now - idle)

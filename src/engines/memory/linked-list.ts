@@ -1,6 +1,6 @@
-// A doubly linked list whose nodes carry the links, so that any can be removed at once. The list has no object of its
-// own: it is known by its first node, whose `prev` is the last one; the `next` of the last one is undefined. Nodes
-// outside have no links.
+// A doubly linked list whose nodes carry the links, so any node can be removed in constant time. The list is
+// represented by its first node, whose `prev` is the last node; the `next` of the last node is undefined. Nodes
+// outside a list have no links.
 
 export interface ListNode<T> {
   prev: T | undefined
@@ -19,7 +19,7 @@ export function append<T extends ListNode<T>> (first: T | undefined, node: T): T
   return first
 }
 
-/** Returns the node that is the first afterwards. */
+/** Returns the new first node. */
 export function remove<T extends ListNode<T>> (first: T, node: T): T | undefined {
   const { prev, next } = node
   node.prev = node.next = undefined
@@ -30,7 +30,7 @@ export function remove<T extends ListNode<T>> (first: T, node: T): T | undefined
   return first
 }
 
-/** Returns the node that is the first afterwards. */
+/** Returns the new first node. */
 export function moveToEnd<T extends ListNode<T>> (first: T, node: T): T {
   return node.next === undefined ? first : append(remove(first, node), node)
 }

@@ -1,5 +1,5 @@
-// Looks whether LMDB can read a file, without LMDB: that maps the file into memory, and where pages are missing or
-// are not what they should be it ends the process. The values are not looked at; they have checksums.
+// Checks that LMDB can read a file, without using LMDB: it maps the file into memory, and crashes the process if pages
+// are missing or malformed. Values are not checked here; they have checksums.
 //
 //   page     number u64 | transaction u64 | pad u16 | flags u16 | lower u16 | upper u16 | offset u16 of each node …
 //            lower and the offsets count from the end of the head
@@ -30,7 +30,7 @@ interface Meta {
   transaction: bigint
 }
 
-/** Throws a DamageError. A file of another layout is left to LMDB. */
+/** Throws a DamageError. Files with an unknown layout are left to LMDB. */
 export async function checkLmdb (name: string): Promise<void> {
   const file = await open(name, 'r')
   try {
@@ -55,7 +55,7 @@ function metaIn (page: Buffer): Meta {
   return { roots, transaction: page.readBigUInt64LE(META_SIZE - 8) }
 }
 
-/** Checks a page of a tree and all below it. */
+/** Checks a page of a tree and all pages below it. */
 async function checkPage (file: FileHandle, size: number, number: bigint, depth: number): Promise<void> {
   const page = await read(file, Number(number) * size, size)
   const flags = page.readUInt16LE(18)
@@ -67,7 +67,7 @@ async function checkPage (file: FileHandle, size: number, number: bigint, depth:
   }
   for (let at = 0; at < lower; at += 2) {
     const node = HEAD + page.readUInt16LE(HEAD + at)
-    if (node < HEAD + lower || node + 8 > size) throw new DamageError(`page ${number} has a wrong node`)
+    if (node < HEAD + lower || node + 8 > size) throw new DamageError(`page ${number} has an invalid node`)
     const low = page.readUInt16LE(node)
     const high = page.readUInt16LE(node + 2)
     const third = page.readUInt16LE(node + 4)
@@ -75,23 +75,23 @@ async function checkPage (file: FileHandle, size: number, number: bigint, depth:
       await checkPage(file, size, BigInt(low) + (BigInt(high) << 16n) + (BigInt(third) << 32n), depth - 1)
     } else if ((third & IS_LARGE) !== 0) {
       const value = node + 8 + page.readUInt16LE(node + 6)
-      if (value + 8 > size) throw new DamageError(`page ${number} has a wrong node`)
+      if (value + 8 > size) throw new DamageError(`page ${number} has an invalid node`)
       await checkValue(file, size, page.readBigUInt64LE(value), low + high * 65_536)
     }
   }
 }
 
-/** A value that has pages of its own: the head of the first must be right, and the last must be there. */
+/** Checks a value with pages of its own: the head of the first page, and that the last page exists. */
 async function checkValue (file: FileHandle, size: number, number: bigint, length: number): Promise<void> {
   const head = await read(file, Number(number) * size, HEAD)
-  if (head.readBigUInt64LE(0) !== number || (head.readUInt16LE(18) & OVERFLOW) === 0) throw new DamageError(`page ${number} does not begin a value`)
+  if (head.readBigUInt64LE(0) !== number || (head.readUInt16LE(18) & OVERFLOW) === 0) throw new DamageError(`page ${number} is not the start of a value`)
   await read(file, Number(number) * size + HEAD + length - 1, 1)
 }
 
 async function read (file: FileHandle, at: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length)
-  if (!Number.isSafeInteger(at)) throw new DamageError('it names a page that cannot be')
+  if (!Number.isSafeInteger(at)) throw new DamageError('it refers to a page that cannot exist')
   const { bytesRead } = await file.read(buffer, 0, length, at)
-  if (bytesRead < length) throw new DamageError('its end is missing')
+  if (bytesRead < length) throw new DamageError('it is truncated')
   return buffer
 }

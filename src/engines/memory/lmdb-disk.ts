@@ -1,5 +1,5 @@
-// The disk of a store: one LMDB database, in the file data.mdb of a folder. LMDB has the transactions; a record is a
-// chunk of the log, as single keys would touch a page each: that writes, and keeps, several times as much (see
+// Stores data in one LMDB database, in the file data.mdb of a folder. LMDB provides the transactions. A record is a
+// chunk of the log: storing each key in a page of its own would write and occupy several times as much (see
 // bench/RESULTS.md).
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,10 +10,10 @@ import { checkLmdb } from './lmdb-check.js'
 
 type Database = lmdb.RootDatabase<Buffer, Buffer>
 
-/** Codes of LMDB for files that it cannot read. */
+/** LMDB's error codes for files that it cannot read. */
 const DAMAGED = new Set([-30797, -30796, -30795, -30794, -30793])
 
-/** What LMDB makes of a write that was cut short, too. */
+/** LMDB also reports this error for incomplete writes. */
 const EIO = 5
 
 export const DATA_FILE = 'data.mdb'
@@ -30,10 +30,10 @@ export async function openLmdb (folder: string): Promise<Disk> {
       encoding: 'binary',
       keyEncoding: 'binary',
       maxDbs: 1,
-      // A write is safe when it resolves, and the latest of the two headers is always a whole state: checkLmdb relies
-      // on it.
+      // A write is on disk when it resolves, and the newer of the two headers always refers to a complete state.
+      // checkLmdb relies on that.
       overlappingSync: false,
-      // With it, a failure of a batch would reject a promise that nobody can handle.
+      // Otherwise a failed batch would reject a promise that nobody can handle.
       eventTurnBatching: false,
       permissionsMode: 0o600
     } as lmdb.RootDatabaseOptionsWithPath) as Database
@@ -71,7 +71,7 @@ class LmdbDisk implements Disk {
   }
 
   async write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
-    this.#database.resetReadTxn() // or the pages that it could still read would not be used again
+    this.#database.resetReadTxn() // otherwise the pages visible to it would not be reused
     const written = this.#database.batch(() => {
       for (const [name, value] of records) {
         const key = Buffer.from(name, 'latin1')
@@ -88,7 +88,7 @@ class LmdbDisk implements Disk {
 
   async check (): Promise<void> {
     const found = await stat(this.#file).catch(() => undefined)
-    if (found?.ino !== this.#inode) throw new Error(`${this.#file} is not there any more`)
+    if (found?.ino !== this.#inode) throw new Error(`${this.#file} was moved or removed`)
   }
 
   async close (): Promise<void> {
@@ -96,7 +96,7 @@ class LmdbDisk implements Disk {
   }
 }
 
-/** LMDB has the reason in a promise, which rejects with it. */
+/** LMDB reports the reason as the rejection of a promise. */
 async function reasonOf (error: Error & { commitError?: Promise<never> }): Promise<Error> {
   try {
     await error.commitError

@@ -1,4 +1,4 @@
-// Brings the state that a disk has into a new keyspace, in slices.
+// Loads the state on a disk into a new keyspace, in slices.
 import { performance } from 'node:perf_hooks'
 import { Budget } from './agenda.js'
 import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
@@ -11,10 +11,10 @@ import { FORMAT, LOG, META, OPTIONS, type Chunk, type Meta } from './log-files.j
 const SLICE_MS = 10
 const NO_LOCKS = new Map<string, never>()
 
-/** The state is of a version of this package that is newer. */
+/** The data was written by a newer version of this package. */
 export class NewerFormatError extends Error {}
 
-/** Throws a DamageError, with some of the keys loaded, or a NewerFormatError. `onprogress` is called between slices. */
+/** Throws a DamageError, after loading some of the keys, or a NewerFormatError. Calls `onprogress` between slices. */
 export async function load (
   keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void
 ): Promise<Chunk[]> {
@@ -46,7 +46,7 @@ export async function load (
   return chunks
 }
 
-/** Removes what was loaded. */
+/** Removes the loaded keys. */
 export function unload (keyspace: Keyspace): void {
   for (let position: number | undefined = 0; position !== undefined;) {
     const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
@@ -56,7 +56,7 @@ export function unload (keyspace: Keyspace): void {
   keyspace.countFrom(Date.now() * 1000, 0)
 }
 
-/** Bytes of the records of all keys that are kept. */
+/** Size of the records of all keys that are saved. */
 export function liveBytes ({ counters: { totals }, collections }: Keyspace, notKept: Iterable<string>): number {
   let { bytes, keys } = totals
   for (const name of notKept) {
@@ -70,7 +70,7 @@ export function liveBytes ({ counters: { totals }, collections }: Keyspace, notK
 class Replay implements LogReader {
   readonly #keyspace: Keyspace
   readonly #epoch: number
-  /** What the wall clock is ahead of the keyspace's. */
+  /** The difference between the wall clock and the keyspace's clock. */
   readonly #ahead: number
   #name: string | undefined
   #collection!: Collection
@@ -89,7 +89,7 @@ class Replay implements LogReader {
       if (entry !== undefined) entries.remove(entry, 'expired')
       return
     }
-    this.#keyspace.context.revision = version - this.#epoch - 1 // put takes the next one
+    this.#keyspace.context.revision = version - this.#epoch - 1 // put increments it
     entries.put(key, entry, text, ttl, false)
   }
 
@@ -103,7 +103,7 @@ class Replay implements LogReader {
     const entries = this.#select(name)
     this.#keyspace.context.revision = revision - this.#epoch
     entries.clearPrefix(prefix, NO_LOCKS, () => {})
-    // Keys that were locked then follow with the versions that they had.
+    // Records of keys that were locked during the clear follow, with their old versions.
     while (entries.removeDue(new Budget())) { /* until all are removed */ }
   }
 
@@ -127,7 +127,7 @@ function metaOf (disk: Disk): Meta | undefined {
   }
   const { format, epoch, reserved } = meta ?? {}
   if (!Number.isSafeInteger(format)) throw new DamageError('its description has no format')
-  if (format! > FORMAT) throw new NewerFormatError(`it has format ${format}, this version of strong-store knows ${FORMAT}`)
+  if (format! > FORMAT) throw new NewerFormatError(`it has format ${format}, this version of strong-store supports up to ${FORMAT}`)
   if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(reserved)) throw new DamageError('its description is incomplete')
   return meta as Meta
 }

@@ -1,27 +1,27 @@
-// A locked key: who holds it, and who waits for it in which order.
+// A locked key: its owner and the queue of waiters.
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import type { Task } from './agenda.js'
 import { append, remove, type ListNode } from './linked-list.js'
 
-/** Somebody who asks: a connection, or the process of the keyspace itself. Must not call the keyspace from these. */
+/** A client of the keyspace: a connection, or this process. Its methods must not call the keyspace. */
 export abstract class Caller {
-  /** Its calls that wait for locked keys, by the id it gave them. */
+  /** Its calls that wait for locked keys, by id. */
   readonly waiting = new Map<number, Waiting>()
-  /** Of the values that these, and what it has posted, are to write. */
+  /** Size of the values that its waiting calls and posts are going to write. */
   waitingBytes = 0
-  /** The locks that end with it. */
+  /** The locks that end when it disconnects. */
   readonly holding = new HeldLocks()
-  /** It is gone: what it still holds is as good as released, and what it waits for never comes. */
+  /** It has disconnected: its locks count as released, and its waiting calls are never executed. */
   hasLeft = false
-  /** For people who look at who holds what. */
+  /** Shown as the owner in listings of locks. */
   abstract readonly label: string
   /** Bytes of answers that it has not read yet. */
   get backlog (): number { return 0 }
-  /** The outcome of call `id`. Nobody waits for that of id 0. */
+  /** The reply to call `id`. Id 0 needs none. */
   abstract answer (id: number, reply: Reply<Bytes>): void
-  /** A lock that was granted to this caller ended without being released. */
+  /** A lock of this caller ended without a release. */
   abstract lost (token: string): void
 }
 
@@ -52,14 +52,14 @@ interface HeldLock extends ListNode<HeldLock> {
   readonly lock: Lock
 }
 
-/** A call that waits. */
+/** A waiting call. */
 export interface Waiting {
   readonly since: number
-  /** Ends the wait; what the call would have done is not done. */
+  /** Ends the wait without executing the call. */
   withdraw (): void
 }
 
-/** A call on one key. */
+/** A waiting call on one key. */
 export class Waiter implements Waiting {
   prev: Waiter | undefined
   next: Waiter | undefined
@@ -69,7 +69,7 @@ export class Waiter implements Waiting {
     readonly id: number,
     readonly lock: Lock,
     readonly since: number,
-    /** Of the keyspace when it came: see Context. */
+    /** The keyspace's revision when the call arrived: see Context. */
     readonly revision: number
   ) {}
 
@@ -82,57 +82,57 @@ export class Waiter implements Waiting {
   }
 }
 
-/** A lock's collection, as far as the lock is concerned. */
+/** The parts of a collection that a lock uses. */
 export interface LockedCollection {
   readonly name: string
   countWaiters (more: number): void
 }
 
-/** Exists while a key is locked, with the queue of calls that wait for it. As a task it is the end of the lease. */
+/** Exists while a key is locked, and has the queue of waiters. As a task, it ends the lock when the lease expires. */
 export class Lock implements Task {
   slot = -1
   get isUrgent (): boolean { return true }
-  // The neighbours among all locks of the keyspace.
+  // Neighbors in the list of all locks of the keyspace.
   prev: Lock | undefined
   next: Lock | undefined
-  /** Empty between two holders. */
+  /** Empty between two owners. */
   token = ''
   fence = 0
   owner = ''
   since = 0
-  /** In milliseconds, as it is granted and renewed; undefined for none. */
+  /** Milliseconds, as granted and renewed; undefined for none. */
   lease: number | undefined
-  /** Clock reading at which the lease ends. */
+  /** The clock reading at the end of the lease. */
   end = 0
-  /** Notified if the lock is lost. The lock ends with this caller unless it is detached. */
+  /** Notified if the lock is lost. The lock ends when this caller disconnects, unless it is detached. */
   holder: Caller | undefined
   /** Its place among those that end with the holder. */
   held: HeldLock | undefined
   waiters = 0
-  /** The first in the queue. */
+  /** The first waiter in the queue. */
   first: Waiter | undefined
-  /** Acquires that wait with a token of their own, by that token. */
+  /** Waiting acquires that brought their own token, by token. */
   #named: Map<string, Waiter> | undefined
 
   constructor (
     readonly collection: LockedCollection,
     readonly key: string,
-    /** Clears up to this revision of the keyspace are done with the key: see Clear. */
+    /** Clears up to this revision have been applied to the key: see Clear. */
     public revision: number,
     readonly onexpired: (lock: Lock) => void
   ) {}
 
-  /** The lease has run out. */
+  /** The lease has expired. */
   run (): undefined {
     this.onexpired(this)
   }
 
-  /** Whether it is still to be ended after its holder has left. */
+  /** Whether its owner has disconnected, but the lock has not been ended yet. */
   get isAbandoned (): boolean {
     return this.holder!.hasLeft && this.held !== undefined
   }
 
-  /** STORE_PROTOCOL where the caller could not be found in the queue again, to take it out when it leaves. */
+  /** STORE_PROTOCOL if the caller uses an id twice: the call could not be found when the caller disconnects. */
   enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
     const cannotWait = id === 0 ? request.op === 'acquire' : caller.waiting.has(id)
     if (cannotWait) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
@@ -145,12 +145,12 @@ export class Lock implements Task {
     if (request.token !== undefined) (this.#named ??= new Map()).set(request.token, waiter)
   }
 
-  /** The acquire that waits to hold the lock with this token: the last, where it was asked for again. */
+  /** The acquire that waits with this token: the latest, if it was sent again. */
   named (token: string): Waiter | undefined {
     return this.#named?.get(token)
   }
 
-  /** Who waits, in their order. */
+  /** The waiters in queue order. */
   * queue (): Generator<Waiter> {
     for (let waiter = this.first; waiter !== undefined; waiter = waiter.next) yield waiter
   }

@@ -1,6 +1,5 @@
-// The log on a disk: which chunks there are, what is to be written next, and which of the old chunks can go. The
-// oldest are removed when the log is much larger than the keys it stands for; what is still current in them is
-// written again.
+// The log on disk: its chunks, what to write next, and which old chunks to remove. The oldest chunks are removed when
+// the log is much larger than the current data; records in them that are still current are written again.
 import { performance } from 'node:perf_hooks'
 import { readLog } from './change-log.js'
 import type { Disk } from './disk.js'
@@ -11,12 +10,12 @@ export const OPTIONS = 'options/'
 export const META = 'meta'
 export const FORMAT = 1
 
-/** Bytes of the log for each byte of current records, and beside that. */
+/** Maximum size of the log relative to the current records, and a constant on top. */
 const MAX_RATIO = 1.25
 const SPARE_BYTES = 2 ** 20
 /**
- * By how much versions and fences may grow until they are written again; in microseconds of the clock they count by,
- * 1000 s.
+ * How far versions and fences may grow before the reservation is written again, in microseconds of the clock they
+ * start from: 1000 s.
  */
 const RESERVE = 1e9
 
@@ -28,17 +27,17 @@ export interface Chunk {
 export interface Meta {
   readonly format: number
   readonly epoch: number
-  /** Versions and fences up to here may have been used. */
+  /** Versions and fences up to this number may have been used. */
   readonly reserved: number
 }
 
 export class LogFiles {
-  /** Of the chunks on the disk. */
+  /** Total size of the chunks on disk. */
   bytes = 0
   lastError: Error | undefined
   readonly #disk: Disk
   readonly #liveBytes: () => number
-  /** The oldest first, from `#first` on. */
+  /** Oldest first, starting at `#first`. */
   #chunks: Chunk[] = []
   #first = 0
   #next = 0
@@ -46,7 +45,7 @@ export class LogFiles {
   #pending: Map<string, Buffer | undefined> | undefined
   #added: Chunk[] = []
 
-  /** `liveBytes`: of the records that would be left if everything were written again. */
+  /** `liveBytes`: size of the log if every key were written once. */
   constructor (disk: Disk, chunks: readonly Chunk[], liveBytes: () => number) {
     this.#disk = disk
     this.#liveBytes = liveBytes
@@ -59,7 +58,7 @@ export class LogFiles {
     return this.#pending !== undefined
   }
 
-  /** Chooses chunks to remove with the next write. Calls back for each key that may have its last record in them. */
+  /** Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. */
   async reclaim (rewrite: (collection: string, key: string, version: number) => void): Promise<void> {
     const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
     let left = this.bytes - this.#reclaimed.reduce((sum, { size }) => sum + size, 0)
@@ -83,7 +82,7 @@ export class LogFiles {
     }
   }
 
-  /** What `write` writes: chunks, changed options of collections, and how far versions and fences have got. */
+  /** Adds to the next write: chunks, changed options of collections, and the position of versions and fences. */
   append (
     chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>,
     { epoch, count }: { epoch: number, count: number }
@@ -100,7 +99,7 @@ export class LogFiles {
     this.#pending = pending
   }
 
-  /** Writes what was appended. What it could not write is left for the next call. */
+  /** Writes what was added. If that fails, it is kept for the next call. */
   async write (): Promise<void> {
     if (this.#pending === undefined) return
     try {

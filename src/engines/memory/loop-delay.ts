@@ -1,15 +1,15 @@
-// How late the event loop of this process is: in windows of time, so that nobody's look changes what another sees.
+// Measures the event loop delay of this process in fixed windows, so that concurrent readers do not affect each other.
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks'
 import type { LoopDelay } from '../../core/stats.js'
 
-/** Milliseconds between two samples: more often costs more. Node counts them in. */
+/** Milliseconds between samples, a compromise with overhead. Included in the delays that Node reports. */
 const RESOLUTION = 20
 const WINDOW = 60_000
 
 let histogram: IntervalHistogram | undefined
 let last: LoopDelay | undefined
 
-/** Begins to measure, for as long as the process runs. */
+/** Starts measuring, until the process exits. */
 function watch (): IntervalHistogram {
   if (histogram !== undefined) return histogram
   const started = histogram = monitorEventLoopDelay({ resolution: RESOLUTION })
@@ -21,7 +21,7 @@ function watch (): IntervalHistogram {
   return started
 }
 
-/** Of the last full minute, or of the first one so far; undefined at the first look, with which it begins. */
+/** Of the last full minute, or of the first minute so far. The first call starts measuring and returns undefined. */
 export function loopDelay (): LoopDelay | undefined {
   return last ?? read(watch())
 }

@@ -1,4 +1,4 @@
-// What a call whose turn it is does to the value of its key.
+// Executes calls on the value of a key.
 import { Reply, type Request } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
@@ -9,7 +9,7 @@ import type { Counters } from './counters.js'
 import type { Entry } from './entry.js'
 
 export class Operations {
-  /** What versions count on from. An entry stores the revision since. */
+  /** The base of versions. Entries store the difference. */
   epoch: number
   readonly #context: Context
   readonly #totals: Counters['totals']

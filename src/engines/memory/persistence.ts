@@ -1,7 +1,7 @@
-// Keeps what is in a keyspace on a disk. Keys that change are marked; every `flush` milliseconds the latest state of
-// all marked keys is appended to the log as one transaction, so that the disk always has the state of one instant.
-// That instant is the begin of the flush, although the keys are read in slices: a key that changes before its slice
-// is read right before the change.
+// Saves a keyspace to a disk. Changed keys are marked; every `flush` milliseconds, the current state of all marked
+// keys is appended to the log in one transaction, so the disk always has a consistent snapshot. The snapshot is that
+// of the start of the flush although keys are read in slices: a key that is about to change before its slice is read
+// first.
 import { performance } from 'node:perf_hooks'
 import { Timer } from '../../core/timer.js'
 import type { DataStats } from '../../core/stats.js'
@@ -15,7 +15,7 @@ import type { Keyspace } from './keyspace.js'
 import { LogFiles, type Chunk } from './log-files.js'
 import { optionsOf } from './kept-options.js'
 
-/** Keys read between two looks at the time. */
+/** The clock is read once per this number of keys. */
 const KEYS_PER_LOOK = 64
 const RETRY_MS = 1000
 
@@ -29,11 +29,11 @@ interface Clearing {
 }
 
 export interface PersistenceSettings {
-  /** Milliseconds from a change until it is written. */
+  /** Milliseconds between a change and its write. */
   flush: number
-  /** Bytes that the log would have if it told each key once. */
+  /** Size of the log if every key were written once. */
   liveBytes (): number
-  /** Writing has failed, the first time since it has last succeeded. */
+  /** Called when a write fails, once until writes succeed again. */
   onerror (error: Error): void
 }
 
@@ -42,22 +42,22 @@ export class Persistence implements Observer, Durability {
   readonly #options: PersistenceSettings
   readonly #log: LogFiles
   readonly #timer = new Timer()
-  /** Changed since the last flush began. */
+  /** Keys changed since the start of the last flush. */
   #dirty: Keys = new Map()
-  /** Of these, the collection that changed last. */
+  /** The collection of the latest change. */
   #lastName: string | undefined
   #lastKeys = new Set<string>()
   #clearings: Clearing[] = []
   readonly #configured = new Set<string>()
   /** The revision of the keyspace when the last flush began. */
   #begun: number
-  /** Keys that the flush under way has still to read. */
+  /** Keys that the current flush has not read yet. */
   #taking: Keys | undefined
   #writer = new LogWriter()
   #waiting: Waiting = []
   /**
-   * Whether there is something to write since the last flush began, and since when there is something that is not
-   * written.
+   * Whether there are changes since the start of the last flush, and the time of the oldest change that is not on
+   * disk.
    */
   #isDirty = false
   #dirtySince: number | undefined
@@ -67,10 +67,10 @@ export class Persistence implements Observer, Durability {
   #running: Promise<void> | undefined
   #isClosed = false
 
-  /** Collections that are not kept. */
+  /** Collections that are not saved. */
   readonly notKept = new Set<string>()
 
-  /** `chunks`: what has been loaded. */
+  /** `chunks`: the loaded log. */
   constructor (keyspace: Keyspace, disk: Disk, chunks: readonly Chunk[], options: PersistenceSettings) {
     this.#keyspace = keyspace
     this.#options = options
@@ -85,7 +85,7 @@ export class Persistence implements Observer, Durability {
     keyspace.context.durability = this
   }
 
-  /** Reserves versions and fences, so that those given from now on are not given again after a crash. */
+  /** Reserves versions and fences, so that none is reused after a crash. */
   async begin (): Promise<void> {
     this.#isDirty = true
     await this.#flush()
@@ -96,7 +96,7 @@ export class Persistence implements Observer, Durability {
     if (before > this.#begun && kind !== 'touch' && kind !== 'cleared') return
     if (this.#taking !== undefined) this.#takeBefore(collection, key)
     if (collection !== this.#lastName) this.#select(collection)
-    // A key that was cleared needs no record of its own: that of the clear has been, or will be, written before.
+    // The record of the clear covers it.
     if (kind === 'cleared') this.#lastKeys.delete(key)
     else this.#lastKeys.add(key)
     if (!this.#isDirty) this.#mark()
@@ -109,12 +109,12 @@ export class Persistence implements Observer, Durability {
     this.#clearings.push({ collection, prefix, revision: this.#keyspace.context.revision })
     this.#select(collection)
     if (prefix === '') this.#lastKeys.clear()
-    // They stay, so they have to be written behind the clear.
+    // Locked keys stay, so they must be written after the clear.
     for (const key of locked) if (key.startsWith(prefix)) this.#lastKeys.add(key)
     if (!this.#isDirty) this.#mark()
   }
 
-  /** The record of a clear stands for those of its keys. */
+  /** The record of a clear covers its keys. */
   needsKeys (): boolean {
     return false
   }
@@ -142,7 +142,7 @@ export class Persistence implements Observer, Durability {
     else {
       this.#waiting.push(done)
       if (!this.#isDirty) this.#mark()
-      // After the event turn, so that calls that came together share one write.
+      // Deferred, so that calls of the same event loop iteration share one write.
       if (this.#waiting.length === 1 && this.#running === undefined) setImmediate(() => { this.#run() })
     }
   }
@@ -153,7 +153,7 @@ export class Persistence implements Observer, Durability {
     return { lag, errors: this.#errors, bytes: this.#log.bytes }
   }
 
-  /** Writes everything. Rejects if that is not possible. */
+  /** Writes all changes. Rejects if that fails. */
   async close (): Promise<void> {
     this.#isClosed = true
     this.#timer.stop()
@@ -178,7 +178,7 @@ export class Persistence implements Observer, Durability {
 
   #plan (delay: number): void {
     if (this.#isClosed) return
-    // It keeps the process alive until the change is written, unless that has failed.
+    // Keeps the process alive until the changes are written, unless the last write failed.
     this.#timer.setReferenced(!this.#hasFailed)
     this.#timer.start(this.#hasFailed ? RETRY_MS : delay, () => { this.#run() })
   }
@@ -214,7 +214,7 @@ export class Persistence implements Observer, Durability {
     if (isNew) this.#options.onerror(error)
   }
 
-  /** Appends what has changed to the log's pending chunks. */
+  /** Appends all changes to the pending chunks of the log. */
   async #collect (waiting: Waiting): Promise<void> {
     await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
     const { context, values: { epoch } } = this.#keyspace
@@ -270,7 +270,7 @@ export class Persistence implements Observer, Durability {
     this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
   }
 
-  /** Marks a key whose last record may be in a chunk that is about to be removed. */
+  /** Marks a key whose last record may be in a chunk that is going to be removed. */
   #rewrite (collection: string, key: string, version: number): void {
     const entry = this.#entriesOf(collection)?.stored(key)
     if (entry === undefined || this.#keyspace.values.epoch + entry.version !== version) return

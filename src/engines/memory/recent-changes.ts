@@ -1,11 +1,11 @@
-// What has changed in a collection lately: one record for each key, in the order of its last change. So it is bounded
-// by the keys that changed, not by how often they did, and everyone who follows the collection can read from the same
-// log, each from their own revision on.
+// The recent changes of a collection: one record per key, in the order of the last change. Its size is bounded by the
+// number of changed keys instead of changes, and all watches of the collection can read the same log, each from its
+// own revision.
 import type { ChangeType } from '../../core/feed-replies.js'
 import { append, moveToEnd, remove } from './linked-list.js'
 
 const MAX_RECORDS = 65_536
-/** Bytes of the keys. */
+/** Maximum total size of the keys. */
 const MAX_KEY_BYTES = 8 * 2 ** 20
 
 export class ChangeRecord {
@@ -16,11 +16,11 @@ export class ChangeRecord {
 
 export class RecentChanges {
   readonly #records = new Map<string, ChangeRecord>()
-  /** Of a list. */
+  /** First node of a linked list. */
   #first: ChangeRecord | undefined
   #keyBytes = 0
 
-  /** `floor`: the log is complete for all revisions after it. */
+  /** `floor`: the log is complete after this revision. */
   constructor (public floor: number) {}
 
   add (type: ChangeType, key: string, revision: number): void {

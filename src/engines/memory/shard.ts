@@ -1,5 +1,5 @@
-// A part of a table that stays small: open addressing with linear probing. Nothing is allocated but where it grows,
-// which a Map does as it shrinks, too, so that a sweep would keep the garbage collector busy.
+// A small part of a table: open addressing with linear probing. It allocates only when it grows. A Map also allocates
+// when it shrinks, so a sweep would keep the garbage collector busy.
 
 export interface Keyed {
   readonly key: string
@@ -8,14 +8,14 @@ export interface Keyed {
 const SMALLEST = 8
 const FULL = 0.75
 
-/** Hashes are those of the keys, and not 0. */
+/** Callers pass the hash of the key, which is never 0. */
 export class Shard<V extends Keyed> {
   #size = 0
-  /** Of what is in each slot; 0 for an empty one. */
+  /** The hash in each slot; 0 if it is empty. */
   #hashes: Uint32Array
   #values: Array<V | undefined>
 
-  /** With room for so many. */
+  /** Preallocates room for that many values. */
   constructor (room = 0) {
     let slots = SMALLEST
     while (slots * FULL < room) slots *= 2
@@ -31,25 +31,25 @@ export class Shard<V extends Keyed> {
     return this.#values[this.#slotOf(key, hash)]
   }
 
-  /** Adds a value whose key is not there yet. */
+  /** Adds a value. Its key must not exist. */
   add (value: V, hash: number): void {
     if (this.#size === this.#hashes.length * FULL) this.#grow()
     this.#put(value, hash)
     this.#size++
   }
 
-  /** Puts a value in the place of the one that has its key. */
+  /** Replaces the value with the same key. */
   replace (value: V, hash: number): void {
     this.#values[this.#slotOf(value.key, hash)] = value
   }
 
-  /** Whether there was one. */
+  /** Returns whether the key existed. */
   delete (key: string, hash: number): boolean {
     const hashes = this.#hashes
     const values = this.#values
     let empty = this.#slotOf(key, hash)
     if (hashes[empty] === 0) return false
-    // What is further back than it belongs moves up, for who looks for it ends at the first empty slot.
+    // Lookups end at the first empty slot, so displaced values after it have to move up.
     for (let slot = this.#next(empty); hashes[slot] !== 0; slot = this.#next(slot)) {
       if (this.#distance(this.#home(hashes[slot]!), slot) < this.#distance(empty, slot)) continue
       hashes[empty] = hashes[slot]!
@@ -62,14 +62,14 @@ export class Shard<V extends Keyed> {
     return true
   }
 
-  /** Not to be changed meanwhile. */
+  /** The shard must not change during iteration. */
   * entries (): Generator<[value: V, hash: number]> {
     for (let slot = 0; slot < this.#hashes.length; slot++) {
       if (this.#hashes[slot] !== 0) yield [this.#values[slot]!, this.#hashes[slot]!]
     }
   }
 
-  /** Where the key is, or the empty slot where it would be. */
+  /** The slot of the key, or the empty slot for it. */
   #slotOf (key: string, hash: number): number {
     const hashes = this.#hashes
     const values = this.#values
@@ -98,7 +98,7 @@ export class Shard<V extends Keyed> {
     }
   }
 
-  /** The low bits of a hash have led to this shard. */
+  /** The preferred slot of a hash. Its low bits have already selected the shard. */
   #home (hash: number): number {
     return hash >>> 16 & (this.#hashes.length - 1)
   }

@@ -1,11 +1,11 @@
-// Long work of a process that has other things to do: in slices, which get longer where everything else takes long.
+// Splits long work into slices, so the process can do other work between them. Slices get longer under load.
 import { performance } from 'node:perf_hooks'
 
 export const MIN_SLICE_MS = 1
-/** What a slice may take of the time that the event loop has taken for all else since the last one. */
+/** Length of a slice, relative to the time the event loop has spent on everything else since the last one. */
 const SHARE = 0.25
 
-/** Resolves, when the event loop has done what was due, with the time at which the next slice ends. */
+/** Resolves after the event loop has done its due work, with the time at which the next slice ends. */
 export async function nextSlice (): Promise<number> {
   const left = performance.now()
   await new Promise(resolve => { setImmediate(resolve) })

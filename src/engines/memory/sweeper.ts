@@ -1,11 +1,10 @@
-// Runs the agenda of a keyspace when something is due, a slice at a time. Its timer does not keep the process alive,
-// unless a call waits for what it may bring: the end of a lease, not of memory that is freed. It fires in a process
-// that is kept alive by anything else, however quiet that is.
+// Runs the agenda of a keyspace when tasks are due, one slice at a time. Its timer keeps the process alive only if a
+// call may be waiting for the result, such as the end of a lease, and not for tasks that only free memory.
 import { Timer } from '../../core/timer.js'
 import { Budget } from './agenda.js'
 import type { Keyspace } from './keyspace.js'
 
-/** Deadlines that are closer together are handled in one run. */
+/** Deadlines closer together than this are handled in one run. */
 const MIN_PAUSE_MS = 10
 
 export class Sweeper {
@@ -19,7 +18,7 @@ export class Sweeper {
     keyspace.agenda.onearlier = time => { this.#plan(time) }
   }
 
-  /** `waiting`: calls that are not answered; `polls`: those of them that wait for any change. */
+  /** `waiting`: number of pending calls; `polls`: those of them that wait for any change. */
   setWaiting (waiting: number, polls: number): void {
     this.#timer.setReferenced(polls > 0 || (waiting > 0 && this.#keyspace.agenda.isAwaited))
   }
@@ -32,14 +31,14 @@ export class Sweeper {
   #plan (time: number): void {
     if (time >= this.#planned) return
     this.#planned = time
-    // The clock is up to a millisecond behind, and timers may fire as much too early.
+    // The cached clock may be a millisecond late, and timers may fire a millisecond early.
     const delay = time - this.#keyspace.clock.now + 1
-    // What is due already, or left over from a slice, goes on after whatever the event loop has to do by then.
+    // Due work, or the rest of a slice, continues after the event loop has done its own due work.
     this.#timer.start(delay <= 1 ? 1 : Math.max(MIN_PAUSE_MS, delay), () => { this.#run() })
   }
 
   #run (): void {
-    this.#planned = -Infinity // what is scheduled during the run needs no timer
+    this.#planned = -Infinity // tasks scheduled during the run need no timer
     this.#keyspace.clock.tick()
     try {
       this.#keyspace.sweep(new Budget())

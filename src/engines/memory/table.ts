@@ -1,17 +1,16 @@
-// A hash table whose longest operation stays short however many keys it holds. One big Map doubles all at once, which
-// at a million keys holds the process for tens of milliseconds; this one grows and shrinks a small shard at a time, by
-// linear hashing (Litwin, 1980). A handful of keys is kept in a plain array.
+// A hash table whose operations take a bounded time, however many keys it has. A Map doubles all at once, which blocks
+// the process for tens of milliseconds at a million keys; this table grows and shrinks by one small shard at a time
+// (linear hashing: Litwin, 1980). A handful of keys is kept in a plain array.
 //
-// It can be walked in pages without keeping any state between them: keys are visited in the order of their
-// bit-reversed hash, in which a shard that is split keeps its place, so a key that is there all the time is seen
-// exactly once.
+// It can be walked in pages without state between them: keys are ordered by their bit-reversed hash, and a split of a
+// shard preserves that order, so a key that exists during the whole walk is seen exactly once.
 import { randomBytes } from 'node:crypto'
 import { hash, type Secret } from './hash.js'
 import { Shard, type Keyed } from './shard.js'
 
 const SPLIT = 1024 // keys per shard, on average, above which the table grows
 const MERGE = 256 //  and below which it shrinks
-/** Keys up to which there is no shard. */
+/** Up to this number of keys there are no shards. */
 const MAX_FEW = 8
 
 const SECRET: Secret = [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()]
@@ -19,7 +18,7 @@ const NONE: never[] = []
 
 export interface Page<V> {
   values: V[]
-  /** Where the next page begins; undefined at the end. */
+  /** The position of the next page; undefined at the end. */
   next: number | undefined
 }
 
@@ -30,7 +29,7 @@ interface Placed<V> {
 
 export class Table<V extends Keyed> {
   size = 0
-  /** All values, as long as there are few; one alone stands for itself. */
+  /** All values while there are few. A single value is stored without an array. */
   #few: V | readonly V[] | undefined
   #shards: Array<Shard<V>> = NONE
 
@@ -41,7 +40,7 @@ export class Table<V extends Keyed> {
     return shards[this.index(hashed)]!.get(key, hashed)
   }
 
-  /** Adds a value whose key is not there yet. */
+  /** Adds a value. Its key must not exist. */
   add (value: V): void {
     if (this.#shards.length === 0) {
       this.setFew([...this.list, value])
@@ -54,7 +53,7 @@ export class Table<V extends Keyed> {
     if (this.size > this.#shards.length * SPLIT) this.grow()
   }
 
-  /** Puts a value in the place of the one that has its key. */
+  /** Replaces the value with the same key. */
   replace (value: V): void {
     if (this.#shards.length === 0) {
       this.setFew(this.list.map(one => one.key === value.key ? value : one))
@@ -97,10 +96,7 @@ export class Table<V extends Keyed> {
     return { values, next: at }
   }
 
-  /**
-   * Some of the values from `position` on, in no order: those of one shard, which is what a step of a long walk can
-   * take.
-   */
+  /** Values of one shard from `position` on, unordered. This is the step size of long walks. */
   step (position: number): Page<V> {
     const values: V[] = []
     const next = this.visit(position, value => { values.push(value) })
@@ -120,7 +116,7 @@ export class Table<V extends Keyed> {
     for (const { key } of this.walk()) yield key
   }
 
-  /** Visits what is in the shard of a position, from there on. Returns the position of the next shard. */
+  /** Visits the values of a shard from a position on. Returns the position of the next shard. */
   private visit (at: number, visit: (value: V, place: number) => void): number | undefined {
     if (this.#shards.length === 0) {
       for (const value of this.list) {
@@ -158,7 +154,7 @@ export class Table<V extends Keyed> {
     return index < this.#shards.length ? index : index - half
   }
 
-  /** How many low bits of a hash lead to this shard. */
+  /** The number of low bits of a hash that select this shard. */
   private bits (index: number): number {
     const level = log2(this.#shards.length)
     const half = 2 ** level
@@ -188,7 +184,7 @@ export class Table<V extends Keyed> {
   }
 }
 
-/** Not 0, as a shard wants it. */
+/** Never 0, as Shard requires. */
 function hashOf (key: string): number {
   return hash(key, SECRET) || 1
 }
@@ -197,7 +193,7 @@ function log2 (n: number): number {
   return 31 - Math.clz32(n)
 }
 
-/** The 32 bits in opposite order. */
+/** Reverses the 32 bits. */
 function reverse (n: number): number {
   n = ((n >>> 1) & 0x55555555) | ((n & 0x55555555) << 1)
   n = ((n >>> 2) & 0x33333333) | ((n & 0x33333333) << 2)

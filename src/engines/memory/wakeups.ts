@@ -1,23 +1,21 @@
-// Answers calls that wait for something to happen, once it has: at the end of the tick in which it happened, so that a
-// batch of changes makes one answer. Answers are rationed, so that calls which follow a busy collection take a bounded
-// part of the process's time: what exceeds the rate is answered a little later, for more changes at once.
+// Answers calls that wait for an event at the end of the tick, so that a batch of changes causes one reply. Replies
+// are rate limited, so that watches of a busy collection take a bounded share of CPU time: above the rate, replies are
+// sent later and cover more changes.
 import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 
-// An answer, with the call that follows it, takes 15 to 100 µs. While little changes, each change is answered at once.
-// Where more changes per millisecond than this, answers are made in rounds, in which one text does for all that wait
-// for the same.
+// A reply and the next call take 15 to 100 µs. At low rates, each change is answered at once. Above this number of
+// changes per millisecond, replies are sent in rounds, and all calls that wait for the same keys share one text.
 const ANSWERS_PER_MS = 16
 const MIN_ANSWERS_PER_MS = 0.5
 const CHANGES_PER_ANSWER = 64
 const MAX_BURST = 256
-/** What a round may have, and calls that are answered together, or else later. */
+/** Maximum number of replies per round; calls that share a text may exceed it. */
 const ROUND = 64
 
 export interface Wakeable {
   /**
-   * Answers the calls that have something to report, as many as `take` allows. True if some have to wait for the next
-   * time.
+   * Answers calls that have something to report, as many as `take` allows. True if some are left for the next round.
    */
   answer (take: (calls: number) => number): boolean
 }
@@ -29,7 +27,7 @@ export class Wakeups implements Task {
   readonly #ready = new Set<Wakeable>()
   #isPlanned = false
   #left = MAX_BURST
-  /** When `#left` was counted, and changes since. */
+  /** When `#left` was computed, and the changes since. */
   #countedAt = 0
   #changes = 0
   readonly #take = (calls: number): number => {
@@ -43,7 +41,7 @@ export class Wakeups implements Task {
     this.#context = context
   }
 
-  /** Something has changed that calls may wait for. */
+  /** Calls may have something to report. */
   changed (): void {
     this.#changes++
   }
@@ -68,7 +66,7 @@ export class Wakeups implements Task {
     for (const ready of this.#ready) {
       this.#ready.delete(ready)
       if (!ready.answer(this.#take)) continue
-      this.#ready.add(ready) // behind the others
+      this.#ready.add(ready) // at the end of the queue
       this.#isPlanned = true
       this.#context.agenda.schedule(this, this.#context.clock.now + 1)
       return

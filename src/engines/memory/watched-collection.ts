@@ -1,6 +1,6 @@
-// A collection that is watched: its log of changes, and the calls that wait for the next one. The calls are grouped by
-// what they watch, so that a change is compared with each length of a prefix, not with each call. The log is kept for
-// a while after the last call, for those that come back.
+// A watched collection: its log of changes and the calls that wait for the next one. Calls are grouped by what they
+// watch, so a change is compared once per prefix length instead of once per call. The log is kept for a while after
+// the last call, for clients that resume.
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
@@ -12,29 +12,29 @@ import type { Entry } from './entry.js'
 import type { Caller, Waiting } from './lock.js'
 import type { Wakeable, Wakeups } from './wakeups.js'
 
-/** How long the log is kept without a call. */
+/** How long the log is kept without a call, in milliseconds. */
 const KEPT_MS = 60_000
-/** Bytes of keys and values in one reply, unless it is about one key. */
+/** Maximum size of the keys and values in a reply, unless it has only one key. */
 const MAX_REPLY_BYTES = 256 * 1024
-/** What a change takes beside its key and value. */
+/** Overhead of a change, besides its key and value. */
 const CHANGE_BYTES = 40
-/** Keys in a page of a list. */
+/** Number of keys per page of a listing. */
 const PAGE_KEYS = 1000
 
-/** What a WatchedCollection needs of its keyspace. */
+/** The parts of a keyspace that a WatchedCollection uses. */
 export interface Watchable {
   readonly context: Context
   readonly wakeups: Wakeups
-  /** Of the collection, if it has keys. */
+  /** The entries of a collection, if it has any. */
   entriesOf (collection: string): Entries | undefined
-  /** What revisions count on from: see Keyspace. */
+  /** The base of revisions: see Keyspace. */
   readonly epoch: number
   forget (collection: WatchedCollection): void
 }
 
 /** What a call watches. */
 export interface Target extends WatchRequest {
-  /** The key, or the prefix. */
+  /** The key or the prefix. */
   readonly key: string
 }
 
@@ -45,7 +45,7 @@ export class WatchedCollection implements Task {
   readonly #log: RecentChanges
   readonly #byKey = new Map<string, Group>()
   readonly #byPrefix = new Map<string, Group>()
-  /** How many prefixes have each length. */
+  /** The number of prefixes of each length. */
   readonly #lengths = new Map<number, number>()
   #lastUse = 0
   waiters = 0
@@ -65,12 +65,12 @@ export class WatchedCollection implements Task {
     for (const length of this.#lengths.keys()) this.#byPrefix.get(key.slice(0, length))?.wake(revision)
   }
 
-  /** A cursor is the version that a change at this revision has. */
+  /** A cursor is the version of a change at this revision. */
   cursorAt (revision: number): string {
     return String(this.#host.epoch + revision)
   }
 
-  /** The revision that a cursor stands for; undefined if changes since may be missing, or it is of another store. */
+  /** The revision of a cursor; undefined if later changes may be missing, or if it belongs to another store. */
   revisionOf (cursor: string): number | undefined {
     const revision = Number(cursor) - this.#host.epoch
     return revision >= this.#log.floor && revision <= this.#host.context.revision ? revision : undefined
@@ -85,7 +85,7 @@ export class WatchedCollection implements Task {
       if (!isWatched(record.key, target)) continue
       const { type } = record
       const entry = type === 'set' ? entries?.find(record.key) : undefined
-      if (type === 'set' && entry === undefined) { // it has just expired, and the record is the last now
+      if (type === 'set' && entry === undefined) { // it has just expired; its record is now the last one
         next ??= record
         continue
       }
@@ -98,7 +98,7 @@ export class WatchedCollection implements Task {
     return { head: { changes: page.changes, cursor, revision: Number(cursor) }, texts: page.texts }
   }
 
-  /** The keys that are there from `position` on, in a list that began at the revision `since`. */
+  /** Lists existing keys from `position` on. `since` is the revision at the start of the listing. */
   list (position: number, since: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
     const page = new Page(this.#host.epoch, values === true)
     const entries = this.#host.entriesOf(this.name)
@@ -119,7 +119,7 @@ export class WatchedCollection implements Task {
     return { head: { changes: page.changes, ...next }, texts: page.texts }
   }
 
-  /** A call that is answered when there are changes after a revision. */
+  /** Replies when there are changes after a revision. */
   wait (target: Target, after: number, caller: Caller, id: number): void {
     const groups = target.exact === true ? this.#byKey : this.#byPrefix
     let group = groups.get(target.key)
@@ -154,14 +154,14 @@ export class WatchedCollection implements Task {
     else this.#lengths.set(length, others)
   }
 
-  /** There was a call. */
+  /** Called for every call. */
   used (): void {
     const { agenda, clock } = this.#host.context
     this.#lastUse = clock.now
     agenda.schedule(this, clock.now + KEPT_MS)
   }
 
-  /** Forgets the log if there was no call for a while. */
+  /** Drops the log if there was no call for a while. */
   run (): number | undefined {
     if (this.waiters > 0) return undefined
     const end = this.#lastUse + KEPT_MS
@@ -175,10 +175,10 @@ function isWatched (changed: string, { key, exact }: Target): boolean {
   return exact === true ? changed === key : changed.startsWith(key)
 }
 
-/** What the cursor of a list begins with. */
+/** Prefix of the cursors of a listing. */
 export const LIST = 'list.'
 
-/** The changes in one reply. */
+/** The changes of one reply. */
 class Page {
   readonly changes: WatchReply['changes'] = []
   readonly texts: Bytes[] = []
@@ -187,7 +187,7 @@ class Page {
   #bytes = 0
   constructor (readonly epoch: number, readonly values: boolean) {}
 
-  /** False if it is full. */
+  /** Returns false if the page is full. */
   add (type: ChangeType, key: string, revision: number, entry: Entry | undefined): boolean {
     const bytes = CHANGE_BYTES + key.length + (this.values ? entry?.text.length ?? 0 : 0)
     if (this.#bytes > 0 && this.#bytes + bytes > MAX_REPLY_BYTES) return false
@@ -203,7 +203,7 @@ class Page {
   }
 }
 
-/** How many of these, one at least, fit into a reply. */
+/** How many of the entries fit into a reply, at least one. */
 function bytesFit (entries: readonly Entry[], values: boolean): number {
   let bytes = 0
   const end = entries.findIndex(({ key, text }) => {
@@ -216,7 +216,7 @@ function bytesFit (entries: readonly Entry[], values: boolean): number {
 /** The calls that wait for changes of the same keys. */
 class Group implements Wakeable {
   readonly calls = new Set<WaitingWatch>()
-  /** The first revision with something to report. */
+  /** The first revision to report. */
   #wokenAt: number | undefined
 
   constructor (
@@ -251,7 +251,7 @@ class Group implements Wakeable {
       call.caller.answer(call.id, reply)
     }
     this.#wokenAt = undefined
-    if (context.revision !== revision && this.calls.size > 0) this.wake(revision + 1) // keys were found to be expired
+    if (context.revision !== revision && this.calls.size > 0) this.wake(revision + 1) // reading has expired some keys
     return false
   }
 }

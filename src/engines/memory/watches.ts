@@ -1,4 +1,4 @@
-// The `watch` calls of a keyspace: which collections are watched, and what each call is answered.
+// The `watch` calls of a keyspace: the watched collections, and replies to calls.
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
@@ -11,7 +11,7 @@ import type { Caller } from './lock.js'
 import type { Wakeups } from './wakeups.js'
 import { LIST, WatchedCollection, type Watchable } from './watched-collection.js'
 
-/** What versions count on from: see Keyspace. */
+/** The base of versions: see Keyspace. */
 interface Versions {
   readonly epoch: number
 }
@@ -35,17 +35,17 @@ export class Watches implements Observer, Watchable {
     return this.#versions.epoch
   }
 
-  /** Calls that wait for changes. */
+  /** The number of waiting calls. */
   get waiters (): number {
     return [...this.#watched.values()].reduce((sum, { waiters }) => sum + waiters, 0)
   }
 
-  /** Collections that changes are logged of. */
+  /** The number of collections with a log of changes. */
   get size (): number {
     return this.#watched.size
   }
 
-  /** Answers the call, or has it wait. */
+  /** Replies at once, or when there are changes. */
   watch (request: Request<Bytes>, caller: Caller, id: number): void {
     if (id === 0) return
     const { cursor, key } = request
@@ -89,7 +89,7 @@ export class Watches implements Observer, Watchable {
     if (kind !== 'touch') this.#watched.get(collection)?.note(kind === 'cleared' ? 'del' : kind, key)
   }
 
-  clearing (): void {} // each key will be named
+  clearing (): void {} // each key is reported
 
   needsKeys (collection: string): boolean {
     return this.#watched.has(collection)

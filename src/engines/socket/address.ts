@@ -1,9 +1,9 @@
-// Where a store listens, and the messages by which processes and threads ask for it. Their form is the same in all
-// versions of the protocol, so that each can tell which others are there:
+// The address of a store, and the messages by which processes and threads ask for it. Their format is the same in all
+// protocol versions, so that each side can detect a version mismatch:
 //
 //   question   { 'strong-store': { question: true, version, uid } }
-//   answer     { 'strong-store': { version, path, token } }, or { version, refused } where there is no store;
-//              to a question of another version: { version } alone
+//   answer     { 'strong-store': { version, path, token } }, or { version, refused } if there is no store;
+//              { version } alone if the question has another version
 import { StoreError, detailOf } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import { PROTOCOL_VERSION } from './protocol.js'
@@ -14,26 +14,26 @@ export interface Address {
   token: string
 }
 
-/** How a process finds the store that another one has. */
+/** How a process finds a store in another process. */
 export interface Discovery {
-  /** The address as it is now. STORE_UNREACHABLE after `timeout` milliseconds, or when `signal` aborts. */
+  /** Resolves to the current address. STORE_UNREACHABLE after `timeout` milliseconds, or when `signal` aborts. */
   find (timeout: number, signal: AbortSignal): Promise<Address>
-  /** May ask ahead, for a time when it is too late to ask. Keeps no process alive. */
+  /** May ask ahead, in case the store can no longer be asked later. Does not keep the process alive. */
   prepare? (timeout: number, signal: AbortSignal): void
   /**
-   * True: the address is not an answer of the store, so a connection counts only once the store has greeted. Needs
-   * `judge`.
+   * True: the address is fixed and not an answer of the store, so a connection counts as open only after the server's
+   * greeting. Requires `judge`.
    */
   readonly isFixed?: boolean
-  /** What a failure to connect means, for people, and whether to try again until the time is over. */
+  /** Explains a failure to connect, and whether it is final or worth a retry. */
   judge? (error: NodeJS.ErrnoException): { isFinal: boolean, detail: string }
 }
 
-/** What questions go over, to one that answers. */
+/** Carries questions and answers. */
 export interface Channel {
   readonly isOpen: boolean
   send (message: object): void
-  /** Starts to receive; gives a function that ends it. `closed` is called when the other side has gone. */
+  /** Starts receiving and returns a function that stops it. `closed` is called when the other side disconnects. */
   listen (received: (message: unknown) => void, closed: () => void): () => void
 }
 
@@ -46,9 +46,9 @@ interface Message extends Partial<Address> {
 export interface Question {
   timeout: number
   signal: AbortSignal
-  /** What to do where nobody answers. */
+  /** What the user can do if there is no answer. */
   remedy: string
-  /** Whether it keeps the process alive. */
+  /** Whether waiting keeps the process alive. */
   isReferenced?: boolean
 }
 
@@ -56,7 +56,9 @@ const NAME = 'strong-store'
 const FIRST_RETRY_MS = 50
 const MAX_RETRY_MS = 500
 
-/** Asks until it is answered, as the other side may not have imported the package yet. STORE_UNREACHABLE. */
+/**
+ * Repeats the question until it is answered: the other side may not have imported the package yet. STORE_UNREACHABLE.
+ */
 export function ask (channel: Channel, { timeout, signal, remedy, isReferenced = true }: Question): Promise<Address> {
   return new Promise((resolve, reject) => {
     const others = new Set<number>()
@@ -70,8 +72,8 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
       settle()
     }
     const fail = (why: string): void => { finish(() => { reject(new StoreError('STORE_UNREACHABLE', why)) }) }
-    const aborted = (): void => { fail('this store was closed') }
-    const closed = (): void => { fail('this process has lost its parent, which it has to ask for the store') }
+    const aborted = (): void => { fail('this store is closed') }
+    const closed = (): void => { fail('the connection to the parent process, which knows the store, is closed') }
     const stop = channel.listen(message => {
       const { version, path, token, refused, question } = contentOf(message) ?? {}
       if (typeof version !== 'number' || question === true) return
@@ -92,7 +94,7 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
     limit.start(timeout, () => {
       fail(others.size === 0
         ? `no answer within ${timeout / 1000} s; ${remedy}`
-        : `the store found speaks protocol ${[...others].join(' and ')} of strong-store, this process ${PROTOCOL_VERSION}; ` +
+        : `the store uses protocol ${[...others].join(' and ')} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
           'load the same version in both, and restart the primary after an upgrade')
     })
     signal.addEventListener('abort', aborted)
@@ -101,7 +103,7 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
   })
 }
 
-/** Answers `message` if it is a question, with the address for a user that `address` gives. */
+/** Answers `message` if it is a question. `address` returns the address for a user id. */
 export function answer (
   message: unknown, address: (uid: number | undefined) => Promise<Address>, send: (answer: object) => void
 ): void {

@@ -1,14 +1,14 @@
-// How strings are laid into frames, and read from them.
+// How strings are encoded in frames.
 
-/** A client writes strings as UTF-8; the server keeps the bytes as they are (see core/value.ts). */
+/** A client writes strings as UTF-8; the server passes the bytes through (see core/value.ts). */
 export interface Charset {
   write (buffer: Buffer, text: string, at: number): number
   read (buffer: Buffer, from: number, to: number): string
-  /** No fewer bytes than `text` will take. */
+  /** An upper bound of the encoded size of `text`. */
   room (text: string): number
 }
 
-// Node's own names for the two copies that `write` and `toString` come down to, without their detours.
+// Internal methods of Node's Buffer, faster than `write` and `toString`.
 interface FastBuffer extends Buffer {
   latin1Write (text: string, at: number): number
   latin1Slice (from: number, to: number): string

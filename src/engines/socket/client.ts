@@ -1,4 +1,4 @@
-// The engine of a process that reaches the store over a socket: its calls as frames to the server.
+// The engine of a process that reaches the store over a socket.
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PendingCalls } from '../../core/pending-calls.js'
@@ -14,23 +14,23 @@ import {
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
 
-/** Bytes on their way to the server above which calls are refused. */
+/** Calls are rejected while more bytes than this are waiting to be sent. */
 const MAX_BACKLOG = 256 * 2 ** 20
 /**
- * Calls without an answer, and calls that wait for a connection, above which calls are refused: they take about as
- * much memory.
+ * Calls are rejected above this number of pending calls, or of calls that wait for a connection. It takes about as
+ * much memory as MAX_BACKLOG.
  */
 const MAX_PENDING = 2 ** 19
-/** What a call takes beside its key and its value, about. */
+/** Approximate memory overhead of a call. */
 const CALL_BYTES = 300
 const RETRY_MS = 50
 const MAX_RETRY_MS = 500
 
 export interface ClientSettings {
   discovery: Discovery
-  /** Milliseconds to find the store and connect, and for `close` to deliver what is on its way. */
+  /** Milliseconds to find the store and connect, and for `close` to flush. */
   connectTimeout: number
-  /** The owner that people see who look at locks; at most 150 characters. */
+  /** Owner label of this client's locks, at most 150 characters. */
   label: string
 }
 
@@ -38,24 +38,24 @@ export class ClientEngine implements Engine {
   onerror: Engine['onerror']
   onclose: Engine['onclose']
   readonly isShared = true
-  /** Until the server has sent its own limit: as large as a frame can carry. */
+  /** The largest value that fits into a frame, until the server sends its limit. */
   maxValueBytes = MAX_FRAME / 2
   readonly #options: ClientSettings
   readonly #calls: PendingCalls
-  /** Ends the search for an address. */
+  /** Aborts discovery. */
   readonly #abort = new AbortController()
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
-  /** What waits for a connection, in order: calls by their id, others by negative numbers. */
+  /** Requests that wait for a connection, in order: calls by id, posts by negative numbers. */
   #queue = new Map<number, Request>()
   #queuedBytes = 0
   #posts = 0
-  /** Whether something that was posted may not have arrived: no call behind it has been answered. */
+  /** Whether a posted request may be lost: no later call has been answered yet. */
   #isUnconfirmed = false
   #isPostLast = false
   #isReferenced = false
   #isClosed = false
-  // The numbers by which the server knows collections; the oldest is used again when all are taken.
+  // Slots that stand for collection names on this connection. When all are taken, the oldest is reused.
   #slots = new Map<string, number>()
   #names: string[] = []
   #nextSlot = 0
@@ -78,8 +78,8 @@ export class ClientEngine implements Engine {
   }
 
   /**
-   * Ends within `connectTimeout`. STORE_DISCONNECTED or STORE_UNREACHABLE: what was posted may not have been
-   * delivered.
+   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if posted requests may not
+   * have been delivered.
    */
   async close (): Promise<void> {
     if (this.#isClosed) return
@@ -99,14 +99,14 @@ export class ClientEngine implements Engine {
     this.#calls.fail('STORE_CLOSED')
     if (isDelivered) return
     throw connection === undefined
-      ? new StoreError('STORE_UNREACHABLE', 'the writes without confirmation before this close are lost')
-      : new StoreError('STORE_DISCONNECTED', `the store has not read all within ${connectTimeout / 1000} s: writes without confirmation before this close may be lost`)
+      ? new StoreError('STORE_UNREACHABLE', 'unconfirmed writes before this close are lost')
+      : new StoreError('STORE_DISCONNECTED', `the store did not read everything within ${connectTimeout / 1000} s; unconfirmed writes before this close may be lost`)
   }
 
   #send (request: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const connection = this.#connection
-    // The end of a lock is let through: refused, it would leave the key locked.
+    // Releases are always sent: rejecting one would leave the key locked.
     if (!request.release && request.op !== 'release' && this.#isFull(connection)) throw new StoreError('STORE_OVERLOADED')
     this.#isPostLast = id === 0
     this.#isUnconfirmed ||= this.#isPostLast
@@ -125,8 +125,8 @@ export class ClientEngine implements Engine {
   }
 
   #write (connection: Connection, request: Request, id: number): void {
-    // A call that is alone goes off at once. With others under way it may wait for more of its turn: its answer
-    // cannot be read before the next one, and the server is spared a read and a write for each call.
+    // A lone call is written at the end of the tick. With other calls pending, the write waits for the rest of the
+    // event loop iteration: replies cannot be read earlier anyway, and the server saves a read and a write per call.
     connection.gathers = this.#calls.active > 1
     const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
     writeRequest(connection, request, slot, id)
@@ -162,7 +162,7 @@ export class ClientEngine implements Engine {
       await this.#reach()
       this.#connecting = undefined
     } catch (error) {
-      this.#connecting = undefined // before anybody is told, who may call the store again at once
+      this.#connecting = undefined // before callers are notified: they may call the store again at once
       this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
     }
   }
@@ -178,8 +178,7 @@ export class ClientEngine implements Engine {
         await this.#open(address, discovery.isFixed === true, end - performance.now())
         return
       } catch (error) {
-        // The socket may have moved since the answer. EAGAIN: more clients connect at once than the system keeps for
-        // the server.
+        // The server may have moved to another socket since discovery. EAGAIN: the server's listen backlog is full.
         const { isFinal, detail } = discovery.judge?.(error as Error) ??
           { isFinal: !isFirst && (error as NodeJS.ErrnoException).code !== 'EAGAIN', detail: detailOf(error as Error) }
         if (isFinal || signal.aborted || performance.now() + pause > end) throw new StoreError('STORE_UNREACHABLE', detail, { cause: error })
@@ -205,8 +204,8 @@ export class ClientEngine implements Engine {
       }
       const fail = (error: NodeJS.ErrnoException | undefined): void => {
         limit.stop()
-        if (error?.code === 'EACCES') error.message += `: it is the socket of another user than this process's, uid ${process.geteuid?.()}`
-        reject(error ?? new Error('it has closed the connection without an answer'))
+        if (error?.code === 'EACCES') error.message += `: the socket belongs to another user, this process runs as uid ${process.geteuid?.()}`
+        reject(error ?? new Error('the server closed the connection without a reply'))
       }
       limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no answer within ${this.#options.connectTimeout / 1000} s`)) })
       socket.once('error', fail)
@@ -264,7 +263,7 @@ export class ClientEngine implements Engine {
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string | undefined): void {
     this.#connection = undefined
     this.#isReferenced = false
-    this.#isUnconfirmed &&= this.#isClosed // for `close` to say; of others the event 'error' tells
+    this.#isUnconfirmed &&= this.#isClosed // `close` reports it; otherwise the 'error' event does
     this.#forgetQueue()
     this.#slots.clear()
     this.#names = []

@@ -1,49 +1,48 @@
-// One end of a connection: cuts what comes in into frames, and gathers what goes out, to be written at once.
+// One end of a connection: splits input into frames, and batches output into one write.
 import type { Socket } from 'node:net'
 import { StoreError } from '../../core/errors.js'
 import { MAX_FRAME, type ReplyTarget } from './protocol.js'
 
 const BUFFER = 64 * 1024
-/** Bytes that may wait to be taken by the other side before it counts as slow. */
+/** A peer with more unread bytes than this counts as slow. */
 const HIGH_WATER = 4 * 2 ** 20
-/** Bytes of a buffer for frames in parts that is kept for the next. */
+/** The buffer for partial frames is kept for reuse up to this size. */
 const MAX_KEPT = 2 ** 20
 const EMPTY = Buffer.alloc(0)
 
 export interface Handler {
-  /** One or more frames are about to come. */
+  /** Called before one or more frames. */
   batch? (): void
-  /** A frame, from behind its size to `end`. What it throws is the connection's end. */
+  /** Called with a frame, from the end of its size field to `end`. If it throws, the connection ends. */
   frame (buffer: Buffer, at: number, end: number): void
-  /** The connection has ended, for the reason given or because the other side is gone. Called once. */
+  /** Called once when the connection has ended, with the error if there is one. */
   closed (error: Error | undefined): void
 }
 
 export class Connection implements ReplyTarget {
   buffer = Buffer.allocUnsafeSlow(BUFFER)
   used = 0
-  /** Frames larger than this end the connection. */
+  /** Larger frames end the connection. */
   maxFrame = MAX_FRAME
   /**
-   * Milliseconds that the other side, when it is slow, may take nothing at all before the connection ends; until it
-   * has caught up it is not listened to. 0: it may take its time, and is listened to all the while. Only one of two
-   * sides may have such a limit, or they could wait for each other.
+   * Milliseconds a slow peer may read nothing before the connection ends. Meanwhile nothing is read from it. 0: no
+   * limit, and reading continues. Only one of the two sides may set a limit, otherwise both could wait for each other.
    */
   slowTimeoutMs = 0
   /**
-   * True: what is written waits for the rest of this turn of the event loop, so that calls for which separate sockets
-   * gave reason go in one write. False: for the rest of the tick.
+   * True: output is flushed in the next setImmediate, so that calls triggered by different sockets share a write.
+   * False: in the next tick.
    */
   gathers = false
-  /** With `slowTimeoutMs`: whether more than a little waits for the other side. */
+  /** With `slowTimeoutMs`: whether the peer has more than HIGH_WATER bytes to read. */
   isSlow = false
   readonly #socket: Socket
   readonly #handler: Handler
-  /** What is before this in the buffer has been handed to the socket. */
+  /** Bytes of `buffer` already passed to the socket. */
   #written = 0
   #flushing = false
   #paused = false
-  // What came of a frame that is not complete yet, and the size it is complete at.
+  // The received part of an incomplete frame, and the size it needs.
   #waiting = EMPTY
   #filled = 0
   #needed = 0
@@ -54,7 +53,7 @@ export class Connection implements ReplyTarget {
     let error: Error | undefined
     socket.on('data', bytes => { this.receive(bytes) })
     socket.on('drain', () => { this.#resume() })
-    socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the other side does not read')) })
+    socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the peer stopped reading')) })
     socket.on('error', reason => { error = reason })
     socket.on('close', () => {
       this.#waiting = EMPTY
@@ -62,12 +61,12 @@ export class Connection implements ReplyTarget {
     })
   }
 
-  /** Bytes that the other side has not taken yet. */
+  /** Bytes that the peer has not read yet. */
   get backlog (): number {
     return this.used - this.#written + this.#socket.writableLength
   }
 
-  /** Makes room for `size` more bytes in `buffer`. */
+  /** Makes room for `size` more bytes in `buffer`, and schedules a flush. */
   reserve (size: number): void {
     if (this.used + size > this.buffer.length) {
       this.flush()
@@ -88,7 +87,7 @@ export class Connection implements ReplyTarget {
     this.used += size
   }
 
-  /** Writes bytes that stay as they are, behind what has gathered. */
+  /** Writes `bytes` without copying them, after the buffered output. */
   append (bytes: Buffer): void {
     this.#socket.cork()
     this.flush()
@@ -96,23 +95,23 @@ export class Connection implements ReplyTarget {
     this.#socket.uncork()
   }
 
-  /** Writes what has gathered. */
+  /** Writes the buffered output. */
   flush (): void {
     if (this.used === this.#written) return
     const chunk = this.buffer.subarray(this.#written, this.used)
     this.#written = this.used
     this.#write(chunk)
-    // Usually the kernel has taken all of it by now and the buffer is free again. If not, the next bytes go behind
-    // these: many small writes to somebody who does not read must not take a buffer each.
+    // Usually the kernel has taken everything by now and the buffer can be reused. Otherwise the next bytes are added
+    // after these: many small writes to a peer that does not read must not allocate a buffer each.
     if (this.buffer.length > BUFFER) this.#renew(BUFFER)
     else if (this.#socket.writableLength === 0) this.used = this.#written = 0
   }
 
-  /** Ends the connection; resolves when it has gone, with whether the other side has read all that was written. */
+  /** Ends the connection. Resolves once it is closed, with whether the peer has read everything. */
   async end (): Promise<boolean> {
     this.flush()
     return await new Promise(resolve => {
-      // The other side ends when it has read our end, which is behind all else.
+      // The peer ends its side after reading our FIN, which follows all data.
       let isRead = false
       this.#socket.once('end', () => { isRead = this.#socket.writableFinished })
       this.#socket.once('close', () => { resolve(isRead) })
@@ -134,8 +133,8 @@ export class Connection implements ReplyTarget {
   }
 
   /**
-   * Bytes have come, which are the sender's to use again when this returns. The connection calls it itself for a
-   * socket that has 'data'.
+   * Handles incoming bytes. The caller may reuse them when this returns. Called internally for a socket that emits
+   * 'data'.
    */
   receive (bytes: Buffer): void {
     if (this.#filled > 0) {
@@ -149,7 +148,7 @@ export class Connection implements ReplyTarget {
     try {
       while (bytes.length - at >= 4) {
         const size = bytes.readUInt32LE(at)
-        if (size < 8 || size > this.maxFrame) throw new StoreError('STORE_PROTOCOL', `a frame of ${size} bytes`)
+        if (size < 8 || size > this.maxFrame) throw new StoreError('STORE_PROTOCOL', `invalid frame size: ${size} bytes`)
         this.#needed = size + 4
         if (bytes.length - at < this.#needed || this.#isFull()) break
         this.#handler.frame(bytes, at + 4, at + this.#needed)
@@ -165,7 +164,7 @@ export class Connection implements ReplyTarget {
     else if (this.#waiting.length > MAX_KEPT) this.#waiting = EMPTY
   }
 
-  /** Copies bytes behind those that wait for the rest of their frame; gives all of them. */
+  /** Appends bytes to the partial frame and returns all of it. */
   #gather (bytes: Buffer): Buffer {
     const filled = this.#filled + bytes.length
     if (filled > this.#waiting.length) {
@@ -178,7 +177,7 @@ export class Connection implements ReplyTarget {
     return this.#waiting.subarray(0, filled)
   }
 
-  /** Whether the other side is to be left alone until it has taken what it was sent. */
+  /** Stops reading from a slow peer until it has caught up. */
   #isFull (): boolean {
     if (!this.isSlow) return false
     this.#paused = true

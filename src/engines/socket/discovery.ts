@@ -1,6 +1,6 @@
-// How `cluster:` finds its store: a cluster's worker asks the primary, a worker thread its main thread, and a child
-// process of either finds the address in its environment. All others have the store themselves. Whoever has found it
-// passes it on.
+// How `cluster:` finds its store: a cluster worker asks the primary, a worker thread asks its main thread, and a child
+// process of either finds the address in its environment. Any other process has the store itself. A process that has
+// found the store passes the address on.
 import cluster, { type Worker } from 'node:cluster'
 import { BroadcastChannel, getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads'
 import { installOnce } from '../../core/shared.js'
@@ -8,18 +8,18 @@ import { answer, ask, type Address, type Channel, type Discovery } from './addre
 import { offerToChildren, parentDiscovery } from './parent.js'
 import { PROTOCOL_VERSION } from './protocol.js'
 
-/** Milliseconds for an answer where there is probably no one who could give it. */
+/** Milliseconds to wait for an answer where one is unlikely. */
 const UNLIKELY_TIMEOUT_MS = 800
 const THREADS = 'strong-store'
 
-/** Undefined where the store is this process's own. */
+/** Undefined if the store is in this process. */
 export function discovery (): Discovery | undefined {
   if (cluster.isWorker) return primaryDiscovery()
   if (!isMainThread) return mainThreadDiscovery()
   return parentDiscovery()
 }
 
-/** Answers the workers and threads of this process that ask. */
+/** Answers questions from the workers and threads of this process. */
 export function answerOthers (address: (uid: number | undefined) => Promise<Address>): void {
   if (!isMainThread) return
   installOnce(`discovery.${PROTOCOL_VERSION}`, () => {
@@ -40,11 +40,12 @@ export function answerOthers (address: (uid: number | undefined) => Promise<Addr
   setEnvironmentData(THREADS, true)
 }
 
-const PM2_REMEDY = 'PM2 is the parent of this process and has no store: let PM2 start npx strong-store serve as well, and set STRONG_STORE_URL ' +
+const PM2_REMEDY = 'PM2 is the parent of this process and has no store: run npx strong-store serve under PM2 too, and set STRONG_STORE_URL ' +
   "to the URL that it prints; or let PM2 start one process that forks its own workers (exec_mode 'fork', instances 1)"
 
 function primaryDiscovery (): Discovery {
-  const isPm2 = process.env.pm_id !== undefined && process.env.exec_mode !== 'fork_mode' // whose own workers inherit its environment
+  // A process in fork mode that forks workers passes PM2's environment on to them.
+  const isPm2 = process.env.pm_id !== undefined && process.env.exec_mode !== 'fork_mode'
   const remedy = isPm2 ? PM2_REMEDY : "import 'strong-store' in the primary, the process that calls cluster.fork()"
   let known: Address | undefined
   const find = async (timeout: number, signal: AbortSignal, isReferenced: boolean): Promise<Address> => {
@@ -57,7 +58,7 @@ function primaryDiscovery (): Discovery {
   offerToChildren(undefined)
   return {
     find: (timeout, signal) => find(timeout, signal, true),
-    // A worker that is being disconnected still serves requests, of which one may be the first to use the store.
+    // A worker that disconnects still serves requests, and one of them may be the first to use the store.
     prepare: (timeout, signal) => { find(timeout, signal, false).catch(() => {}) }
   }
 }
@@ -76,9 +77,9 @@ const PRIMARY: Channel = {
 }
 
 function mainThreadDiscovery (): Discovery {
-  // A thread that was started before the import in its main thread cannot know of it.
+  // A thread started before the import in its main thread does not see this flag.
   const isLikely = getEnvironmentData(THREADS) === true
-  const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own; a store of strong-store serve needs no main thread"
+  const remedy = "this is a worker thread: import 'strong-store' in its main thread, or use createStore('memory:') for a store of its own; a store started with strong-store serve works without a main thread"
   return {
     find: (timeout, signal) => {
       const limit = isLikely ? timeout : Math.min(timeout, UNLIKELY_TIMEOUT_MS)
@@ -87,7 +88,7 @@ function mainThreadDiscovery (): Discovery {
   }
 }
 
-/** Every thread of the process receives what is sent; only the main thread answers. */
+/** A BroadcastChannel reaches all threads of the process; only the main thread answers. */
 function mainThread (): Channel {
   const channel = new BroadcastChannel(THREADS)
   return {

@@ -1,5 +1,5 @@
-// `cluster:`, one engine a process: the keyspace itself, or the way to the process that has it. Copies of this
-// package in one process share it by a symbol; they use each other's engine by its interface alone.
+// `cluster:`, one engine per process: the keyspace itself, or a client of the process that has it. Copies of this
+// package in one process share the engine through a global symbol, so they may use only its public interface.
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
@@ -12,18 +12,18 @@ import { PROTOCOL_VERSION } from './protocol.js'
 import { ServerEngine } from './server-engine.js'
 
 export interface ClusterOptions {
-  /** Bytes of JSON text that a value may have; set in the process that has the store. */
+  /** Maximum size of a value in bytes of JSON text; set in the process that has the store. */
   maxValueBytes?: number | undefined
-  /** Where the process that has the store keeps it. */
+  /** Where the process that has the store saves it. */
   data?: DataSettings | undefined
   /** Milliseconds to find the store and connect. */
   connectTimeout: number
 }
 
-/** What copies of this package share. */
+/** Shared by all copies of this package in the process. */
 interface Shared {
   open (options: ClusterOptions): Engine
-  /** Until it is closed. */
+  /** Undefined when closed. */
   readonly engine: Engine | undefined
 }
 
@@ -31,7 +31,7 @@ const SHARED = Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)
 const global = globalThis as { [SHARED]?: Shared }
 const shared = global[SHARED] ??= share()
 
-/** This process's engine: the same for all who ask, until it is closed. STORE_OPTION_INVALID. */
+/** The engine of this process, shared by all users until it is closed. STORE_OPTION_INVALID. */
 export function clusterEngine (options: ClusterOptions): Engine {
   return shared.open(options)
 }
@@ -55,8 +55,8 @@ function share (): Shared {
     const server = engine as ServerEngine | undefined ?? opened(new ServerEngine(new Keyspace(), { data }))
     if (data !== undefined && (data.folder !== server.data?.folder || data.flush !== server.data.flush)) {
       const found = server.data === undefined ? 'without data' : `with its data in ${server.data.folder}`
-      const advice = 'call createStore({ data }) before anything else uses the store'
-      throw new StoreError('STORE_OPTION_INVALID', `the store is open already, ${found}: ${advice}`)
+      const advice = 'call createStore({ data }) before the store is used'
+      throw new StoreError('STORE_OPTION_INVALID', `the store is already open ${found}: ${advice}`)
     }
     if (maxValueBytes !== undefined) server.server.setMaxValueBytes(maxValueBytes)
     return server
@@ -79,7 +79,7 @@ function share (): Shared {
       if (found === undefined) return openServer({ maxValueBytes, data })
       for (const [name, value] of Object.entries({ maxValueBytes, data })) {
         if (value === undefined) continue
-        throw new StoreError('STORE_OPTION_INVALID', `${name} is for the process that has the store: createStore({ ${name} }) in the primary`)
+        throw new StoreError('STORE_OPTION_INVALID', `${name} must be set in the process that has the store: call createStore({ ${name} }) in the primary`)
       }
       const label = isMainThread ? `pid ${process.pid}` : `pid ${process.pid}, thread ${threadId}`
       return engine ?? opened(new ClientEngine({ discovery: found, connectTimeout, label }))
@@ -87,19 +87,19 @@ function share (): Shared {
   }
 }
 
-/** Milliseconds to find the store for threads and other processes that have asked this one. */
+/** Milliseconds to find the store on behalf of threads and other processes. */
 const PASS_ON_TIMEOUT_MS = 10_000
 
 /**
- * For processes of which others run as well, each with a store of its own; STRONG_STORE_URL=cluster: says that this
- * is meant.
+ * Warns if other instances of this process probably exist, each with a store of its own. Not if
+ * STRONG_STORE_URL=cluster: shows that this is intended.
  */
 function warnOfPrivateStore (): void {
   const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1', STRONG_STORE_URL: url } = process.env
   if (url === 'cluster:') return
   const isOneOfSeveral = Number(instance) > 0 || (id !== undefined && (Number(instances) > 1 || instances === 'max'))
-  const manager = id !== undefined && isOneOfSeveral ? 'PM2 runs' : 'PhusionPassenger' in globalThis ? 'Passenger runs' : isOneOfSeveral ? 'NODE_APP_INSTANCE says that there are' : undefined
+  const manager = id !== undefined && isOneOfSeveral ? 'PM2 runs' : 'PhusionPassenger' in globalThis ? 'Passenger runs' : isOneOfSeveral ? 'NODE_APP_INSTANCE indicates' : undefined
   if (manager === undefined) return
-  process.emitWarning(`${manager} several instances of this program, and each has a store of its own. For one store, start npx strong-store serve ` +
-    'and set STRONG_STORE_URL to the URL that it prints; STRONG_STORE_URL=cluster: says that the stores are to be separate', { code: 'STORE_NOT_SHARED' })
+  process.emitWarning(`${manager} several instances of this program, and each has a store of its own. To share one store, run npx strong-store serve ` +
+    'and set STRONG_STORE_URL to the URL that it prints. If separate stores are intended, set STRONG_STORE_URL=cluster:', { code: 'STORE_NOT_SHARED' })
 }

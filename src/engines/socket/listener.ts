@@ -1,4 +1,4 @@
-// Listens on a socket that one user of the machine can connect to, and finds a new place when that one is gone.
+// Listens on a socket that only one user can connect to. Moves to a new directory if the socket file is deleted.
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
 import { StoreError } from '../../core/errors.js'
@@ -7,7 +7,7 @@ import { SocketDirectory, removeAbandoned, socketParents } from './socket-direct
 interface Listening {
   server: Server
   path: string
-  /** None on Windows, whose pipes have no files. */
+  /** Undefined on Windows, where named pipes are not files. */
   directory: SocketDirectory | undefined
 }
 
@@ -25,8 +25,8 @@ export class Listener {
   }
 
   /**
-   * Where it listens: from the first call on, and anew if that place is gone. A failure is not remembered.
-   * STORE_UNREACHABLE.
+   * The path of the socket. Starts listening on the first call, and again if the socket file is gone. Failures are not
+   * cached. STORE_UNREACHABLE.
    */
   path (): Promise<string> {
     const listening = this.#listening
@@ -35,7 +35,7 @@ export class Listener {
     return this.#opening
   }
 
-  /** Connections that there are stay. */
+  /** Stops listening. Open connections stay open. */
   close (): void {
     this.#isClosed = true
     this.#stop()
@@ -78,7 +78,7 @@ export class Listener {
   #listen (path: string): Promise<Server> {
     return new Promise((resolve, reject) => {
       const server = createServer({ pauseOnConnect: true }, this.#accept)
-      // Also for later ones, of single connections when file descriptors run out: the other side notices them.
+      // Also handles later errors of single connections, such as EMFILE: the client notices those itself.
       server.on('error', reject)
       server.listen(path, () => { resolve(server) })
       server.unref()
@@ -87,10 +87,10 @@ export class Listener {
 
   #explain (failures: string[]): string {
     const own = process.geteuid?.()
-    const why = failures.length === 0 ? 'other users could replace it in every folder there is' : failures.join('; ')
+    const why = failures.length === 0 ? 'other users can write to every available folder' : failures.join('; ')
     return this.#uid === own
-      ? `the store has no place for its socket (${why}); let TMPDIR name a folder that only uid ${own} can write to`
-      : `the store, which runs as uid ${own}, cannot make a socket for uid ${this.#uid} (${why}); run both as one user, or the store's process as root`
+      ? `no folder is safe for the store's socket (${why}); set TMPDIR to a folder that only uid ${own} can write to`
+      : `the store, which runs as uid ${own}, cannot create a socket for uid ${this.#uid} (${why}); run both as the same user, or the store's process as root`
   }
 
   #stop (): void {

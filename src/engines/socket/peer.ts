@@ -1,4 +1,4 @@
-// A connection as the server sees it: it has to say hello, then its calls go to the keyspace.
+// The server's side of a connection: reads the hello, then passes calls to the keyspace.
 import { timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { Reply } from '../../core/engine.js'
@@ -18,13 +18,13 @@ const MAX_HELLO_FRAME = 256
 
 export interface PeerSettings {
   token: string
-  /** Milliseconds until it has to have said hello. */
+  /** Milliseconds to receive the hello. */
   helloTimeoutMs: number
-  /** Milliseconds for which it may read nothing while more than 4 MiB wait for it. */
+  /** Milliseconds a client with more than 4 MiB of unread replies may read nothing. */
   slowTimeoutMs: number
-  /** Bytes that may wait for it before reads get STORE_OVERLOADED. */
+  /** With more unread bytes than this, reads fail with STORE_OVERLOADED. */
   maxUnreadBytes: number
-  /** Called when it has shown the token. */
+  /** Called when the hello has the right token. */
   authenticated (): void
   /** Called once, when the connection has ended. */
   closed (): void
@@ -35,12 +35,12 @@ export class Peer extends Caller implements Handler {
   readonly #keyspace: Keyspace
   readonly #options: PeerSettings
   readonly #connection: Connection
-  /** The names of collections, by slot. */
+  /** Collection names by slot. */
   readonly #names: Array<string | undefined> = []
-  /** Until it has said hello. */
+  /** Running until the hello has arrived. */
   #helloTimer: NodeJS.Timeout | undefined
   #isClosed = false
-  /** It gets the replies that there are, and is not listened to any more. */
+  /** Pending replies are still sent; new frames are ignored. */
   #isEnding = false
 
   constructor (socket: Socket, keyspace: Keyspace, options: PeerSettings) {
@@ -97,7 +97,7 @@ export class Peer extends Caller implements Handler {
 
   answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0 || this.#isClosed) return
-    // A grant is sent in any case: there are no more of them than keys.
+    // Grants are always sent: their number is bounded by the number of keys.
     const isBounded = reply.text !== undefined && reply.token === undefined
     if (isBounded && this.#connection.isSlow && this.#connection.backlog > this.#options.maxUnreadBytes) {
       reply = new Reply('STORE_OVERLOADED')
@@ -110,13 +110,13 @@ export class Peer extends Caller implements Handler {
     if (!this.#isClosed) writeNotice(this.#connection, LOST, token, 0)
   }
 
-  /** Sends the limit for values as it is now. */
+  /** Sends the current maximum value size. */
   sendMaxValue (): void {
     if (this.#helloTimer !== undefined || this.#isClosed) return
     writeNotice(this.#connection, MAX_VALUE, String(this.#keyspace.values.maxBytes), 0)
   }
 
-  /** Sends what is to be sent, then ends the connection. */
+  /** Flushes the output, then ends the connection. */
   end (): void {
     this.#isEnding = true
     this.#connection.end().catch(() => {})

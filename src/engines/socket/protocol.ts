@@ -1,40 +1,40 @@
-// The frames between a client and the server: their layout, and nothing else. All numbers are little-endian.
+// The layout of the frames between client and server. All numbers are little-endian.
 //
-//   hello, first of all:      size u32 | 'SSTR' | version u8 | token, 64 characters | label, for people
+//   hello, the first frame:   size u32 | 'SSTR' | version u8 | token, 64 characters | label of the client
 //   request, to the server:   size u32 | op u8 | slot u8 | key length u16 | id u32 | fields u32 | key | fields | text
 //   reply, to the client:     size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
 //
-// `size` counts what follows it. `op` is the place in OPS, or one of the frames that are about the connection itself:
-// NAME says that from now on `slot` stands for the collection named by the key; CANCEL gives up the wait of call `id`.
-// Fields come in the order of their bits; `text` is the rest. Id 0 asks for no reply.
-// Strings are UTF-8. The client has them as strings of its language; the server keeps the bytes (see value.ts).
+// `size` is the number of bytes after it. `op` is an index in OPS or a control frame: NAME assigns `slot` to the
+// collection named by the key, CANCEL ends the wait of call `id`. Fields are in the order of their bits; `text` is the
+// rest of the frame. Requests with id 0 get no reply. Strings are UTF-8: the client converts them, the server passes
+// the bytes through (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { bytes, utf8, type Charset } from './charset.js'
 
 /**
- * Both sides must have the same. Raised whenever a frame changes, and whenever `Engine` does: copies of this package
- * with the same version share one engine in a process.
+ * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
+ * version share one engine per process.
  */
 export const PROTOCOL_VERSION = 6
 
-/** No frame is larger. The value limit must leave room for a key and the fields. */
+/** Maximum frame size. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
 
 export const NAME = 254
 export const CANCEL = 255
 
 /**
- * Kinds of reply. Two come without a request: LOST, when the lock with that token has ended, and MAX_VALUE, with the
- * bytes that a value may have, behind the hello and whenever that changes.
+ * Kinds of reply. Two are sent without a request: LOST with the token of a lock that has ended, and MAX_VALUE with the
+ * maximum value size, after the hello and on every change.
  */
 export const OK = 0
 export const ERROR = 1
 export const LOST = 2
 export const MAX_VALUE = 3
 
-/** Collections that a connection has names for at a time. */
+/** Number of collections that a connection can name at a time. */
 export const SLOTS = 256
 
 export const MAGIC = 'SSTR'
@@ -63,15 +63,15 @@ const DOWN = 16384
 const DURABLE = 32768
 const IF_PRESENT = 65536
 
-// Fields of a reply; TEXT, NUMBER and TOKEN are as above.
+// Fields of a reply. TEXT, NUMBER and TOKEN have the same bits as above.
 const VERSION = 2
 const EXPIRES_IN = 4
 const FENCE = 16
 
-/** Text of a request from this size on stays a Buffer in the server. */
+/** The server keeps request text of at least this size as a Buffer. */
 const LARGE = 32 * 1024
 
-/** Where a frame is written: `reserve` gives room in `buffer` from `used` on, `commit` takes what was used of it. */
+/** Output of frames: `reserve` makes room in `buffer` from `used` on, `commit` marks bytes as written. */
 export interface Target {
   readonly buffer: Buffer
   readonly used: number
@@ -79,7 +79,7 @@ export interface Target {
   commit (size: number): void
 }
 
-/** `append` takes bytes that stay as they are: they need not be copied. */
+/** `append` takes bytes that do not change, so it need not copy them. */
 export interface ReplyTarget extends Target {
   append (bytes: Buffer): void
 }
@@ -92,7 +92,7 @@ export function writeHello (target: Target, token: string, label: string): void 
   target.commit(4 + content.length)
 }
 
-/** The token and the label of a hello frame; undefined if it is not one of this version. */
+/** The token and label of a hello frame; undefined if it is not a hello of this version. */
 export function readHello (buffer: Buffer, at: number, end: number): { token: string, label: string } | undefined {
   const content = bytes.read(buffer, at, end)
   if (!content.startsWith(MAGIC + String.fromCharCode(PROTOCOL_VERSION))) return undefined
@@ -100,7 +100,7 @@ export function readHello (buffer: Buffer, at: number, end: number): { token: st
   return { token, label: content.slice(HELLO_HEAD + TOKEN_LENGTH) }
 }
 
-/** NAME, whose id is 0, or CANCEL, which has no key. */
+/** Writes NAME, with id 0, or CANCEL, without a key. */
 export function writeControl (
   target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string
 ): void {
@@ -139,7 +139,7 @@ export function writeRequest (target: Target, request: Request, slot: number, id
   target.commit(at - used)
 }
 
-// A frame is read from `at`, behind its size, to `end`.
+// Frames are read from `at`, after the size field, to `end`.
 
 export function codeOf (buffer: Buffer, at: number): number {
   return buffer[at]!
@@ -160,7 +160,7 @@ export function keyOf (buffer: Buffer, at: number, end: number): string {
 
 export function readRequest (buffer: Buffer, at: number, end: number, collection: string): Request<Bytes> {
   const op = OPS[codeOf(buffer, at)]
-  if (op === undefined) throw new StoreError('STORE_PROTOCOL', `there is no operation ${codeOf(buffer, at)}`)
+  if (op === undefined) throw new StoreError('STORE_PROTOCOL', `unknown operation ${codeOf(buffer, at)}`)
   const fields = buffer.readUInt32LE(at + 8)
   const key = keyOf(buffer, at, end)
   const request = new Request<Bytes>(op, collection, key)
@@ -208,7 +208,7 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   }
 }
 
-/** ERROR, with a code as its text, LOST, with a token, or MAX_VALUE, with a number in decimals. */
+/** Writes ERROR with a code as text, LOST with a token, or MAX_VALUE with a decimal number. */
 export function writeNotice (
   target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE, text: string, id: number
 ): void {
@@ -217,7 +217,7 @@ export function writeNotice (
   writeReplyHead(target, kind, TEXT, id, at + bytes.write(target.buffer, text, at))
 }
 
-/** `more`: bytes that come behind `end`. */
+/** `more`: the number of bytes that are appended after `end`. */
 function writeReplyHead (target: Target, kind: number, fields: number, id: number, end: number, more = 0): void {
   const { buffer, used } = target
   buffer.writeUInt32LE(end - used - 4 + more, used)
@@ -288,6 +288,6 @@ function readNumber (buffer: Buffer, at: number, end: number): number {
 }
 
 function inside (at: number, end: number): number {
-  if (at > end) throw new StoreError('STORE_PROTOCOL', 'a frame ends within a field')
+  if (at > end) throw new StoreError('STORE_PROTOCOL', 'a field exceeds its frame')
   return at
 }

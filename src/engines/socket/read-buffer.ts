@@ -1,20 +1,23 @@
-// Sockets that read into one buffer each, again and again. As they come, they take a new one of 64 KiB for each read,
-// which costs the server more than all else that it does for a call.
+// Sockets that reuse one read buffer. By default, Node allocates 64 KiB for each read, which costs the server more
+// than the rest of a call.
 import { Socket, connect, type OnReadOpts } from 'node:net'
 
 const READ = 64 * 1024
 
-/** Told of bytes that have come; they are to be used, or copied, before it returns. */
+/** Called with received bytes. They must be used or copied before it returns. */
 export type Receive = (bytes: Buffer) => void
 
 export function connectTo (path: string, receive: Receive): Socket {
   return connect({ path, onread: onread(receive) })
 }
 
-/** As `connectTo`, for the socket of a server with `pauseOnConnect`, which is not to be used any more. */
+/**
+ * Like `connectTo`, for a socket accepted by a server with `pauseOnConnect`. The original socket must not be used
+ * afterwards.
+ */
 export function adopt (accepted: Socket, receive: Receive): Socket {
-  // Node has `onread` for sockets that connect only, so the handle moves to a socket made with it. Where there is no
-  // such handle, the socket reads as it always does.
+  // Node supports `onread` only for outgoing connections, so a new socket takes over the handle. Without a handle, the
+  // socket reads as usual.
   const owner = accepted as unknown as { _handle: object | null | undefined }
   if (owner._handle == null) return accepted.resume()
   const socket = new Socket({ handle: owner._handle, onread: onread(receive) } as object)

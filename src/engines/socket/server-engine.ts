@@ -1,4 +1,4 @@
-// The engine of the process that has the keyspace, where other processes connect to it.
+// The engine of the process that has the keyspace and serves it to other processes.
 import type { DataSettings } from '../memory/data.js'
 import { MemoryEngine } from '../memory/engine.js'
 import type { Keyspace } from '../memory/keyspace.js'
@@ -11,8 +11,8 @@ export class ServerEngine extends MemoryEngine {
   readonly data: DataSettings | undefined
 
   /**
-   * `token`: what connections have to show; by default a random one, which only the server's `address` tells. `data`:
-   * where the keyspace is kept, if it is; `opened` resolves when it is loaded.
+   * `token`: the token that clients must send; by default a random one, which only the server's `address` reveals.
+   * `data`: where the keyspace is saved; `opened` resolves when it is loaded.
    */
   constructor (
     keyspace: Keyspace, { token, data }: { token?: string | undefined, data?: DataSettings | undefined } = {}
@@ -22,7 +22,7 @@ export class ServerEngine extends MemoryEngine {
     this.server = new SocketServer(keyspace, {}, token)
   }
 
-  /** Answers what has arrived, then closes. Takes at most `timeout` milliseconds. */
+  /** Answers the requests received so far, then closes. Takes at most `timeout` milliseconds. */
   async stop (timeout: number): Promise<void> {
     await this.server.stop(timeout)
     await this.close()

@@ -1,5 +1,4 @@
-// The side that has the keyspace: listens where the processes that ask can connect, and keeps a Peer for each
-// connection.
+// Serves the keyspace: listens for other processes and keeps a Peer per connection.
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
@@ -11,22 +10,22 @@ import { Peer } from './peer.js'
 import { PROTOCOL_VERSION } from './protocol.js'
 import { adopt } from './read-buffer.js'
 
-/** What a connection may ask of the server; tests may set others. */
+/** Limits of a connection. Tests override them. */
 export const LIMITS = {
-  /** Milliseconds until a connection has to have said hello: more than a busy server needs to read it. */
+  /** Milliseconds to receive the hello. Longer than even a busy server needs to read it. */
   helloTimeoutMs: 10_000,
   /**
-   * Connections that have not said hello. One more, and the oldest of them ends, so that a flood keeps no client out.
+   * Maximum number of connections without a hello. Above it the oldest is closed, so a flood cannot lock clients out.
    */
   maxUnauthenticated: 128,
   /**
-   * Milliseconds for which a client may read nothing while more than 4 MiB wait for it. Nothing is read from it until
-   * then; then it is dropped.
+   * Milliseconds a client with more than 4 MiB of unread replies may read nothing before it is disconnected. Meanwhile
+   * nothing is read from it.
    */
   slowTimeoutMs: 30_000,
   /**
-   * Bytes that may wait for a client when a lock ends for which many of its reads have waited; further ones get
-   * STORE_OVERLOADED.
+   * Maximum unread bytes of a client when the end of a lock answers many waiting reads at once; further reads fail
+   * with STORE_OVERLOADED.
    */
   maxUnreadBytes: 64 * 2 ** 20
 }
@@ -37,28 +36,28 @@ export class SocketServer {
   readonly #peers = new Set<Peer>()
   readonly #unauthenticated = new Set<Peer>()
   readonly #limits: typeof LIMITS
-  /** By the user that may connect. */
+  /** By the uid that may connect. */
   readonly #listeners = new Map<number, Listener>()
 
-  /** `token`: what a connection has to show; by default a random one, which only `address` tells. */
+  /** `token`: the token that clients must send; by default a random one, which only `address` reveals. */
   constructor (keyspace: Keyspace, limits: Partial<typeof LIMITS> = {}, token = randomBytes(32).toString('hex')) {
     this.#keyspace = keyspace
     this.#token = token
     this.#limits = { ...LIMITS, ...limits }
   }
 
-  /** Connections that there are now. */
+  /** The number of open connections. */
   get peers (): number {
     return this.#peers.size
   }
 
   /**
-   * Where a process of user `uid`, by default our own, connects. Opens what is not open yet, or not any more.
-   * STORE_UNREACHABLE.
+   * The address for processes of user `uid`, by default the user of this process. Opens the listener, also if it was
+   * removed. STORE_UNREACHABLE.
    */
   async address (uid?: number): Promise<Address> {
     const own = process.geteuid?.() ?? 0
-    if (uid === undefined || uid === 0 || process.platform === 'win32') uid = own // root can connect everywhere
+    if (uid === undefined || uid === 0 || process.platform === 'win32') uid = own // root can connect to any socket
     let listener = this.#listeners.get(uid)
     if (listener === undefined) {
       listener = new Listener(uid, socket => { this.accept(socket) })
@@ -67,19 +66,19 @@ export class SocketServer {
     return { version: PROTOCOL_VERSION, path: await listener.path(), token: this.#token }
   }
 
-  /** Sets the bytes that a value may have, for all clients. */
+  /** Sets the maximum value size, and sends it to all clients. */
   setMaxValueBytes (bytes: number): void {
     this.#keyspace.values.maxBytes = bytes
     for (const peer of this.#peers) peer.sendMaxValue()
   }
 
   /**
-   * Answers what has arrived, then closes. Takes at most `timeout` milliseconds. No connection must be accepted from
-   * now on.
+   * Answers the requests received so far, then closes. Takes at most `timeout` milliseconds. The caller must not
+   * accept connections anymore.
    */
   async stop (timeout: number): Promise<void> {
     const end = performance.now() + timeout
-    await setImmediate() // one turn of the event loop reads what the system has received
+    await setImmediate() // one event loop iteration reads what the kernel has received
     await setImmediate()
     for (const peer of this.#peers) peer.end()
     while (this.#peers.size > 0 && performance.now() < end) await delay(5)
@@ -92,7 +91,7 @@ export class SocketServer {
     this.#listeners.clear()
   }
 
-  /** Takes a connection of a server with `pauseOnConnect`. */
+  /** Adopts a connection accepted by a server with `pauseOnConnect`. */
   accept (accepted: Socket): void {
     const socket = adopt(accepted, bytes => { peer.receive(bytes) })
     const peer: Peer = new Peer(socket, this.#keyspace, {

@@ -1,7 +1,6 @@
-// A private directory for a socket. Only this user can enter it, so that no one else can connect to the socket, fill
-// its backlog or take its place. Linux's abstract sockets need no directory, but every user of the machine can
-// connect to them; what a directory lacks, `listener.ts` makes up for: it listens anew when it was cleaned away, and
-// hands the socket on to workers of another user.
+// A private directory for a socket. Only this user can enter it, so nobody else can connect to the socket, fill its
+// backlog or replace it. Linux's abstract sockets would need no directory, but any user can connect to them.
+// `listener.ts` creates a new directory if it is deleted, and gives access to workers of another user.
 import { chmodSync, chownSync, lstatSync, mkdtempSync, realpathSync, rmdirSync, statSync, unlinkSync, type Stats } from 'node:fs'
 import { lstat, readdir, rmdir, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
@@ -10,29 +9,29 @@ import { dirname, join } from 'node:path'
 
 const PREFIX = 'strong-store-'
 const SOCKET = 'socket'
-/** Bytes, not characters, that a socket's path can have. */
+/** Maximum length of a socket path, in bytes. */
 export const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103
-/** Milliseconds after which an empty directory counts as abandoned. */
+/** Milliseconds after which an empty directory is considered abandoned. */
 const EMPTY_MS = 60_000
 const PRIVATE = 0o700
-/** Others may pass, but neither list nor change anything: they connect by the permissions of the socket. */
+/** Others may pass through but not list or change the directory. The socket's own permissions decide who connects. */
 const PASSABLE = 0o711
 
 export class SocketDirectory {
-  /** Of the socket: absolute, as the processes that connect may have other working directories. */
+  /** Absolute path of the socket: clients may have another working directory. */
   readonly path: string
   readonly #directory: string
   readonly #onexit = (): void => { this.remove() }
 
-  /** Makes it. Removed by `remove`, or when the process exits. */
+  /** Creates the directory. It is removed by `remove`, or when the process exits. */
   constructor (parent: string) {
     this.#directory = mkdtempSync(join(parent, PREFIX))
-    chmodSync(this.#directory, PRIVATE) // whatever the umask
+    chmodSync(this.#directory, PRIVATE) // regardless of the umask
     this.path = join(this.#directory, SOCKET)
     process.on('exit', this.#onexit)
   }
 
-  /** Whether nobody has cleaned the socket away. */
+  /** Whether the socket file still exists. */
   get hasSocket (): boolean {
     try {
       return lstatSync(this.path).isSocket()
@@ -41,7 +40,7 @@ export class SocketDirectory {
     }
   }
 
-  /** Lets that user connect, and no one else. Throws EPERM where this process may not give files to another user. */
+  /** Lets only that user connect. Throws EPERM if this process may not change the owner of files. */
   giveTo (uid: number): void {
     chmodSync(this.path, 0o600)
     if (uid === process.geteuid!()) return
@@ -55,11 +54,11 @@ export class SocketDirectory {
       if (!isOurs(lstatSync(this.#directory))) return
       if (this.hasSocket) unlinkSync(this.path)
       rmdirSync(this.#directory)
-    } catch {} // it is gone, or this process has given up the right to remove it: a later one does
+    } catch {} // it is gone, or this process dropped the privilege to remove it: another process does it later
   }
 }
 
-/** Where a directory can be made, the best place first. */
+/** Candidate parent directories, the best first. */
 export function socketParents (): string[] {
   const places = [tmpdir(), '/tmp', process.env.XDG_RUNTIME_DIR, '/dev/shm']
   const parents = places.flatMap(place => {
@@ -74,11 +73,11 @@ export function socketParents (): string[] {
 }
 
 /**
- * Removes what killed processes of this user have left there: sockets that nobody listens on, and their directories.
- * What belongs to others, or cannot be removed, stays.
+ * Removes sockets and directories left by killed processes of this user. Skips those of other users, and those that
+ * cannot be removed.
  */
 export async function removeAbandoned (parent: string): Promise<void> {
-  const names = await readdir(parent).catch(() => []) // not every temporary folder can be listed
+  const names = await readdir(parent).catch(() => []) // not every temporary directory can be listed
   for (const name of names) {
     if (!name.startsWith(PREFIX)) continue
     const directory = join(parent, name)
@@ -101,7 +100,7 @@ function isShort (parent: string): boolean {
   return Buffer.byteLength(join(parent, `${PREFIX}XXXXXX`, SOCKET)) <= MAX_PATH_BYTES
 }
 
-/** Whether no other user can put something else in the place of what we make in `parent`. */
+/** Whether no other user can replace a file that we create in `parent`. */
 function isSafe (parent: string): boolean {
   const trusted = [0, process.geteuid!(), statSync('/').uid]
   for (let directory = parent; ; directory = dirname(directory)) {
@@ -113,7 +112,7 @@ function isSafe (parent: string): boolean {
   }
 }
 
-/** Where there is no socket, its owner may be about to make it, or was killed when it had removed it. */
+/** Without a socket, the owner may be about to create it, or was killed after removing it. */
 async function isAbandoned (socket: string, { mtimeMs }: Stats): Promise<boolean> {
   const found = await lstat(socket).catch(() => undefined)
   if (found === undefined) return Date.now() - mtimeMs > EMPTY_MS

@@ -1,11 +1,11 @@
-// A socket at a path that users have chosen. At most one process listens there, whichever are started at once, killed
-// and started again: a live socket is never replaced, one that a killed process has left always is.
+// A socket at a path chosen by the user. At most one process listens there, even if several are started, killed and
+// restarted at once: a live socket is never replaced, and one left by a killed process always is.
 //
-// A process listens under a temporary name in the same directory and links it to the path, which fails where
-// something is there. A socket that nobody listens on is replaced by a rename, which only the process with the claim
-// to it may do: a second link, whose name is made of the path and the inode of what is to be replaced. A claim is a
-// live socket as well. If its process is killed, the claim to the claim is what counts, and so on: whatever is
-// killed, exactly one live process can have the last one.
+// A process listens under a temporary name in the same directory and hard-links it to the path, which fails if the
+// path exists. A dead socket is replaced by a rename. Only the process that holds the claim may rename: the claim is
+// another hard link, named after the path and the inode of the dead socket. Since a claim is a live socket too, the
+// claim of a killed process is detected the same way, and the next process claims that claim. So whichever processes
+// are killed, exactly one live process holds the last claim.
 import { hash, randomBytes } from 'node:crypto'
 import { linkSync, lstatSync, renameSync, statSync, unlinkSync, type BigIntStats } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -17,17 +17,17 @@ import { MAX_PATH_BYTES } from './socket-directory.js'
 const PREFIX = '.strong-store-'
 const NAME_LENGTH = PREFIX.length + 16
 /**
- * Calls of `connect` that may be refused before a socket counts as dead: macOS refuses also where more connect than
- * it queues.
+ * Number of refused connects after which a socket is considered dead. macOS also refuses connections if the backlog is
+ * full.
  */
 const PROBES = process.platform === 'linux' ? 1 : 5
 const PROBE_PAUSE_MS = 40
 const BACKLOG = 4096
 
-/** Something listens at the path already. */
+/** Another process listens at the path. */
 export class SocketInUse extends Error {
   constructor (path: string) {
-    super(`another process serves ${path}`)
+    super(`another process is already listening on ${path}`)
   }
 }
 
@@ -43,9 +43,9 @@ export class SocketFile {
   }
 
   /**
-   * Listens at `path`. `prepare` sets owner and mode of the socket, before anybody can find it. `owners`: the users
-   * of whom a dead socket may be replaced. SocketInUse; STORE_OPTION_INVALID where something else is there; errors of
-   * the file system.
+   * Listens at `path`. `prepare` sets owner and mode of the socket before it is visible. Dead sockets are replaced if
+   * they belong to one of `owners`. Throws SocketInUse; STORE_OPTION_INVALID if the path is something else; file
+   * system errors.
    */
   static async open (
     path: string, accept: (socket: Socket) => void, owners: number[], prepare: (path: string) => void
@@ -54,9 +54,9 @@ export class SocketFile {
     const temporary = join(dirname(path), PREFIX + randomBytes(8).toString('hex'))
     if (Buffer.byteLength(temporary) > MAX_PATH_BYTES) {
       throw new StoreError('STORE_OPTION_INVALID',
-        `the directory of ${path} has too long a name: it can have ${MAX_PATH_BYTES - NAME_LENGTH - 1} bytes, got ${Buffer.byteLength(dirname(path))}`)
+        `the directory of ${path} is too long: expected at most ${MAX_PATH_BYTES - NAME_LENGTH - 1} bytes, got ${Buffer.byteLength(dirname(path))}`)
     }
-    statSync(dirname(path)) // of a directory that is missing, listen would say EACCES
+    statSync(dirname(path)) // throws ENOENT; listen would report EACCES for a missing directory
     const found = lookAt(path, owners)
     if (found !== undefined && await isLive(path)) throw new SocketInUse(path)
     const server = await listen(temporary, accept)
@@ -64,7 +64,7 @@ export class SocketFile {
       prepare(temporary)
       const inode = inodeOf(temporary)
       while (!linked(temporary, path) && !await replace(path, temporary, owners)) {
-        // something has changed at the path: look again
+        // the path has changed: try again
       }
       return new SocketFile(path, server, inode)
     } catch (error) {
@@ -75,20 +75,20 @@ export class SocketFile {
     }
   }
 
-  /** Whether the path still leads here. */
+  /** Whether the path still refers to this socket. */
   get isThere (): boolean {
     return this.#inode === undefined || inodeOf(this.path) === this.#inode
   }
 
-  /** No new connection from now on. Those that there are stay. */
+  /** Stops listening. Open connections stay open. */
   close (): void {
-    // While it is live, so that no other process replaces it in between.
+    // Before the server closes: another process could replace a dead socket in between.
     if (this.#inode !== undefined && this.isThere) remove(this.path)
     this.#server.close()
   }
 }
 
-/** Puts `temporary` in the place of the dead socket at `path`; false where the place has changed since. SocketInUse. */
+/** Replaces the dead socket at `path` by `temporary`. Returns false if the path has changed. Throws SocketInUse. */
 async function replace (path: string, temporary: string, owners: number[]): Promise<boolean> {
   const dead = lookAt(path, owners)
   if (dead === undefined) return false
@@ -99,26 +99,26 @@ async function replace (path: string, temporary: string, owners: number[]): Prom
     claims.push(claim)
     if (linked(temporary, claim)) break
     inode = inodeOf(claim)
-    if (inode === undefined) return false // that process has done its work
+    if (inode === undefined) return false // the other process is done
     if (!await isLive(claim)) continue
     await delay(Math.random() * PROBE_PAUSE_MS)
     return false
   }
   let isReplaced = false
   try {
-    // Others may have replaced it since the first look. From here on nobody can but this process.
+    // Another process may have replaced it since the first look. From here on only this process can.
     if (lookAt(path, owners)?.ino === dead.ino && !await isLive(path)) {
       renameSync(temporary, path)
       isReplaced = true
     }
   } finally {
-    // The claims of processes that were killed have to stay until the path leads elsewhere.
+    // Claims of killed processes must stay until the path refers to the new socket.
     for (const claim of isReplaced ? claims : claims.slice(-1)) remove(claim)
   }
   return isReplaced
 }
 
-/** What is at the path, if it may be replaced once it is dead; undefined where nothing is. STORE_OPTION_INVALID. */
+/** The file at `path` if it may be replaced when dead, undefined if there is none. STORE_OPTION_INVALID. */
 function lookAt (path: string, owners: number[]): BigIntStats | undefined {
   const stats = statOf(path)
   if (stats === undefined) return undefined
@@ -132,7 +132,7 @@ function lookAt (path: string, owners: number[]): BigIntStats | undefined {
   return stats
 }
 
-/** Whether somebody listens there. Throws EACCES. */
+/** Whether a process listens there. Throws EACCES. */
 async function isLive (path: string): Promise<boolean> {
   for (let probe = 1; ; probe++) {
     const code = await new Promise<string | undefined>((resolve, reject) => {
@@ -161,7 +161,7 @@ function listen (path: string, accept: (socket: Socket) => void): Promise<Server
   })
 }
 
-/** Gives a file a second name, if that is free. */
+/** Creates a hard link. Returns false if the name is taken. */
 function linked (path: string, name: string): boolean {
   try {
     linkSync(path, name)
@@ -172,7 +172,7 @@ function linked (path: string, name: string): boolean {
   }
 }
 
-/** Inodes can have more digits than a number. */
+/** As bigint: inode numbers can exceed the safe integers. */
 function statOf (path: string): BigIntStats | undefined {
   return lstatSync(path, { throwIfNoEntry: false, bigint: true })
 }
@@ -184,5 +184,5 @@ function inodeOf (path: string): bigint | undefined {
 function remove (path: string): void {
   try {
     unlinkSync(path)
-  } catch {} // it is gone, or this process has given up the right to remove it
+  } catch {} // it is gone, or this process dropped the privilege to remove it
 }

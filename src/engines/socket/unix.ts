@@ -1,6 +1,6 @@
-// `unix:PATH`, the way to a store in a process of its own. Nobody answers for the address: the store may not have
-// been started yet, be about to return after a restart, or be another program. The permissions of the socket decide
-// who may connect.
+// `unix:PATH`, a store in a process of its own. Nobody can be asked whether it is there: it may not have started yet,
+// may be restarting, or the socket may belong to another program. The permissions of the socket decide who may
+// connect.
 import { lstatSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { isAbsolute, normalize } from 'node:path'
@@ -13,9 +13,9 @@ import { ClientEngine } from './client.js'
 import { MAX_PATH_BYTES } from './socket-directory.js'
 import { PROTOCOL_VERSION } from './protocol.js'
 
-/** What a client shows where no token is needed. */
+/** The token sent where none is required. */
 export const OPEN_TOKEN = '-'.repeat(64)
-/** Clients of a store that has returned come back spread over as many milliseconds. */
+/** Clients reconnect after a random delay of up to this many milliseconds. */
 const RECONNECT_SPREAD_MS = 50
 
 export interface UnixOptions {
@@ -26,7 +26,7 @@ export interface UnixOptions {
 
 const engines = new Map<string, Engine>()
 
-/** One engine for a path and connectTimeout, until it is closed. STORE_OPTION_INVALID. */
+/** One engine per path and connectTimeout, until it is closed. STORE_OPTION_INVALID. */
 export function unixEngine ({ url, connectTimeout }: UnixOptions): Engine {
   const path = socketPath(url)
   const id = `${connectTimeout} ${path}`
@@ -39,13 +39,13 @@ export function unixEngine ({ url, connectTimeout }: UnixOptions): Engine {
   return engine
 }
 
-/** The path in a URL, on Windows the named pipe that stands for it. STORE_OPTION_INVALID. */
+/** The path in a URL; on Windows the named pipe for it. STORE_OPTION_INVALID. */
 export function socketPath (url: string, platform: NodeJS.Platform = process.platform): string {
   const path = url.replace(/^unix:(?:\/\/(?=[/\\]))?/, '')
   const invalid = (why: string): never => {
     throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected unix: and an absolute path, like unix:/run/app/store.sock; ${why}`)
   }
-  if (path.includes('\0')) invalid('a path cannot have a null character')
+  if (path.includes('\0')) invalid('a path cannot contain a null character')
   if (platform === 'win32') {
     if (path === '') invalid('the path is missing')
     return /^[\\/]{2}[.?][\\/]pipe[\\/]/.test(path) ? path.replaceAll('/', '\\') : `\\\\.\\pipe\\${path.replace(/^[\\/]+/, '').replaceAll(/[\\/]/g, '-')}`
@@ -72,14 +72,14 @@ function fixedPath (path: string): Discovery {
 
 const REMEDY = 'start it with: npx strong-store serve --socket'
 
-/** What a failure to connect to a store means, and whether to try again. */
+/** Explains a failure to connect, and decides whether to retry. */
 function judge (error: NodeJS.ErrnoException, path: string): { isFinal: boolean, detail: string } {
   switch (error.code) {
     case 'ENOENT':
       return { isFinal: false, detail: `no store is running at ${path}; ${REMEDY} ${path}` }
-    case 'ECONNREFUSED': // the system says so of a file that is no socket, too
+    case 'ECONNREFUSED': // also reported for files that are not sockets
       return isSocket(path)
-        ? { isFinal: false, detail: `the store at ${path} has ended without removing its socket; ${REMEDY} ${path}` }
+        ? { isFinal: false, detail: `the store at ${path} has exited without removing its socket; ${REMEDY} ${path}` }
         : { isFinal: true, detail: `${path} is not a socket; give serve and its clients another path` }
     case 'EACCES':
     case 'EPERM':
@@ -98,9 +98,9 @@ function judge (error: NodeJS.ErrnoException, path: string): { isFinal: boolean,
     case 'STORE_UNREACHABLE':
       return { isFinal: true, detail: `${path}: ${detailOf(error)}` }
     case 'EPIPE':
-    case 'ECONNRESET': // a store that is being stopped
-      return { isFinal: false, detail: `${path}: it has closed the connection without an answer` }
-    default: // EAGAIN: more clients connect at once than the system queues
+    case 'ECONNRESET': // the store is being stopped
+      return { isFinal: false, detail: `${path}: the server closed the connection without a reply` }
+    default: // EAGAIN: the listen backlog is full
       return { isFinal: false, detail: `${path}: ${detailOf(error)}` }
   }
 }
@@ -109,6 +109,6 @@ function isSocket (path: string): boolean {
   try {
     return lstatSync(path).isSocket()
   } catch {
-    return true // gone by now
+    return true // it was removed in between
   }
 }

@@ -1,4 +1,4 @@
-// The engine of a process that reaches its store over a socket, with stores that do not answer, or do not read.
+// The client engine with stores that do not answer or do not read.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -24,7 +24,7 @@ function serverOf (t: Test): { server: SocketServer, discovery: Discovery } {
   return { server, discovery: { find: () => server.address() } }
 }
 
-t.test('calls that wait for a connection are bounded, confirmed or not; the end of a lock is let through', async t => {
+t.test('calls that wait for a connection are bounded, confirmed or not; releases are always accepted', async t => {
   const client = clientOf(NOWHERE, 200)
   const kept = client.call(get())
   for (let i = 0; i < 2 ** 19; i++) client.post(new Request('del', 'c', 'key'))
@@ -44,7 +44,7 @@ t.test('calls that wait for a connection are bounded, confirmed or not; the end 
   await t.rejects(both.close(), { code: 'STORE_UNREACHABLE' })
 })
 
-t.test('60,000 calls that wait for a connection are given up in any order, and make room', async t => {
+t.test('60,000 calls that wait for a connection are aborted in any order, which frees their memory', async t => {
   const client = clientOf(NOWHERE, 200)
   const waits: Abortable[] = []
   const scope = { aborted: false, add: (wait: Abortable) => { waits.push(wait) }, delete: () => {} }
@@ -60,10 +60,10 @@ t.test('60,000 calls that wait for a connection are given up in any order, and m
   const last = client.call(get())
   const closed = client.close()
   await t.rejects(last, { code: 'STORE_UNREACHABLE' }, 'not STORE_OVERLOADED')
-  await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /writes without confirmation before this close are lost/ })
+  await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /unconfirmed writes before this close are lost/ })
 })
 
-t.test('close: what is posted has arrived, or it says that it may not have', async t => {
+t.test('close delivers posted requests, or rejects if they may not have arrived', async t => {
   const { server, discovery } = serverOf(t)
   const client = clientOf(discovery)
   client.post(Object.assign(new Request('set', 'c', 'key'), { text: '1' }))
@@ -72,7 +72,7 @@ t.test('close: what is posted has arrived, or it says that it may not have', asy
   t.equal((await other.call(get())).text, '1')
   await other.close()
   await until(() => server.peers === 0)
-  await clientOf(NOWHERE).close() // it had nothing to deliver
+  await clientOf(NOWHERE).close() // nothing to deliver
 
   const folder = mkdtempSync(join(tmpdir(), 'client-'))
   const deaf = createServer({ pauseOnConnect: true }, socket => { t.teardown(() => { socket.destroy() }) }).listen(join(folder, 'socket'))
@@ -86,15 +86,15 @@ t.test('close: what is posted has arrived, or it says that it may not have', asy
   const waiting = unheard.call(get())
   unheard.post(new Request('del', 'c', 'key'))
   const outcome = t.rejects(waiting, { code: 'STORE_CLOSED' })
-  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /has not read all within 0.2 s: writes without confirmation before this close may be lost/ })
+  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /did not read everything within 0.2 s; unconfirmed writes before this close may be lost/ })
   await outcome
   const silent = clientOf(toDeaf, 200)
   const call = t.rejects(silent.call(get()), { code: 'STORE_CLOSED' })
-  await silent.close() // only the call is concerned, and knows
+  await silent.close() // only the call itself rejects
   await call
 })
 
-t.test('a socket that is cleaned away is found again, and connections that there are stay', async t => {
+t.test('a removed socket is found again, and open connections stay open', async t => {
   const { server, discovery } = serverOf(t)
   const before = clientOf(discovery)
   await before.call(get())
@@ -104,7 +104,7 @@ t.test('a socket that is cleaned away is found again, and connections that there
   await Promise.all([after.call(get()), before.call(get())])
   t.not((await server.address()).path, path)
   t.equal(server.peers, 2)
-  // Between the answer and the connection.
+  // Between discovery and connect.
   const late = clientOf({
     async find () {
       const address = await server.address()
@@ -117,7 +117,7 @@ t.test('a socket that is cleaned away is found again, and connections that there
   await Promise.all([before, after, late].map(client => client.close()))
 })
 
-t.test('maxValueBytes reaches clients when they connect, and whenever it changes', async t => {
+t.test('clients receive maxValueBytes on connect and on every change', async t => {
   const { server, discovery } = serverOf(t)
   const client = clientOf(discovery)
   await client.call(get())

@@ -1,4 +1,4 @@
-// The cluster engine with real workers, of which things happen to. This process is the primary.
+// The cluster engine with real workers that are killed, stopped and disconnected. This process is the primary.
 import t from 'tap'
 import { createStore } from '../../../src/index.js'
 import type { Tools } from '../../fixtures/worker.js'
@@ -11,7 +11,7 @@ t.after(async () => { await store.close() })
 const lockOf = async (collection: string) => (await store.locks()).find(lock => lock.collection === collection)
 const waiters = async (collection: string): Promise<number | undefined> => (await lockOf(collection))?.waiters
 
-t.test('a worker that is killed: its locks go, its changes are dropped, its waits are gone', async t => {
+t.test('a killed worker: its locks are released, its changes dropped, its waits removed', async t => {
   const jobs = store.collection('killed')
   await jobs.set('held', 'before')
   const [holder, other] = await Promise.all([fork(t), fork(t)])
@@ -38,7 +38,7 @@ t.test('a worker that is killed: its locks go, its changes are dropped, its wait
   t.strictSame(await store.locks(), [])
 })
 
-t.test('a worker that ends by itself, or disconnects: the same, and the store does not hold it back', async t => {
+t.test('a worker that exits or disconnects: the same, and the store does not keep it alive', async t => {
   for (const end of ['disconnect', 'exit'] as const) {
     const worker = await fork(t)
     await worker.run(async ({ store, kept }) => { kept.lock = await store.collection('ending').acquire('key') })
@@ -51,7 +51,7 @@ t.test('a worker that ends by itself, or disconnects: the same, and the store do
   }
 })
 
-t.test('a worker that is stopped for a while: others go on, its lease runs out, and it gets to know', async t => {
+t.test('a stopped worker: others continue, its lease expires, and it is notified', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   await worker.run(async ({ store, kept }) => {
     kept.lock = await store.collection('stopped').acquire('key', { lease: 0.3 })
@@ -73,7 +73,7 @@ t.test('a worker that is stopped for a while: others go on, its lease runs out, 
   t.equal(await worker.run(({ store }) => store.collection('stopped').get('key')), 'mine')
 })
 
-t.test('a stopped worker without a lease keeps its lock, and its calls are answered when it goes on', async t => {
+t.test('a stopped worker without a lease keeps its lock, and its calls are answered when it continues', async t => {
   const worker = await fork(t)
   await worker.run(async ({ store, kept }) => {
     kept.lock = await store.collection('asleep').acquire('key')
@@ -87,7 +87,7 @@ t.test('a stopped worker without a lease keeps its lock, and its calls are answe
   t.equal(await read, 'kept')
 })
 
-t.test('unconfirmed writes are delivered by close, which process.exit may follow at once', async t => {
+t.test('close delivers unconfirmed writes, and process.exit may follow at once', async t => {
   const worker = await fork(t)
   await worker.run(({ store }) => {
     const collection = store.collection('unconfirmed')
@@ -98,7 +98,7 @@ t.test('unconfirmed writes are delivered by close, which process.exit may follow
   await until(async () => await store.collection('unconfirmed').size() === 5000)
 })
 
-t.test('unconfirmed writes are delivered also where answers come that nobody reads any more', async t => {
+t.test('unconfirmed writes are delivered even if replies arrive that nobody reads anymore', async t => {
   const worker = await fork(t)
   await worker.run(({ store }) => store.collection('unread').set('closing', false))
   worker.run(async ({ store }) => {
@@ -113,14 +113,14 @@ t.test('unconfirmed writes are delivered also where answers come that nobody rea
     process.exit(0)
   }).catch(() => {})
   await new Promise<void>(resolve => { worker.worker.on('message', message => { if (message === 'closing') resolve() }) })
-  // The primary is busy, and would find the worker gone when it answers the first of the calls.
+  // The primary is busy, and finds the worker disconnected when it answers the first call.
   const late = Date.now() + 500
   while (Date.now() < late) { /* busy */ }
   t.strictSame(await worker.exited, [0, null])
   t.equal(await store.collection('unread').size(), 251)
 })
 
-t.test('a closed store fails its calls, releases its locks, and can be opened anew', async t => {
+t.test('a closed store rejects its calls, releases its locks, and can be reopened', async t => {
   const worker = await fork(t)
   const codes = await worker.run(async ({ store, strongStore }) => {
     const collection = store.collection('closed')
@@ -138,7 +138,7 @@ t.test('a closed store fails its calls, releases its locks, and can be opened an
   t.strictSame(codes, ['STORE_CLOSED', 'STORE_CLOSED', true, true])
 })
 
-t.test('a connection that is lost: what was pending fails at once, locks are lost, the next call connects again', async t => {
+t.test('a lost connection: pending calls reject at once, locks are lost, the next call reconnects', async t => {
   const worker = await fork(t)
   const mine = await store.collection('cut').acquire('wanted')
   await worker.run(async ({ store, kept }) => {
@@ -158,7 +158,7 @@ t.test('a connection that is lost: what was pending fails at once, locks are los
   await mine.release()
 })
 
-t.test('10,000 waits of one worker for one key end in their order', async t => {
+t.test('10,000 waits of one worker for one key end in order', async t => {
   const worker = await fork(t)
   const mine = await store.collection('queue').acquire('key')
   const order = worker.run(async ({ store }) => {
@@ -176,7 +176,7 @@ t.test('10,000 waits of one worker for one key end in their order', async t => {
   t.equal(await order, true)
 })
 
-t.test('large values from several workers at once do not mix', async t => {
+t.test('concurrent large values of several workers are not mixed up', async t => {
   const workers = await Promise.all([fork(t), fork(t)])
   const oks = await Promise.all(workers.map((worker, i) => worker.run(async ({ store }, i) => {
     const large = store.collection('large')
@@ -191,7 +191,7 @@ t.test('large values from several workers at once do not mix', async t => {
   t.strictSame(oks, [true, true])
 })
 
-t.test('a worker that gives up more waits than it makes leaves nothing behind', async t => {
+t.test('a worker that aborts more waits than it keeps leaves no state', async t => {
   const worker = await fork(t)
   const mine = await store.collection('impatient').acquire('key')
   await worker.run(async ({ store }) => {
@@ -203,7 +203,7 @@ t.test('a worker that gives up more waits than it makes leaves nothing behind', 
   t.equal(await lockOf('impatient'), undefined)
 })
 
-t.test('large values both ways at once: neither side waits for the other to read', async t => {
+t.test('large values in both directions at once: neither side blocks on the other', async t => {
   const worker = await fork(t)
   await store.collection('both').set('large', 'x'.repeat(1_000_000))
   t.strictSame(await worker.run(async ({ store }) => {
@@ -216,7 +216,7 @@ t.test('large values both ways at once: neither side waits for the other to read
   await store.collection('both').clear()
 })
 
-t.test('watches and subscriptions of workers that are killed, cut off and stopped', async t => {
+t.test('watches and subscriptions of killed, disconnected and stopped workers', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   const follow = async ({ store, kept }: Tools): Promise<void> => {
     kept.state = {}

@@ -12,9 +12,9 @@ interface Ends { ours: Socket, theirs: Socket }
 
 const connections = new WeakMap<Socket, Connection>()
 
-/** Two ends of a socket; ours reads as the primary does. */
+/** Two ends of a socket; ours reads like the primary. */
 async function ends (t: Test): Promise<Ends> {
-  const folder = mkdtempSync(join(tmpdir(), 'connection-')) // short: a socket's path has 107 bytes at most
+  const folder = mkdtempSync(join(tmpdir(), 'connection-')) // short: socket paths are limited to 107 bytes
   const server: Server = createServer({ pauseOnConnect: true }).listen(join(folder, 'socket'))
   await once(server, 'listening')
   const theirs: Socket = connectTo(server.address() as string, bytes => { connections.get(theirs)?.receive(bytes) })
@@ -88,7 +88,7 @@ t.test('frames split at every byte boundary', async t => {
   }
 })
 
-t.test('frames in a buffer that is used again after each read', async t => {
+t.test('frames in a buffer that is reused after each read', async t => {
   const { ours } = await ends(t)
   const log = listen(ours)
   const bytes = framed('first one', 'the second', 'a third frame')
@@ -100,13 +100,13 @@ t.test('frames in a buffer that is used again after each read', async t => {
   t.strictSame(log.frames, ['first one', 'the second', 'a third frame'])
 })
 
-t.test('a socket whose handle is out of reach reads as it always does', async t => {
+t.test('a socket without an accessible handle reads as usual', async t => {
   const { ours } = await ends(t)
   const accepted = Object.assign(new Socket(), { resume: () => ours })
   t.equal(adopt(accepted, () => { t.fail('must not be told') }), ours)
 })
 
-t.test('all that a socket reads comes in one buffer', async t => {
+t.test('all reads of a socket use one buffer', async t => {
   const { ours, theirs } = await ends(t)
   for (const [from, to] of [[ours, theirs], [theirs, ours]] as const) {
     const buffers = new Set<ArrayBufferLike>()
@@ -119,7 +119,7 @@ t.test('all that a socket reads comes in one buffer', async t => {
   }
 })
 
-t.test('byte by byte, and many frames in one read', async t => {
+t.test('single bytes, and many frames in one read', async t => {
   const { ours, theirs } = await ends(t)
   theirs.setNoDelay()
   const log = listen(ours)
@@ -136,7 +136,7 @@ t.test('byte by byte, and many frames in one read', async t => {
   t.ok(log.batches < 100)
 })
 
-t.test('what gathers for a turn of the event loop goes in one write', async t => {
+t.test('output gathered in one event loop iteration is sent in one write', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(ours)
   const sender = new Connection(theirs, new Log())
@@ -152,7 +152,7 @@ t.test('what gathers for a turn of the event loop goes in one write', async t =>
   }
 })
 
-t.test('a large frame arrives whole', async t => {
+t.test('a large frame arrives complete', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(ours)
   const large = 'x'.repeat(5_000_000)
@@ -165,7 +165,7 @@ t.test('a large frame arrives whole', async t => {
   t.equal(log.frames[2], 'behind it')
 })
 
-t.test('what is sent in one tick is written at once', async t => {
+t.test('output of one tick is sent in one write', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(theirs)
   const connection = new Connection(ours, new Log())
@@ -181,7 +181,7 @@ t.test('what is sent in one tick is written at once', async t => {
   t.equal(connection.backlog, 0)
 })
 
-t.test('sizes that no frame has end the connection', async t => {
+t.test('invalid frame sizes end the connection', async t => {
   for (const size of [0, 7, 2 ** 26 + 1, 2 ** 32 - 1]) {
     const { ours, theirs } = await ends(t)
     const log = listen(ours)
@@ -194,7 +194,7 @@ t.test('sizes that no frame has end the connection', async t => {
   }
 })
 
-t.test('what a handler throws ends the connection, and nothing behind it is handled', async t => {
+t.test('an error thrown by the handler ends the connection, and later frames are ignored', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(ours)
   log.onframe = text => { if (text === 'bad frame') throw new Error('no') }
@@ -204,7 +204,7 @@ t.test('what a handler throws ends the connection, and nothing behind it is hand
   t.strictSame(log.frames, ['good frame', 'bad frame'])
 })
 
-t.test('who does not read is not listened to: what waits for him stays bounded, and nothing is lost', async t => {
+t.test('nothing is read from a slow peer: its backlog is bounded, and nothing is lost', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const log = listen(ours)
@@ -225,17 +225,17 @@ t.test('who does not read is not listened to: what waits for him stays bounded, 
   t.equal(log.frames.length, 1000)
 })
 
-t.test('who never reads is dropped after a while', async t => {
+t.test('a peer that never reads is disconnected', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const log = listen(ours)
   log.connection!.slowTimeoutMs = 50
   for (let i = 0; i < 100; i++) send(log.connection!, 'x'.repeat(64 * 1024))
   await until(() => log.isClosed)
-  t.match(log.error, { code: 'STORE_DISCONNECTED', message: /does not read/ })
+  t.match(log.error, { code: 'STORE_DISCONNECTED', message: /stopped reading/ })
 })
 
-t.test('small writes to one who does not read take no buffer each', async t => {
+t.test('small writes to a peer that does not read share a buffer', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const { connection } = listen(ours)

@@ -1,4 +1,4 @@
-// The contract over real processes: a primary, a worker in which the tests run, and a second worker at the other end.
+// The contract over real processes: a primary, a worker that runs the tests, and a second worker as the other user.
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createStore } from '../../../src/index.js'
@@ -13,7 +13,7 @@ interface End {
   send? (message: object): unknown
 }
 
-/** Messages between two processes; `via` tells the primary whom they are for. */
+/** Messages between two processes; `via` tells the primary the receiver. */
 function channelTo (end: End, via = {}): Channel {
   const channel: Channel = { send: message => { end.send!({ ...message, ...via }) }, onmessage: undefined }
   end.on('message', message => {
@@ -23,9 +23,9 @@ function channelTo (end: End, via = {}): Channel {
 }
 
 async function primary (): Promise<void> {
-  cluster.setupPrimary({ execArgv: ['--enable-source-maps'] }) // without the test runner's, which make each start slower
+  cluster.setupPrimary({ execArgv: ['--enable-source-maps'] }) // without the test runner's loaders, which are slow
   const helper = cluster.fork({ CONTRACT_ROLE: 'helper', NODE_OPTIONS: '' })
-  await once(helper, 'message') // what is sent to a worker that does not listen yet is lost
+  await once(helper, 'message') // messages sent before a worker listens are lost
   const tests = cluster.fork({ CONTRACT_ROLE: 'tests', NODE_OPTIONS: '' })
   const own = channelTo({ on: () => {}, send: message => tests.send(message) })
   offer(createStore(), own)
@@ -53,7 +53,7 @@ async function worker (): Promise<void> {
   for (const to of ['helper', 'primary']) {
     for (const suite of [contract, watching]) {
       suite(t, `a worker, with the ${to} at the other end,`, async () => {
-        process.channel!.ref() // tap has let go of it
+        process.channel!.ref() // tap has released it
         return { a: createStore(), b: remote(channelTo(process as End, { to })), end: async () => {} }
       })
     }

@@ -1,4 +1,4 @@
-// How processes find the store of their cluster, and what they are told where they cannot.
+// How processes find the store of their cluster, and the errors if they cannot.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -19,7 +19,7 @@ async function lines (t: Test, fixture: string, count: number, options: Paramete
 
 const copies = (t: Test, primary: string[], worker: string[]): Promise<any[]> => lines(t, 'copies', 3, { args: [JSON.stringify({ primary, worker })] })
 
-t.test('two protocol versions in one cluster: each worker has the store of its own', async t => {
+t.test('with two protocol versions in one cluster, each worker uses the store of its version', async t => {
   const next = copyPackage(t, PROTOCOL_VERSION + 1)
   const [outcomes, { longest }, { heard }] = await copies(t, [HERE, next], [HERE, next])
   t.strictSame(outcomes, [1, 1], 'each is the first in its store')
@@ -27,13 +27,13 @@ t.test('two protocol versions in one cluster: each worker has the store of its o
   t.ok(longest < 100, 'what the primary receives is small')
 })
 
-t.test('a version that is not in the primary is told which one is', async t => {
+t.test('the error of a version mismatch names both versions', async t => {
   const next = copyPackage(t, PROTOCOL_VERSION + 1)
   const [outcomes] = await copies(t, [next], [next, HERE])
   t.equal(outcomes[0], 1)
   t.strictSame(outcomes[1], {
     code: 'STORE_UNREACHABLE',
-    message: `No store answers: the store found speaks protocol ${PROTOCOL_VERSION + 1} of strong-store, this process ${PROTOCOL_VERSION}; ` +
+    message: `The store cannot be reached: the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
       'load the same version in both, and restart the primary after an upgrade'
   })
 })
@@ -46,7 +46,7 @@ t.test('two copies of one version share a store, its errors and its adapters', a
   t.strictSame(errors, [true, true])
 })
 
-t.test('threads and children of a worker have its store, or an error that says what to do', async t => {
+t.test('threads and children of a worker use its store, or get an error with advice', async t => {
   const found = await lines(t, 'family', 10)
   const outcomes = Object.fromEntries(found.map(({ name, outcome }) => [name, outcome]))
   const error = (message: RegExp): object => ({ code: 'STORE_UNREACHABLE', message })
@@ -54,22 +54,22 @@ t.test('threads and children of a worker have its store, or an error that says w
     primary: [null, true],
     thread: ['of the primary', true],
     'program of its own': [null, true],
-    'child that is too early': error(/had not used its store yet when it started this process; give createStore a url/),
+    'child that is too early': error(/started this process before it used its store; pass createStore a url/),
     child: ['value', false],
     'child of a child': ['value', false],
     'thread of a child': ['value', false],
     'worker of a child': ['value', false],
-    grandchild: error(/which shares a cluster's store, is not the parent of this process; give createStore a url .* without STRONG_STORE_PARENT_/),
+    grandchild: error(/which has access to a cluster's store, is not the parent of this process; pass createStore a url .* remove STRONG_STORE_PARENT_/),
     'thread of the worker': ['value', false]
   })
 })
 
-t.test('under PM2, whose daemon has no store, calls fail soon and say what to do', async t => {
+t.test('under PM2, whose daemon has no store, calls fail quickly with advice', async t => {
   const [{ outcomes }] = await lines(t, 'no-import', 1, { env: { pm_id: '0', exec_mode: 'cluster_mode', CONNECT_TIMEOUT: '60' } })
   for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*strong-store serve.* STRONG_STORE_URL .*exec_mode 'fork', instances 1/ })
 })
 
-t.test('where one of several instances has a store of its own there is a warning, once, and none if that is said', async t => {
+t.test('a warning, once, if several instances have separate stores, unless that is configured', async t => {
   const program = `const { createStore } = await import(${JSON.stringify(`${HERE}index.js`)}); for (const key of ['a', 'b']) await createStore().collection('c').set(key, 1)`
   const warnings = async (env: NodeJS.ProcessEnv): Promise<number> => {
     const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], { env: { ...process.env, NODE_OPTIONS: '', ...env } })

@@ -1,4 +1,4 @@
-// How things begin and end: programs of their own, of which a primary is a part that may die.
+// How processes start and exit: separate programs, since the primary may be killed.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,15 +14,15 @@ function withJson (program: Program): Program & { next (): Promise<any> } {
   return { ...program, next: async () => JSON.parse(await program.nextLine()) as unknown }
 }
 
-t.test('a primary that is killed: every call fails at once, the worker ends by itself', async t => {
+t.test('a killed primary: every call rejects at once, and the worker can exit', async t => {
   const { child, next, ended } = start(t, 'primary-killed')
   t.match(await next(), { ready: true })
   child.kill('SIGKILL')
   t.strictSame(await next(), { codes: Array(4).fill('STORE_DISCONNECTED'), held: false, later: 'STORE_UNREACHABLE' })
-  await ended // the worker had a hand on the output as well
+  await ended // the worker had the output open as well
 })
 
-t.test('a worker that is older than the import in the primary is served', async t => {
+t.test('a worker forked before the import in the primary gets its replies', async t => {
   const { next, ended } = start(t, 'late-import')
   t.strictSame(await next(), { count: 1 })
   t.strictSame(await ended, [0, null])
@@ -32,14 +32,14 @@ t.test('without an import in the primary, the error says what to do', async t =>
   const { next, ended } = start(t, 'no-import')
   const { outcomes, errors, again } = await next()
   for (const outcome of outcomes) {
-    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^No store answers: no answer within 0.2 s; import 'strong-store' in the primary/ })
+    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^The store cannot be reached: no answer within 0.2 s; import 'strong-store' in the primary/ })
   }
   t.strictSame(errors, ['STORE_UNREACHABLE'])
   t.equal(again, 'STORE_UNREACHABLE', 'also for who calls again as soon as he hears of it')
   t.strictSame(await ended, [0, null])
 })
 
-t.test('a primary that ends by itself leaves no folder', async t => {
+t.test('a primary that exits leaves no directory', async t => {
   await Promise.all(([
     ['exit', undefined, [3, null]],
     ['throw', undefined, [1, null]],
@@ -54,7 +54,7 @@ t.test('a primary that ends by itself leaves no folder', async t => {
   }))
 })
 
-t.test('what primaries left that were killed is removed by the next one of their user', async t => {
+t.test('directories of killed primaries are removed by the next primary of their user', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'ending-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   const begin = (): ReturnType<typeof start> => withJson(startProgram(t, 'test/fixtures/ending.js', { args: ['wait'], env: { TMPDIR: folder } }))
@@ -65,7 +65,7 @@ t.test('what primaries left that were killed is removed by the next one of their
     child.kill(name)
     t.strictSame(await ended, [null, name])
   }))
-  // One that was still tidying up after its start may have removed what others had left by then.
+  // An earlier primary that was still cleaning up may have removed the directories of others.
   t.ok(readdirSync(folder).length > 0, 'a process that is killed cannot tidy up')
   const { child, next, ended } = begin()
   await next()

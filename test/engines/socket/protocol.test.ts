@@ -19,10 +19,10 @@ class Paper implements ReplyTarget {
   append (bytes: Buffer): void { this.used += bytes.copy(this.buffer, this.used) }
 }
 
-/** The frame that `write` lays down, behind its size. */
+/** The frame written by `write`, without its size field. */
 function frame (write: (target: ReplyTarget) => void): { buffer: Buffer, at: number, end: number } {
   const paper = new Paper()
-  paper.used = 5 // frames do not begin at the beginning of a buffer
+  paper.used = 5 // frames do not start at the beginning of a buffer
   write(paper)
   const size = paper.buffer.readUInt32LE(5)
   if (paper.used !== 5 + 4 + size) throw new Error(`a frame of ${paper.used - 9} bytes says ${size}`)
@@ -42,7 +42,7 @@ const REQUESTS: Array<Partial<Request>> = [
   { text: `"${'é'.repeat(20_000)}"` }
 ]
 
-t.test('every request arrives as it was sent, its strings as bytes', async t => {
+t.test('requests arrive unchanged, with strings as bytes', async t => {
   for (const op of OPS) {
     for (const fields of REQUESTS) {
       for (const key of ['', 'key', 'é😀\u0000', 'k'.repeat(1024)]) {
@@ -60,7 +60,7 @@ t.test('every request arrives as it was sent, its strings as bytes', async t => 
   }
 })
 
-t.test('every reply arrives as it was sent, its bytes as text', async t => {
+t.test('replies arrive unchanged, with bytes as text', async t => {
   for (const fields of [{}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` }, { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }]) {
     const forms = 'text' in fields ? [{ text: toBytes(fields.text) }, { text: Buffer.from(fields.text) }] : [{}]
     for (const form of forms) {
@@ -99,7 +99,7 @@ t.test('hello', async t => {
   }
 })
 
-t.test('a request that is cut short, or has nonsense in it, is refused or read as another; never more', async t => {
+t.test('a truncated or malformed request is rejected or read as another request', async t => {
   const request = Object.assign(new Request('set', 'c', 'key'), REQUESTS[3])
   const { buffer, at, end } = frame(target => { writeRequest(target, request, 1, 1) })
   for (let cut = at + 10; cut < end - 2; cut++) {

@@ -1,4 +1,4 @@
-// The server's socket as broken and unauthenticated peers meet it.
+// The socket of the server with broken and unauthenticated peers.
 import { existsSync, statSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { dirname } from 'node:path'
@@ -36,7 +36,7 @@ class Peer implements Target {
     this.used = 0
   }
 
-  /** Says hello and names a collection; resolves when the server answers. */
+  /** Sends a hello and names a collection; resolves when the server replies. */
   async greet (): Promise<this> {
     writeHello(this, token, 'pid 1')
     writeControl(this, NAME, 0, 0, 'collection')
@@ -52,13 +52,13 @@ class Peer implements Target {
   }
 }
 
-t.test('the socket is in a folder that only its owner can look into', async t => {
+t.test('only its owner can enter the directory of the socket', async t => {
   t.equal(statSync(dirname(path)).mode & 0o777, 0o700)
   t.strictSame(await server.address(), { version: PROTOCOL_VERSION, path, token })
   t.strictSame(await Promise.all([server.address(), server.address(process.geteuid!()), server.address(0)]), Array(3).fill({ version: PROTOCOL_VERSION, path, token }))
 })
 
-t.test('unauthenticated peers are refused: no token, a wrong one, another protocol, or no hello at all', async t => {
+t.test('unauthenticated peers are rejected: no token, a wrong token, another protocol, or no hello', async t => {
   const friend = await new Peer().greet()
   for (const hello of ['x'.repeat(64), '', token.slice(1), token.toUpperCase(), 'é'.repeat(64)]) {
     const peer = new Peer()
@@ -81,7 +81,7 @@ t.test('unauthenticated peers are refused: no token, a wrong one, another protoc
   await friend.get()
 })
 
-t.test('a broken frame ends that connection and nothing else', async () => {
+t.test('a malformed frame ends only its own connection', async () => {
   const friend = await new Peer().greet()
   const size = Buffer.alloc(4)
   for (const bytes of [0xffffffff, 2 ** 26 + 1, 0, 7]) {
@@ -107,7 +107,7 @@ t.test('a broken frame ends that connection and nothing else', async () => {
   await friend.get()
 })
 
-t.test('a connection that ends takes its locks and waits along, and leaves nothing', async t => {
+t.test('the end of a connection ends its locks and waits, and leaves no state', async t => {
   const holder = await new Peer().greet()
   writeRequest(holder, new Request('acquire', 'collection', 'held'), 0, 2)
   holder.send()
@@ -123,7 +123,7 @@ t.test('a connection that ends takes its locks and waits along, and leaves nothi
   t.equal(keyspace.collection('collection').size, 0)
 })
 
-t.test('half a frame that never goes on holds nobody up', async () => {
+t.test('an incomplete frame does not block other connections', async () => {
   const half = await new Peer().greet()
   writeRequest(half, Object.assign(new Request('set', 'collection', 'key'), { text: 'x'.repeat(1000) }), 0, 1)
   half.send(half.buffer.subarray(0, half.used - 500))
@@ -132,7 +132,7 @@ t.test('half a frame that never goes on holds nobody up', async () => {
   half.socket.destroy()
 })
 
-t.test('a flood of connections keeps no client out, and does not stay', async t => {
+t.test('a flood of connections neither keeps clients out nor stays open', async t => {
   const peers = Array.from({ length: 200 }, () => new Peer())
   const friend = await new Peer().greet()
   await until(() => peers.filter(({ isClosed }) => !isClosed).length <= 20)
@@ -141,7 +141,7 @@ t.test('a flood of connections keeps no client out, and does not stay', async t 
   t.equal(friend.isClosed, false)
 })
 
-t.test('a client that does not read is refused what would take too much memory, and dropped after a while', async t => {
+t.test('a client that does not read gets STORE_OVERLOADED, and is disconnected after a timeout', async t => {
   const holder = await new Peer().greet()
   writeRequest(holder, Object.assign(new Request('set', 'collection', 'large'), { text: 'x'.repeat(50_000) }), 0, 0)
   writeRequest(holder, new Request('acquire', 'collection', 'large'), 0, 2)
@@ -158,12 +158,12 @@ t.test('a client that does not read is refused what would take too much memory, 
   await until(() => keyspace.collection('collection').waiters === 0)
   t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
   const friend = await new Peer().greet()
-  await until(() => server.peers === peers - 1) // one came, two went
+  await until(() => server.peers === peers - 1) // one opened, two closed
   await friend.get()
   keyspace.collection('collection').clearPrefix('', new Map(), () => {})
 })
 
-t.test('close ends all connections and removes the folder', async t => {
+t.test('close ends all connections and removes the directory', async t => {
   const peer = await new Peer().greet()
   server.close()
   await until(() => peer.isClosed)

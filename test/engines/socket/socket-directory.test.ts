@@ -1,4 +1,4 @@
-// Where the socket lies, who can enter it, and what is removed: nothing that is not ours.
+// Where the socket is created, who can enter its directory, and that cleanup removes only our own files.
 import { once } from 'node:events'
 import {
   chmodSync, chownSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, utimesSync,
@@ -15,7 +15,7 @@ const OTHER_USER = 65534
 const isRoot = process.geteuid?.() === 0
 const NEEDS_ROOT = { skip: isRoot ? false : 'needs root, to play two users' }
 
-/** A folder of its own, and TMPDIR to be put back. */
+/** Creates a folder, and restores TMPDIR afterwards. */
 function folderOf (t: Test): string {
   const { TMPDIR } = process.env
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'directory-')))
@@ -38,7 +38,7 @@ async function listen (path: string, t: Test): Promise<void> {
   t.teardown(() => { server.close() })
 }
 
-/** A socket that nobody listens on. */
+/** A socket without a listener. */
 async function deadSocket (path: string): Promise<void> {
   const server = createServer().listen(`${path}.live`)
   await once(server, 'listening')
@@ -47,7 +47,7 @@ async function deadSocket (path: string): Promise<void> {
   await once(server, 'close')
 }
 
-t.test('any temporary folder is lived with, and its path is absolute', t => {
+t.test('any temporary directory works, and the path is absolute', t => {
   const folder = folderOf(t)
   t.equal(firstParent(folder), folder)
   t.equal(firstParent(relative(process.cwd(), folder)), folder)
@@ -61,7 +61,7 @@ t.test('any temporary folder is lived with, and its path is absolute', t => {
   t.end()
 })
 
-t.test('a folder in which another user could replace the socket is not used', t => {
+t.test('a directory in which another user could replace the socket is not used', t => {
   const folder = folderOf(t)
   mkdirSync(join(folder, 'inner'))
   for (const [mode, isUsed] of [[0o777, false], [0o770, false], [0o1777, true], [0o755, true]] as const) {
@@ -76,7 +76,7 @@ t.test('a folder in which another user could replace the socket is not used', t 
   t.end()
 })
 
-t.test('a place that cannot be written is passed over', async t => {
+t.test('a directory that is not writable is skipped', async t => {
   const listener = new Listener(process.geteuid!(), () => {})
   folderOf(t)
   process.env.TMPDIR = '/proc'
@@ -84,7 +84,7 @@ t.test('a place that cannot be written is passed over', async t => {
   listener.close()
 })
 
-t.test('only its user can enter it, and it removes no more than it has made', t => {
+t.test('only its user can enter the directory, and remove deletes only what was created', t => {
   const folder = folderOf(t)
   const directory = new SocketDirectory(folder)
   t.equal(statSync(dirname(directory.path)).mode & 0o777, 0o700)
@@ -106,7 +106,7 @@ t.test('only its user can enter it, and it removes no more than it has made', t 
   t.end()
 })
 
-t.test('of what is left by others, only dead sockets of this user are removed', async t => {
+t.test('cleanup removes only dead sockets of this user', async t => {
   const folder = folderOf(t)
   const make = (name: string, mode = 0o700): string => {
     mkdirSync(join(folder, name))
@@ -133,10 +133,10 @@ t.test('of what is left by others, only dead sockets of this user are removed', 
   const before = readdirSync(folder, { recursive: true }).map(String)
   await removeAbandoned(folder)
   t.strictSame(readdirSync(folder, { recursive: true }).map(String).sort(), before.filter(name => !gone.includes(name.split('/')[0]!)).sort())
-  await removeAbandoned(join(folder, 'missing')) // as one that cannot be listed
+  await removeAbandoned(join(folder, 'missing')) // as if it could not be listed
 })
 
-t.test('a socket for another user lets no one else in', NEEDS_ROOT, async t => {
+t.test('a socket for another user admits nobody else', NEEDS_ROOT, async t => {
   const listener = new Listener(OTHER_USER, () => {})
   const path = await listener.path()
   t.match(statSync(path), { uid: OTHER_USER, mode: 0o140600 })
@@ -145,14 +145,14 @@ t.test('a socket for another user lets no one else in', NEEDS_ROOT, async t => {
   t.notOk(existsSync(dirname(path)))
 })
 
-t.test('a process that is not root makes no socket for another user, and says so', NEEDS_ROOT, async t => {
+t.test('a process that is not root cannot create a socket for another user, and says so', NEEDS_ROOT, async t => {
   process.seteuid!(1234)
   t.teardown(() => { process.seteuid!(0) })
   const listener = new Listener(OTHER_USER, () => {})
   for (let i = 0; i < 2; i++) {
     await t.rejects(listener.path(), {
       code: 'STORE_UNREACHABLE',
-      message: /the store, which runs as uid 1234, cannot make a socket for uid 65534 \(.*EPERM.*\); run both as one user, or the store's process as root/
+      message: /the store, which runs as uid 1234, cannot create a socket for uid 65534 \(.*EPERM.*\); run both as the same user, or the store's process as root/
     })
   }
   const own = new Listener(1234, () => {})

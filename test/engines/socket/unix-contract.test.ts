@@ -1,4 +1,4 @@
-// The contract over `unix:`: the store in a process tree of its own, the tests in one process, and a user in a third.
+// The contract over `unix:`: the store, the tests and the other user in three separate processes.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// `unix:`: what a client does where its store is not there, is another program, or goes and returns.
+// `unix:`: a client whose store is missing, is another program, or restarts.
 import { once } from 'node:events'
 import { chmodSync, chownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
@@ -25,7 +25,7 @@ function storeAt (t: Test, path: string, connectTimeout = 0.2): Store {
   return store
 }
 
-t.test('URLs, and the pipes that stand for them on Windows', async t => {
+t.test('URLs, and their named pipes on Windows', async t => {
   t.equal(socketPath('unix:/run/app/store.sock', 'linux'), '/run/app/store.sock')
   t.equal(socketPath('unix:///run/app//store.sock', 'linux'), '/run/app/store.sock')
   t.equal(socketPath('unix:/run/app/store.sock', 'win32'), '\\\\.\\pipe\\run-app-store.sock')
@@ -38,7 +38,7 @@ t.test('URLs, and the pipes that stand for them on Windows', async t => {
   t.equal(createStore('unix:/run/store'), createStore('unix:///run/store'), 'one store for a path')
 })
 
-t.test('STRONG_STORE_URL is the default', async t => {
+t.test('STRONG_STORE_URL is the default URL', async t => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const before = process.env.STRONG_STORE_URL
   t.teardown(() => {
@@ -55,7 +55,7 @@ t.test('STRONG_STORE_URL is the default', async t => {
   await createStore().close()
 })
 
-t.test('each failure to connect says what to do', async t => {
+t.test('each error of a failed connect says what to do', async t => {
   const folder = directory(t)
   const at = (name: string): string => join(folder, name)
   const fails = async (path: string, message: RegExp): Promise<void> => {
@@ -74,7 +74,7 @@ t.test('each failure to connect says what to do', async t => {
   const dead = await listen(t, at('live'), () => {})
   linkSync(at('live'), at('dead'))
   dead.close()
-  await fails(at('dead'), /the store at \S+dead has ended without removing its socket; start it with/)
+  await fails(at('dead'), /the store at \S+dead has exited without removing its socket; start it with/)
 
   const http = await listen(t, at('http'), socket => { socket.end('HTTP/1.1 400 Bad Request\r\n\r\n') })
   await fails(at('http'), /http is the socket of another program: it does not speak the protocol of strong-store/)
@@ -84,16 +84,16 @@ t.test('each failure to connect says what to do', async t => {
   await listen(t, at('silent'), socket => { socket.resume() })
   await fails(at('silent'), /silent: no answer within 0.2 s/)
   await listen(t, at('rude'), socket => { socket.destroy() })
-  await fails(at('rude'), /rude: it has closed the connection without an answer/)
+  await fails(at('rude'), /rude: the server closed the connection without a reply/)
 })
 
-t.test('another version of the protocol is named', async t => {
+t.test('the error of a version mismatch names the versions', async t => {
   const path = join(directory(t), 'socket')
   const other = new URL('cli/bin.js', copyPackage(t, PROTOCOL_VERSION + 1)).pathname
   await serve(t, ['--socket', path], { command: [process.execPath, other] })
   await t.rejects(storeAt(t, path).ping(), {
     code: 'STORE_UNREACHABLE',
-    message: new RegExp(`the store speaks protocol ${PROTOCOL_VERSION + 1} of strong-store, this process ${PROTOCOL_VERSION}; install the same version`)
+    message: new RegExp(`the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; install the same version`)
   })
 })
 
@@ -109,7 +109,7 @@ t.test('the permissions of the socket decide who may connect', { skip: process.g
   t.match(await asNobody(), { code: 0, out: '', err: '' })
 })
 
-t.test('a store that ends: pending calls fail, locks are lost, and the next calls wait for its return', async t => {
+t.test('when a store exits, pending calls reject, locks are lost, and later calls wait for its restart', async t => {
   const path = join(directory(t), 'socket')
   const first = await serve(t, ['--socket', path])
   const store = storeAt(t, path, 60)
