@@ -189,7 +189,7 @@ t.test('--data keeps the keys over restarts', async t => {
   const options = ['--socket', join(folder, 'socket'), '--data', data]
   const first = await serve(t, options)
   t.match(await cli(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
-  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*used by the process \d+[^\n]*\n$/ }, 'one store a folder; it is said once')
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*in use by process \d+[^\n]*\n$/ }, 'one store a folder; it is said once')
   t.notOk(existsSync(join(folder, 'other')))
   first.kill()
   t.strictSame(await first.exited, [0, null])
