@@ -14,7 +14,7 @@ export interface SocketAdapterOptions extends PickOptions {
   prefix?: string | undefined
   /** Milliseconds, as everywhere in Socket.IO, between two signs of life of a server. Default 5000. */
   heartbeatInterval?: number | undefined
-  /** Milliseconds without a sign of life after which the others do not wait for a server. Default 10,000. */
+  /** Milliseconds without a sign of life after which the others do not wait for a server. Default 10000. */
   heartbeatTimeout?: number | undefined
 }
 
