@@ -37,6 +37,16 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
     await Promise.allSettled(waits)
     await leaks.get('free')
   },
+  async 'watches and subscriptions' (store, times) {
+    const leaks = store.collection('leaks')
+    await Promise.all(Array.from({ length: times }, async (_, i) => {
+      const watch = leaks.watch({ key: `key ${i}` })
+      const subscription = store.channel(`leaks ${i}`).subscribe()
+      await watch.next()
+      const next = i % 2 === 0 ? watch.next() : undefined // it waits in the store, or is about to
+      await Promise.all([watch.return(), subscription.return(), next])
+    }))
+  },
   async 'timed-out waits' (store, times) {
     const leaks = store.collection('leaks')
     await Promise.allSettled(Array.from({ length: times }, () => leaks.acquire('locked', { timeout: 0.001 })))

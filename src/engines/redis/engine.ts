@@ -87,7 +87,7 @@ class RedisEngine implements Engine {
 
   #begin (call: RedisCall): void {
     call.pause = undefined
-    if (call.state === 'settled') return // by the loss of the connection
+    if (call.id !== 0 && this.#calls.withId(call.id) !== call) return // it has ended during the pause
     if (this.#connection !== undefined) {
       this.#ask(this.#connection, call)
       return

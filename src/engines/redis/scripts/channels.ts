@@ -48,8 +48,8 @@ function channels.drop (channel, token)
   local sub = channel.subs[token]
   if not sub then return end
   redis.call('ZREM', OWNED, sub.channel .. ' @' .. token)
-  if sub.who and withdraw(sub.who) then answer(sub.who, 'ESTORE_ABORTED') end
   channel.subs[token] = nil
+  if sub.who and withdraw(sub.who) then answer(sub.who, 'ESTORE_ABORTED') end
 end
 
 -- Saves a channel, or forgets it where nobody subscribes.
@@ -185,10 +185,8 @@ function scripts.subscribe (keys, args)
     found = channels.reply(channel, channel.next, args[4] ~= '' and ',"missed":null' or '', {})
   else
     sub.next = number
-    if how == 'wait' and sub.who and withdraw(sub.who) then
-      answer(sub.who, 'ESTORE_ABORTED')
-      sub.who = nil
-    end
+    local before = sub.who
+    if how == 'wait' and before and withdraw(before) then answer(before, 'ESTORE_ABORTED') end
     if how == 'now' or number < channel.next then
       found = channels.messages(channel, number)
     else

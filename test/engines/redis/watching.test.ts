@@ -1,0 +1,140 @@
+// What only watches and channels in Redis can show: what they leave on the server, and what happens when connections
+// and processes end. See ../../contract/watching.ts for the rest.
+import t, { type Test } from 'tap'
+import { createStore, type Store, type WatchOptions } from '../../../src/index.js'
+import { random } from '../../faults/attack.js'
+import { fork } from '../../support/cluster.js'
+import { Follower } from '../../support/follower.js'
+import { NO_REDIS, hasRedis, startServer, type TestServer } from '../../support/redis.js'
+import { until } from '../../support/until.js'
+
+const SEED = Number(process.env.STRONG_STORE_SEED ?? Date.now() % 2 ** 31)
+
+if (hasRedis) all(await startServer(t))
+else t.plan(0, NO_REDIS)
+
+function all (server: TestServer): void {
+  const { options, redis } = server
+  const open = (t: Test): Store => {
+    const store = createStore(options)
+    t.teardown(() => store.close())
+    return store
+  }
+  const members = (set: string): Promise<string[]> => redis.zrange(`strong-store:{c:${set}`, '0', '-1')
+
+  t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
+    const next = random(SEED)
+    const below = (n: number): number => Math.floor(next() * n)
+    const [writer, reader] = [open(t), open(t)]
+    const items = writer.collection<any>('model')
+    const targets: WatchOptions[] = [{}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { prefix: 'a', values: false }]
+    const followers = targets.map((target, i) => new Follower((i % 2 === 0 ? reader : writer).collection('model'), target))
+    for (const follower of followers) follower.start()
+    const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
+    const ignore = (): void => {} // what fails is not written
+    for (let step = 0; step < 600; step++) {
+      const key = keys[below(keys.length)]!
+      const what = below(1000)
+      if (what < 600) items.set(key, step).catch(ignore)
+      else if (what < 700) items.del(key).catch(ignore)
+      else if (what < 760) items.set(key, step, { ttl: (1 + below(10)) / 1000 }).catch(ignore)
+      else if (what < 800) items.update(key, () => step).catch(ignore)
+      else if (what < 820) items.clear({ prefix: ['', 'a', 'b1'][below(3)]! }).catch(ignore)
+      else if (what < 830) items.configure({ maxKeys: [0, 5, 15][below(3)]! }).catch(ignore)
+      else if (what < 833) items.setMany(Array.from({ length: 500 }, (_, i) => [`a many ${i}`, step])).catch(ignore)
+      else if (what < 845) await redis.call('CLIENT', 'KILL', 'TYPE', ['normal', 'pubsub'][below(2)]!, 'SKIPME', 'yes')
+      else if (what < 847) await redis.flushall()
+      else if (what < 900) {
+        const follower = followers[below(followers.length)]!
+        let go!: () => void
+        follower.stall = new Promise(resolve => { go = resolve })
+        setTimeout(go, below(50))
+      } else if (what < 920) {
+        const follower = followers[below(followers.length)]!
+        await follower.stop()
+        follower.start()
+      }
+      if (next() < 0.3) await new Promise(resolve => { setImmediate(resolve) })
+      if (next() < 0.05) await new Promise(resolve => { setTimeout(resolve, below(10)) })
+    }
+    await until(() => items.set('a3', 'last').then(() => true, () => false))
+    for (const follower of followers) {
+      await follower.arrives(30)
+      t.strictSame(follower.errors, [])
+      await follower.stop()
+    }
+    await until(async () => (await members('model}:armed')).length + (await members('model}:owned')).length === 0)
+  })
+
+  t.test('watches and subscriptions that have ended leave nothing that waits, and messages are not kept', async t => {
+    const store = open(t)
+    const items = store.collection<number>('ended')
+    const channel = store.channel<unknown>('ended')
+    const controller = new AbortController()
+    await items.set('a', 1)
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(Array.from({ length: 10 }, async (_, i) => {
+        const watch = items.watch(i % 2 === 0 ? { key: `key ${i}` } : { prefix: 'a', signal: controller.signal })
+        const subscription = channel.subscribe({ signal: controller.signal })
+        for (let n = i % 4; n > 0; n--) {
+          const next = watch.next()
+          if (n > 1 && i % 2 === 1) await next
+        }
+        if (i % 3 === 0) await subscription.ready
+        await Promise.all([watch.return(), subscription.return()])
+      }))
+    }
+    await until(async () => (await redis.keys('strong-store:{m:*')).length === 0)
+    await until(async () => (await members('ended}:armed')).length === 0)
+    t.equal(await redis.hlen('strong-store:{c:ended}:waiting'), 0)
+    const subscription = channel.subscribe()
+    await subscription.ready
+    for (const message of ['short', 'long'.repeat(1000)]) {
+      await channel.publish(message)
+      t.equal((await subscription.next()).value?.message, message)
+    }
+    await until(async () => await redis.exists('strong-store:{m:ended}:messages') === 0)
+    t.notOk((await store.collections()).some(({ name }) => name.includes('m:')), 'a channel is no collection')
+    await subscription.return()
+  })
+
+  t.test('a clear of more keys than are remembered resets those who watch', async t => {
+    const items = open(t).collection<number>('large')
+    const KEYS = 66_000
+    for (let i = 0; i < KEYS; i += 2000) {
+      await items.setMany(Array.from({ length: 2000 }, (_, j) => [`key ${i + j}`, 0]))
+    }
+    const events = items.watch({ prefix: 'a' })
+    t.match((await events.next()).value, { type: 'ready' })
+    const next = events.next()
+    await until(async () => (await members('large}:armed')).length > 0)
+    await items.clear()
+    t.strictSame((await next).value, { type: 'reset' })
+    t.match((await events.next()).value, { type: 'ready' })
+    await items.set('a', 1)
+    t.match((await events.next()).value, { type: 'set', key: 'a' })
+    await events.return()
+  })
+
+  t.test('a process that is killed is not counted, nor does it keep changes', async t => {
+    const worker = await fork(t)
+    await worker.run(async ({ strongStore, kept }, options) => {
+      const store = strongStore.createStore(options)
+      kept.subscription = store.channel('killed').subscribe()
+      await kept.subscription.ready
+      kept.watch = store.collection('killed').watch()
+      await kept.watch.next()
+      kept.next = kept.watch.next()
+    }, options)
+    const store = open(t)
+    const channel = store.channel('killed')
+    t.equal(await channel.publish(1), 1)
+    await until(async () => (await members('killed}:armed')).length > 0)
+    worker.kill('SIGKILL')
+    await worker.exited
+    await until(async () => await channel.publish(2) === 0)
+    await store.collection('killed').set('a', 1)
+    t.strictSame(await members('killed}:armed'), [])
+    t.strictSame(await redis.keys('strong-store:{m:killed}:*'), [])
+  })
+}
