@@ -36,7 +36,7 @@ end
 
 local function evict (entry)
   remove(entry, nil, 'v')
-  meta.evicted = meta.evicted + 1
+  change('evicted', meta.evicted + 1)
 end
 
 -- Evicts the least recently used key that is not locked, other than "spared"; false if there is none.

@@ -90,7 +90,7 @@ local function setPlainly (key, record, text)
     redis.call('ZADD', NAMES, 0, key)
   end
   m.seq, m.writes = seq, m.writes + 1
-  local version = int(seq)
+  local version = numberText(seq)
   if m.watched > 0 then watches.note('s', key, version, text) end
   local after = pack()
   redis.call('HSET', RECORDS, ':' .. key, version .. ' 0 ' .. text, '#', after)

@@ -9,11 +9,14 @@ local BYTES_OF_WORK = 8192 -- that are read for a unit of work
 local function load (key, record)
   if record == nil then record = read(':' .. key) end
   if not record then return nil end
-  local space = string.find(record, ' ', 1, true)
-  local last = string.find(record, ' ', space + 1, true)
+  local space, last, finish = 17, 19, 0 -- most have no end
+  if string.sub(record, 17, 19) ~= ' 0 ' then
+    space = string.find(record, ' ', 1, true)
+    last = string.find(record, ' ', space + 1, true)
+    finish = tonumber(string.sub(record, space + 1, last - 1))
+  end
   local bytes = #record - last
   if bytes > BYTES_OF_WORK then work = work - bytes / BYTES_OF_WORK end
-  local finish = tonumber(string.sub(record, space + 1, last - 1))
   local entry = { key = key, record = record, space = space, last = last, finish = finish, bytes = #key + bytes }
   if meta.jobs > 0 and isWiped(entry) then return nil end
   return entry
@@ -91,7 +94,7 @@ end
 
 local function expire (entry, lock)
   remove(entry, lock, 'e')
-  meta.expired = meta.expired + 1
+  change('expired', meta.expired + 1)
 end
 
 -- The entry of a key that has a value and is not past its time.
@@ -139,7 +142,7 @@ local function put (key, entry, text, ttl, lock)
   setEnd(entry, finish, lock)
   meta.bytes = meta.bytes + bytes - entry.bytes
   if lock then meta.lockedBytes = meta.lockedBytes + bytes - entry.bytes end
-  entry.version, entry.text, entry.bytes = int(nextNumber()), text, bytes
+  entry.version, entry.text, entry.bytes = numberText(nextNumber()), text, bytes
   store(entry)
   if not lock then
     if isMoved then enlist(entry) else use(entry) end

@@ -3,14 +3,15 @@ export default String.raw`
 -- "Who" is a process's channel and the number that the process gave its call; the number begins with "-" where nobody
 -- wants to know.
 
+local LOCK = '<ddddddddI4c0I4c0' -- doubles, then texts with their lengths; the owner follows
+
 -- The lock in what is stored of it; nil where there is none.
 local function lockFrom (key, stored)
   if not stored then return nil end
-  local lock = { key = key }
-  lock.token, lock.fence, lock.owner, lock.since, lock.channel, lock.isDetached, lock.length, lock.lease, lock.isTimed,
-    lock.queue,
-    lock.place = cmsgpack.unpack(stored)
-  return lock
+  local fence, since, isDetached, length, lease, isTimed, queue, place, token, channel, at =
+    struct.unpack(LOCK, stored)
+  return { key = key, token = token, fence = fence, owner = string.sub(stored, at), since = since, channel = channel,
+    isDetached = isDetached, length = length, lease = lease, isTimed = isTimed, queue = queue, place = place }
 end
 
 local function lockOf (key)
@@ -21,8 +22,8 @@ end
 -- names the queue of the key. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL.
 -- "token" is '' while the queue is being served.
 local function keep (lock)
-  write('!' .. lock.key, cmsgpack.pack(lock.token, lock.fence, lock.owner, lock.since, lock.channel,
-    lock.isDetached, lock.length, lock.lease, lock.isTimed, lock.queue, lock.place))
+  write('!' .. lock.key, struct.pack(LOCK, lock.fence, lock.since, lock.isDetached, lock.length, lock.lease,
+    lock.isTimed, lock.queue, lock.place, #lock.token, lock.token, #lock.channel, lock.channel) .. lock.owner)
 end
 
 local function untime (lock)
@@ -56,7 +57,7 @@ local function heldBy (lock)
 end
 
 local function channelOf (who)
-  return string.match(who, '^(.*) ')
+  return string.sub(who, 1, CHANNEL)
 end
 
 -- A process was heard of.

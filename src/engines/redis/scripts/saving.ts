@@ -45,10 +45,12 @@ end
 
 -- Keeps what was counted. Every script that changes something ends with it.
 local function save ()
-  if meta.seq == seqBefore and pack() == before then
+  local after = pack()
+  if meta.seq == seqBefore and after == before then
     current = packed or nil
     return flush()
   end
+  local last = meta.last
   if meta.keys + meta.locks + meta.watched + meta.subscriptions > 0 then
     change('empty', 0)
   elseif meta.empty == 0 then
@@ -65,7 +67,7 @@ local function save ()
   end
   setExpire()
   index()
-  local after = pack()
+  if isRestChanged or meta.last ~= last then after = pack() end
   write('#', after)
   flush()
   current = after

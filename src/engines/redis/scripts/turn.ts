@@ -89,7 +89,7 @@ function ops.acquire (call, lock)
     isHeard(lock.channel, call.life)
   end
   keep(lock)
-  return reply(entry and versionOf(entry) or '', leaseIn(lock), '', int(fence), entry and textOf(entry) or '')
+  return reply(entry and versionOf(entry) or '', leaseIn(lock), '', numberText(fence), entry and textOf(entry) or '')
 end
 
 ops['break'] = function () -- of a key that is not locked

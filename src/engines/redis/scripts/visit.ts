@@ -27,7 +27,8 @@ end
 
 -- When the collection is to be looked at again, and until when all of it has ended.
 local function plan ()
-  meta.due, meta.last = 0, now
+  change('due', 0)
+  meta.last = now
   local alive, lease, finish, used = scoreOf(ALIVE, 0), scoreOf(UNTIL, 0), scoreOf(ENDS, 0), scoreOf(IDLE, 0)
   if alive > 0 then ends(alive) end
   if meta.watched > 0 then ends(meta.watched) end
@@ -88,7 +89,7 @@ function scripts.tend (keys, args)
   open(keys[1])
   local asked = cjson.decode(args[1])
   local found = { '', '', '0' }
-  meta.reads = meta.reads + asked.reads
+  change('reads', meta.reads + asked.reads)
   if firstOf(HELD, asked.channel) or firstOf(OWNED, asked.channel) then
     isHeard(asked.channel, asked.life)
     found[3] = '1'
