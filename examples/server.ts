@@ -132,7 +132,12 @@ function play (store: Store): void {
   const reports = store.collection<{ runs: number }>('demo-reports')
   pages.configure({ maxKeys: 200 }).catch(() => {})
   const every = (ms: number, fn: () => Promise<unknown>): void => {
-    setInterval(() => { fn().catch(() => {}) }, ms).unref()
+    let isBusy = false
+    setInterval(() => {
+      if (isBusy) return
+      isBusy = true
+      fn().catch(() => {}).finally(() => { isBusy = false })
+    }, ms).unref()
   }
   const random = (n: number): number => Math.floor(Math.random() * n)
   every(200, async () => {
@@ -141,8 +146,8 @@ function play (store: Store): void {
   })
   every(500, () => pages.getOrSet(`/articles/${random(400)}`, () => `<h1>Article</h1>${'<p>text</p>'.repeat(random(200))}`))
   every(4000, async () => { // one worker at a time makes a report; the others wait
-    const lock = await reports.acquire('weekly', { owner: `pid ${process.pid}, weekly report`, timeout: 30 })
-    await setTimeout(1000 + random(4000), undefined, { ref: false })
+    const lock = await reports.acquire('weekly', { owner: `pid ${process.pid}, weekly report`, timeout: 5 })
+    await setTimeout(500 + random(1500), undefined, { ref: false })
     lock.set({ runs: (lock.get()?.runs ?? 0) + 1 })
     await lock.release()
   })

@@ -7,7 +7,7 @@ import { chromium, type Page } from 'playwright-core'
 const TOKEN = 'for-the-screenshots'
 const SIZE = { width: 960, height: 560 }
 /** Seconds of the plots. */
-const HISTORY_SECONDS = 70
+const HISTORY_SECONDS = 45
 
 const server = spawn(process.execPath, [fileURLToPath(new URL('../examples/server.js', import.meta.url))], {
   env: { ...process.env, PORT: '0', STORE_TOKEN: TOKEN }, stdio: ['ignore', 'pipe', 'inherit']
