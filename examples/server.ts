@@ -2,12 +2,13 @@
 import cluster from 'node:cluster'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import rateLimit from '@fastify/rate-limit'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify from 'fastify'
-import strongStore from 'strong-store' // in the primary, importing it is all there is to do
+import strongStore, { type Store } from 'strong-store' // in the primary, importing it is all there is to do
 import { fastifyRateLimitStore } from 'strong-store/rate-limit'
 
 const WORKERS = Number(process.env.WORKERS ?? 4)
@@ -37,7 +38,10 @@ async function primary (): Promise<void> {
   }))
   const url = addresses[0]!
   console.log(`
-strong-store serves ${url} with ${WORKERS} workers. Each answer names the one that gave it. Try, more than once:
+Admin page:  ${url}${ADMIN}/
+Its token:   ${env.STORE_TOKEN}
+
+${WORKERS} workers serve ${url}. Each answer names the one that gave it. Try, more than once:
 
   curl -X POST ${url}/counter
   curl -X POST ${url}/carts/42 -H 'content-type: application/json' -d '{"item": "tea"}'
@@ -106,15 +110,45 @@ async function worker (): Promise<void> {
     return session === undefined ? reply.code(401).send({ error: 'log in first' }) : { worker: process.pid, ...session }
   })
 
+  play(app.store)
+
   let isStopping = false
   const stop = (): void => {
     if (isStopping) return
     isStopping = true
-    setTimeout(() => process.exit(), 500).unref()
+    setTimeout(500, undefined, { ref: false }).then(() => process.exit(), () => {})
     app.close().then(() => process.exit(), () => process.exit(1))
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
 
   await app.listen({ port: Number(process.env.PORT ?? 3000) })
+}
+
+/** A few things going on, so that the admin page has something to show. */
+function play (store: Store): void {
+  const prices = store.collection<{ at: string, price: number }>('demo-prices')
+  const pages = store.collection<string>('demo-pages')
+  const reports = store.collection<{ runs: number }>('demo-reports')
+  pages.configure({ maxKeys: 200 }).catch(() => {})
+  const every = (ms: number, fn: () => Promise<unknown>): void => {
+    let isBusy = false
+    setInterval(() => {
+      if (isBusy) return
+      isBusy = true
+      fn().catch(() => {}).finally(() => { isBusy = false })
+    }, ms).unref()
+  }
+  const random = (n: number): number => Math.floor(Math.random() * n)
+  every(200, async () => {
+    await prices.set(`EUR/${random(40)}`, { at: new Date().toISOString(), price: Math.random() * 100 }, { ttl: 5 + random(60) })
+    for (let i = random(20); i > 0; i--) await prices.get(`EUR/${random(40)}`)
+  })
+  every(500, () => pages.getOrSet(`/articles/${random(400)}`, () => `<h1>Article</h1>${'<p>text</p>'.repeat(random(200))}`))
+  every(4000, async () => { // one worker at a time makes a report; the others wait
+    const lock = await reports.acquire('weekly', { owner: `pid ${process.pid}, weekly report`, timeout: 5 })
+    await setTimeout(500 + random(1500), undefined, { ref: false })
+    lock.set({ runs: (lock.get()?.runs ?? 0) + 1 })
+    await lock.release()
+  })
 }

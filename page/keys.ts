@@ -20,7 +20,7 @@ interface KeyPage {
 
 /** A page has at least this many keys, if one view may look at enough of them. */
 const LEAST_KEYS = 100
-const MAX_REQUESTS = 100
+const MAX_REQUESTS = 200
 /** Keys that one request of a search looks at. */
 const SEARCHED = 1000
 const NEVER = 'never'

@@ -12,7 +12,13 @@ import {
   BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page,
   PageQuery, WaitHeaders, count, cursor, moment, name, strict
 } from './schemas.js'
+import { over, rates, withRates } from './rates.js'
 import { collectionsFor } from './scope.js'
+
+const ListQuery = Type.Object({ ...CollectionsQuery.properties, over }, strict)
+const ShowQuery = Type.Object({ over }, strict)
+const Rated = Type.Object({ ...Collection.properties, rates })
+const RatedPage = Type.Object({ ...Collections.properties, collections: Type.Array(Rated, { maxItems: 1000 }) })
 
 const BiggestQuery = Type.Object({
   limit: Type.Optional(
@@ -45,7 +51,7 @@ export function collectionRoutes (admin: Admin): void {
   listBiggest(admin)
 }
 
-function listCollections ({ app, store }: Admin): void {
+function listCollections ({ app, store, stopping }: Admin): void {
   app.get('/collections', {
     config: { isScoped: true } satisfies RouteConfig,
     schema: {
@@ -54,22 +60,35 @@ function listCollections ({ app, store }: Admin): void {
       description: 'In no particular order; only those that the token covers. A page may be empty although more ' +
         'pages follow.',
       tags,
-      querystring: CollectionsQuery,
-      response: { 200: Collections, ...FAILURES }
+      querystring: ListQuery,
+      response: { 200: RatedPage, ...FAILURES }
     }
-  }, async request => await collectionsFor(request, store, request.query))
+  }, async (request, reply) => {
+    const { over, ...query } = request.query
+    const page = await collectionsFor(request, store, query)
+    if (over === undefined) return page
+    const look = async (): Promise<CollectionStats[]> => (await collectionsFor(request, store, query)).collections
+    return { ...page, collections: await withRates(reply, stopping, over, look) }
+  })
 }
 
-function readCollection ({ app, store }: Admin): void {
+function readCollection ({ app, store, stopping }: Admin): void {
   app.get('/collections/:collection', {
     schema: {
       operationId: 'readCollection',
       summary: 'Show a collection',
       tags,
       params: CollectionParams,
-      response: { 200: Collection, ...FAILURES, ...NOT_FOUND }
+      querystring: ShowQuery,
+      response: { 200: Rated, ...FAILURES, ...NOT_FOUND }
     }
-  }, async request => await statsOf(store, request.params.collection))
+  }, async (request, reply) => {
+    const { params: { collection }, query: { over } } = request
+    const look = async (): Promise<CollectionStats> => await statsOf(store, collection)
+    if (over === undefined) return await look()
+    const [rated] = await withRates(reply, stopping, over, async () => [await look()])
+    return rated!
+  })
 }
 
 function configureCollection ({ app, store }: Admin): void {

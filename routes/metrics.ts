@@ -1,11 +1,18 @@
 // Metrics for Prometheus. The store counts them, so one worker can report for all.
 import type * as PromClient from '@platformatic/prom-client'
 import { StoreError } from '../src/core/errors.js'
-import { WAITS, type StoreStats } from '../src/core/stats.js'
+import { WAITS, type CollectionStats, type StoreStats } from '../src/core/stats.js'
+import type { FastifyRequest } from 'fastify'
+import type { Store } from '../src/api/store.js'
 import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
 import { FAILURES, PrometheusText } from './schemas.js'
-import { statsFor } from './scope.js'
+import { collectionsFor, statsFor } from './scope.js'
+
+/** Collections that have metrics of their own, and those among which they are chosen. */
+const MAX_LABELS = 100
+const MAX_EXAMINED = 1000
+const COLLECTIONS_PER_PAGE = 250
 
 export function metricsRoute ({ app, store }: Admin): void {
   app.get('/metrics', {
@@ -22,7 +29,7 @@ export function metricsRoute ({ app, store }: Admin): void {
   }, async (request, reply) => {
     const { Registry } = await client()
     const registry = new Registry()
-    for (const metric of metricsOf(await statsFor(request, store))) {
+    for (const metric of [...metricsOf(await statsFor(request, store)), ...labelled(await largest(request, store))]) {
       // The registry calls `get` for the values, so no metric objects have to be kept up to date.
       registry.registerMetric(
         { name: metric.name, get: async () => metric } as unknown as Parameters<typeof registry.registerMetric>[0]
@@ -87,6 +94,40 @@ function metricsOf (stats: StoreStats): Metric[] {
       'Event loop delay of the process of the store in the last full minute, in seconds', ...delays(stats)
     )
   ].filter(({ values }) => values.length > 0)
+}
+
+/** The largest of the first collections, so that neither the time series nor the work for them are without a bound. */
+async function largest (request: FastifyRequest, store: Store): Promise<CollectionStats[]> {
+  const found: CollectionStats[] = []
+  let cursor: string | undefined
+  do {
+    const page = await collectionsFor(request, store, { cursor, limit: COLLECTIONS_PER_PAGE })
+    found.push(...page.collections)
+    cursor = page.cursor
+  } while (cursor !== undefined && found.length < MAX_EXAMINED)
+  return found.sort((a, b) => b.bytes - a.bytes).slice(0, MAX_LABELS)
+}
+
+/** Metrics with the label `collection`. A counter starts again when an empty collection is forgotten. */
+function labelled (collections: CollectionStats[]): Metric[] {
+  if (collections.length === 0) return []
+  const metric = (type: Metric['type'], name: string, help: string, field: keyof CollectionStats): Metric => ({
+    name: `strong_store_collection_${name}`,
+    help: `${help}, by collection: the ${MAX_LABELS} largest`,
+    type,
+    aggregator: 'sum',
+    values: collections.map(stats => ({ labels: { collection: stats.name }, value: stats[field] as number }))
+  })
+  return [
+    metric('gauge', 'keys', 'Keys with a value', 'keys'),
+    metric('gauge', 'bytes', 'Bytes of names and values', 'bytes'),
+    metric('gauge', 'locks', 'Locked keys', 'locks'),
+    metric('gauge', 'waiters', 'Calls waiting for a locked key', 'waiters'),
+    metric('counter', 'reads_total', 'Reads of keys', 'reads'),
+    metric('counter', 'writes_total', 'Changes of keys', 'writes'),
+    metric('counter', 'expired_total', 'Expired keys', 'expired'),
+    metric('counter', 'evicted_total', 'Evicted keys', 'evicted')
+  ]
 }
 
 function calls ({ calls = {}, refused = {} }: StoreStats): Value[] {

@@ -665,11 +665,27 @@ const TESTS: Record<string, Contract> = {
     t.ok(seen.expiresAt!.getTime() > Date.now() + 90_000)
     t.notOk(JSON.stringify(seen).includes(lock.token))
     const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
-    t.equal(await mine.breakLock('kéy'), true)
+    t.equal(await mine.breakLock('kéy', { fence: lock.fence - 1 }), false, 'another lock is meant')
+    t.ok(lock.held)
+    t.equal(await mine.breakLock('kéy', { fence: lock.fence }), true)
     await wait
     await lost
     await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
     t.equal(await mine.breakLock('kéy'), false)
+  },
+
+  async 'the biggest keys' (t, { mine }) {
+    await mine.setMany(Array.from({ length: 30 }, (_, i) => [`key ${i}`, 'x'.repeat(i)] as const))
+    const { keys, examined, cursor } = await mine.biggest({ limit: 2 })
+    t.match(keys, [{ key: 'key 29', bytes: 31, expiresAt: undefined }, { key: 'key 28', bytes: 30 }])
+    t.equal(keys.length, 2)
+    t.strictSame([examined, cursor], [30, undefined])
+    const part = await mine.biggest({ examine: 10 })
+    const rest = await mine.biggest({ cursor: part.cursor })
+    t.equal(part.examined + rest.examined, 30)
+    for (const options of [{ limit: 0 }, { limit: 1001 }, { examine: 0 }, { examine: 100_001 }, { cursor: 'no cursor' }]) {
+      await t.rejects(mine.biggest(options), { code: 'STORE_OPTION_INVALID' })
+    }
   },
 
   async 'of many locks some are told' (t, { mine }, a) {

@@ -102,3 +102,62 @@ t.test('what a token allows', async t => {
   t.strictSame(await access('scoped'), { name: 'one', access: 'read', collections: ['a', 'b'] })
   t.match(await access('wrong'), { code: 'ADMIN_TOKEN_WRONG' })
 })
+
+t.test('the biggest keys, page by page', async t => {
+  const store = createStore('memory:')
+  const { ask } = await serveAdmin(t, store)
+  const c = store.collection<string>('c')
+  await c.setMany(Array.from({ length: 3000 }, (_, i) => [`${i}`, 'x'.repeat(i)] as const))
+  const all = (await ask('GET', '/collections/c/biggest?limit=3')).json
+  t.match(all, { keys: [{ key: '2999', bytes: 3001, version: Number }, { key: '2998' }, { key: '2997' }], examined: 3000, cursor: undefined })
+  let cursor = ''
+  let examined = 0
+  const found: string[] = []
+  do {
+    const part = (await ask('GET', `/collections/c/biggest?limit=1&examine=1000${cursor}`)).json
+    found.push(part.keys[0].key)
+    examined += part.examined
+    cursor = part.cursor === undefined ? '' : `&cursor=${part.cursor}`
+  } while (cursor !== '')
+  t.equal(examined, 3000)
+  t.ok(found.length >= 3 && found.includes('2999'))
+  t.match((await ask('GET', '/collections/none/biggest')).json, { keys: [], examined: 0 })
+  for (const query of ['limit=0', 'limit=1001', 'examine=0', 'examine=100001', 'prefix=a']) {
+    t.equal((await ask('GET', `/collections/c/biggest?${query}`)).status, 400, query)
+  }
+})
+
+t.test('who is connected, and the memory of the store', async t => {
+  const store = createStore('memory:')
+  const { ask } = await serveAdmin(t, store)
+  const lock = await store.collection('c').acquire('k')
+  const wait = store.collection('c').get('k')
+  t.match((await ask('GET', '/stats')).json, {
+    processes: 1, connections: [{ name: `pid ${process.pid}`, locks: 1, waiting: 1, backlog: 0 }], memory: { rss: Number, heap: Number }
+  })
+  await lock.release()
+  await wait
+  t.match((await store.stats()).connections, [{ locks: 0, waiting: 0 }])
+})
+
+t.test('rates of collections, and metrics with labels', async t => {
+  const store = createStore('memory:')
+  const { ask } = await serveAdmin(t, store)
+  const c = store.collection<number>('c')
+  await c.set('k', 1)
+  t.equal((await ask('GET', '/collections/c')).json.rates, undefined)
+  const measuring = ask('GET', '/collections/c?over=0.2')
+  const writing = setInterval(() => { c.increment('k').catch(t.threw) }, 1)
+  const [one, all] = [(await measuring).json, (await ask('GET', '/collections?over=0.1')).json]
+  clearInterval(writing)
+  t.match(one, { name: 'c', rates: { reads: 0, expired: 0, evicted: 0 } })
+  t.ok(one.rates.writes > 0)
+  t.ok(all.collections[0].rates.writes > 0)
+  t.equal((await ask('GET', '/collections/c?over=61')).status, 400)
+  t.equal((await ask('GET', '/collections/none?over=1')).status, 404)
+  for (let i = 0; i < 120; i++) await store.collection(`c${i}`).set('k', 'x'.repeat(i))
+  const { text } = await ask('GET', '/metrics')
+  t.match(text, /^strong_store_collection_bytes\{collection="c119"\} 122$/m)
+  t.equal(Array.from(text.matchAll(/^strong_store_collection_keys\{/gm)).length, 100, 'however many there are')
+  t.notMatch(text, 'collection="c0"')
+})
