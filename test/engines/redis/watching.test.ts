@@ -98,24 +98,6 @@ function all (server: TestServer): void {
     await subscription.return()
   })
 
-  t.test('a clear of more keys than are remembered resets those who watch', async t => {
-    const items = open(t).collection<number>('large')
-    const KEYS = 66_000
-    for (let i = 0; i < KEYS; i += 2000) {
-      await items.setMany(Array.from({ length: 2000 }, (_, j) => [`key ${i + j}`, 0]))
-    }
-    const events = items.watch({ prefix: 'a' })
-    t.match((await events.next()).value, { type: 'ready' })
-    const next = events.next()
-    await until(async () => (await members('large}:armed')).length > 0)
-    await items.clear()
-    t.strictSame((await next).value, { type: 'reset' })
-    t.match((await events.next()).value, { type: 'ready' })
-    await items.set('a', 1)
-    t.match((await events.next()).value, { type: 'set', key: 'a' })
-    await events.return()
-  })
-
   t.test('a process that is killed is not counted, nor does it keep changes', async t => {
     const worker = await fork(t)
     await worker.run(async ({ strongStore, kept }, options) => {

@@ -61,6 +61,13 @@ function channels.save (channel)
   if count > 0 then write('@', cmsgpack.pack(channel)) else delete('@') end
 end
 
+-- The answer of a script; a channel without subscriptions is forgotten.
+function channels.answered (found)
+  if meta.subscriptions > 0 or meta.waits > 0 then return answered(found) end
+  forget()
+  return found
+end
+
 -- A call that waited does so no more.
 function channels.left (call, who)
   local channel = channels.open()
@@ -147,7 +154,7 @@ function scripts.publish (keys, args)
     channel.bytes = channel.bytes + #text
   end
   channels.save(channel)
-  return answered('R  ' .. int(count) .. '  ')
+  return channels.answered('R  ' .. int(count) .. '  ')
 end
 
 -- who, token, count, cursor or '', how, life. "how": "wait" for messages, "now" for those there are, "end" for the end
@@ -161,9 +168,7 @@ function scripts.subscribe (keys, args)
   if how == 'end' then
     channels.drop(channel, token)
     channels.save(channel)
-    if meta.subscriptions > 0 or meta.waits > 0 then return answered('R    ') end
-    forget()
-    return 'R    '
+    return channels.answered('R    ')
   end
   local sub = channel.subs[token]
   if not sub then
