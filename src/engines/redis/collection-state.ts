@@ -1,4 +1,4 @@
-// What this process does in one collection: the locks it holds, its calls that wait, and when it looks there next.
+// What this process has in one collection: its locks, its waiting calls, and when its next heartbeat there is due.
 
 /** Locks, and waiting calls, that one look checks: the next look takes the next ones. */
 const PAGE = 100

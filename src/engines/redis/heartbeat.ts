@@ -1,4 +1,5 @@
-// Signs of life of this process. One timer looks after every collection in which it holds locks, waits, or has read.
+// The heartbeat of this process: one timer renews its liveness in every collection in which it holds locks, waits, or
+// has read.
 import { isPoll, type Request } from '../../core/engine.js'
 import { CollectionState, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
@@ -6,11 +7,11 @@ import { codeOf } from './codec.js'
 import type { KeyNames } from './keys.js'
 import { Sweeper } from './sweeper.js'
 
-/** Beats in the life of a lock that is not renewed. */
+/** Heartbeats in the time after which a silent process counts as dead. */
 const BEATS = 10
 /** Beats between two looks at a collection in which calls only wait for changes. */
 const POLL_BEATS = 3
-/** Milliseconds between two looks at a collection, at least. */
+/** The shortest interval between two heartbeats of a collection, in milliseconds. */
 const MIN_INTERVAL_MS = 10
 
 export interface HeartbeatHandler {

@@ -1,9 +1,9 @@
-// Notices a server that has gone silent. A busy server is not a silent one: what counts is when it last said anything
-// on a connection, and only while an answer is outstanding. Silence is counted in beats of a timer, so that a process
-// whose own event loop was blocked, or that was stopped, does not take its own pause for the server's.
+// Detects a server that no longer responds. A busy server still sends something, so any data on a connection counts,
+// and only connections with an outstanding reply are checked. Silence is counted in timer ticks rather than in time, so
+// that a process that was stopped, or whose event loop was blocked, does not blame the server for its own pause.
 import type { Redis } from 'ioredis'
 
-/** Beats without a word after which a server counts as silent. */
+/** Ticks without any data after which a server counts as silent. */
 const BEATS = 10
 
 interface Line {

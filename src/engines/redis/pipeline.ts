@@ -1,6 +1,6 @@
-// What is asked of a server. All of it takes effect in the order it was asked for, and what was asked in one tick
-// leaves together. Only so much is in flight at a time; the rest waits here, where it can still be withdrawn, and where
-// signs of life pass it.
+// The commands sent to a server. They take effect in the order they were issued, and those of one tick are written
+// together. A bounded number is in flight; the rest is queued here, where it can still be withdrawn and where
+// heartbeats overtake it.
 import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
@@ -10,7 +10,7 @@ import { isMissing, type Generation } from './generation.js'
 import type { ScriptCache } from './script-cache.js'
 import type { ScriptName } from './scripts.js'
 
-/** Plain reads that share a command: the server does nothing else while it runs. */
+/** Plain reads that share one command, which blocks the server while it runs. */
 const MAX_READS = 32
 /**
  * Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their
@@ -19,10 +19,10 @@ const MAX_READS = 32
 const MIN_IN_FLIGHT = 64
 const MAX_IN_FLIGHT = 4096
 const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
-/** Signs of life are sent ahead of what has not been sent yet: behind a long queue they would come too late. */
+/** Heartbeats overtake what is queued: behind a long queue they would arrive too late. */
 const URGENT: ReadonlySet<ScriptName | undefined> = new Set<ScriptName>(['tend'])
 
-/** Called with what a plain read has found, or the error. */
+/** Called with the result of a plain read, or the error. */
 export type Reader = (found: Found | undefined, error: Error | undefined) => void
 
 /** One command. */
@@ -131,14 +131,14 @@ export class Pipeline {
     job.readers.push(reader)
   }
 
-  /** Takes a job back that has not been sent. Whether that was possible: if so, it is never settled. */
+  /** Withdraws a job that has not been sent. True if that was possible: the job is then never settled. */
   withdraw (job: Job): boolean {
     if (job.state !== 'queued' || !this.#lane(job.base).queue.delete(job)) return false
     this.#settled(job)
     return true
   }
 
-  /** Fails all that is not answered. */
+  /** Fails all outstanding jobs. */
   fail (error: Error): void {
     for (const job of this.#outstanding) {
       this.#settled(job)
@@ -146,7 +146,7 @@ export class Pipeline {
     }
   }
 
-  /** Resolves when all that was asked is answered, or has failed. */
+  /** Resolves when no job is outstanding. */
   async settled (): Promise<void> {
     if (this.isBusy) await new Promise<void>(resolve => { this.#onsettled.push(resolve) })
   }

@@ -1,5 +1,5 @@
-// The answer to a call that had to wait, as the server pushes it. A long text is not part of it, since a server
-// disconnects a subscriber that has too much to read: such an answer begins with "F", and its text is fetched.
+// The published reply to a call that had to wait. A long value is not part of it, since Redis disconnects a subscriber
+// whose output buffer grows too large: such a reply begins with "F", and its value is fetched.
 import { Reply } from '../../core/engine.js'
 import { replyOf } from './codec.js'
 import type { Connection } from './connection.js'

@@ -1,9 +1,10 @@
-// The scripts as a server has them: as functions, or one by one where functions must not be loaded. The server may lose
-// them at any time (SCRIPT FLUSH, FUNCTION FLUSH, a failover), and whoever loads them again would let some of another
-// process's calls succeed after others that have just failed. So what was lost is never loaded again while anyone may
-// use it: scripts are loaded once, as a generation of their own, and then published. Whoever misses its generation
-// waits for what it has in flight, then goes on with the one that is published, or makes the next. The first
-// generation, the plain text, is loaded by a process that is alone.
+// The scripts on a server: a library of functions, or single scripts where functions must not be loaded. The server may
+// lose them at any time (SCRIPT FLUSH, FUNCTION FLUSH, a failover). Loading them again under the same name would let
+// later calls of another process succeed after earlier ones have failed with NOSCRIPT. So lost scripts are never loaded
+// again while other processes are connected: they are loaded under a new name, as the next generation, which is then
+// published in a key. A process that misses its generation waits until nothing is in flight, then switches to the
+// published one or creates the next. The first generation has no name of its own; a process loads it only when no other
+// is connected.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cluster, Redis } from 'ioredis'
@@ -127,7 +128,7 @@ export class ScriptCache {
     return found.every(channels => channels?.every(other => other === channel))
   }
 
-  /** Does what one process at a time should do. */
+  /** Runs what only one process at a time should do. */
   async #alone (work: () => Promise<void>): Promise<void> {
     const key = `${this.#key}:loading`
     while (await this.#inTime(this.#client.set(key, '', 'PX', LOADING_MS, 'NX')) === null) await delay(RETRY_MS)

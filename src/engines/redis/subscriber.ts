@@ -1,20 +1,20 @@
-// The connection on which the server pushes: answers to calls that had to wait, and locks that were lost. In a cluster
-// any node can do that, so another takes over where one is lost.
+// The Pub/Sub connection of a process: replies to calls that had to wait, and notifications of lost locks. In a cluster
+// any node delivers them, so when one is lost, the subscription moves to another.
 import type { Redis } from 'ioredis'
 
 export interface PushHandler {
-  /** The answer to a call that had to wait. */
+  /** The reply to a call that had to wait. */
   answer (number: number, answer: string): void
   /** A lock was lost. */
   lost (token: string): void
-  /** Whatever the server has pushed before the script with this mark has arrived. */
+  /** Everything that was published before this mark has been received. */
   marked (mark: number): void
 }
 
 interface Owner {
-  /** Keeps the connection as it keeps its others, and calls `closed` when it ends. */
+  /** Monitors the connection like the others, and calls `closed` when it ends. */
   watch (connection: Redis, closed: () => void): void
-  /** What was pushed in the last moments has not arrived. */
+  /** Messages may have been missed while the subscription moved. */
   missed (): void
   ended (error: Error): void
 }

@@ -1,5 +1,5 @@
-// Looks after the collections of a store that are due, whoever uses them: see sweep in scripts/visit.ts. Every process
-// that is connected does so, and what one has done is not due for the next.
+// Background expiry: processes the collections of a store that are due, whichever process uses them (`sweep` in
+// scripts/visit.ts). Every connected process takes part; a collection that one has processed is not due for the next.
 import { Timer } from '../../core/timer.js'
 import type { Connection } from './connection.js'
 
@@ -28,7 +28,7 @@ export class Sweeper {
 
   #plan (): void {
     if (this.#isStopped) return
-    // Not all processes at the same moment.
+    // Jitter, so that not all processes sweep at the same time.
     this.#timer.start(INTERVAL_MS * (0.5 + Math.random()), () => { this.#run().then(() => { this.#plan() }, () => {}) })
   }
 
