@@ -14,7 +14,7 @@ export function overviewView (page: Page): View {
     new Plot('Names and values', [{ value: 'bytes' }], bytes),
     new Plot('Removed keys', [{ value: 'expired', label: 'expired' }, { value: 'evicted', label: 'evicted' }], rate),
     new Plot('Response time of this page', [{ value: 'trip' }], milliseconds),
-    new Plot('Seconds of waiting for locks', [{ value: 'waited' }], rate),
+    new Plot('Time spent waiting for locks', [{ value: 'waited' }], value => `${amount(value)} s per second`),
     new Plot('Event loop delay of the store', [{ value: 'p99', label: '99 %' }, { value: 'max', label: 'longest' }], milliseconds),
     new Plot('Memory of the store', [{ value: 'rss', label: 'resident' }, { value: 'heap', label: 'heap' }], bytes),
     new Plot('Connected processes', [{ value: 'processes' }], count)
