@@ -9,7 +9,7 @@ import { keyspace } from './faults/keyspace.js'
 import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
   linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
@@ -31,6 +31,7 @@ const ATTACKS: Record<string, Attack> = {
   keyspace,
   linearizability,
   'linearizability-unix': linearizabilityOverUnix,
+  'linearizability-data': linearizabilityOfData,
   'linearizability-http': linearizabilityOfHttp,
   'linearizability-http-workers': linearizabilityOfHttpWorkers,
   ...REDIS,

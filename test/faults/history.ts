@@ -4,7 +4,7 @@
 export interface Operation {
   /** The process that made the call. Its calls are in order. */
   process: string
-  kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop' | 'wipe'
+  kind: 'get' | 'set' | 'del' | 'increment' | 'acquire' | 'release' | 'drop' | 'wipe' | 'restart'
   /** The written value; the amount of an increment. */
   value?: number | undefined
   ifVersion?: number | undefined
@@ -20,21 +20,44 @@ export interface Operation {
   answered: number
   /** The connection was lost: it may have taken effect then, after later calls of its process, or never. */
   isLost?: boolean | undefined
+  /** The call was answered when its change was on disk. */
+  durable?: boolean | undefined
+  /** The change may not have been on disk when the store was killed. Then a restart may undo it and what followed it. */
+  isCut?: boolean | undefined
   /** The reply. `version` is undefined if the reply does not contain it. */
   result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
 }
 
-interface State {
+interface Kept {
   value: number | undefined
   /** 0 without a value, -1 if the version was never reported. */
   version: number
-  /** The highest version reported. */
+  /** The highest version reported when it was written. */
   floor: number
-  fence: number
-  holder: string
 }
 
-const START: State = { value: undefined, version: 0, floor: 0, fence: 0, holder: '' }
+interface State extends Kept {
+  /** The highest version reported. */
+  top: number
+  fence: number
+  holder: string
+  /** Earlier states that a restart may restore. */
+  past: readonly Kept[]
+}
+
+const START: State = { value: undefined, version: 0, floor: 0, top: 0, fence: 0, holder: '', past: [] }
+
+/** The possible states after `operation`: none if its reply is not possible in this state. */
+function outcomes (state: State, operation: Operation): State[] {
+  const { kind, isCut } = operation
+  if (kind === 'restart') return [state, ...state.past].map(({ value, version, floor }) => ({ ...state, value, version, floor, holder: '', past: [] }))
+  const next = after(state, operation)
+  if (next === undefined) return []
+  const isRead = kind === 'get' || kind === 'acquire' || kind === 'drop'
+  if (isRead || (next.value === state.value && next.version === state.version)) return [next]
+  const { value, version, floor } = state
+  return [{ ...next, past: isCut === true ? [...state.past, { value, version, floor }] : [] }]
+}
 
 /** The state after `operation`, if its reply is possible in this state. */
 function after (state: State, operation: Operation): State | undefined {
@@ -68,8 +91,9 @@ function after (state: State, operation: Operation): State | undefined {
   const written = kind === 'increment' ? (state.value ?? 0) + value! : value!
   if (kind === 'increment' && result !== undefined && result.value !== written) return undefined
   const version = result?.version ?? -1
-  if (version !== -1 && version <= state.floor) return undefined
-  return { ...state, value: written, version, floor: Math.max(state.floor, version), holder }
+  if (version !== -1 && version <= state.top) return undefined
+  const top = Math.max(state.top, version)
+  return { ...state, value: written, version, floor: top, top, holder }
 }
 
 /** The state after a read has revealed the value. */
@@ -78,7 +102,7 @@ function seen (state: State, result: Operation['result']): State | undefined {
   if (result.value !== state.value) return undefined
   const version = result.version
   if (version === undefined || version === state.version) return state
-  return state.version === -1 && version > state.floor ? { ...state, version, floor: version } : undefined
+  return state.version === -1 && version > state.floor ? { ...state, version, floor: version, top: Math.max(state.top, version) } : undefined
 }
 
 /** Whether it may take effect before earlier calls of its process: it does not queue. */
@@ -101,11 +125,11 @@ export function isLinearizable (operations: Operation[]): boolean {
   const tried = new Set<string>()
 
   // An explicit stack: histories are deeper than the call stack allows.
-  const path: Array<{ state: State, low: number, candidates: number[], taken: number }> = []
+  const path: Array<{ low: number, candidates: Array<{ i: number, state: State }>, taken: number }> = []
   const enter = (state: State, from: number): void => {
     let low = from
     while (low < all.length && (done[low] === 1 || all[low]!.answered === Infinity)) low++
-    const candidates: number[] = []
+    const candidates: Array<{ i: number, state: State }> = []
     let window = ''
     let first = Infinity
     for (let i = low; i < all.length && all[i]!.called < first; i++) {
@@ -114,16 +138,17 @@ export function isLinearizable (operations: Operation[]): boolean {
     }
     // What was done further on was called before `first` came to be as late as it is now: it lies within the window
     // or is open.
-    const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.holder}`
+    const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.top}|${state.holder}|${state.past.map(({ value }) => value).join()}`
     if (!tried.has(key)) {
       tried.add(key)
+      const add = (i: number): void => { for (const next of outcomes(state, all[i]!)) candidates.push({ i, state: next }) }
       const may = (i: number): boolean => done[i] === 0 && all[i]!.called < first && (before[i] === -1 || done[before[i]!] === 1)
-      for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) candidates.push(i)
-      for (const i of open) if (i < low && may(i)) candidates.push(i)
+      for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) add(i)
+      for (const i of open) if (i < low && may(i)) add(i)
     }
     // A call without effect can take effect at once; but without a reply it may have had an effect later.
-    const idle = candidates.find(i => all[i]!.result !== undefined && after(state, all[i]!) === state)
-    path.push({ state, low, candidates: idle === undefined ? candidates : [idle], taken: -1 })
+    const idle = candidates.find(({ i, state: next }) => all[i]!.result !== undefined && next === state)
+    path.push({ low, candidates: idle === undefined ? candidates : [idle], taken: -1 })
   }
   enter(START, 0)
   for (let top; (top = path.at(-1)) !== undefined;) {
@@ -134,12 +159,9 @@ export function isLinearizable (operations: Operation[]): boolean {
       path.pop()
       continue
     }
-    top.taken = -1
-    const state = after(top.state, all[next]!)
-    if (state === undefined) continue
-    top.taken = next
-    done[next] = 1
-    enter(state, top.low)
+    top.taken = next.i
+    done[next.i] = 1
+    enter(next.state, top.low)
   }
   return false
 }

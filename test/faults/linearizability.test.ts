@@ -3,7 +3,7 @@ import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis,
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp, linearizabilityOfHttpWorkers, linearizabilityOfRedis,
   linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './linearizability.js'
 import { short } from './short.js'
@@ -16,6 +16,7 @@ function history (...operations: Array<[string, Operation['kind'], number, numbe
 }
 const gets = (value?: number, version?: number): Partial<Operation> => ({ result: { value, version } })
 const OPEN: Partial<Operation> = { result: undefined }
+const CUT: Partial<Operation> = { isCut: true }
 
 t.test('linearizable histories', async t => {
   const right = {
@@ -33,6 +34,13 @@ t.test('linearizable histories', async t => {
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }],
       ['b', 'set', 2, 4, { value: 1 }], ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
     'a store that was killed': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 5], ['b', 'get', 3, 4, gets(1)], ['b', 'get', 6, 7, gets()]),
+    'a store that was killed and has lost the last changes': history(
+      ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }], ['a', 'set', 2, 3, { value: 2, result: { version: 6 }, ...CUT }], ['a', 'set', 4, 5, { value: 3, ...CUT }],
+      ['the store', 'restart', 6, 9], ['b', 'get', 10, 11, gets(1, 5)], ['b', 'set', 12, 13, { value: 4, result: { version: 7 } }]),
+    'one of them': history(
+      ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }], ['a', 'del', 4, 5, { ...gets(1), ...CUT }], ['the store', 'restart', 6, 9], ['b', 'get', 10, 11, gets(2)]),
+    'none of them': history(
+      ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }], ['a', 'set', 4, Infinity, { value: 3, ...CUT, ...OPEN }], ['the store', 'restart', 6, 9], ['b', 'get', 10, 11, gets(3)]),
     'a wait for a lock': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'get', 2, 9, gets(1)], ['b', 'get', 2, 3, { nowait: true, result: { code: 'STORE_LOCKED' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 1 }])
@@ -66,6 +74,12 @@ t.test('histories that are not linearizable', async t => {
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'set', 2, 3, { lock: 'l', value: 1, result: { code: 'STORE_LOCK_LOST' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 2 }]),
     'a value that outlives its store': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 3], ['b', 'get', 4, 5, gets(1)]),
+    'what was safe is lost': history(['a', 'set', 0, 1, { value: 1, ...CUT }], ['a', 'set', 2, 3, { value: 2 }], ['the store', 'restart', 4, 5], ['b', 'get', 6, 7, gets(1)]),
+    'what was lost comes back': history(
+      ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }], ['the store', 'restart', 4, 5], ['b', 'get', 6, 7, gets(1)], ['b', 'get', 8, 9, gets(2)]),
+    'a version that was lost is given again': history(
+      ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }], ['a', 'set', 2, 3, { value: 2, result: { version: 6 }, ...CUT }], ['the store', 'restart', 4, 5],
+      ['b', 'get', 6, 7, gets(1)], ['b', 'set', 8, 9, { value: 3, result: { version: 6 } }]),
     'a change that a killed holder did not live to commit': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
   }
@@ -76,6 +90,7 @@ t.test('histories that are not linearizable', async t => {
 
 short('histories of five processes with kills are linearizable', linearizability, 3)
 short('histories over unix: are linearizable, with kills of the store', linearizabilityOverUnix, 3)
+short('histories of a store with data are linearizable, except for the last changes before a kill', linearizabilityOfData, 3)
 short('histories over the admin API are linearizable', linearizabilityOfHttp, 2)
 short('histories over the admin API are linearizable while its workers are killed and stopped', linearizabilityOfHttpWorkers, 2)
 if (hasRedis) {

@@ -29,13 +29,21 @@ interface Place {
   pause?: number
   /** Disturbs servers or the environment of the store; called repeatedly during the calls. */
   disturb? (next: () => number): Promise<unknown>
-  /** Kills and restarts the store in the middle of every third round. */
-  restart? (): Promise<void>
+  /**
+   * Kills and restarts the store in the middle of every third round. If the store keeps its data, resolves with the time
+   * from which on it may have lost changes.
+   */
+  restart? (): Promise<number | undefined>
+  /** The store has `data`. */
+  durable?: boolean
 }
 
 export const linearizability = over(async () => ({ options: {} }))
 
 export const linearizabilityOverUnix = over(async owner => await serveStore(owner))
+
+/** What was confirmed a while before the store is killed is there afterwards, and so is what was asked to be durable. */
+export const linearizabilityOfData = over(async owner => ({ ...await serveStore(owner, true), durable: true }))
 
 export const linearizabilityOfHttp = over(async owner => {
   const store = createStore('memory:')
@@ -112,7 +120,7 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, restart }: Place): ReturnType<Attack> {
+async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, restart, durable }: Place): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
@@ -140,6 +148,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
       calls: 100,
       lanes: 3,
       lease,
+      durable,
       mayLose: pause !== undefined || (restart !== undefined && round % 3 === 0)
     })
     const chosen = Math.floor(next() * WORKERS)
@@ -148,15 +157,15 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     const own = plan('primary')
     const plans = workers.map((_, i) => plan(`worker ${i}`))
     let killed: bigint | undefined
-    let wipe: { called: number, answered: number } | undefined
+    let wipe: { called: number, answered: number, since: number | undefined } | undefined
     await Promise.all([
       perform(store, own),
       restart !== undefined && round % 3 === 0 && (async () => {
         const lines = 20 + Math.floor(next() * 100)
         await until(() => linesOf(own.file) > lines, 30)
         const called = Number(process.hrtime.bigint())
-        await restart()
-        wipe = { called, answered: Number(process.hrtime.bigint()) }
+        const since = await restart()
+        wipe = { called, answered: Number(process.hrtime.bigint()), since }
         figures['stores killed']++
       })(),
       ...workers.map(async (worker, i) => {
@@ -182,7 +191,12 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [i, plan] of plans.entries()) read(plan, histories, i === doomed ? killed : undefined)
     read(own, histories)
     for (const [key, history] of histories) {
-      if (wipe !== undefined) history.push({ process: 'the store', kind: 'wipe', ...wipe, result: {} })
+      if (wipe !== undefined) {
+        const { since, ...times } = wipe
+        const isSafe = ({ answered, durable }: Operation): boolean => answered < (since ?? 0) || (durable === true && answered !== Infinity)
+        for (const operation of history) operation.isCut = !isSafe(operation)
+        history.push({ process: 'the store', kind: since === undefined ? 'wipe' : 'restart', ...times, result: {} })
+      }
       // The final state is part of the history, and takes the locks that nobody may hold anymore.
       const called = Number(process.hrtime.bigint())
       const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 60)

@@ -18,11 +18,13 @@ export interface Plan {
   lease?: number | undefined
   /** A lock may be lost at any time, since its process may be stopped for longer than the lease. */
   mayLose?: boolean | undefined
+  /** Some calls are answered when their change is on disk. */
+  durable?: boolean | undefined
 }
 
 type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
 
-export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes, lease }: Plan): Promise<void> {
+export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes, lease, durable: hasData }: Plan): Promise<void> {
   const target: Collection<number> = store.collection(collection)
   const next = random(seed)
   const pick = <T>(list: T[]): T => list[Math.floor(next() * list.length)]!
@@ -75,7 +77,8 @@ export async function perform (store: Store, { seed, name, file, collection, key
       else if (what < 0.3) await record(key, { kind: 'get', nowait }, () => target.get(key, wait), value => ({ value }))
       else if (what < 0.45) {
         const value = unique()
-        await record(key, { kind: 'set', value, nowait }, () => target.set(key, value, wait), version => ({ version }))
+        const durable = hasData === true && next() < 0.2
+        await record(key, { kind: 'set', value, nowait, durable }, () => target.set(key, value, durable ? { ...wait, durable } : wait), version => ({ version }))
       } else if (what < 0.6) {
         const value = unique()
         const choice = next()

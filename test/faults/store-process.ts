@@ -13,12 +13,17 @@ export interface StoreProcess {
   peers (): Promise<number>
   /** Its memory in bytes. */
   memory (): number
-  /** Kills it and starts another one at the same path. */
-  restart (): Promise<void>
+  /**
+   * Kills it and starts another one at the same path. With `data`, resolves with the time, in nanoseconds, from which on
+   * changes may not have been on disk.
+   */
+  restart (): Promise<number | undefined>
 }
 
-export async function serveStore (owner: Owner): Promise<StoreProcess> {
-  const args = ['--socket', join(directory(owner), 'socket')]
+/** `hasData`: it keeps its keys in a folder. */
+export async function serveStore (owner: Owner, hasData = false): Promise<StoreProcess> {
+  const folder = directory(owner)
+  const args = ['--socket', join(folder, 'socket'), ...hasData ? ['--data', join(folder, 'data')] : []]
   let serving: Serving = await serve(owner, args)
   const options = { url: serving.url, connectTimeout: 30 }
   return {
@@ -27,9 +32,12 @@ export async function serveStore (owner: Owner): Promise<StoreProcess> {
     peers: async () => (await createStore(options).stats()).processes! - 1,
     memory: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${serving.pid}/status`, 'utf8'))?.[1]) * 1024,
     async restart () {
+      const now = Number(process.hrtime.bigint())
+      const { data } = hasData ? await createStore(options).stats() : {}
       serving.kill('SIGKILL')
       await serving.exited
       serving = await serve(owner, args)
+      return data && now - data.lag * 1e9
     }
   }
 }
