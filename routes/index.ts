@@ -45,7 +45,9 @@ export function adminApp (
     frameworkErrors: (error, request, reply) => {
       handle(error, request, reply).then(text => { reply.send(text as never) }, () => {})
     }
-  }).withTypeProvider<TypeBoxTypeProvider>().setValidatorCompiler(validatorCompiler).setSerializerCompiler(() => JSON.stringify)
+  }).withTypeProvider<TypeBoxTypeProvider>()
+    .setValidatorCompiler(validatorCompiler)
+    .setSerializerCompiler(() => JSON.stringify)
   const allowed = new AllowedMethods()
   const description = new Description()
   app.removeContentTypeParser('text/plain')
