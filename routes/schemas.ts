@@ -130,7 +130,13 @@ const bounds = {
   })
 }
 
-export const Bounds = Type.Partial(Type.Object(bounds), strict)
+/** Of collections in a store with `data`. */
+const persistence = {
+  keep: Type.Optional(Type.Boolean({ description: 'Whether a store with `data` saves the keys' })),
+  durable: Type.Optional(Type.Boolean({ description: 'Whether writes are answered when they are on disk' }))
+}
+
+export const Bounds = Type.Partial(Type.Object({ ...bounds, ...persistence }), strict)
 export const Change = Type.Union([
   Type.Object({
     increment: Type.Number({ description: 'Amount to add; a key without a value counts as 0' }),
@@ -170,7 +176,7 @@ export const counts = {
   evicted: count('Evicted keys so far')
 }
 
-export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds })
+export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds, ...persistence })
 export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 1000 }), cursor: nextCursor })
 export const Page = Type.Object({
   keys: Type.Array(Type.Object({

@@ -202,7 +202,7 @@ class Import {
 
 function chunksOf (source: ImportSource): AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array> {
   if (typeof source === 'string' || source instanceof Uint8Array) return [source]
-  if (typeof source === 'object' && (Symbol.asyncIterator in source || Symbol.iterator in source)) return source
+  if (Object(source) === source && (Symbol.asyncIterator in source || Symbol.iterator in source)) return source
   throw wrongSource()
 }
 

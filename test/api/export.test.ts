@@ -140,7 +140,7 @@ t.test('a line that cannot be read or written ends an import, which names it', a
   }
   const store = inMemory(t)
   await t.rejects(store.import([good, Uint8Array.of(0xff, 0x0a)]), { code: 'STORE_VALUE_INVALID', message: /line 3: the source is not UTF-8/, line: 3 })
-  for (const source of [undefined, 5, {}, [5]]) await t.rejects(store.import(source as unknown as string), { code: 'STORE_OPTION_INVALID' })
+  for (const source of [undefined, null, 5, {}, [5]]) await t.rejects(store.import(source as unknown as string), { code: 'STORE_OPTION_INVALID' })
   async function * broken (): AsyncGenerator<string> {
     yield good
     throw new RangeError('no more')

@@ -150,6 +150,8 @@ class Pair {
       request.token = [...this.fences].find(([, known]) => known === fence)?.[0] ?? 'no such token'
       request.release = release
     }
+    // Any lock, or the one with this fence.
+    if (op === 'break') request.number = number === 1 ? undefined : this.epoch + (held ?? 0) + Number(number < 0)
     if (this.isCrowded && (op === 'size' || (op === 'clear' && key === ''))) return
     if (op === 'size' || op === 'clear') this.sweep()
     this.#ask(this.users[caller]!, request, fields.posted && op !== 'acquire' ? 0 : ++this.#ids, fence, modelVersion)
@@ -161,6 +163,7 @@ class Pair {
     dispatch(this.keyspace, request, user, id)
     const own: Request = Object.assign(new Request(request.op, 'c', request.key), request)
     own.ifVersion = modelVersion
+    if (own.op === 'break' && own.number !== undefined) own.number -= this.epoch
     if (own.op === 'clear') this.#clears.add(id)
     this.model.ask(user.label, id, own, fence)
   }

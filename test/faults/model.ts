@@ -60,8 +60,9 @@ export class Model {
     else if (fence !== undefined) this.#withFence(wait, fence)
     else if (lock === undefined) this.#turn(wait)
     else if (request.op === 'break') {
-      this.#end(request.key, true)
-      this.#answer(wait, { number: 1 })
+      const isMeant = request.number === undefined || request.number === lock.fence
+      if (isMeant) this.#end(request.key, true)
+      this.#answer(wait, { number: isMeant ? 1 : 0 })
     } else if (request.nowait) this.#answer(wait, { code: 'STORE_LOCKED' })
     else if (lock.queue.filter(wait => !isClear(wait)).length >= this.maxWaiters) this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
     else lock.queue.push(wait)

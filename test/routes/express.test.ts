@@ -75,7 +75,7 @@ t.test('invalid options are rejected at startup', async t => {
     [{ admin: { token: 'with a space' } }, /invalid admin\.token: expected visible ASCII/],
     [{ admin: { token: TOKEN, maxWait: '5' } }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got "5"/],
     [{ admin: { token: TOKEN, prefix: '/x' } }, /app\.use\(prefix/],
-    [{ admin: { token: TOKEN, toke: 'x' } }, /no option "toke"/],
+    [{ admin: { token: TOKEN, toke: 'x' } }, /unknown option "toke"/],
     [{ admin: { token: TOKEN }, store: {} }, /expected a store made by createStore/]
   ] as Array<[object, RegExp]>) {
     t.throws(

@@ -158,7 +158,7 @@ t.test('an invalid list is rejected at startup, in messages without tokens', asy
     [[{ ...ALL, access: undefined }], /\.access: expected 'read' or 'write'/],
     [[{ ...ALL, collections: 'carts' }], /\.collections: expected an array of names/],
     [[{ ...ALL, collections: ['\ud800'] }], /surrogate/],
-    [[{ ...ALL, scope: 'x' }], /no option "scope"/]
+    [[{ ...ALL, scope: 'x' }], /unknown option "scope"/]
   ] as Array<[Tokens, RegExp]>) {
     const app = Fastify()
     const registered = Promise.resolve(app.register(strongStore, { store, admin: { tokens } }))

@@ -48,6 +48,7 @@ t.test('export and import', async t => {
   t.match(await ask('POST', '/import?mode=replace', { headers: NDJSON, body: line('a', 'x', 3) }), { json: { keys: 1, skipped: 0 } })
   t.strictSame(await store.collection('a').getMany(['x', 'z']), [3, undefined])
   t.match(await ask('POST', '/import?mode=all', { headers: NDJSON, body: '' }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } })
+  t.match(await ask('POST', '/import'), { status: 400, json: { code: 'STORE_VALUE_INVALID', detail: 'the body is missing' } })
   t.match(await ask('POST', '/import', { headers: NDJSON, body: line('a', 'first') + 'no line\n' }), { status: 400, json: { code: 'STORE_VALUE_INVALID', line: 2, detail: /line 2: expected a JSON object/ } })
   t.equal(await store.collection('a').get('first'), 1)
   t.match(await ask('POST', '/import', { headers: NDJSON, body: line('a', 'large', 'x'.repeat(2 ** 21)) }), { status: 413, json: { code: 'STORE_VALUE_TOO_LARGE', line: 1 } })

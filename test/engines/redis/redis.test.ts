@@ -288,7 +288,9 @@ async function all (): Promise<void> {
       names,
       [
         'strong_store_collections', 'strong_store_keys', 'strong_store_bytes', 'strong_store_locks',
-        'strong_store_waiters'
+        'strong_store_waiters',
+        ...['keys', 'bytes', 'locks', 'waiters', 'reads_total', 'writes_total', 'expired_total', 'evicted_total']
+          .map(name => `strong_store_collection_${name}`)
       ]
     )
     t.match(text, /^strong_store_keys 1$/m)
