@@ -39,8 +39,8 @@ export class Agenda {
   readonly #urgent = new Heap<Task>()
   readonly #other = new Heap<Task>()
   readonly #clock: Clock
-  /** Called when a task is scheduled before all others. */
-  onearlier: ((time: number) => void) | undefined
+  /** Called when a task is scheduled before all others, or when `isAwaited` becomes true. */
+  onscheduled: ((time: number) => void) | undefined
 
   constructor (clock: Clock) {
     this.#clock = clock
@@ -63,9 +63,9 @@ export class Agenda {
       if (heap.timeOf(task) <= time) return
       heap.remove(task)
     }
-    const isFirst = time < this.next
+    const { next, isAwaited } = this
     heap.add(task, time)
-    if (isFirst) this.onearlier?.(time)
+    if (time < next || isAwaited !== this.isAwaited) this.onscheduled?.(time)
   }
 
   cancel (task: Task): void {

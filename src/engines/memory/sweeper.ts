@@ -11,21 +11,29 @@ export class Sweeper {
   readonly #keyspace: Keyspace
   readonly #timer = new Timer()
   #planned = Infinity
+  /** Pending calls, and those of them that wait for any change. */
+  #waiting = 0
+  #polls = 0
 
   constructor (keyspace: Keyspace) {
     this.#keyspace = keyspace
     this.#timer.setReferenced(false)
-    keyspace.agenda.onearlier = time => { this.#plan(time) }
+    keyspace.agenda.onscheduled = time => {
+      this.#plan(time)
+      this.#reference()
+    }
   }
 
   /** `waiting`: number of pending calls; `polls`: those of them that wait for any change. */
   setWaiting (waiting: number, polls: number): void {
-    this.#timer.setReferenced(polls > 0 || (waiting > 0 && this.#keyspace.agenda.isAwaited))
+    this.#waiting = waiting
+    this.#polls = polls
+    this.#reference()
   }
 
   stop (): void {
     this.#timer.stop()
-    this.#keyspace.agenda.onearlier = undefined
+    this.#keyspace.agenda.onscheduled = undefined
   }
 
   #plan (time: number): void {
@@ -45,6 +53,11 @@ export class Sweeper {
     } finally {
       this.#planned = Infinity
       this.#plan(this.#keyspace.agenda.next)
+      this.#reference()
     }
+  }
+
+  #reference (): void {
+    this.#timer.setReferenced(this.#polls > 0 || (this.#waiting > 0 && this.#keyspace.agenda.isAwaited))
   }
 }
