@@ -89,6 +89,8 @@ export async function sendEvents (
     end()
     throw new Problem('ADMIN_TOO_OLD')
   }
+  // Otherwise the connection of a stream that ends with the app would stay open, idle, and hold up the end of the app.
+  if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
   reply.type(EVENT_STREAM).headers({ 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
   return new EventBody(events, first)
 }

@@ -12,7 +12,7 @@ import {
   type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions,
   type UpdateOptions, type WaitOptions
 } from './options.js'
-import { NONE, checkOptions, withCount, withTtl, withValue, type Defaults } from './requests.js'
+import { NONE, checkOptions, listOf, pairsOf, withCount, withTtl, withValue, type Defaults } from './requests.js'
 import { getOrSet, update, type Updater } from './update.js'
 import { watch, type WatchEvent, type WatchOptions } from './watch.js'
 import {
@@ -201,12 +201,12 @@ export class Collection<T = unknown> {
 
   /** The values of many keys, read one by one but sent together. */
   async getMany (keys: Iterable<string>, wait?: WaitOptions): Promise<Array<T | undefined>> {
-    return await Promise.all(Array.from(keys, key => this.get(key, wait)))
+    return await Promise.all(Array.from(listOf(keys, 'keys', 'an iterable of names'), key => this.get(key, wait)))
   }
 
   /** Writes many keys, one by one but sent together, and resolves with their versions. Rejects with the first error. */
   async setMany (entries: Iterable<readonly [string, T | undefined]>, options?: SetOptions): Promise<number[]> {
-    return await Promise.all(Array.from(entries, ([key, value]) => this.set(key, value, options)))
+    return await Promise.all(pairsOf(entries).map(([key, value]) => this.set(key, value, options)))
   }
 
   /**
@@ -271,6 +271,7 @@ export class Collection<T = unknown> {
 
   /** Changes the given options for all processes and keeps the others. STORE_OPTION_INVALID. */
   async configure (options: CollectionOptions, wait?: WaitOptions): Promise<void> {
+    checkOptions(options)
     const request = this.#calls.request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
     await this.#calls.send(request)

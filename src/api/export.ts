@@ -7,7 +7,7 @@ import { checkCollection } from '../core/validation.js'
 import type { Scope } from './collection-calls.js'
 import { keyLine, optionsLine } from './export-lines.js'
 import { KNOWN, moment, type WaitOptions } from './options.js'
-import { checkOptions, requestOf, type Defaults } from './requests.js'
+import { checkOptions, listOf, requestOf, type Defaults } from './requests.js'
 
 /** `timeout` is for each page. */
 export interface ExportOptions extends WaitOptions {
@@ -32,6 +32,7 @@ export async function * exportLines (
 ): AsyncGenerator<string, void, undefined> {
   checkOptions(options, OPTIONS)
   const { collections, ...wait } = options
+  if (collections !== undefined) listOf(collections, 'collections', 'an iterable of names')
   const ask = async (op: Op, collection: string, key: string, cursor?: string, limit?: number): Promise<string> => {
     const request = requestOf(op, collection, key, wait, KNOWN.wait, defaults, scope)
     request.cursor = cursor

@@ -1,6 +1,6 @@
 // Builds Requests from the arguments of a call: checks options, rejects unknown ones, converts seconds to milliseconds.
 import {
-  MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, milliseconds, onlyKnown, wholeNumber
+  MIN_SECONDS, checkKey, checkName, checkNewToken, checkToken, finiteNumber, flag, milliseconds, onlyKnown, wholeNumber
 } from '../core/validation.js'
 import { Request, type AbortScope, type Op } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
@@ -33,12 +33,28 @@ export function requestOf (
 /** The options of a call without options. They need no check. */
 export const NONE: Readonly<Record<string, never>> = Object.freeze({})
 
-/** STORE_OPTION_INVALID. */
-export function checkOptions (options: unknown, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
+/** `known`: the accepted options; undefined if they are checked elsewhere. STORE_OPTION_INVALID. */
+export function checkOptions (options: unknown, known?: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new StoreError('STORE_OPTION_INVALID', `invalid options: expected an object, got ${typeName(options)}`)
   }
-  onlyKnown(options, known)
+  if (known !== undefined) onlyKnown(options, known)
+}
+
+/** Rejects strings, which are iterables of characters. STORE_OPTION_INVALID. */
+export function listOf<T> (list: Iterable<T>, name: string, expected: string): Iterable<T> {
+  if (Object(list) === list && typeof list[Symbol.iterator] === 'function') return list
+  throw new StoreError('STORE_OPTION_INVALID', `${name} must be ${expected}`)
+}
+
+/** STORE_OPTION_INVALID unless they are [key, value] pairs. */
+export function pairsOf<T> (entries: Iterable<readonly [string, T]>): Array<readonly [string, T]> {
+  const expected = 'an iterable of [key, value] pairs, such as Object.entries(object)'
+  const pairs = Array.from(listOf(entries, 'entries', expected))
+  for (const pair of pairs as unknown[]) {
+    if (!Array.isArray(pair) || pair.length !== 2) throw new StoreError('STORE_OPTION_INVALID', `entries must be ${expected}`)
+  }
+  return pairs
 }
 
 /** STORE_OPTION_INVALID. */
@@ -48,7 +64,7 @@ export function checkSignal (signal: AbortSignal): AbortSignal {
 }
 
 function typeName (value: unknown): string {
-  return value === null ? 'null' : typeof value
+  return value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value
 }
 
 export function withTtl (request: Request, { ttl, token }: TtlOptions): Request {
@@ -62,24 +78,24 @@ export function withCount (request: Request, by: number, options: CountOptions):
   request.number = finiteNumber(by, 'by')
   if (limit !== undefined) request.limit = finiteNumber(limit, 'limit')
   if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'limit requires a ttl')
-  request.backoff = backoff === true
-  request.durable = durable === true
+  request.backoff = flag(backoff, 'backoff')
+  request.durable = flag(durable, 'durable')
   return withTtl(request, options)
 }
 
 export function withValue (request: Request, text: string, { ttl, ifAbsent }: SetOptions): Request {
   request.text = text
   if (ttl !== undefined) request.ttl = milliseconds(ttl, 'ttl', MIN_SECONDS)
-  request.ifAbsent = ifAbsent === true
+  request.ifAbsent = flag(ifAbsent, 'ifAbsent')
   return request
 }
 
 export function withWrite (request: Request, { ifVersion, ifPresent, token, release, durable }: DelOptions): Request {
-  request.durable = durable === true
-  request.ifPresent = ifPresent === true
+  request.durable = flag(durable, 'durable')
+  request.ifPresent = flag(ifPresent, 'ifPresent')
   if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
   if (token !== undefined) request.token = checkToken(token)
-  request.release = token !== undefined && release === true
+  request.release = flag(release, 'release') && token !== undefined
   return request
 }
 
@@ -88,10 +104,10 @@ export function withLease (request: Request, options: AcquireOptions, defaults: 
   request.lease = lease === undefined ? defaults.lease : milliseconds(lease, 'lease', MIN_SECONDS)
   if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
   request.owner = owner
-  if (detached === true && request.lease === undefined) {
+  request.detached = flag(detached, 'detached')
+  if (request.detached && request.lease === undefined) {
     throw new StoreError('STORE_OPTION_INVALID', 'a detached lock requires a lease')
   }
-  request.detached = detached === true
   if (token !== undefined) request.token = checkNewToken(token)
   return request
 }

@@ -1,7 +1,7 @@
 // The options of createStore, and the engine that they lead to.
 import type { Engine } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
-import { MIN_SECONDS, milliseconds, onlyKnown, wholeNumber } from '../core/validation.js'
+import { MIN_SECONDS, milliseconds, onlyKnown, shown, wholeNumber } from '../core/validation.js'
 import { httpEngine } from '../engines/http/engine.js'
 import type { HttpStoreOptions } from '../engines/http/options.js'
 import { MemoryEngine } from '../engines/memory/engine.js'
@@ -61,6 +61,9 @@ const MAX_VALUE_BYTES = 32 * 2 ** 20
 /** STORE_OPTION_INVALID. `timeout` and `lease` have been taken out. */
 export function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
+  if (options.url !== undefined && typeof options.url !== 'string') {
+    throw new StoreError('STORE_OPTION_INVALID', `url must be a string, got ${shown(options.url)}`)
+  }
   const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
   const data = dataOf(url, options)
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
@@ -73,7 +76,7 @@ export function engineOf (options: StoreOptions): Engine {
     case 'memory:': return new MemoryEngine(new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes }), data)
   }
   if (!/^(?:https?|unix):/.test(url)) {
-    throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:' or 'http:'`)
+    throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:', 'rediss:', 'http:' or 'https:'`)
   }
   if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
   if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })

@@ -219,8 +219,8 @@ const stores = new WeakMap<Engine, Map<string, Store>>()
  * The store at a URL, `cluster:` by default: see StoreOptions. It connects with the first call.
  * Throws STORE_OPTION_INVALID.
  */
-export function createStore (options: string | StoreOptions = {}): Store {
-  const { timeout, lease, ...where } = typeof options === 'string' ? { url: options } : options
+export function createStore (options: string | URL | StoreOptions = {}): Store {
+  const { timeout, lease, ...where } = asOptions(options)
   const defaults = defaultsOf(timeout, lease)
   const engine = engineOf(where)
   let known = stores.get(engine)
@@ -229,6 +229,13 @@ export function createStore (options: string | StoreOptions = {}): Store {
   let store = known.get(id)
   if (store === undefined) known.set(id, store = new Store(engine, defaults))
   return store
+}
+
+function asOptions (options: string | URL | StoreOptions): StoreOptions {
+  if (typeof options === 'string') return { url: options }
+  if (options instanceof URL) return { url: options.href }
+  checkOptions(options)
+  return options
 }
 
 function defaultsOf (timeout: number | undefined, lease: number | undefined): Defaults {

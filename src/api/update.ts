@@ -1,5 +1,5 @@
 // Read, compute, write: under the lock of the key.
-import { MIN_SECONDS, milliseconds } from '../core/validation.js'
+import { MIN_SECONDS, checkFunction, milliseconds } from '../core/validation.js'
 import type { Codec } from '../core/value.js'
 import type { CollectionCalls } from './collection-calls.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
@@ -15,6 +15,7 @@ export async function update<T> (
   calls: CollectionCalls, codec: Codec, key: string, fn: Updater<T>, options: UpdateOptions,
   registry: LockRegistry | undefined
 ): Promise<T | undefined> {
+  checkFunction(fn, 'update(key, value => newValue)')
   const { ttl, durable } = options
   if (ttl !== undefined) milliseconds(ttl, 'ttl', MIN_SECONDS)
   const lock = await calls.acquire<T>(codec, key, options, KNOWN.update, registry)
@@ -35,6 +36,7 @@ export async function getOrSet<T> (
   calls: CollectionCalls, codec: Codec, key: string, fn: () => T | Promise<T>, options: GetOrSetOptions,
   get: (wait: WaitOptions) => Promise<T | undefined>
 ): Promise<T> {
+  checkFunction(fn, 'getOrSet(key, () => value)')
   checkOptions(options, KNOWN.getOrSet)
   const { signal, timeout } = options
   const started = performance.now()

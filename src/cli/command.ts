@@ -18,11 +18,11 @@ export function argumentsOf ({ usage }: Command): { least: number, most: number 
 }
 
 export function helpOf (name: string, { usage, summary, details, flags }: Command): string {
-  const rows = Object.entries(flags).map(([flag, { value, help }]) => [`  --${flag}${value === undefined ? '' : ` ${value}`}`, help, variableOf(flag)])
+  const rows = Object.entries(flags).map(([flag, { value, help, isLocal }]) => [`  --${flag}${value === undefined ? '' : ` ${value}`}`, help, isLocal === true ? '' : variableOf(flag)])
   const widths = [0, 1].map(i => Math.max(...rows.map(row => row[i]!.length)))
   return [
     `Usage: strong-store ${[name, usage].filter(part => part !== '').join(' ')} [flags]`, '', summary, ...details === undefined ? [] : ['', details], '',
-    'Flags and their environment variables:', '',
-    ...rows.map(row => row.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell).join('  '))
+    'Flags, and the environment variables of some:', '',
+    ...rows.map(row => row.map((cell, i) => i < 2 ? cell.padEnd(widths[i]!) : cell).join('  ').trimEnd())
   ].join('\n')
 }

@@ -4,10 +4,10 @@ import { CLIENT, withStore } from './client.js'
 import type { Command } from './command.js'
 import { EXIT, Exit, invalid } from './exit.js'
 import { Output } from './output.js'
-import type { Flags, Settings } from './settings.js'
+import { local, type Settings } from './settings.js'
 
 const KEYS_PER_PAGE = 250
-const VERSION: Flags = { 'if-version': { value: 'N', help: 'only if the key has this version; 0: only if it has no value' } }
+const VERSION = local({ 'if-version': { value: 'N', help: 'only if the key has this version' } })
 
 export const get: Command = {
   usage: 'COLLECTION KEY',
@@ -26,9 +26,11 @@ export const set: Command = {
   usage: 'COLLECTION KEY [VALUE]',
   summary: 'Sets a key to VALUE, which is JSON, and prints the new version. Reads it from standard input if it is missing.',
   flags: {
-    text: { help: 'VALUE is a plain string, not JSON' },
-    ttl: { value: 'SECONDS', help: 'until the key expires' },
-    'if-absent': { help: 'only if the key has no value' },
+    ...local({
+      text: { help: 'VALUE is a plain string, not JSON' },
+      ttl: { value: 'SECONDS', help: 'until the key expires' },
+      'if-absent': { help: 'only if the key has no value' }
+    }),
     ...VERSION,
     ...CLIENT
   },
@@ -59,8 +61,10 @@ export const keys: Command = {
   usage: 'COLLECTION',
   summary: 'Lists the keys of a collection with version, size and expiry.',
   flags: {
-    prefix: { value: 'TEXT', help: 'only keys with this prefix' },
-    limit: { value: 'N', help: 'at most N keys' },
+    ...local({
+      prefix: { value: 'TEXT', help: 'only keys with this prefix' },
+      limit: { value: 'N', help: 'at most N keys' }
+    }),
     ...CLIENT
   },
   run: settings => withStore(settings, async store => {

@@ -7,6 +7,8 @@ export interface Flag {
   /** Placeholder of the value in the help text; a flag without it is a switch. */
   value?: string
   help: string
+  /** Only on the command line and in the file: other commands may have a flag of this name. */
+  isLocal?: boolean
 }
 
 export type Flags = Record<string, Flag>
@@ -18,6 +20,11 @@ export interface Settings {
   isOn (flag: string): boolean
   /** Exits with USAGE. */
   number (flag: string): number | undefined
+}
+
+/** Flags without environment variables. */
+export function local (flags: Flags): Flags {
+  return Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, { ...flag, isLocal: true }]))
 }
 
 export const CONFIG: Flags = { config: { value: 'FILE', help: 'JSON object with the values of other flags, by their names' } }
@@ -61,10 +68,10 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
 }
 
 /** An empty variable counts as unset. */
-function ofVariable (flag: string, { value }: Flag, env: NodeJS.ProcessEnv): string | boolean | undefined {
+function ofVariable (flag: string, { value, isLocal }: Flag, env: NodeJS.ProcessEnv): string | boolean | undefined {
   const name = variableOf(flag)
   const text = env[name]
-  if (text === undefined || text === '') return undefined
+  if (isLocal === true || text === undefined || text === '') return undefined
   if (value !== undefined) return text
   if (!/^(?:true|false|1|0)$/.test(text)) {
     throw invalid(`invalid ${name}: expected true or false, got ${JSON.stringify(text)}`)

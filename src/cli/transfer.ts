@@ -5,14 +5,14 @@ import type { Command } from './command.js'
 import { EXIT, invalid } from './exit.js'
 import { Output } from './output.js'
 import { Progress } from './progress.js'
-import type { Flags } from './settings.js'
+import { local, type Flags } from './settings.js'
 
 const { json, ...FLAGS } = CLIENT
 const TRANSFER: Flags = { ...FLAGS, quiet: { help: 'no progress, which is shown where standard error is a terminal' } }
 
 export const exportCommand: Command = {
   usage: '[COLLECTION]',
-  summary: 'Prints all keys with their values and ends, and the options of their collections, as NDJSON.',
+  summary: 'Prints all keys with their values and expiry times, and the options of their collections, as NDJSON.',
   details: 'Each key is printed as it is when it is read. `strong-store import` reads this, into a store at any URL.',
   flags: TRANSFER,
   run: settings => withStore(settings, async store => {
@@ -33,7 +33,9 @@ export const importCommand: Command = {
   summary: 'Reads from standard input what `strong-store export` has printed, and writes it to the store.',
   details: 'Ends at the first line that fails, which the error names. Lines before it have been written.',
   flags: {
-    mode: { value: 'MODE', help: 'merge, the default: overwrite keys; replace: clear their collections before; absent: only keys without a value' },
+    ...local({
+      mode: { value: 'MODE', help: 'merge, the default: overwrite keys; replace: clear their collections before; absent: only keys without a value' }
+    }),
     ...TRANSFER
   },
   run: settings => withStore(settings, async store => {

@@ -3,15 +3,18 @@ import { CLIENT, withStore } from './client.js'
 import type { Command } from './command.js'
 import { EXIT } from './exit.js'
 import { Output } from './output.js'
+import { local } from './settings.js'
 
 export const watch: Command = {
   usage: 'COLLECTION [KEY]',
   summary: 'Prints what is in a collection, or a key, then each change, until it is ended.',
   details: 'Events are set, del, expired and evicted, with the latest state of a key. `ready` ends what was there; ' +
-    '`reset` says that some were missed, and what is there follows. Not for a store in Redis yet.',
+    '`reset` says that some were missed, and what is there follows.',
   flags: {
-    prefix: { value: 'TEXT', help: 'only keys that begin with it' },
-    'no-values': { help: 'without the values' },
+    ...local({
+      prefix: { value: 'TEXT', help: 'only keys that begin with it' },
+      'no-values': { help: 'without the values' }
+    }),
     ...CLIENT
   },
   run: settings => withStore(settings, async store => {

@@ -46,7 +46,7 @@ export function milliseconds (seconds: unknown, option: string, least = 0): numb
   if (typeof seconds !== 'number' || !(seconds >= least && seconds < 2 ** 40)) {
     throw new StoreError(
       'STORE_OPTION_INVALID',
-      `${option} must be a number of seconds, at least ${least}, got ${String(seconds)}`
+      `${option} must be a number of seconds, at least ${least}, got ${shown(seconds)}`
     )
   }
   return seconds * 1000
@@ -59,7 +59,7 @@ export function wholeNumber (value: unknown, option: string, least = 0): number 
   if (!Number.isSafeInteger(value) || (value as number) < least) {
     throw new StoreError(
       'STORE_OPTION_INVALID',
-      `${option} must be a whole number, at least ${least}, got ${String(value)}`
+      `${option} must be a whole number, at least ${least}, got ${shown(value)}`
     )
   }
   return value as number
@@ -67,7 +67,26 @@ export function wholeNumber (value: unknown, option: string, least = 0): number 
 
 export function finiteNumber (value: unknown, option: string): number {
   if (Number.isFinite(value)) return value as number
-  throw new StoreError('STORE_OPTION_INVALID', `${option} must be a finite number, got ${String(value)}`)
+  throw new StoreError('STORE_OPTION_INVALID', `${option} must be a finite number, got ${shown(value)}`)
+}
+
+/** An option that is true or false; undefined counts as false. STORE_OPTION_INVALID. */
+export function flag (value: unknown, option: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true
+  throw new StoreError('STORE_OPTION_INVALID', `${option} must be true or false, got ${shown(value)}`)
+}
+
+/** A function argument. STORE_OPTION_INVALID. */
+export function checkFunction (fn: unknown, usage: string): void {
+  if (typeof fn !== 'function') {
+    throw new StoreError('STORE_OPTION_INVALID', `expected a function: ${usage}, got ${shown(fn)}`)
+  }
+}
+
+/** A value in an error message: strings in quotes, objects by their type. */
+export function shown (value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' && value !== null ? 'an object' : typeof value === 'function' ? 'a function' : String(value)
 }
 
 /** Rejects misspelled options, which would otherwise be ignored silently. */

@@ -207,3 +207,38 @@ t.test('every call rejects unknown options', async t => {
   await lock.release()
   t.strictSame(await jobs.getMany(['key', 'n']), [undefined, undefined])
 })
+
+t.test('arguments of the wrong shape are rejected before anything is sent', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const c = store.collection<any>('c')
+  await c.set('a', 1)
+  const wrong: Record<string, () => Promise<unknown>> = {
+    'setMany of a pair': () => c.setMany(['a', 1] as never),
+    'setMany of text': () => c.setMany('ab' as never),
+    'setMany of an object': () => c.setMany({ a: 2 } as never),
+    'setMany with one wrong pair': () => c.setMany([['a', 2], 'bc'] as never),
+    'setMany of records': () => c.setMany([{ key: 'a', value: 2 }] as never),
+    'getMany of text': () => c.getMany('a'),
+    'export of a name': () => store.export({ collections: 'c' }).next(),
+    'configure with a number': () => c.configure(60 as never),
+    'update without a function': () => c.update('a', 5 as never),
+    'getOrSet without a function': () => c.getOrSet('b', 5 as never),
+    ifAbsent: () => c.set('a', 2, { ifAbsent: 1 } as never),
+    ifPresent: () => c.set('b', 2, { ifPresent: 'true' } as never),
+    durable: () => c.del('a', { durable: 1 } as never),
+    detached: () => c.acquire('b', { lease: 1, detached: 1 } as never),
+    ttl: () => c.set('a', 2, { ttl: '60' } as never)
+  }
+  for (const [name, call] of Object.entries(wrong)) await t.rejects(call(), { code: 'STORE_OPTION_INVALID' }, name)
+  await t.rejects(c.set('a', Promise.resolve(2)), { code: 'STORE_VALUE_INVALID', message: /it is a promise: await it/ })
+  t.strictSame(await c.getMany(['a', 'b']), [1, undefined])
+  await t.rejects(c.set('a', 2, { ttl: '60' } as never), { message: /at least 0\.001, got "60"/ })
+})
+
+t.test('createStore takes a URL as text or object, and nothing else', async t => {
+  t.throws(() => createStore(new URL('unix:relative')), { code: 'STORE_OPTION_INVALID', message: /unix:/ })
+  for (const options of [42, true, [], null, () => {}, { url: new URL('memory:') }]) {
+    t.throws(() => createStore(options as never), { code: 'STORE_OPTION_INVALID' })
+  }
+})

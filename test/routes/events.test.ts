@@ -1,5 +1,5 @@
 // Changes over HTTP: server-sent events and long polling.
-import { get, type IncomingMessage } from 'node:http'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import strongStore, { createStore, type Store } from '../../src/index.js'
@@ -20,12 +20,14 @@ interface Stream {
 
 /** A stream of events. With `paused` it reads only what is taken. */
 async function open (t: Test, port: number, path: string, headers: Record<string, string> = {}): Promise<Stream> {
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => { agent.destroy() })
   const request = get({
     host: '127.0.0.1',
     port,
     path: `/_store/v1${path}`,
     headers: { authorization: `Bearer ${TOKEN}`, ...headers },
-    agent: false
+    agent
   })
   const response = await new Promise<IncomingMessage>(
     (resolve, reject) => { request.on('response', resolve).on('error', reject) }
@@ -76,7 +78,10 @@ t.test('existing keys, ready, and each change', async t => {
   await items.text.set('a', '{\n  "é": [1,\r\n 2]\n}')
   const stream = await open(t, port, '/collections/items/events?values=true&prefix=a')
   t.match(stream.response.headers, {
-    'content-type': /^text\/event-stream/, 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no'
+    'content-type': /^text\/event-stream/,
+    'cache-control': 'no-cache, no-transform',
+    'x-accel-buffering': 'no',
+    connection: 'close' // an idle connection would delay the end of the app
   })
   const [listed, ready] = await stream.take(2)
   t.strictSame([listed!.event, listed!.id, listed!.data.value], ['set', undefined, { é: [1, 2] }])
