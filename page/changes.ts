@@ -1,10 +1,10 @@
 // Changes of a collection as they happen: server-sent events, read by fetch, since an EventSource cannot send a token.
 import { path } from './api.js'
-import { button, field, h, setText, shown } from './dom.js'
+import { button, h, setText, shown } from './dom.js'
 import { count, plural, time } from './format.js'
 import { linkTo } from './router.js'
 import { Table } from './table.js'
-import type { Page, View } from './view.js'
+import { prefixSearch, type Page, type View } from './view.js'
 
 interface Change {
   id: number
@@ -69,14 +69,7 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
   return {
     title: `Changes of ${shown(name)}`,
     content: [
-      h('form', {
-        class: 'toolbar',
-        role: 'search',
-        submit: event => {
-          event.preventDefault()
-          location.hash = linkTo(['collections', name, 'changes'], { prefix: input.value })
-        }
-      }, field('Keys that begin with', input), h('button', {}, 'Follow'), pause,
+      prefixSearch(input, ['collections', name, 'changes'], 'Follow', pause,
       h('a', { href: linkTo(['collections', name]) }, 'The collection')),
       note, table.element
     ],

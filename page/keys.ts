@@ -4,7 +4,7 @@ import { button, field, h, setText, shown } from './dom.js'
 import { bytes, plural, setTime, time } from './format.js'
 import { linkTo } from './router.js'
 import { Table } from './table.js'
-import { toolbar, type Page, type View } from './view.js'
+import { prefixSearch, toolbar, type Page, type View } from './view.js'
 
 interface Key {
   key: string
@@ -54,14 +54,7 @@ export function keysView (page: Page, name: string, parameters: URLSearchParams)
   return {
     title: `Keys of ${shown(name)}`,
     content: [
-      h('form', {
-        class: 'toolbar',
-        role: 'search',
-        submit: event => {
-          event.preventDefault()
-          location.hash = linkTo(here, { prefix: input.value })
-        }
-      }, field('Keys that begin with', input), h('button', {}, 'Search'),
+      prefixSearch(input, here, 'Search',
       button('Refresh', () => page.refresh()),
       api.canWrite && h('a', { href: linkTo(['collections', name, 'new']) }, 'Add a key'),
       h('a', { href: linkTo(['collections', name]) }, 'The collection')),

@@ -1,6 +1,7 @@
 // What the views of the page have in common.
 import type { Api } from './api.js'
-import { button, h, type Child } from './dom.js'
+import { button, field, h, type Child } from './dom.js'
+import { linkTo } from './router.js'
 import type { Sampler } from './sampler.js'
 
 export interface Page {
@@ -70,6 +71,18 @@ export async function confirmed ({ title, text, action, curl }: Question): Promi
     document.body.append(dialog)
     dialog.showModal()
   })
+}
+
+/** A form that leads to the same view with another prefix. `more`: what else is in its line. */
+export function prefixSearch (input: HTMLInputElement, names: string[], action: string, ...more: Child[]): HTMLElement {
+  return h('form', {
+    class: 'toolbar',
+    role: 'search',
+    submit: event => {
+      event.preventDefault()
+      location.hash = linkTo(names, { prefix: input.value })
+    }
+  }, field('Keys that begin with', input), h('button', {}, action), ...more)
 }
 
 /** Copies a command to the clipboard, or shows it where the browser does not allow that. */

@@ -8,7 +8,7 @@ import type { Admin } from './app.js'
 import { identityOf, ownerOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
 import { Batch } from './batch.js'
-import { BODY, FAILURES } from './schemas.js'
+import { BODY, FAILURES, whole } from './schemas.js'
 
 const milliseconds = (description: string, minimum = 1): ReturnType<typeof Type.Number> => Type.Number({
   minimum, maximum: 2 ** 51, description: `Milliseconds: ${description}`
@@ -23,14 +23,7 @@ const Call = Type.Object({
   key: text('The key'),
   text: Type.Optional(text('The value to write, as JSON text', 2 ** 25)),
   ttl: Type.Optional(milliseconds('until the key expires')),
-  ifVersion: Type.Optional(
-    Type.Integer({
-      minimum: 0,
-      maximum: Number.MAX_SAFE_INTEGER,
-      format: 'int64',
-      description: 'Only if the key has this version; 0: no value'
-    })
-  ),
+  ifVersion: Type.Optional(whole('Only if the key has this version; 0: no value')),
   ifAbsent: Type.Optional(Type.Boolean({ description: 'Only if the key has no value' })),
   ifPresent: Type.Optional(Type.Boolean({ description: 'Only if the key has a value' })),
   number: Type.Optional(

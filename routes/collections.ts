@@ -10,7 +10,7 @@ import { sendPage } from './many.js'
 import { Problem, done } from './problems.js'
 import {
   BODY, Bounds, Collection, CollectionParams, Collections, CollectionsQuery, FAILURES, LOCKED, NOTHING, NOT_FOUND, Page,
-  PageQuery, WaitHeaders, count, cursor, moment, name, strict
+  PageQuery, WaitHeaders, cursor, moment, name, strict, whole
 } from './schemas.js'
 import { over, rates, withRates } from './rates.js'
 import { collectionsFor } from './scope.js'
@@ -33,11 +33,11 @@ const BiggestQuery = Type.Object({
 const Biggest = Type.Object({
   keys: Type.Array(Type.Object({
     key: name('Its name'),
-    version: count('Its version, as in its ETag'),
-    bytes: count('Bytes of its value'),
+    version: whole('Its version, as in its ETag'),
+    bytes: whole('Bytes of its value'),
     expiresAt: Type.Optional(moment('When it ends unless it is used before'))
   }), { maxItems: 1000, description: 'The largest first' }),
-  examined: count('Keys that were looked at'),
+  examined: whole('Keys that were looked at'),
   cursor: Type.Optional(Type.String({ maxLength: 2048, description: 'Looks at further keys; absent if there are none' }))
 })
 const tags = ['collections']

@@ -10,7 +10,7 @@ import { Timer } from '../src/core/timer.js'
 import { onClose } from '../src/web/transport.js'
 import type { Admin } from './app.js'
 import { Problem } from './problems.js'
-import { CollectionParams, FAILURES, TOO_OLD, name, strict } from './schemas.js'
+import { CollectionParams, FAILURES, TOO_OLD, name, strict, whole } from './schemas.js'
 
 export const EVENT_STREAM = 'text/event-stream'
 /** Delay in milliseconds before a browser reconnects. */
@@ -33,12 +33,7 @@ export const EVENTS_RESPONSE = {
 const EventsQuery = Type.Object({
   prefix: Type.Optional(name('Only keys that begin with this')),
   values: Type.Optional(Type.Boolean({ description: 'Include values' })),
-  since: Type.Optional(Type.Integer({
-    minimum: 0,
-    maximum: Number.MAX_SAFE_INTEGER,
-    format: 'int64',
-    description: 'Id of the event after which to continue; 410 if that is too long ago'
-  }))
+  since: Type.Optional(whole('Id of the event after which to continue; 410 if that is too long ago'))
 }, strict)
 const EventHeaders = Type.Object({
   'last-event-id': Type.Optional(Type.String({

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { StoreError } from '../src/core/errors.js'
 import type { Admin } from './app.js'
 import type { RouteConfig } from './auth.js'
-import { FAILURES, Health, count, counts, name } from './schemas.js'
+import { FAILURES, Health, counts, name, whole } from './schemas.js'
 import { statsFor } from './scope.js'
 
 const tags = ['health']
@@ -11,27 +11,27 @@ const tags = ['health']
 const HEALTH_TIMEOUT_SECONDS = 1.5
 
 const Stats = Type.Object({
-  collections: count('Collections'),
+  collections: whole('Collections'),
   ...counts,
-  maxValueBytes: count('Maximum bytes of a value'),
+  maxValueBytes: whole('Maximum bytes of a value'),
   ...Type.Partial(Type.Object({
-    processes: count('Processes that share the store'),
+    processes: whole('Processes that share the store'),
     connections: Type.Array(Type.Object({
       name: name('Its process id, with the host where that may be another'),
-      locks: count('Locks that end with it'),
-      waiting: count('Its calls that wait for a locked key'),
-      backlog: count('Bytes of answers that it has not read yet')
+      locks: whole('Locks that end with it'),
+      waiting: whole('Its calls that wait for a locked key'),
+      backlog: whole('Bytes of answers that it has not read yet')
     }), { maxItems: 250, description: 'The first 250 of these processes' }),
     memory: Type.Object(
-      { rss: count('All of it'), heap: count("JavaScript's heap") },
+      { rss: whole('All of it'), heap: whole("JavaScript's heap") },
       { description: 'Bytes of memory of the process of the store' }
     ),
     uptime: Type.Number({ description: 'Uptime of the process of the store, in seconds' }),
-    calls: Type.Record(Type.String(), count('How many'), { description: 'Calls on single keys, by operation' }),
-    refused: Type.Record(Type.String(), Type.Record(Type.String(), count('How many')), {
+    calls: Type.Record(Type.String(), whole('How many'), { description: 'Calls on single keys, by operation' }),
+    refused: Type.Record(Type.String(), Type.Record(Type.String(), whole('How many')), {
       description: 'Failed calls, by operation and code'
     }),
-    waits: Type.Array(count('How many'), {
+    waits: Type.Array(whole('How many'), {
       maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer'
     }),
     waited: Type.Number({ description: 'Total seconds that calls waited' }),

@@ -8,16 +8,13 @@ import type { Admin } from './app.js'
 import { identityOf, type RouteConfig } from './auth.js'
 import { limitBody } from './body.js'
 import { done } from './problems.js'
-import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value } from './schemas.js'
+import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value, whole } from './schemas.js'
 
 const MAX_KEYS = 1000
 /** Size of a body with all its keys and values. */
 const MAX_BYTES = 16 * 2 ** 20
 
 const key = Type.String({ maxLength: 1024, description: 'The key' })
-const whole = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
-  minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description
-})
 const failure = {
   code: Type.Optional(Type.String({ maxLength: 64, description: 'Code of the error; absent on success' })),
   detail: Type.Optional(Type.String({ maxLength: 4096 }))

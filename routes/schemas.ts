@@ -2,7 +2,8 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import { MAX_LOCKS } from '../src/core/engine.js'
 
-export const count = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
+/** An integer from 0 on. */
+export const whole = (description: string): ReturnType<typeof Type.Integer> => Type.Integer({
   minimum: 0, maximum: Number.MAX_SAFE_INTEGER, format: 'int64', description
 })
 export const name = (description: string): ReturnType<typeof Type.String> => (
@@ -80,12 +81,9 @@ export const WriteQuery = Type.Object({ ttl, release }, strict)
 export const DeleteQuery = Type.Object({ release }, strict)
 export const ReleaseQuery = Type.Object({
   force: Type.Optional(Type.Boolean({ description: 'true: breaks the lock, whoever holds it' })),
-  fence: Type.Optional(Type.Integer({
-    minimum: 0,
-    maximum: Number.MAX_SAFE_INTEGER,
-    format: 'int64',
-    description: 'With force: breaks only the lock with this fence; 409 if the key has been locked again since'
-  }))
+  fence: Type.Optional(
+    whole('With force: breaks only the lock with this fence; 409 if the key has been locked again since')
+  )
 }, strict)
 export const cursor = Type.Optional(
   Type.String({ pattern: '^[!-~]{1,2048}$', maxLength: 2048, description: 'The cursor of the previous page' })
@@ -123,8 +121,8 @@ const bounds = {
   expireKeys: Type.Number({
     minimum: 0, maximum: 2 ** 32, description: 'Seconds without use after which a key expires; 0: never'
   }),
-  maxKeys: count('Maximum number of keys; 0: unlimited'),
-  maxBytes: count('Maximum number of bytes of names and values; 0: unlimited'),
+  maxKeys: whole('Maximum number of keys; 0: unlimited'),
+  maxBytes: whole('Maximum number of bytes of names and values; 0: unlimited'),
   evict: Type.Boolean({
     description: 'When full: true evicts the least recently used keys, false refuses writes with 507'
   })
@@ -166,14 +164,14 @@ export const Renew = Type.Object({ lease: Type.Optional(Acquire.properties.lease
 // Responses.
 
 export const counts = {
-  keys: count('Keys with a value'),
-  bytes: count('Bytes of names and values'),
-  locks: count('Locked keys'),
-  waiters: count('Calls waiting for a locked key'),
-  reads: count('Reads so far'),
-  writes: count('Writes so far'),
-  expired: count('Expired keys so far'),
-  evicted: count('Evicted keys so far')
+  keys: whole('Keys with a value'),
+  bytes: whole('Bytes of names and values'),
+  locks: whole('Locked keys'),
+  waiters: whole('Calls waiting for a locked key'),
+  reads: whole('Reads so far'),
+  writes: whole('Writes so far'),
+  expired: whole('Expired keys so far'),
+  evicted: whole('Evicted keys so far')
 }
 
 export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds, ...persistence })
@@ -181,8 +179,8 @@ export const Collections = Type.Object({ collections: Type.Array(Collection, { m
 export const Page = Type.Object({
   keys: Type.Array(Type.Object({
     key: name('Its name'),
-    version: count('Its version, as in its ETag'),
-    bytes: count('Bytes of its value'),
+    version: whole('Its version, as in its ETag'),
+    bytes: whole('Bytes of its value'),
     expiresAt: Type.Optional(moment('When it ends unless it is used before')),
     value: Type.Optional(Type.Unknown({ description: 'The value, if values were requested' })),
     code: Type.Optional(Type.String({ maxLength: 64, description: 'Code of the error if the value could not be read' }))
@@ -191,17 +189,17 @@ export const Page = Type.Object({
 })
 export const Sum = Type.Object({
   value: Type.Number({ description: 'The sum' }),
-  version: Type.Optional(count('The new version; absent after a decrement'))
+  version: Type.Optional(whole('The new version; absent after a decrement'))
 })
 
 const lock = {
   collection: name('The collection'),
   key: name('The key'),
   owner: name('Its owner'),
-  fence: count('Increases with every grant'),
+  fence: whole('Increases with every grant'),
   since: moment('When it was granted'),
   expiresAt: Type.Optional(moment('When its lease ends; absent if it ends with its holder')),
-  waiters: count('Calls waiting for it')
+  waiters: whole('Calls waiting for it')
 }
 export const Locks = Type.Object({ locks: Type.Array(Type.Object(lock), { maxItems: MAX_LOCKS }) })
 export const Lock = Type.Object({
@@ -216,10 +214,10 @@ export const Lock = Type.Object({
 })
 export const Grant = Type.Object({
   token: Type.String({ maxLength: 128, description: 'To be sent as Lock-Token in later requests' }),
-  fence: count('Increases with every grant'),
+  fence: whole('Increases with every grant'),
   expiresAt: moment('When the lease ends'),
   owner: name('Its owner'),
-  version: count('The version of the key; 0 if it has no value'),
+  version: whole('The version of the key; 0 if it has no value'),
   value: Type.Optional(Type.Unknown({ description: 'The value, as it is stored; absent if the key has none' }))
 })
 export const Lease = Type.Object({
@@ -261,8 +259,8 @@ export const Problem = Type.Object({
   holder: Type.Optional(Type.String({ maxLength: 1024, description: 'With 423: owner of the lock' })),
   since: Type.Optional(moment('With 423: when it was granted')),
   expiresAt: Type.Optional(moment('With 423: when the lease ends; absent if the lock ends with its holder')),
-  waiters: Type.Optional(count('With 423: calls waiting for it')),
-  line: Type.Optional(count('Of an import: the number of the line that failed'))
+  waiters: Type.Optional(whole('With 423: calls waiting for it')),
+  line: Type.Optional(whole('Of an import: the number of the line that failed'))
 }, { $id: 'Problem' })
 const problem = (description: string): object => ({
   description, content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } }

@@ -8,7 +8,7 @@ import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
 import type { Admin } from './app.js'
 import { identityOf, type RouteConfig } from './auth.js'
-import { BODY, CollectionParams, FAILURES, LOCKED, WaitHeaders, count, strict } from './schemas.js'
+import { BODY, CollectionParams, FAILURES, LOCKED, WaitHeaders, strict, whole } from './schemas.js'
 
 const NDJSON = 'application/x-ndjson'
 const tags = ['transfer']
@@ -30,8 +30,8 @@ const ImportQuery = Type.Object({
 }, strict)
 
 const Imported = Type.Object({
-  keys: count('Keys that were written'),
-  skipped: count('Keys that were not: past their end, or there already with mode=absent')
+  keys: whole('Keys that were written'),
+  skipped: whole('Keys that were not: past their end, or there already with mode=absent')
 })
 
 export function transferRoutes (admin: Admin): void {
@@ -47,8 +47,8 @@ function exportStore ({ app, store }: Admin): void {
     schema: {
       operationId: 'exportStore',
       summary: 'Export all keys and options',
-      description: 'Only those of the collections that the token covers. Each key is sent as it is when it is read, ' +
-        'which is no use of it. If the store fails meanwhile, the connection is closed.',
+      description: 'Only those of the collections that the token covers. Each key is sent with its state at the time ' +
+        'of reading, which does not count as a use. If the store fails during the export, the connection is closed.',
       tags,
       response: { 200: LINES, ...FAILURES }
     }

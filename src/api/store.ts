@@ -150,7 +150,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
    * Writes what `export` of any store gives. `source`: an iterable, async or not, of text or bytes that are split
    * anywhere: an export, a stream, an array of lines. Rejects with the error of the first line that fails, as an
    * ImportFailure; lines before it have been written, some that follow it may have been. STORE_OPTION_INVALID,
-   * STORE_VALUE_INVALID for a line that is none of an export, and the codes of `set`, `configure` and `clear`.
+   * STORE_VALUE_INVALID for a line that no export writes, and the codes of `set`, `configure` and `clear`.
    */
   import (source: ImportSource, options: ImportOptions = {}): Promise<ImportResult> {
     return importLines(name => this.collection(name), this.#engine, source, options)
