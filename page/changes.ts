@@ -70,7 +70,7 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
     title: `Changes of ${shown(name)}`,
     content: [
       prefixSearch(input, ['collections', name, 'changes'], 'Follow', pause,
-      h('a', { href: linkTo(['collections', name]) }, 'The collection')),
+        h('a', { href: linkTo(['collections', name]) }, 'The collection')),
       note, table.element
     ],
     curl: () => api.curl('GET', resource, { headers: { accept: 'text/event-stream' } }),

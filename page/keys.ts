@@ -55,9 +55,9 @@ export function keysView (page: Page, name: string, parameters: URLSearchParams)
     title: `Keys of ${shown(name)}`,
     content: [
       prefixSearch(input, here, 'Search',
-      button('Refresh', () => page.refresh()),
-      api.canWrite && h('a', { href: linkTo(['collections', name, 'new']) }, 'Add a key'),
-      h('a', { href: linkTo(['collections', name]) }, 'The collection')),
+        button('Refresh', () => page.refresh()),
+        api.canWrite && h('a', { href: linkTo(['collections', name, 'new']) }, 'Add a key'),
+        h('a', { href: linkTo(['collections', name]) }, 'The collection')),
       note, table.element,
       toolbar(first !== undefined && h('a', { href: linkTo(here, { prefix }) }, 'First page'), next)
     ],
