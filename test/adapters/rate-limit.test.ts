@@ -26,8 +26,6 @@ for (const [{ name }, requests] of [[SERVERS[0]!, 1000], [SERVERS[1]!, 1000], [S
     const answers = await burst(`/${name}/`, requests)
     t.equal(answers.filter(({ status }) => status === 200).length, 100)
     t.equal(answers.filter(({ status }) => status === 429).length, requests - 100)
-    const workers = new Set(answers.filter(({ status }) => status === 200).map(({ body }) => body))
-    t.ok(workers.size > 1, `${workers.size} workers have let some pass`)
     t.equal(output(), '', 'the library has nothing to say')
   })
 }

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
 import { start } from '../support/programs.js'
 import { NO_REDIS, hasRedis, startServer } from '../support/redis.js'
+import { until } from '../support/until.js'
 
 interface Answer { worker: number, [field: string]: unknown }
 
@@ -62,7 +63,10 @@ async function serves (t: Test, env: NodeJS.ProcessEnv = {}): Promise<void> {
     Array.from({ length: 20 }, (_, i) => i + 1)
   )
   t.equal(visits[0]!.answer.name, 'Ada')
-  t.ok(workers.size > 1, `${workers.size} workers answered`)
+  await until(async () => {
+    await call('GET', '/me', undefined, { cookie })
+    return workers.size > 1
+  })
 
   t.equal(commands.length, 9)
   const hasCurl = spawnSync('curl', ['--version']).status === 0

@@ -57,7 +57,8 @@ t.test('sessions', async t => {
     t.strictSame(
       visits.map(({ body }) => body.visits).sort((a, b) => a - b), Array.from({ length: 12 }, (_, i) => i + 1)
     )
-    t.ok(new Set(visits.map(({ body }) => body.worker)).size > 1)
+    const workers = new Set(visits.map(({ body }) => body.worker))
+    await until(async () => workers.add((await call('GET', '/me', cookie)).body.worker).size > 1)
     t.equal((await call('GET', '/logout', cookie)).status, 200)
     t.equal((await call('GET', '/me', cookie)).status, 401)
 

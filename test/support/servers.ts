@@ -1,4 +1,4 @@
-// Cluster workers that serve HTTP on one port. The test is the primary.
+// Cluster workers that serve HTTP, each on a port of its own. The test is the primary.
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -12,9 +12,9 @@ export interface Answer {
 }
 
 export interface Servers {
-  /** Sends a request on a new connection, so that workers take turns. A JSON body is parsed. */
+  /** Sends a request to the worker whose turn it is. A JSON body is parsed. */
   get (path: string, headers?: Record<string, string>): Promise<Answer>
-  /** Sends many requests at once, on 64 connections. */
+  /** Sends many requests at once, the same number to each worker. */
   burst (path: string, count: number): Promise<Answer[]>
   /** The output of the workers: empty if there were no errors. */
   output (): string
@@ -22,7 +22,7 @@ export interface Servers {
 
 /** Starts workers of a compiled fixture that serve `what`. They are killed at the end of the test. */
 export async function servers (t: Test, fixture: string, what: object, count = 4): Promise<Servers> {
-  const single = new Agent({ pipelining: 0 })
+  const single = new Agent({ pipelining: 0 }) // a connection for each request
   const pool = new Agent({ connections: 64 })
   t.teardown(() => Promise.all([single.destroy(), pool.destroy()]))
   cluster.setupPrimary({ exec: fileURLToPath(new URL(`../fixtures/${fixture}.js`, import.meta.url)), silent: true })
@@ -37,11 +37,17 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
     })
     const failed = once(worker, 'exit').then(() => { throw new Error(`the worker has ended: ${output}`) })
     failed.catch(() => {})
-    const [{ port }] = await Promise.race([once(worker, 'listening'), failed]) as [{ port: number }]
+    // Their stores send messages, too.
+    const listening = new Promise<number>(resolve => {
+      worker.on('message', message => { if (typeof message === 'number') resolve(message) })
+    })
+    const port = await Promise.race([listening, failed])
     return port
   }))
+  let turn = 0
   const ask = async (dispatcher: Agent, path: string, headers: Record<string, string>): Promise<Answer> => {
-    const { statusCode, headers: answered, body } = await request(`http://127.0.0.1:${ports[0]}${path}`, { dispatcher, headers })
+    const url = `http://127.0.0.1:${ports[turn++ % count]}${path}`
+    const { statusCode, headers: answered, body } = await request(url, { dispatcher, headers })
     const text = await body.text()
     const isJson = String(answered['content-type']).startsWith('application/json')
     return { status: statusCode, headers: answered, body: isJson ? JSON.parse(text) : text }
