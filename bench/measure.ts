@@ -58,7 +58,7 @@ async function once ({ program, options }: Row): Promise<Figures> {
 }
 
 function reason ({ stderr, message }: Error & { stderr?: string }): string {
-  return stderr?.match(/missing: .*/)?.[0] ?? stderr?.match(/^\w*Error: .*/m)?.[0] ?? message.split('\n')[0]!
+  return stderr?.match(/^\w*Error: (.*)/m)?.[1] ?? message.split('\n')[0]!
 }
 
 function summary (samples: Figures[], base: Figures[]): Record<string, Figure> {
