@@ -121,8 +121,9 @@ export const subjects = {
   http: {
     route: http('a Fastify route, 1 worker, 64 connections', ['req.store', 'constant']),
     admin: http('GET of a value over HTTP, 1 worker, 64 connections', ['admin API', 'constant', 'webdis']),
-    sessions: http('@fastify/session, each request reads its session, 1 worker, 64 connections',
-      ['SessionStore', 'memory store of the library', 'connect-redis'])
+    sessions: http('a session, read and touched by each request, 4 workers, 64 connections',
+      (['@fastify/session', 'express-session'] as const).flatMap(library =>
+        (['its memory store', 'SessionStore', 'connect-redis'] as const).map(store => `${library}, ${store}` as const)), 4)
   },
 
   redis: {
@@ -145,12 +146,12 @@ export const subjects = {
   }
 } satisfies Record<string, Record<string, Comparison>>
 
-function http (title: string, sites: Array<HttpOptions['site']>): Comparison {
+function http (title: string, sites: Array<HttpOptions['site']>, workers = 1): Comparison {
   return {
     title,
     columns: HTTP,
     rows: sites.map(site => {
-      const options: HttpOptions = { site, connections: 64, seconds: 2 }
+      const options: HttpOptions = { site, workers, connections: 64, seconds: 2 }
       return { name: site, program: 'http', options }
     })
   }

@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fastify, { type FastifyInstance } from 'fastify'
 import fastifyCookie from '@fastify/cookie'
 import fastifySession, { type FastifySessionOptions } from '@fastify/session'
+import express from 'express'
+import expressSession, { type SessionData } from 'express-session'
 import { SessionStore } from '../../src/adapters/session.js'
 import strongStore, { createStore } from '../../src/index.js'
 import { serveRedis, type IoredisModule, type NodeRedisModule } from './redis.js'
@@ -60,6 +62,56 @@ async function session (app: FastifyInstance, store: SessionOptions['store']): P
   })
 }
 
+/** The same with express-session. */
+function expressSite (storeOf: (address: string) => Promise<expressSession.Store>, serve = async () => ''): Site {
+  return {
+    serve,
+    path: '/session',
+    listen: async address => {
+      const app = express()
+      const store = await storeOf(address)
+      app.use(expressSession({ store, secret: 's'.repeat(32), resave: false, saveUninitialized: false }))
+      app.get('/session', (request, response) => {
+        const session = request.session as unknown as { user?: string }
+        session.user ??= 'x'.repeat(200)
+        response.json({ user: session.user })
+      })
+      const server = app.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      return { port: (server.address() as AddressInfo).port, pid: process.pid }
+    }
+  }
+}
+
+/** A memory store of one worker: it has whatever session is asked for, as if this worker had begun it. */
+class WorkerMemory extends fastifySession.MemoryStore {
+  override get (id: string, callback: (error: unknown, session: any) => void): void {
+    super.get(id, (error, session) => {
+      callback(error, session ?? { user: 'x'.repeat(200), cookie: { originalMaxAge: null } })
+    })
+  }
+}
+
+class ExpressWorkerMemory extends expressSession.MemoryStore {
+  override get (id: string, callback: (error: unknown, session?: SessionData | null) => void): void {
+    super.get(id, (error, session) => {
+      callback(error, session ?? { user: 'x'.repeat(200), cookie: { originalMaxAge: null } } as unknown as SessionData)
+    })
+  }
+}
+
+type RedisStoreClass<S> = { RedisStore: new (options: object) => S }
+
+/** connect-redis over the Redis at a socket's path. */
+async function connectRedis<S> (path: string): Promise<S> {
+  const client = load<NodeRedisModule>('redis').createClient({ socket: { path } })
+  await client.connect()
+  const { RedisStore } = load<RedisStoreClass<S>>('connect-redis')
+  return new RedisStore({ client })
+}
+
+const redisAddress = async (): Promise<string> => (await serveRedis()).address
+
 export const sites = {
   constant: site('/value', async app => {
     app.get('/value', async () => value)
@@ -82,7 +134,7 @@ export const sites = {
   /** HTTP over Redis, as Debian has it: an answer in plain text is as near to a JSON value as it comes. */
   webdis: {
     path: '/GET/value.txt',
-    serve: async () => (await serveRedis()).address,
+    serve: redisAddress,
     listen: async path => {
       const { Redis } = load<IoredisModule>('ioredis')
       await new Redis({ path }).set('value', JSON.stringify(value))
@@ -90,16 +142,19 @@ export const sites = {
     }
   },
 
-  'memory store of the library': site('/session', app => session(app, new fastifySession.MemoryStore())),
+  '@fastify/session, its memory store': site('/session', app => session(app, new WorkerMemory())),
 
-  SessionStore: site('/session', app => session(app, new SessionStore() as unknown as SessionOptions['store'])),
+  '@fastify/session, SessionStore': site('/session', app => session(app, new SessionStore() as unknown as SessionOptions['store'])),
 
-  'connect-redis': site('/session', async (app, path) => {
-    const client = load<NodeRedisModule>('redis').createClient({ socket: { path } })
-    await client.connect()
-    const { RedisStore } = load<{ RedisStore: new (options: object) => SessionOptions['store'] }>('connect-redis')
-    await session(app, new RedisStore({ client }))
-  }, async () => (await serveRedis()).address)
+  '@fastify/session, connect-redis': site('/session', async (app, path) => {
+    await session(app, await connectRedis(path))
+  }, redisAddress),
+
+  'express-session, its memory store': expressSite(async () => new ExpressWorkerMemory()),
+
+  'express-session, SessionStore': expressSite(async () => new SessionStore() as unknown as expressSession.Store),
+
+  'express-session, connect-redis': expressSite(connectRedis, redisAddress)
 } satisfies Record<string, Site>
 
 export type SiteName = keyof typeof sites

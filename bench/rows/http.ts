@@ -1,4 +1,4 @@
-// Requests over HTTP, from wrk, to a site that one worker serves.
+// Requests over HTTP, from wrk, to a site that one worker serves, or several.
 import cluster from 'node:cluster'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -8,11 +8,12 @@ import { finish } from '../workers.js'
 
 export interface HttpOptions {
   site: SiteName
+  workers: number
   connections: number
   seconds: number
 }
 
-const { site, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
+const { site, workers, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
 const { serve, listen, path, token }: Site = sites[site]
 
 if (cluster.isPrimary) await finish(await primary())
@@ -22,23 +23,29 @@ else {
 }
 
 async function primary (): Promise<object> {
-  const worker = cluster.fork({ BENCH_ADDRESS: await serve() })
-  const { port, pid } = await new Promise<Listening>((resolve, reject) => {
-    worker.on('message', (message: Partial<Listening>) => { if (message.port !== undefined) resolve(message as Listening) })
-    worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
-  })
-  const url = `http://127.0.0.1:${port}${path}`
+  const environment = { BENCH_ADDRESS: await serve() }
+  const listening = await Promise.all(Array.from({ length: workers }, () => forkWorker(environment)))
+  const cpu = (): number => listening.reduce((sum, { pid }) => sum + cpuOf(pid), 0)
+  const url = `http://127.0.0.1:${listening[0]!.port}${path}` // the port of one worker is that of all
   const authorization = `Bearer ${token ?? ''}`
   const { status, headers } = await fetch(url, { headers: { authorization } })
   if (status !== 200) throw new Error(`${url} answers ${status}`)
   const cookie = headers.getSetCookie().map(cookie => cookie.split(';')[0]).join('; ')
   const sent = [...cookie === '' ? [] : [`Cookie: ${cookie}`], ...token === undefined ? [] : [`Authorization: ${authorization}`]]
   await wrk(url, sent, 1)
-  const used = cpuOf(pid)
+  const used = cpu()
   const own = ownCpu()
   const found = await wrk(url, sent, seconds)
   const { requests } = found
-  return { ...found, microseconds: (cpuOf(pid) - used) / requests, storeMicroseconds: (ownCpu() - own) / requests }
+  return { ...found, microseconds: (cpu() - used) / requests, storeMicroseconds: (ownCpu() - own) / requests }
+}
+
+function forkWorker (environment: object): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    const worker = cluster.fork(environment)
+    worker.on('message', (message: Partial<Listening>) => { if (message.port !== undefined) resolve(message as Listening) })
+    worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
+  })
 }
 
 async function wrk (url: string, headers: string[], seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
