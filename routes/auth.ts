@@ -20,10 +20,19 @@ export interface RouteConfig {
 }
 
 const IDENTITY = Symbol('strong-store.identity')
+const RECHECK = Symbol('strong-store.recheck')
 
 /** The identity of an authenticated request. */
 export function identityOf (request: object): Identity {
   return (request as { [IDENTITY]?: Identity })[IDENTITY] ?? ANYBODY
+}
+
+/**
+ * For requests that take long: whether the token would still be accepted for this one. True if the function that lists
+ * the tokens fails.
+ */
+export async function isStillAllowed (request: object): Promise<boolean> {
+  return await ((request as { [RECHECK]?: () => Promise<boolean> })[RECHECK]?.() ?? true)
 }
 
 /** An onRequest hook. */
@@ -40,13 +49,24 @@ export function authenticator (
     const { address } = frontOf(request)
     refuse(throttle.blocked(address))
     const { authorization } = request.headers
-    const identity = await identify(request, /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1])
+    const token = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '')?.[1]
+    const identity = await identify(request, token)
     if (identity === undefined) {
       if (authorization !== undefined) refuse(await throttle.add(address))
       throw new Problem('ADMIN_TOKEN_WRONG')
     }
-    Object.assign(request, { [IDENTITY]: identity })
+    Object.assign(request, { [IDENTITY]: identity, [RECHECK]: recheck })
     checkScope(request, config, identity)
+
+    async function recheck (): Promise<boolean> {
+      try {
+        const identity = await tokens.identify(token!)
+        if (identity !== undefined) checkScope(request, config, identity)
+        return identity !== undefined
+      } catch (error) {
+        return !(error instanceof Problem)
+      }
+    }
 
     function refuse (seconds: number): void {
       if (seconds === 0) return

@@ -9,13 +9,14 @@ import { offAbort, onAbort } from '../src/core/abort-signals.js'
 import { Timer } from '../src/core/timer.js'
 import { onClose } from '../src/web/transport.js'
 import type { Admin } from './app.js'
+import { isStillAllowed } from './auth.js'
 import { Problem } from './problems.js'
 import { CollectionParams, FAILURES, TOO_OLD, name, strict, whole } from './schemas.js'
 
 export const EVENT_STREAM = 'text/event-stream'
 /** Delay in milliseconds before a browser reconnects. */
 const RETRY_MS = 2000
-/** Interval of comment lines on a stream without events. */
+/** Interval of comment lines on a stream without events, and of checks whether the token is still valid. */
 const HEARTBEAT_MS = 15_000
 
 export const EVENTS_RESPONSE = {
@@ -87,7 +88,9 @@ export async function sendEvents (
   // Otherwise the connection of a stream that ends with the app would stay open, idle, and hold up the end of the app.
   if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
   reply.type(EVENT_STREAM).headers({ 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
-  return new EventBody(events, first)
+  return new EventBody(events, first, () => {
+    isStillAllowed(request).then(isAllowed => { if (!isAllowed) end() }, () => {})
+  })
 }
 
 /** Pulls events only as fast as the client reads them. */
@@ -97,11 +100,15 @@ class EventBody extends Readable {
   #first: string | undefined
   #isPulling = false
 
-  constructor (events: EventStream<WatchEvent<string>>, first: WatchEvent<string> | undefined) {
+  /** `check` is called with each heartbeat. */
+  constructor (events: EventStream<WatchEvent<string>>, first: WatchEvent<string> | undefined, check: () => void) {
     super()
     this.#events = events
     this.#first = `retry: ${RETRY_MS}\n\n${first === undefined ? '' : format(first)}`
-    this.#heartbeat = setInterval(() => { if (this.#isPulling) this.push(':\n\n') }, HEARTBEAT_MS).unref()
+    this.#heartbeat = setInterval(() => {
+      if (this.#isPulling) this.push(':\n\n')
+      check()
+    }, HEARTBEAT_MS).unref()
   }
 
   override _read (): void {

@@ -1,8 +1,9 @@
 // Changes over HTTP: server-sent events and long polling.
 import { Agent, get, type IncomingMessage } from 'node:http'
 import Fastify from 'fastify'
+import { mock } from 'node:test'
 import t, { type Test } from 'tap'
-import strongStore, { createStore, type Store } from '../../src/index.js'
+import strongStore, { createStore, type AdminTokenOptions, type Store } from '../../src/index.js'
 import { READ_TOKEN, TOKEN, serveAdmin } from '../support/admin.js'
 import { until } from '../support/until.js'
 
@@ -210,4 +211,35 @@ t.test('closed streams leave no state, and one that is not read blocks nothing',
   for (let i = 0; i < 100; i++) t.ok(text.includes(`x${i + 900}"`), `the latest state of key ${i}`)
   t.ok(text.length < 20_000_000, 'and not each step')
   paused.destroy()
+})
+
+t.test('a stream ends when its token is not valid any more, or does not cover the collection', async t => {
+  const store = createStore('memory:')
+  const token = { name: 'ops', token: 'exchangeable', access: 'read' } as const
+  let tokens: () => AdminTokenOptions[] = () => [token]
+  const { port } = await serveAdmin(t, store, { tokens: () => tokens() })
+  const beat = async (): Promise<void> => {
+    mock.timers.tick(15_000)
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  t.teardown(() => { mock.timers.reset() })
+  for (const left of [[], [{ ...token, collections: ['other'] }]]) {
+    mock.timers.enable({ apis: ['setInterval'] })
+    tokens = () => [token]
+    const { take, isEnded } = await open(t, port, '/collections/c/events', { authorization: 'Bearer exchangeable' })
+    await take(1)
+    await beat()
+    tokens = () => { throw new Error('no answer from the vault') }
+    await beat()
+    tokens = () => [{ ...token, name: 'renamed', collections: ['c'] }]
+    await beat()
+    await store.collection('c').set('k', 1)
+    await take(1)
+    t.notOk(isEnded(), 'while the token covers it, or that is not known')
+    tokens = () => left
+    await beat()
+    await until(isEnded)
+    mock.timers.reset()
+    await store.collection('c').del('k')
+  }
 })
