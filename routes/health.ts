@@ -10,7 +10,7 @@ const tags = ['health']
 /** The route must answer within two seconds, so a slower store counts as unreachable. */
 const HEALTH_TIMEOUT_SECONDS = 1.5
 
-const Stats = Type.Object({
+export const Stats = Type.Object({
   collections: whole('Collections'),
   ...counts,
   maxValueBytes: whole('Maximum bytes of a value'),

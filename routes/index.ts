@@ -13,6 +13,7 @@ import { callRoutes } from './calls.js'
 import { collectionRoutes } from './collections.js'
 import { eventRoutes } from './events.js'
 import { healthRoutes } from './health.js'
+import { historyRoute } from './history.js'
 import { keyRoutes } from './keys.js'
 import { lockRoutes } from './locks.js'
 import { manyRoutes } from './many.js'
@@ -83,7 +84,10 @@ export function adminApp (
     callRoutes(admin)
     eventRoutes(admin)
     transferRoutes(admin)
-    if (page) pageRoutes(admin)
+    if (page) {
+      pageRoutes(admin)
+      historyRoute(admin)
+    }
   }, { prefix })
   return app
 }

@@ -31,6 +31,8 @@ export interface Server {
   port: number
   /** Sends a request below the prefix, with the token. */
   ask: Ask
+  /** Closes the app, which otherwise happens at the end of the test. */
+  close: () => Promise<void>
 }
 
 export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}): Promise<Server> {
@@ -42,7 +44,7 @@ export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admi
     await close()
     await app.close()
   })
-  return { origin, port: Number(new URL(origin).port), ask }
+  return { origin, port: Number(new URL(origin).port), ask, close: () => app.close() }
 }
 
 export function client (origin: string, prefix: string): { ask: Ask, close: () => Promise<void> } {
