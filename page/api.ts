@@ -51,6 +51,8 @@ export class Api {
   #token: string | undefined
   readonly #place = `strong-store ${location.pathname}`
   access: Access | undefined
+  /** Called when a request is refused with 401 or 403 after the login: the token allows less than it did, or nothing. */
+  onrefused: ((status: number) => void) | undefined
 
   constructor () {
     this.#token = sessionStorage.getItem(this.#place) ?? undefined
@@ -132,7 +134,9 @@ export class Api {
     }
     setClock(answer.headers.get('date'))
     if (answer.ok || answer.status === 304) return answer
-    throw failureOf(answer, await answer.text().catch(() => ''))
+    const failure = failureOf(answer, await answer.text().catch(() => ''))
+    if (this.access !== undefined && (answer.status === 401 || answer.status === 403)) this.onrefused?.(answer.status)
+    throw failure
   }
 }
 

@@ -32,7 +32,8 @@ export function collectionView (page: Page, name: string): View {
   const options = new Options(page, name)
   const biggest = new BiggestKeys(page, name)
   const missing = h('p', {}, 'It has no keys, locks or options.')
-  missing.hidden = true
+  const found = h('div', {}, figures(...names.map(name => [name, values[name]] as [string, Node])), options.element, biggest.element)
+  missing.hidden = found.hidden = true
   return {
     title: `Collection ${shown(name)}`,
     content: [
@@ -42,31 +43,31 @@ export function collectionView (page: Page, name: string): View {
         api.canWrite && h('a', { href: linkTo(['collections', name, 'new']) }, 'Add a key'),
         api.canWrite && button('Delete all keys…', () => clear(page, name), { class: 'danger' })
       ),
-      missing, figures(...names.map(name => [name, values[name]] as [string, Node])), options.element, biggest.element
+      missing, found
     ],
     interval: COLLECTION_INTERVAL_MS,
     curl: () => api.curl('GET', resource),
     async update (signal) {
-      let found: Collection
+      let stats: Collection | undefined
       try {
-        found = await api.json<Collection>(resource, signal)
+        stats = await api.json<Collection>(resource, signal)
       } catch (error) {
         if (!(error instanceof Failure && error.status === 404)) throw error
-        missing.hidden = false
-        return
       }
-      missing.hidden = true
-      const { readRate, writeRate } = rates.of(found)
-      setText(values.Keys, count(found.keys))
-      setText(values.Bytes, bytes(found.bytes))
-      setText(values.Locks, count(found.locks))
-      setText(values.Waiting, plural(found.waiters, 'call'))
-      setText(values.Reads, `${count(found.reads)}, ${rate(readRate)}`)
-      setText(values.Writes, `${count(found.writes)}, ${rate(writeRate)}`)
-      setText(values.Expired, count(found.expired))
-      setText(values.Evicted, count(found.evicted))
-      options.show(found)
-      biggest.bytes = found.bytes
+      missing.hidden = stats !== undefined
+      found.hidden = stats === undefined
+      if (stats === undefined) return
+      const { readRate, writeRate } = rates.of(stats)
+      setText(values.Keys, count(stats.keys))
+      setText(values.Bytes, bytes(stats.bytes))
+      setText(values.Locks, count(stats.locks))
+      setText(values.Waiting, plural(stats.waiters, 'call'))
+      setText(values.Reads, `${count(stats.reads)}, ${rate(readRate)}`)
+      setText(values.Writes, `${count(stats.writes)}, ${rate(writeRate)}`)
+      setText(values.Expired, count(stats.expired))
+      setText(values.Evicted, count(stats.evicted))
+      options.show(stats)
+      biggest.bytes = stats.bytes
       await biggest.start(signal)
     }
   }

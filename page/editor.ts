@@ -14,6 +14,9 @@ export interface Stored {
 /** Seconds that saving may take. */
 const LEASE_SECONDS = 10
 
+/** Text that is not saved yet, by resource: other views, and logging in again, leave it alone. */
+export const drafts = new Map<string, { text: string, base: Stored | undefined }>()
+
 export class Editor {
   readonly element: HTMLElement
   readonly #page: Page
@@ -46,7 +49,12 @@ export class Editor {
     this.#text.readOnly = !canWrite
     this.element = h('section', {}, h('h2', {}, 'As text'), this.#text, this.#note,
       canWrite && toolbar(this.#save, this.#revert, this.#rebase))
-    this.#load(undefined)
+    const draft = canWrite ? drafts.get(this.#resource) : undefined
+    this.#load(draft?.base)
+    if (draft !== undefined) {
+      this.#text.value = draft.text
+      this.#changed()
+    }
   }
 
   get isChanged (): boolean {
@@ -68,6 +76,8 @@ export class Editor {
   }
 
   #changed (message = ''): void {
+    if (this.isChanged) drafts.set(this.#resource, { text: this.#text.value, base: this.#base })
+    else drafts.delete(this.#resource)
     const isOutdated = this.isChanged && this.#base?.version !== this.#latest?.version
     const outdated = this.#latest === undefined
       ? 'The key was deleted since you began. Your text is kept.'
@@ -97,6 +107,7 @@ export class Editor {
       if (this.#base === undefined) await this.#page.api.ask('PUT', this.#resource, { body, headers: { 'if-none-match': '*' } })
       else await this.#replace(body, this.#base.version)
       this.#shown = this.#text.value // shown as it is stored with the next look
+      drafts.delete(this.#resource)
       this.#page.say('Saved.')
     } catch (error) {
       if (!(error instanceof Failure && error.status === 412)) {

@@ -2,13 +2,19 @@
 
 /** Deeper levels are not indented any further. */
 const MAX_INDENT = 40
+/** Of a text field: browsers take minutes to lay out very many. */
+const MAX_LINES = 5_000
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g
 
-/** With line breaks and indentation. The text must be valid. */
+/** With line breaks and indentation, or as it is if these were very many lines. The text must be valid. */
 export function spread (text: string): string {
   const parts: string[] = []
   let depth = 0
-  const line = (): string => `\n${'  '.repeat(Math.min(depth, MAX_INDENT))}`
+  let lines = 0
+  const line = (): string => {
+    lines++
+    return `\n${'  '.repeat(Math.min(depth, MAX_INDENT))}`
+  }
   let last = ''
   for (const [token] of text.matchAll(TOKENS)) {
     const isEnd = token === '}' || token === ']'
@@ -18,6 +24,7 @@ export function spread (text: string): string {
     parts.push(token === ':' ? ': ' : token)
     if (token === '{' || token === '[') depth++
     last = token
+    if (lines > MAX_LINES) return text
   }
   return parts.join('')
 }

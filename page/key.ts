@@ -86,6 +86,7 @@ export function keyView (page: Page, collection: string, key: string): View {
     setText(size, bytes(sizeOf(stored.text)))
     tree.replaceChildren(isShown ? treeOf(parse(stored.text)) : h('p', {}, 'The value is too large to be shown here.'))
   }
+  show()
   return {
     title: `${shown(key)} in ${shown(collection)}`,
     content: [

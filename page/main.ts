@@ -5,6 +5,7 @@ import { collectionView } from './collection.js'
 import { collectionsView } from './collections.js'
 import { button, field, h, setText } from './dom.js'
 import { count, tick } from './format.js'
+import { drafts } from './editor.js'
 import { keyView } from './key.js'
 import { keysView, newKeyView } from './keys.js'
 import { lockView, locksView } from './locks.js'
@@ -18,6 +19,8 @@ const RETRY_MS = 3000
 /** Milliseconds for which a message is shown. */
 const MESSAGE_MS = 8000
 const SECTIONS = [['locks', 'Locks'], ['overview', 'Overview'], ['collections', 'Collections'], ['processes', 'Processes']] as const
+
+const OVER = 'The token is not valid any more.'
 
 const api = new Api()
 const sampler = new Sampler(api)
@@ -56,11 +59,13 @@ const page: Page = {
 }
 
 addEventListener('hashchange', open)
+addEventListener('beforeunload', event => { if (drafts.size > 0) event.preventDefault() })
 document.addEventListener('visibilitychange', () => { if (!document.hidden && view?.interval !== undefined) update().catch(() => {}) })
 setInterval(() => {
   tick()
   const { stats } = sampler
   setText(badge, stats === undefined || stats.locks === 0 ? '' : count(stats.locks))
+  if (view !== undefined && view.update === undefined) report(sampler.error)
 }, 1000)
 start().catch(() => {})
 
@@ -72,7 +77,7 @@ async function start (): Promise<void> {
   } catch (error) {
     const { status } = error as Failure
     if (status === 401 || status === 403) {
-      leave(api.hasToken ? 'The token is not valid any more.' : '')
+      leave(api.hasToken ? OVER : '')
       return
     }
     report(error)
@@ -82,17 +87,28 @@ async function start (): Promise<void> {
 
 function enter (): void {
   report(undefined)
-  const { name, access = 'read', collections } = api.access!
-  const scope = collections === undefined ? '' : `, ${collections.length === 1 ? 'one collection' : `${count(collections.length)} collections`}`
-  setText(identity, `${name === undefined ? '' : `${name}: `}${access === 'write' ? 'full access' : 'read only'}${scope}`)
+  identify()
   logout.hidden = !api.hasToken
   header.classList.remove('out')
   sampler.start()
   open()
 }
 
+/** Says what the token allows. */
+function identify (): void {
+  const { name, access = 'read', collections } = api.access!
+  const scope = collections === undefined ? '' : `, ${collections.length === 1 ? 'one collection' : `${count(collections.length)} collections`}`
+  setText(identity, `${name === undefined ? '' : `${name}: `}${access === 'write' ? 'full access' : 'read only'}${scope}`)
+}
+
+api.onrefused = status => {
+  if (status === 401) leave(OVER)
+  else api.login().then(identify, () => {})
+}
+
 /** Shows the form that asks for a token. */
 function leave (reason: string): void {
+  if (reason === '') drafts.clear()
   close()
   sampler.stop()
   api.logout()
@@ -175,6 +191,7 @@ function open (): void {
 }
 
 function close (): void {
+  document.querySelector('dialog')?.close()
   updating.abort()
   clearTimeout(timer)
   view?.close?.()
@@ -195,10 +212,6 @@ async function update (): Promise<void> {
     report(undefined)
   } catch (error) {
     if (signal.aborted) return
-    if ((error as Failure).status === 401) {
-      leave('The token is not valid any more.')
-      return
-    }
     report(error)
     isFailing = true
   }

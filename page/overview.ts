@@ -4,6 +4,10 @@ import { amount, bytes, count, duration, rate } from './format.js'
 import { Plot } from './plot.js'
 import { figures, type Page, type View } from './view.js'
 
+const OVERVIEW_INTERVAL_MS = 1000
+/** Of samples that cover a quarter of an hour but for an interval of the server. */
+const FULL_SECONDS = 880
+
 export function overviewView (page: Page): View {
   const { api, sampler } = page
   const milliseconds = (value: number): string => `${amount(value)} ms`
@@ -22,9 +26,15 @@ export function overviewView (page: Page): View {
   const names = ['Collections', 'Keys', 'Bytes', 'Uptime', 'Largest value allowed', 'Data not yet on disk', 'Failed writes to disk'] as const
   const values = Object.fromEntries(names.map(name => [name, h('span', {}, '–')])) as Record<typeof names[number], HTMLElement>
   const list = figures(...names.map(name => [name, values[name]] as [string, Node]))
+  const note = h('p', { class: 'note' })
   const show = (): void => {
-    for (const plot of plots) plot.draw(sampler.samples)
-    const { stats } = sampler
+    const { samples, stats } = sampler
+    for (const plot of plots) plot.draw(samples)
+    const seconds = samples.length === 0 ? 0 : (samples.at(-1)!.at - samples[0]!.at) / 1000
+    const extent = seconds > FULL_SECONDS
+      ? 'The plots show the last quarter of an hour.'
+      : `The plots go back ${duration(seconds)}: this server process has seen no more.`
+    setText(note, seconds === 0 ? '' : extent)
     if (stats === undefined) return
     const texts: Record<typeof names[number], string | undefined> = {
       Collections: count(stats.collections),
@@ -40,12 +50,14 @@ export function overviewView (page: Page): View {
       values[name].closest('div')!.hidden = texts[name] === undefined
     }
   }
-  sampler.onsample = show
-  show()
   return {
     title: 'Overview',
-    content: [list, h('div', { class: 'plots' }, ...plots.map(({ element }) => element))],
+    content: [list, note, h('div', { class: 'plots' }, ...plots.map(({ element }) => element))],
     curl: () => api.curl('GET', 'stats'),
-    close: () => { sampler.onsample = undefined }
+    interval: OVERVIEW_INTERVAL_MS,
+    async update () {
+      show()
+      if (sampler.error !== undefined) throw sampler.error
+    }
   }
 }

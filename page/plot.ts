@@ -49,11 +49,14 @@ export class Plot {
     const max = Math.max(0, ...samples.flatMap(({ values }) => this.#series.map(({ value }) => values?.[value] ?? 0)))
     for (const [i, { value }] of this.#series.entries()) {
       this.#lines[i]!.setAttribute('d', pathOf(samples, value, max))
-      setText(this.#now[i]!, latest![value] === undefined ? '–' : this.#format(latest![value]))
+      const now = latest![value]
+      this.#now[i]!.parentElement!.hidden = now === undefined
+      if (now !== undefined) setText(this.#now[i]!, this.#format(now))
     }
     setText(this.#top, max === 0 ? '' : this.#format(max))
-    const now = this.#series.map(({ label }, i) => `${label ?? 'now'} ${this.#now[i]!.textContent}`).join(', ')
-    this.#picture.setAttribute('aria-label', `${this.#title}: ${now}; at most ${this.#format(max)} since this page was opened`)
+    const shown = this.#series.map(({ label }, i) => ({ label, now: this.#now[i]! })).filter(({ now }) => !now.parentElement!.hidden)
+    const now = shown.map(({ label = 'now', now }) => `${label} ${now.textContent}`).join(', ')
+    this.#picture.setAttribute('aria-label', `${this.#title}: ${now}; at most ${this.#format(max)} in this time`)
   }
 }
 

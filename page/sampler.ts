@@ -1,4 +1,4 @@
-// Statistics of the store since the page was opened, for plots of the last quarter of an hour.
+// Statistics of the store in the last quarter of an hour, for plots: what the server has kept, then the page's own.
 import type { Api } from './api.js'
 
 const SAMPLE_INTERVAL_MS = 2000
@@ -15,8 +15,7 @@ export interface Connection {
   backlog: number
 }
 
-export interface Stats {
-  collections: number
+interface Figures {
   keys: number
   bytes: number
   locks: number
@@ -25,15 +24,23 @@ export interface Stats {
   writes: number
   expired: number
   evicted: number
-  maxValueBytes: number
   processes?: number
-  connections?: Connection[]
   uptime?: number
   calls?: Record<string, number>
   waited?: number
   loopDelay?: { mean: number, p99: number, max: number }
   memory?: { rss: number, heap: number }
+}
+
+export interface Stats extends Figures {
+  collections: number
+  maxValueBytes: number
+  connections?: Connection[]
   data?: { lag: number, errors: number, bytes: number }
+}
+
+interface History {
+  samples: Array<{ age: number, figures?: Figures }>
 }
 
 /** What plots show: figures, and rates per second since the sample before. */
@@ -46,53 +53,69 @@ export interface Sample {
 export class Sampler {
   readonly samples: Sample[] = []
   stats: Stats | undefined
-  /** Called after each sample. */
-  onsample: (() => void) | undefined
+  /** Why there is no latest sample. */
+  error: unknown
   readonly #api: Api
-  #last: { at: number, stats: Stats } | undefined
-  #timer: number | undefined
-  #isRunning = false
+  #last: { at: number, stats: Figures } | undefined
+  #stopping = new AbortController()
 
   constructor (api: Api) {
     this.#api = api
   }
 
   start (): void {
-    if (this.#isRunning) return
-    this.#isRunning = true
-    this.#next()
+    this.stop()
+    this.#stopping = new AbortController()
+    this.#run(this.#stopping.signal).catch(() => {})
   }
 
   stop (): void {
-    this.#isRunning = false
-    clearTimeout(this.#timer)
+    this.#stopping.abort()
     this.samples.length = 0
-    this.#last = this.stats = undefined
+    this.#last = this.stats = this.error = undefined
   }
 
-  #next (): void {
-    this.#sample().catch(() => { this.#add(undefined) }).finally(() => {
-      if (this.#isRunning) this.#timer = setTimeout(() => { this.#next() }, document.hidden ? WAIT_MS : SAMPLE_INTERVAL_MS)
-    })
+  async #run (signal: AbortSignal): Promise<void> {
+    // Only of the store as a whole; without it the plots begin now.
+    if (this.#api.access!.collections === undefined) {
+      const { samples } = await this.#api.json<History>('history', signal).catch(() => ({ samples: [] }))
+      for (const { age, figures } of samples) this.#add(Date.now() - age * 1000, figures)
+    }
+    while (!signal.aborted) {
+      const asked = performance.now()
+      let stats: Stats | undefined
+      let error: unknown
+      try {
+        stats = await this.#api.json<Stats>('stats', signal)
+      } catch (failure) {
+        error = failure
+      }
+      if (signal.aborted) return
+      this.error = error
+      if (stats !== undefined) this.stats = stats
+      this.#add(Date.now(), stats, performance.now() - asked)
+      await new Promise(resolve => { setTimeout(resolve, document.hidden ? WAIT_MS : SAMPLE_INTERVAL_MS) })
+    }
   }
 
-  async #sample (): Promise<void> {
-    const asked = performance.now()
-    const stats = await this.#api.json<Stats>('stats')
-    if (!this.#isRunning) return
-    const at = Date.now()
-    const last = this.#last
-    this.#last = { at, stats }
-    this.stats = stats
+  #add (at: number, stats: Figures | undefined, trip?: number): void {
+    const { samples } = this
+    samples.push({ at, values: stats && this.#valuesOf(at, stats, trip) })
+    this.#last = stats && { at, stats }
+    while (samples[0]!.at < at - WINDOW_MS) samples.shift()
+  }
+
+  #valuesOf (at: number, stats: Figures, trip: number | undefined): Record<string, number> {
     const { keys, bytes, locks, waiters, processes, loopDelay, memory } = stats
     const values: Record<string, number | undefined> = {
-      keys, bytes, locks, waiters, processes, trip: performance.now() - asked, p99: loopDelay?.p99, max: loopDelay?.max, rss: memory?.rss, heap: memory?.heap
+      keys, bytes, locks, waiters, processes, trip, p99: loopDelay?.p99, max: loopDelay?.max, rss: memory?.rss, heap: memory?.heap
     }
+    const last = this.#last
     // Counters start again with the process that has the store.
     if (last !== undefined && at > last.at && (stats.uptime ?? 1) >= (last.stats.uptime ?? 0)) {
       const seconds = (at - last.at) / 1000
-      const rate = (counter: (stats: Stats) => number): number => Math.max(0, counter(stats) - counter(last.stats)) / seconds
-      const sum = (ops: string[]) => ({ calls = {} }: Stats): number => ops.reduce((sum, op) => sum + (calls[op] ?? 0), 0)
+      const rate = (counter: (stats: Figures) => number): number => Math.max(0, counter(stats) - counter(last.stats)) / seconds
+      const sum = (ops: string[]) => ({ calls = {} }: Figures): number => ops.reduce((sum, op) => sum + (calls[op] ?? 0), 0)
       values.expired = rate(({ expired }) => expired)
       values.evicted = rate(({ evicted }) => evicted)
       values.readRate = rate(stats.calls === undefined ? ({ reads }) => reads : sum(READS))
@@ -100,15 +123,6 @@ export class Sampler {
       if (stats.calls !== undefined) values.lockRate = rate(sum(LOCKS))
       if (stats.waited !== undefined) values.waited = rate(({ waited }) => waited!)
     }
-    this.#add(Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<string, number>)
-  }
-
-  #add (values: Sample['values']): void {
-    if (!this.#isRunning) return
-    const at = Date.now()
-    if (values === undefined) this.#last = undefined
-    this.samples.push({ at, values })
-    while (this.samples[0]!.at < at - WINDOW_MS) this.samples.shift()
-    this.onsample?.()
+    return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<string, number>
   }
 }

@@ -64,22 +64,39 @@ function compile (): Map<string, string> {
 
 /** One module of all of them, without the spaces that only people need. Their top-level names must differ. */
 function inOne (scripts: Map<string, string>): string {
+  const files = Array.from(scripts, ([name, text]) => ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true))
   const owners = new Map<string, string>()
-  let joined = ''
-  for (const [name, text] of scripts) {
-    const file = ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true)
-    const shortener = new Shortener(file)
+  for (const { fileName, statements } of files) {
+    for (const declared of statements.flatMap(namesOf)) {
+      const owner = owners.get(declared)
+      if (owner !== undefined) throw new Error(`${declared} is declared in ${owner} and in ${fileName}: rename one`)
+      owners.set(declared, fileName)
+    }
+  }
+  const names = shortNames(files, owners.keys())
+  return files.map(file => {
+    const shortener = new Shortener(file, names)
     for (const statement of file.statements) {
-      for (const declared of namesOf(statement)) {
-        const owner = owners.get(declared)
-        if (owner !== undefined) throw new Error(`${declared} is declared in ${owner} and in ${name}: rename one`)
-        owners.set(declared, name)
-      }
       if (!ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement)) shortener.add(statement)
     }
-    joined += `${shortener.text}\n`
+    return `${shortener.text}\n`
+  }).join('')
+}
+
+/** Of those top-level names that stand for nothing else in any file. */
+function shortNames (files: ts.SourceFile[], topLevel: Iterable<string>): Map<string, string> {
+  const others = new Set<string>()
+  const visit = (node: ts.Node): void => {
+    const { name, propertyName } = node as { name?: ts.Node, propertyName?: ts.Node }
+    const { parent } = ts.isVariableDeclaration(node) ? node.parent.parent : node
+    const isTopLevel = ts.isSourceFile(parent)
+    if (name !== undefined && !isTopLevel && !ts.isImportSpecifier(node)) others.add(name.getText())
+    if (propertyName !== undefined) others.add(propertyName.getText())
+    node.forEachChild(visit)
   }
-  return joined
+  for (const file of files) file.statements.forEach(visit)
+  const names = Array.from(topLevel).filter(name => !others.has(name))
+  return new Map(names.map((name, i) => [name, `$${i.toString(36)}`]))
 }
 
 function namesOf (statement: ts.Statement): string[] {
@@ -102,10 +119,12 @@ class Shortener {
   /** Of private members, which nothing outside of their class sees. */
   readonly #names = new Map<string, string>()
   readonly #file: ts.SourceFile
+  readonly #topLevel: Map<string, string>
   #end = 0
 
-  constructor (file: ts.SourceFile) {
+  constructor (file: ts.SourceFile, topLevel: Map<string, string>) {
     this.#file = file
+    this.#topLevel = topLevel
   }
 
   /** Line breaks stay where they may end a statement. */
@@ -121,6 +140,7 @@ class Shortener {
     let token = node.getText(this.#file)
     if (token === '') return
     if (ts.isPrivateIdentifier(node)) token = this.#short(token)
+    else if (ts.isIdentifier(node)) token = this.#topLevel.get(token) ?? token
     const last = this.text.at(-1) ?? ''
     const isBroken = text.slice(this.#end, node.getStart(this.#file)).includes('\n')
     if (isBroken && !'{([,;'.includes(last)) this.text += '\n'

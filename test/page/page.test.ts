@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import type { Browser, Page } from 'playwright-core'
 import { createStore, type Store } from '../../src/index.js'
 import { READ_TOKEN, TOKEN, serveAdmin } from '../support/admin.js'
-import { NO_BROWSER, hasBrowser, launch, openTab, type Tab } from '../support/browser.js'
+import { NO_BROWSER, hasBrowser, launch, logIn, openTab, type Tab } from '../support/browser.js'
 
 t.test('the admin page in a browser', { skip: !hasBrowser && NO_BROWSER }, run)
 
@@ -20,9 +20,7 @@ async function run (t: Test): Promise<void> {
   /** A tab that is logged in, at a view. */
   async function open (t: Test, hash = '', { token = TOKEN, ...options }: { token?: string, viewport?: { width: number, height: number }, colorScheme?: 'light' | 'dark' } = {}): Promise<Tab> {
     const tab = await openTab(t, browser, base + hash, options)
-    await tab.page.getByLabel('Token', { exact: true }).fill(token)
-    await tab.page.keyboard.press('Enter')
-    await tab.page.getByRole('navigation').waitFor()
+    await logIn(tab.page, token)
     return tab
   }
 
@@ -121,9 +119,7 @@ async function run (t: Test): Promise<void> {
       }
       await page.getByLabel('Token', { exact: true }).waitFor()
       await check('login')
-      await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-      await page.keyboard.press('Enter')
-      await page.getByRole('navigation').waitFor()
+      await logIn(page, TOKEN)
       for (const [hash, title] of hashes) {
         await page.goto(base + hash)
         await page.getByRole('heading', { level: 1, name: title }).waitFor()

@@ -48,3 +48,9 @@ export async function openTab (t: Pick<Test, 'teardown'>, browser: Browser, url:
   await page.goto(url)
   return { page, complaints }
 }
+
+export async function logIn (page: Page, token: string): Promise<void> {
+  await page.getByLabel('Token', { exact: true }).fill(token)
+  await page.keyboard.press('Enter')
+  await page.getByRole('navigation').waitFor()
+}
