@@ -32,17 +32,18 @@ export async function * untilAborted<T> (
   source: AsyncIterable<T> | Iterable<T>, signal?: AbortSignal
 ): AsyncGenerator<T> {
   if (signal === undefined) return yield * source
-  let abort!: () => void
-  const aborted = new Promise<never>((_resolve, reject) => {
-    abort = () => { reject(new StoreError('STORE_ABORTED', undefined, { cause: signal.reason })) }
-  })
-  aborted.catch(() => {})
+  let stop: ((error: StoreError) => void) | undefined
+  const abort = (): void => { stop?.(new StoreError('STORE_ABORTED', undefined, { cause: signal.reason })) }
   onAbort(signal, abort)
-  if (signal.aborted) abort()
   const chunks = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
   try {
     for (;;) {
-      const { done, value } = await Promise.race([chunks.next(), aborted])
+      // Not Promise.race: the promise of the signal would keep a reaction for each item.
+      const { done, value } = await new Promise<IteratorResult<T>>((resolve, reject) => {
+        stop = reject
+        if (signal.aborted) abort()
+        else Promise.resolve(chunks.next()).then(resolve, reject)
+      })
       if (done === true) return
       yield value
     }
