@@ -243,6 +243,8 @@ t.test('a durable change is answered when it is written', async t => {
   const writes = disk.states.length
   await until(() => kept.user.replies.has(id) && others.every(id => kept.user.replies.has(id)))
   t.equal(disk.states.length, writes + 1, 'one write for all of them')
+  const many = Array.from({ length: 200_000 }, () => kept.call('set', 'c', 'many', { text: '1', durable: true }).id)
+  await until(() => many.every(id => kept.user.replies.get(id)?.code === undefined && kept.user.replies.has(id)))
   const loaded = await Kept.open(new MemoryDisk(disk.records))
   t.equal(loaded.get('c', 'a'), '1')
   kept.call('configure', 'd', '', { text: '{"durable":true}' })
