@@ -89,9 +89,11 @@ export class ChangedKeys implements Observer {
     const entries = this.#keyspace.collection(collection)
     const isKept = entries.bounds.keep
     this.#configured.add(collection)
-    if (isKept) this.notKept.delete(collection)
-    else this.notKept.add(collection)
-    if (wasKept && !isKept) this.clearing(collection, '', [])
+    if (wasKept && !isKept) this.clearing(collection, '', []) // takes them for the snapshot: they were kept until now
+    if (isKept) {
+      if (!wasKept) this.#taking?.get(collection)?.clear() // and these were not
+      this.notKept.delete(collection)
+    } else this.notKept.add(collection)
     this.#select(collection)
     if (!wasKept && isKept) {
       for (let position: number | undefined = 0; position !== undefined;) {
@@ -159,7 +161,7 @@ export class ChangedKeys implements Observer {
 
   /** Writes the state of a key. */
   #take (collection: string, entries: Entries | undefined, key: string): void {
-    if (entries?.bounds.keep === false) return
+    if (this.notKept.has(collection)) return
     const entry = entries?.stored(key)
     if (entry === undefined) {
       this.#writer.del(collection, key)

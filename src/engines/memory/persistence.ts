@@ -1,5 +1,5 @@
-// Saves a keyspace to a disk: every `flush` milliseconds, the current state of all changed keys is appended to the log in
-// one transaction, so the disk always has a consistent snapshot.
+// Saves a keyspace to a disk: every `flush` milliseconds, the current state of all changed keys is appended to the log
+// in one transaction, so the disk always has a consistent snapshot.
 import { performance } from 'node:perf_hooks'
 import { Timer } from '../../core/timer.js'
 import type { DataStats } from '../../core/stats.js'
