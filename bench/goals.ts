@@ -14,6 +14,7 @@ interface Goal {
 }
 
 const OWN = 'strong-store'
+const DATA = 'strong-store, data'
 const SMALLEST = '1 × workers, 1,000 keys'
 const LARGEST = '8 × workers, 1,000,000 keys'
 
@@ -38,6 +39,14 @@ const goals: Goal[] = [
   { of: ['redisOne', 'strong-store, redis:', 'p50'], by: ['redisOne', 'Redis, ioredis', 'p50'], atMost: 1.3 },
   { of: ['redisSet', 'strong-store, redis:', 'microseconds'], atMost: 12 },
   { of: ['redisLock', 'strong-store, redis:', 'microseconds'], atMost: 30 },
+  { of: ['dataGet', DATA, 'callsPerSecond'], by: ['dataGet', OWN, 'callsPerSecond'], atLeast: 0.95 },
+  { of: ['dataSetFew', DATA, 'callsPerSecond'], by: ['dataSetFew', OWN, 'callsPerSecond'], atLeast: 0.75 },
+  { of: ['dataSet', DATA, 'callsPerSecond'], by: ['dataSet', OWN, 'callsPerSecond'], atLeast: 0.75 },
+  { of: ['dataMixed', DATA, 'p99'], by: ['dataMixed', OWN, 'p99'], atMost: 1.5 },
+  { of: ['dataLoad', OWN, 'seconds'], atMost: 3 },
+  { of: ['dataClose', OWN, 'seconds'], atMost: 1.6 },
+  { of: ['dataClose', OWN, 'keys'], atLeast: 100_000 },
+  { of: ['dataSize', OWN, 'timesLive'], atMost: 2 },
   { of: ['growth', LARGEST, 'microseconds'], by: ['growth', SMALLEST, 'microseconds'], atMost: 1.5 },
   { of: ['route', 'req.store', 'requestsPerSecond'], by: ['route', 'constant', 'requestsPerSecond'], atLeast: 0.9 },
   { of: ['admin', 'admin API', 'requestsPerSecond'], by: ['admin', 'constant', 'requestsPerSecond'], atLeast: 0.6 },

@@ -2,6 +2,7 @@
 import type { Row } from './measure.js'
 import type { RivalName } from './rivals/index.js'
 import type { CallsOptions } from './rows/calls.js'
+import type { DataOptions } from './rows/data.js'
 import type { ExpiryOptions } from './rows/expiry.js'
 import type { HttpOptions } from './rows/http.js'
 import type { MemoryOptions } from './rows/memory.js'
@@ -45,9 +46,28 @@ const HTTP: Column[] = [
   { figure: 'p50', title: 'p50 ms', digits: 2 },
   { figure: 'p99', title: 'p99 ms', digits: 2 }
 ]
+const LOAD: Column[] = [
+  { figure: 'seconds', title: 'seconds', digits: 2 },
+  { figure: 'keys', title: 'keys' },
+  { figure: 'events', title: 'events of progress' },
+  { figure: 'longestDelay', title: 'longest delay of the event loop, ms', digits: 1 }
+]
+const CLOSE: Column[] = [
+  { figure: 'seconds', title: 'seconds', digits: 2 },
+  { figure: 'keys', title: 'keys that are there afterwards' }
+]
+const SIZE: Column[] = [
+  { figure: 'writes', title: 'writes' },
+  { figure: 'liveMegabytes', title: 'keys and values, MB', digits: 1 },
+  { figure: 'fileMegabytes', title: 'file, MB', digits: 1 },
+  { figure: 'timesLive', title: 'file / keys and values', digits: 2 }
+]
 
 const PRIMARY_STORES: RivalName[] = ['strong-store-cluster', 'cluster-shared-memory', 'memored', 'lru-cache-for-clusters-as-promised']
 const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, ioredis with auto-pipelining', 'Redis, redis']
+
+/** The store without data, with it, and what else keeps what it has. */
+const KEPT: RivalName[] = ['strong-store', 'strong-store, data', 'Redis, ioredis', 'Redis, appendfsync everysec']
 
 type Conditions = Partial<CallsOptions>
 
@@ -136,6 +156,17 @@ export const subjects = {
       ['Redis, redlock', 'strong-store, redis:'], { operation: 'hot lock', inFlight: 16 })
   },
 
+  data: {
+    dataGet: withTitle('get, 1,000 keys, with data', compare(KEPT, {})),
+    dataSetFew: withTitle('set, 1,000 keys, with data', compare(KEPT, { operation: 'set' })),
+    dataSet: withTitle('set, 200,000 keys, almost each of them once a flush, with data', compare(KEPT, { operation: 'set', keys: 200_000 })),
+    dataMixed: withTitle('80/20, 200,000 keys, with data', compare(KEPT, { operation: '80/20', keys: 200_000 })),
+    dataLoad: data('start with 1,000,000 keys of 20 bytes with values of 100 bytes', LOAD, { measure: 'load', keys: 1_000_000 }),
+    dataClose: data('close with 100,000 changed keys', CLOSE, { measure: 'close', keys: 100_000 }),
+    dataSize: data('100,000 values of 1,000 bytes, overwritten as often in a minute as in an hour with 167 writes a second', SIZE,
+      { measure: 'size', keys: 100_000, seconds: 60 })
+  },
+
   growth: {
     growth: {
       title: 'get, 300 bytes, 64 in flight, as workers and keys become more',
@@ -145,6 +176,14 @@ export const subjects = {
     }
   }
 } satisfies Record<string, Record<string, Comparison>>
+
+function withTitle (title: string, comparison: Comparison): Comparison {
+  return { ...comparison, title }
+}
+
+function data (title: string, columns: Column[], options: DataOptions): Comparison {
+  return { title, columns, rows: [{ name: 'strong-store', program: 'data', options }] }
+}
 
 function http (title: string, sites: Array<HttpOptions['site']>, workers = 1): Comparison {
   return {

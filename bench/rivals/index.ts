@@ -3,12 +3,13 @@ import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
 import { batchedEcho, pingPong } from './limits.js'
 import { lmdb } from './lmdb.js'
 import { original } from './original.js'
-import { ioredis, ioredisPipelined, nodeRedis, redlock } from './redis.js'
+import { ioredis, ioredisAppending, ioredisPipelined, nodeRedis, redlock } from './redis.js'
 import type { Rival } from './rival.js'
-import { clusterStore, httpStore, memoryStore, redisStore, unixStore } from './strong-store.js'
+import { clusterStore, dataStore, httpStore, memoryStore, redisStore, unixStore } from './strong-store.js'
 
 export const rivals = {
   'strong-store': clusterStore,
+  'strong-store, data': dataStore,
   'strong-store, unix:': unixStore,
   'strong-store, memory:': memoryStore,
   'strong-store, http:': httpStore,
@@ -19,6 +20,7 @@ export const rivals = {
   'lru-cache-for-clusters-as-promised': lruCacheForClusters,
   'Redis, ioredis': ioredis,
   'Redis, ioredis with auto-pipelining': ioredisPipelined,
+  'Redis, appendfsync everysec': ioredisAppending,
   'Redis, redis': nodeRedis,
   'Redis, redlock': redlock,
   lmdb,

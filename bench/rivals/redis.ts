@@ -24,11 +24,14 @@ type Redlock = new (clients: unknown[], options: object) => {
   lock (resource: string, ttl: number): Promise<{ unlock (): Promise<void> }>
 }
 
-/** A server with nothing but memory, that ends with this process. Its address is the path of its socket. */
-export async function serveRedis (): Promise<Served & { pid: number }> {
+const MEMORY_ONLY = ['--save', '', '--appendonly', 'no']
+const EVERY_SECOND = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec']
+
+/** A server that ends with this process, by default with nothing but memory. Its address is the path of its socket. */
+export async function serveRedis (options = MEMORY_ONLY): Promise<Served & { pid: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-redis-'))
   const address = join(folder, 'socket')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', address, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' })
+  const server = spawn('redis-server', ['--port', '0', '--unixsocket', address, ...options, '--dir', folder], { stdio: 'ignore' })
   let isMissing = false
   server.on('error', () => { isMissing = true })
   process.on('exit', () => {
@@ -51,6 +54,9 @@ export const ioredis: Rival = {
     return parsed(new Redis({ path }))
   }
 }
+
+/** With a log on disk, synced every second. */
+export const ioredisAppending: Rival = { ...ioredis, serve: () => serveRedis(EVERY_SECOND) }
 
 /** Its option for many commands at a time. */
 export const ioredisPipelined: Rival = {

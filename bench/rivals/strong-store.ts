@@ -9,6 +9,13 @@ import strongStore, { createStore } from '../../src/index.js'
 import { serveRedis } from './redis.js'
 import { cpuOf, ownCpu, type Client, type Rival } from './rival.js'
 
+/** Removed when this process ends. */
+export function temporaryFolder (): string {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+  process.on('exit', () => { rmSync(folder, { recursive: true, force: true }) })
+  return folder
+}
+
 const TOKEN = 't'.repeat(32)
 
 function client (url: string, token?: string): Client {
@@ -31,16 +38,22 @@ export const clusterStore: Rival = {
   client: async () => client('cluster:')
 }
 
+/** The same, saved in a folder. */
+export const dataStore: Rival = {
+  async serve () {
+    const store = createStore({ url: 'cluster:', data: temporaryFolder() })
+    await store.ping()
+    return { address: '', cpu: ownCpu }
+  },
+  client: async () => client('cluster:')
+}
+
 /** The store in a process of its own. */
 export const unixStore: Rival = {
   async serve () {
-    const folder = mkdtempSync(join(tmpdir(), 'bench-'))
-    const path = join(folder, 'socket')
+    const path = join(temporaryFolder(), 'socket')
     const child = spawn(process.execPath, [fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url)), 'serve', '--socket', path], { stdio: 'ignore' })
-    process.on('exit', () => {
-      child.kill('SIGKILL')
-      rmSync(folder, { recursive: true, force: true })
-    })
+    process.on('exit', () => { child.kill('SIGKILL') })
     await createStore(`unix:${path}`).ping()
     return { address: path, cpu: () => cpuOf(child.pid!) }
   },

@@ -1,12 +1,13 @@
 // Reads the lines that an export has written, and writes their keys: some hundred calls at a time, in their order.
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { untilAborted } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from './collection.js'
 import { DEFAULT_OPTIONS, parseLine, type ExportLine } from './export-lines.js'
 import { KNOWN, type CollectionOptions, type WaitOptions } from './options.js'
-import { checkOptions } from './requests.js'
+import { checkOptions, checkSignal } from './requests.js'
 
 /** Text, or bytes of UTF-8, in pieces of any size: an export, a stream, or all at once. */
 export type ImportSource = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>
@@ -55,7 +56,9 @@ export async function importLines (
   if (!MODES.includes(mode)) {
     throw new StoreError('STORE_OPTION_INVALID', `invalid mode: expected ${MODES.join(', ')}, got ${JSON.stringify(mode)}`)
   }
-  await engine.call(new Request('ping', '', '')) // maxValueBytes is known once the store has answered
+  const ping = new Request('ping', '', '')
+  if (wait.signal !== undefined) ping.wait = { signal: checkSignal(wait.signal), timeout: undefined, scope: undefined }
+  await engine.call(ping) // maxValueBytes is known once the store has answered
   return await new Import(collection, mode, wait, engine.maxValueBytes + MAX_HEAD).run(source)
 }
 
@@ -65,14 +68,16 @@ class Import {
   readonly #wait: WaitOptions
   readonly #maxLength: number
   readonly #result: ImportResult = { keys: 0, skipped: 0 }
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true })
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   #number = 0
   /** Lines to write next. */
   #lines: Line[] = []
   #length = 0
   #last: Collection<string> | undefined
-  /** Collections that have been replaced. */
-  readonly #replaced = new Set<string>()
+  /** The clears of collections that are replaced. */
+  readonly #replaced = new Map<string, Promise<unknown>>()
+  /** Keys with an end that are being written, by collection and key. */
+  #timed = new Map<string, Promise<void>>()
 
   constructor (
     collectionOf: (name: string) => Collection, mode: typeof MODES[number], wait: WaitOptions, maxLength: number
@@ -86,15 +91,17 @@ class Import {
   async run (source: ImportSource): Promise<ImportResult> {
     try {
       await this.#readAll(source)
-    } finally {
-      await this.#write() // what precedes a line that could not be read, too
+    } catch (error) {
+      if (this.#wait.signal?.aborted !== true) await this.#write() // the lines before the one that could not be read
+      throw error
     }
+    await this.#write()
     return this.#result
   }
 
   async #readAll (source: ImportSource): Promise<void> {
     let rest = ''
-    for await (const chunk of chunksOf(source)) {
+    for await (const chunk of untilAborted(chunksOf(source), this.#wait.signal)) {
       const text = this.#decode(chunk)
       rest += text
       if (text.includes('\n')) {
@@ -122,6 +129,7 @@ class Import {
   /** True if it is time to write. */
   #read (line: string): boolean {
     const number = ++this.#number
+    if (number === 1 && line.startsWith('\ufeff')) line = line.slice(1) // the byte order mark of a text file
     if (line.length > this.#maxLength) this.#fail(number, tooLarge(this.#maxLength))
     if (line.trim() === '') return false
     try {
@@ -142,6 +150,7 @@ class Import {
     const lines = this.#lines
     this.#lines = []
     this.#length = 0
+    this.#timed = new Map()
     const outcomes = await Promise.allSettled(lines.map(line => this.#call(line)))
     for (const [i, outcome] of outcomes.entries()) {
       if (outcome.status === 'rejected') this.#fail(lines[i]!.number, outcome.reason)
@@ -150,17 +159,19 @@ class Import {
   }
 
   async #call (line: Line): Promise<void> {
-    await Promise.all([
-      this.#mode === 'replace' ? this.#replace(line.collection) : undefined,
-      line.options === undefined ? this.#set(line) : this.#configure(line.collection, line.options)
-    ])
+    if (this.#mode === 'replace') await this.#replace(line.collection)
+    if (line.options === undefined) await this.#setInOrder(line)
+    else await this.#configure(line.collection, line.options)
   }
 
-  /** Clears the collection, and removes its options, before its first line. */
-  async #replace (collection: Collection<string>): Promise<void> {
-    if (this.#replaced.has(collection.name)) return
-    this.#replaced.add(collection.name)
-    await Promise.all([collection.clear(this.#wait), collection.configure(DEFAULT_OPTIONS, this.#wait)])
+  /** Clears the collection, and removes its options, before its first line. Nothing is written if that fails. */
+  #replace (collection: Collection<string>): Promise<unknown> {
+    let replaced = this.#replaced.get(collection.name)
+    if (replaced === undefined) {
+      replaced = Promise.all([collection.clear(this.#wait), collection.configure(DEFAULT_OPTIONS, this.#wait)])
+      this.#replaced.set(collection.name, replaced)
+    }
+    return replaced
   }
 
   async #configure (collection: Collection<string>, options: CollectionOptions): Promise<void> {
@@ -175,16 +186,43 @@ class Import {
     }
   }
 
-  async #set ({ collection, key, text, end }: Line): Promise<void> {
-    const ttl = end === undefined ? undefined : (end - Date.now()) / 1000
-    if (ttl !== undefined && ttl < MIN_SECONDS) {
-      this.#result.skipped++
-      return
+  /** A key with an end may take two calls, which later lines with the same key have to wait for. */
+  #setInOrder (line: Line): Promise<void> {
+    if (line.end === undefined && this.#timed.size === 0) return this.#set(line, this.#wait)
+    const id = JSON.stringify([line.collection.name, line.key])
+    const before = this.#timed.get(id)
+    if (line.end === undefined && before === undefined) return this.#set(line, this.#wait)
+    const set = before === undefined ? this.#setTimed(line) : before.then(() => this.#setTimed(line))
+    this.#timed.set(id, set)
+    return set
+  }
+
+  /** Acquires a key that is locked: a ttl counts from the write, so one computed before the wait would end too late. */
+  async #setTimed (line: Line): Promise<void> {
+    try {
+      await this.#set(line, { ...this.#wait, timeout: 0 })
+    } catch (error) {
+      if ((error as StoreError).code !== 'STORE_LOCKED' || this.#wait.timeout === 0) throw error
+      const lock = await line.collection.acquire(line.key, this.#wait)
+      const ttl = ttlOf(line)
+      if (isOver(ttl) || (this.#mode === 'absent' && lock.get() !== undefined)) this.#result.skipped++
+      else {
+        lock.set(line.text, { ttl })
+        this.#result.keys++
+      }
+      await lock.release()
     }
+  }
+
+  async #set (line: Line, wait: WaitOptions): Promise<void> {
+    const ttl = ttlOf(line)
     const ifAbsent = this.#mode === 'absent'
     try {
-      await collection.set(key, text, { ...this.#wait, ttl, ifAbsent })
-      this.#result.keys++
+      if (isOver(ttl)) this.#result.skipped++
+      else {
+        await line.collection.set(line.key, line.text, { ...wait, ttl, ifAbsent })
+        this.#result.keys++
+      }
     } catch (error) {
       if (!ifAbsent || (error as StoreError).code !== 'STORE_EXISTS') throw error
       this.#result.skipped++
@@ -194,10 +232,19 @@ class Import {
   #fail (number: number, error: unknown): never {
     if (!(error instanceof StoreError)) throw error
     const detail = error.detail === undefined ? '' : `: ${error.detail}`
-    const failure = new StoreError(error.code, `line ${number}${detail}`, { cause: error })
+    const failure = new StoreError(error.code, `line ${number}${detail}`, { cause: error.cause ?? error })
     const withLine: ImportFailure = Object.assign(failure, { line: number })
     throw withLine
   }
+}
+
+/** In seconds from now. */
+function ttlOf ({ end }: Line): number | undefined {
+  return end === undefined ? undefined : (end - Date.now()) / 1000
+}
+
+function isOver (ttl: number | undefined): boolean {
+  return ttl !== undefined && ttl < MIN_SECONDS
 }
 
 function chunksOf (source: ImportSource): AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array> {

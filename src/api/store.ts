@@ -140,7 +140,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   /**
    * All keys with their values and ends, and the options of their collections, as NDJSON: an async iterable of text,
    * some whole lines at a time. Fetched page by page, like `keys`; each key as it is when its page is read. It neither
-   * waits for locks nor counts as a use. STORE_OPTION_INVALID.
+   * waits for locks nor counts as a use. Collections that do not exist are empty. STORE_OPTION_INVALID.
    */
   export (options: ExportOptions = {}): AsyncGenerator<string, void, undefined> {
     return exportLines(this.#engine, this.#defaults, this.#scope, options)
@@ -150,7 +150,8 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
    * Writes what `export` of any store gives. `source`: an iterable, async or not, of text or bytes that are split
    * anywhere: an export, a stream, an array of lines. Rejects with the error of the first line that fails, as an
    * ImportFailure; lines before it have been written, some that follow it may have been. STORE_OPTION_INVALID,
-   * STORE_VALUE_INVALID for a line that no export writes, and the codes of `set`, `configure` and `clear`.
+   * STORE_VALUE_INVALID for a line that no export writes, and the codes of `set`, `acquire`, `configure` and `clear`.
+   * STORE_ABORTED as soon as the signal aborts.
    */
   import (source: ImportSource, options: ImportOptions = {}): Promise<ImportResult> {
     return importLines(name => this.collection(name), this.#engine, source, options)

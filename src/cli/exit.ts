@@ -13,7 +13,7 @@ export const EXIT = {
   IN_USE: 3,
   /** The operating system denies permission. */
   NO_RIGHT: 4,
-  /** `get` and `del`: the key has no value. */
+  /** `get` and `del`: the key has no value. `export`: there is no such collection. */
   NO_VALUE: 5
 } as const
 

@@ -23,6 +23,8 @@ import { packageVersion } from './version.js'
  * than a second.
  */
 const STOP_MS = 400
+/** Time between two lines of the log that tell how much of the data is loaded. */
+const LOADING_LOG_MS = 1000
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 export const serve: Command = {
@@ -75,6 +77,12 @@ async function run (settings: Settings): Promise<number> {
   rights.drop()
   const keyspace = new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes })
   const engine = new ServerEngine(keyspace, { data, token: OPEN_TOKEN })
+  let told = -Infinity
+  engine.onloading = (loaded, all) => {
+    if (performance.now() - told < LOADING_LOG_MS) return
+    told = performance.now()
+    log('info', 'loading', `loads its data: ${Math.floor(100 * loaded / all)} % done`, { loaded, all })
+  }
   let served: AdminServer | undefined
   try {
     await engine.opened()

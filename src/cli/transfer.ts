@@ -2,7 +2,7 @@
 import type { ImportOptions } from '../api/import.js'
 import { CLIENT, withStore } from './client.js'
 import type { Command } from './command.js'
-import { EXIT, invalid } from './exit.js'
+import { EXIT, Exit, invalid } from './exit.js'
 import { Output } from './output.js'
 import { Progress } from './progress.js'
 import { local, type Flags } from './settings.js'
@@ -19,11 +19,16 @@ export const exportCommand: Command = {
     const [name] = settings.args
     const output = new Output(process.stdout, true)
     const progress = new Progress(process.stderr, settings.isOn('quiet') || process.stdout.isTTY)
+    let isEmpty = true
     for await (const lines of store.export({ collections: name === undefined ? undefined : [name] })) {
+      isEmpty = false
       await output.text(lines)
       progress.add(lines)
     }
     progress.end()
+    if (isEmpty && name !== undefined && await store.collection(name).stats() === undefined) {
+      throw new Exit(EXIT.NO_VALUE, `there is no collection ${JSON.stringify(name)}`)
+    }
     return EXIT.OK
   })
 }

@@ -5,6 +5,7 @@ import { createStore, type Store } from '../../src/index.js'
 import { TOKEN, serveAdmin } from '../support/admin.js'
 import { NO_REDIS, hasRedis, startServer, startValkey } from '../support/redis.js'
 import { directory, serve } from '../support/serve.js'
+import { until } from '../support/until.js'
 
 const NAMES = ['', ' ', '\n', '\u0000', '__proto__', 'constructor', 'a/b?c#d%', ',"value":', '"}', '\\', '\u001e', '\u2028', '\u007f\u0080\u00ff\u0100', 'é€😀',
   '\ufeff', '😀'.repeat(256), 'k'.repeat(1024)]
@@ -157,6 +158,110 @@ t.test('bytes and text are split anywhere, and values stand anywhere', async t =
   t.strictSame(await store.collection('c').getMany(['é😀', 'k']), ['€', { a: [1] }])
   t.strictSame(await store.import(bytes.toString().slice(1).split('')), { keys: 2, skipped: 0 })
   t.strictSame(await store.import(bytes), { keys: 2, skipped: 0 })
+})
+
+t.test('a byte order mark at the start is ignored, in bytes and in text', async t => {
+  const store = inMemory(t)
+  const text = '\ufeff{"collection":"c","key":"\ufeffkey","value":"\ufeff"}\n'
+  const sources = { text, bytes: Buffer.from(text), 'pieces of text': text.split(''), 'pieces of bytes': Array.from(Buffer.from(text), byte => Uint8Array.of(byte)) }
+  for (const [name, source] of Object.entries(sources)) {
+    await store.collection('c').clear()
+    t.strictSame(await store.import(source), { keys: 1, skipped: 0 }, name)
+    t.equal(await store.collection('c').get('\ufeffkey'), '\ufeff', name)
+    await t.rejects(store.import(['\n', source as string].flat()), { code: 'STORE_VALUE_INVALID', line: 2 }, `${name}: only at the start`)
+  }
+})
+
+t.test('a signal ends an import at once, also while the source is silent', async t => {
+  const store = inMemory(t)
+  const reason = new RangeError('no longer wanted')
+  let isEnded = false
+  async function * silent (): AsyncGenerator<string> {
+    try {
+      yield '{"collection":"c","key":"a","value":1}\n'
+      controller.abort(reason)
+      await new Promise(resolve => { setImmediate(resolve) })
+      yield ''
+    } finally {
+      isEnded = true
+    }
+  }
+  let controller = new AbortController()
+  await t.rejects(store.import(silent(), { signal: controller.signal }), { code: 'STORE_ABORTED', cause: reason })
+  await until(() => isEnded)
+  controller = new AbortController()
+  const never: AsyncIterable<string> = { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }
+  const waiting = store.import(never, { signal: controller.signal })
+  setImmediate(() => { controller.abort(reason) })
+  await t.rejects(waiting, { code: 'STORE_ABORTED', cause: reason })
+  await t.rejects(store.import('', { signal: controller.signal }), { code: 'STORE_ABORTED', cause: reason })
+  await t.rejects(store.import('', { signal: {} as AbortSignal }), { code: 'STORE_OPTION_INVALID' })
+  const lock = await store.collection('c').acquire('locked')
+  controller = new AbortController()
+  const locked = store.import('{"collection":"c","key":"locked","value":1}', { signal: controller.signal })
+  await until(async () => ((await store.collection('c').lockInfo('locked'))?.waiters ?? 0) > 0)
+  controller.abort(reason)
+  await t.rejects(locked, { code: 'STORE_ABORTED', cause: reason, line: 1 })
+  await lock.release()
+  t.strictSame(await store.import('{"collection":"c","key":"b","value":1}', { signal: new AbortController().signal }), { keys: 1, skipped: 0 })
+})
+
+t.test('a key that waits for its lock keeps its end', async t => {
+  const store = inMemory(t)
+  const c = store.collection('c')
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const HOUR = 3_600_000
+  for (const mode of ['merge', 'absent'] as const) {
+    for (const [late, hasValue] of [[0.5, true], [2, false]] as const) {
+      Date.now = now
+      await c.clear()
+      const end = now() + HOUR
+      const lock = await c.acquire('key')
+      const line = JSON.stringify({ collection: 'c', key: 'key', expiresAt: new Date(end), value: 1 })
+      await t.rejects(store.import(line, { timeout: 0, mode }), { code: 'STORE_LOCKED', line: 1 })
+      const waiting = store.import(line, { mode })
+      await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
+      Date.now = () => now() + late * HOUR
+      await lock.release()
+      t.strictSame(await waiting, hasValue ? { keys: 1, skipped: 0 } : { keys: 0, skipped: 1 }, `${mode}, ${late} hours later`)
+      const entry = await c.entry('key')
+      t.equal(entry?.value, hasValue ? 1 : undefined)
+      if (hasValue) t.ok(Math.abs(entry!.expiresAt!.getTime() - end) < HOUR / 10, 'the end is that of the line')
+      t.equal(await c.lockInfo('key'), undefined)
+    }
+  }
+  Date.now = now
+  let lock = await c.acquire('key')
+  const at = new Date(now() + HOUR)
+  const both = store.import([1, 2].map(value => JSON.stringify({ collection: 'c', key: 'key', expiresAt: value === 1 ? at : undefined, value }) + '\n'))
+  await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
+  await lock.release()
+  t.strictSame(await both, { keys: 2, skipped: 0 })
+  t.equal(await c.get('key'), 2, 'the last line of a key counts')
+  await c.clear()
+  lock = await c.acquire('key')
+  const absent = store.import(JSON.stringify({ collection: 'c', key: 'key', expiresAt: at, value: 3 }), { mode: 'absent' })
+  await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
+  lock.set(4)
+  await lock.release()
+  t.strictSame(await absent, { keys: 0, skipped: 1 })
+  t.equal(await c.get('key'), 4)
+})
+
+t.test('a collection that could not be cleared is not replaced', async t => {
+  const store = inMemory(t)
+  const c = store.collection('c')
+  await c.set('old', 1)
+  const lock = await c.acquire('held')
+  const source = '{"collection":"c","options":{"maxKeys":5}}\n{"collection":"c","key":"new","value":1}\n'
+  for (const timeout of [0, 0.01]) {
+    await t.rejects(store.import(source, { mode: 'replace', timeout }), { code: timeout === 0 ? 'STORE_LOCKED' : 'STORE_TIMEOUT', line: 1 })
+    t.equal(await c.get('new'), undefined)
+  }
+  await lock.release()
+  t.strictSame(await store.import(source, { mode: 'replace' }), { keys: 1, skipped: 0 })
+  t.same([await c.get('old'), await c.get('new')], [undefined, 1])
 })
 
 t.test('an end that has no equal: durable, in a store without data', async t => {

@@ -3,7 +3,7 @@
 export interface Disk {
   /** The names of all records with the prefix, sorted. */
   names (prefix: string): string[]
-  /** Returns a copy. */
+  /** Returns a view that is valid until the next read. */
   read (name: string): Buffer | undefined
   /**
    * Writes records, or removes them if the value is undefined, atomically. When it resolves, the changes survive a

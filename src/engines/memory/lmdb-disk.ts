@@ -67,7 +67,8 @@ class LmdbDisk implements Disk {
   }
 
   read (name: string): Buffer | undefined {
-    return this.#database.getBinary(Buffer.from(name, 'latin1'))
+    const bytes = this.#database.getBinaryFast(Buffer.from(name, 'latin1')) // a part of a larger buffer
+    return bytes === undefined ? undefined : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   }
 
   async write (records: ReadonlyMap<string, Buffer | undefined>): Promise<void> {

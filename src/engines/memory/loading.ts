@@ -41,7 +41,10 @@ export async function load (
     chunks.push({ name, size: content.length })
     await pause()
   }
-  for (const name of disk.names(OPTIONS)) restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
+  for (const name of disk.names(OPTIONS)) {
+    restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
+    await pause()
+  }
   keyspace.countFrom(epoch, Math.max(now, reserved) - epoch)
   return chunks
 }

@@ -110,8 +110,10 @@ export class LogFiles {
       throw error
     }
     this.#pending = undefined
-    this.#chunks.push(...this.#added)
-    for (const { size } of this.#added) this.bytes += size
+    for (const chunk of this.#added) {
+      this.#chunks.push(chunk)
+      this.bytes += chunk.size
+    }
     for (const { size } of this.#reclaimed) this.bytes -= size
     this.#added = []
     this.#reclaimed = []

@@ -62,10 +62,12 @@ export class Shard<V extends Keyed> {
     return true
   }
 
-  /** The shard must not change during iteration. */
-  * entries (): Generator<[value: V, hash: number]> {
-    for (let slot = 0; slot < this.#hashes.length; slot++) {
-      if (this.#hashes[slot] !== 0) yield [this.#values[slot]!, this.#hashes[slot]!]
+  /** Visits all values. The shard must not change meanwhile. */
+  each (visit: (value: V, hash: number) => void): void {
+    const hashes = this.#hashes
+    const values = this.#values
+    for (let slot = 0; slot < hashes.length; slot++) {
+      if (hashes[slot] !== 0) visit(values[slot]!, hashes[slot]!)
     }
   }
 

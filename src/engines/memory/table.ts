@@ -126,10 +126,10 @@ export class Table<V extends Keyed> {
       return undefined
     }
     const index = this.index(reverse(at))
-    for (const [value, hashed] of this.#shards[index]!.entries()) {
+    this.#shards[index]!.each((value, hashed) => {
       const place = reverse(hashed)
       if (place >= at) visit(value, place)
-    }
+    })
     const after = reverse(index) + 2 ** (32 - this.bits(index))
     return after < 2 ** 32 ? after : undefined
   }
@@ -174,19 +174,26 @@ export class Table<V extends Keyed> {
     const source = this.#shards[split]!
     this.#shards[split] = new Shard(source.size / 2)
     this.#shards.push(new Shard(source.size / 2))
-    for (const [value, hashed] of source.entries()) this.#shards[this.index(hashed)]!.add(value, hashed)
+    source.each((value, hashed) => { this.#shards[this.index(hashed)]!.add(value, hashed) })
   }
 
   private shrink (): void {
     const last = this.#shards.pop()!
     const target = this.#shards[this.#shards.length - 2 ** log2(this.#shards.length)]!
-    for (const [value, hashed] of last.entries()) target.add(value, hashed)
+    last.each((value, hashed) => { target.add(value, hashed) })
   }
 }
 
-/** Never 0, as Shard requires. */
+let lastKey = ''
+let lastHash = 0
+
+/** Never 0, as Shard requires. Remembers the last one, as a key is usually looked up right before it is added. */
 function hashOf (key: string): number {
-  return hash(key, SECRET) || 1
+  if (key !== lastKey || lastHash === 0) {
+    lastHash = hash(key, SECRET) || 1
+    lastKey = key
+  }
+  return lastHash
 }
 
 function log2 (n: number): number {

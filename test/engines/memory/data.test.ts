@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreError } from '../../../src/index.js'
 import { openLmdb } from '../../../src/engines/memory/lmdb-disk.js'
 import { KEYS, WORKERS } from '../../fixtures/data-layout.js'
+import { serveAdmin } from '../../support/admin.js'
 import { start } from '../../support/programs.js'
 import { until } from '../../support/until.js'
 
@@ -204,23 +205,45 @@ t.test('a store whose folder vanishes works on, and says so', async t => {
     await t.rejects(c.set('c', 3, { durable: true }), { code: 'STORE_NOT_DURABLE' })
     const { data: stats } = await store.stats()
     t.ok(stats!.errors > 0 && stats!.lag > 0)
+    const { ask } = await serveAdmin(t, store)
+    const { text } = await ask('GET', '/metrics')
+    for (const metric of ['data_lag_seconds', 'data_errors_total']) {
+      t.ok(Number(new RegExp(`^strong_store_${metric} (.*)$`, 'm').exec(text)?.[1]) > 0, metric)
+    }
     renameSync(`${data}-away`, data)
     await until(async () => (await store.stats()).data!.lag === 0)
   }, 0.01)
   await withStore(data, async store => { t.same(await store.collection('c').getMany(['a', 'b', 'c']), [1, 2, 3]) })
 })
 
-t.test('a store on a full disk works on, and says so', async t => {
+/** A small file system of its own, which takes root. Undefined if that is not possible. */
+function mounted (t: Test): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'data-'))
   const isMounted = process.geteuid!() === 0 && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', folder]).status === 0
   t.teardown(() => {
     if (isMounted) spawnSync('umount', [folder])
     rmSync(folder, { recursive: true, force: true })
   })
-  if (!isMounted) {
-    t.comment('a small file system needs root: left out')
-    return
-  }
+  if (isMounted) return folder
+  t.comment('a small file system needs root: left out')
+  return undefined
+}
+
+t.test('a folder on a file system that is read-only is refused', async t => {
+  const folder = mounted(t)
+  if (folder === undefined) return
+  await withStore(folder, store => store.collection('c').set('a', 1))
+  const names = readdirSync(folder)
+  t.equal(spawnSync('mount', ['-o', 'remount,ro', folder]).status, 0)
+  await withStore(folder, store => t.rejects(store.ping(), { code: 'STORE_UNREACHABLE', message: /EROFS/ }))
+  t.same(readdirSync(folder), names)
+  t.equal(spawnSync('mount', ['-o', 'remount,rw', folder]).status, 0)
+  await withStore(folder, async store => { t.equal(await store.collection('c').get('a'), 1) })
+})
+
+t.test('a store on a full disk works on, and says so', async t => {
+  const folder = mounted(t)
+  if (folder === undefined) return
   await withStore(folder, async (store, errors) => {
     const c = store.collection('c')
     for (let i = 0; i < 30; i++) await c.set(`k${i}`, 'x'.repeat(100_000))

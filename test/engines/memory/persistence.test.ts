@@ -243,6 +243,8 @@ t.test('a durable change is answered when it is written', async t => {
   const writes = disk.states.length
   await until(() => kept.user.replies.has(id) && others.every(id => kept.user.replies.has(id)))
   t.equal(disk.states.length, writes + 1, 'one write for all of them')
+  const many = Array.from({ length: 200_000 }, () => kept.call('set', 'c', 'many', { text: '1', durable: true }).id)
+  await until(() => many.every(id => kept.user.replies.get(id)?.code === undefined && kept.user.replies.has(id)))
   const loaded = await Kept.open(new MemoryDisk(disk.records))
   t.equal(loaded.get('c', 'a'), '1')
   kept.call('configure', 'd', '', { text: '{"durable":true}' })
@@ -274,6 +276,44 @@ t.test('a collection that is not kept is not written, and one that is no longer 
   const last = await Kept.open(disk)
   t.equal(last.get('tmp', 'b'), undefined, 'the option is kept')
   await last.persistence.close()
+})
+
+t.test('keep is switched while a flush takes many turns', async t => {
+  const KEYS = 3000
+  const TURNS = 60
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  for (let n = 1; n <= TURNS || disk.states.length < 8; n++) {
+    for (let i = 0; i < KEYS; i++) if (i % 3 === n % 3) kept.set('c', `k${i}`, String(n))
+    kept.set('last', 'n', String(n))
+    await new Promise(resolve => { setImmediate(resolve) })
+    // Between two turns, as a call of another process would.
+    if (n % 5 === 0) kept.call('configure', 'c', '', { text: JSON.stringify({ keep: n % 2 === 0 }) })
+    kept.set('last', 'n', String(n + 0.5))
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  await kept.persistence.close()
+  let looked = 0
+  const step = Math.ceil(disk.states.length / 20)
+  for (const state of disk.states.filter((_state, i) => i % step === 0)) {
+    const loaded = new Kept(new MemoryDisk(state))
+    await load(loaded.keyspace, loaded.disk, () => {})
+    const last = Number(loaded.get('last', 'n') ?? 0)
+    const collection = loaded.keyspace.collection('c')
+    if (!collection.bounds.keep) {
+      if (collection.size > 0) return t.fail(`${collection.size} keys that are not kept, at ${last}`)
+      looked++
+    } else if (last >= 3) {
+      const n = Math.floor(last)
+      const wrong = collection.page(0, Infinity).values.filter(({ key, text }) => {
+        const i = Number(key.slice(1))
+        return Number(text) !== n - ((n - i) % 3 + 3) % 3
+      })
+      if (collection.size !== KEYS || wrong.length > 0) return t.fail(`${collection.size} keys, ${wrong.length} of them older, at ${last}`)
+      looked++
+    }
+  }
+  t.ok(looked > 0, `${looked} states`)
 })
 
 t.test('the log stays in proportion to what it stands for', async t => {

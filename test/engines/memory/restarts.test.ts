@@ -1,0 +1,220 @@
+// Starts and ends of a store with data: what a deploy does to it, and a kill at any moment of a start.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { createStore, type Store, type StoreError } from '../../../src/index.js'
+import { start } from '../../support/programs.js'
+import { serve } from '../../support/serve.js'
+import { until } from '../../support/until.js'
+
+const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
+
+/** They take a few slices to load. */
+const KEYS = 40_000
+
+process.removeAllListeners('warning')
+
+function folderFor (t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'data-'))
+  t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+  return join(folder, 'store')
+}
+
+async function withStore<T> (data: string, use: (store: Store, errors: StoreError[]) => Promise<T>): Promise<T> {
+  const store = createStore({ url: 'memory:', data, flush: 60, maxValueBytes: 2 ** 25 })
+  const errors: StoreError[] = []
+  store.on('error', error => { errors.push(error) })
+  try {
+    return await use(store, errors)
+  } finally {
+    await store.close()
+  }
+}
+
+async function fill (store: Store, keys: number): Promise<void> {
+  await store.collection('c').setMany(Array.from({ length: keys }, (_, i) => [`k${i}`, `value ${i}`]))
+}
+
+/** How many of these keys have their value. */
+async function count (store: Store, keys: number): Promise<number> {
+  const values = await store.collection('c').getMany(Array.from({ length: keys }, (_, i) => `k${i}`))
+  return values.filter((value, i) => value === `value ${i}`).length
+}
+
+t.test('close writes a hundred thousand changed keys', async t => {
+  const data = folderFor(t)
+  await withStore(data, store => fill(store, 100_000))
+  await withStore(data, async store => { t.equal(await count(store, 100_000), 100_000) })
+})
+
+t.test('calls wait while the data is loaded, which is reported', async t => {
+  const data = folderFor(t)
+  await withStore(data, store => fill(store, KEYS))
+  await withStore(data, async store => {
+    const events: Array<[number, number]> = []
+    store.on('loading', (loaded, all) => { events.push([loaded, all]) })
+    const [first, size] = await Promise.all([store.collection('c').get('k0'), store.collection('c').size()])
+    t.same([first, size], ['value 0', KEYS])
+    t.ok(events.length > 0)
+    for (const [loaded, all] of events) t.ok(loaded > 0 && loaded <= all)
+  })
+  const { said, kill, exited } = await serve(t, ['--socket', `${data}-socket`, '--data', data])
+  t.match(said(), /loads its data: \d+ % done/, 'serve logs it')
+  kill()
+  t.same(await exited, [0, null])
+})
+
+t.test('a store that is killed while it loads loses nothing', async t => {
+  const data = folderFor(t)
+  await withStore(data, store => fill(store, KEYS))
+  for (let round = 0; round < 2; round++) {
+    const { nextLine, signal, ended } = start(t, 'test/fixtures/data-open.js', { args: [data] })
+    t.equal(await nextLine(), 'opening')
+    for (let line = 0; line <= round; line++) t.equal(await nextLine(), 'loading')
+    signal('SIGKILL')
+    await ended
+  }
+  await withStore(data, async (store, errors) => {
+    t.equal(await count(store, KEYS), KEYS)
+    t.same(errors, [])
+  })
+})
+
+t.test('a store that is killed during its first start can be opened', async t => {
+  const data = folderFor(t)
+  for (let round = 0; round < 4; round++) {
+    const { child, nextLine, signal, ended } = start(t, 'test/fixtures/data-open.js', { args: [data] })
+    await nextLine()
+    // Once these files are there, whatever it is doing then; in the last round it is open.
+    const sign = [[], ['lock'], ['lock', 'data.mdb'], undefined][round]
+    if (sign === undefined) t.equal(await nextLine(), 'open: 0')
+    else while (child.exitCode === null && !sign.every(name => namesIn(data).includes(name))) await new Promise(resolve => { setImmediate(resolve) })
+    signal('SIGKILL')
+    await ended
+    await withStore(data, async (store, errors) => {
+      await store.collection('c').set('key', round)
+      t.same(errors, [], `round ${round}`)
+    })
+    await withStore(data, async store => { t.equal(await store.collection('c').get('key'), round) })
+    t.same(namesIn(data).filter(name => name.includes('damaged')), [])
+    rmSync(data, { recursive: true })
+  }
+})
+
+function namesIn (folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+t.test('a damaged file stays where it was moved to if the store is killed right after that', async t => {
+  const data = folderFor(t)
+  await withStore(data, store => fill(store, 100))
+  const { pid } = spawnSync(process.execPath, ['-e', ''])
+  renameSync(join(data, 'data.mdb'), join(data, 'data.mdb.damaged-before'))
+  writeFileSync(join(data, 'lock'), JSON.stringify({ pid, started: '1', host: '', token: 'of a process that was killed' }))
+  await withStore(data, async (store, errors) => {
+    t.equal(await store.collection('c').size(), 0)
+    t.same(errors, [])
+    await store.collection('c').set('new', 1)
+  })
+  renameSync(join(data, 'data.mdb.damaged-before'), join(data, 'data.mdb'))
+  await withStore(data, async store => { t.equal(await count(store, 100), 100, 'it is as it was') })
+})
+
+t.test('ten thousand collections, values of many megabytes, and the longest names', async t => {
+  const data = folderFor(t)
+  const long = '😀'.repeat(256)
+  const COLLECTIONS = 10_000
+  await withStore(data, async store => {
+    for (let i = 0; i < COLLECTIONS; i += 1000) {
+      await Promise.all(Array.from({ length: 1000 }, (_, j) => store.collection(`c${i + j}`).set('key', i + j)))
+    }
+    await store.collection(long).configure({ maxKeys: 2 })
+    await store.collection(long).set(long, 'x'.repeat(30e6))
+    await store.collection(long).set('small', 1)
+    await store.collection('c1').configure({ expireKeys: 1000 })
+  })
+  await withStore(data, async store => {
+    t.equal((await store.stats()).collections, COLLECTIONS + 1)
+    let wrong = 0
+    for (let i = 0; i < COLLECTIONS; i += 97) if (await store.collection(`c${i}`).get('key') !== i) wrong++
+    t.equal(wrong, 0)
+    t.equal((await store.collection(long).get(long) as string).length, 30e6)
+    t.equal(await store.collection(long).get('small'), 1)
+    t.match(await store.collection(long).stats(), { maxKeys: 2, keys: 2 })
+    await store.collection(long).set(long, 'x'.repeat(33e6))
+  })
+  await withStore(data, async store => { t.equal((await store.collection(long).get(long) as string).length, 33e6) })
+})
+
+t.test('without the package lmdb the error says what to install', async t => {
+  const data = folderFor(t)
+  const hook = 'export const resolve = (name, context, next) => { ' +
+    'if (name !== "lmdb") return next(name, context); throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }) }'
+  const program = `
+    import { register } from 'node:module'
+    register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hook)}`)})
+    const { createStore } = await import(${JSON.stringify(join(ROOT, 'dist/src/index.js'))})
+    const store = createStore({ url: 'memory:', data: ${JSON.stringify(data)} })
+    store.on('error', () => {})
+    await store.collection('c').get('a').catch(error => { console.log(error.code, error.message) })`
+  const env = { ...process.env, NODE_OPTIONS: '' }
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', env })
+  t.match(out, /^STORE_OPTION_INVALID .*npm install lmdb/)
+  t.same(readdirSync(data), [], 'the folder is not locked')
+})
+
+t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves everything', async t => {
+  const guide = readFileSync(join(ROOT, 'docs/surviving-restarts.md'), 'utf8')
+  const recipe = Array.from(guide.matchAll(/^```js\n(.*?)^```$/gms), ([, text]) => text!).find(text => text.includes('SIGHUP'))!
+  t.ok(recipe.includes('cluster.fork()'))
+  const data = folderFor(t)
+  const socket = `${data}-http`
+  const programs = join(ROOT, 'dist/documents') // inside of the package, where its own name leads to it
+  mkdirSync(programs, { recursive: true })
+  const file = join(programs, `restarts-${process.pid}.mjs`)
+  t.teardown(() => { rmSync(file, { force: true }) })
+  // Each answer tells its worker, too.
+  writeFileSync(file, recipe.replace('listen(3000)', `listen(${JSON.stringify(socket)})`).replace('response.end(', "response.end(process.pid + ' ' + "))
+  const ask = (): Promise<[pid: number, hits: number]> => new Promise((resolve, reject) => {
+    request({ socketPath: socket, path: '/home', agent: false }, response => {
+      let text = ''
+      response.on('data', chunk => { text += String(chunk) })
+      response.on('end', () => { resolve(text.trim().split(' ').map(Number) as [number, number]) })
+    }).on('error', reject).end()
+  })
+  const server = (): ReturnType<typeof start> => start(t, `documents/restarts-${process.pid}.mjs`, { env: { STATE_DIRECTORY: data } })
+  const isUp = async (): Promise<boolean> => await ask().then(() => true, () => false)
+  const first = server()
+  await until(isUp, 40)
+  const [worker, before] = await ask()
+  let hits = before
+  const old = new Set([worker])
+  for (let i = 0; i < 10; i++) {
+    const [from, next] = await ask()
+    t.equal(next, ++hits)
+    old.add(from)
+  }
+  first.child.kill('SIGHUP')
+  await until(async () => {
+    const [from, next] = await ask() // every request is answered meanwhile
+    t.equal(next, ++hits)
+    return !old.has(from)
+  }, 40)
+  first.child.kill('SIGTERM')
+  t.same(await first.ended, [0, null])
+  const second = server()
+  await until(isUp, 40)
+  const [from, next] = await ask()
+  t.equal(next, hits + 2, 'nothing is lost')
+  t.notOk(old.has(from))
+  second.child.kill('SIGTERM')
+  t.same(await second.ended, [0, null])
+})
