@@ -1,5 +1,7 @@
 // How calls wait, and which ones are rejected: in one process, with mock timers.
+import { execFile } from 'node:child_process'
 import { mock } from 'node:test'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { createStore, type StoreError } from '../../src/index.js'
 import { until } from '../support/until.js'
@@ -111,6 +113,37 @@ t.test('a wait of more than ten seconds causes one warning', async t => {
   for (let i = 0; i < 10; i++) mock.timers.tick(2_500)
   await Promise.all(waits)
   t.equal(warnings.length, 3)
+})
+
+t.test('a process that ends while a call waits for a lock says so, once', async t => {
+  const ends = async (code: string): Promise<string> => {
+    const index = new URL('../../src/index.js', import.meta.url).href
+    const program = `import { createStore } from '${index}'
+      const jobs = createStore('memory:').collection('jobs')
+      const lock = await jobs.acquire('key', { owner: 'the holder' })
+      ${code}`
+    const { stderr } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', program])
+    return stderr
+  }
+  const warning = await ends("jobs.acquire('key'); jobs.get('key')")
+  t.match(warning, /\[STORE_LONG_WAIT\] StoreWarning: acquire of "key" in collection "jobs" is still waiting as the process exits: "key" is locked by the holder since 20/)
+  t.equal(warning.split('StoreWarning').length, 2)
+  t.equal(await ends("jobs.acquire('key'); await lock.release()"), '')
+  t.equal(await ends("jobs.watch().next(); await jobs.set('other', 1); await lock.release()"), '', 'nor about what waits for events')
+  t.equal(await ends("jobs.acquire('key'); process.exit()"), '')
+})
+
+t.test('the listener for that is removed', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  mock.timers.tick(2_500) // for earlier tests
+  const before = process.listenerCount('beforeExit')
+  const stores = Array.from({ length: 20 }, () => createStore('memory:'))
+  for (const store of stores) await store.collection('c').get('key')
+  t.equal(process.listenerCount('beforeExit'), before + 1)
+  mock.timers.tick(2_500)
+  t.equal(process.listenerCount('beforeExit'), before)
+  for (const store of stores) await store.close()
 })
 
 t.test('timeouts of months, and one signal for very many calls', async t => {
