@@ -146,6 +146,23 @@ t.test('the listener for that is removed', async t => {
   for (const store of stores) await store.close()
 })
 
+t.test('the errors of a store that cannot be used name the call', async t => {
+  const missing = createStore({ url: 'unix:/nowhere/strong-store.sock', connectTimeout: 0.01 })
+  const closed = createStore('memory:')
+  await closed.close()
+  for (const [store, code] of [[missing, 'STORE_UNREACHABLE'], [closed, 'STORE_CLOSED']] as const) {
+    const jobs = store.collection('jobs')
+    for (const [call, about] of [
+      [jobs.get('key'), 'get of "key" in collection "jobs"'], [jobs.increment('key'), 'increment of "key" in collection "jobs"'], [jobs.acquire('key'), 'acquire of "key" in collection "jobs"'],
+      [jobs.clear(), 'clear of collection "jobs"'], [jobs.clear({ prefix: 'a' }), 'clear of "a" in collection "jobs"'], [store.ping(), 'ping'], [store.channel('room').publish('hello'), 'publish in channel "room"']
+    ] as Array<[Promise<unknown>, string]>) {
+      const { code: found, message } = await call.then(() => ({ code: 'resolved', message: '' }), (error: StoreError) => error)
+      t.equal(found, code)
+      t.match(message, code === 'STORE_CLOSED' ? new RegExp(`: ${about}$`) : `: ${about}: no store is running at /nowhere/strong-store.sock`)
+    }
+  }
+})
+
 t.test('timeouts of months, and one signal for very many calls', async t => {
   const warnings: Error[] = []
   const onwarning = (warning: Error): void => { warnings.push(warning) }
