@@ -15,6 +15,7 @@ interface Goal {
 
 const OWN = 'strong-store'
 const DATA = 'strong-store, data'
+const UNIX = 'strong-store, unix:'
 const SMALLEST = '1 × workers, 1,000 keys'
 const LARGEST = '8 × workers, 1,000,000 keys'
 
@@ -27,6 +28,11 @@ const goals: Goal[] = [
   { of: ['set', OWN, 'callsPerSecond'], by: ['set', 'strong-store-cluster', 'callsPerSecond'], atLeast: 5 },
   { of: ['one', OWN, 'p50'], by: ['one', 'bare ping-pong', 'p50'], atMost: 1.1 },
   { of: ['one', OWN, 'p50'], by: ['one', 'Redis, ioredis', 'p50'], atMost: 1 },
+  { of: ['unixGet', UNIX, 'callsPerSecond'], by: ['unixGet', OWN, 'callsPerSecond'], atLeast: 0.95 },
+  { of: ['unixGet', UNIX, 'microseconds'], by: ['unixGet', OWN, 'microseconds'], atMost: 1.05 },
+  { of: ['unixSet', UNIX, 'callsPerSecond'], by: ['unixSet', OWN, 'callsPerSecond'], atLeast: 0.95 },
+  { of: ['unixSet', UNIX, 'microseconds'], by: ['unixSet', OWN, 'microseconds'], atMost: 1.05 },
+  { of: ['unixOne', UNIX, 'p50'], by: ['unixOne', OWN, 'p50'], atMost: 1.05 },
   { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'bare ping-pong, 1 worker × 1 in flight', 'callsPerSecond'], atLeast: 0.7 },
   { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'strong-store-cluster', 'callsPerSecond'], atLeast: 1.4 },
   { of: ['hot', OWN, 'callsPerSecond'], by: ['hot', 'Redis, redlock', 'callsPerSecond'], atLeast: 10 },

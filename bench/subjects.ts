@@ -101,6 +101,12 @@ export const subjects = {
     oneEach: compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare ping-pong'], { inFlight: 1 })
   },
 
+  unix: {
+    unixGet: compare(['strong-store', 'strong-store, unix:'], {}),
+    unixSet: compare(['strong-store', 'strong-store, unix:'], { operation: 'set' }),
+    unixOne: compare(['strong-store', 'strong-store, unix:'], { workers: 1, inFlight: 1 })
+  },
+
   sizes: Object.fromEntries((['get', 'set'] as const).flatMap(operation => SIZES.map(([bytes, inFlight]) => [
     `${operation}${bytes}`,
     compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare batched echo'], { operation, bytes, inFlight, keys: 100 }, BYTES)

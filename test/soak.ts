@@ -13,7 +13,7 @@ import {
   linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
-import { overload } from './faults/overload.js'
+import { overload, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
@@ -41,6 +41,7 @@ const ATTACKS: Record<string, Attack> = {
   'killing-unix': killingOverUnix,
   takeover,
   overload,
+  'overload-unix': overloadOverUnix,
   leaks,
   stopping,
   expiry,
@@ -50,7 +51,7 @@ const ATTACKS: Record<string, Attack> = {
 if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
 if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
-const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, leaks: 8 }
+const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, leaks: 8 }
 const shareOf = (name: string): number => SHARES[name] ?? 1
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })

@@ -1,44 +1,11 @@
 // Installs the packed package beside the tools that people load it with, and loads it with each of them.
-// Needs the npm registry. Prints a line per check, the failures once more, and the counts.
 // Usage: node .ci/loading/run.mjs [part of a name]
-import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { base, check, mustRun, project as emptyProject, runChecks, tarball } from '../checks.mjs'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const FILES = fileURLToPath(new URL('files/', import.meta.url))
-/** The checks mostly wait for the registry. */
-const CONCURRENCY = 2
-const TIMEOUT_MS = 300_000
-/** How npm fails where the registry cannot be reached, or lacks a package. */
-const UNAVAILABLE = /npm error code (?:E404|ETARGET|ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENOTCACHED|E5\d\d)\b/
-
-class Unavailable extends Error {}
-
-const base = await mkdtemp(join(tmpdir(), 'loading-'))
-const checks = []
-
-function check (name, fn) {
-  checks.push({ name, fn })
-}
-
-function run (cwd, file, ...args) {
-  const { NODE_OPTIONS, CI, ...env } = process.env
-  return new Promise(resolve => {
-    execFile(file, args, { cwd, env, timeout: TIMEOUT_MS, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : error.code ?? error.signal, output: stdout + stderr })
-    })
-  })
-}
-
-async function mustRun (...command) {
-  const { code, output } = await run(...command)
-  if (code === 0) return output
-  const message = `${command.slice(1).join(' ')} exited with ${code}: ${output}`
-  throw UNAVAILABLE.test(output) ? new Unavailable(message) : new Error(message)
-}
 
 /** Runs a command that must succeed, print what is expected, and print no warning. */
 async function clean (folder, expected, ...command) {
@@ -47,15 +14,9 @@ async function clean (folder, expected, ...command) {
   if (!expected.test(output)) throw new Error(`unexpected output: ${output}`)
 }
 
-/** A folder with the package, the packages that a check needs, and the files of this folder. */
-async function project (name, packages, extra = {}) {
-  const folder = join(base, name)
-  await mkdir(folder)
-  // Later ones depend on a package that is an ES module, which Jest cannot load.
-  const overrides = packages.includes('fastify@5') ? { overrides: { 'light-my-request': '6.6.0' } } : {}
-  await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, ...overrides, ...extra }))
-  const options = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
-  await mustRun(folder, 'npm', 'install', ...options, tarball, ...packages)
+/** A project with the files of this folder. */
+async function project (...args) {
+  const folder = await emptyProject(...args)
   await cp(FILES, folder, { recursive: true })
   return folder
 }
@@ -67,9 +28,6 @@ async function copies (folder, file, count, name) {
 
 const node = process.execPath
 const bin = name => `node_modules/.bin/${name}`
-
-const [{ filename }] = JSON.parse(await mustRun(base, 'npm', 'pack', '--ignore-scripts', '--json', ROOT))
-const tarball = join(base, filename)
 
 for (const version of ['20.19.0', '22', '24', '26']) {
   check(`node ${version}: import and require give one store`, async () => {
@@ -218,31 +176,4 @@ check('peers: none', async () => {
   await clean(folder, /^required 1\n$/, node, 'require.cjs')
 })
 
-let passed = 0
-const failures = []
-const skipped = []
-
-async function runChecks (queue) {
-  for (const { name, fn } of queue) {
-    try {
-      await fn()
-      passed++
-      console.log(`ok ${name}`)
-    } catch (error) {
-      (error instanceof Unavailable ? skipped : failures).push(name)
-      console.log(`not ok ${name}\n  ${error.message.trim().replaceAll('\n', '\n  ')}`)
-    }
-  }
-}
-
-const only = process.argv[2] ?? ''
-const queue = checks.filter(({ name }) => name.includes(only)).values()
-try {
-  await Promise.all(Array.from({ length: CONCURRENCY }, () => runChecks(queue)))
-} finally {
-  await rm(base, { recursive: true, force: true })
-}
-for (const name of skipped) console.log(`left out: ${name}: the registry does not provide what it needs`)
-for (const name of failures) console.log(`failed: loading with ${name}`)
-console.log(`loading: ${passed} passed, ${failures.length} failed`)
-process.exitCode = failures.length > 0 || passed + skipped.length === 0 ? 1 : 0
+await runChecks('loading')

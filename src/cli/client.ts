@@ -2,6 +2,7 @@
 import { createStore, type Store } from '../api/store.js'
 import { defaultSocket } from './default-socket.js'
 import { invalid } from './exit.js'
+import { suggestion } from './nearest.js'
 import { CONFIG, type Flags, type Settings } from './settings.js'
 
 export const CLIENT: Flags = {
@@ -14,8 +15,11 @@ export const CLIENT: Flags = {
 /** Runs `use` with the store, and closes it. The token of an admin API comes from STRONG_STORE_TOKEN. */
 export async function withStore<T> (settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10): Promise<T> {
   const url = settings.get('url') ?? `unix:${defaultSocket(process.env, false)}`
-  if (/^(?:cluster|memory):/.test(url)) {
-    throw invalid(`invalid --url: ${JSON.stringify(url)} is a store inside a process; use unix:, redis: or http:`)
+  if (!/^(?:unix|rediss?|https?):/.test(url)) {
+    const why = /^(?:cluster|memory):/.test(url)
+      ? '; that is a store inside a process, which other programs cannot reach'
+      : url.startsWith('/') ? `; did you mean unix:${url}?` : suggestion(url.split(':')[0]! + ':', ['unix:', 'redis:', 'rediss:', 'http:', 'https:'])
+    throw invalid(`invalid --url: expected unix:PATH, redis://HOST or http://HOST/_store/v1, got ${JSON.stringify(url)}${why}`)
   }
   // Longer than connecting may take, because its errors explain more.
   const store = createStore({ url, connectTimeout: timeout, timeout: 2 * timeout })

@@ -33,14 +33,17 @@ export function exitOf (error: unknown): Exit {
   const { message } = error as Error
   if (error instanceof SocketInUse) return new Exit(EXIT.IN_USE, message)
   if (error instanceof StoreError) {
-    return new Exit(error.code === 'STORE_OPTION_INVALID' ? EXIT.USAGE : EXIT.FAILED, `${error.code}: ${message}`)
+    if (error.code === 'STORE_OPTION_INVALID') return invalid(error.detail ?? message)
+    return new Exit(EXIT.FAILED, `${error.code}: ${message}`)
   }
-  switch ((error as NodeJS.ErrnoException).code) {
+  const { code, syscall } = error as NodeJS.ErrnoException
+  switch (code) {
     case 'EADDRINUSE': return new Exit(EXIT.IN_USE, message)
     case 'EACCES':
     case 'EPERM': return new Exit(EXIT.NO_RIGHT, message)
     case 'ENOENT':
+    case 'EISDIR':
     case 'ENOTDIR': return invalid(message)
   }
-  return new Exit(EXIT.FAILED, (error as Error).stack ?? message)
+  return new Exit(EXIT.FAILED, syscall === undefined ? (error as Error).stack ?? message : message)
 }

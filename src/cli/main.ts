@@ -2,6 +2,7 @@
 import { argumentsOf, helpOf, type Command } from './command.js'
 import { EXIT, exitOf, invalid } from './exit.js'
 import { del, get, keys, set } from './keys.js'
+import { suggestion } from './nearest.js'
 import { check, collections, locks, stats } from './reports.js'
 import { serve } from './serve.js'
 import { exportCommand, importCommand } from './transfer.js'
@@ -25,6 +26,7 @@ export async function main (argv: string[]): Promise<number> {
 }
 
 async function run ([name, ...argv]: string[]): Promise<number> {
+  if (name === 'help' && argv.length === 1) return help(argv[0]!)
   if (name === undefined || name === '--help' || name === 'help') {
     process.stdout.write(usage() + '\n')
     return name === undefined ? EXIT.USAGE : EXIT.OK
@@ -33,18 +35,29 @@ async function run ([name, ...argv]: string[]): Promise<number> {
     process.stdout.write(packageVersion() + '\n')
     return EXIT.OK
   }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
-  if (command === undefined) throw invalid(`unknown command ${JSON.stringify(name)}; see strong-store --help`)
+  const command = commandOf(name)
   const settings = settingsOf(argv, command.flags, process.env)
-  if (settings.isOn('help') || settings.isOn('version')) {
-    process.stdout.write((settings.isOn('help') ? helpOf(name, command) : packageVersion()) + '\n')
+  if (settings.isOn('help')) return help(name)
+  if (settings.isOn('version')) {
+    process.stdout.write(packageVersion() + '\n')
     return EXIT.OK
   }
   const { least, most } = argumentsOf(command)
   if (settings.args.length < least || settings.args.length > most) {
+    if (settings.args.join() === 'help') return help(name)
     throw invalid(`${name} takes ${command.usage === '' ? 'no arguments' : command.usage}, got ${settings.args.length}; see strong-store ${name} --help`)
   }
   return await command.run(settings)
+}
+
+function commandOf (name: string): Command {
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!
+  throw invalid(`unknown command ${JSON.stringify(name)}${suggestion(name, Object.keys(COMMANDS)) || '; see strong-store --help'}`)
+}
+
+function help (name: string): number {
+  process.stdout.write(helpOf(name, commandOf(name)) + '\n')
+  return EXIT.OK
 }
 
 function usage (): string {

@@ -1,5 +1,6 @@
 // `serve`: a store in a process of its own. It handles signals, which the library never does.
 import type { Socket } from 'node:net'
+import { isAbsolute } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { NO_DEFAULTS } from '../api/collection-calls.js'
 import { dataOf } from '../api/data-options.js'
@@ -67,7 +68,7 @@ async function run (settings: Settings): Promise<number> {
 
   const { promise: stopped, stop } = stopSignal()
   const data = dataOf('memory:', { data: settings.get('data'), flush: settings.number('flush') })
-  const path = fd === undefined ? socketPath(`unix:${settings.get('socket') ?? defaultSocket(process.env, true)}`) : undefined
+  const path = fd === undefined ? pathOf(settings.get('socket')) : undefined
   process.umask(0o177) // nobody may connect before the socket has its final mode
   let open!: (engine: ServerEngine) => void
   const opened = new Promise<ServerEngine>(resolve => { open = resolve }) // connections wait until the data is loaded
@@ -105,6 +106,14 @@ async function run (settings: Settings): Promise<number> {
   await engine.stop(STOP_MS)
   log('info', 'stopped', 'stopped')
   process.exit(code) // even if handles are still open
+}
+
+/** Exits with USAGE. */
+function pathOf (socket: string | undefined): string {
+  if (socket !== undefined && process.platform !== 'win32' && !isAbsolute(socket)) {
+    throw invalid(`invalid --socket: expected an absolute path, like /run/app/store.sock, got ${JSON.stringify(socket)}`)
+  }
+  return socketPath(`unix:${socket ?? defaultSocket(process.env, true)}`)
 }
 
 /** Resolves on a signal, or when `stop` is called. A second signal ends the process at once. */

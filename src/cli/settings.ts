@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { EXIT, Exit, invalid } from './exit.js'
+import { suggestion } from './nearest.js'
 
 export interface Flag {
   /** Placeholder of the value in the help text; a flag without it is a switch. */
@@ -36,17 +37,28 @@ export function variableOf (flag: string): string {
   return `STRONG_STORE_${flag.toUpperCase().replaceAll('-', '_')}`
 }
 
+/** Put before negative numbers, which are values: no flag is a digit. It cannot occur in an argument. */
+const MARK = '\0'
+
 /** Exits with USAGE. */
 export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv): Settings {
   const all = { ...flags, ...ANY }
   let parsed: { values: Record<string, string | boolean | undefined>, positionals: string[] }
   try {
     const options = Object.fromEntries(Object.entries(all).map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' } as const]))
-    parsed = parseArgs({ args: argv, options, allowPositionals: true })
+    const args = argv.map(arg => /^-\.?\d/.test(arg) ? MARK + arg : arg)
+    parsed = parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
-    throw new Exit(EXIT.USAGE, (error as Error).message, { cause: error })
+    const { message, code } = error as NodeJS.ErrnoException
+    const [, flag] = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /^Unknown option '(\S+)'/.exec(message) ?? [] : []
+    if (flag === undefined) throw new Exit(EXIT.USAGE, message, { cause: error })
+    const hint = suggestion(flag, Object.keys(all).map(name => `--${name}`)) || `; an argument that begins with - follows --, like: -- ${flag}`
+    throw invalid(`unknown flag ${flag}${hint}`)
   }
-  const { values, positionals } = parsed
+  const positionals = parsed.positionals.map(unmarked)
+  const values = Object.fromEntries(Object.entries(parsed.values).map(([flag, value]) => {
+    return [flag, typeof value === 'string' ? unmarked(value) : value]
+  }))
   const isAsked = values.help === true || values.version === true // then no other flag is checked
   for (const flag of isAsked ? [] : Object.keys(flags)) values[flag] ??= ofVariable(flag, flags[flag]!, env)
   if (typeof values.config === 'string') {
@@ -65,6 +77,10 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
       return Number(value)
     }
   }
+}
+
+function unmarked (arg: string): string {
+  return arg.startsWith(MARK) ? arg.slice(MARK.length) : arg
 }
 
 /** An empty variable counts as unset. */

@@ -1,6 +1,8 @@
-// Warns once about each call that has waited long for a lock. One timer scans the pending calls every few seconds
-// while there are any. A call only records the number of the scan before it.
+// Warns once about each call that has waited long for a lock, and about one that still waits when the process ends
+// because nothing else keeps it alive. One timer scans the pending calls every few seconds while there are any. A call
+// only records the number of the scan before it.
 import { MAX_LOCKS, Request, mayWait, type Reply } from './engine.js'
+import { installOnce, shared } from './shared.js'
 import type { RawLock } from './stats.js'
 import { Timer } from './timer.js'
 
@@ -18,6 +20,12 @@ export interface Waiting {
   isTold: boolean
   readonly abandoned: boolean
 }
+
+/** Those with calls, and the listener of the process. */
+const ending = shared('long-waits.1', () => {
+  const withCalls = new Set<LongWaits>()
+  return { withCalls, onexit: () => { for (const waits of withCalls) waits.tellLast() } }
+})
 
 export class LongWaits {
   #look = 0
@@ -42,15 +50,38 @@ export class LongWaits {
   stop (): void {
     this.#isLooking = false
     this.#timer.stop()
+    this.#leave()
+  }
+
+  /** Warns about the first of the calls that will never be answered: the process has nothing else to do. */
+  tellLast (): void {
+    for (const call of this.#calls()) {
+      if (call === undefined || call.isTold || call.abandoned || !mayWait(call.request)) continue
+      this.#tell([call], 'is still waiting as the process exits').catch(() => {})
+      return
+    }
   }
 
   #start (): void {
     this.#isLooking = true
+    if (ending.withCalls.size === 0) {
+      installOnce('long-waits', () => {
+        process.on('beforeExit', ending.onexit)
+        return () => { process.off('beforeExit', ending.onexit) }
+      })
+    }
+    ending.withCalls.add(this)
     this.#timer.start(LOOK_MS, () => {
       this.#look++
       this.#isLooking = false
       this.#lookThrough()
+      if (!this.#isLooking) this.#leave()
     })
+  }
+
+  #leave (): void {
+    ending.withCalls.delete(this)
+    if (ending.withCalls.size === 0) process.off('beforeExit', ending.onexit)
   }
 
   #lookThrough (): void {
@@ -64,19 +95,20 @@ export class LongWaits {
       else if (late.push([call]) === MAX_ASKED) break // the rest is handled by later scans
     }
     // If the store does not reply, other errors report that.
-    for (const calls of late) this.#tell(calls).catch(() => {})
+    for (const calls of late) {
+      const others = calls.length === 1 ? '' : `, and so have ${calls.length - 1} more calls`
+      this.#tell(calls, `has waited for more than 10 s${others}`).catch(() => {})
+    }
   }
 
-  async #tell (calls: [Waiting, ...Waiting[]]): Promise<void> {
+  async #tell (calls: [Waiting, ...Waiting[]], what: string): Promise<void> {
     for (const call of calls) call.isTold = true
     const { request } = calls[0]
     const { op, collection, key } = request
     const lock = await this.#holder(request)
     if (lock === undefined) return // it waits for the store, not for a lock
-    const others = calls.length === 1 ? '' : `, and so have ${calls.length - 1} more calls`
     process.emitWarning(
-      `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)} ` +
-      `has waited for more than 10 s${others}: ` +
+      `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)} ${what}: ` +
       `${JSON.stringify(lock.key)} is locked by ${lock.owner} since ${new Date(lock.since).toISOString()}`,
       { type: 'StoreWarning', code: 'STORE_LONG_WAIT' }
     )

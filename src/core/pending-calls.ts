@@ -1,6 +1,6 @@
 // The calls of this process that an engine has not answered yet, and the locks that the process holds.
 import { offAbort, onAbort } from './abort-signals.js'
-import { Grant, Request, isPoll, type Reply, type Wait, type Abortable } from './engine.js'
+import { Grant, Request, isPoll, type Abortable, type Op, type Reply, type Wait } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
 import { LongWaits, type Waiting } from './long-waits.js'
 import { Timer } from './timer.js'
@@ -90,7 +90,9 @@ export class PendingCalls {
         this.#carrier.send(request, id)
       } catch (error) {
         this.#take(id)
-        reject(error)
+        const { code, detail, cause } = error as StoreError
+        const options = cause === undefined ? undefined : { cause }
+        reject(error instanceof StoreError ? failure(code, request, detail, options) : error)
         return
       }
       if (wait?.scope?.aborted === true) this.#carrier.cancel(id, false)
@@ -137,7 +139,7 @@ export class PendingCalls {
     for (const call of slots) {
       if (call === undefined) continue
       call.tidy()
-      if (!call.abandoned) call.reject(new StoreError(code, why ?? about(call.request)))
+      if (!call.abandoned) call.reject(failure(code, call.request, why))
     }
     for (const grant of held.values()) grant.lose()
   }
@@ -190,7 +192,18 @@ function adviceOn (code: StoreErrorCode, { durable, text }: Request): string {
   return isMeant ? '; durable needs a store with data and a collection that is kept' : ''
 }
 
+function failure (code: StoreErrorCode, request: Request, why: string | undefined, options?: ErrorOptions): StoreError {
+  return new StoreError(code, why === undefined ? about(request) : `${about(request)}: ${why}`, options)
+}
+
+const OF_STORE: readonly Op[] = ['ping', 'stats', 'locks', 'collections']
+const OF_COLLECTION: readonly Op[] = ['scan', 'dump', 'size', 'clear', 'configure', 'watch']
+const OF_CHANNEL: readonly Op[] = ['publish', 'subscribe']
+
 /** Describes a call, for error messages. */
 export function about ({ op, collection, key }: Request): string {
+  if (OF_STORE.includes(op)) return op
+  if (OF_CHANNEL.includes(op)) return `${op} in channel ${JSON.stringify(key)}`
+  if (OF_COLLECTION.includes(op) && key === '') return `${op} of collection ${JSON.stringify(collection)}`
   return `${op} of ${JSON.stringify(key)} in collection ${JSON.stringify(collection)}`
 }

@@ -1,5 +1,7 @@
 // How calls wait, and which ones are rejected: in one process, with mock timers.
+import { execFile } from 'node:child_process'
 import { mock } from 'node:test'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { createStore, type StoreError } from '../../src/index.js'
 import { until } from '../support/until.js'
@@ -111,6 +113,54 @@ t.test('a wait of more than ten seconds causes one warning', async t => {
   for (let i = 0; i < 10; i++) mock.timers.tick(2_500)
   await Promise.all(waits)
   t.equal(warnings.length, 3)
+})
+
+t.test('a process that ends while a call waits for a lock says so, once', async t => {
+  const ends = async (code: string): Promise<string> => {
+    const index = new URL('../../src/index.js', import.meta.url).href
+    const program = `import { createStore } from '${index}'
+      const jobs = createStore('memory:').collection('jobs')
+      const lock = await jobs.acquire('key', { owner: 'the holder' })
+      ${code}`
+    const { stderr } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', program])
+    return stderr
+  }
+  const warning = await ends("jobs.acquire('key'); jobs.get('key')")
+  t.match(warning, /\[STORE_LONG_WAIT\] StoreWarning: acquire of "key" in collection "jobs" is still waiting as the process exits: "key" is locked by the holder since 20/)
+  t.equal(warning.split('StoreWarning').length, 2)
+  t.equal(await ends("jobs.acquire('key'); await lock.release()"), '')
+  t.equal(await ends("jobs.watch().next(); await jobs.set('other', 1); await lock.release()"), '', 'nor about what waits for events')
+  t.equal(await ends("jobs.acquire('key'); process.exit()"), '')
+})
+
+t.test('the listener for that is removed', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  mock.timers.tick(2_500) // for earlier tests
+  const before = process.listenerCount('beforeExit')
+  const stores = Array.from({ length: 20 }, () => createStore('memory:'))
+  for (const store of stores) await store.collection('c').get('key')
+  t.equal(process.listenerCount('beforeExit'), before + 1)
+  mock.timers.tick(2_500)
+  t.equal(process.listenerCount('beforeExit'), before)
+  for (const store of stores) await store.close()
+})
+
+t.test('the errors of a store that cannot be used name the call', async t => {
+  const missing = createStore({ url: 'unix:/nowhere/strong-store.sock', connectTimeout: 0.01 })
+  const closed = createStore('memory:')
+  await closed.close()
+  for (const [store, code] of [[missing, 'STORE_UNREACHABLE'], [closed, 'STORE_CLOSED']] as const) {
+    const jobs = store.collection('jobs')
+    for (const [call, about] of [
+      [jobs.get('key'), 'get of "key" in collection "jobs"'], [jobs.increment('key'), 'increment of "key" in collection "jobs"'], [jobs.acquire('key'), 'acquire of "key" in collection "jobs"'],
+      [jobs.clear(), 'clear of collection "jobs"'], [jobs.clear({ prefix: 'a' }), 'clear of "a" in collection "jobs"'], [store.ping(), 'ping'], [store.channel('room').publish('hello'), 'publish in channel "room"']
+    ] as Array<[Promise<unknown>, string]>) {
+      const { code: found, message } = await call.then(() => ({ code: 'resolved', message: '' }), (error: StoreError) => error)
+      t.equal(found, code)
+      t.match(message, code === 'STORE_CLOSED' ? new RegExp(`: ${about}$`) : `: ${about}: no store is running at /nowhere/strong-store.sock`)
+    }
+  }
 })
 
 t.test('timeouts of months, and one signal for very many calls', async t => {

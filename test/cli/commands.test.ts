@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
 import { EXIT } from '../../src/cli/exit.js'
 import { helpOf } from '../../src/cli/command.js'
+import { suggestion } from '../../src/cli/nearest.js'
 import { Output, type Row } from '../../src/cli/output.js'
 import { settingsOf } from '../../src/cli/settings.js'
 import { serve as serveCommand } from '../../src/cli/serve.js'
@@ -37,6 +38,8 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.match(await run('get', 'c', 'key'), { code: 5, out: '', err: /has no value/ })
   t.match(await run('set', 'c', '--', '--odd', '1'), { code: 0 })
   t.match(await run('get', 'c', '--', '--odd'), { code: 0, out: '1\n' })
+  t.match(await run('set', 'c', '--odd', '-1'), { code: 2, err: /unknown flag --odd; an argument that begins with - follows --, like: -- --odd/ })
+  t.match(await run('set', 'c', 'key', '-1', '--if-version', '-1'), { code: 2, err: /invalid ifVersion|ifVersion must/ }, 'negative numbers are values')
 
   const exported = await run('export')
   t.match(exported, { code: 0, err: '' })
@@ -81,16 +84,19 @@ async function watched (t: Test, url: string, store: Store): Promise<void> {
 
 t.test('what is misspelt is refused', async t => {
   for (const [args, err] of [
-    [['sevre'], /unknown command "sevre"; see strong-store --help/], [['serve', '--sokcet', 'x'], /Unknown option '--sokcet'/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
+    [['sevre'], /unknown command "sevre"; did you mean serve\?/], [['help', 'launch'], /unknown command "launch"; see strong-store --help/],
+    [['serve', '--sokcet', 'x'], /unknown flag --sokcet; did you mean --socket\?/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
     [['serve', 'x'], /serve takes no arguments/], [['serve', '--mode', '888'], /invalid --mode/], [['serve', '--max-value-bytes', 'x'], /expected a number, got "x"/],
     [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /unknown group "no-such-group"/],
     [['serve', '--user', 'no-such-user'], /unknown user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
-    [['get', 'c', 'k', '--url', 'memory:'], /is a store inside a process/], [['get', 'c', 'k', '--url', 'nonsense:'], /invalid url "nonsense:"/], [['serve', '--socket'], /socket/],
+    [['get', 'c', 'k', '--url', 'memory:'], /invalid --url: expected .*, got "memory:"; that is a store inside a process/], [['check', '--url', '/run/app.sock'], /got "\/run\/app\.sock"; did you mean unix:\/run\/app\.sock\?\n/], [['serve', '--socket'], /socket/],
     [['serve', '--flush', '1'], /flush requires data/]
   ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
   t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
   t.match(await cli(['--help']), { code: 0, out: /serve .*\n {2}get / })
-  t.match(await cli(['serve', '--help']), { code: 0, out: /--socket PATH .* STRONG_STORE_SOCKET/ })
+  for (const args of [['serve', '--help'], ['help', 'serve'], ['serve', 'help']]) {
+    t.match(await cli(args), { code: 0, out: /--socket PATH .* STRONG_STORE_SOCKET/ }, args.join(' '))
+  }
   t.match(await cli(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ })
 })
 
@@ -117,6 +123,22 @@ t.test('flags: the command line, else the environment, else the file of --config
   ] as Array<[unknown, RegExp]>) t.throws(() => settings(wrong), { code: EXIT.USAGE, message }, String(message))
   t.throws(() => settingsOf(['--config', `${file}x`], serveCommand.flags, {}), { code: 'ENOENT' })
   t.match(helpOf('serve', serveCommand), 'STRONG_STORE_TOKEN_FILE')
+})
+
+t.test('negative numbers are values, not flags', t => {
+  const { args, number } = settingsOf(['c', '-5', '--max-value-bytes', '-1', '-.5', '--', '-6', '--x'], serveCommand.flags, {})
+  t.strictSame(args, ['c', '-5', '-.5', '-6', '--x'])
+  t.equal(number('max-value-bytes'), -1)
+  t.end()
+})
+
+t.test('names for misspelt ones', t => {
+  const names = ['get', 'set', 'keys', 'serve', 'stats', 'unix:', '--socket']
+  for (const [word, name] of [['gte', 'get'], ['sets', 'set'], ['key', 'keys'], ['servr', 'serve'], ['state', 'stats'], ['unxi:', 'unix:'], ['--soket', '--socket']]) {
+    t.equal(suggestion(word!, names), `; did you mean ${name}?`)
+  }
+  for (const word of ['launch', 'x', '', '-x', 'statistics']) t.equal(suggestion(word, names), '', word)
+  t.end()
 })
 
 t.test('on a terminal: tables, without what a terminal would obey', async t => {

@@ -1,23 +1,45 @@
-// Attack: more calls than the primary can handle. Memory must stay bounded, excess calls must be rejected with a code,
-// nothing may be lost, and other processes must be served normally afterwards.
+// Attack: more calls than the store's process can handle. Memory must stay bounded, excess calls must be rejected with
+// a code, nothing may be lost, and other processes must be served normally afterwards.
 import assert from 'node:assert/strict'
-import { createStore } from '../../src/index.js'
+import { createStore, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
-import { quantiles, random, type Attack } from './attack.js'
+import { quantiles, random, type Attack, type Order, type Owner } from './attack.js'
 import { heap } from './heap.js'
+import { serveStore } from './store-process.js'
 
 const BOUND = 8 * 2 ** 20
 
-export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
-  const store = createStore()
+/** Where the store is, and the memory of its process in bytes. */
+interface Place {
+  options: StoreOptions
+  memory (): number
+  /** In KB, of what it has stored. */
+  used (): number
+}
+
+export const overload = over(async () => ({ options: {}, memory: () => process.memoryUsage().rss, used: heap }))
+
+export const overloadOverUnix = over(async owner => {
+  const { options, memory } = await serveStore(owner)
+  return { options, memory, used: () => memory() / 1000 }
+})
+
+function over (open: (owner: Owner) => Promise<Place>): Attack {
+  return async order => await attack(order, await open(order.owner))
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, memory, used }: Place): ReturnType<Attack> {
+  const store = createStore(options)
+  owner.teardown(() => options.url !== undefined && store.close())
   const [loud, other] = await Promise.all([fork(owner), fork(owner)])
+  for (const worker of [loud, other]) await worker.run(({ strongStore, kept }, options) => { kept.store = strongStore.createStore(options) }, options)
   const next = random(seed)
   await other.run(latency, 500)
   const before = await other.run(latency, 500)
   const during: number[] = []
   const figures = { rounds: 0, calls: 0, refused: 0 }
   let most = 0
-  const watch = setInterval(() => { most = Math.max(most, process.memoryUsage().rss) }, 20)
+  const watch = setInterval(() => { most = Math.max(most, memory()) }, 20)
   owner.teardown(() => { clearInterval(watch) })
   const isShort = rounds === 1
   const half = isShort ? 0 : secondsLeft() / 2
@@ -31,7 +53,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
       ended.finally(() => { course.isOver = true }).catch(() => {})
       const served = (async () => { do during.push(...await other.run(latency, 5)); while (!course.isOver) })()
       if (lock !== undefined) {
-        await loud.run(({ store }) => store.collection('overload').get('behind them'))
+        await loud.run(({ kept }) => kept.store.collection('overload').get('behind them'))
         await lock.release()
       }
       const outcome = await ended
@@ -52,7 +74,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   const filling = Date.now()
   const full = store.collection('overload full')
   await full.configure({ maxBytes: BOUND })
-  const empty = heap()
+  const empty = used()
   let written = 0
   let least = BOUND
   const isDone = (): boolean => written >= 5 * BOUND && (isShort || secondsLeft() <= 0)
@@ -70,7 +92,7 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   } while (!isDone())
   assert.ok(least > 0.95 * BOUND, `${least} bytes are much less than ${BOUND}`)
   const seconds = (Date.now() - filling) / 1000
-  const real = heap() - empty
+  const real = used() - empty
   await full.clear()
   for (const { worker, exited } of [loud, other]) {
     worker.disconnect()
@@ -78,14 +100,14 @@ export const overload: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   }
   return {
     ...figures,
-    'memory of the primary at most, MB': Math.round(most / 1e6),
+    'memory of the store at most, MB': Math.round(most / 1e6),
     'a call of others, median/p99 µs, before': quantiles(before),
     'a call of others, during': quantiles(during),
     'a call of others, after': quantiles(after),
     'written to a full collection, MB': Math.round(written / 1e6),
     'in seconds': Math.round(seconds),
     'of its bound it uses, %': `${Math.round(least / BOUND * 1000) / 10} to 100`,
-    'and of the heap, for each byte of the bound': Math.round(real * 1000 / BOUND * 100) / 100
+    'and of memory, for each byte of the bound': Math.round(real * 1000 / BOUND * 100) / 100
   }
 }
 
@@ -93,8 +115,8 @@ type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 interface Outcome { done: number, refused: number, codes: string[], released: boolean }
 
 /** Sends 300 MiB at once while a lock is held. */
-async function bytes ({ store }: Tools): Promise<Outcome> {
-  const overload = store.collection('overload')
+async function bytes ({ kept }: Tools): Promise<Outcome> {
+  const overload = (kept.store as Store).collection('overload')
   const lock = await overload.acquire('mine')
   const value = 'x'.repeat(2 ** 20 - 2)
   const writes = Array.from({ length: 300 }, (_, i) => overload.set(`key ${i % 20}`, value))
@@ -108,8 +130,8 @@ async function bytes ({ store }: Tools): Promise<Outcome> {
 }
 
 /** Sends slightly more than half a million calls at once. */
-async function calls ({ store }: Tools): Promise<Outcome> {
-  const overload = store.collection('overload')
+async function calls ({ kept }: Tools): Promise<Outcome> {
+  const overload = (kept.store as Store).collection('overload')
   const lock = await overload.acquire('mine')
   let done = 0
   const codes: string[] = []
@@ -124,18 +146,18 @@ async function calls ({ store }: Tools): Promise<Outcome> {
 }
 
 /** Sends more values than may wait for a locked key. */
-async function waits ({ store }: Tools): Promise<Outcome> {
+async function waits ({ kept }: Tools): Promise<Outcome> {
   const value = 'x'.repeat(2 ** 20 - 2)
-  const outcomes = await Promise.allSettled(Array.from({ length: 80 }, () => store.collection('overload').set('locked', value)))
+  const outcomes = await Promise.allSettled(Array.from({ length: 80 }, () => (kept.store as Store).collection('overload').set('locked', value)))
   const codes = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [])
   return { done: outcomes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: true }
 }
 
-async function latency ({ store }: Tools, calls: number): Promise<number[]> {
+async function latency ({ kept }: Tools, calls: number): Promise<number[]> {
   const times: number[] = []
   for (let i = 0; i < calls; i++) {
     const start = process.hrtime.bigint()
-    await store.collection('overload others').get('key')
+    await kept.store.collection('overload others').get('key')
     times.push(Number(process.hrtime.bigint() - start) / 1000)
   }
   return times

@@ -95,7 +95,7 @@ t.test('a store in Redis says what is missing', async t => {
   // The scripts were found: they are loaded before.
   t.match(
     await node('redis.cjs'),
-    'STORE_UNREACHABLE The store cannot be reached: redis://: ' +
+    'STORE_UNREACHABLE The store cannot be reached: get of "key" in collection "c": redis://: ' +
     "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6"
   )
 })

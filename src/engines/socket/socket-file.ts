@@ -56,10 +56,18 @@ export class SocketFile {
       throw new StoreError('STORE_OPTION_INVALID',
         `the directory of ${path} is too long: expected at most ${MAX_PATH_BYTES - NAME_LENGTH - 1} bytes, got ${Buffer.byteLength(dirname(path))}`)
     }
-    statSync(dirname(path)) // throws ENOENT; listen would report EACCES for a missing directory
+    if (statSync(dirname(path), { throwIfNoEntry: false }) === undefined) { // listen would report EACCES
+      throw new StoreError('STORE_OPTION_INVALID',
+        `the directory of ${path} does not exist; create it with: mkdir -p ${dirname(path)}`)
+    }
     const found = lookAt(path, owners)
     if (found !== undefined && await isLive(path)) throw new SocketInUse(path)
-    const server = await listen(temporary, accept)
+    const server = await listen(temporary, accept).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EACCES') {
+        error.message = `EACCES: uid ${process.geteuid!()} may not create a socket in ${dirname(path)}; correct its owner and mode, or choose another path`
+      }
+      throw error
+    })
     try {
       prepare(temporary)
       const inode = inodeOf(temporary)

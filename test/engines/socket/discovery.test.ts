@@ -33,7 +33,7 @@ t.test('the error of a version mismatch names both versions', async t => {
   t.equal(outcomes[0], 1)
   t.strictSame(outcomes[1], {
     code: 'STORE_UNREACHABLE',
-    message: `The store cannot be reached: the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
+    message: `The store cannot be reached: increment of "n" in collection "copies": the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
       'load the same version in both, and restart the primary after an upgrade'
   })
 })
