@@ -3,6 +3,7 @@ import type { Row } from './measure.js'
 import type { RivalName } from './rivals/index.js'
 import type { CallsOptions } from './rows/calls.js'
 import type { DataOptions } from './rows/data.js'
+import type { DeliveryOptions } from './rows/delivery.js'
 import type { ExpiryOptions } from './rows/expiry.js'
 import type { HttpOptions } from './rows/http.js'
 import type { MemoryOptions } from './rows/memory.js'
@@ -23,6 +24,12 @@ const CALLS: Column[] = [
   { figure: 'p99', title: 'p99 ms', digits: 3 }
 ]
 const BYTES: Column[] = [{ figure: 'megabytesPerSecond', title: 'MB/s' }, ...CALLS]
+const WATCHED: Column[] = [...CALLS, { figure: 'eventsPerCall', title: 'events of a watcher per set', digits: 2 }]
+const DELIVERY: Column[] = [
+  { figure: 'p50', title: 'p50 ms', digits: 3 },
+  { figure: 'p99', title: 'p99 ms', digits: 3 },
+  { figure: 'microseconds', title: 'CPU of the store, µs/message', digits: 2 }
+]
 const MEMORY: Column[] = [
   { figure: 'bytesPerKey', title: 'bytes/key' },
   { figure: 'residentPerKey', title: 'resident bytes/key' },
@@ -122,6 +129,18 @@ export const subjects = {
       [calls('bare ping-pong', { workers: 1, inFlight: 1 }, 'bare ping-pong, 1 worker × 1 in flight')])
   },
 
+  watch: {
+    watched: {
+      title: 'set, 300 bytes, 4 workers × 64 in flight, without and with a watcher of all 1,000 keys in each worker',
+      columns: WATCHED,
+      rows: (['strong-store', 'strong-store, redis:', 'Redis, ioredis'] as const).flatMap(name => [false, true].map(
+        watched => calls(name, { operation: 'set', watched }, watched ? `${name}, watched` : name)
+      ))
+    },
+    channel: delivery('a message, 100 bytes, from one worker to another', 'channel'),
+    change: delivery('a change of a watched key, 100 bytes, from one worker to another', 'watch')
+  },
+
   memory: {
     memory: {
       title: '1,000,000 keys of 20 bytes with values of 100 bytes',
@@ -189,6 +208,21 @@ function withTitle (title: string, comparison: Comparison): Comparison {
 
 function data (title: string, columns: Column[], options: DataOptions): Comparison {
   return { title, columns, rows: [{ name: 'strong-store', program: 'data', options }] }
+}
+
+function delivery (title: string, by: DeliveryOptions['by']): Comparison {
+  const row = (rival: RivalName, by: DeliveryOptions['by']): Row => {
+    const options: DeliveryOptions = { rival, by, bytes: 100, seconds: 1 }
+    return { name: rival, program: 'delivery', options }
+  }
+  return {
+    title,
+    columns: DELIVERY,
+    rows: [
+      row('strong-store', by), row('strong-store, redis:', by), row('Redis, ioredis', by), row('bare relay', 'channel'),
+      calls('bare ping-pong', { workers: 1, inFlight: 1, bytes: 100 })
+    ]
+  }
 }
 
 function http (title: string, sites: Array<HttpOptions['site']>, workers = 1): Comparison {

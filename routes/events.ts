@@ -38,7 +38,8 @@ const EventsQuery = Type.Object({
 }, strict)
 const EventHeaders = Type.Object({
   'last-event-id': Type.Optional(Type.String({
-    maxLength: 64, description: 'Sent by a client that reconnects: like since, but with a reset instead of 410'
+    maxLength: 16_384, // Node.js rejects longer headers
+    description: 'Sent by a client that reconnects: like since, but with a reset instead of 410, or if it is not an id'
   }))
 })
 
@@ -70,8 +71,7 @@ export async function sendEvents (
   { values = false, since }: { values?: boolean | undefined, since?: number | undefined }
 ): Promise<Readable> {
   const { collection } = request.params as { collection: string }
-  const lastEventId = request.headers['last-event-id']?.toString() ?? ''
-  const after = since ?? (/^\d{1,16}$/.test(lastEventId) ? Number(lastEventId) : undefined)
+  const after = since ?? revisionOf(request.headers['last-event-id']?.toString())
   const events = store.collection(collection).text.watch({ ...target, values, since: after })
   const end = (): void => { events.return().catch(() => {}) }
   onAbort(stopping, end)
@@ -91,6 +91,13 @@ export async function sendEvents (
   return new EventBody(events, first, () => {
     isStillAllowed(request).then(isAllowed => { if (!isAllowed) end() }, () => {})
   })
+}
+
+/** The revision of an event's id. That of any other text is 0, which no store knows: the client gets a reset. */
+function revisionOf (id = ''): number | undefined {
+  if (id === '') return undefined
+  const revision = /^\d+$/.test(id) ? Number(id) : 0
+  return Number.isSafeInteger(revision) ? revision : 0
 }
 
 /** Pulls events only as fast as the client reads them. */

@@ -17,6 +17,7 @@ import { overload, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
 import { stopping } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
+import { watching } from './faults/watching.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
@@ -43,6 +44,7 @@ const ATTACKS: Record<string, Attack> = {
   overload,
   'overload-unix': overloadOverUnix,
   leaks,
+  watching,
   stopping,
   expiry,
   http,
@@ -51,7 +53,9 @@ const ATTACKS: Record<string, Attack> = {
 if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
 if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
-const SHARES: Record<string, number> = { linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, leaks: 8 }
+const SHARES: Record<string, number> = {
+  linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, leaks: 8, watching: 8
+}
 const shareOf = (name: string): number => SHARES[name] ?? 1
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })

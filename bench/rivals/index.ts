@@ -1,6 +1,6 @@
 // All that can be measured, by the name it has in a table.
 import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
-import { batchedEcho, pingPong } from './limits.js'
+import { batchedEcho, pingPong, relay } from './limits.js'
 import { lmdb } from './lmdb.js'
 import { original } from './original.js'
 import { ioredis, ioredisAppending, ioredisPipelined, nodeRedis, redlock } from './redis.js'
@@ -25,6 +25,7 @@ export const rivals = {
   'Redis, redlock': redlock,
   lmdb,
   'bare ping-pong': pingPong,
+  'bare relay': relay,
   'bare batched echo': batchedEcho
 } satisfies Record<string, Rival>
 

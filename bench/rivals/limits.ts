@@ -38,6 +38,30 @@ export const pingPong: Rival = {
   }
 }
 
+/** Each message passes through the primary to the other workers. */
+export const relay: Rival = {
+  async serve (load) {
+    const sockets = new Set<Socket>()
+    return await serve(load, (socket, { request }) => {
+      sockets.add(socket)
+      const content = Buffer.alloc(request)
+      receive(socket, request, () => { for (const other of sockets) if (other !== socket) other.write(content) })
+    })
+  },
+  async client (address) {
+    const { path, request } = JSON.parse(address) as Sizes & { path: string }
+    const socket = await open(path)
+    const content = Buffer.alloc(request)
+    const publish = async (): Promise<void> => { socket.write(content) }
+    return {
+      get: publish,
+      set: publish,
+      publish,
+      subscribe: async (_channel, received) => { receive(socket, request, received) }
+    }
+  }
+}
+
 /** Many calls at a time: one write for all that there is to say, as strong-store does. */
 export const batchedEcho: Rival = {
   serve: load => serve(load, (socket, { request, reply }) => {

@@ -12,8 +12,17 @@ interface Commands {
   set (key: string, value: string): Promise<unknown>
 }
 
+interface Ioredis extends Commands {
+  info (section: string): Promise<string>
+  config (command: 'SET', name: string, value: string): Promise<unknown>
+  publish (channel: string, message: string): Promise<number>
+  subscribe (channel: string): Promise<unknown>
+  psubscribe (pattern: string): Promise<unknown>
+  on (event: 'message' | 'pmessage', listener: (...args: string[]) => void): unknown
+}
+
 export interface IoredisModule {
-  Redis: new (options: object) => Commands & { info (section: string): Promise<string> }
+  Redis: new (options: object) => Ioredis
 }
 
 export interface NodeRedisModule {
@@ -51,7 +60,25 @@ export const ioredis: Rival = {
   serve: () => serveRedis(),
   async client (path) {
     const { Redis } = load<IoredisModule>('ioredis')
-    return parsed(new Redis({ path }))
+    const client = new Redis({ path })
+    return {
+      ...parsed(client),
+      watch: async (prefix, changed) => { // the name of the key, without its value
+        await client.config('SET', 'notify-keyspace-events', 'K$')
+        const subscriber = new Redis({ path })
+        subscriber.on('pmessage', changed)
+        await subscriber.psubscribe(`__keyspace@0__:${prefix}*`)
+      },
+      publish: (channel, message) => client.publish(channel, JSON.stringify(message)),
+      subscribe: async (channel, received) => {
+        const subscriber = new Redis({ path })
+        subscriber.on('message', (_, text) => {
+          JSON.parse(text!)
+          received()
+        })
+        await subscriber.subscribe(channel)
+      }
+    }
   }
 }
 

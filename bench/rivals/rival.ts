@@ -7,6 +7,11 @@ export interface Client {
   set (key: string, value: unknown): Promise<unknown>
   /** Takes the lock of a key; what it resolves with releases it. */
   lock? (key: string): Promise<() => Promise<unknown>>
+  /** Resolves when `changed` is called for each change of a key with this prefix. */
+  watch? (prefix: string, changed: () => void): Promise<unknown>
+  publish? (channel: string, message: unknown): Promise<unknown>
+  /** Resolves when `received` is called for each message. */
+  subscribe? (channel: string, received: () => void): Promise<unknown>
 }
 
 export interface Served {

@@ -19,13 +19,32 @@ export function temporaryFolder (): string {
 const TOKEN = 't'.repeat(32)
 
 function client (url: string, token?: string): Client {
-  const collection = createStore({ url, token }).collection('bench')
+  const store = createStore({ url, token })
+  const collection = store.collection('bench')
   return {
     get: key => collection.get(key),
     set: (key, value) => collection.set(key, value),
     lock: async key => {
       const lock = await collection.acquire(key)
       return () => lock.release()
+    },
+    watch: (prefix, changed) => new Promise<void>((resolve, reject) => {
+      const follow = async (): Promise<void> => {
+        let isReady = false
+        for await (const { type } of collection.watch({ prefix })) {
+          if (isReady) changed()
+          else if (type === 'ready') resolve()
+          isReady ||= type === 'ready'
+        }
+      }
+      follow().catch(reject)
+    }),
+    publish: (channel, message) => store.channel(channel).publish(message),
+    subscribe: async (channel, received) => {
+      const subscription = store.channel(channel).subscribe()
+      await subscription.ready
+      const follow = async (): Promise<void> => { for (;;) { await subscription.next(); received() } }
+      follow().catch(error => { throw error })
     }
   }
 }

@@ -15,17 +15,22 @@ export interface CallsOptions {
   bytes: number
   keys: number
   seconds: number
+  /** Each worker watches all keys. */
+  watched?: boolean
 }
 
-const { rival, operation, workers, inFlight, bytes, keys, seconds } = JSON.parse(process.argv[2]!) as CallsOptions
+const options = JSON.parse(process.argv[2]!) as CallsOptions
+const { rival, operation, workers, inFlight, bytes, keys, seconds, watched } = options
 const { serve, client }: Rival = rivals[rival]
 const value = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
 // Seconds in which V8 compiles what it will. Of a lock that all want, each worker has but a part of not so many calls.
 const WARM_UP = operation === 'hot lock' ? 4 : 0.7
+let events = 0 // of the watch of this worker
 
 interface Result {
   calls: number
   cpu: number
+  events: number
   latencies: number[]
 }
 
@@ -46,6 +51,7 @@ async function primary (): Promise<void> {
     microseconds: used === undefined ? undefined : (cpu!() - used) / calls,
     clientMicroseconds: results.reduce((sum, result) => sum + result.cpu, 0) / calls,
     megabytesPerSecond: calls * bytes / elapsed / 1000,
+    eventsPerCall: results.reduce((sum, result) => sum + result.events, 0) / calls / workers,
     p50: latencies[latencies.length >> 1],
     p99: latencies[Math.floor(latencies.length * 0.99)]
   })
@@ -54,6 +60,7 @@ async function primary (): Promise<void> {
 async function worker (): Promise<void> {
   const asked = await client(process.env.BENCH_ADDRESS!)
   await fill(asked)
+  if (watched === true) await asked.watch!('k', () => { events++ })
   await run(asked, WARM_UP)
   workWhenTold(() => run(asked, seconds))
 }
@@ -72,6 +79,7 @@ async function fill (client: Client): Promise<void> {
 async function run (client: Client, seconds: number): Promise<Result> {
   let isOver = false
   const cpu = ownCpu()
+  const eventsBefore = events
   const end = performance.now() + seconds * 1000
   const latencies: number[] = []
   let calls = 0
@@ -89,7 +97,7 @@ async function run (client: Client, seconds: number): Promise<Result> {
   }
   const over = sleep(seconds * 1000).then(() => { isOver = true })
   await Promise.all([over, ...Array.from({ length: inFlight }, loop)])
-  return { calls, cpu: ownCpu() - cpu, latencies: latencies.slice(0, 20_000) }
+  return { calls, cpu: ownCpu() - cpu, events: events - eventsBefore, latencies: latencies.slice(0, 20_000) }
 }
 
 function caller (client: Client, lane: number): () => Promise<unknown> {

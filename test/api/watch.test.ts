@@ -11,8 +11,7 @@ import { Request, type Engine, type Reply } from '../../src/core/engine.js'
 import { StoreError } from '../../src/core/errors.js'
 import { MemoryEngine } from '../../src/engines/memory/engine.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
-import { random } from '../faults/attack.js'
-import { Follower } from '../support/follower.js'
+import { Follower, follow } from '../support/follower.js'
 import { until } from '../support/until.js'
 
 const SEED = Number(process.env.STRONG_STORE_SEED ?? Date.now() % 2 ** 31)
@@ -72,48 +71,15 @@ class Fragile implements Engine {
 }
 
 t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
-  const next = random(SEED)
-  const below = (n: number): number => Math.floor(next() * n)
   const engine = new Fragile()
-  const name = 'model'
-  const items = new Collection<any>(engine, name, NO_DEFAULTS)
-  const targets: WatchOptions[] = [{}, {}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { key: 'b7' }, { prefix: 'a', values: false }]
-  const followers = targets.map(options => new Follower(items, options))
-  for (const follower of followers) follower.start()
-  const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
-  const ignore = (): void => {} // failed calls write nothing
-  for (let step = 0; step < 2000; step++) {
-    const key = keys[below(keys.length)]!
-    const what = below(1000)
-    if (what < 600) items.set(key, step).catch(ignore)
-    else if (what < 700) items.del(key).catch(ignore)
-    else if (what < 760) items.set(key, step, { ttl: (1 + below(10)) / 1000 }).catch(ignore)
-    else if (what < 800) items.update(key, () => step).catch(ignore)
-    else if (what < 820) items.clear({ prefix: ['', 'a', 'b1'][below(3)]! }).catch(ignore)
-    else if (what < 830) items.configure({ maxKeys: [0, 5, 15][below(3)]! }).catch(ignore)
-    else if (what < 833) items.setMany(Array.from({ length: 1500 }, (_, i) => [`a many ${i}`, step])).catch(ignore)
-    else if (what < 850) engine.cut()
-    else if (what < 852) await engine.replace()
-    else if (what < 900) {
-      const follower = followers[below(followers.length)]!
-      let go!: () => void
-      follower.stall = new Promise(resolve => { go = resolve })
-      setTimeout(go, below(50))
-    } else if (what < 920) {
-      const follower = followers[below(followers.length)]!
-      await follower.stop()
-      follower.start()
-    }
-    if (next() < 0.3) await new Promise(resolve => { setImmediate(resolve) })
-    if (next() < 0.01) await new Promise(resolve => { setTimeout(resolve, below(10)) })
-  }
-  await items.set('a3', 'last')
-  await items.set('b7', 'last')
-  for (const follower of followers) {
-    await follower.arrives()
-    t.strictSame(follower.errors, [])
-    await follower.stop()
-  }
+  const items = new Collection<any>(engine, 'model', NO_DEFAULTS)
+  const targets: WatchOptions[] = [
+    {}, {}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { key: 'b7' }, { prefix: 'a', values: false }
+  ]
+  const cut = (): void => { engine.cut() }
+  const replace = (): Promise<void> => engine.replace()
+  const followers = targets.map(target => new Follower(items, target))
+  await follow(items, followers, { seed: SEED, steps: 2000, many: 1500, cut, replace })
   t.equal(countFeeds(engine), 0)
   t.equal(engine.keyspace.watches.waiters, 0)
   await engine.close()

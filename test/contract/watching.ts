@@ -147,7 +147,8 @@ const TESTS: Record<string, Contract> = {
     await mine.del('old')
     const second = mine.watch({ since: revision })
     t.strictSame(await said(second, 4), [['set', 'a', 1], ['set', 'b', 2], ['del', 'old'], 'ready'])
-    const third = mine.watch({ since: 'revision' in event ? event.revision : 0 })
+    if (event.type !== 'set') throw new Error(event.type)
+    const third = mine.watch({ since: event.revision! })
     t.strictSame(await said(third, 3), [['set', 'b', 2], ['del', 'old'], 'ready'])
     await mine.set('a', 3)
     t.strictSame([...await said(second), ...await said(third)], [['set', 'a', 3], ['set', 'a', 3]])
@@ -155,6 +156,11 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(await said(lost, 3), ['reset', ['set', 'b', 2], 'ready'])
     await theirs.set('b', 5)
     t.strictSame(await said(lost), [['set', 'b', 5]])
+    for (const since of [0, event.version + 10 ** 12, Number.MAX_SAFE_INTEGER]) {
+      const watch = mine.watch({ since, key: 'b' })
+      t.strictSame(await said(watch, 3), ['reset', ['set', 'b', 5], 'ready'], `since ${since}`)
+      await watch.return()
+    }
     for (const watch of [second, third, lost]) await watch.return()
   },
 

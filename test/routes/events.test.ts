@@ -4,7 +4,8 @@ import Fastify from 'fastify'
 import { mock } from 'node:test'
 import t, { type Test } from 'tap'
 import strongStore, { createStore, type AdminTokenOptions, type Store } from '../../src/index.js'
-import { READ_TOKEN, TOKEN, serveAdmin } from '../support/admin.js'
+import { READ_TOKEN, TOKEN, serveAdmin, type Server } from '../support/admin.js'
+import { NO_REDIS, hasRedis, startServer } from '../support/redis.js'
 import { until } from '../support/until.js'
 
 interface Event { event: string, id?: string, data: any }
@@ -67,7 +68,7 @@ const short = (
   { event, data: { key, value } }: Event
 ): unknown[] => [event, key, value].filter(part => part !== undefined)
 
-async function serve (t: Test): Promise<{ store: Store, port: number, ask: Awaited<ReturnType<typeof serveAdmin>>['ask'] }> {
+async function serve (t: Test): Promise<{ store: Store } & Server> {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   return { store, ...await serveAdmin(t, store) }
@@ -129,8 +130,47 @@ t.test('a client that reconnects gets missed events', async t => {
   t.match(
     await ask('GET', '/collections/items/events', { headers: { authorization: 'Bearer wrong' } }), { status: 401 }
   )
-  const other = await open(t, port, '/collections/items/events', { 'last-event-id': 'of something else' })
-  t.strictSame((await other.take(3)).map(({ event }) => event), ['set', 'set', 'ready'])
+})
+
+t.test('an id that is not one of the store begins with a reset, on any engine', async t => {
+  const { store: memory, origin } = await serve(t)
+  const http = createStore({ url: `${origin}/_store/v1`, token: TOKEN })
+  const engines = hasRedis ? { memory, http, redis: createStore((await startServer(t)).options) } : { memory, http }
+  if (!hasRedis) t.comment(`redis ${NO_REDIS}`)
+  for (const [name, store] of Object.entries(engines)) {
+    t.teardown(() => store.close())
+    const { port, ask } = await serveAdmin(t, store)
+    await store.collection(name).set('a', 1)
+    const watch = store.collection(name).watch()
+    const take = async (): Promise<unknown> => (await watch.next()).value
+    await take()
+    const { revision } = await take() as { revision: number }
+    const ids = [
+      'junk', '-1', '1e3', `${revision}.5`, ` ${revision}x`, '0', '7', '0'.repeat(64), '9'.repeat(16), '9'.repeat(1000),
+      String(revision + 10 ** 12)
+    ]
+    for (const path of [`/collections/${name}/events?values=true`, `/collections/${name}/keys/a`]) {
+      for (const id of ids) {
+        const stream = await open(t, port, path, { 'last-event-id': id, accept: 'text/event-stream' })
+        t.strictSame((await stream.take(3)).map(short), [['reset'], ['set', 'a', 1], ['ready']], `${name} ${path} ${id}`)
+        stream.close()
+      }
+      const without = await open(t, port, path, { 'last-event-id': '', accept: 'text/event-stream' })
+      t.strictSame((await without.take(2)).map(short), [['set', 'a', 1], ['ready']])
+      without.close()
+    }
+    for (const since of ['0', '7', String(revision + 10 ** 12)]) {
+      const { status } = await ask('GET', `/collections/${name}/events?since=${since}`)
+      t.equal(status, 410, `${name} since ${since}`)
+    }
+    for (const since of ['junk', '-1', '9'.repeat(16)]) {
+      const { status } = await ask('GET', `/collections/${name}/events?since=${since}`)
+      t.equal(status, 400, `${name} since ${since}`)
+    }
+    const headers = { 'if-none-match': 'junk, "7"', prefer: 'wait=60' }
+    t.match(await ask('GET', `/collections/${name}/keys/a`, { headers }), { status: 200, json: 1 }, 'long polling')
+    await watch.return()
+  }
 })
 
 t.test('long polling', async t => {

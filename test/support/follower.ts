@@ -1,5 +1,6 @@
-// A watcher of a collection that keeps what it is told.
+// Watchers that keep the state they are told, and random changes for them to follow.
 import type { Collection, EventStream, StoreError, WatchEvent, WatchOptions } from '../../src/index.js'
+import { random } from '../faults/attack.js'
 import { until } from './until.js'
 
 /** Follows a watch, and checks that no version goes back. */
@@ -56,17 +57,79 @@ export class Follower {
   }
 
   /** Resolves when what it was told is what there is, or when it has failed. */
-  async arrives (seconds = 20): Promise<void> {
-    const { key: one, prefix = '', values } = this.options
+  async arrives (): Promise<void> {
     await until(async () => {
       if (this.errors.length > 0) return true
-      const state = new Map<string, unknown>()
-      for await (const [key, value] of this.collection.entries()) {
-        if (one === undefined ? key.startsWith(prefix) : key === one) state.set(key, values === false ? undefined : value)
-      }
-      return state.size === this.state.size && [...state].every(([key, value]) => {
+      const state = await this.#read().catch(() => undefined) // after a cut the next call may fail as well
+      return state?.size === this.state.size && [...state].every(([key, value]) => {
         return this.state.has(key) && this.state.get(key) === value
       })
-    }, seconds)
+    }, 30)
+  }
+
+  async #read (): Promise<Map<string, unknown>> {
+    const { key: one, prefix = '', values } = this.options
+    const state = new Map<string, unknown>()
+    for await (const [key, value] of this.collection.entries()) {
+      if (one === undefined ? key.startsWith(prefix) : key === one) state.set(key, values === false ? undefined : value)
+    }
+    return state
+  }
+}
+
+export interface Course {
+  seed: number
+  steps: number
+  /** Number of keys that are sometimes written at once. */
+  many: number
+  /** Disconnects everybody. */
+  cut (): unknown
+  /** Loses all keys. */
+  replace (): unknown
+}
+
+/**
+ * Changes a collection at random while followers read, pause and begin again. Then each of them must reach the state of
+ * the store, whatever it has missed.
+ */
+export async function follow (
+  items: Collection<any>, followers: readonly Follower[], { seed, steps, many, cut, replace }: Course
+): Promise<void> {
+  const next = random(seed)
+  const below = (n: number): number => Math.floor(next() * n)
+  const pick = <T> (list: readonly T[]): T => list[below(list.length)]!
+  const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
+  const ignore = (): void => {} // failed calls write nothing
+  for (const follower of followers) follower.start()
+  for (let step = 0; step < steps; step++) {
+    const key = pick(keys)
+    const what = below(1000)
+    if (what < 600) items.set(key, step).catch(ignore)
+    else if (what < 700) items.del(key).catch(ignore)
+    else if (what < 760) items.set(key, step, { ttl: (1 + below(10)) / 1000 }).catch(ignore)
+    else if (what < 800) items.update(key, () => step).catch(ignore)
+    else if (what < 820) items.clear({ prefix: pick(['', 'a', 'b1']) }).catch(ignore)
+    else if (what < 830) items.configure({ maxKeys: pick([0, 5, 15]) }).catch(ignore)
+    else if (what < 833) items.setMany(Array.from({ length: many }, (_, i) => [`a many ${i}`, step])).catch(ignore)
+    else if (what < 848) await cut()
+    else if (what < 850) await replace()
+    else if (what < 900) {
+      const follower = pick(followers)
+      let go!: () => void
+      follower.stall = new Promise(resolve => { go = resolve })
+      setTimeout(go, below(50))
+    } else if (what < 920) {
+      const follower = pick(followers)
+      await follower.stop()
+      follower.start()
+    }
+    if (next() < 0.3) await new Promise(resolve => { setImmediate(resolve) })
+    if (next() < 0.03) await new Promise(resolve => { setTimeout(resolve, below(10)) })
+  }
+  for (const key of ['a3', 'b7']) await until(() => items.set(key, 'last').then(() => true, () => false))
+  for (const follower of followers) {
+    await follower.arrives()
+    if (follower.errors.length > 0) throw new AggregateError(follower.errors, 'a watch failed')
+    await follower.stop()
   }
 }

@@ -2,9 +2,8 @@
 // and processes end. See ../../contract/watching.ts for the rest.
 import t, { type Test } from 'tap'
 import { createStore, type Store, type WatchOptions } from '../../../src/index.js'
-import { random } from '../../faults/attack.js'
 import { fork } from '../../support/cluster.js'
-import { Follower } from '../../support/follower.js'
+import { Follower, follow } from '../../support/follower.js'
 import { NO_REDIS, hasRedis, startServer, type TestServer } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
@@ -23,46 +22,19 @@ function all (server: TestServer): void {
   const members = (set: string): Promise<string[]> => redis.zrange(`strong-store:{c:${set}`, '0', '-1')
 
   t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
-    const next = random(SEED)
-    const below = (n: number): number => Math.floor(next() * n)
     const [writer, reader] = [open(t), open(t)]
-    const items = writer.collection<any>('model')
-    const targets: WatchOptions[] = [{}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { prefix: 'a', values: false }]
-    const followers = targets.map((target, i) => new Follower((i % 2 === 0 ? reader : writer).collection('model'), target))
-    for (const follower of followers) follower.start()
-    const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
-    const ignore = (): void => {} // what fails is not written
-    for (let step = 0; step < 600; step++) {
-      const key = keys[below(keys.length)]!
-      const what = below(1000)
-      if (what < 600) items.set(key, step).catch(ignore)
-      else if (what < 700) items.del(key).catch(ignore)
-      else if (what < 760) items.set(key, step, { ttl: (1 + below(10)) / 1000 }).catch(ignore)
-      else if (what < 800) items.update(key, () => step).catch(ignore)
-      else if (what < 820) items.clear({ prefix: ['', 'a', 'b1'][below(3)]! }).catch(ignore)
-      else if (what < 830) items.configure({ maxKeys: [0, 5, 15][below(3)]! }).catch(ignore)
-      else if (what < 833) items.setMany(Array.from({ length: 500 }, (_, i) => [`a many ${i}`, step])).catch(ignore)
-      else if (what < 845) await redis.call('CLIENT', 'KILL', 'TYPE', ['normal', 'pubsub'][below(2)]!, 'SKIPME', 'yes')
-      else if (what < 847) await redis.flushall()
-      else if (what < 900) {
-        const follower = followers[below(followers.length)]!
-        let go!: () => void
-        follower.stall = new Promise(resolve => { go = resolve })
-        setTimeout(go, below(50))
-      } else if (what < 920) {
-        const follower = followers[below(followers.length)]!
-        await follower.stop()
-        follower.start()
-      }
-      if (next() < 0.3) await new Promise(resolve => { setImmediate(resolve) })
-      if (next() < 0.05) await new Promise(resolve => { setTimeout(resolve, below(10)) })
-    }
-    await until(() => items.set('a3', 'last').then(() => true, () => false))
-    for (const follower of followers) {
-      await follower.arrives(30)
-      t.strictSame(follower.errors, [])
-      await follower.stop()
-    }
+    const targets: WatchOptions[] = [
+      {}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { prefix: 'a', values: false }
+    ]
+    const followers = targets.map((target, i) => {
+      return new Follower((i % 2 === 0 ? reader : writer).collection('model'), target)
+    })
+    let cuts = 0
+    const cut = (): Promise<unknown> => (
+      redis.call('CLIENT', 'KILL', 'TYPE', ['normal', 'pubsub'][cuts++ % 2]!, 'SKIPME', 'yes')
+    )
+    const replace = (): Promise<unknown> => redis.flushall()
+    await follow(writer.collection('model'), followers, { seed: SEED, steps: 600, many: 500, cut, replace })
     await until(async () => (await members('model}:armed')).length + (await members('model}:owned')).length === 0)
   })
 

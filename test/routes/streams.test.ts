@@ -1,0 +1,99 @@
+// Many event streams at once: the end of the app that serves them, over HTTP/1.1 and HTTP/2, and a proxy in between.
+import { createServer, get, request as send, type IncomingMessage, type Server } from 'node:http'
+import { connect } from 'node:http2'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import strongStore, { createStore, type Store } from '../../src/index.js'
+import { TOKEN } from '../support/admin.js'
+import { until } from '../support/until.js'
+
+const STREAMS = 100
+const PATH = '/_store/v1/collections/items/events?values=true'
+const HEADERS = { authorization: `Bearer ${TOKEN}` }
+
+async function serve (t: Test, options: object = {}): Promise<{ app: FastifyInstance, store: Store, port: number }> {
+  const store = createStore('memory:')
+  const app: FastifyInstance = Fastify(options)
+  await app.register(strongStore, { store, admin: { token: TOKEN } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(async () => {
+    await app.close()
+    await store.close()
+  })
+  return { app, store, port: portOf(app.server) }
+}
+
+function portOf (server: Pick<Server, 'address'>): number {
+  return (server.address() as AddressInfo).port
+}
+
+/** An event stream over HTTP/1.1. */
+async function open (port: number): Promise<{ response: IncomingMessage, text (): string }> {
+  const request = get({ host: '127.0.0.1', port, path: PATH, headers: HEADERS, agent: false })
+  const [response] = await once(request, 'response') as [IncomingMessage]
+  let text = ''
+  response.setEncoding('utf8').on('data', (part: string) => { text += part }).on('error', () => {})
+  return { response, text: () => text }
+}
+
+async function waiting (store: Store): Promise<number> {
+  return (await store.stats()).connections!.reduce((sum, { waiting }) => sum + waiting, 0)
+}
+
+t.test('the app closes under a hundred streams', async t => {
+  const { app, store, port } = await serve(t)
+  const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(port)))
+  await store.collection('items').set('key', 1)
+  for (const { text } of streams) await until(() => text().includes('"key"'))
+  const ends = streams.map(({ response }) => once(response, 'end'))
+  await app.close()
+  await Promise.all(ends)
+  await until(async () => await waiting(store) === 0)
+})
+
+t.test('the app closes under a hundred streams of one HTTP/2 session', async t => {
+  const { app, store, port } = await serve(t, { http2: true })
+  const session = connect(`http://127.0.0.1:${port}`)
+  session.on('error', t.threw)
+  const streams = Array.from({ length: STREAMS }, () => {
+    const stream = session.request({ ':path': PATH, ...HEADERS })
+    const state = { stream, text: '', ended: once(stream, 'end'), connection: undefined as string | undefined }
+    stream.on('response', headers => { state.connection = headers.connection })
+    stream.setEncoding('utf8').on('data', (part: string) => { state.text += part })
+    return state
+  })
+  for (const state of streams) await until(() => state.text.includes('event: ready'))
+  await store.collection('items').set('key', 1)
+  for (const state of streams) await until(() => state.text.includes('"key"'))
+  t.equal(streams[0]!.connection, undefined)
+  streams[0]!.stream.close()
+  const isClosed = app.close()
+  await Promise.all(streams.map(({ ended }) => ended))
+  session.close()
+  await isClosed
+  await until(async () => await waiting(store) === 0)
+})
+
+t.test('a stream passes through a proxy that pipes, and ends in the store with the client behind it', async t => {
+  const { store, port } = await serve(t)
+  const proxy = createServer((incoming, outgoing) => {
+    const { method, url: path, headers } = incoming
+    const upstream = send({ host: '127.0.0.1', port, method, path, headers, agent: false }, response => {
+      outgoing.writeHead(response.statusCode!, response.headers)
+      response.pipe(outgoing)
+    })
+    upstream.on('error', () => { outgoing.destroy() }).end()
+    outgoing.on('close', () => { upstream.destroy() })
+  })
+  await once(proxy.listen(0, '127.0.0.1'), 'listening')
+  const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(portOf(proxy))))
+  await store.collection('items').set('key', 1)
+  for (const { text } of streams) await until(() => text().includes('"key"'))
+  t.equal(await waiting(store), 1, 'all share one call')
+  for (const { response } of streams) response.destroy()
+  await until(async () => await waiting(store) === 0)
+  proxy.closeAllConnections()
+  await new Promise(resolve => proxy.close(resolve))
+})
