@@ -1,7 +1,7 @@
 // A call of this process, from the moment it is made until it is settled.
 import { Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import type { Job } from './pipeline.js'
+import type { Part } from './job.js'
 
 export class RedisCall {
   /**
@@ -11,8 +11,8 @@ export class RedisCall {
   state: 'connecting' | 'sent' | 'waiting' | 'settled' = 'connecting'
   /** Names the call to the server, which pushes its answer under this number if it had to wait. */
   number = 0
-  /** The script that was asked for, as long as it may be withdrawn. */
-  job: Job | undefined
+  /** What was asked of the server, as long as it may be withdrawn. */
+  part: Part | undefined
   /** Pushed before the reply that says that the call waits: the two travel on different connections. */
   early: string | undefined
   /** Until it is sent: see Pace. */
@@ -29,9 +29,14 @@ export class RedisCall {
     this.size = request.key.length + (request.text?.length ?? 0)
   }
 
-  /** What the server knows it by: a channel to push to and a number, negative where no answer is wanted. */
+  /** The number that the server knows it by, negative where no answer is wanted. */
+  get signedNumber (): number {
+    return this.id === 0 ? -this.number : this.number
+  }
+
+  /** What the server knows it by: a channel to push to, and the number. */
   nameFor (channel: string): string {
-    return `${channel} ${this.id === 0 ? -this.number : this.number}`
+    return `${channel} ${this.signedNumber}`
   }
 }
 

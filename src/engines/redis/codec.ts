@@ -12,35 +12,39 @@ export function isRead (op: Op): boolean {
   return op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire'
 }
 
-/**
- * The script of a request about one collection, with its arguments. `life`: milliseconds after which this process
- * counts as dead.
- */
+/** Who makes a call. */
+export interface Caller {
+  channel: string
+  /** Of the call; negative where no answer is wanted. */
+  number: number
+  /** Milliseconds after which the process counts as dead. */
+  life: number
+}
+
+/** The script of a request about one collection, with its arguments. */
 export function scriptOf (
-  request: Request, base: string, who: string, life: number, newToken: string | undefined
+  request: Request, base: string, caller: Caller, newToken: string | undefined
 ): [ScriptName, string, string[]] {
   const { op, key } = request
+  const { channel, number, life } = caller
+  const who = `${channel} ${number}`
   const feed = feedScriptOf(request, base, who, life)
   if (feed !== undefined) return feed
   switch (op) {
     case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
     case 'configure': return ['configure', base, [request.text ?? '{}']]
-    default: return [
-      needsMemory(op) ? 'write' : 'call', base,
-      [op, key, who, optionsOf(request), textOf(request, newToken), String(life)]
-    ]
+    default: return [scriptFor(op), base, [op, key, String(number), optionsOf(request), textOf(request, newToken)]]
   }
 }
 
 /** What ends the lock of a request that was refused as there is no memory for its value. */
-export function releaseOf (
-  { key, token }: Request, base: string, who: string, life: number
-): [ScriptName, string, string[]] {
-  return ['call', base, ['release', key, who, '', token!, String(life)]]
+export function releaseOf ({ key, token }: Request, base: string, { number }: Caller): [ScriptName, string, string[]] {
+  return ['call', base, ['release', key, String(number), '', token!]]
 }
 
-function needsMemory (op: Op): boolean {
-  return op === 'set' || op === 'increment' || op === 'acquire'
+function scriptFor (op: Op): ScriptName {
+  if (op === 'set' || op === 'increment' || op === 'acquire') return 'write'
+  return op === 'get' || op === 'entry' || op === 'peek' ? 'read' : 'call'
 }
 
 /** `newToken`: of the lock that an acquire may bring. */
@@ -70,6 +74,11 @@ function optionsOf (request: Request): string {
     nowait: request.nowait || undefined
   })
   return options === '{}' ? '' : options
+}
+
+/** The answer of a script, whose long texts come apart from the rest. */
+export function wholeOf (answer: string | string[]): string {
+  return typeof answer === 'string' ? answer : answer.join('')
 }
 
 /** "R version expiresIn number fence text", with nothing where there is none, or "E code". */

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf, type Clients } from './connect.js'
 import { Liveness } from './liveness.js'
-import { Pipeline, type Job, type Reader } from './pipeline.js'
+import type { Part } from './job.js'
+import { Pipeline, type Reader } from './pipeline.js'
 import { checkRights } from './rights.js'
 import { ScriptCache } from './script-cache.js'
 import { Subscriber, type PushHandler } from './subscriber.js'
@@ -47,9 +48,10 @@ export class Connection {
     this.#handler = handler
     this.#life = life
     this.#scripts = new ScriptCache(client, prefix)
-    this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY)
-    this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
     this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isConnected in scripts/locks.ts
+    const head = [this.channel, String(life)]
+    this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY, { call: head, read: head, write: head })
+    this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })
     this.#subscriber = new Subscriber(push, openPush, this.channel, handler, {
       watch: (connection, closed) => { this.#watch(connection, closed) },
       missed: () => { handler.nodeLost() },
@@ -93,18 +95,18 @@ export class Connection {
   /** As `run`, for what may be withdrawn. */
   submit (
     name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void
-  ): Job {
+  ): Part {
     return this.#pipeline.submit(name, base, args, resolve, reject)
   }
 
   /** Takes back what has not been sent yet. Whether that was possible. */
-  withdraw (job: Job): boolean {
-    return this.#pipeline.withdraw(job)
+  withdraw (part: Part): boolean {
+    return this.#pipeline.withdraw(part)
   }
 
-  /** What there is to know of a key without a script. */
-  read (base: string, key: string, reader: Reader): void {
-    this.#pipeline.read(base, key, reader)
+  /** What there is to know of a key without a script. `bytes`: of its long value, 0 not to read one. */
+  read (base: string, key: string, bytes: number, reader: Reader): void {
+    this.#pipeline.read(base, key, bytes, reader)
   }
 
   /** Resolves with an empty reply once every node has answered. */

@@ -7,14 +7,14 @@ import { connect, type KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
 import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
-import { FastGet, answerIn, isLocked } from './fast-get.js'
+import { FastGet, answerIn, bytesToRead, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
 import { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
-import { codeOf, isRead, releaseOf, replyOf, scriptOf, since } from './codec.js'
+import { codeOf, isRead, releaseOf, replyOf, scriptOf, since, wholeOf } from './codec.js'
 import { Pace, placed, withCursor } from './feeds.js'
 
 /** The engine of a store at a url. STORE_OPTION_INVALID. */
@@ -88,10 +88,7 @@ class RedisEngine implements Engine {
   #begin (call: RedisCall): void {
     call.pause = undefined
     if (call.id !== 0 && this.#calls.withId(call.id) !== call) return // it has ended during the pause
-    if (this.#connection !== undefined) {
-      this.#ask(this.#connection, call)
-      return
-    }
+    if (this.#connection !== undefined) return this.#ask(this.#connection, call)
     this.#queue.push(call)
     this.#connecting ??= this.#connect()
   }
@@ -109,15 +106,16 @@ class RedisEngine implements Engine {
     })
   }
 
-  /** Without a script, if that is enough. */
-  #read (connection: Connection, call: RedisCall): void {
+  /** Without a script, if that is enough. `bytes`: of the value, where it is known to be long. */
+  #read (connection: Connection, call: RedisCall, bytes = 0): void {
     const { request, request: { collection, key } } = call
-    connection.read(this.#names.base(collection), key, (found, error) => {
+    connection.read(this.#names.base(collection), key, bytes, (found, error) => {
       if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
         this.#gets.leave(request, true, () => {})
         return this.#failed(connection, call, error!)
       }
+      if (bytesToRead(found) > 0) return this.#read(connection, call, bytesToRead(found))
       const reply = answerIn(found)
       if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
       const isAnswer = this.#gets.leave(request, reply !== undefined, () => { this.#submit(connection, call) })
@@ -128,7 +126,7 @@ class RedisEngine implements Engine {
   #submit (connection: Connection, call: RedisCall): void {
     const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
-      const text = this.#heartbeat!.unwrap(call.request.collection, answer as string)
+      const text = this.#heartbeat!.unwrap(call.request.collection, wholeOf(answer as string | string[]))
       const waits = text.charCodeAt(0) === 81
       this.#pace.note(call.request, waits)
       if (waits) this.#wait(connection, call, Number(text.slice(1)))
@@ -142,19 +140,19 @@ class RedisEngine implements Engine {
       return
     }
     const base = this.#names.base(collection)
-    const name = call.nameFor(connection.channel)
-    call.job = connection.submit(...scriptOf(request, base, name, this.#life, token), answered, error => {
+    const caller = { channel: connection.channel, number: call.signedNumber, life: this.#life }
+    call.part = connection.submit(...scriptOf(request, base, caller, token), answered, error => {
       if (!request.release || codeOf(error) !== 'STORE_FULL') return failed(error)
       // The value was refused, and with it the end of the lock.
       const fail = (): void => { failed(error) }
-      connection.run(...releaseOf(request, base, name, this.#life)).then(fail, fail)
+      connection.run(...releaseOf(request, base, caller)).then(fail, fail)
     })
   }
 
   /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
   #wait (connection: Connection, call: RedisCall, expiresIn: number): void {
     if (call.state === 'settled') return
-    call.job = undefined
+    call.part = undefined
     if (call.id === 0) {
       this.#heartbeat!.waitPosted(call.request.collection)
       this.#settled(call)
@@ -201,7 +199,7 @@ class RedisEngine implements Engine {
 
   #settled (call: RedisCall): void {
     call.state = 'settled'
-    call.job = undefined
+    call.part = undefined
     clearTimeout(call.pause)
     this.#calls.delete(call)
   }
@@ -219,7 +217,7 @@ class RedisEngine implements Engine {
     const call = this.#calls.withId(id)
     if (call === undefined) return
     const isUnsent = call.pause !== undefined || this.#queue.delete(call)
-    if (isUnsent || (call.job !== undefined && connection?.withdraw(call.job) === true)) {
+    if (isUnsent || (call.part !== undefined && connection?.withdraw(call.part) === true)) {
       this.#answer(call, new Reply('STORE_ABORTED'))
       return
     }

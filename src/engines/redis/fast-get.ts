@@ -4,10 +4,10 @@
 import { Reply, type Request } from '../../core/engine.js'
 
 /**
- * What the plain command finds: the record and the lock of the key, and whether uses of the collection are tracked. See
- * scripts/collection.ts.
+ * What the plain command finds: the record and the lock of the key, whether uses of the collection are tracked, and the
+ * text of a long value, if that was asked for. See scripts/collection.ts.
  */
-export type Found = [record: string | null, lock: string | null, tracked: string | null]
+export type Found = [record: string | null, lock: string | null, tracked: string | null, text?: string | null]
 
 /** Sends a call off: as the plain command, or to its script. */
 type Go = (isPlain: boolean) => void
@@ -72,14 +72,24 @@ export class FastGet {
 
 /** The reply to a get, if this alone is enough to tell. */
 export function answerIn (found: Found): Reply | undefined {
-  const [record, , tracked] = found
+  const [record, , tracked, text] = found
   if (isLocked(found)) return undefined
   const reply = new Reply()
   if (record === null) return reply
   const at = record.indexOf(' ')
-  if (tracked !== null || !record.startsWith(' 0 ', at)) return undefined
-  reply.text = record.slice(at + 3)
+  if (tracked !== null) return undefined
+  if (record.startsWith(' 0 ', at)) reply.text = record.slice(at + 3)
+  else if (record.startsWith(' =0 ', at) && typeof text === 'string') reply.text = text
+  else return undefined
   return reply
+}
+
+/** Bytes of a value that the plain command reads when it is asked to; 0 if that is not what is missing. */
+export function bytesToRead (found: Found): number {
+  const [record, , tracked, text] = found
+  if (record === null || tracked !== null || text !== undefined || isLocked(found)) return 0
+  const at = record.indexOf(' ')
+  return record.startsWith(' =0 ', at) ? Number(record.slice(at + 4)) : 0
 }
 
 export function isLocked ([, lock]: Found): boolean {

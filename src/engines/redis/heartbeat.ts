@@ -40,7 +40,7 @@ export class Heartbeat {
     this.#connection = connection
     this.#life = life
     this.#names = names
-    this.#sweeper = new Sweeper(connection, names.indexes)
+    this.#sweeper = new Sweeper(connection, life, names.indexes)
     this.#handler = handler
     this.#wake(Date.now() + this.#interval)
   }

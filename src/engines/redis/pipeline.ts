@@ -5,15 +5,14 @@ import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
 import type { Found } from './fast-get.js'
+import { Job, type Part } from './job.js'
 import { Queue } from './queue.js'
 import { isMissing, type Generation } from './generation.js'
 import type { ScriptCache } from './script-cache.js'
 import type { ScriptName } from './scripts.js'
 
-/** Plain reads that share one command, which blocks the server while it runs. */
-const MAX_READS = 32
 /**
- * Commands that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their
+ * Calls that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their
  * arguments.
  */
 const MIN_IN_FLIGHT = 64
@@ -25,33 +24,14 @@ const URGENT: ReadonlySet<ScriptName | undefined> = new Set<ScriptName>(['tend']
 /** Called with the result of a plain read, or the error. */
 export type Reader = (found: Found | undefined, error: Error | undefined) => void
 
-/** One command. */
-export class Job {
-  /**
-   * queued: nothing of it has left the process. Sent jobs may be sent again, where the server did not have the script.
-   */
-  state: 'queued' | 'sent' | 'settled' = 'queued'
-  readonly readers: Reader[] = []
-
-  /** `script`: undefined for plain reads. */
-  constructor (
-    readonly script: ScriptName | undefined,
-    readonly base: string,
-    readonly args: string[],
-    readonly size: number,
-    readonly resolve: (result: unknown) => void,
-    readonly reject: (error: Error) => void
-  ) {}
-}
-
 /** Jobs that take effect in their order: all of a server, or those of a slot of a cluster, which is on one node. */
 class Lane {
   readonly queue = new Queue<Job>()
-  /** The newest job, to which another plain read may be added as long as it is queued. */
+  /** The newest job, to which more may be added as long as it is queued. */
   last: Job | undefined
   inFlight = 0
   bytes = 0
-  /** Commands that may be in flight: it follows from how long the one took that is timed. */
+  /** Calls that may be in flight: it follows from how long the one took that is timed. */
   limit = MIN_IN_FLIGHT
   timed: Job | undefined
   timedAt = 0
@@ -59,6 +39,11 @@ class Lane {
   missed: Job[] = []
   /** That of all scripts in flight. */
   generation: Generation | undefined
+
+  sends (part: Part): void {
+    this.inFlight++
+    this.bytes += part.size
+  }
 
   /** Times one job after the other, from when it is sent. */
   sent (job: Job): void {
@@ -69,7 +54,7 @@ class Lane {
 
   /** `maxDelay`: milliseconds that a command may take to be answered. */
   answered (job: Job, maxDelay: number): void {
-    this.inFlight--
+    this.inFlight -= job.parts.length
     this.bytes -= job.size
     if (job !== this.timed) return
     this.timed = undefined
@@ -86,16 +71,23 @@ export class Pipeline {
   readonly #client: Redis | Cluster
   readonly #scripts: ScriptCache
   readonly #maxDelay: number
+  readonly #heads: Partial<Record<ScriptName, string[]>>
   readonly #lanes = new Map<string, Lane>()
   readonly #outstanding = new Set<Job>()
   #batch: Array<[Lane, Job]> = []
   #onsettled: Array<() => void> = []
 
-  /** `maxDelay`: milliseconds that what is in flight may take to be answered. */
-  constructor (client: Redis | Cluster, scripts: ScriptCache, maxDelay: number) {
+  /**
+   * `maxDelay`: milliseconds that what is in flight may take to be answered. `heads`: the scripts that take several
+   * calls, each with the arguments that stand in front of these.
+   */
+  constructor (
+    client: Redis | Cluster, scripts: ScriptCache, maxDelay: number, heads: Partial<Record<ScriptName, string[]>>
+  ) {
     this.#client = client
     this.#scripts = scripts
     this.#maxDelay = maxDelay
+    this.#heads = heads
   }
 
   /** Whether anything is not answered. */
@@ -109,31 +101,50 @@ export class Pipeline {
     )
   }
 
-  /** As `run`, for a job that may be withdrawn. */
+  /** As `run`, for what may be withdrawn. `bytes`: of a long answer. */
   submit (
-    script: ScriptName, base: string, args: string[], resolve: (result: unknown) => void, reject: (error: Error) => void
-  ): Job {
-    let size = base.length
+    script: ScriptName | undefined, base: string, args: string[], resolve: Part['resolve'], reject: Part['reject'],
+    bytes = 0
+  ): Part {
+    const lane = this.#lane(base)
+    let size = base.length + bytes
     for (const arg of args) size += arg.length
-    const job = new Job(script, base, args, size, resolve, reject)
-    this.#add(job)
-    return job
-  }
-
-  /** A plain read of a key. Those of one collection that follow each other in a tick share a command. */
-  read (base: string, key: string, reader: Reader): void {
-    let job = this.#lane(base).last
-    if (job?.state !== 'queued' || job.script !== undefined || job.base !== base || job.readers.length === MAX_READS) {
-      job = readsOf(base)
-      this.#add(job)
+    const isQueued = lane.last !== undefined && lane.queue.has(lane.last)
+    if (lane.last?.takes(script, base, size) === true && (isQueued || !lane.isFull)) {
+      const part = lane.last.put(args, size, resolve, reject)
+      if (!isQueued) lane.sends(part)
+      return part
     }
-    job.args.push(`:${key}`, `!${key}`)
-    job.readers.push(reader)
+    const job = new Job(script, base, script === undefined ? ['tracked'] : this.#heads[script])
+    const part = job.put(args, size, resolve, reject)
+    this.#outstanding.add(job)
+    const isUrgent = URGENT.has(script)
+    if (!isUrgent) lane.last = job
+    if (lane.missed.length > 0 && isUrgent) lane.missed.push(job)
+    else if (lane.missed.length > 0 || (!isUrgent && (lane.queue.size > 0 || lane.isFull))) lane.queue.push(job)
+    else this.#send(lane, job)
+    return part
   }
 
-  /** Withdraws a job that has not been sent. True if that was possible: the job is then never settled. */
-  withdraw (job: Job): boolean {
-    if (job.state !== 'queued' || !this.#lane(job.base).queue.delete(job)) return false
+  /** A plain read of a key. `bytes`: of its long value, 0 not to read one. */
+  read (base: string, key: string, bytes: number, reader: Reader): void {
+    const fields = [`:${key}`, `!${key}`]
+    if (bytes > 0) fields.push(`=${key}`)
+    this.submit(
+      undefined, base, fields, found => { reader(found as Found, undefined) },
+      error => { reader(undefined, error) }, bytes
+    )
+  }
+
+  /** Withdraws what has not been sent. True if that was possible: it is then never settled. */
+  withdraw (part: Part): boolean {
+    const { job } = part
+    const { queue } = this.#lane(job.base)
+    if (!queue.has(job)) return false
+    job.parts.splice(job.parts.indexOf(part), 1)
+    job.size -= part.size
+    if (job.parts.length > 0) return true
+    queue.delete(job)
     this.#settled(job)
     return true
   }
@@ -162,20 +173,9 @@ export class Pipeline {
     return this.#client.isCluster ? base.slice(base.indexOf('{'), base.indexOf('}')) : ''
   }
 
-  #add (job: Job): void {
-    this.#outstanding.add(job)
-    const lane = this.#lane(job.base)
-    const isUrgent = URGENT.has(job.script)
-    if (!isUrgent) lane.last = job
-    if (lane.missed.length > 0 && isUrgent) lane.missed.push(job)
-    else if (lane.missed.length > 0 || (!isUrgent && (lane.queue.size > 0 || lane.isFull))) lane.queue.push(job)
-    else this.#send(lane, job)
-  }
-
   #send (lane: Lane, job: Job): void {
     if (lane.inFlight === 0) lane.generation = this.#scripts.current
-    lane.inFlight++
-    lane.bytes += job.size
+    for (const part of job.parts) lane.sends(part)
     if (this.#batch.push([lane, job]) === 1) process.nextTick(() => { this.#flush() })
   }
 
@@ -251,12 +251,4 @@ export class Pipeline {
     for (const resolve of this.#onsettled) resolve()
     this.#onsettled = []
   }
-}
-
-function readsOf (base: string): Job {
-  const job = new Job(undefined, base, ['tracked'], 64, result => {
-    const [tracked, ...found] = result as [string | null, ...Array<string | null>]
-    for (const [i, reader] of job.readers.entries()) reader([found[2 * i]!, found[2 * i + 1]!, tracked], undefined)
-  }, error => { for (const reader of job.readers) reader(undefined, error) })
-  return job
 }

@@ -9,6 +9,10 @@ export class Queue<T> {
     return this.#items.size
   }
 
+  has (item: T): boolean {
+    return this.#items.has(item)
+  }
+
   push (item: T): void {
     this.#items.add(item)
   }

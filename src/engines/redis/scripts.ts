@@ -7,10 +7,12 @@ import channels from './scripts/channels.js'
 import clear from './scripts/clear.js'
 import collection from './scripts/collection.js'
 import entries from './scripts/entries.js'
+import fields from './scripts/fields.js'
 import jobs from './scripts/jobs.js'
 import listing from './scripts/listing.js'
 import locks from './scripts/locks.js'
 import number from './scripts/number.js'
+import opening from './scripts/opening.js'
 import queue from './scripts/queue.js'
 import rights from './scripts/rights.js'
 import saving from './scripts/saving.js'
@@ -21,13 +23,13 @@ import watches from './scripts/watches.js'
 
 /** One text: what a part declares is local to all that follow. */
 export const TEXT = [
-  collection, saving, entries, bounds, jobs, locks, queue, number, turn, watches, call, visit, clear, watch,
-  channels, listing, rights
+  collection, fields, opening, saving, entries, bounds, jobs, locks, queue, number, turn, watches, call, visit, clear,
+  watch, channels, listing, rights
 ].join('\n')
 
 const NAMES = [
-  'call', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish', 'queue', 'rights',
-  'scan', 'size', 'subscribe', 'sweep', 'tend', 'watch'
+  'call', 'read', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish', 'queue',
+  'rights', 'scan', 'size', 'subscribe', 'sweep', 'tend', 'watch'
 ] as const
 
 export type ScriptName = typeof NAMES[number]

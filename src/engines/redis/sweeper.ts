@@ -9,13 +9,16 @@ const AT_A_TIME = 64
 
 export class Sweeper {
   readonly #connection: Connection
+  readonly #args: string[]
   readonly #indexes: string[]
   readonly #timer = new Timer()
   #next = 0
   #isStopped = false
 
-  constructor (connection: Connection, indexes: string[]) {
+  /** `life`: milliseconds after which this process counts as dead. */
+  constructor (connection: Connection, life: number, indexes: string[]) {
     this.#connection = connection
+    this.#args = [connection.channel, String(life)]
     this.#indexes = indexes
     this.#timer.setReferenced(false)
     this.#plan()
@@ -42,6 +45,6 @@ export class Sweeper {
 
   /** Step by step, so that others are served in between. */
   async #sweep (index: string): Promise<void> {
-    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, []) === 1) { /* there is more */ }
+    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, this.#args) === 1) { /* there is more */ }
   }
 }

@@ -28,7 +28,7 @@ function world (maxDelay = Infinity): {
     isCluster: false, hmget: (_key: string, ...args: string[]) => command(args.join(' '))
   } as unknown as Redis
   const generation = (name: string): Generation => (
-    { name, run: (_client, _script, _base, [what]) => command(`${what} ${name}`) }
+    { name, run: (_client, _script, _base, args) => command(`${args.join(' ')} ${name}`) }
   ) as Generation
   const scripts = {
     current: generation('first'),
@@ -41,19 +41,19 @@ function world (maxDelay = Infinity): {
       })
     })
   }
-  const pipeline = new Pipeline(client, scripts as unknown as ScriptCache, maxDelay)
+  const pipeline = new Pipeline(client, scripts as unknown as ScriptCache, maxDelay, { call: ['head'] })
   return {
     pipeline,
     sent,
     done,
     renewals,
-    run: (name, script = 'call') => {
+    run: (name, script = 'size') => {
       pipeline.run(script, 'base', [name]).then(
         () => done.push(name), (error: Error) => done.push(`${name} ${error.message}`)
       )
     },
     read: key => {
-      pipeline.read('base', key, (_found, error) => done.push(error === undefined ? key : `${key} ${error.message}`))
+      pipeline.read('base', key, 0, (_found, error) => done.push(error === undefined ? key : `${key} ${error.message}`))
     }
   }
 }
@@ -126,15 +126,15 @@ t.test('what fails with the connection is neither answered nor sent again', asyn
 t.test('only so much is in flight; what is not sent yet can be withdrawn, and signs of life pass it', async t => {
   const { pipeline, sent, done, run, read } = world()
   for (let i = 0; i < 5000; i++) run(`call ${i}`)
-  const job = pipeline.submit('call', 'base', ['withdrawn'], () => done.push('never'), () => done.push('never'))
+  const part = pipeline.submit('size', 'base', ['withdrawn'], () => done.push('never'), () => done.push('never'))
   for (let i = 0; i < 40; i++) read(`key ${i}`)
   await turn()
   t.equal(sent.length, 64)
   run('sign of life', 'tend')
   await turn()
   t.equal(sent[64]?.what, 'sign of life first')
-  t.equal(pipeline.withdraw(job), true)
-  t.equal(pipeline.withdraw(job), false)
+  t.equal(pipeline.withdraw(part), true)
+  t.equal(pipeline.withdraw(part), false)
   let most = 0
   for (let answered = 0; answered < sent.length; await turn()) {
     most = Math.max(most, sent.length - answered)
@@ -147,10 +147,10 @@ t.test('only so much is in flight; what is not sent yet can be withdrawn, and si
   t.equal(done.length, 5000 + 1 + 40)
   t.strictSame(done.filter(name => name.startsWith('call')), Array.from({ length: 5000 }, (_, i) => `call ${i}`))
 
-  const large = pipeline.submit('call', 'base', ['x'.repeat(2 ** 23)], () => {}, () => {})
+  const large = pipeline.submit('size', 'base', ['x'.repeat(2 ** 23)], () => {}, () => {})
   run('after it')
   await turn()
-  t.equal(large.state, 'sent')
+  t.equal(large.job.state, 'sent')
   t.equal(sent.length, 5003 + 1, 'bytes count, too')
   sent[5003]!.resolve('')
   await turn()
@@ -167,4 +167,58 @@ t.test('where answers take too long, less is in flight', async t => {
   }
   await until(() => !pipeline.isBusy)
   t.equal(most, 64)
+})
+
+t.test('calls of one collection that follow each other share a command, within bounds', async t => {
+  const { pipeline, sent, done, run, read } = world()
+  for (let i = 0; i < 40; i++) run(`call ${i}`, 'call')
+  run('other', 'size')
+  run('behind', 'call')
+  run('x'.repeat(60_000), 'call')
+  run('y'.repeat(60_000), 'call')
+  await turn()
+  const calls = (from: number, to: number): string => Array.from(
+    { length: to - from }, (_, i) => `call ${from + i}`).join(' ')
+  t.strictSame(sent.map(({ what }) => what.slice(0, 300)), [
+    `head ${calls(0, 32)} first`.slice(0, 300), `head ${calls(32, 40)} first`, 'other first',
+    `head behind ${'x'.repeat(300)}`.slice(0, 300), `head ${'y'.repeat(300)}`.slice(0, 300)
+  ])
+  sent[1]!.resolve(Array(8).fill(''))
+  sent[0]!.reject(new Error('failed'))
+  await turn()
+  t.equal(done.filter(name => name.endsWith('failed')).length, 32, 'they fail together')
+  t.equal(done.length, 40)
+  for (const { resolve } of sent.slice(2)) resolve(['', ''])
+  await pipeline.settled()
+
+  read('short')
+  pipeline.read('base', 'long', 60_000, found => done.push(found!.join()))
+  pipeline.read('base', 'longer', 60_000, found => done.push(found!.join()))
+  await turn()
+  t.strictSame(sent.slice(5).map(({ what }) => what), [
+    'tracked :short !short :long !long =long', 'tracked :longer !longer =longer'
+  ])
+  sent[5]!.resolve([null, 'r1', 'l1', 'r2', 'l2', 't2'])
+  sent[6]!.resolve(['1', 'r3', 'l3', 't3'])
+  await pipeline.settled()
+  await turn()
+  t.strictSame(done.slice(-3), ['short', 'r2,l2,,t2', 'r3,l3,1,t3'])
+})
+
+t.test('a call can be withdrawn from the command that it shares, until that is sent', async t => {
+  const { pipeline, sent, done, run } = world()
+  run('sent', 'call')
+  await turn()
+  for (let i = 0; i < 63; i++) run(`call ${i}`, 'size')
+  const parts = ['a', 'b', 'c'].map(name => pipeline.submit(
+    'call', 'base', [name], () => done.push(name), () => done.push(`${name} failed`)))
+  t.equal(pipeline.withdraw(parts[1]!), true)
+  await turn()
+  for (const { resolve } of sent.splice(0)) resolve([''])
+  await turn()
+  t.strictSame(sent.map(({ what }) => what), ['head a c first'])
+  t.equal(pipeline.withdraw(parts[0]!), false)
+  sent[0]!.resolve(['', ''])
+  await pipeline.settled()
+  t.strictSame(done.slice(-2), ['a', 'c'])
 })

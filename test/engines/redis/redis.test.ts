@@ -405,12 +405,15 @@ async function all (): Promise<void> {
     const c = store.collection('cut')
     await c.set('long', 'x'.repeat(200_000))
     const lock = await c.acquire('lock')
-    proxy.cutAfter(100_000)
+    proxy.cutAfter(20)
     t.strictSame(
       await Promise.all([c.get('long'), c.get('none'), c.increment('n')].map(outcome)),
       Array(3).fill('STORE_DISCONNECTED')
     )
     t.equal(lock.held, false)
+    t.equal(await outcome(c.get('none')), 'gave undefined')
+    proxy.cutAfter(100_000)
+    t.equal(await outcome(c.get('long')), 'STORE_DISCONNECTED')
     t.equal((await c.get('long') as string).length, 200_000)
     const again = await c.acquire('lock')
     await again.release()

@@ -24,9 +24,13 @@ async function all (): Promise<void> {
     script: ScriptName, base: string, ...args: string[]
   ): Promise<T> => redis.fcall(functions[script], 1, base, ...args) as Promise<T>
   const channel = (i: number): string => `strong-store:00000000-0000-4000-8000-00000000000${i}1`
-  const call = (base: string, op: string, key: string, who: string, text = '', options = {}): Promise<string> => run(
-    ['set', 'increment', 'acquire'].includes(op) ? 'write' : 'call', base, op, key, who, JSON.stringify(options), text,
-    '60000')
+  const call = async (
+    base: string, op: string, key: string, who: string, text = '', options = {}, life = 60_000
+  ): Promise<string> => {
+    const script = ['set', 'increment', 'acquire'].includes(op) ? 'write' : 'call'
+    const [channel, number] = who.split(' ') as [string, string]
+    return (await run<string[]>(script, base, channel, String(life), op, key, number, JSON.stringify(options), text))[0]!
+  }
   /** Looks at a collection as a process does, until nothing is left; gives what was left after each look. */
   const tend = async (base: string, left: () => Promise<number>): Promise<number[]> => {
     const counts = [await left()]
@@ -153,12 +157,68 @@ async function all (): Promise<void> {
     t.ok(counts.slice(1).every((count, i) => counts[i]! - count <= 10), counts.join())
   })
 
+  t.test('calls that share a script are answered one by one, in their order', async t => {
+    await listen(t, 1)
+    const base = names.base('shared')
+    const args = [
+      ['set', 'key', '1', '', '1'], ['increment', 'key', '2', '{"number":2}', ''], ['set', 'text', '3', '', '"text"'],
+      ['increment', 'text', '4', '', ''], ['acquire', 'key', '5', '', 'token me'], ['set', 'key', '6', '', '5'],
+      ['set', 'new', '7', '{"ifPresent":true}', '1'], ['set', 'key', '8', '{"token":"token"}', '7'],
+      ['set', 'new', '9', '', '1'], ['increment', 'new', '10', '', '']
+    ].flat()
+    const answers = await run<string[]>('write', base, channel(1), '60000', ...args)
+    const expected = [/^R\d+ {2}1/, / 3 {2}$/, /^R/, /^ESTORE_NOT_A_NUMBER$/, /^R\d+ {3}\d+ 3$/, /^Q/, /^ESTORE_NOT_FOUND$/,
+      /^R/, /^R\d+ {2}1/, / 2 {2}$/]
+    t.equal(answers.length, expected.length)
+    for (const [i, pattern] of expected.entries()) t.match(answers[i], pattern)
+    const left = await run<string[]>('call', base, channel(1), '60000',
+      'release', 'key', '11', '', 'token', 'del', 'new', '12', '', '', 'head', 'key', '13', '', '')
+    t.match(left[0], /^\+?R/)
+    t.match(left[1], / 1 {2}$/)
+    t.match(left[2], /^R\d/)
+    t.equal(await redis.hget(`${base}:records`, ':key').then(record => record!.slice(-2)), ' 5')
+    t.strictSame(await redis.zrange(`${base}:names`, '0', '-1'), ['key', 'text'])
+    t.equal(await redis.exists(`${base}:held`), 0)
+  })
+
+  t.test('long values are read by those who ask for them only, few by one script', async t => {
+    const subscriber = await listen(t, 1)
+    const told: string[] = []
+    subscriber.on('message', (_channel, message: string) => { told.push(message) })
+    const base = await fill('long values', 32, {}, 'x'.repeat(200_000))
+    t.match(await redis.hget(`${base}:records`, ':key 1'), /^\d{16} =0 200000$/)
+    const args = Array.from({ length: 32 }, (_, i) => ['acquire', `key ${i}`, String(i + 1), '', `token-${i} me`]).flat()
+    const answers = await run<Array<string | string[]>>('write', base, channel(1), '60000', ...args)
+    const texts = answers.filter(Array.isArray)
+    t.ok(texts.length > 0 && texts.length < 8, `${texts.length} values`)
+    t.equal(answers.filter(answer => answer === 'Q0').length, 32 - texts.length, 'the others wait for their turn')
+    await tend(base, () => redis.hlen(`${base}:waiting`))
+    await until(() => told.length === 32 - texts.length)
+    t.ok(told.every(message => /^\d+ F/.test(message)))
+    for (let i = 0; i < 32; i++) t.match(await call(base, 'release', `key ${i}`, `${channel(1)} 99`, `token-${i}`), /^\+?R/)
+    await call(base, 'touch', 'key 1', `${channel(1)} 99`, '', { ttl: 60_000 })
+    t.match(await redis.hget(`${base}:records`, ':key 1'), /^\d{16} =\d{13} 200000$/)
+    await call(base, 'set', 'key 1', `${channel(1)} 99`, 'short')
+    for (let i = 2; i < 32; i++) await call(base, 'del', `key ${i}`, `${channel(1)} 99`)
+    t.strictSame((await redis.hkeys(`${base}:records`)).sort(), ['#', ':key 0', ':key 1', '=key 0'])
+  })
+
+  t.test('a page of large values reads none of them, and one of a dump few', async t => {
+    const base = await fill('pages', 50, {}, 'x'.repeat(200_000))
+    const [page, last] = await run<[string, string | null]>('scan', base, '', '100', '', '')
+    t.equal((JSON.parse(page) as unknown[]).length, 50)
+    t.equal(last, null)
+    const [, next, ...values] = await run<[string, string | null, ...string[]]>('scan', base, '', '100', '', '1')
+    t.equal(values.length, 1, 'more than 256 KiB are left to the next page')
+    t.equal(next, 'key 0')
+  })
+
   t.test('a process that is late keeps what nobody has asked for yet', async t => {
     await listen(t, 1, 2)
     const base = names.base('late')
     await call(base, 'acquire', 'other', `${channel(1)} 1`, 'other me')
-    const late = (op: string, key: string, number: number, text = ''): Promise<string> => run(
-      'call', base, op, key, `${channel(2)} ${number}`, '', text, '1')
+    const late = (op: string, key: string, number: number, text = ''): Promise<string> => call(
+      base, op, key, `${channel(2)} ${number}`, text, {}, 1)
     await late('acquire', 'held', 1, 'held me')
     await late('acquire', 'taken', 2, 'taken me')
     await late('get', 'other', 3)
@@ -173,8 +233,12 @@ async function all (): Promise<void> {
       keys: ['other'],
       waiting: [`${channel(2)} 3`]
     })
+    await redis.zadd('strong-store:index:due', 0, base)
+    await run('sweep', 'strong-store:index:due', channel(2), '1')
+    await until(async () => Number(await redis.zscore(`${base}:alive`, channel(2))) < Date.now() - 1)
+    t.match(await late('get', 'held', 4), /^Q/, 'what it does itself ends nothing')
     t.strictSame((await run<string[]>('tend', base, asked)).slice(2), ['1', 'L taken'])
-    t.equal(await redis.hlen(`${base}:waiting`), 1)
+    t.equal(await redis.hlen(`${base}:waiting`), 2)
   })
 
   t.test('what has ended is removed in parts, and is never counted', async t => {

@@ -8,7 +8,7 @@ local function withToken (call, lock)
     return reply('', lock.length > 0 and int(math.ceil(lock.length)) or '', '', '', '')
   end
   if call.op == 'release' then
-    finish(lock, false, call.record)
+    finish(lock, false)
     return 'R    '
   end
   local answer = turn(call, lock)
@@ -25,7 +25,7 @@ local function giveUp (call)
   return 'R    '
 end
 
--- A write that takes more room than one script makes: it goes on as if it waited for its key.
+-- A call that takes more room, or reads more, than is left for one script: it goes on as if it waited for its key.
 local function postpone (call)
   local entry = load(call.key)
   if entry then
@@ -40,8 +40,7 @@ local function postpone (call)
 end
 
 local function submit (call, lock)
-  if lock and (lock.token == '' or isOut(lock, call.token and channelOf(call.who))) then
-    call.record = nil
+  if lock and (lock.token == '' or isOut(lock)) then
     lock = heldLock(call.key, lock)
   end
   if call.token then
@@ -64,21 +63,25 @@ end
 local visit -- from visit.ts
 
 -- "+" before an answer: work was left behind, and somebody should look at the collection at once.
-local function answered (answer)
-  if meta.due > 0 and now >= meta.due then visit() end
+local function answered (answer, channel, life)
+  if meta.due > 0 and now >= meta.due then
+    if channel then stay(channel, life) end
+    visit()
+  end
   save()
-  return isUnfinished and '+' .. answer or answer
+  if isUnfinished then
+    if type(answer) == 'table' then answer[1] = '+' .. answer[1] else answer = '+' .. answer end
+  end
+  return answer
 end
 
 -- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due:
--- most are. Does the same as "submit" and "answered", in a third of their time; nil where there is more to it.
+-- most are. Does the same as "submit" in a third of the time; nil where there is more to it.
 local function setPlainly (key, record, text)
   local m = meta
-  if isRestChanged or not isRestZero or (m.due > 0 and now >= m.due) then return nil end
+  if isRestChanged or not isRestZero or not packed or #text > LONG_TEXT then return nil end
   -- The 16 digits of a version, then the end.
   if record and string.sub(record, 17, 19) ~= ' 0 ' then return nil end
-  local seq = m.seq + 1
-  if seq < micros then seq = micros end
   local isNew = ''
   if record then
     m.bytes = m.bytes + #text - #record + 19
@@ -87,55 +90,65 @@ local function setPlainly (key, record, text)
     m.bytes = m.bytes + #key + #text
     m.keys = m.keys + 1
     m.endless = m.endless + 1
-    redis.call('ZADD', NAMES, 0, key)
+    put(NAMES, key, true)
   end
-  m.seq, m.writes = seq, m.writes + 1
-  local version = numberText(seq)
+  m.writes = m.writes + 1
+  local version = numberText(nextNumber())
   if m.watched > 0 then watches.note('s', key, version, text) end
-  local after = pack()
-  redis.call('HSET', RECORDS, ':' .. key, version .. ' 0 ' .. text, '#', after)
-  current = after
+  write(':' .. key, version .. ' 0 ' .. text)
   return 'R' .. version .. '  ' .. isNew .. '  '
+end
+
+local function callOnce (op, key, number, options, text, channel, life)
+  local record, lock = stored(key)
+  if op == 'set' and options == '' and not lock then
+    local answer = setPlainly(key, record, text)
+    if answer then return answer end
+  end
+  local call = { op = op, key = key, channel = channel, id = number, life = life, text = text, token = nil, owner = nil }
+  if op == 'release' then
+    call.token = text
+  elseif op == 'acquire' then
+    local space = string.find(text, ' ', 1, true)
+    call.newToken, call.owner = string.sub(text, 1, space - 1), string.sub(text, space + 1)
+  end
+  if options ~= '' then
+    for name, value in pairs(cjson.decode(options)) do call[name] = value end
+  end
+  return submit(call, lockFrom(key, lock))
 end
 
 local scripts = {}
 
--- op, key, who, options as JSON or '', text or '', life. In place of a text, a release has the token, and an acquire
--- that of the lock it is to have, and the owner. Answers as in turn.ts, or with "Q" and the milliseconds until the lock
--- for which the call now waits runs out: its answer is pushed when its turn comes. "A" asks to make the call again: it
--- goes through a lock, and some of the room that it needs has been made.
+-- The calls of a process: its channel and life, then of each call: op, key, number, options as JSON or '', text or ''. In
+-- place of a text, a release has the token, and an acquire that of the lock it is to have, and the owner. Answers each
+-- as in turn.ts, or with "Q" and the milliseconds until the lock for which the call now waits runs out: its answer is
+-- pushed when its turn comes. "A" asks to make the call again: it goes through a lock, and some of the room that it
+-- needs has been made.
 function scripts.call (keys, args)
   begin()
-  local key = args[2]
-  local record, lock = open(keys[1], key)
-  if packed and not lock and args[4] == '' and args[1] == 'set' then
-    local answer = setPlainly(key, record, args[5])
-    if answer then return answer end
+  local channel, life = args[1], args[2]
+  open(keys[1], args)
+  caches['alive ' .. channel] = true
+  local answers = {}
+  for i = 3, #args, 5 do
+    answers[#answers + 1] = callOnce(args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4], channel, life)
   end
-  local call
-  if args[1] == 'release' then
-    call = { op = 'release', key = key, who = args[3], token = args[5], record = record }
-  elseif args[4] == '' then
-    call = { op = args[1], key = key, who = args[3], text = args[5], life = args[6], record = record }
-  else
-    call = cjson.decode(args[4])
-    call.op, call.key, call.who, call.text, call.life, call.record = args[1], key, args[3], args[5], args[6], record
-  end
-  if call.op == 'acquire' then call.newToken, call.owner = string.match(args[5], '^(%S+) (.*)$') end
-  return answered(submit(call, lockFrom(key, lock)))
+  answers[1] = answered(answers[1], channel, life)
+  return answers
 end
 
--- As call, for what needs memory: not run where the server has none left.
-scripts.write = scripts.call
+-- As call: for what needs memory, not run where the server has none left, and for what may have a long answer.
+scripts.write, scripts.read = scripts.call, scripts.call
 
 -- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the
 -- lock of that token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
 function scripts.cancel (keys, args)
   begin()
-  local _, lock = open(keys[1], args[2])
+  open(keys[1])
   local call = withdraw(args[1])
   if not call and args[3] ~= '' then
-    lock = heldLock(args[2], lockFrom(args[2], lock))
+    local lock = heldLock(args[2])
     if lock and lock.token == args[3] then finish(lock, false) end
   end
   save()

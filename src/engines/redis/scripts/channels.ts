@@ -58,7 +58,7 @@ function channels.save (channel)
   local count = 0
   for _ in pairs(channel.subs) do count = count + 1 end
   change('subscriptions', count)
-  if count > 0 then write('@', cmsgpack.pack(channel)) else delete('@') end
+  if count > 0 then write('@', cmsgpack.pack(channel)) else write('@', false) end
 end
 
 -- The answer of a script; a channel without subscriptions is forgotten.

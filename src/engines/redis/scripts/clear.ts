@@ -11,6 +11,7 @@ local function lockedKeys (prefix)
     found[#found + 1] = key
   end
   if meta.locks > 0 then
+    putAll()
     for _, held in ipairs(redis.call('ZRANGE', HELD, 0, -1)) do add(keyIn(held)) end
     for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do add(key) end
   end
@@ -34,7 +35,8 @@ local function clearAll ()
   caches.jobs = {}
   change('jobs', 0)
   change('expire', 0)
-  packed, pending = nil, 0 -- as the hash is a new one
+  forgetFields()
+  packed = nil -- as the hash is a new one
 end
 
 -- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1'

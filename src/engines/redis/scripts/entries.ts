@@ -2,24 +2,33 @@
 export default String.raw`
 local isWiped -- from jobs.ts
 
-local BYTES_OF_WORK = 8192 -- that are read for a unit of work
+local BYTES_OF_WORK = 8192 -- that are read, written or freed for a unit of work
+local LONG_TEXT = 8192     -- bytes of a text from which on it has a field of its own
 
 -- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is
 -- known.
 local function load (key, record)
   if record == nil then record = read(':' .. key) end
   if not record then return nil end
-  local space, last, finish = 17, 19, 0 -- most have no end
+  local space, last, finish, bytes = 17, 19, 0, nil -- most have no end
   if string.sub(record, 17, 19) ~= ' 0 ' then
     space = string.find(record, ' ', 1, true)
     last = string.find(record, ' ', space + 1, true)
-    finish = tonumber(string.sub(record, space + 1, last - 1))
+    if string.byte(record, space + 1) == 61 then
+      finish, bytes = tonumber(string.sub(record, space + 2, last - 1)), tonumber(string.sub(record, last + 1))
+    else
+      finish = tonumber(string.sub(record, space + 1, last - 1))
+    end
   end
-  local bytes = #record - last
-  if bytes > BYTES_OF_WORK then work = work - bytes / BYTES_OF_WORK end
-  local entry = { key = key, record = record, space = space, last = last, finish = finish, bytes = #key + bytes }
+  local entry = { key = key, record = record, space = space, last = last, finish = finish, isLong = bytes ~= nil,
+    bytes = #key + (bytes or #record - last), version = nil, text = nil }
   if meta.jobs > 0 and isWiped(entry) then return nil end
   return entry
+end
+
+-- What is done with the bytes of an entry.
+local function spend (entry)
+  work = work - entry.bytes / BYTES_OF_WORK
 end
 
 -- Long strings are costly to take apart: it is done for those who ask.
@@ -28,12 +37,26 @@ local function versionOf (entry)
 end
 
 local function textOf (entry)
-  return entry.text or string.sub(entry.record, entry.last + 1)
+  if entry.text then return entry.text end
+  if not entry.isLong then return string.sub(entry.record, entry.last + 1) end
+  spend(entry)
+  return read('=' .. entry.key) or ''
 end
 
+-- Stores an entry, with its text if that is short or new.
 local function store (entry)
-  local finish = entry.finish == 0 and ' 0 ' or ' ' .. int(entry.finish) .. ' '
-  write(':' .. entry.key, versionOf(entry) .. finish .. textOf(entry))
+  local finish = entry.finish == 0 and '0 ' or int(entry.finish) .. ' '
+  local isLong = entry.isLong
+  if entry.text then
+    entry.isLong = #entry.text > LONG_TEXT
+    if entry.isLong then write('=' .. entry.key, entry.text) elseif isLong then write('=' .. entry.key, false) end
+    if isLong or entry.isLong then spend(entry) end
+  end
+  if entry.isLong then
+    write(':' .. entry.key, versionOf(entry) .. ' =' .. finish .. int(entry.bytes - #entry.key))
+  else
+    write(':' .. entry.key, versionOf(entry) .. ' ' .. finish .. textOf(entry))
+  end
 end
 
 -- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
@@ -83,8 +106,12 @@ end
 -- "lock": that of the key, if it is locked. "kind": as in watches.ts, other than "d".
 local function remove (entry, lock, kind)
   if lock then pin(entry, -1) else unlist(entry) end
-  delete(':' .. entry.key)
-  redis.call('ZREM', NAMES, entry.key)
+  write(':' .. entry.key, false)
+  if entry.isLong then
+    write('=' .. entry.key, false)
+    spend(entry)
+  end
+  put(NAMES, entry.key, false)
   meta.keys = meta.keys - 1
   meta.bytes = meta.bytes - entry.bytes
   if entry.finish == 0 then meta.endless = meta.endless - 1 end
@@ -125,7 +152,7 @@ local fits -- from bounds.ts
 
 -- Writes, where the bounds allow: the new entry, nil if there is no room, and true as well if there is going to be.
 -- "ttl": milliseconds, 0 for none, nil to leave the time of a key as it is.
-local function put (key, entry, text, ttl, lock)
+local function putText (key, entry, text, ttl, lock)
   local bytes = #key + #text
   local hasRoom = fits(entry, bytes, lock)
   if not hasRoom then return nil, hasRoom == nil end
@@ -135,7 +162,7 @@ local function put (key, entry, text, ttl, lock)
     entry = { key = key, finish = 0, bytes = 0 }
     meta.keys = meta.keys + 1
     meta.endless = meta.endless + 1
-    zadd(NAMES, 0, key)
+    put(NAMES, key, true)
     if lock then meta.lockedKeys = meta.lockedKeys + 1 end
   end
   local isMoved = finish ~= entry.finish

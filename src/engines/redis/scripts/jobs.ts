@@ -59,6 +59,7 @@ end
 
 local function stepJob (job)
   local from, to = rangeOf(job[3], job[4])
+  putAll()
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
   for _, key in ipairs(names) do
     local entry = load(key) -- which removes what is wiped

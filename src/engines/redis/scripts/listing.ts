@@ -9,7 +9,7 @@ end
 -- Answers with the JSON that engine.ts describes, with the last name, which becomes the cursor, and with the values of
 -- a dump.
 function scripts.scan (keys, args)
-  local MAX_BYTES = 1048576 -- of texts that are read for one page
+  local MAX_BYTES = 262144 -- of texts that are read for one page, unless the first is longer
   begin()
   open(keys[1])
   local limit, isDump = math.min(250, tonumber(args[2])), args[4] ~= ''
@@ -18,14 +18,13 @@ function scripts.scan (keys, args)
   local found, values = {}, {}
   local bytes, last = 0, nil
   for _, key in ipairs(names) do
-    if bytes > MAX_BYTES then break end
-    last = key
-    local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+    local record, lock = stored(key)
     lock = lockFrom(key, lock)
     local entry = load(key, record)
     if entry then
       local size = entry.bytes - #key
-      bytes = bytes + size
+      if isDump or not entry.isLong then bytes = bytes + size end
+      if bytes > MAX_BYTES and #found > 0 then break end
       if not isPast(entry, lock) then
         local left = isDump and entry.finish == 0 and '' or expiresIn(entry, lock)
         found[#found + 1] = '[' .. cjson.encode(key) .. ',' .. versionOf(entry) .. ',' .. (left == '' and 'null' or
@@ -33,6 +32,7 @@ function scripts.scan (keys, args)
         if isDump then values[#values + 1] = textOf(entry) end
       end
     end
+    last = key
   end
   local isEnd = not last or (last == names[#names] and #names < limit)
   if meta.jobs > 0 then save() end -- what was cleared has been removed
@@ -111,6 +111,7 @@ function scripts.held (keys, args)
     if lock.token == '' or isOut(lock) then lock = heldLock(key, lock) end
     if lock then found[#found + 1] = described(lock) end
   end
+  putAll()
   local count = redis.call('ZCARD', HELD)
   local held = redis.call('ZRANGE', HELD, from, from + limit - 1)
   local timed = {}

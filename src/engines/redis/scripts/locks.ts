@@ -62,6 +62,8 @@ end
 
 -- A process was heard of.
 local function isHeard (channel, life)
+  if caches.heard == channel then return end
+  caches.heard, caches['alive ' .. channel] = channel, nil
   zadd(ALIVE, int(now + life), channel)
   ends(now + life)
 end
@@ -84,10 +86,8 @@ local function isAlive (channel)
   return caches[key]
 end
 
--- "caller": the channel of the process that asks, where it is known: that one is alive.
-local function isOut (lock, caller)
-  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and lock.channel ~= caller and
-    not isAlive(lock.channel))
+local function isOut (lock)
+  return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and not isAlive(lock.channel))
 end
 
 -- When a lock runs out: by its lease, or because its process was not heard of.
@@ -98,8 +98,14 @@ local function runsOut (lock)
   return lock.lease > 0 and math.min(lock.lease, life) or life
 end
 
+-- The process that runs this script is alive, even if it was late: what others have not ended yet it keeps.
+local function stay (channel, life)
+  if aliveUntil(channel) > 0 then isHeard(channel, life) end
+end
+
 -- What a process has in HELD or OWNED: the first.
 local function firstOf (set, channel)
+  putAll()
   return redis.call('ZRANGEBYLEX', set, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]
 end
 

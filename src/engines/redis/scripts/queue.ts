@@ -19,12 +19,16 @@ end
 local function answer (who, reply)
   local channel, id = string.match(who, '^(.*) (%d+)$')
   if not channel then return end
-  if #reply > LONG then
-    local version, at = string.match(reply, '^R(%d*) %S* %S* %S* ()')
-    local kept = keptAt(version)
-    if redis.call('HINCRBY', kept, 'left', 1) == 1 then redis.call('HSET', kept, 'text', string.sub(reply, at)) end
+  if type(reply) == 'string' and #reply > LONG then
+    local at = string.match(reply, '^R%d* %S* %S* %S* ()')
+    reply = { string.sub(reply, 1, at - 1), string.sub(reply, at) }
+  end
+  if type(reply) == 'table' then
+    local head, text = unpack(reply)
+    local kept = keptAt(string.match(head, '^R(%d*)'))
+    if redis.call('HINCRBY', kept, 'left', 1) == 1 then redis.call('HSET', kept, 'text', text) end
     redis.call('PEXPIRE', kept, LONG_KEPT)
-    reply = 'F' .. string.sub(reply, 2, at - 1)
+    reply = 'F' .. string.sub(head, 2)
   end
   tell(channel, id .. ' ' .. reply)
 end
@@ -41,7 +45,7 @@ end
 -- "call": as in turn.ts, with what is to be known of it while it waits.
 local function wait (who, call)
   meta.waits = meta.waits + 1
-  call.since, call.record = now, nil
+  call.since = now
   hset(WAITING, who, cmsgpack.pack(call))
   if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
   zadd(OWNED, 0, who)
@@ -49,9 +53,10 @@ local function wait (who, call)
 end
 
 local function enqueue (lock, call)
-  call.place = string.format(PADDED .. ':' .. PADDED .. ':%s', lock.queue, nextNumber(), call.who)
+  local who = call.channel .. ' ' .. call.id
+  call.place = string.format(PADDED .. ':' .. PADDED .. ':%s', lock.queue, nextNumber(), who)
   zadd(QUEUE, 0, call.place)
-  wait(call.who, call)
+  wait(who, call)
 end
 
 local function waiting (who)
@@ -132,7 +137,7 @@ local function applyClears (lock, number)
 end
 
 local function free (lock, entry)
-  delete('!' .. lock.key)
+  write('!' .. lock.key, false)
   untime(lock)
   meta.locks = meta.locks - 1
   if not entry then return end
@@ -173,7 +178,7 @@ local function serve (lock)
     if not call or not isAlive(channelOf(who)) then
       if not withdraw(who) then redis.call('ZREM', QUEUE, place) end
     else
-      call.turn = number
+      call.turn, call.channel = number, channelOf(who)
       local reply = turn(call, lock)
       if not reply then break end -- it is not done yet
       withdraw(who)
@@ -184,13 +189,13 @@ local function serve (lock)
   if lock.token == '' then leaveToNext(lock) end
 end
 
--- Ends a hold. "record": of the key, where it is known.
-local function finish (lock, isLost, record)
+-- Ends a hold.
+local function finish (lock, isLost)
   if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
-  if lock.isDetached == 0 then redis.call('ZREM', HELD, heldBy(lock)) end
+  if lock.isDetached == 0 then put(HELD, heldBy(lock), false) end
   lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
   work = work - 1
-  local entry = find(lock.key, lock, record) -- a ttl that has passed takes effect
+  local entry = find(lock.key, lock) -- a ttl that has passed takes effect
   if meta.waits == 0 then free(lock, entry) else serve(lock) end
 end
 
@@ -220,7 +225,7 @@ local function bury (channel)
       redis.call('ZREM', OWNED, who)
       if not withdraw(who) then channels.bury(who) end
     else
-      redis.call('ZREM', HELD, held)
+      put(HELD, held, false)
       local lock = lockOf(keyIn(held))
       if lock and lock.isDetached == 0 and lock.channel == channel then finish(lock, true) end
     end

@@ -58,7 +58,7 @@ local function save ()
   end
   local mark = (meta.tracked > 0 or meta.jobs > 0) and 1 or 0
   if mark > meta.marked then write('tracked', '1') end
-  if mark < meta.marked then delete('tracked') end
+  if mark < meta.marked then write('tracked', false) end
   change('marked', mark)
   -- Before the expiry, which a hash that does not exist would not take.
   if not packed then

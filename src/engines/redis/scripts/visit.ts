@@ -64,12 +64,14 @@ local function settle ()
   end
 end
 
--- Looks at some of the collections that are due, in an index. Answers with 1 where there are more.
-function scripts.sweep (keys)
+-- Looks at some of the collections that are due, in an index: the channel and life of the process that does so. Answers
+-- with 1 where there are more.
+function scripts.sweep (keys, args)
   begin()
   for _, base in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 10)) do
     if isSpent() then return 1 end
     open(base)
+    if args[1] then stay(args[1], args[2]) end
     visit()
     dueBefore = -1 -- whatever the index has
     settle()

@@ -5,7 +5,6 @@ watches.PAGE, watches.PAGE_BYTES = 250, 262144 -- keys and bytes in one reply
 -- The changes after a revision: descriptions, texts, the version of the last where there are more.
 function watches.changes (after, asked)
   local log, found = BASE .. ':changes', {}
-  flush()
   if asked.exact then
     for kind in pairs(watches.kinds) do
       local version = redis.call('ZSCORE', log, kind .. asked.key)
@@ -20,8 +19,7 @@ function watches.changes (after, asked)
     if asked.exact or startsWith(key, asked.key) then
       local entry
       if kind == 's' then
-        flush()
-        local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+        local record, lock = stored(key)
         entry = find(key, lockFrom(key, lock), record)
       end
       -- Where there is none, it has just ended: that is noted as the last change.
@@ -51,8 +49,7 @@ function watches.list (since, asked, last)
       break
     end
     last = key
-    flush()
-    local record, lock = unpack(redis.call('HMGET', RECORDS, ':' .. key, '!' .. key))
+    local record, lock = stored(key)
     local entry = load(key, record)
     if entry and not isPast(entry, lockFrom(key, lock)) then
       list[#list + 1] = watches.describe('s', key, versionOf(entry))
@@ -63,8 +60,7 @@ function watches.list (since, asked, last)
   local start = ',"start":' .. int(since)
   if not isMore then return watches.reply(list, int(since), start, texts) end
   local head = '{"changes":[' .. table.concat(list, ',') .. ']' .. start .. '}'
-  return reply(int(since), '', '1', '', cjson.encode(last) .. '\30' .. head .. (#texts > 0 and '\30' or '') ..
-    table.concat(texts, '\30'))
+  return watches.withTexts(reply(int(since), '', '1', '', cjson.encode(last) .. '\30' .. head), texts)
 end
 
 -- who, JSON of { key, exact, values }, how, revision, name, life. "how": "here" for the revision there is now; "list"

@@ -18,8 +18,20 @@ watches.others = { s = { 'd', 'e', 'v' }, d = { 's', 'e', 'v' }, e = { 's', 'd',
 function watches.reply (list, revision, rest, texts)
   local head = '{"changes":[' .. table.concat(list, ',') .. '],"cursor":"' .. revision .. '","revision":' .. revision ..
     rest .. '}'
-  if texts and #texts > 0 then head = head .. '\30' .. table.concat(texts, '\30') end
-  return reply('', '', '', '', head)
+  return watches.withTexts(reply('', '', '', '', head), texts or {})
+end
+
+-- A reply with texts behind it, which stand apart if they are long.
+function watches.withTexts (answer, texts)
+  if #texts == 0 then return answer end
+  local bytes = 0
+  for _, text in ipairs(texts) do bytes = bytes + #text end
+  if type(answer) == 'string' then
+    if bytes <= LONG_TEXT then return answer .. '\30' .. table.concat(texts, '\30') end
+    answer = { answer }
+  end
+  for _, text in ipairs(texts) do answer[#answer + 1], answer[#answer + 2] = '\30', text end
+  return answer
 end
 
 function watches.describe (kind, key, version)
@@ -46,7 +58,7 @@ function watches.wake (who, kind, key, version, text)
     local texts = kind == 's' and call.values and { text }
     answered = watches.reply({ watches.describe(kind, key, version) }, version, '', texts)
   end
-  if not answered or #answered > LONG then answered = watches.reply({}, call.after, ',"more":true') end
+  if type(answered) ~= 'string' or #answered > LONG then answered = watches.reply({}, call.after, ',"more":true') end
   answer(who, answered)
 end
 

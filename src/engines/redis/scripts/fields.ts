@@ -1,0 +1,132 @@
+// What a script reads and changes of a collection: for all calls of a script at once.
+export default String.raw`
+local caches = {}             -- forgotten when another collection is opened
+
+-- A structure that may be a new one gets the end that the others have.
+local function zadd (set, ...)
+  if redis.call('ZADD', set, ...) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+end
+
+local function hset (hash, field, value)
+  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then
+    redis.call('PEXPIREAT', hash, int(meta.expire)) end
+end
+
+local ask, forgetFields, write, read, stored, put, putAll, flush
+
+do
+  local MOST = 500            -- arguments of one command; even, as some come in pairs
+  local more, less = {}, {}   -- arguments
+
+  -- What is known of RECORDS: by field its value, false where it has none. These tables are used again by each script,
+  -- as new ones would have to grow.
+  local fields = {}
+  local names, asked = {}, 0                  -- fields that were read when the collection was opened
+  local changes, changed, written = {}, 0, 0  -- fields that were changed since then, and how many of them are written
+  local members = {}                          -- by sorted set what is to be added, true, or removed, false
+
+  function forgetFields ()
+    for i = 1, asked do fields[names[i]] = nil end
+    for i = 1, changed do fields[changes[i]] = nil end
+    asked, changed, written = 0, 0, 0
+    if next(members) then members = {} end
+  end
+
+  -- Begins anew, and reads the counters. "calls": the arguments of scripts.call, to read all that is stored of their
+  -- keys as well.
+  function ask (calls)
+    forgetFields()
+    names[1], asked = '#', 1
+    for i = 4, calls and #calls or 0, 5 do
+      names[asked + 1], names[asked + 2] = ':' .. calls[i], '!' .. calls[i]
+      asked = asked + 2
+    end
+    local values = redis.call('HMGET', RECORDS, unpack(names, 1, asked))
+    for i = 2, asked do fields[names[i]] = values[i] end
+    return values[1]
+  end
+
+  function write (field, value)
+    fields[field] = value
+    changed = changed + 1
+    changes[changed] = field
+  end
+
+  function read (field)
+    local value = fields[field]
+    if value == nil then value = redis.call('HGET', RECORDS, field) end
+    return value
+  end
+
+  -- What is stored of a key: its record and its lock.
+  function stored (key)
+    local record, lock = fields[':' .. key], fields['!' .. key]
+    if record ~= nil and lock ~= nil then return record, lock end
+    local found = redis.call('HMGET', RECORDS, ':' .. key, '!' .. key)
+    if record == nil then record = found[1] end
+    if lock == nil then lock = found[2] end
+    return record, lock
+  end
+
+  -- Adds a member to a sorted set of one score, or removes it, before the set is read.
+  function put (set, member, isMember)
+    local list = members[set]
+    if not list then
+      list = {}
+      members[set] = list
+    end
+    list[member] = isMember
+  end
+
+  local function callWith (command, set, list, count)
+    if count > 0 then redis.call(command, set, unpack(list, 1, count)) end
+    return 0
+  end
+
+  -- Makes the changes of sorted sets. All that reads NAMES or HELD begins with it.
+  function putAll ()
+    for set, list in pairs(members) do
+      local added, removed = 0, 0
+      for member, isMember in pairs(list) do
+        if isMember then
+          if added == MOST then
+            zadd(set, unpack(more, 1, added))
+            added = 0
+          end
+          more[added + 1], more[added + 2] = 0, member
+          added = added + 2
+        else
+          if removed == MOST then removed = callWith('ZREM', set, less, removed) end
+          removed = removed + 1
+          less[removed] = member
+        end
+      end
+      if added > 0 then zadd(set, unpack(more, 1, added)) end
+      callWith('ZREM', set, less, removed)
+      members[set] = nil
+    end
+  end
+
+  -- Makes all changes.
+  function flush ()
+    if next(members) then putAll() end
+    local set, deleted = 0, 0
+    for i = written + 1, changed do
+      local field = changes[i]
+      local value = fields[field]
+      if value then
+        if set == MOST then set = callWith('HSET', RECORDS, more, set) end
+        more[set + 1], more[set + 2] = field, value
+        set = set + 2
+      else
+        if deleted == MOST then deleted = callWith('HDEL', RECORDS, less, deleted) end
+        deleted = deleted + 1
+        less[deleted] = field
+      end
+    end
+    written = changed
+    callWith('HSET', RECORDS, more, set)
+    callWith('HDEL', RECORDS, less, deleted)
+  end
+end
+`
