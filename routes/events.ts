@@ -7,7 +7,7 @@ import type { EventStream } from '../src/api/event-stream.js'
 import type { WatchEvent } from '../src/api/watch.js'
 import { offAbort, onAbort } from '../src/core/abort-signals.js'
 import { Timer } from '../src/core/timer.js'
-import { onClose } from '../src/web/transport.js'
+import { cutOff, onClose } from '../src/web/transport.js'
 import type { Admin } from './app.js'
 import { isStillAllowed } from './auth.js'
 import { Problem } from './problems.js'
@@ -18,6 +18,8 @@ export const EVENT_STREAM = 'text/event-stream'
 const RETRY_MS = 2000
 /** Interval of comment lines on a stream without events, and of checks whether the token is still valid. */
 const HEARTBEAT_MS = 15_000
+/** How long a client that does not read its stream may hold up the end of the app. */
+const STOP_MS = 1000
 
 export const EVENTS_RESPONSE = {
   description: 'Events as they happen',
@@ -74,12 +76,19 @@ export async function sendEvents (
   const after = since ?? revisionOf(request.headers['last-event-id']?.toString())
   const events = store.collection(collection).text.watch({ ...target, values, since: after })
   const end = (): void => { events.return().catch(() => {}) }
-  onAbort(stopping, end)
+  const timer = new Timer()
+  timer.setReferenced(false)
+  const stop = (): void => {
+    end()
+    timer.start(STOP_MS, () => { cutOff(reply.raw) })
+  }
+  onAbort(stopping, stop)
   onClose(reply.raw, () => {
-    offAbort(stopping, end)
+    offAbort(stopping, stop)
+    timer.stop()
     end()
   })
-  if (stopping.aborted) end()
+  if (stopping.aborted) stop()
   const { value: first } = await events.next()
   if (first?.type === 'reset' && since !== undefined) {
     end()

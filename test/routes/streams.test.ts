@@ -1,6 +1,6 @@
 // Many event streams at once: the end of the app that serves them, over HTTP/1.1 and HTTP/2, and a proxy in between.
-import { createServer, get, request as send, type IncomingMessage, type Server } from 'node:http'
-import { connect } from 'node:http2'
+import { createServer, get, request as send, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { connect, type ClientHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -13,16 +13,20 @@ const STREAMS = 100
 const PATH = '/_store/v1/collections/items/events?values=true'
 const HEADERS = { authorization: `Bearer ${TOKEN}` }
 
-async function serve (t: Test, options: object = {}): Promise<{ app: FastifyInstance, store: Store, port: number }> {
+interface Serving { app: FastifyInstance, store: Store, port: number, responses: ServerResponse[] }
+
+async function serve (t: Test, options: object = {}): Promise<Serving> {
   const store = createStore('memory:')
   const app: FastifyInstance = Fastify(options)
+  const responses: ServerResponse[] = []
+  app.addHook('onRequest', async (_request, reply) => { responses.push(reply.raw) })
   await app.register(strongStore, { store, admin: { token: TOKEN } })
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(async () => {
     await app.close()
     await store.close()
   })
-  return { app, store, port: portOf(app.server) }
+  return { app, store, port: portOf(app.server), responses }
 }
 
 function portOf (server: Pick<Server, 'address'>): number {
@@ -75,6 +79,33 @@ t.test('the app closes under a hundred streams of one HTTP/2 session', async t =
   await isClosed
   await until(async () => await waiting(store) === 0)
 })
+
+for (const options of [{}, { http2: true }]) {
+  t.test(`nor do clients that do not read hold up its end, ${'http2' in options ? 'HTTP/2' : 'HTTP/1.1'}`, async t => {
+    const { app, store, port, responses } = await serve(t, options)
+    const items = store.collection('items')
+    for (let i = 0; i < 100; i++) await items.set(String(i), 'x'.repeat(200_000)) // more than socket buffers hold
+    let session: ClientHttp2Session | undefined
+    if ('http2' in options) {
+      session = connect(`http://127.0.0.1:${port}`)
+      session.on('error', () => {})
+      session.request({ ':path': PATH, ...HEADERS }).on('error', () => {}).pause()
+    } else {
+      const request = get({ host: '127.0.0.1', port, path: PATH, headers: HEADERS, agent: false })
+      t.teardown(() => { request.destroy() })
+      const [response] = await once(request, 'response') as [IncomingMessage]
+      response.on('error', () => {}).pause()
+    }
+    await until(() => {
+      const [response] = responses as Array<ServerResponse & { stream?: ServerHttp2Stream }>
+      return (response?.stream ?? response)?.writableNeedDrain === true
+    })
+    const isClosed = app.close()
+    session?.close() // ends with its stream
+    await isClosed
+    await until(async () => await waiting(store) === 0)
+  })
+}
 
 t.test('a stream passes through a proxy that pipes, and ends in the store with the client behind it', async t => {
   const { store, port } = await serve(t)
