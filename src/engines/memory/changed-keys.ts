@@ -3,6 +3,7 @@
 import { performance } from 'node:perf_hooks'
 import { LogWriter } from './change-log.js'
 import type { ChangeKind, Observer } from './changes.js'
+import { DamageError } from './disk.js'
 import type { Entries } from './entries.js'
 import { optionsOf } from './kept-options.js'
 import type { Keyspace } from './keyspace.js'
@@ -49,11 +50,7 @@ export class ChangedKeys implements Observer {
     this.#log = log
     this.#onfirst = onfirst
     this.#begun = keyspace.context.revision
-    for (let position: number | undefined = 0; position !== undefined;) {
-      const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
-      for (const { name, bounds } of page.values) if (!bounds.keep) this.notKept.add(name)
-      position = page.next
-    }
+    for (const { name, bounds } of this.#collections()) if (!bounds.keep) this.notKept.add(name)
     keyspace.context.observe(this)
   }
 
@@ -95,13 +92,7 @@ export class ChangedKeys implements Observer {
       this.notKept.delete(collection)
     } else this.notKept.add(collection)
     this.#select(collection)
-    if (!wasKept && isKept) {
-      for (let position: number | undefined = 0; position !== undefined;) {
-        const page: ReturnType<typeof entries.page> = entries.page(position, 1000)
-        for (const { key } of page.values) this.#lastKeys.add(key)
-        position = page.next
-      }
-    }
+    if (!wasKept && isKept) this.#markAll(entries)
     if (!this.isDirty) this.mark()
   }
 
@@ -113,7 +104,12 @@ export class ChangedKeys implements Observer {
 
   /** Adds all changes to the next write of the log. Calls `onbegin` at the moment of the snapshot. */
   async collect (onbegin: () => void, isHurried: () => boolean): Promise<void> {
-    await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
+    try {
+      await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
+    } catch (error) {
+      if (error instanceof DamageError) this.#rewriteAll() // nobody knows what it had
+      throw error
+    }
     const { context, values: { epoch } } = this.#keyspace
     const writer = this.#writer = new LogWriter()
     for (const { collection, prefix, revision } of this.#clearings) writer.clear(collection, prefix, epoch + revision)
@@ -170,6 +166,31 @@ export class ChangedKeys implements Observer {
     const end = entries!.endOf(entry)
     const wallEnd = end === undefined ? 0 : Date.now() - this.#keyspace.clock.now + end
     this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
+  }
+
+  /** Marks the keys of the selected collection. */
+  #markAll (entries: Entries): void {
+    for (let position: number | undefined = 0; position !== undefined;) {
+      const page: ReturnType<typeof entries.page> = entries.page(position, 1000)
+      for (const { key } of page.values) this.#lastKeys.add(key)
+      position = page.next
+    }
+  }
+
+  #rewriteAll (): void {
+    for (const entries of this.#collections()) {
+      this.#select(entries.name)
+      this.#markAll(entries)
+    }
+    this.isDirty = true
+  }
+
+  * #collections (): Generator<Entries> {
+    for (let position: number | undefined = 0; position !== undefined;) {
+      const page: ReturnType<Keyspace['collections']['page']> = this.#keyspace.collections.page(position, 1000)
+      yield * page.values
+      position = page.next
+    }
   }
 
   /** Marks a key whose last record may be in a chunk that is going to be removed. */

@@ -58,7 +58,10 @@ export class LogFiles {
     return this.#pending !== undefined
   }
 
-  /** Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. */
+  /**
+   * Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. Throws a
+   * DamageError for one that cannot be read, which is selected all the same.
+   */
   async reclaim (rewrite: (collection: string, key: string, version: number) => void): Promise<void> {
     const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
     let left = this.bytes - this.#reclaimed.reduce((sum, { size }) => sum + size, 0)
@@ -66,13 +69,13 @@ export class LogFiles {
     let end = performance.now() + MIN_SLICE_MS
     while (left > limit && this.#first < last) {
       const chunk = this.#chunks[this.#first]!
+      this.#first++
+      this.#reclaimed.push(chunk)
+      left -= chunk.size
       const content = this.#disk.read(chunk.name)
       if (content !== undefined) {
         readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
       }
-      this.#first++
-      this.#reclaimed.push(chunk)
-      left -= chunk.size
       if (performance.now() < end) continue
       end = await nextSlice()
     }

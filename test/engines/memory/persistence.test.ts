@@ -333,3 +333,24 @@ t.test('the log stays in proportion to what it stands for', async t => {
   await kept.persistence.close()
   t.equal(await dumpOf(disk.records), kept.dump())
 })
+
+t.test('a part of the log that gets damaged while the store is open is replaced', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  const text = JSON.stringify('x'.repeat(1000))
+  for (let i = 0; i < 2000; i++) kept.set('cold', `k${i}`, text)
+  await until(() => kept.persistence.stats().lag === 0)
+  const [name] = disk.names('log/')
+  const damaged = Buffer.from(disk.read(name!)!)
+  damaged[damaged.length >> 1]! ^= 1
+  disk.records = new Map(disk.records).set(name!, damaged)
+  for (let i = 0; kept.errors.length === 0 && i < 100; i++) {
+    for (let j = 0; j < 200; j++) kept.set('hot', `k${j}`, text)
+    await until(() => kept.persistence.stats().lag === 0 || kept.errors.length > 0)
+  }
+  t.match(kept.errors, [{ message: 'a checksum does not match' }], 'it is reported once')
+  await until(() => kept.persistence.stats().lag === 0)
+  t.equal(disk.read(name!), undefined)
+  await kept.persistence.close()
+  t.equal(await dumpOf(disk.records), kept.dump())
+})
