@@ -21,11 +21,10 @@ export interface Waiting {
   readonly abandoned: boolean
 }
 
-/** Those with calls, and the listener of the process. */
-const ending = shared('long-waits.1', () => {
-  const withCalls = new Set<LongWaits>()
-  return { withCalls, onexit: () => { for (const waits of withCalls) waits.tellLast() } }
-})
+/** Those with calls. */
+const withCalls = shared('long-waits.1', () => new Set<LongWaits>())
+
+const onBeforeExit = (): void => { for (const waits of withCalls) waits.tellLast() }
 
 export class LongWaits {
   #look = 0
@@ -64,13 +63,13 @@ export class LongWaits {
 
   #start (): void {
     this.#isLooking = true
-    if (ending.withCalls.size === 0) {
+    if (withCalls.size === 0) {
       installOnce('long-waits', () => {
-        process.on('beforeExit', ending.onexit)
-        return () => { process.off('beforeExit', ending.onexit) }
+        process.on('beforeExit', onBeforeExit)
+        return () => { process.off('beforeExit', onBeforeExit) }
       })
     }
-    ending.withCalls.add(this)
+    withCalls.add(this)
     this.#timer.start(LOOK_MS, () => {
       this.#look++
       this.#isLooking = false
@@ -80,8 +79,8 @@ export class LongWaits {
   }
 
   #leave (): void {
-    ending.withCalls.delete(this)
-    if (ending.withCalls.size === 0) process.off('beforeExit', ending.onexit)
+    withCalls.delete(this)
+    if (withCalls.size === 0) process.off('beforeExit', onBeforeExit)
   }
 
   #lookThrough (): void {
