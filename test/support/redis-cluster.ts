@@ -87,7 +87,7 @@ async function startNode (t: Pick<Owner, 'teardown'>, parent: string): Promise<T
     await exit
   }
   t.teardown(kill)
-  await redis.ping()
+  await Promise.race([redis.ping(), exit.then(() => { throw new Error('redis-server has exited') })])
   return { port, redis, child, kill }
 }
 
