@@ -46,7 +46,7 @@ export class Editor {
     this.#resource = `${root}/keys/${path(key)}`
     this.#lock = `${root}/locks/${path(key)}`
     const { canWrite } = page.api
-    this.#text.readOnly = !canWrite
+    this.#text.readOnly = true
     this.element = h('section', {}, h('h2', {}, 'As text'), this.#text, this.#note,
       canWrite && toolbar(this.#save, this.#revert, this.#rebase))
     const draft = canWrite ? drafts.get(this.#resource) : undefined
@@ -59,6 +59,11 @@ export class Editor {
 
   get isChanged (): boolean {
     return this.#text.value !== this.#shown
+  }
+
+  /** Once the value is known: what is typed before would count as an edit of a key without one. */
+  open (): void {
+    this.#text.readOnly = !this.#page.api.canWrite
   }
 
   /** The value that is stored now. Text that the user has changed stays. */

@@ -107,6 +107,7 @@ export function keyView (page: Page, collection: string, key: string): View {
         const isSame = value?.version === stored?.version && tree.childElementCount > 0
         stored = value
         if (!isSame) show()
+        editor.open()
       }
     }
   }

@@ -120,9 +120,18 @@ async function run (t: Test): Promise<void> {
 
     // The other tab asks for a token of its own.
     const other = await page.context().newPage()
+    let pass!: () => void
+    const passed = new Promise<void>(resolve => { pass = resolve })
+    await other.route(/\?peek=true$/, async route => {
+      await passed
+      await route.continue()
+    })
     await other.goto(`${base}#/collections/tabs/keys/a`)
     await logIn(other, TOKEN)
-    await other.getByRole('textbox', { name: 'Value as JSON text' }).fill('"other"')
+    const otherText = other.getByRole('textbox', { name: 'Value as JSON text' })
+    t.equal(await otherText.isEditable(), false, 'nothing is typed before the value is there')
+    pass()
+    await otherText.fill('"other"')
     await other.getByRole('button', { name: 'Save' }).click()
     await other.getByText('Saved.').waitFor()
     await page.getByText('The value was changed since you began').waitFor()
