@@ -62,7 +62,7 @@ export class Shard<V extends Keyed> {
     return true
   }
 
-  /** Visits all values. The shard must not change meanwhile. */
+  /** Calls `visit` for each value. It must not modify the shard. */
   each (visit: (value: V, hash: number) => void): void {
     const hashes = this.#hashes
     const values = this.#values

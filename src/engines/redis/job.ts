@@ -4,6 +4,7 @@ import type { ScriptName } from './scripts.js'
 /** Calls that share one command, which blocks the server while it runs, and bytes of their arguments. */
 const MAX_PARTS = 32
 const MAX_BYTES = 64 * 2 ** 10
+
 /** A call: a command of its own, or a part of one. */
 export interface Part {
   readonly job: Job

@@ -32,8 +32,8 @@ do
     if next(members) then members = {} end
   end
 
-  -- Begins anew, and reads the counters. "calls": the arguments of scripts.call, to read all that is stored of their
-  -- keys as well.
+  -- Resets the cache and reads the counters. With "calls", the arguments of scripts.call, it also reads the records and
+  -- locks of their keys.
   function ask (calls)
     forgetFields()
     names[1], asked = '#', 1

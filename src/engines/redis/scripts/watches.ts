@@ -21,7 +21,7 @@ function watches.reply (list, revision, rest, texts)
   return watches.withTexts(reply('', '', '', '', head), texts or {})
 end
 
--- A reply with texts behind it, which stand apart if they are long.
+-- A reply followed by texts. If they are long, each is an element of its own instead of a part of one string.
 function watches.withTexts (answer, texts)
   if #texts == 0 then return answer end
   local bytes = 0
