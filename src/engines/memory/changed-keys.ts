@@ -50,7 +50,7 @@ export class ChangedKeys implements Observer {
     this.#log = log
     this.#onfirst = onfirst
     this.#begun = keyspace.context.revision
-    for (const { name, bounds } of this.#collections()) if (!bounds.keep) this.notKept.add(name)
+    for (const { name, bounds } of keyspace.collections.all()) if (!bounds.keep) this.notKept.add(name)
     keyspace.context.observe(this)
   }
 
@@ -178,19 +178,11 @@ export class ChangedKeys implements Observer {
   }
 
   #rewriteAll (): void {
-    for (const entries of this.#collections()) {
+    for (const entries of this.#keyspace.collections.all()) {
       this.#select(entries.name)
       this.#markAll(entries)
     }
     this.isDirty = true
-  }
-
-  * #collections (): Generator<Entries> {
-    for (let position: number | undefined = 0; position !== undefined;) {
-      const page: ReturnType<Keyspace['collections']['page']> = this.#keyspace.collections.page(position, 1000)
-      yield * page.values
-      position = page.next
-    }
   }
 
   /** Marks a key whose last record may be in a chunk that is going to be removed. */

@@ -40,6 +40,15 @@ export class CollectionTable {
     return this.#table.page(position, limit)
   }
 
+  /** All collections, in pages: the loop's body may change the table. */
+  * all (): Generator<Collection> {
+    for (let position: number | undefined = 0; position !== undefined;) {
+      const page: Page<Collection> = this.page(position, 1000)
+      yield * page.values
+      position = page.next
+    }
+  }
+
   delete (collection: Collection): void {
     this.#table.delete(collection.key)
     this.#cache[slotOf(collection.key)] = undefined

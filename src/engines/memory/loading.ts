@@ -51,11 +51,7 @@ export async function load (
 
 /** Removes the loaded keys. */
 export function unload (keyspace: Keyspace): void {
-  for (let position: number | undefined = 0; position !== undefined;) {
-    const page: ReturnType<typeof keyspace.collections.page> = keyspace.collections.page(position, 1000)
-    for (const collection of page.values) collection.clearPrefix('', NO_LOCKS, () => {})
-    position = page.next
-  }
+  for (const collection of keyspace.collections.all()) collection.clearPrefix('', NO_LOCKS, () => {})
   keyspace.countFrom(Date.now() * 1000, 0)
 }
 
