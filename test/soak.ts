@@ -5,6 +5,7 @@ import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'
 import { expiry } from './faults/expiry.js'
 import { http } from './faults/http.js'
+import { http2 } from './faults/http2.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks } from './faults/leaks.js'
@@ -15,8 +16,10 @@ import {
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
+import { quiet } from './faults/quiet.js'
 import { stopping } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
+import { versions } from './faults/versions.js'
 import { watching } from './faults/watching.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
@@ -48,6 +51,9 @@ const ATTACKS: Record<string, Attack> = {
   stopping,
   expiry,
   http,
+  http2,
+  quiet,
+  versions,
   ...hasRoot ? { 'other-users': otherUsers } : {}
 }
 if (!hasRoot) console.log(`other-users ${NO_ROOT}`)

@@ -3,13 +3,13 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type { Test } from 'tap'
 import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
+import type { Owner } from '../faults/attack.js'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** Copies the compiled package, optionally with another protocol version. Resolves to the URL of its dist/src/. */
-export function copyPackage (t: Test, version = PROTOCOL_VERSION): string {
+export function copyPackage (t: Pick<Owner, 'teardown'>, version = PROTOCOL_VERSION): string {
   const folder = mkdtempSync(join(tmpdir(), 'copy-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   for (const part of ['src', 'routes']) cpSync(join(ROOT, 'dist', part), join(folder, 'dist', part), { recursive: true })
