@@ -65,7 +65,7 @@ const goals: Goal[] = [
   { of: ['set262144', OWN, 'megabytesPerSecond'], by: ['set262144', 'Redis, ioredis', 'megabytesPerSecond'], atLeast: 1 }
 ]
 
-/** A table of the goals, of those that were measured. */
+/** A table of the goals of what was measured; empty if there are none. */
 export function judge (measured: Record<string, Measured[]>): string {
   const lines: string[][] = []
   for (const { of, by, atLeast = -Infinity, atMost = Infinity } of goals) {
@@ -80,7 +80,7 @@ export function judge (measured: Record<string, Measured[]>): string {
       found >= atLeast && found <= atMost ? 'yes' : '**no**'
     ])
   }
-  return markdown(['goal', 'bound', 'found', 'holds'], lines)
+  return lines.length === 0 ? '' : markdown(['goal', 'bound', 'found', 'holds'], lines)
 }
 
 function find (measured: Record<string, Measured[]>, [comparison, row, figure]: Of): number[] | undefined {

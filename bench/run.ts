@@ -1,6 +1,7 @@
 // npm run bench [-- SUBJECT … [--rounds N] [--seconds N] [--write]]: measures subjects, by default all, and prints a
-// table for each comparison; --write keeps them in RESULTS.md. --seconds shortens each row, to see whether it works.
-import { writeFileSync } from 'node:fs'
+// table for each comparison and the goals; --write replaces the sections of these subjects in RESULTS.md. --seconds
+// shortens each row, to see whether it works.
+import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { judge } from './goals.js'
@@ -20,25 +21,34 @@ for (const name of chosen) {
   process.exit(2)
 }
 
-const pages: string[] = []
-const measured: Record<string, Measured[]> = {}
-const start = Date.now()
-print(`Node.js ${process.versions.node}, ${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]!.model}, ` +
+const where = `Node.js ${process.versions.node}, ${process.platform} ${process.arch}, ${cpus().length} × ${cpus()[0]!.model}, ` +
   `${Math.round(totalmem() / 2 ** 30)} GiB, ${new Date().toISOString().slice(0, 10)}. ` +
-  `${rounds} rounds: median ± half the range (× the first row's).\n`)
+  `${rounds} rounds: median ± half the range (× the first row's).`
+const sections = new Map<string, string>()
+const start = Date.now()
 for (const name of chosen) {
-  print(`## ${name}\n`)
+  const lines = [`## ${name}\n`, where + '\n']
+  print(lines.join('\n'))
+  const measured: Record<string, Measured[]> = {}
   for (const [id, { title, columns, rows }] of Object.entries(known[name]!)) {
     const shortened = rows.map(row => ({ ...row, options: { ...row.options, seconds: Number(seconds) } }))
     measured[id] = await measure(seconds === undefined ? rows : shortened, Number(rounds))
-    print(`### ${title}\n\n${table(columns, measured[id])}`)
+    lines.push(print(`### ${title}\n\n${table(columns, measured[id])}`))
   }
+  const goals = judge(measured)
+  if (goals !== '') lines.push(print(`### goals of ${name}\n\n${goals}`))
+  sections.set(name, lines.join('\n'))
 }
-print(`## goals\n\n${judge(measured)}`)
 console.log(`${Math.round((Date.now() - start) / 1000)} s`)
-if (write) writeFileSync(new URL('../../bench/RESULTS.md', import.meta.url), '# Results of the last full run\n\n' + pages.join('\n'))
+if (write) {
+  const file = new URL('../../bench/RESULTS.md', import.meta.url)
+  const kept = readFileSync(file, 'utf8').split(/^(?=## )/m)
+  writeFileSync(file, '# Results\n\n' + Object.keys(known).map(name =>
+    sections.get(name) ?? kept.find(section => section.startsWith(`## ${name}\n`))?.trimEnd().concat('\n') ?? ''
+  ).filter(section => section !== '').join('\n'))
+}
 
-function print (page: string): void {
-  pages.push(page)
+function print (page: string): string {
   console.log(page)
+  return page
 }

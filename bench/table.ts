@@ -1,4 +1,5 @@
-// Figures as a table in Markdown: medians, how far they spread, and the ratio to the first row.
+// Figures as a table in Markdown: medians, how far they spread, and the ratio to the first row. The first figure is
+// also drawn.
 import type { Measured } from './measure.js'
 
 export interface Column {
@@ -7,22 +8,34 @@ export interface Column {
   digits?: number
 }
 
+/** The width of the longest bar, in characters. */
+const WIDTH = 12
+const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']
+
 export function table (columns: Column[], rows: Measured[]): string {
+  const drawn = columns[0]!.figure
+  const most = Math.max(...rows.map(({ figures }) => figures?.[drawn]?.median ?? 0))
   const lines = rows.map(({ name, figures, why }) => figures === undefined
-    ? [name, why ?? '', ...columns.slice(1).map(() => '')]
-    : [name, ...columns.map(({ figure, digits = 0 }) => {
+    ? [name, '', why ?? '', ...columns.slice(1).map(() => '')]
+    : [name, bar((figures[drawn]?.median ?? 0) / most), ...columns.map(({ figure, digits = 0 }) => {
         const found = figures[figure]
         if (found === undefined || !Number.isFinite(found.median)) return '' // not to be had of this row
         const { median, spread, ratio } = found
         return `${format(median, digits)} ±${format(spread, digits)}` + (Number.isFinite(ratio) ? ` (×${format(ratio, 2)})` : '')
       })])
-  return markdown(['', ...columns.map(column => column.title)], lines)
+  return markdown(['', '', ...columns.map(column => column.title)], lines, 2)
 }
 
-export function markdown (heads: string[], lines: string[][]): string {
+function bar (share: number): string {
+  const eighths = Math.round(share * WIDTH * 8)
+  return '█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7]!
+}
+
+/** `left`: number of columns that are aligned to the left. */
+export function markdown (heads: string[], lines: string[][], left = 1): string {
   return [
     `| ${heads.join(' | ')} |`,
-    `|---|${heads.slice(1).map(() => '---:|').join('')}`,
+    `|${heads.map((_, i) => i < left ? '---|' : '---:|').join('')}`,
     ...lines.map(line => `| ${line.join(' | ')} |`),
     ''
   ].join('\n')

@@ -112,7 +112,7 @@ t.test('links lead to a file, and to a heading of it', async t => {
   }
 })
 
-t.test(`the README has at most ${MAX_README_WORDS} words, and the figure of the last full bench`, async t => {
+t.test(`the README has at most ${MAX_README_WORDS} words, and the figure of the last bench`, async t => {
   t.ok(README.split(/\s+/).length <= MAX_README_WORDS)
   const { svg, readme } = draw()
   t.equal(README, readme, 'npm run figure')
