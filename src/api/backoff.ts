@@ -2,6 +2,7 @@
 // reconnect at once.
 import type { StoreError, StoreErrorCode } from '../core/errors.js'
 import { offAbort, onAbort } from '../core/abort-signals.js'
+import type { Abortion } from '../core/engine.js'
 import { Timer } from '../core/timer.js'
 
 const FIRST_MS = 50
@@ -24,7 +25,7 @@ export class Backoff {
   }
 
   /** Waits before the next attempt, or until the signal aborts. Does not keep the process alive. */
-  async pause (ended: AbortSignal): Promise<void> {
+  async pause (ended: AbortSignal | Abortion): Promise<void> {
     if (ended.aborted) return
     const longest = Math.min(MAX_MS, FIRST_MS * 2 ** this.#failures++)
     const timer = new Timer()

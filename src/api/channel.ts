@@ -1,5 +1,5 @@
 // Channels: messages to the current subscribers in all processes.
-import { offAbort, onAbort } from '../core/abort-signals.js'
+import { offAbort, onAbort, type Aborter } from '../core/abort-signals.js'
 import { Request, type Abortable, type Engine } from '../core/engine.js'
 import { checkCollection } from '../core/validation.js'
 import { json } from '../core/value.js'
@@ -97,11 +97,11 @@ class Subscriber<T> implements HubMember, Abortable {
   #isEnded = false
   readonly #end = (): void => { this.abort() }
 
-  constructor (hub: Hub, ended: AbortSignal, signal: AbortSignal | undefined, scope: Scope | undefined) {
+  constructor (hub: Hub, ended: Aborter, signal: AbortSignal | undefined, scope: Scope | undefined) {
     this.#hub = hub
     this.#signal = signal
     this.#scope = scope
-    onAbort(ended, this.#end) // only used here
+    ended.add(this.#end)
     if (signal?.aborted === true || scope?.aborted === true) {
       this.#isEnded = true
       this.ready = Promise.resolve()

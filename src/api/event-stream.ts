@@ -1,12 +1,13 @@
 // An async iterable that can be ended while a `next` is pending. An async generator alone cannot.
+import { Aborter } from '../core/abort-signals.js'
 
 export class EventStream<E> implements AsyncIterableIterator<E> {
   readonly #events: AsyncGenerator<E, undefined, undefined>
-  readonly #controller = new AbortController()
+  readonly #ended = new Aborter()
 
-  /** `run` must return soon after the signal aborts. It is started by the first `next`. */
-  constructor (run: (ended: AbortSignal) => AsyncGenerator<E, undefined, undefined>) {
-    this.#events = run(this.#controller.signal)
+  /** `run` must return soon after `ended` aborts. It is started by the first `next`. */
+  constructor (run: (ended: Aborter) => AsyncGenerator<E, undefined, undefined>) {
+    this.#events = run(this.#ended)
   }
 
   next (): Promise<IteratorResult<E, undefined>> {
@@ -15,12 +16,12 @@ export class EventStream<E> implements AsyncIterableIterator<E> {
 
   /** Ends the stream: a pending `next` resolves with `done: true`. */
   return (): Promise<IteratorResult<E, undefined>> {
-    this.#controller.abort()
+    this.#ended.abort()
     return this.#events.return(undefined)
   }
 
   throw (error: unknown): Promise<IteratorResult<E, undefined>> {
-    this.#controller.abort()
+    this.#ended.abort()
     return this.#events.throw(error)
   }
 
@@ -39,13 +40,16 @@ export class Wake {
   #resolve: (() => void) | undefined
 
   wake (): void {
-    this.#isAwake = true
-    this.#resolve?.()
+    if (this.#resolve === undefined) this.#isAwake = true
+    else this.#resolve()
+    this.#resolve = undefined
   }
 
-  async wait (): Promise<void> {
-    if (!this.#isAwake) await new Promise<void>(resolve => { this.#resolve = resolve })
-    this.#resolve = undefined
-    this.#isAwake = false
+  wait (): Promise<void> {
+    return new Promise(resolve => {
+      if (this.#isAwake) resolve()
+      else this.#resolve = resolve
+      this.#isAwake = false
+    })
   }
 }

@@ -1,7 +1,7 @@
 // The changes of some keys, shared by all watches of this process: a single call waits in the store, and is repeated
 // after each reply. A thousand watches cost the store as much as one.
-import { onAbort } from '../core/abort-signals.js'
-import { Request, type Engine } from '../core/engine.js'
+import { Aborter } from '../core/abort-signals.js'
+import { Request, type Abortion, type Engine, type Reply } from '../core/engine.js'
 import { readParts, type ChangeType, type WatchReply, type WatchRequest } from '../core/feed-replies.js'
 import { Backoff, isTransient } from './backoff.js'
 
@@ -36,9 +36,10 @@ export interface Changes extends WatchReply {
   raw: RawChange[]
 }
 
-/** Makes one `watch` call. */
+/** Makes one `watch` call. `onmore` is called with the changes of all replies but the last. */
 export async function askForChanges (
-  target: WatchTarget, cursor: string | undefined, how: 'list' | 'now' | 'wait', ended: AbortSignal
+  target: WatchTarget, cursor: string | undefined, how: 'list' | 'now' | 'wait', ended: Abortion,
+  onmore?: (changes: Changes) => void
 ): Promise<Changes> {
   const { engine, collection, key, exact, values } = target
   const request = new Request('watch', collection, key)
@@ -47,19 +48,28 @@ export async function askForChanges (
   request.cursor = cursor
   request.nowait = how === 'now'
   request.wait = { timeout: undefined, signal: ended, scope: undefined }
-  const { head, texts } = readParts<WatchReply>((await engine.call(request)).text)
+  if (onmore !== undefined) {
+    request.stream = true
+    request.wait.onmore = reply => { onmore(changesOf(reply)) }
+  }
+  return changesOf(await engine.call(request))
+}
+
+function changesOf (reply: Reply): Changes {
+  const { head, texts } = readParts<WatchReply>(reply.text)
+  const raw: RawChange[] = []
   let next = 0
-  const raw = head.changes.map(([type, key, version]): RawChange => {
-    return { type, key, version, text: type === 'set' ? texts[next++] : undefined }
-  })
-  return { ...head, raw }
+  for (const [type, key, version] of head.changes) {
+    raw.push({ type, key, version, text: type === 'set' ? texts[next++] : undefined })
+  }
+  return Object.assign(head, { raw })
 }
 
 export class Feed {
   readonly #target: WatchTarget
   readonly #members = new Map<FeedMember, number>()
   readonly #ended: () => void
-  #run: AbortController | undefined
+  #run: Aborter | undefined
   /** Changes up to this revision were delivered. */
   #revision = 0
 
@@ -74,10 +84,9 @@ export class Feed {
     if (this.#run !== undefined && this.#revision > revision) return false
     this.#members.set(member, revision)
     if (this.#run !== undefined) return true
-    this.#run = new AbortController()
-    onAbort(this.#run.signal, () => {}) // a permanent listener makes each call on the signal much cheaper
+    this.#run = new Aborter()
     this.#revision = revision
-    this.#follow(this.#run.signal).catch(error => {
+    this.#follow(this.#run).catch(error => {
       for (const member of this.#end()) member.fail(error)
     })
     return true
@@ -97,12 +106,16 @@ export class Feed {
     return members
   }
 
-  async #follow (ended: AbortSignal): Promise<void> {
+  async #follow (ended: Aborter): Promise<void> {
     const backoff = new Backoff()
+    const deliver = (changes: Changes): void => {
+      backoff.reset()
+      if (!ended.aborted) this.#deliver(changes)
+    }
     while (!ended.aborted) {
       let changes: Changes
       try {
-        changes = await askForChanges(this.#target, String(this.#revision), 'wait', ended)
+        changes = await askForChanges(this.#target, String(this.#revision), 'wait', ended, deliver)
       } catch (error) {
         if (ended.aborted) return
         if (!isTransient(error)) throw error
@@ -110,17 +123,20 @@ export class Feed {
         continue
       }
       if (ended.aborted) return
-      backoff.reset()
       if (changes.reset === true) {
         for (const member of this.#end()) member.reset()
         return
       }
-      this.#revision = changes.revision!
-      for (const [member, since] of this.#members) {
-        for (const change of changes.raw) {
-          if (!this.#members.has(member)) break
-          if (change.version > since) member.receive(change)
-        }
+      deliver(changes)
+    }
+  }
+
+  #deliver ({ raw, revision }: Changes): void {
+    this.#revision = revision!
+    for (const [member, since] of this.#members) {
+      for (const change of raw) {
+        if (!this.#members.has(member)) break
+        if (change.version > since) member.receive(change)
       }
     }
   }

@@ -1,11 +1,15 @@
-// The subscription of this process to a channel, shared by its subscribers: a single call waits in the store, and each
-// reply is delivered to all subscribers.
+// The subscription of this process to a channel, shared by its subscribers: a single call waits in the store, and its
+// replies are delivered to all subscribers.
 import { randomUUID } from 'node:crypto'
-import { onAbort } from '../core/abort-signals.js'
-import { Request, type Engine } from '../core/engine.js'
+import { Aborter } from '../core/abort-signals.js'
+import { Request, type Engine, type Reply } from '../core/engine.js'
 import type { StoreError } from '../core/errors.js'
 import { readParts, type MessageReply } from '../core/feed-replies.js'
 import { Backoff, isTransient } from './backoff.js'
+
+interface Messages extends MessageReply {
+  texts: string[]
+}
 
 export interface HubMember {
   /** Called with each message and its number. */
@@ -21,7 +25,7 @@ export class Hub {
   readonly #name: string
   readonly #ended: () => void
   readonly #members = new Set<HubMember>()
-  #run: AbortController | undefined
+  #run: Aborter | undefined
   #token = ''
 
   /** `ended` is called when the last member has left. */
@@ -37,13 +41,12 @@ export class Hub {
   async join (member: HubMember): Promise<void> {
     this.#members.add(member)
     if (this.#run === undefined) {
-      const { signal } = this.#run = new AbortController()
-      onAbort(signal, () => {}) // a permanent listener makes each call on the signal much cheaper
+      const ended = this.#run = new Aborter()
       this.#token = randomUUID()
       let started!: () => void
       const isStarted = new Promise<void>(resolve => { started = resolve })
-      const run = this.#follow(signal, started).catch((error: unknown) => {
-        if (signal.aborted) return
+      const run = this.#follow(ended, started).catch((error: unknown) => {
+        if (ended.aborted) return
         for (const member of this.#end()) member.fail(error)
         throw error
       })
@@ -51,8 +54,7 @@ export class Hub {
       await Promise.race([isStarted, run])
       return
     }
-    const { signal } = this.#run
-    const { first } = await this.#ask(undefined, false, signal, new Backoff())
+    const { first } = await this.#ask(undefined, this.#run, new Backoff())
     member.startAt(first)
   }
 
@@ -74,35 +76,45 @@ export class Hub {
     return members
   }
 
-  async #follow (ended: AbortSignal, started: () => void): Promise<void> {
+  async #follow (ended: Aborter, started: () => void): Promise<void> {
     const backoff = new Backoff()
-    let { cursor } = await this.#ask(undefined, false, ended, backoff)
+    const position = await this.#ask(undefined, ended, backoff)
     started()
-    while (!ended.aborted) {
-      const reply = await this.#ask(cursor, true, ended, backoff)
+    const deliver = (messages: Messages): void => {
       if (ended.aborted) return
-      cursor = reply.cursor
-      const { first, missed, texts } = reply
+      const { cursor, first, missed, texts } = messages
+      position.cursor = cursor
       for (const member of this.#members) {
         if (missed !== undefined) member.miss(first, missed ?? Infinity)
         for (const [i, text] of texts.entries()) member.receive(first + i, text)
       }
     }
+    while (!ended.aborted) deliver(await this.#ask(position, ended, backoff, deliver))
   }
 
-  /** `waits`: waits for messages. Repeats after temporary errors, unless the store was never reached. */
+  /**
+   * With `onmore`: waits for messages, and passes those of all replies but the last to it. Repeats after temporary
+   * errors, unless the store was never reached.
+   */
   async #ask (
-    cursor: string | undefined, waits: boolean, ended: AbortSignal, backoff: Backoff
-  ): Promise<MessageReply & { texts: string[] }> {
+    position: { cursor: string } | undefined, ended: Aborter, backoff: Backoff, onmore?: (messages: Messages) => void
+  ): Promise<Messages> {
     for (;;) {
       try {
-        const request = this.#request(cursor, waits)
+        const request = this.#request(position?.cursor, onmore !== undefined)
         request.wait = { timeout: undefined, signal: ended, scope: undefined }
-        const { head, texts } = readParts<MessageReply>((await this.#engine.call(request)).text)
+        if (onmore !== undefined) {
+          request.stream = true
+          request.wait.onmore = reply => {
+            backoff.reset()
+            onmore(messagesOf(reply))
+          }
+        }
+        const messages = messagesOf(await this.#engine.call(request))
         backoff.reset()
-        return { ...head, texts }
+        return messages
       } catch (error) {
-        const isUnknown = cursor === undefined && (error as StoreError).code === 'STORE_UNREACHABLE'
+        const isUnknown = position === undefined && (error as StoreError).code === 'STORE_UNREACHABLE'
         if (isUnknown || !isTransient(error) || ended.aborted) throw error
         await backoff.pause(ended)
         if (ended.aborted) throw error
@@ -118,6 +130,11 @@ export class Hub {
     request.nowait = !waits
     return request
   }
+}
+
+function messagesOf (reply: Reply): Messages {
+  const { head, texts } = readParts<MessageReply>(reply.text)
+  return Object.assign(head, { texts })
 }
 
 const hubs = new WeakMap<Engine, Map<string, Hub>>()

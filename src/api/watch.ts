@@ -1,7 +1,7 @@
 // A watch: existing keys, then each change. Lists and missed changes are requested from the store; a watch that keeps
 // up is a member of the feed of its keys. A watch that is not read leaves the feed, costs nothing, and requests missed
 // changes when it is read again.
-import { offAbort, onAbort } from '../core/abort-signals.js'
+import { offAbort, onAbort, type Aborter } from '../core/abort-signals.js'
 import type { Abortable } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { checkKey, wholeNumber } from '../core/validation.js'
@@ -69,7 +69,7 @@ export function watch<T> (calls: CollectionCalls, codec: Codec, options: WatchOp
 class Watch<T> implements FeedMember, Abortable {
   readonly #target: WatchTarget
   readonly #codec: Codec
-  readonly #controller = new AbortController()
+  readonly #ended: Aborter
   readonly #wake = new Wake()
   readonly #backoff = new Backoff()
   /** All changes up to this revision were reported or are pending. Undefined: existing keys have to be listed. */
@@ -83,11 +83,16 @@ class Watch<T> implements FeedMember, Abortable {
   #error: Error | undefined
   #hasAnswer = false
 
-  constructor (target: WatchTarget, codec: Codec, ended: AbortSignal, since: number | undefined) {
+  constructor (target: WatchTarget, codec: Codec, ended: Aborter, since: number | undefined) {
     this.#target = target
     this.#codec = codec
+    this.#ended = ended
     this.#revision = since
-    onAbort(ended, () => { this.abort() }) // only used here
+    ended.add(() => {
+      this.#leave()
+      this.#clear()
+      this.#wake.wake()
+    })
   }
 
   async * events (
@@ -98,10 +103,38 @@ class Watch<T> implements FeedMember, Abortable {
     if (signal !== undefined) onAbort(signal, end)
     scope?.add(this)
     try {
-      for await (const event of this.#run()) {
+      let isReady = this.#revision === undefined
+      for (;;) {
+        if (this.#revision === undefined) yield * this.#list()
+        const changes = await this.#ask(String(this.#revision), 'now')
+        if (changes.reset === true) {
+          this.reset()
+          isReady = true // set before the listing: it is ready afterwards
+          yield { type: 'reset' }
+          continue
+        }
+        for (const change of changes.raw) if (this.#listed.get(change.key) !== change.version) this.#add(change)
+        const revision = this.#revision = changes.revision!
+        const isUpToDate = changes.more !== true
+        if (isUpToDate) {
+          this.#listed.clear()
+          // A watch with many pending changes would soon fall behind the feed, and one that is not ready could never
+          // join.
+          if (isReady && this.#pending.size <= MAX_PENDING / 2) this.#join(revision)
+        }
+        for (let event; (event = this.#shift()) !== undefined;) yield event
         if (this.#isEnded) return
-        yield event
+        if (!isReady && isUpToDate) {
+          isReady = true
+          yield { type: 'ready', revision }
+        }
+        while (this.#feed !== undefined) {
+          await this.#wake.wait()
+          for (let event; (event = this.#shift()) !== undefined;) yield event
+        }
+        if (this.#error !== undefined) throw this.#error
         if (this.#isEnded) return
+        if (this.#revision as number | undefined === undefined) yield { type: 'reset' }
       }
     } catch (error) {
       if (!this.#isEnded) throw error
@@ -113,10 +146,7 @@ class Watch<T> implements FeedMember, Abortable {
   }
 
   abort (): void {
-    this.#controller.abort()
-    this.#leave()
-    this.#pending.clear()
-    this.#wake.wake()
+    this.#ended.abort()
   }
 
   receive (change: RawChange): void {
@@ -145,42 +175,7 @@ class Watch<T> implements FeedMember, Abortable {
   }
 
   get #isEnded (): boolean {
-    return this.#controller.signal.aborted
-  }
-
-  async * #run (): AsyncGenerator<WatchEvent<T>, undefined, undefined> {
-    let isReady = this.#revision === undefined
-    for (;;) {
-      if (this.#revision === undefined) yield * this.#list()
-      const changes = await this.#ask(String(this.#revision), 'now')
-      if (changes.reset === true) {
-        this.reset()
-        isReady = true // set before the listing: it is ready afterwards
-        yield { type: 'reset' }
-        continue
-      }
-      for (const change of changes.raw) if (this.#listed.get(change.key) !== change.version) this.#add(change)
-      const revision = this.#revision = changes.revision!
-      const isUpToDate = changes.more !== true
-      if (isUpToDate) {
-        this.#listed.clear()
-        // A watch with many pending changes would soon fall behind the feed, and one that is not ready could never
-        // join.
-        if (isReady && this.#pending.size <= MAX_PENDING / 2) this.#join(revision)
-      }
-      yield * this.#shift()
-      if (!isReady && isUpToDate) {
-        isReady = true
-        yield { type: 'ready', revision }
-      }
-      while (this.#feed !== undefined) {
-        await this.#wake.wait()
-        yield * this.#shift()
-      }
-      if (this.#error !== undefined) throw this.#error
-      if (this.#isEnded) return
-      if (this.#revision as number | undefined === undefined) yield { type: 'reset' }
-    }
+    return this.#ended.aborted
   }
 
   /** Lists the existing keys, then reports 'ready'. */
@@ -193,6 +188,7 @@ class Watch<T> implements FeedMember, Abortable {
         if (change.version > page.start! && this.#listed.size < MAX_LISTED) this.#listed.set(change.key, change.version)
         const { key, version } = change
         yield { type: 'set', key, value: this.#valueOf(change), version }
+        if (this.#isEnded) return
       }
       cursor = page.cursor
       if (page.revision === undefined) continue
@@ -202,14 +198,13 @@ class Watch<T> implements FeedMember, Abortable {
     }
   }
 
-  /** Reports pending changes until there are none. */
-  * #shift (): Generator<WatchEvent<T>, undefined, undefined> {
-    for (let next; (next = this.#pending.entries().next()).done !== true;) {
-      const [key, change] = next.value
-      this.#pending.delete(key)
-      this.#pendingLength -= change.text?.length ?? 0
-      yield this.#eventOf(change)
-    }
+  /** The next pending change. */
+  #shift (): WatchEvent<T> | undefined {
+    if (this.#pending.size === 0) return undefined
+    const [change] = this.#pending.values() as Iterable<RawChange>
+    this.#pending.delete(change!.key)
+    this.#pendingLength -= change!.text?.length ?? 0
+    return this.#eventOf(change!)
   }
 
   #eventOf (change: RawChange): WatchEvent<T> {
@@ -253,7 +248,7 @@ class Watch<T> implements FeedMember, Abortable {
   async #ask (cursor: string | undefined, how: 'list' | 'now'): Promise<Changes> {
     for (;;) {
       try {
-        const changes = await askForChanges(this.#target, cursor, how, this.#controller.signal)
+        const changes = await askForChanges(this.#target, cursor, how, this.#ended)
         if (this.#isEnded) throw new StoreError('STORE_ABORTED') // between the answer and now
         this.#hasAnswer = true
         this.#backoff.reset()
@@ -261,7 +256,7 @@ class Watch<T> implements FeedMember, Abortable {
       } catch (error) {
         const isFatal = !isTransient(error) || (!this.#hasAnswer && (error as StoreError).code === 'STORE_UNREACHABLE')
         if (isFatal || this.#isEnded) throw error
-        await this.#backoff.pause(this.#controller.signal)
+        await this.#backoff.pause(this.#ended)
         if (this.#isEnded) throw error
       }
     }

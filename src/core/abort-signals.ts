@@ -1,6 +1,29 @@
 // One listener per AbortSignal, shared by all calls that use the signal: Node warns about a leak at the eleventh
-// listener.
+// listener. An Aborter takes any number.
+import type { Abortion } from './engine.js'
 import { StoreError } from './errors.js'
+
+/** An AbortController and its signal in one, at a fraction of the cost, for waits that only this package ends. */
+export class Aborter implements Abortion {
+  aborted = false
+  readonly reason = undefined
+  readonly #listeners = new Set<() => void>()
+
+  abort (): void {
+    if (this.aborted) return
+    this.aborted = true
+    for (const fn of this.#listeners) fn()
+    this.#listeners.clear()
+  }
+
+  add (fn: () => void): void {
+    this.#listeners.add(fn)
+  }
+
+  delete (fn: () => void): void {
+    this.#listeners.delete(fn)
+  }
+}
 
 class Listeners extends Set<() => void> {
   handleEvent (): void {
@@ -11,7 +34,11 @@ class Listeners extends Set<() => void> {
 const listening = new WeakMap<AbortSignal, Listeners>()
 
 /** Calls `fn` when the signal aborts. Does nothing if it has already aborted. */
-export function onAbort (signal: AbortSignal, fn: () => void): void {
+export function onAbort (signal: AbortSignal | Abortion, fn: () => void): void {
+  if ('add' in signal) {
+    signal.add(fn)
+    return
+  }
   let listeners = listening.get(signal)
   if (listeners === undefined) {
     listening.set(signal, listeners = new Listeners())
@@ -20,7 +47,11 @@ export function onAbort (signal: AbortSignal, fn: () => void): void {
   listeners.add(fn)
 }
 
-export function offAbort (signal: AbortSignal, fn: () => void): void {
+export function offAbort (signal: AbortSignal | Abortion, fn: () => void): void {
+  if ('add' in signal) {
+    signal.delete(fn)
+    return
+  }
   const listeners = listening.get(signal)
   if (listeners?.delete(fn) !== true || listeners.size > 0) return
   listening.delete(signal)

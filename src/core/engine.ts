@@ -103,6 +103,8 @@ export class Request<T = string> {
   nowait = false
   /** Set, del and increment: reply once the change is on disk. */
   durable = false
+  /** Watch and subscribe: the engine may send several replies, each of them as if the next call waited already. */
+  stream = false
 
   /** How the caller waits. Not sent. */
   wait: Wait | undefined
@@ -114,9 +116,11 @@ export interface Wait {
   /** Milliseconds until the call fails with STORE_TIMEOUT. */
   timeout: number | undefined
   /** Fails the call with STORE_ABORTED. */
-  signal: AbortSignal | undefined
+  signal: AbortSignal | Abortion | undefined
   /** Ends the wait but not the call: what it has already done is still reported. */
   scope: AbortScope | undefined
+  /** With `stream`: called with each reply before the last one. */
+  onmore?: ((reply: Reply) => void) | undefined
 }
 
 export class Reply<T = string> {
@@ -126,6 +130,8 @@ export class Reply<T = string> {
   number: number | undefined
   token: string | undefined
   fence: number | undefined
+  /** More replies to the same call follow: see `stream`. */
+  more = false
   /** The lock of a successful acquire. Set in the process that asked, when the reply arrives. */
   grant: Grant | undefined
 
@@ -155,6 +161,14 @@ export interface AbortScope {
   readonly aborted: boolean
   add (wait: Abortable): void
   delete (wait: Abortable): void
+}
+
+/** Like an AbortSignal. An interface, as copies of this package in one process share an engine. */
+export interface Abortion {
+  readonly aborted: boolean
+  readonly reason: unknown
+  add (fn: () => void): void
+  delete (fn: () => void): void
 }
 
 export interface Abortable {

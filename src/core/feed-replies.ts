@@ -44,23 +44,38 @@ const SEPARATOR = '\x1e'
 
 /** The strings in `head` are in the keyspace's form, one character per byte. */
 export function writeParts (head: WatchReply | MessageReply, texts: readonly Bytes[]): Bytes {
-  const json = 'changes' in head ? writeChanges(head) : JSON.stringify(head)
-  if (texts.every(text => typeof text === 'string')) return [json, ...texts].join(SEPARATOR)
-  const parts = [json, ...texts].flatMap((part, i) => i === 0 ? [part] : [SEPARATOR, part])
-  return Buffer.concat(parts.map(part => typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
+  let all = 'changes' in head ? writeChanges(head) : JSON.stringify(head)
+  for (const text of texts) {
+    if (typeof text !== 'string') return concat([all, ...texts])
+    all += SEPARATOR + text
+  }
+  return all
 }
 
-/** Same output as JSON.stringify in half the time. */
-function writeChanges ({ changes, ...rest }: WatchReply): string {
-  const list = changes.map(([type, key, version]) => `["${type}",${JSON.stringify(key)},${version}]`).join()
-  return `{"changes":[${list}],${JSON.stringify(rest).slice(1)}`
+function concat (parts: readonly Bytes[]): Buffer {
+  const separated = parts.flatMap((part, i) => i === 0 ? [part] : [SEPARATOR, part])
+  return Buffer.concat(separated.map(part => typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
+}
+
+/** Same output as JSON.stringify in less than half the time. */
+function writeChanges ({ changes, cursor, revision, start, more, reset }: WatchReply): string {
+  let list = ''
+  for (const [type, key, version] of changes) {
+    list += `${list === '' ? '' : ','}["${type}",${JSON.stringify(key)},${version}]`
+  }
+  let json = `{"changes":[${list}],"cursor":"${cursor}"`
+  if (revision !== undefined) json += `,"revision":${revision}`
+  if (start !== undefined) json += `,"start":${start}`
+  if (more === true) json += ',"more":true'
+  if (reset === true) json += ',"reset":true'
+  return json + '}'
 }
 
 /** Throws STORE_PROTOCOL. */
 export function readParts<Head> (text: string | undefined): { head: Head, texts: string[] } {
-  const [json, ...texts] = (text ?? '').split(SEPARATOR)
+  const texts = (text ?? '').split(SEPARATOR)
   try {
-    return { head: JSON.parse(json!) as Head, texts }
+    return { head: JSON.parse(texts.shift()!) as Head, texts }
   } catch (cause) {
     throw new StoreError('STORE_PROTOCOL', 'the head of a reply is not JSON', { cause })
   }

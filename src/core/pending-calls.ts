@@ -108,6 +108,10 @@ export class PendingCalls {
 
   /** Handles the reply to a call. `why` is the detail of an error. */
   settle (id: number, reply: Reply, why?: string): void {
+    if (reply.more) {
+      this.#deliver(id, reply)
+      return
+    }
     const call = this.#take(id)
     if (call === undefined) return
     const { request } = call
@@ -118,6 +122,21 @@ export class PendingCalls {
     if (call.abandoned) return
     if (reply.code === undefined) call.resolve(reply)
     else call.reject(new StoreError(reply.code, why ?? `${about(request)}${adviceOn(reply.code, request)}`))
+  }
+
+  /** Deferred, as the continuation of a promise would be: the engine may be in the middle of an operation. */
+  #deliver (id: number, reply: Reply): void {
+    const call = this.#slots[id]
+    if (call === undefined) return
+    queueMicrotask(() => {
+      try {
+        if (!call.abandoned) call.request.wait!.onmore!(reply)
+      } catch (error) {
+        call.abandoned = true
+        call.reject(error as StoreError)
+        call.abort()
+      }
+    })
   }
 
   /** The store reports that a lock of this process has ended without its release. */

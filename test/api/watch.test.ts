@@ -7,7 +7,8 @@ import { Collection } from '../../src/api/collection.js'
 import { NO_DEFAULTS } from '../../src/api/collection-calls.js'
 import { countFeeds } from '../../src/api/feed.js'
 import { countHubs } from '../../src/api/hub.js'
-import { Request, type Engine, type Reply } from '../../src/core/engine.js'
+import { offAbort, onAbort } from '../../src/core/abort-signals.js'
+import { Request, type Engine, type Reply, type Wait } from '../../src/core/engine.js'
 import { StoreError } from '../../src/core/errors.js'
 import { MemoryEngine } from '../../src/engines/memory/engine.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
@@ -33,9 +34,9 @@ class Fragile implements Engine {
     const cut = new AbortController()
     const end = (): void => { cut.abort() }
     const { signal } = request.wait ?? {}
-    signal?.addEventListener('abort', end)
+    if (signal !== undefined) onAbort(signal, end)
     this.#cuts.add(end)
-    const wait = { timeout: request.wait?.timeout, signal: cut.signal, scope: request.wait?.scope }
+    const wait: Wait = { timeout: undefined, scope: undefined, ...request.wait, signal: cut.signal }
     const copy = Object.assign(new Request(request.op, request.collection, request.key), request, { wait })
     try {
       if (signal?.aborted === true) throw new StoreError('STORE_ABORTED')
@@ -44,7 +45,7 @@ class Fragile implements Engine {
       const isCut = (error as StoreError).code === 'STORE_ABORTED' && signal?.aborted !== true
       throw isCut ? new StoreError('STORE_DISCONNECTED') : error
     } finally {
-      signal?.removeEventListener('abort', end)
+      if (signal !== undefined) offAbort(signal, end)
       this.#cuts.delete(end)
     }
   }

@@ -27,8 +27,8 @@ export const MAX_CALLS = 512
 /** Maximum length of a request with several calls, in UTF-16 code units. */
 export const MAX_CALLS_LENGTH = 2 ** 18
 
-type RequestField = Exclude<keyof Request, 'op' | 'collection' | 'key' | 'wait' | 'detached'>
-type ReplyField = Exclude<keyof Reply, 'code' | 'grant'>
+type RequestField = Exclude<keyof Request, 'op' | 'collection' | 'key' | 'wait' | 'detached' | 'stream'>
+type ReplyField = Exclude<keyof Reply, 'code' | 'grant' | 'more'>
 
 const REQUEST_FIELDS: readonly RequestField[] = [
   'text', 'ttl', 'ifVersion', 'ifAbsent', 'ifPresent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token',

@@ -13,6 +13,10 @@ const MAX_MESSAGES = 8192
 /** Maximum size of the messages in a channel's buffer, unless it holds only one. */
 const MAX_BYTES = 2 ** 20
 const MAX_REPLY_BYTES = 256 * 1024
+/** Maximum number of messages that are sent to a subscription before it acknowledges them by a call. */
+const MAX_SENT = 64
+/** A caller with more unread bytes than this has to call again for the next messages. */
+const MAX_UNREAD = 64 * 1024
 /** Maximum number of subscriptions per channel. */
 const MAX_SUBSCRIPTIONS = 65_536
 
@@ -74,6 +78,8 @@ interface Subscription {
   caller: Caller
   /** Number of the first message that is not acknowledged yet. */
   next: number
+  /** Number of the first message that is not sent yet. */
+  unsent: number
   lastUse: number
   call: WaitingCall | undefined
 }
@@ -115,7 +121,7 @@ class Channel implements Task, Wakeable {
     return count
   }
 
-  call (token: string, count: number, { cursor, nowait }: Request<Bytes>, caller: Caller, id: number): void {
+  call (token: string, count: number, { cursor, nowait, stream }: Request<Bytes>, caller: Caller, id: number): void {
     const { context: { clock, agenda } } = this.#host
     let subscription = this.#subscriptions.get(token)
     if (subscription === undefined) {
@@ -123,7 +129,7 @@ class Channel implements Task, Wakeable {
         caller.answer(id, new Reply('STORE_QUEUE_FULL'))
         return
       }
-      subscription = { count, caller, next: this.#next, lastUse: clock.now, call: undefined }
+      subscription = { count, caller, next: this.#next, unsent: this.#next, lastUse: clock.now, call: undefined }
       this.#subscriptions.set(token, subscription)
       agenda.schedule(this, clock.now + SUBSCRIPTION_MS)
     }
@@ -134,15 +140,14 @@ class Channel implements Task, Wakeable {
       this.#answer(caller, id, { cursor: this.#cursorAt(this.#next), first: this.#next, ...missed }, [])
       return
     }
-    subscription.next = next
+    subscription.next = subscription.unsent = next
     this.#trim()
     if (nowait) {
       this.#answer(caller, id, ...this.#unread(next))
       return
     }
     this.#abort(subscription)
-    subscription.call = new WaitingCall(subscription, this.#host.context, caller, id)
-    caller.waiting.set(id, subscription.call)
+    subscription.call = new WaitingCall(subscription, this.#host.context, caller, id, stream)
     if (next < this.#next) this.#host.wakeups.wake(this)
   }
 
@@ -154,11 +159,16 @@ class Channel implements Task, Wakeable {
   }
 
   answer (take: (calls: number) => number): boolean {
-    for (const { call, next } of this.#subscriptions.values()) {
-      if (call === undefined || next === this.#next) continue
+    for (const subscription of this.#subscriptions.values()) {
+      const { call, next, unsent } = subscription
+      if (call === undefined || unsent === this.#next) continue
       if (take(1) === 0) return true
-      call.withdraw()
-      this.#answer(call.caller, call.id, ...this.#unread(next))
+      const { caller, id, isStream } = call
+      const [head, texts] = this.#unread(unsent)
+      const end = subscription.unsent = head.first + texts.length
+      const isLast = !isStream || end < this.#next || end - next >= MAX_SENT || caller.backlog > MAX_UNREAD
+      if (isLast) call.withdraw()
+      this.#host.wakeups.send(caller, id, replyOf(head, texts, !isLast))
     }
     return false
   }
@@ -180,9 +190,7 @@ class Channel implements Task, Wakeable {
   }
 
   #answer (caller: Caller, id: number, head: MessageReply, texts: Bytes[]): void {
-    const reply = new Reply<Bytes>()
-    reply.text = writeParts(head, texts)
-    caller.answer(id, reply)
+    caller.answer(id, replyOf(head, texts, false))
   }
 
   #unread (next: number): [MessageReply, Bytes[]] {
@@ -229,16 +237,26 @@ class Channel implements Task, Wakeable {
   }
 }
 
+function replyOf (head: MessageReply, texts: Bytes[], more: boolean): Reply<Bytes> {
+  const reply = new Reply<Bytes>()
+  reply.text = writeParts(head, texts)
+  reply.more = more
+  return reply
+}
+
 class WaitingCall implements Waiting {
   readonly since: number
   constructor (
-    readonly subscription: Subscription, readonly context: Context, readonly caller: Caller, readonly id: number
+    readonly subscription: Subscription, readonly context: Context, readonly caller: Caller, readonly id: number,
+    readonly isStream: boolean
   ) {
     this.since = context.clock.now
+    caller.waiting.set(id, this)
+    if (isStream) caller.streams++
   }
 
   withdraw (): void {
-    this.caller.waiting.delete(this.id)
+    if (this.caller.waiting.delete(this.id) && this.isStream) this.caller.streams--
     if (this.subscription.call === this) this.subscription.call = undefined
     this.subscription.lastUse = this.context.clock.now
   }

@@ -13,6 +13,8 @@ export abstract class Caller {
   waitingBytes = 0
   /** The locks that end when it disconnects. */
   readonly holding = new HeldLocks()
+  /** The number of its waiting calls that take several replies. */
+  streams = 0
   /** It has disconnected: its locks count as released, and its waiting calls are never executed. */
   hasLeft = false
   /** Shown as the owner in listings of locks. */
@@ -21,6 +23,8 @@ export abstract class Caller {
   get backlog (): number { return 0 }
   /** The reply to call `id`. Id 0 needs none. */
   abstract answer (id: number, reply: Reply<Bytes>): void
+  /** Sends the answers so far without delay. */
+  flush (): void {}
   /** A lock of this caller ended without a release. */
   abstract lost (token: string): void
 }

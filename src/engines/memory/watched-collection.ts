@@ -1,6 +1,6 @@
 // A watched collection: its log of changes and the calls that wait for the next one. Calls are grouped by what they
-// watch, so a change is compared once per prefix length instead of once per call. The log is kept for a while after
-// the last call, for clients that resume.
+// watch, so a changed key is compared once per prefix length instead of once per call. The log is kept for a while
+// after the last call, for clients that resume.
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
@@ -18,6 +18,10 @@ const KEPT_MS = 60_000
 const MAX_REPLY_BYTES = 256 * 1024
 /** Overhead of a change, besides its key and value. */
 const CHANGE_BYTES = 40
+/** Replies of at least this size are encoded once for all calls. */
+const LARGE = 32 * 1024
+/** A caller with more unread bytes than this has to call again for the next changes. */
+const MAX_UNREAD = 64 * 1024
 /** Number of keys per page of a listing. */
 const PAGE_KEYS = 1000
 
@@ -38,7 +42,7 @@ export interface Target extends WatchRequest {
   readonly key: string
 }
 
-export class WatchedCollection implements Task {
+export class WatchedCollection implements Task, Wakeable {
   slot = -1
   readonly isUrgent = false
   readonly #host: Watchable
@@ -47,6 +51,8 @@ export class WatchedCollection implements Task {
   readonly #byPrefix = new Map<string, Group>()
   /** The number of prefixes of each length. */
   readonly #lengths = new Map<number, number>()
+  /** The first revision that has not been compared with what the calls watch. */
+  #changedAt: number | undefined
   #lastUse = 0
   waiters = 0
 
@@ -60,9 +66,21 @@ export class WatchedCollection implements Task {
     const { revision } = this.#host.context
     this.#log.add(type, key, revision)
     this.#host.wakeups.changed()
-    if (this.waiters === 0) return
-    this.#byKey.get(key)?.wake(revision)
-    for (const length of this.#lengths.keys()) this.#byPrefix.get(key.slice(0, length))?.wake(revision)
+    if (this.waiters === 0 || this.#changedAt !== undefined) return
+    this.#changedAt = revision
+    this.#host.wakeups.wake(this)
+  }
+
+  /** Wakes the groups that watch a changed key. */
+  answer (): boolean {
+    let record = this.#log.after(this.#changedAt! - 1)
+    this.#changedAt = undefined
+    for (; record !== undefined; record = record.next) {
+      const { key, revision } = record
+      if (this.#byKey.size > 0) this.#byKey.get(key)?.wake(revision)
+      for (const length of this.#lengths.keys()) this.#byPrefix.get(key.slice(0, length))?.wake(revision)
+    }
+    return false
   }
 
   /** A cursor is the version of a change at this revision. */
@@ -120,17 +138,18 @@ export class WatchedCollection implements Task {
   }
 
   /** Replies when there are changes after a revision. */
-  wait (target: Target, after: number, caller: Caller, id: number): void {
+  wait (target: Target, after: number, caller: Caller, id: number, isStream: boolean): void {
     const groups = target.exact === true ? this.#byKey : this.#byPrefix
     let group = groups.get(target.key)
     if (group === undefined) {
       groups.set(target.key, group = new Group(this, target.key, target.exact === true, this.#host))
       if (target.exact !== true) this.#lengths.set(target.key.length, (this.#lengths.get(target.key.length) ?? 0) + 1)
     }
-    const call = new WaitingWatch(group, target, after, caller, id, this.#host.context.clock.now)
+    const call = new WaitingWatch(group, target, after, caller, id, isStream, this.#host.context.clock.now)
     group.calls.add(call)
     this.waiters++
     caller.waiting.set(id, call)
+    if (isStream) caller.streams++
     let record = this.#log.after(after)
     while (record !== undefined && !isWatched(record.key, target)) record = record.next
     if (record !== undefined) group.wake(record.revision)
@@ -140,6 +159,7 @@ export class WatchedCollection implements Task {
     const { group } = call
     if (!group.calls.delete(call)) return
     call.caller.waiting.delete(call.id)
+    if (call.isStream) call.caller.streams--
     this.waiters--
     if (this.waiters === 0) this.used()
     if (group.calls.size > 0) return
@@ -230,37 +250,59 @@ class Group implements Wakeable {
 
   answer (take: (calls: number) => number): boolean {
     const wokenAt = this.#wokenAt!
-    const { context } = this.host
-    const { revision } = context
-    const made = new Map<string, Bytes | undefined>() // most calls have the same cursor
-    let left = take(this.calls.size)
+    const made = new Map<string, Changes>() // most calls have the same cursor
+    let visits = this.calls.size
+    let left = take(visits)
     for (const call of this.calls) {
+      if (visits-- === 0) break
       if (left === 0) return true
       const after = Math.max(call.after, wokenAt - 1)
       const name = `${after} ${String(call.target.values)}`
-      if (!made.has(name)) {
-        const { head, texts } = this.collection.changes(after, call.target)
-        made.set(name, head.changes.length === 0 ? undefined : writeParts(head, texts))
-      }
-      const text = made.get(name)
-      if (text === undefined) continue
+      let changes = made.get(name)
+      if (changes === undefined) made.set(name, changes = this.#changes(after, call.target))
+      if (changes.text === undefined) continue
       left--
-      call.withdraw()
-      const reply = new Reply<Bytes>()
-      reply.text = text
-      call.caller.answer(call.id, reply)
+      this.#send(call, changes)
     }
     this.#wokenAt = undefined
-    if (context.revision !== revision && this.calls.size > 0) this.wake(revision + 1) // reading has expired some keys
     return false
   }
+
+  #changes (after: number, target: Target): Changes {
+    const { head, texts } = this.collection.changes(after, target)
+    const text = head.changes.length === 0 ? undefined : writeParts(head, texts)
+    return {
+      text: typeof text === 'string' && text.length >= LARGE ? Buffer.from(text, 'latin1') : text,
+      end: head.more === true ? undefined : head.revision! - this.host.epoch
+    }
+  }
+
+  #send (call: WaitingWatch, { text, end }: Changes): void {
+    const { caller, id } = call
+    const reply = new Reply<Bytes>()
+    reply.text = text
+    reply.more = call.isStream && end !== undefined && caller.backlog <= MAX_UNREAD
+    if (reply.more) {
+      call.after = end!
+      this.calls.delete(call)
+      this.calls.add(call) // the next rounds begin with others
+    } else call.withdraw()
+    this.host.wakeups.send(caller, id, reply)
+  }
+}
+
+/** What a group reports. */
+interface Changes {
+  /** Undefined if nothing has changed. */
+  readonly text: Bytes | undefined
+  /** All changes up to this revision are in it; undefined if there are more. */
+  readonly end: number | undefined
 }
 
 class WaitingWatch implements Waiting {
   constructor (
-    readonly group: Group, readonly target: Target, readonly after: number, readonly caller: Caller,
-    readonly id: number,
-    readonly since: number
+    readonly group: Group, readonly target: Target, public after: number, readonly caller: Caller,
+    readonly id: number, readonly isStream: boolean, readonly since: number
   ) {}
 
   withdraw (): void {

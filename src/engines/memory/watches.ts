@@ -82,7 +82,7 @@ export class Watches implements Observer, Watchable {
     } else if (request.nowait) answer(watched.changes(after, target))
     else if (caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     else if (watched.waiters >= this.#maxWaiters) caller.answer(id, new Reply('STORE_QUEUE_FULL'))
-    else watched.wait(target, after, caller, id)
+    else watched.wait(target, after, caller, id, request.stream)
   }
 
   changing (collection: string, key: string, kind: ChangeKind): void {

@@ -1,5 +1,5 @@
 // The calls that follow changes and messages, as the scripts take them: see scripts/watch.ts and scripts/channels.ts.
-import { Request, isPoll, type Reply } from '../../core/engine.js'
+import { Request, isPoll, type Abortion, type Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { WatchReply, WatchRequest } from '../../core/feed-replies.js'
 import { placeOf } from './keys.js'
@@ -80,7 +80,7 @@ export function withCursor ({ op }: Request, reply: Reply): Reply {
  */
 export class Pace {
   /** Milliseconds, by the signal that the calls of one feed have in common. */
-  readonly #pauses = new WeakMap<AbortSignal, number>()
+  readonly #pauses = new WeakMap<AbortSignal | Abortion, number>()
 
   /** Calls `go`, now or after a pause. */
   pass (request: Request, go: () => void): NodeJS.Timeout | undefined {

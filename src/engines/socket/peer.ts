@@ -102,8 +102,13 @@ export class Peer extends Caller implements Handler {
     if (isBounded && this.#connection.isSlow && this.#connection.backlog > this.#options.maxUnreadBytes) {
       reply = new Reply('STORE_OVERLOADED')
     }
+    this.#connection.gathers = this.streams > 0
     if (reply.code === undefined) writeReply(this.#connection, reply, id)
     else writeNotice(this.#connection, ERROR, reply.code, id)
+  }
+
+  override flush (): void {
+    if (!this.#isClosed) this.#connection.flush()
   }
 
   lost (token: string): void {

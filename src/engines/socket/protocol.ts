@@ -17,7 +17,7 @@ import { bytes, utf8, type Charset } from './charset.js'
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
  * version share one engine per process.
  */
-export const PROTOCOL_VERSION = 6
+export const PROTOCOL_VERSION = 7
 
 /** Maximum frame size. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
@@ -26,13 +26,15 @@ export const NAME = 254
 export const CANCEL = 255
 
 /**
- * Kinds of reply. Two are sent without a request: LOST with the token of a lock that has ended, and MAX_VALUE with the
- * maximum value size, after the hello and on every change.
+ * Kinds of reply. MORE is like OK, but further replies to the same call follow. Two are sent without a request: LOST
+ * with the token of a lock that has ended, and MAX_VALUE with the maximum value size, after the hello and on every
+ * change.
  */
 export const OK = 0
 export const ERROR = 1
 export const LOST = 2
 export const MAX_VALUE = 3
+export const MORE = 4
 
 /** Number of collections that a connection can name at a time. */
 export const SLOTS = 256
@@ -62,6 +64,7 @@ const BACKOFF = 8192
 const DOWN = 16384
 const DURABLE = 32768
 const IF_PRESENT = 65536
+const STREAM = 131072
 
 // Fields of a reply. TEXT, NUMBER and TOKEN have the same bits as above.
 const VERSION = 2
@@ -119,7 +122,7 @@ export function writeRequest (target: Target, request: Request, slot: number, id
     (request.ifAbsent ? IF_ABSENT : 0) | (request.release ? RELEASE : 0) |
     (request.detached ? DETACHED : 0) | (request.nowait ? NOWAIT : 0) |
     (request.limit === undefined ? 0 : LIMIT) | (request.backoff ? BACKOFF : 0) | (request.down ? DOWN : 0) |
-    (request.durable ? DURABLE : 0) | (request.ifPresent ? IF_PRESENT : 0)
+    (request.durable ? DURABLE : 0) | (request.ifPresent ? IF_PRESENT : 0) | (request.stream ? STREAM : 0)
   target.reserve(REQUEST_HEAD + utf8.room(request.key) + 5 * 8 +
     (request.cursor === undefined ? 0 : 2 + utf8.room(request.cursor)) +
     (token === undefined ? 0 : 2 + utf8.room(token)) + (owner === undefined ? 0 : 2 + utf8.room(owner)) +
@@ -183,6 +186,7 @@ export function readRequest (buffer: Buffer, at: number, end: number, collection
     request.backoff = (fields & BACKOFF) !== 0
     request.down = (fields & DOWN) !== 0
     request.durable = (fields & DURABLE) !== 0
+    request.stream = (fields & STREAM) !== 0
   }
   return request
 }
@@ -194,6 +198,7 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
     (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
   target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + (typeof text === 'string' ? text.length : 0))
   const { buffer, used } = target
+  const kind = reply.more ? MORE : OK
   let at = used + REPLY_HEAD
   if (reply.version !== undefined) at = buffer.writeDoubleLE(reply.version, at)
   if (reply.expiresIn !== undefined) at = buffer.writeDoubleLE(reply.expiresIn, at)
@@ -201,9 +206,9 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   if (reply.fence !== undefined) at = buffer.writeDoubleLE(reply.fence, at)
   if (token !== undefined) at = writeShort(buffer, token, at, bytes)
   if (typeof text === 'string') {
-    writeReplyHead(target, OK, fields, id, at + bytes.write(buffer, text, at))
+    writeReplyHead(target, kind, fields, id, at + bytes.write(buffer, text, at))
   } else {
-    writeReplyHead(target, OK, fields, id, at, text?.length)
+    writeReplyHead(target, kind, fields, id, at, text?.length)
     if (text !== undefined) target.append(text)
   }
 }
@@ -230,12 +235,14 @@ function writeReplyHead (target: Target, kind: number, fields: number, id: numbe
 
 export function readReply (buffer: Buffer, at: number, end: number): Reply {
   const fields = buffer[at + 1]!
-  if (codeOf(buffer, at) === ERROR) {
+  const kind = codeOf(buffer, at)
+  if (kind === ERROR) {
     const code = utf8.read(buffer, at + REPLY_HEAD - 4, end)
     return new Reply(isErrorCode(code) ? code : 'STORE_PROTOCOL')
   }
   at += REPLY_HEAD - 4
   const reply = new Reply()
+  reply.more = kind === MORE
   if ((fields & VERSION) !== 0) reply.version = readNumber(buffer, (at += 8) - 8, end)
   if ((fields & EXPIRES_IN) !== 0) reply.expiresIn = readNumber(buffer, (at += 8) - 8, end)
   if ((fields & NUMBER) !== 0) reply.number = readNumber(buffer, (at += 8) - 8, end)

@@ -11,10 +11,15 @@ import { Caller } from '../../../src/engines/memory/lock.js'
 class Client extends Caller {
   readonly label = 'client'
   readonly replies = new Map<number, Reply<Bytes>>()
+  unread = 0
   #ids = 0
 
   constructor (readonly keyspace: Keyspace) {
     super()
+  }
+
+  override get backlog (): number {
+    return this.unread
   }
 
   answer (id: number, reply: Reply<Bytes>): void {
@@ -123,6 +128,45 @@ t.test('changes of one tick make one answer, and calls with the same cursor the 
     t.equal(caller.waiting.size, 0)
   }
   t.strictSame(keysOf((await other.changes(exact))!), [['del', 'a2']])
+})
+
+t.test('a stream is answered for each batch of changes, and ends while its caller does not read', async t => {
+  const { keyspace, client, other } = arrange()
+  const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
+  const streams = [client, other].map(caller => {
+    return caller.send('watch', 'a', { cursor, text: '{"values":true}', stream: true })
+  })
+  for (let i = 1; i < 4; i++) {
+    for (const key of ['a1', 'b', 'a2']) client.ask('set', key, { text: String(i) })
+    const answers = await Promise.all([client.changes(streams[0]!), other.changes(streams[1]!)])
+    for (const answer of answers) {
+      t.strictSame(keysOf(answer!), [['set', 'a1'], ['set', 'a2']], 'each change once')
+      t.strictSame(answer!.texts, [String(i), String(i)])
+    }
+    t.ok(client.replies.get(streams[0]!)!.more)
+  }
+  t.equal(keyspace.watches.waiters, 2)
+  client.unread = 2 ** 20
+  client.ask('set', 'a1', { text: '4' })
+  const answer = (await client.changes(streams[0]!))!
+  t.strictSame([answer.texts, client.replies.get(streams[0]!)!.more], [['4'], false], 'the last one')
+  t.strictSame([client.waiting.size, client.streams, other.streams, keyspace.watches.waiters], [0, 0, 1, 1])
+  client.ask('set', 'a1', { text: '5' })
+  const next = (await client.changes(client.watch(answer.head.cursor, { values: true }, 'a')))!
+  t.strictSame(next.texts, ['5'])
+  keyspace.leave(other)
+  t.strictSame([other.streams, keyspace.watches.waiters], [0, 0])
+})
+
+t.test('more changes than a reply holds end a stream', async t => {
+  const { client } = arrange()
+  const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
+  const id = client.send('watch', '', { cursor, text: '{"values":true}', stream: true })
+  for (let i = 0; i < 10; i++) client.ask('set', `key ${i}`, { text: `"${'x'.repeat(60_000)}"` })
+  const { head, texts } = (await client.changes(id))!
+  t.strictSame([head.more, client.replies.get(id)!.more], [true, false])
+  t.equal(texts.length, 4)
+  t.equal((await client.changes(client.watch(head.cursor)))!.head.changes.length, 6)
 })
 
 t.test('versions grow over expiry, eviction and refused writes', async t => {
@@ -278,4 +322,36 @@ t.test('a process that does not fetch its messages misses the oldest, and learns
   t.ok(missed > 0)
   const { head } = client.messages(client.send('subscribe', 'x', { token: 'one', number: 1, cursor: '1.1' }))
   t.strictSame(head.missed, null, 'of another channel, or an earlier one')
+})
+
+t.test('a stream of messages has to be acknowledged, and is read again from there', async t => {
+  const { client, other } = arrange()
+  const subscribe = (cursor?: string): number => {
+    return client.send('subscribe', 'x', { token: 'one', number: 1, cursor, stream: cursor !== undefined })
+  }
+  const { head: { cursor } } = client.messages(subscribe())
+  const id = subscribe(cursor)
+  const found: string[] = []
+  let isOpen = true
+  let last = cursor
+  for (let i = 0; isOpen; i++) {
+    other.ask('publish', 'x', { text: String(i) })
+    await turn()
+    const { head, texts } = client.messages(id)
+    found.push(...texts)
+    last = head.cursor
+    isOpen = client.replies.get(id)!.more
+  }
+  t.strictSame(found, Array.from({ length: 64 }, (_, i) => String(i)))
+  t.strictSame([client.waiting.size, client.streams], [0, 0])
+  const again = subscribe(cursor) // as after a lost connection
+  await turn()
+  t.strictSame(client.messages(again).texts, found)
+  const next = subscribe(last)
+  other.ask('publish', 'x', { text: '64' })
+  await turn()
+  t.strictSame([client.messages(next).texts, client.replies.get(next)!.more], [['64'], true])
+  const late = subscribe(cursor)
+  await turn()
+  t.equal(client.messages(late).head.missed, 64, 'what was acknowledged is no longer there')
 })
