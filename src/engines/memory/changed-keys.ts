@@ -10,6 +10,8 @@ import type { Keyspace } from './keyspace.js'
 import type { LogFiles } from './log-files.js'
 import { MIN_SLICE_MS, nextSlice } from './slices.js'
 
+/** Number of keys that are marked at once, of a collection that is saved from now on. */
+const PAGE_KEYS = 250
 /** The clock is read once per this number of keys. */
 const KEYS_PER_LOOK = 64
 
@@ -32,6 +34,8 @@ export class ChangedKeys implements Observer {
   #lastKeys = new Set<string>()
   #clearings: Clearing[] = []
   readonly #configured = new Set<string>()
+  /** Collections whose keys all have to be in the next snapshot. */
+  readonly #unmarked = new Set<string>()
   /** The revision of the keyspace at the last snapshot. */
   #begun: number
   /** Keys of the current snapshot that have not been read yet. */
@@ -83,16 +87,17 @@ export class ChangedKeys implements Observer {
   }
 
   configured (collection: string, wasKept: boolean): void {
-    const entries = this.#keyspace.collection(collection)
-    const isKept = entries.bounds.keep
+    const isKept = this.#keyspace.collection(collection).bounds.keep
     this.#configured.add(collection)
     if (wasKept && !isKept) this.clearing(collection, '', []) // takes them for the snapshot: they were kept until now
     if (isKept) {
       if (!wasKept) this.#taking?.get(collection)?.clear() // and these were not
       this.notKept.delete(collection)
-    } else this.notKept.add(collection)
-    this.#select(collection)
-    if (!wasKept && isKept) this.#markAll(entries)
+      if (!wasKept) this.#unmarked.add(collection)
+    } else {
+      this.notKept.add(collection)
+      this.#unmarked.delete(collection)
+    }
     if (!this.isDirty) this.mark()
   }
 
@@ -107,9 +112,13 @@ export class ChangedKeys implements Observer {
     try {
       await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
     } catch (error) {
-      if (error instanceof DamageError) this.#rewriteAll() // nobody knows what it had
+      if (error instanceof DamageError) { // nobody knows what it had
+        for (const { name } of this.#keyspace.collections.all()) this.#unmarked.add(name)
+        this.isDirty = true
+      }
       throw error
     }
+    while (this.#unmarked.size > 0) await this.#markAll(isHurried) // more may have been added at its end
     const { context, values: { epoch } } = this.#keyspace
     const writer = this.#writer = new LogWriter()
     for (const { collection, prefix, revision } of this.#clearings) writer.clear(collection, prefix, epoch + revision)
@@ -168,21 +177,21 @@ export class ChangedKeys implements Observer {
     this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
   }
 
-  /** Marks the keys of the selected collection. */
-  #markAll (entries: Entries): void {
-    for (let position: number | undefined = 0; position !== undefined;) {
-      const page: ReturnType<typeof entries.page> = entries.page(position, 1000)
-      for (const { key } of page.values) this.#lastKeys.add(key)
-      position = page.next
+  /** Marks all keys of the unmarked collections. Keys that are written meanwhile are marked when they change. */
+  async #markAll (isHurried: () => boolean): Promise<void> {
+    let end = performance.now() + MIN_SLICE_MS
+    for (const collection of this.#unmarked) { // may be configured again, which adds it once more
+      this.#unmarked.delete(collection)
+      let position: number | undefined = 0
+      while (position !== undefined && !this.notKept.has(collection) && !this.#unmarked.has(collection)) {
+        const page: ReturnType<Entries['page']> | undefined = this.#entriesOf(collection)?.page(position, PAGE_KEYS)
+        this.#select(collection)
+        for (const { key } of page?.values ?? []) this.#lastKeys.add(key)
+        position = page?.next
+        if (performance.now() < end || isHurried()) continue
+        end = await nextSlice()
+      }
     }
-  }
-
-  #rewriteAll (): void {
-    for (const entries of this.#keyspace.collections.all()) {
-      this.#select(entries.name)
-      this.#markAll(entries)
-    }
-    this.isDirty = true
   }
 
   /** Marks a key whose last record may be in a chunk that is going to be removed. */

@@ -11,7 +11,7 @@ import type { Caller } from './lock.js'
 // millisecond, replies are sent in rounds, and all calls that wait for the same keys share one text.
 const ANSWERS_PER_MS = 48
 const MIN_ANSWERS_PER_MS = 0.5
-const CHANGES_PER_ANSWER = 64
+const CHANGES_PER_ANSWER = 128
 const MAX_BURST = 256
 /** Maximum number of replies per round; calls that share a text may exceed it. */
 const ROUND = 64

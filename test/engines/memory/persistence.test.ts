@@ -316,6 +316,37 @@ t.test('keep is switched while a flush takes many turns', async t => {
   t.ok(looked > 0, `${looked} states`)
 })
 
+t.test('a large collection that is kept from now on is marked in pages, and saved as a whole', async t => {
+  const KEYS = 200_000
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  kept.call('configure', 'c', '', { text: '{"keep":false}' })
+  for (let i = 0; i < KEYS; i++) kept.set('c', `k${i}`, '1')
+  const collection = kept.keyspace.collection('c')
+  const pages: number[] = []
+  let turn = 0
+  const page = collection.page.bind(collection)
+  collection.page = (...args) => {
+    pages.push(turn)
+    return page(...args)
+  }
+  kept.call('configure', 'c', '', { text: '{"keep":true}' })
+  t.equal(pages.length, 0, 'not by the call')
+  for (; disk.states.length === 0 || kept.persistence.stats().lag > 0; turn++) {
+    if (turn < 100) {
+      kept.call('del', 'c', `k${turn}`)
+      kept.set('c', `new${turn}`, '2')
+      kept.set('c', `k${KEYS - 1 - turn}`, '2')
+    }
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+  t.ok(new Set(pages).size > 1, `in ${new Set(pages).size} turns`)
+  await kept.persistence.close()
+  const loaded = await Kept.open(disk)
+  t.ok(loaded.dump() === kept.dump())
+  await loaded.persistence.close()
+})
+
 t.test('the log stays in proportion to what it stands for', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
