@@ -60,21 +60,22 @@ export abstract class Entries extends Lifetimes {
     if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
     this.context.revision++ // after the revisions of evicted entries
     this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
-    if (entry === undefined) entry = this.insert(key, text, ttl, isLocked)
-    else {
+    const { clock, revision } = this.context
+    if (entry === undefined) {
+      entry = this.insert(new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now), isLocked)
+    } else {
       const more = text.length - entry.text.length
       if (more !== 0) this.count(0, more)
       if (entry.state !== FREE) this.#locked.bytes += more
       entry.text = text
-      entry.version = this.context.revision
+      entry.version = revision
       if (ttl === null && !entry.isTimed()) return entry
     }
     return ttl === undefined ? entry : this.putEnd(entry, ttl)
   }
 
-  private insert (key: string, text: Bytes, ttl: number | null | undefined, isLocked: boolean): Entry {
-    const { clock, revision } = this.context
-    const entry = new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now)
+  /** Adds an entry. Its key must not exist. */
+  insert (entry: Entry, isLocked: boolean): Entry {
     this.#table.add(entry)
     this.count(1, entry.bytes)
     if (isLocked) this.pin(entry)
@@ -204,9 +205,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   private isGone (entry: Entry): boolean {
-    if (entry.state !== FREE) return false
-    if (this.#cleared?.covers(entry)) return true
-    return this.isPast(entry)
+    return entry.state === FREE && (this.#cleared?.covers(entry) === true || this.isPast(entry))
   }
 
   /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
