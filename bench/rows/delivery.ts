@@ -16,18 +16,27 @@ export interface DeliveryOptions {
 
 const { rival, by, bytes, seconds } = JSON.parse(process.argv[2]!) as DeliveryOptions
 const { serve, client }: Rival = rivals[rival]
+/** Seconds in which V8 compiles what it will. */
+const WARM_UP = 2
 const message = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
+
+interface Result {
+  /** With those of the warm-up. */
+  count: number
+  /** Milliseconds. */
+  rounds: number[]
+}
 
 if (cluster.isPrimary) await primary()
 else await worker()
 
 async function primary (): Promise<void> {
   const { address, cpu } = await serve({ bytes, operation: 'set' })
-  const go = await forkWorkers<number[]>(2, { BENCH_ADDRESS: address })
+  const go = await forkWorkers<Result>(2, { BENCH_ADDRESS: address })
   const used = cpu!()
-  const rounds = (await go()).flat()
-  const microseconds = (cpu!() - used) / rounds.length / 2
-  const sorted = rounds.slice(rounds.length >> 1).map(milliseconds => milliseconds / 2).sort((a, b) => a - b)
+  const results = await go()
+  const microseconds = (cpu!() - used) / results.reduce((sum, { count }) => sum + count, 0) / 2
+  const sorted = results.flatMap(({ rounds }) => rounds).map(milliseconds => milliseconds / 2).sort((a, b) => a - b)
   await finish({
     microseconds,
     p50: sorted[sorted.length >> 1],
@@ -52,9 +61,11 @@ async function worker (): Promise<void> {
   }
   await (by === 'channel' ? subscribe!(mine!, received) : watch!(mine!, received))
   workWhenTold(async () => {
-    if (!isFirst) return []
+    if (!isFirst) return { count: 0, rounds: [] } satisfies Result
     send()
-    await sleep(2 * seconds * 1000) // the first half of the rounds is for warming up
-    return rounds
+    await sleep(WARM_UP * 1000)
+    const first = rounds.length
+    await sleep(seconds * 1000)
+    return { count: rounds.length, rounds: rounds.slice(first) } satisfies Result
   })
 }
