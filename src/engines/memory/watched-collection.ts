@@ -5,19 +5,15 @@ import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
 import type { Bytes } from '../../core/value.js'
 import type { Task } from './agenda.js'
+import { ChangePage, bytesFit } from './change-page.js'
 import { RecentChanges, type ChangeRecord } from './recent-changes.js'
 import type { Context } from './context.js'
 import type { Entries } from './entries.js'
-import type { Entry } from './entry.js'
 import type { Caller, Waiting } from './lock.js'
 import type { Wakeable, Wakeups } from './wakeups.js'
 
 /** How long the log is kept without a call, in milliseconds. */
 const KEPT_MS = 60_000
-/** Maximum size of the keys and values in a reply, unless it has only one key. */
-const MAX_REPLY_BYTES = 256 * 1024
-/** Overhead of a change, besides its key and value. */
-const CHANGE_BYTES = 40
 /** Replies of at least this size are encoded once for all calls. */
 const LARGE = 32 * 1024
 /** A caller with more unread bytes than this has to call again for the next changes. */
@@ -96,7 +92,7 @@ export class WatchedCollection implements Task, Wakeable {
 
   /** The changes after a revision. */
   changes (after: number, target: Target): { head: WatchReply, texts: Bytes[] } {
-    const page = new Page(this.#host.epoch, target.values === true)
+    const page = new ChangePage(this.#host.epoch, target.values === true)
     const entries = this.#host.entriesOf(this.name)
     for (let record = this.#log.after(after), next: ChangeRecord | undefined; record !== undefined; record = next) {
       next = record.next
@@ -118,7 +114,7 @@ export class WatchedCollection implements Task, Wakeable {
 
   /** Lists existing keys from `position` on. `since` is the revision at the start of the listing. */
   list (position: number, since: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
-    const page = new Page(this.#host.epoch, values === true)
+    const page = new ChangePage(this.#host.epoch, values === true)
     const entries = this.#host.entriesOf(this.name)
     const start = this.#host.epoch + since
     const end = { start, cursor: this.cursorAt(since), revision: start }
@@ -197,41 +193,6 @@ function isWatched (changed: string, { key, exact }: Target): boolean {
 
 /** Prefix of the cursors of a listing. */
 export const LIST = 'list.'
-
-/** The changes of one reply. */
-class Page {
-  readonly changes: WatchReply['changes'] = []
-  readonly texts: Bytes[] = []
-  /** The revision of the last change. */
-  last = 0
-  #bytes = 0
-  constructor (readonly epoch: number, readonly values: boolean) {}
-
-  /** Returns false if the page is full. */
-  add (type: ChangeType, key: string, revision: number, entry: Entry | undefined): boolean {
-    const bytes = CHANGE_BYTES + key.length + (this.values ? entry?.text.length ?? 0 : 0)
-    if (this.#bytes > 0 && this.#bytes + bytes > MAX_REPLY_BYTES) return false
-    this.#bytes += bytes
-    this.addAnyway(type, key, revision, entry)
-    return true
-  }
-
-  addAnyway (type: ChangeType, key: string, revision: number, entry: Entry | undefined): void {
-    this.changes.push([type, key, this.epoch + revision])
-    if (this.values && entry !== undefined) this.texts.push(entry.text)
-    this.last = revision
-  }
-}
-
-/** How many of the entries fit into a reply, at least one. */
-function bytesFit (entries: readonly Entry[], values: boolean): number {
-  let bytes = 0
-  const end = entries.findIndex(({ key, text }) => {
-    bytes += CHANGE_BYTES + key.length + (values ? text.length : 0)
-    return bytes > MAX_REPLY_BYTES
-  })
-  return end === -1 ? entries.length : Math.max(1, end)
-}
 
 /** The calls that wait for changes of the same keys. */
 class Group implements Wakeable {
