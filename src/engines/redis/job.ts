@@ -53,7 +53,7 @@ export class Job {
         const [record, lock, text] = found.slice(at, at += part.args.length)
         part.resolve([record, lock, tracked, text])
       }
-    } else if (this.head !== undefined) {
+    } else if (this.parts.length > 1) {
       for (const [i, part] of this.parts.entries()) part.resolve((result as unknown[])[i])
     } else {
       this.parts[0]!.resolve(result)

@@ -29,7 +29,7 @@ async function all (): Promise<void> {
   ): Promise<string> => {
     const script = ['set', 'increment', 'acquire'].includes(op) ? 'write' : 'call'
     const [channel, number] = who.split(' ') as [string, string]
-    return (await run<string[]>(script, base, channel, String(life), op, key, number, JSON.stringify(options), text))[0]!
+    return await run<string>(script, base, channel, String(life), op, key, number, JSON.stringify(options), text)
   }
   /** Looks at a collection as a process does, until nothing is left; gives what was left after each look. */
   const tend = async (base: string, left: () => Promise<number>): Promise<number[]> => {
@@ -48,6 +48,15 @@ async function all (): Promise<void> {
       Array.from({ length: count }, (_, i) => call(base, 'set', `key ${i}`, `${channel(1)} -${i + 1}`, text, options))
     )
     return base
+  }
+  /** The result of a script, and how many commands it has made. */
+  const commandsOf = async <T>(make: () => Promise<T>): Promise<[T, number]> => {
+    const made = async (): Promise<number> => Array.from(
+      (await redis.info('commandstats')).matchAll(/cmdstat_(?!info|fcall)\S+:calls=(\d+)/g), ([, calls]) => Number(calls)
+    ).reduce((sum, calls) => sum + calls, 0)
+    const before = await made()
+    const result = await make()
+    return [result, await made() - before]
   }
   /** Processes that listen, as far as the server can tell. */
   const listen = async (t: Test, ...channels: number[]): Promise<Redis> => {
@@ -79,6 +88,47 @@ async function all (): Promise<void> {
     )
     t.match(told[1000], / 1000$/)
     t.equal(await redis.zcard(`${base}:owned`), 0)
+  })
+
+  t.test('calls that share a script come to wait, and are served, with few commands each', async t => {
+    const subscriber = await listen(t, 1, 2)
+    for (const [op, text, most] of [['get', '', 1], ['increment', '', 1], ['acquire', 'me', 2]] as const) {
+      const base = names.base(`waits of ${op}`)
+      await call(base, 'set', 'other', `${channel(1)} 1`, '1', { ttl: 60_000 }) // so that all of it has an end
+      await call(base, 'acquire', 'key', `${channel(1)} 1`, 'token me')
+      const calls = (from: number): string[] => Array.from(
+        { length: 32 }, (_, i) => [op, 'key', String(from + i), '', text && `token-${from + i} ${text}`]
+      ).flat()
+      await run('write', base, channel(2), '60000', ...calls(1))
+      const [answers, made] = await commandsOf(() => run<string[]>('write', base, channel(2), '60000', ...calls(33)))
+      t.ok(answers.every(answer => /^\+?Q/.test(answer)))
+      t.ok(made <= 32 * most + 12, `${op}: ${made} commands of 32 calls that wait`)
+      if (op === 'acquire') continue
+      const waiting = await redis.hlen(`${base}:waiting`)
+      const [, served] = await commandsOf(() => call(base, 'release', 'key', `${channel(1)} 2`, 'token'))
+      const count = waiting - await redis.hlen(`${base}:waiting`)
+      t.ok(count > 20 && served <= 4 * count + 30, `${op}: ${served} commands for ${count} calls`)
+    }
+    await subscriber.unsubscribe() // so that what is left of them ends
+    await tend(names.base('waits of acquire'), () => redis.hlen(`${names.base('waits of acquire')}:waiting`))
+  })
+
+  t.test('pages of names, walks over them and keys that have ended take few commands', async t => {
+    const base = await fill('few commands', 400)
+    const [page, made] = await commandsOf(() => run<[string, string | null]>('scan', base, '', '1000', '', ''))
+    const found = JSON.parse(page[0]) as unknown[]
+    t.ok(found.length >= 50 && found.length <= 100, `${found.length} names on a page`)
+    t.ok(made <= 10, `${made} commands for a page`)
+    await run('configure', base, '{"idle":60000}')
+    await tend(base, () => redis.zcard(`${base}:idle`))
+    const [, tracked] = await commandsOf(() => run('scan', base, '', '1000', '', ''))
+    t.ok(tracked <= 110, `${tracked} commands for a page with times of use`)
+
+    const ended = await fill('few commands to end', 400, { ttl: 1 })
+    await until(async () => await run('size', ended) === 0)
+    const left = await redis.zcard(`${ended}:names`)
+    const [, expired] = await commandsOf(() => tend(ended, () => redis.zcard(`${ended}:names`)))
+    t.ok(expired <= 3 * left + 100, `${expired} commands for ${left} keys that have ended`)
   })
 
   t.test('long answers are kept once, and told of', async t => {
@@ -120,13 +170,8 @@ async function all (): Promise<void> {
     const held = Array.from({ length: 100 }, (_, i) => [`key ${i}`, `token-${i}`])
     for (const [key, token] of held) await call(base, 'acquire', key!, `${channel(1)} 1`, `${token} me`)
     for (let i = 0; i < 64; i++) await run('clear', base, `${channel(2)} ${i}`, 'key', '', '60000')
-    const commands = async (): Promise<number> => Array.from(
-      (await redis.info('commandstats')).matchAll(/calls=(\d+)/g), ([, calls]) => Number(calls)
-    ).reduce((sum, calls) => sum + calls, 0)
     const counted = async <T>(script: ScriptName, ...args: string[]): Promise<T> => {
-      const before = await commands()
-      const result = await run<T>(script, base, ...args)
-      const count = await commands() - before
+      const [result, count] = await commandsOf(() => run<T>(script, base, ...args))
       t.ok(count <= 1000, `${script}: ${count} commands`)
       return result
     }

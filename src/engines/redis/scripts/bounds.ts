@@ -17,6 +17,7 @@ end
 local function expireFrom (set, limit, count)
   local keys = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. int(limit), 'LIMIT', 0, count)
   for i, key in ipairs(keys) do
+    fetch(keys, i)
     redis.call('ZREM', set, key)
     local entry = load(key)
     if entry then expire(entry) end

@@ -55,7 +55,7 @@ local function submit (call, lock)
     return 'R  1  '
   end
   if call.nowait then return 'ESTORE_LOCKED' end
-  if waiters(lock) >= MAX_WAITERS then return 'ESTORE_QUEUE_FULL' end
+  if meta.waits >= MAX_WAITERS and waiters(lock) >= MAX_WAITERS then return 'ESTORE_QUEUE_FULL' end
   enqueue(lock, call)
   return 'Q' .. int(math.max(0, runsOut(lock) - now))
 end
@@ -123,19 +123,19 @@ local scripts = {}
 -- The calls of a process: its channel and life, then of each call: op, key, number, options as JSON or '', text or ''. In
 -- place of a text, a release has the token, and an acquire that of the lock it is to have, and the owner. Answers each
 -- as in turn.ts, or with "Q" and the milliseconds until the lock for which the call now waits runs out: its answer is
--- pushed when its turn comes. "A" asks to make the call again: it goes through a lock, and some of the room that it
+-- pushed when its turn comes. The answer to a single call is not in a list. "A" asks to make the call again: it goes through a lock, and some of the room that it
 -- needs has been made.
 function scripts.call (keys, args)
   begin()
   local channel, life = args[1], args[2]
   open(keys[1], args)
-  caches['alive ' .. channel] = true
+  caller = channel
   local answers = {}
   for i = 3, #args, 5 do
     answers[#answers + 1] = callOnce(args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4], channel, life)
   end
   answers[1] = answered(answers[1], channel, life)
-  return answers
+  return #answers > 1 and answers or answers[1]
 end
 
 -- As call: for what needs memory, not run where the server has none left, and for what may have a long answer.

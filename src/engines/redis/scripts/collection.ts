@@ -61,6 +61,7 @@ local function int (number)
 end
 
 local seconds, fraction      -- the clock as the server gives it
+local caller                 -- the process whose calls this script makes, which is alive
 
 -- Starts a script.
 local function begin ()
@@ -70,7 +71,7 @@ local function begin ()
   micros = seconds * 1000000 + fraction
   now = (micros - micros % 1000) / 1000
   work = WORK
-  isUnfinished = false
+  isUnfinished, caller = false, nil
 end
 
 local function isSpent ()

@@ -21,7 +21,7 @@ local function load (key, record)
     end
   end
   local entry = { key = key, record = record, space = space, last = last, finish = finish, isLong = bytes ~= nil,
-    bytes = #key + (bytes or #record - last), version = nil, text = nil }
+    bytes = #key + (bytes or #record - last), version = nil, text = nil, used = nil }
   if meta.jobs > 0 and isWiped(entry) then return nil end
   return entry
 end
@@ -67,8 +67,10 @@ end
 
 -- Uses are kept in microseconds, made different, which tells their order.
 local function lastUse (entry)
-  local used = redis.call('ZSCORE', entry.finish > 0 and TIMED or IDLE, entry.key)
-  return math.max(tonumber(used or 0), meta.tracked)
+  if not entry.used then
+    entry.used = tonumber(redis.call('ZSCORE', entry.finish > 0 and TIMED or IDLE, entry.key) or 0)
+  end
+  return math.max(entry.used, meta.tracked)
 end
 
 -- A locked key is never past its time; one whose queue is being served may be.
@@ -81,7 +83,8 @@ end
 
 local function use (entry, lock)
   if lock or meta.tracked == 0 then return end
-  zadd(entry.finish > 0 and TIMED or IDLE, int(nextNumber()), entry.key)
+  entry.used = nextNumber()
+  zadd(entry.finish > 0 and TIMED or IDLE, int(entry.used), entry.key)
   if entry.finish == 0 and meta.idle > 0 then ends(now + meta.idle) end
 end
 

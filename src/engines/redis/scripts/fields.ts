@@ -1,22 +1,25 @@
 // What a script reads and changes of a collection: for all calls of a script at once.
 export default String.raw`
-local caches = {}             -- forgotten when another collection is opened
+-- Forgotten when another collection is opened; "heard" is a process whose sign of life has been noted.
+local caches, heard = {}, nil
 
--- A structure that may be a new one gets the end that the others have.
+local grown = {}              -- structures that may be new ones
+
+-- A structure that may be a new one gets the end that the others have, when all changes are made.
 local function zadd (set, ...)
-  if redis.call('ZADD', set, ...) > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+  if redis.call('ZADD', set, ...) > 0 and meta.expire > 0 then grown[set] = true end
 end
 
-local function hset (hash, field, value)
-  if redis.call('HSET', hash, field, value) > 0 and meta.expire > 0 then
-    redis.call('PEXPIREAT', hash, int(meta.expire)) end
+local function hset (hash, ...)
+  if redis.call('HSET', hash, ...) > 0 and meta.expire > 0 then grown[hash] = true end
 end
 
-local ask, forgetFields, write, read, stored, put, putAll, flush
+local ask, forgetFields, write, read, stored, fetch, put, putAll, flush
 
 do
   local MOST = 500            -- arguments of one command; even, as some come in pairs
   local more, less = {}, {}   -- arguments
+  local AHEAD = 25            -- keys; few, as their records may have 8 KB each
 
   -- What is known of RECORDS: by field its value, false where it has none. These tables are used again by each script,
   -- as new ones would have to grow.
@@ -30,6 +33,7 @@ do
     for i = 1, changed do fields[changes[i]] = nil end
     asked, changed, written = 0, 0, 0
     if next(members) then members = {} end
+    if next(grown) then grown = {} end
   end
 
   -- Resets the cache and reads the counters. With "calls", the arguments of scripts.call, it also reads the records and
@@ -68,6 +72,24 @@ do
     return record, lock
   end
 
+  -- For a loop over keys that reads what is stored of each: reads it for some of them with one command.
+  function fetch (keys, i)
+    if i % AHEAD ~= 1 then return end
+    local first = asked
+    for j = i, math.min(#keys, i + AHEAD - 1) do
+      local key = keys[j]
+      if fields[':' .. key] == nil then
+        names[asked + 1], names[asked + 2] = ':' .. key, '!' .. key
+        asked = asked + 2
+      end
+    end
+    if asked == first then return end
+    local values = redis.call('HMGET', RECORDS, unpack(names, first + 1, asked))
+    for i = first + 1, asked do
+      if fields[names[i]] == nil then fields[names[i]] = values[i - first] end
+    end
+  end
+
   -- Adds a member to a sorted set of one score, or removes it, before the set is read.
   function put (set, member, isMember)
     local list = members[set]
@@ -83,7 +105,7 @@ do
     return 0
   end
 
-  -- Makes the changes of sorted sets. All that reads NAMES or HELD begins with it.
+  -- Makes the changes of sorted sets. All that reads NAMES, HELD, OWNED or QUEUE begins with it.
   function putAll ()
     for set, list in pairs(members) do
       local added, removed = 0, 0
@@ -127,6 +149,12 @@ do
     written = changed
     callWith('HSET', RECORDS, more, set)
     callWith('HDEL', RECORDS, less, deleted)
+    if next(grown) then
+      for set in pairs(grown) do
+        if meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
+      end
+      grown = {}
+    end
   end
 end
 `

@@ -61,16 +61,14 @@ local function stepJob (job)
   local from, to = rangeOf(job[3], job[4])
   putAll()
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
-  for _, key in ipairs(names) do
+  for i, key in ipairs(names) do
+    fetch(names, i)
     local entry = load(key) -- which removes what is wiped
     if entry and job[1] == 'track' and not read('!' .. key) then
-      redis.call('ZADD', entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
+      zadd(entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
     end
   end
-  if meta.expire > 0 and job[1] == 'track' then
-    for _, set in ipairs({ IDLE, TIMED }) do redis.call('PEXPIREAT', set, int(meta.expire)) end
-  end
-  work = work - STEP / 2
+  work = work - STEP * 3 / 4
   job[4] = names[STEP]
   return job[4] ~= nil
 end

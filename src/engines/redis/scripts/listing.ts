@@ -10,14 +10,16 @@ end
 -- a dump.
 function scripts.scan (keys, args)
   local MAX_BYTES = 262144 -- of texts that are read for one page, unless the first is longer
+  local MAX_KEYS = 100
   begin()
   open(keys[1])
-  local limit, isDump = math.min(250, tonumber(args[2])), args[4] ~= ''
+  local limit, isDump = math.min(MAX_KEYS, tonumber(args[2])), args[4] ~= ''
   local from, to = rangeOf(args[3], args[1])
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
   local found, values = {}, {}
   local bytes, last = 0, nil
-  for _, key in ipairs(names) do
+  for i, key in ipairs(names) do
+    fetch(names, i)
     local record, lock = stored(key)
     lock = lockFrom(key, lock)
     local entry = load(key, record)
@@ -55,6 +57,7 @@ end
 
 -- Counters and options, in the order in which they stand in an answer to "collections".
 local function counters ()
+  putAll()
   return {
     int(keyCount()), int(meta.bytes), int(meta.locks), int(redis.call('ZCARD', QUEUE) + meta.clears), int(meta.reads),
       int(meta.writes),
@@ -132,6 +135,7 @@ function scripts.queue (keys, args)
   save()
   if not lock then return {} end
   local places = clearsOf(lock)
+  putAll()
   local from, to = queueOf(lock)
   for _, place in ipairs(redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 100)) do
     local who, number = placed(place)

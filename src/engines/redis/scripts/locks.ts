@@ -62,8 +62,8 @@ end
 
 -- A process was heard of.
 local function isHeard (channel, life)
-  if caches.heard == channel then return end
-  caches.heard, caches['alive ' .. channel] = channel, nil
+  if heard == channel then return end
+  heard, caches['alive ' .. channel], caches['until ' .. channel] = channel, nil, nil
   zadd(ALIVE, int(now + life), channel)
   ends(now + life)
 end
@@ -77,10 +77,13 @@ local function isConnected (channel)
 end
 
 local function aliveUntil (channel)
-  return tonumber(redis.call('ZSCORE', ALIVE, channel) or 0)
+  local key = 'until ' .. channel
+  if not caches[key] then caches[key] = tonumber(redis.call('ZSCORE', ALIVE, channel) or 0) end
+  return caches[key]
 end
 
 local function isAlive (channel)
+  if channel == caller then return true end
   local key = 'alive ' .. channel
   if caches[key] == nil then caches[key] = aliveUntil(channel) >= now and isConnected(channel) end
   return caches[key]

@@ -4,6 +4,7 @@ export default String.raw`
 local function open (base, calls)
   if base ~= BASE then setBase(base) end
   if next(caches) then caches = {} end
+  heard = nil
   packed = ask(calls)
   local m = meta
   if packed then

@@ -39,6 +39,7 @@ local function queueOf (lock)
 end
 
 local function waiters (lock)
+  putAll()
   return redis.call('ZLEXCOUNT', QUEUE, queueOf(lock))
 end
 
@@ -48,14 +49,14 @@ local function wait (who, call)
   call.since = now
   hset(WAITING, who, cmsgpack.pack(call))
   if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
-  zadd(OWNED, 0, who)
+  put(OWNED, who, true)
   isHeard(channelOf(who), call.life)
 end
 
 local function enqueue (lock, call)
   local who = call.channel .. ' ' .. call.id
   call.place = string.format(PADDED .. ':' .. PADDED .. ':%s', lock.queue, nextNumber(), who)
-  zadd(QUEUE, 0, call.place)
+  put(QUEUE, call.place, true)
   wait(who, call)
 end
 
@@ -64,16 +65,16 @@ local function waiting (who)
   return stored and cmsgpack.unpack(stored)
 end
 
--- Takes a call out of its queue; nil if it does not wait.
-local function withdraw (who)
-  local call = waiting(who)
+-- Takes a call out of its queue; nil if it does not wait. "call": where it is known.
+local function withdraw (who, call)
+  call = call or waiting(who)
   if not call then return nil end
   meta.waits = meta.waits - 1
   redis.call('HDEL', WAITING, who)
   if call.newToken then redis.call('HDEL', WAITING, 'token ' .. call.newToken) end
-  redis.call('ZREM', OWNED, who)
+  put(OWNED, who, false)
   if call.place then
-    redis.call('ZREM', QUEUE, call.place)
+    put(QUEUE, call.place, false)
   elseif call.op == 'watch' then
     watches.disarm(call, who)
   elseif call.op == 'subscribe' then
@@ -82,7 +83,7 @@ local function withdraw (who)
     redis.call('ZREM', CLEARS, who)
     change('clears', meta.clears - 1)
   end
-  work = work - 1
+  work = work - 3 / 2
   return call
 end
 
@@ -150,13 +151,11 @@ local function placed (place)
   return string.sub(place, 35), tonumber(string.sub(place, 18, 33))
 end
 
--- The first in a queue, with its number; nil where there is none.
+-- The first in a queue.
 local function firstIn (lock)
+  putAll()
   local from, to = queueOf(lock)
-  local place = redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 1)[1]
-  if not place then return nil end
-  local who, number = placed(place)
-  return who, number, place
+  return redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 8)
 end
 
 local function leaveToNext (lock)
@@ -169,22 +168,27 @@ end
 -- Serves those who wait for a key that nobody holds, up to the next one who takes the lock. What is too much for one
 -- script is left to whoever comes next: the lock stays without a holder meanwhile.
 local function serve (lock)
+  local places, at = {}, 1
   while lock.token == '' do
-    local who, number, place = firstIn(lock)
+    if not places[at] then places, at = firstIn(lock), 1 end
+    local place = places[at]
+    local who, number
+    if place then who, number = placed(place) end
     local isReached = meta.clears == 0 or applyClears(lock, number)
     if not isReached or (who and isSpent()) then break end
     if not who then return free(lock, load(lock.key)) end
-    local call = waiting(who)
-    if not call or not isAlive(channelOf(who)) then
-      if not withdraw(who) then redis.call('ZREM', QUEUE, place) end
+    local call, channel = waiting(who), channelOf(who)
+    if not call or not isAlive(channel) then
+      if not withdraw(who, call) then put(QUEUE, place, false) end
     else
-      call.turn, call.channel = number, channelOf(who)
+      call.turn, call.channel = number, channel
       local reply = turn(call, lock)
       if not reply then break end -- it is not done yet
-      withdraw(who)
+      withdraw(who, call)
       lock.place = number
       answer(who, reply)
     end
+    at = at + 1
   end
   if lock.token == '' then leaveToNext(lock) end
 end
@@ -222,7 +226,7 @@ local function bury (channel)
     if isSpent() then return false end
     work = work - 1
     if who then
-      redis.call('ZREM', OWNED, who)
+      put(OWNED, who, false)
       if not withdraw(who) then channels.bury(who) end
     else
       put(HELD, held, false)

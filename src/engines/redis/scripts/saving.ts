@@ -43,13 +43,8 @@ local function index ()
   end
 end
 
--- Keeps what was counted. Every script that changes something ends with it.
-local function save ()
-  local after = pack()
-  if meta.seq == seqBefore and after == before then
-    current = packed or nil
-    return flush()
-  end
+-- Brings all that depends on what ends, is configured or is to be done up to date. Answers with the packed counters.
+local function saveEnds (after)
   local last = meta.last
   if meta.keys + meta.locks + meta.watched + meta.subscriptions > 0 then
     change('empty', 0)
@@ -67,7 +62,18 @@ local function save ()
   end
   setExpire()
   index()
-  if isRestChanged or meta.last ~= last then after = pack() end
+  return (isRestChanged or meta.last ~= last) and pack() or after
+end
+
+-- Keeps what was counted. Every script that changes something ends with it.
+local function save ()
+  local hasNoEnd = packed and isRestZero and not isRestChanged and meta.endless > 0
+  local after = pack()
+  if meta.seq == seqBefore and after == before then
+    current = packed or nil
+    return flush()
+  end
+  if not hasNoEnd then after = saveEnds(after) end
   write('#', after)
   flush()
   current = after

@@ -1,6 +1,6 @@
 // Calls that follow a collection: what is there, and what has changed.
 export default String.raw`
-watches.PAGE, watches.PAGE_BYTES = 250, 262144 -- keys and bytes in one reply
+watches.PAGE, watches.PAGE_BYTES = 100, 262144 -- keys and bytes in one reply
 
 -- The changes after a revision: descriptions, texts, the version of the last where there are more.
 function watches.changes (after, asked)
@@ -43,7 +43,8 @@ function watches.list (since, asked, last)
     names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, watches.PAGE)
   end
   local list, texts, bytes, isMore = {}, {}, 0, #names == watches.PAGE
-  for _, key in ipairs(names) do
+  for i, key in ipairs(names) do
+    fetch(names, i)
     if bytes > watches.PAGE_BYTES and last ~= '' then
       isMore = true
       break
