@@ -8,13 +8,13 @@ import { http } from './faults/http.js'
 import { http2 } from './faults/http2.js'
 import { keyspace } from './faults/keyspace.js'
 import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
-import { leaks } from './faults/leaks.js'
+import { leaks, leaksOfHttp, leaksOfRedis } from './faults/leaks.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
   linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
-import { overload, overloadOverUnix } from './faults/overload.js'
+import { overload, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
 import { quiet } from './faults/quiet.js'
 import { stopping } from './faults/stopping.js'
@@ -28,7 +28,9 @@ const REDIS: Record<string, Attack> = hasRedis
       'linearizability-redis': linearizabilityOfRedis,
       'killing-redis': killingOfRedis,
       'linearizability-redis-beset': linearizabilityOfBesetRedis,
-      'linearizability-redis-cluster': linearizabilityOfRedisCluster
+      'linearizability-redis-cluster': linearizabilityOfRedisCluster,
+      'leaks-redis': leaksOfRedis,
+      'overload-redis': overloadOfRedis
     }
   : {}
 const ATTACKS: Record<string, Attack> = {
@@ -47,6 +49,7 @@ const ATTACKS: Record<string, Attack> = {
   overload,
   'overload-unix': overloadOverUnix,
   leaks,
+  'leaks-http': leaksOfHttp,
   watching,
   stopping,
   expiry,

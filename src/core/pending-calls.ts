@@ -206,9 +206,11 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
   }
 }
 
-function adviceOn (code: StoreErrorCode, { durable, text }: Request): string {
-  const isMeant = code === 'STORE_OPTION_INVALID' && (durable || text?.includes('"durable":true') === true)
-  return isMeant ? '; durable needs a store with data and a collection that is kept' : ''
+function adviceOn (code: StoreErrorCode, { durable, text, cursor }: Request): string {
+  if (code !== 'STORE_OPTION_INVALID') return ''
+  if (cursor !== undefined) return `; invalid cursor: expected the cursor of an earlier page, got ${cursor}`
+  const isDurable = durable || text?.includes('"durable":true') === true
+  return isDurable ? '; durable needs a store with data and a collection that is kept' : ''
 }
 
 function failure (code: StoreErrorCode, request: Request, why: string | undefined, options?: ErrorOptions): StoreError {

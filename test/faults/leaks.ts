@@ -1,14 +1,17 @@
-// Attack: repeats operations; heap and handles of primary and worker must not grow.
+// Attacks, one per engine that crosses processes: operations are repeated; heap and handles of primary and worker must
+// not grow, and nothing may be left on the server.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { writeControl, writeHello, NAME, type Target } from '../../src/engines/socket/protocol.js'
-import { createStore, strongStore, type Store } from '../../src/index.js'
+import { createStore, strongStore, type Store, type StoreOptions } from '../../src/index.js'
+import { TOKEN, serveAdmin } from '../support/admin.js'
 import { fork, type TestWorker } from '../support/cluster.js'
+import { fill, limitedServer } from '../support/redis.js'
 import { until } from '../support/until.js'
-import type { Attack, Figures } from './attack.js'
+import type { Attack, Figures, Order, Owner } from './attack.js'
 import { heap } from './heap.js'
 import { serverOf } from './peers.js'
 
@@ -53,9 +56,80 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   }
 }
 
-export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
+/** Where the store is. */
+interface Place {
+  options: StoreOptions
+  /** Connects so many times, and ends the connections. */
+  connect (times: number): Promise<unknown>
+  /** Throws if something is left that should not be. */
+  check? (): Promise<void>
+}
+
+export const leaks = over(async () => {
   const store = createStore()
+  await store.stats()
+  const server = serverOf(globalThis)
+  const address = await server.address()
+  return {
+    options: {},
+    connect: async times => {
+      const { peers } = server
+      for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
+      await until(() => server.peers === peers, 30)
+    }
+  }
+})
+
+/** With only the rights listed in docs/redis.md, among data of another application. */
+export const leaksOfRedis = over(async owner => {
+  const { options, redis } = await limitedServer(owner, 'functions')
+  await fill(redis)
+  const theirs = await redis.dbsize()
+  const clients = async (): Promise<number> => Number(/connected_clients:(\d+)/.exec(await redis.info('clients'))![1])
+  return {
+    options,
+    connect: async times => {
+      const before = await clients()
+      await reconnect(options, times)
+      await until(async () => await clients() === before, 30)
+    },
+    check: async () => {
+      assert.ok(await redis.dbsize() - theirs < 20, `${(await redis.keys('strong-store:*')).slice(0, 50).join()} are left`)
+    }
+  }
+})
+
+export const leaksOfHttp = over(async owner => {
+  const store = createStore('memory:')
+  owner.teardown(() => store.close())
+  const { origin } = await serveAdmin(owner, store)
+  const options = { url: `${origin}/_store/v1`, token: TOKEN }
+  return { options, connect: async times => { await reconnect(options, times) } }
+})
+
+/** Opens and closes stores, some with a lock, a wait and a call under way. */
+async function reconnect (options: StoreOptions, times: number): Promise<void> {
+  for (let i = 0; i < times; i += 50) {
+    await Promise.all(Array.from({ length: 10 }, async (_, j) => {
+      const store = createStore(options)
+      const visits = store.collection('leaks visits')
+      await visits.acquire(`key ${j}`)
+      const calls = Promise.allSettled([visits.get(`key ${j}`), visits.set('key', j)])
+      await store.close()
+      await calls
+    }))
+  }
+}
+
+function over (open: (owner: Owner) => Promise<Place>): Attack {
+  return async order => await attack(order, await open(order.owner))
+}
+
+async function attack ({ rounds, secondsLeft, owner }: Order, { options, connect, check }: Place): ReturnType<Attack> {
+  const store = createStore(options)
+  owner.teardown(() => options.url !== undefined && store.close())
   const worker = await fork(owner)
+  await worker.run(({ strongStore, kept }, options) => { kept.store = strongStore.createStore(options) }, options)
   const lock = await store.collection('leaks').acquire('locked')
   const figures: Figures = {}
   const most = Math.min(rounds, MOST)
@@ -101,7 +175,7 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   assert.deepEqual((await store.locks()), [])
 
   const app = Fastify()
-  await app.register(strongStore)
+  await app.register(strongStore, { store })
   app.post('/:key', async (request, reply) => {
     const { key } = request.params as { key: string }
     const lock = await request.store.collection<number>('leaks').acquire(key)
@@ -116,14 +190,10 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
   })
   await app.close()
 
-  const server = serverOf(globalThis)
-  const address = await server.address()
-  const { peers } = server
-  await watch('connections', async times => {
-    for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
-    await until(() => server.peers === peers, 30)
-  })
+  await watch('connections', connect)
   await store.collection('leaks').clear()
+  await store.collection('leaks visits').clear()
+  await check?.()
   worker.worker.disconnect()
   await worker.exited
   return figures
@@ -131,10 +201,10 @@ export const leaks: Attack = async ({ rounds, secondsLeft, owner }) => {
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-async function indulge ({ store }: Tools, text: string, times: number): Promise<void> {
+async function indulge ({ kept }: Tools, text: string, times: number): Promise<void> {
   // eslint-disable-next-line no-eval -- it comes from above
   const habit = (0, eval)(`(${text})`) as (store: Store, times: number) => Promise<void>
-  await habit(store, times)
+  await habit(kept.store, times)
 }
 
 const HEAP = new URL('./heap.js', import.meta.url).href

@@ -48,7 +48,8 @@ export class Connection {
     this.#handler = handler
     this.#life = life
     this.#scripts = new ScriptCache(client, prefix)
-    this.channel = `${prefix}:${randomUUID()}${client.isCluster ? 0 : 1}` // see isConnected in scripts/locks.ts
+    const id = process.pid.toString(16).padStart(8, '0') + randomUUID().slice(8) // see ownerOf in introspection.ts
+    this.channel = `${prefix}:${id}${client.isCluster ? 0 : 1}` // see isConnected in scripts/locks.ts
     const head = [this.channel, String(life)]
     this.#pipeline = new Pipeline(client, this.#scripts, life * MAX_DELAY, { call: head, read: head, write: head })
     this.#liveness = new Liveness(life, () => this.#pipeline.isBusy, node => { this.#silent(node) })

@@ -113,8 +113,17 @@ async function lock (connection: Connection, base: string, collection: string, k
   const [held, ...queue] = await connection.run<string[][]>('queue', base, [key])
   if (held === undefined) return 'R    '
   return answer(
-    { ...lockOf(collection, held), queue: queue.map(([owner, op, since]) => ({ owner, op, since: Number(since) })) }
+    {
+      ...lockOf(collection, held),
+      queue: queue.map(([owner, op, since]) => ({ owner: ownerOf(owner!), op, since: Number(since) }))
+    }
   )
+}
+
+/** A call that waits without naming its owner is known by the channel of its process, whose id begins with the pid. */
+function ownerOf (name: string): string {
+  const pid = /:([\da-f]{8})(?:-[\da-f]{4}){3}-[\da-f]{12}[01]$/.exec(name)?.[1]
+  return pid === undefined ? name : `pid ${Number.parseInt(pid, 16)}`
 }
 
 function lockOf (collection: string, [key, owner, fence, since, expiresAt, waiters]: string[]): object {
