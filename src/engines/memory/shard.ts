@@ -1,12 +1,15 @@
-// A small part of a table: open addressing with linear probing. It allocates only when it grows. A Map also allocates
-// when it shrinks, so a sweep would keep the garbage collector busy.
+// A small part of a table: open addressing with linear probing. It grows by half: doubling would leave up to five of
+// eight slots empty. It allocates only when it grows. A Map also allocates when it shrinks, so a sweep would keep the
+// garbage collector busy.
 
 export interface Keyed {
   readonly key: string
 }
 
 const SMALLEST = 8
-const FULL = 0.75
+/** The part of the slots that is used at most. */
+const FULL = 0.8
+const GROWTH = 1.5
 
 /** Callers pass the hash of the key, which is never 0. */
 export class Shard<V extends Keyed> {
@@ -17,8 +20,7 @@ export class Shard<V extends Keyed> {
 
   /** Preallocates room for that many values. */
   constructor (room = 0) {
-    let slots = SMALLEST
-    while (slots * FULL < room) slots *= 2
+    const slots = Math.max(SMALLEST, Math.ceil(room / FULL))
     this.#hashes = new Uint32Array(slots)
     this.#values = emptySlots(slots)
   }
@@ -33,7 +35,7 @@ export class Shard<V extends Keyed> {
 
   /** Adds a value. Its key must not exist. */
   add (value: V, hash: number): void {
-    if (this.#size === this.#hashes.length * FULL) this.#grow()
+    if (this.#size + 1 > this.#hashes.length * FULL) this.#grow()
     this.#put(value, hash)
     this.#size++
   }
@@ -47,11 +49,12 @@ export class Shard<V extends Keyed> {
   delete (key: string, hash: number): boolean {
     const hashes = this.#hashes
     const values = this.#values
+    const slots = hashes.length
     let empty = this.#slotOf(key, hash)
     if (hashes[empty] === 0) return false
     // Lookups end at the first empty slot, so displaced values after it have to move up.
-    for (let slot = this.#next(empty); hashes[slot] !== 0; slot = this.#next(slot)) {
-      if (this.#distance(this.#home(hashes[slot]!), slot) < this.#distance(empty, slot)) continue
+    for (let slot = next(empty, slots); hashes[slot] !== 0; slot = next(slot, slots)) {
+      if (distance(home(hashes[slot]!, slots), slot, slots) < distance(empty, slot, slots)) continue
       hashes[empty] = hashes[slot]!
       values[empty] = values[slot]
       empty = slot
@@ -75,43 +78,46 @@ export class Shard<V extends Keyed> {
   #slotOf (key: string, hash: number): number {
     const hashes = this.#hashes
     const values = this.#values
-    const last = hashes.length - 1
-    let slot = hash >>> 16 & last
-    for (let found; (found = hashes[slot]) !== 0; slot = (slot + 1) & last) {
+    const slots = hashes.length
+    let slot = home(hash, slots)
+    for (let found; (found = hashes[slot]) !== 0; slot = next(slot, slots)) {
       if (found === hash && values[slot]!.key === key) break
     }
     return slot
   }
 
   #put (value: V, hash: number): void {
-    let slot = this.#home(hash)
-    while (this.#hashes[slot] !== 0) slot = this.#next(slot)
-    this.#hashes[slot] = hash
+    const hashes = this.#hashes
+    const slots = hashes.length
+    let slot = home(hash, slots)
+    while (hashes[slot] !== 0) slot = next(slot, slots)
+    hashes[slot] = hash
     this.#values[slot] = value
   }
 
   #grow (): void {
     const hashes = this.#hashes
     const values = this.#values
-    this.#hashes = new Uint32Array(hashes.length * 2)
-    this.#values = emptySlots(hashes.length * 2)
+    const slots = Math.ceil(hashes.length * GROWTH)
+    this.#hashes = new Uint32Array(slots)
+    this.#values = emptySlots(slots)
     for (let slot = 0; slot < hashes.length; slot++) {
       if (hashes[slot] !== 0) this.#put(values[slot]!, hashes[slot]!)
     }
   }
+}
 
-  /** The preferred slot of a hash. Its low bits have already selected the shard. */
-  #home (hash: number): number {
-    return hash >>> 16 & (this.#hashes.length - 1)
-  }
+/** The preferred slot of a hash. Its low bits have already selected the shard, so the high 16 are scaled. */
+function home (hash: number, slots: number): number {
+  return (hash >>> 16) * slots >>> 16
+}
 
-  #next (slot: number): number {
-    return (slot + 1) & (this.#hashes.length - 1)
-  }
+function next (slot: number, slots: number): number {
+  return slot + 1 === slots ? 0 : slot + 1
+}
 
-  #distance (from: number, to: number): number {
-    return (to - from) & (this.#hashes.length - 1)
-  }
+function distance (from: number, to: number, slots: number): number {
+  return to < from ? to - from + slots : to - from
 }
 
 function emptySlots<V> (slots: number): Array<V | undefined> {
