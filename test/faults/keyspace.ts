@@ -64,7 +64,7 @@ class User extends Caller {
   constructor (readonly label: string, readonly seen: { answers: Answer[], lost: string[], tokens: string[] }) { super() }
 
   answer (id: number, reply: Reply): void {
-    const { token, grant, ...rest } = reply
+    const { token, grant, more, ...rest } = reply
     if (token !== undefined) this.seen.tokens.push(token)
     if (id !== 0) this.seen.answers.push({ caller: this.label, id, ...rest })
   }
