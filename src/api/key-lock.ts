@@ -1,7 +1,9 @@
 // A locked key. Changes are kept here until the release commits them, all at once.
+import { performance } from 'node:perf_hooks'
 import { MIN_SECONDS, milliseconds, onlyKnown } from '../core/validation.js'
 import { Request, type Engine, type Reply } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
+import { Timer } from '../core/timer.js'
 import type { Codec } from '../core/value.js'
 
 export interface LockSetOptions {
@@ -62,6 +64,9 @@ export class KeyLock<T = unknown> implements OwnedLock {
   readonly #registry: LockRegistry | undefined
   readonly #lease: number | undefined
   #expiresAt: number | undefined
+  /** With a lease: when it ends by the monotonic clock, and the timer that reports it, also if the store is silent. */
+  #end: number | undefined
+  #timer: Timer | undefined
   #state: 'held' | 'released' | 'lost' = 'held'
   #isAborted = false
   #text: string | undefined
@@ -131,6 +136,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
     const op = discard || isRefused ? 'release' : this.#change ?? 'release'
     const request = new Request(op, this.#collection, this.key)
     this.#state = 'released'
+    this.#timer?.stop()
     request.token = this.token
     request.release = true
     request.durable = durable && op !== 'release'
@@ -145,7 +151,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
 
   /**
    * Renews the lease, for as long as before or for `lease` seconds. Does nothing for a lock without a lease.
-   * Rejects like `release`.
+   * Rejects like `release`, and with STORE_LOCK_LOST if the lease ended before the store replied.
    */
   async renew (lease?: number): Promise<void> {
     this.#check()
@@ -153,11 +159,18 @@ export class KeyLock<T = unknown> implements OwnedLock {
     request.token = this.token
     request.lease = lease === undefined ? this.#lease : milliseconds(lease, 'lease', MIN_SECONDS)
     const { expiresIn } = await this.#engine.call(request)
-    this.#setEnd(expiresIn)
+    if (this.#state === 'lost') { // the store has renewed a lock that nobody would release
+      const release = new Request('release', this.#collection, this.key)
+      release.token = this.token
+      this.#engine.post(release)
+      throw this.#error()
+    }
+    if (this.#state === 'held') this.#setEnd(expiresIn)
   }
 
   /** Whether the lock is held: neither released nor, as far as this process knows, lost. */
   get held (): boolean {
+    this.#checkLease()
     return this.#state === 'held'
   }
 
@@ -181,6 +194,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
    * client of its web request has disconnected. In the latter case the lock is still held until the handler finishes.
    */
   get signal (): AbortSignal {
+    this.#checkLease()
     this.#controller ??= new AbortController()
     if (this.#state === 'lost' || this.#isAborted) this.#controller.abort(this.#error())
     return this.#controller.signal
@@ -205,6 +219,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
   }
 
   #check (): void {
+    this.#checkLease()
     if (this.#state !== 'held') throw this.#error()
   }
 
@@ -219,11 +234,31 @@ export class KeyLock<T = unknown> implements OwnedLock {
 
   #lose (): void {
     if (this.#state !== 'held') return
+    this.#timer?.stop()
     this.#state = 'lost' // It stays in the registry, where committing its change must fail.
     this.#controller?.abort(this.#error())
   }
 
   #setEnd (expiresIn: number | undefined): void {
-    this.#expiresAt = expiresIn === undefined ? undefined : Date.now() + expiresIn
+    this.#timer?.stop()
+    this.#end = this.#expiresAt = undefined
+    if (expiresIn === undefined) return
+    this.#expiresAt = Date.now() + expiresIn
+    this.#end = performance.now() + expiresIn
+    this.#timer ??= new Timer()
+    this.#timer.setReferenced(false)
+    this.#watchLease()
+  }
+
+  #watchLease (): void {
+    this.#timer!.start(this.#end! - performance.now(), () => {
+      this.#checkLease()
+      if (this.#state === 'held') this.#watchLease() // the timer was a little early
+    })
+  }
+
+  /** Goes by the clock: the timer is late if the event loop was blocked. */
+  #checkLease (): void {
+    if (this.#end !== undefined && performance.now() >= this.#end) this.#lose()
   }
 }

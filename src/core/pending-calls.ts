@@ -73,6 +73,11 @@ export class PendingCalls {
     return this.pending - this.#polls
   }
 
+  /** The number of locks that this process holds. */
+  get held (): number {
+    return this.#held.size
+  }
+
   call (request: Request): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const { wait } = request

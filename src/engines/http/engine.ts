@@ -169,10 +169,12 @@ export class HttpEngine implements Engine {
     if (call.isCancelled || this.#sent.get(id) !== call) return
     this.#sent.delete(id)
     const elapsed = performance.now() - call.sent
+    const isLease = (request.op === 'acquire' || request.op === 'renew') && expiresIn !== undefined
     const isRenewed = request.lease === undefined && (
       request.op === 'acquire' || (request.op === 'renew' && this.#keeper.isRenewed(request.token!))
     )
     if (isRenewed) reply.expiresIn = undefined // its lease is renewed as long as this process lives
+    else if (isLease && !isLate) reply.expiresIn = Math.max(0, expiresIn - elapsed)
     this.#calls.settle(id, reply, detail)
     if (code !== undefined) return
     if (reply.grant !== undefined) {

@@ -1,6 +1,7 @@
-// The locks that this process holds over HTTP. They are not tied to a connection, so each has a lease, which ends by
-// the clock of this process even if the server is silent. Once a second, one request renews the leases of locks that
-// were acquired without one, so that they last as long as the process, and checks whether others have been broken.
+// The locks that this process holds over HTTP. They are not tied to a connection, so each has a lease. Once a second,
+// one request renews the leases of locks that were acquired without one, so that they last as long as the process, and
+// checks whether others have been broken. The renewed leases end by the clock of this process even if the server is
+// silent; api/key-lock.ts does the same for those that were asked for.
 import { Request, type Reply } from '../../core/engine.js'
 import { Timer } from '../../core/timer.js'
 import { LEASE_MS } from './protocol.js'
@@ -8,14 +9,12 @@ import { LEASE_MS } from './protocol.js'
 const CHECK_INTERVAL_MS = 1000
 
 class Lock {
+  /** Runs until the end of a renewed lease. */
   readonly timer = new Timer()
-  /** Milliseconds. */
-  lease: number
   /** Whether the keeper renews the lease. */
   isRenewed: boolean
-  constructor (readonly request: Request, readonly token: string, readonly fence: number, lease: number | undefined) {
+  constructor (readonly request: Request, readonly token: string, readonly fence: number) {
     this.isRenewed = request.lease === undefined
-    this.lease = lease ?? LEASE_MS
     this.timer.setReferenced(false)
   }
 }
@@ -45,9 +44,9 @@ export class LeaseKeeper {
 
   /** Adds a granted lock. `elapsed`: milliseconds since the request; undefined if the call has waited for long. */
   add (request: Request, { token, fence, expiresIn }: Grant, elapsed: number | undefined): void {
-    const lock = new Lock(request, token, fence, expiresIn)
+    const lock = new Lock(request, token, fence)
     this.#locks.set(lock.token, lock)
-    this.#setEnd(lock, lock.lease - (elapsed ?? 0))
+    this.#setEnd(lock, (expiresIn ?? LEASE_MS) - (elapsed ?? 0))
     this.#interval ??= setInterval(
       () => { this.#check([...this.#locks.values()]).catch(() => {}) }, CHECK_INTERVAL_MS
     ).unref()
@@ -64,7 +63,7 @@ export class LeaseKeeper {
     const lock = this.#locks.get(token)
     if (lock === undefined || expiresIn === undefined) return
     lock.isRenewed &&= lease === undefined
-    lock.lease = expiresIn
+    lock.timer.stop()
     this.#setEnd(lock, expiresIn - elapsed)
   }
 
@@ -111,9 +110,7 @@ export class LeaseKeeper {
       const { code, expiresIn } = replies[i]!
       if (code === 'STORE_LOCK_LOST') this.#end(lock)
       else if (code === undefined && expiresIn !== undefined && this.#locks.has(lock.token)) {
-        this.#setEnd(
-          lock, expiresIn - elapsed
-        )
+        this.#setEnd(lock, expiresIn - elapsed)
       }
     }
   }
@@ -129,7 +126,7 @@ export class LeaseKeeper {
   }
 
   #setEnd (lock: Lock, left: number): void {
-    lock.timer.start(Math.max(0, left), () => { this.#end(lock) })
+    if (lock.isRenewed) lock.timer.start(Math.max(0, left), () => { this.#end(lock) })
   }
 
   #end (lock: Lock): void {

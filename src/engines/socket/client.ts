@@ -2,12 +2,13 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, type Engine, type Request } from '../../core/engine.js'
+import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import type { Address, Discovery } from './address.js'
 import { Connection } from './connection.js'
 import { checkGreeting } from './greeting.js'
+import { LIVENESS_ID, Liveness } from './liveness.js'
 import {
   CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello,
   writeRequest
@@ -28,7 +29,7 @@ const MAX_RETRY_MS = 500
 
 export interface ClientSettings {
   discovery: Discovery
-  /** Milliseconds to find the store and connect, and for `close` to flush. */
+  /** Milliseconds to find the store and connect, of silence while calls are pending, and for `close` to flush. */
   connectTimeout: number
   /** Owner label of this client's locks, at most 150 characters. */
   label: string
@@ -42,6 +43,7 @@ export class ClientEngine implements Engine {
   maxValueBytes = MAX_FRAME / 2
   readonly #options: ClientSettings
   readonly #calls: PendingCalls
+  readonly #liveness: Liveness
   /** Aborts discovery. */
   readonly #abort = new AbortController()
   #connection: Connection | undefined
@@ -65,6 +67,10 @@ export class ClientEngine implements Engine {
     this.#calls = new PendingCalls({
       send: (request, id) => { this.#send(request, id) },
       cancel: id => { this.#cancel(id) }
+    })
+    this.#liveness = new Liveness(options.connectTimeout, this.#calls, {
+      ask: () => { this.#write(this.#connection!, new Request('ping', '', ''), LIVENESS_ID) },
+      silent: error => { this.#connection!.destroy(error) }
     })
     options.discovery.prepare?.(options.connectTimeout, this.#abort.signal)
   }
@@ -92,6 +98,7 @@ export class ClientEngine implements Engine {
     await this.#connecting
     const connection = this.#connection
     this.#connection = undefined
+    this.#liveness.stop()
     limit.start(Math.max(0, end - performance.now()), () => { connection?.destroy() })
     const isDelivered = connection === undefined ? !this.#isUnconfirmed : await connection.end() || !this.#isUnconfirmed
     limit.stop()
@@ -130,9 +137,10 @@ export class ClientEngine implements Engine {
     connection.gathers = this.#calls.active > 1
     const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
     writeRequest(connection, request, slot, id)
-    if (id !== 0 && !this.#isReferenced) {
+    if (!this.#isReferenced && id !== 0 && id !== LIVENESS_ID) {
       this.#isReferenced = true
       connection.ref()
+      this.#liveness.start()
     }
   }
 
@@ -192,7 +200,10 @@ export class ClientEngine implements Engine {
     return new Promise((resolve, reject) => {
       let connection: Connection
       let isOpen = false
-      const socket = connectTo(path, bytes => { connection.receive(bytes) })
+      const socket = connectTo(path, bytes => {
+        this.#liveness.heard()
+        connection.receive(bytes)
+      })
       const limit = new Timer()
       const open = (): void => {
         limit.stop()
@@ -262,6 +273,7 @@ export class ClientEngine implements Engine {
 
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string | undefined): void {
     this.#connection = undefined
+    this.#liveness.stop()
     this.#isReferenced = false
     this.#isUnconfirmed &&= this.#isClosed // `close` reports it; otherwise the 'error' event does
     this.#forgetQueue()
