@@ -179,7 +179,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
     return this.#state === 'released'
   }
 
-  /** When the lease ends; undefined for a lock without one. */
+  /** When the lease ends, as far as it was renewed through this handle; undefined for a lock without one. */
   get expiresAt (): Date | undefined {
     return this.#expiresAt === undefined ? undefined : new Date(this.#expiresAt)
   }
@@ -190,7 +190,8 @@ export class KeyLock<T = unknown> implements OwnedLock {
   }
 
   /**
-   * Aborts with STORE_LOCK_LOST as soon as this process knows that the lock was lost, and with STORE_ABORTED when the
+   * Aborts with STORE_LOCK_LOST as soon as this process knows that the lock was lost, at the latest when its lease is
+   * over, even if the store does not answer; and with STORE_ABORTED when the
    * client of its web request has disconnected. In the latter case the lock is still held until the handler finishes.
    */
   get signal (): AbortSignal {

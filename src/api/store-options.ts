@@ -42,7 +42,9 @@ export interface StoreOptions {
   token?: string | undefined
   /**
    * Seconds to wait for the primary or a server before calls fail with STORE_UNREACHABLE, and for `close` to deliver
-   * unconfirmed writes; at least 0.001. Default 10.
+   * unconfirmed writes; at least 0.001. A store that has been silent for as long, and for at least a second, while
+   * calls were pending or locks held counts as lost: calls fail with STORE_DISCONNECTED, the signals of locks abort.
+   * In Redis, `life` says when. Default 10.
    */
   connectTimeout?: number | undefined
   /** The `timeout` of calls made without one, in seconds: see WaitOptions. Default: none. */

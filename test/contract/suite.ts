@@ -523,6 +523,21 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 'before')
   },
 
+  async 'a lease ends by the clock of its holder, whose event loop may be blocked' (t, { mine, theirs }) {
+    const renewed = await mine.acquire('renewed', { lease: 1 })
+    await renewed.renew(100)
+    const lock = await mine.acquire('key', { lease: 0.5 })
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lock.expiresAt!.getTime() - Date.now() + 600)
+    t.throws(() => { lock.set(1) }, { code: 'STORE_LOCK_LOST' })
+    t.equal(lock.held, false)
+    t.match(lock.signal.reason, { code: 'STORE_LOCK_LOST' })
+    await t.rejects(lock.renew(), { code: 'STORE_LOCK_LOST' })
+    await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
+    t.equal(await theirs.get('key'), undefined)
+    t.equal(renewed.held, true)
+    await renewed.release()
+  },
+
   async 'a lease that is renewed does not' (t, { mine }) {
     const lock = await mine.acquire('key', { lease: 0.4 })
     const until = Date.now() + 700
