@@ -1,12 +1,15 @@
 // Many keys in one request. Each is read or written on its own, with its own result.
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type, type Static } from '@sinclair/typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import { StoreError } from '../src/core/errors.js'
+import { memberTexts } from '../src/core/member-texts.js'
 import type { Collection } from '../src/api/collection.js'
 import type { EntryOptions, KeyPage } from '../src/api/options.js'
+import type { Store } from '../src/api/store.js'
 import type { Admin } from './app.js'
 import { identityOf, type RouteConfig } from './auth.js'
-import { limitBody } from './body.js'
+import { jsonText, limitBody } from './body.js'
 import { done } from './problems.js'
 import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value, whole } from './schemas.js'
 
@@ -44,11 +47,20 @@ const PrefixQuery = Type.Object({
 const tags = ['keys']
 const READS: RouteConfig = { reads: true }
 
-export function manyRoutes ({ app, store, waiting }: Admin): void {
-  const body = { bodyLimit: MAX_BYTES, preParsing: limitBody(store, () => MAX_BYTES) }
+export function manyRoutes (admin: Admin): void {
+  readKeys(admin)
+  writeKeys(admin)
+  clearKeys(admin)
+}
+
+const limitsOf = (store: Store): Pick<RouteShorthandOptions, 'bodyLimit' | 'preParsing'> => (
+  { bodyLimit: MAX_BYTES, preParsing: limitBody(store, () => MAX_BYTES) }
+)
+
+function readKeys ({ app, store, waiting }: Admin): void {
   app.post('/collections/:collection/get', {
     config: READS as object,
-    ...body,
+    ...limitsOf(store),
     schema: {
       operationId: 'readKeys',
       summary: 'Read many values',
@@ -68,32 +80,61 @@ export function manyRoutes ({ app, store, waiting }: Admin): void {
       })
     )
   })
+}
 
-  app.post('/collections/:collection/set', {
-    ...body,
-    schema: {
-      operationId: 'writeKeys',
-      summary: 'Write many values',
-      description: 'Each key is written on its own, so some may fail. A result for each, in the same order. Values ' +
-        'are stored as JSON.stringify writes them.',
-      tags,
-      params: CollectionParams,
-      headers: WaitHeaders,
-      body: Type.Array(Write, { maxItems: MAX_KEYS }),
-      response: { 200: Type.Array(Written, { maxItems: MAX_KEYS }), ...FAILURES, ...BODY }
-    }
-  }, async (request, reply) => {
-    const timeout = waiting.seconds(request, reply) ?? 0
-    const collection = store.collection(request.params.collection)
-    return await Promise.all(request.body.map(async ({ key, value, ttl }): Promise<Static<typeof Written>> => {
-      try {
-        return { key, version: await collection.set(key, value, { ttl, timeout }) }
-      } catch (error) {
-        return { key, ...failureOf(error) }
+/** In a context of its own, because the values in its body are kept as text. */
+function writeKeys ({ app, store, waiting }: Admin): void {
+  app.register(async scoped => {
+    const app = scoped.withTypeProvider<TypeBoxTypeProvider>()
+    app.removeContentTypeParser('application/json')
+    app.addContentTypeParser('application/json', { parseAs: 'buffer' }, writesIn)
+    app.post('/collections/:collection/set', {
+      ...limitsOf(store),
+      schema: {
+        operationId: 'writeKeys',
+        summary: 'Write many values',
+        description: 'Each key is written on its own, so some may fail. A result for each, in the same order. Values ' +
+          'are stored byte for byte.',
+        tags,
+        params: CollectionParams,
+        headers: WaitHeaders,
+        body: Type.Array(Write, { maxItems: MAX_KEYS }),
+        response: { 200: Type.Array(Written, { maxItems: MAX_KEYS }), ...FAILURES, ...BODY }
       }
-    }))
+    }, async (request, reply) => {
+      const timeout = waiting.seconds(request, reply) ?? 0
+      const collection = store.collection(request.params.collection).text
+      return await Promise.all(request.body.map(async ({ key, value, ttl }): Promise<Static<typeof Written>> => {
+        try {
+          return { key, version: await collection.set(key, value as string, { ttl, timeout }) }
+        } catch (error) {
+          return { key, ...failureOf(error) }
+        }
+      }))
+    })
   })
+}
 
+/** A content type parser: each value is the JSON text that was sent. */
+async function writesIn (request: FastifyRequest, body: Buffer): Promise<unknown> {
+  const json = await jsonText(request, body)
+  let writes: unknown
+  try {
+    writes = JSON.parse(json)
+  } catch (cause) {
+    throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
+  }
+  if (!Array.isArray(writes) || !writes.every(isObject)) return writes // which the schema refuses
+  const texts = memberTexts(json, 'value')
+  for (const [i, write] of writes.entries()) if ('value' in write) write.value = texts[i]
+  return writes
+}
+
+function isObject (value: unknown): value is { value?: unknown } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function clearKeys ({ app, store, waiting }: Admin): void {
   app.delete('/collections/:collection/keys', {
     schema: {
       operationId: 'clearKeys',

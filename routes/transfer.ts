@@ -105,7 +105,7 @@ function importStore ({ app, store, waiting }: Admin): void {
         headers: WaitHeaders,
         querystring: ImportQuery,
         body: Type.Unknown({
-          description: 'Lines as of an export. Where the value comes last it is stored byte for byte'
+          description: 'Lines as of an export. Values are stored byte for byte'
         }),
         response: { 200: Imported, ...FAILURES, ...LOCKED, ...BODY }
       }

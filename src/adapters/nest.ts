@@ -1,4 +1,5 @@
 // @nestjs/throttler: requests are counted once for all workers.
+import { StoreError } from '../core/errors.js'
 import { Counters, type RateLimitOptions } from './counters.js'
 
 export type { RateLimitOptions }
@@ -14,7 +15,8 @@ export interface ThrottlerRecord {
 /**
  * `ThrottlerModule.forRoot({ throttlers, storage: new NestThrottlerStorage() })`. A request takes one call, and a
  * second one if it starts a block. While the store cannot be reached, requests fail with its error, whose status is
- * 503. The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * 503; before @nestjs/throttler 6, with STORE_OPTION_INVALID. The constructor throws STORE_OPTION_INVALID,
+ * STORE_NAME_INVALID.
  */
 export class NestThrottlerStorage {
   readonly #counters: Counters
@@ -29,6 +31,10 @@ export class NestThrottlerStorage {
   async increment (
     key: string, ttl: number, limit: number, blockDuration: number, throttlerName: string
   ): Promise<ThrottlerRecord> {
+    if (![ttl, limit, blockDuration].every(isNumber) || typeof throttlerName !== 'string') {
+      throw new StoreError('STORE_OPTION_INVALID', 'NestThrottlerStorage expects ttl, limit, blockDuration and name, as ' +
+        '@nestjs/throttler passes them from version 6 on: npm install @nestjs/throttler@6')
+    }
     const name = `${throttlerName} ${key}`
     const { hits, expiresAt } = await this.#counters.hit(this.#prefix, name, ttl)
     const isBlocked = hits > limit
@@ -44,4 +50,8 @@ export class NestThrottlerStorage {
   async onApplicationShutdown (): Promise<void> {
     await this.#counters.close()
   }
+}
+
+function isNumber (value: unknown): boolean {
+  return typeof value === 'number' && !Number.isNaN(value)
 }

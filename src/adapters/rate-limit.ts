@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import { answer } from '../core/callback.js'
+import { StoreError } from '../core/errors.js'
 import { Counters, type RateLimitOptions } from './counters.js'
 
 export type { RateLimitOptions }
@@ -13,6 +14,9 @@ interface Parameters {
   exponentialBackoff?: boolean
   max?: unknown
   timeWindow?: unknown
+  onExceeding?: unknown
+  onExceeded?: unknown
+  onBanReach?: unknown
   routeInfo?: { method?: string | string[], url?: string, constraints?: object }
 }
 
@@ -28,7 +32,8 @@ export interface FastifyRateLimitStore {
 /**
  * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. Routes with limits of their own
  * are counted separately, and so is each `app.rateLimit(limits)`. While the store cannot be reached, requests fail
- * with its error, or pass uncounted with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * with its error, or pass uncounted with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID; with a
+ * version of @fastify/rate-limit before 10, `register` fails with STORE_OPTION_INVALID.
  */
 export function fastifyRateLimitStore (
   options: RateLimitOptions = {}
@@ -36,6 +41,7 @@ export function fastifyRateLimitStore (
   const counters = new Counters(options)
   return class extends RouteCounters {
     constructor (parameters: object) {
+      if (isTooOld(parameters)) throw notUnderstood()
       super(counters, counters.prefixFor(limitsOf(parameters)), '*', parameters)
     }
   }
@@ -47,20 +53,26 @@ class RouteCounters implements FastifyRateLimitStore {
   readonly #route: string
   readonly #renews: boolean
   readonly #backoff: boolean
+  readonly #limits: Pick<Parameters, 'max' | 'timeWindow'>
   /** The number of limiters without a route, by their limits. */
   readonly #unrouted = new Map<string, number>()
 
   /** `route` contains no space, which ends it in the names of the counters. */
   constructor (counters: Counters, prefix: string, route: string, parameters: Parameters) {
-    const { continueExceeding, exponentialBackoff } = parameters
+    const { continueExceeding, exponentialBackoff, max, timeWindow } = parameters
     this.#counters = counters
     this.#prefix = prefix
     this.#route = route
     this.#renews = continueExceeding === true || exponentialBackoff === true
     this.#backoff = continueExceeding !== true
+    this.#limits = { max, timeWindow }
   }
 
   incr (key: string, callback: RateCallback, timeWindow: number, max: number): void {
+    if (!isLimit(timeWindow, this.#limits.timeWindow) || !isLimit(max, this.#limits.max) || Number.isNaN(max)) {
+      callback(notUnderstood())
+      return
+    }
     const renewal = this.#renews && Number.isFinite(max) ? { limit: max, backoff: this.#backoff } : undefined
     const hit = this.#counters.hit(this.#prefix, this.#name(key), timeWindow, renewal)
     answer(hit.then(({ hits, expiresAt }) => rateOf(hits, expiresAt)), callback)
@@ -95,6 +107,22 @@ class RouteCounters implements FastifyRateLimitStore {
   }
 }
 
+/** Versions before 10 leave out, or set to null, what later ones set to a function. */
+function isTooOld (parameters: Parameters): boolean {
+  const { onExceeding, onExceeded, onBanReach } = parameters
+  return [onExceeding, onExceeded, onBanReach].includes(null) || 'timeWindowInSeconds' in parameters
+}
+
+/** Whether a limit is passed where it is expected: earlier versions have others in its place. */
+function isLimit (limit: unknown, expected: unknown): boolean {
+  return typeof limit === 'number' && (typeof expected !== 'number' || Object.is(limit, expected))
+}
+
+function notUnderstood (): StoreError {
+  return new StoreError('STORE_OPTION_INVALID', 'fastifyRateLimitStore expects the time window and the limit as ' +
+    '@fastify/rate-limit passes them from version 10 on: npm install @fastify/rate-limit@11')
+}
+
 /** Limits that a function decides are told apart by their order alone. */
 function limitsOf ({ max, timeWindow }: Parameters): string {
   return [max, timeWindow].map(limit => typeof limit === 'function' ? 'fn' : String(limit)).join('/')
@@ -114,7 +142,7 @@ function rateOf (hits: number, expiresAt: Date | undefined): { current: number, 
 /**
  * `rateLimit({ store: new ExpressRateLimitStore() })` for express-rate-limit: one for each limiter.
  * While the store cannot be reached, requests fail with its error, or pass uncounted with `passOnStoreError: true`.
- * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID.
+ * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID. It needs express-rate-limit 6 or later.
  */
 export class ExpressRateLimitStore {
   /** Tells express-rate-limit that all processes count together. */
@@ -133,8 +161,12 @@ export class ExpressRateLimitStore {
     return this.#prefix ?? ''
   }
 
-  /** Called by express-rate-limit with its options. */
+  /** Called by express-rate-limit with its options. Throws STORE_OPTION_INVALID if there is no window among them. */
   init ({ windowMs, limit }: { windowMs: number, limit?: unknown }): void {
+    if (typeof windowMs !== 'number') {
+      throw new StoreError('STORE_OPTION_INVALID', 'ExpressRateLimitStore expects windowMs in milliseconds, as ' +
+        'express-rate-limit passes it from version 6 on: npm install express-rate-limit@8')
+    }
     this.#windowMs = windowMs
     this.#prefix ??= this.#counters.prefixFor(limitsOf({ max: limit, timeWindow: windowMs }))
   }

@@ -22,8 +22,11 @@ import { json, text as textCodec, type Codec } from '../core/value.js'
 
 export type { Updater }
 
-/** The key of a counter. `never` where T excludes numbers, so that counting in such a collection is a type error. */
-export type CounterKey<T> = number extends T ? string : never
+/** The key of a counter. Where T excludes numbers no key is one, so that counting there is a type error. */
+export type CounterKey<T> = number extends T ? string : NotACollectionOfNumbers
+
+/** Named for the message of that type error. */
+export type NotACollectionOfNumbers = string & { readonly number: never }
 
 /**
  * Keys and values shared by all processes. A value is anything JSON can represent; every read returns its own copy.

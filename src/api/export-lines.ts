@@ -6,6 +6,7 @@
 //
 // `expiresAt` is the end of a ttl, absent where the key has none. The version is for people: an import gives a new one.
 import { StoreError } from '../core/errors.js'
+import { memberTexts } from '../core/member-texts.js'
 import type { CollectionOptions } from './options.js'
 
 /** What a line says. */
@@ -68,8 +69,8 @@ export function parseLine (line: string): ExportLine {
 }
 
 /**
- * The members of a line whose value comes last, with the text of the value: unlike what that parses to, it has all
- * digits of its numbers. Undefined for any other line. In a string, the quotes of VALUE would have backslashes.
+ * The members of a line whose value comes last, with the text of the value. Undefined for any other line, which takes
+ * longer. In a string, the quotes of VALUE would have backslashes.
  */
 function split (line: string): Record<string, unknown> & { text: string } | undefined {
   const at = line.indexOf(VALUE)
@@ -91,7 +92,7 @@ function whole (line: string): Record<string, unknown> & { text: string | undefi
   } catch {}
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw wrong('expected a JSON object')
   const { value, ...members } = parsed as Record<string, unknown>
-  return { ...members, text: value === undefined ? undefined : JSON.stringify(value) }
+  return { ...members, text: memberTexts(`[${line}]`, 'value')[0] }
 }
 
 function timeIn (value: unknown): number {

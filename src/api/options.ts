@@ -19,7 +19,10 @@ export interface PrefixOptions extends WaitOptions {
 }
 
 export interface SetOptions extends WaitOptions {
-  /** Seconds until the key expires, whether used or not; at least 0.001. Default: none, only `expireKeys` applies. */
+  /**
+   * Seconds until the key expires, whether used or not; at least 0.001 and below 2^40. Default: none, only `expireKeys`
+   * applies.
+   */
   ttl?: number | undefined
   /** Write only if the key has this version, or else fail with STORE_VERSION_MISMATCH. 0 means that it has no value. */
   ifVersion?: number | undefined

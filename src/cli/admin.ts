@@ -46,6 +46,6 @@ async function load (): Promise<typeof fastify> {
     return (await import('fastify')).default
   } catch (error) {
     if (!/^(?:ERR_)?MODULE_NOT_FOUND$/.test((error as NodeJS.ErrnoException).code!)) throw error
-    throw invalid('--admin requires the package fastify: npm install fastify')
+    throw invalid('--admin requires the package fastify, version 5: npm install fastify@5')
   }
 }

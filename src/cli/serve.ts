@@ -67,6 +67,7 @@ async function run (settings: Settings): Promise<number> {
   process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
 
   const { promise: stopped, stop } = stopSignal()
+  if (settings.get('flush') !== undefined && settings.get('data') === undefined) throw invalid('--flush requires --data DIR')
   const data = dataOf('memory:', { data: settings.get('data'), flush: settings.number('flush') })
   const path = fd === undefined ? pathOf(settings.get('socket')) : undefined
   process.umask(0o177) // nobody may connect before the socket has its final mode

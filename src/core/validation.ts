@@ -46,7 +46,7 @@ export function milliseconds (seconds: unknown, option: string, least = 0): numb
   if (typeof seconds !== 'number' || !(seconds >= least && seconds < 2 ** 40)) {
     throw new StoreError(
       'STORE_OPTION_INVALID',
-      `${option} must be a number of seconds, at least ${least}, got ${shown(seconds)}`
+      `${option} must be a number of seconds, at least ${least} and below 2^40, got ${shown(seconds)}`
     )
   }
   return seconds * 1000

@@ -1,7 +1,7 @@
 // Middleware for Express 4 and 5: `req.store` and the admin API, like the Fastify plugin.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
-import isMissing from '../../routes/is-missing.cjs'
+import installedVersion from '../../routes/installed-version.cjs'
 import { StoreError } from '../core/errors.js'
 import { runFor } from './current-response.js'
 import { RequestScope } from './request-scope.js'
@@ -67,8 +67,8 @@ export interface ExpressAdminOptions extends PickOptions {
 
 /**
  * `app.use('/_store/v1', expressAdmin({ admin: { token } }))`: serves the admin API. Mount it before body parsers. It
- * requires the package fastify, which routes the requests without listening itself.
- * Throws STORE_OPTION_INVALID, also if fastify is not installed.
+ * requires the package fastify, version 5, which routes the requests without listening itself.
+ * Throws STORE_OPTION_INVALID, also if fastify is not installed or has another version.
  */
 export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): ExpressMiddleware {
   checkAdmin(admin)
@@ -76,7 +76,11 @@ export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): Expre
     const message = 'pass the prefix to app.use instead: app.use(prefix, expressAdmin(…))'
     throw new StoreError('STORE_OPTION_INVALID', message)
   }
-  if (isMissing('fastify')) throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY)
+  const version = installedVersion('fastify')
+  if (version !== undefined && !version.startsWith('5.')) {
+    const found = version === '' ? '' : `, found version ${version}`
+    throw new StoreError('STORE_OPTION_INVALID', NEEDS_FASTIFY + found)
+  }
   const store = pickStore(options)
   const app = load(store, admin)
   app.catch(() => {}) // each request reports it
@@ -90,7 +94,7 @@ export function expressAdmin ({ admin, ...options }: ExpressAdminOptions): Expre
   }
 }
 
-const NEEDS_FASTIFY = 'the admin API requires the package fastify: npm install fastify'
+const NEEDS_FASTIFY = 'the admin API requires the package fastify, version 5: npm install fastify@5'
 
 interface AdminApp {
   routing (request: IncomingMessage, response: ServerResponse): void

@@ -17,7 +17,8 @@ import { isClosed, isWhole, onClose } from './transport.js'
 /** How long a handler may keep its locks after its client has disconnected. */
 const MAX_GRACE_MS = 30_000
 
-const SCOPE = Symbol('strong-store.scope') // a property is cheaper than a WeakMap
+/** Shared by copies of this package. A property is cheaper than a WeakMap. */
+const SCOPE = Symbol.for('strong-store.scope.1')
 
 export class RequestScope implements Scope, Uncommitted {
   aborted = false

@@ -79,6 +79,13 @@ t.test('Nest: blocks, and StoreErrors in exception filters', async t => {
     'another application has its own counters'
   )
 
+  for (const wrong of [['me', 1000], ['me', 1000, 2], ['me', 1000, NaN, 0, 'default'], ['me', '1s', 2, 0, 'default']]) {
+    await t.rejects(
+      (storage.increment as (...args: unknown[]) => Promise<unknown>).apply(storage, wrong),
+      { code: 'STORE_OPTION_INVALID', message: /@nestjs\/throttler@6/ }, 'as other versions call it'
+    )
+  }
+
   let isClosed = false
   const invalid = new StoreError('STORE_KEY_INVALID')
   const failing = { increment: () => Promise.reject(invalid) }

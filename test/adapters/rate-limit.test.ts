@@ -248,6 +248,28 @@ t.test('a window of whatever length is one that never ends, or ends at once', as
   }
 })
 
+t.test('versions of the libraries that call it in another way are refused', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const RateLimitStore = fastifyRateLimitStore({ store })
+  const error = { code: 'STORE_OPTION_INVALID', message: /npm install @fastify\/rate-limit@11/ }
+  const limits = { max: 2, timeWindow: 60_000 }
+  t.throws(() => new RateLimitStore({ ...limits, onExceeding: null, onExceeded: () => {}, onBanReach: () => {} }), error, 'version 9')
+  t.throws(() => new RateLimitStore({ ...limits, timeWindowInSeconds: 60 }), error, 'version 8')
+  const hit = (parameters: object, ...args: unknown[]): Promise<unknown> => new Promise((resolve, reject) => {
+    const { incr } = new RateLimitStore({}).child(parameters) as { incr: (...args: unknown[]) => void }
+    incr.call(new RateLimitStore({}).child(parameters), 'me', (error: Error | null, result: unknown) => {
+      if (error === null) resolve(result)
+      else reject(error)
+    }, ...args)
+  })
+  t.match(await hit(limits, 60_000, 2), { current: 1 })
+  t.match(await hit({ ...limits, timeWindow: () => 1000 }, 1000, 2), { current: 1 })
+  for (const args of [[2, -1], [2], [], [60_000, -1], ['1 minute', 2]]) await t.rejects(hit(limits, ...args), error, String(args))
+  await t.rejects(hit({ max: () => NaN, timeWindow: 1000 }, 1000, NaN), error)
+  t.throws(() => { new ExpressRateLimitStore({ store }).init({} as never) }, { code: 'STORE_OPTION_INVALID', message: /express-rate-limit@8/ })
+})
+
 t.test('while no store answers, requests fail, or pass uncounted where the library is told so', async t => {
   for (const [skipOnError, status] of [[false, 503], [true, 200]] as const) {
     const { hit, store } = await limited(t, { max: 1, skipOnError })

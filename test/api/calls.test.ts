@@ -1,5 +1,6 @@
 // How calls wait, and which ones are rejected: in one process, with mock timers.
 import { execFile } from 'node:child_process'
+import { createRequire } from 'node:module'
 import { mock } from 'node:test'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -35,6 +36,13 @@ t.test('a call that would wait for its own update rejects at once', async t => {
   t.strictSame(codes, [...Array<string>(8).fill('STORE_DEADLOCK'), ...Array<string>(6).fill('none')])
   await t.rejects(jobs.update('key', async () => await jobs.get('key')), { code: 'STORE_DEADLOCK', message: /get of "key" in collection "jobs"/ })
   await t.rejects(jobs.getOrSet('new', async () => (await jobs.get('new'))!), { code: 'STORE_DEADLOCK' })
+
+  const { createStore: ofRequire } = createRequire(import.meta.url)('../../cjs/src/index.js') as { createStore: typeof createStore }
+  const [here, there] = [createStore, ofRequire].map(create => create().collection<number>('jobs')) as [typeof jobs, typeof jobs]
+  t.not(here.constructor, there.constructor)
+  for (const [outer, inner] of [[here, there], [there, here]] as const) {
+    await t.rejects(outer.update('key', async () => await inner.get('key')), { code: 'STORE_DEADLOCK' }, 'across import and require')
+  }
 
   let later: Promise<unknown> | undefined
   const waiting = jobs.update('key', async () => {
@@ -283,7 +291,8 @@ t.test('arguments of the wrong shape are rejected before anything is sent', asyn
   for (const [name, call] of Object.entries(wrong)) await t.rejects(call(), { code: 'STORE_OPTION_INVALID' }, name)
   await t.rejects(c.set('a', Promise.resolve(2)), { code: 'STORE_VALUE_INVALID', message: /it is a promise: await it/ })
   t.strictSame(await c.getMany(['a', 'b']), [1, undefined])
-  await t.rejects(c.set('a', 2, { ttl: '60' } as never), { message: /at least 0\.001, got "60"/ })
+  await t.rejects(c.set('a', 2, { ttl: '60' } as never), { message: /at least 0\.001 and below 2\^40, got "60"/ })
+  await t.rejects(c.set('a', 2, { ttl: Infinity }), { message: /at least 0\.001 and below 2\^40, got Infinity/ })
 })
 
 t.test('createStore takes a URL as text or object, and nothing else', async t => {

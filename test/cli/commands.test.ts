@@ -90,7 +90,7 @@ t.test('what is misspelt is refused', async t => {
     [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /unknown group "no-such-group"/],
     [['serve', '--user', 'no-such-user'], /unknown user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
     [['get', 'c', 'k', '--url', 'memory:'], /invalid --url: expected .*, got "memory:"; that is a store inside a process/], [['check', '--url', '/run/app.sock'], /got "\/run\/app\.sock"; did you mean unix:\/run\/app\.sock\?\n/], [['serve', '--socket'], /socket/],
-    [['serve', '--flush', '1'], /flush requires data/]
+    [['serve', '--flush', '1'], /--flush requires --data DIR/]
   ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
   t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
   t.match(await cli(['--help']), { code: 0, out: /serve .*\n {2}get / })

@@ -195,7 +195,26 @@ t.test('--data keeps the keys over restarts', async t => {
   t.strictSame(await first.exited, [0, null])
   const { url } = await serve(t, options)
   t.match(await cli(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
-  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), { code: 2, err: /flush requires data/ })
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), { code: 2, err: /--flush requires --data DIR/ })
+})
+
+t.test('it goes on, and saves everything, when nobody reads its log any more', async t => {
+  const folder = directory(t)
+  const path = join(folder, 'socket')
+  const options = ['--socket', path, '--data', join(folder, 'data')]
+  const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', ...options, '--flush', '60'], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const exited = once(child, 'exit')
+  await once(child.stderr, 'data')
+  child.stdout.destroy()
+  child.stderr.destroy()
+  rmSync(path)
+  await until(() => existsSync(path), 30) // which it has logged
+  t.match(await cli(['set', 'c', 'key', '1', '--url', `unix:${path}`]), { code: 0 })
+  child.kill('SIGTERM')
+  t.strictSame(await exited, [0, null])
+  const { url } = await serve(t, options)
+  t.match(await cli(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
 })
 
 t.test('the default socket is private', async t => {

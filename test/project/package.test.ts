@@ -111,8 +111,13 @@ t.test('the admin API says what is missing', async t => {
   `)
   t.match(
     await node('admin.mjs'),
-    /^STORE_OPTION_INVALID .*: the admin API requires the package fastify: npm install fastify\n$/
+    /^STORE_OPTION_INVALID .*: the admin API requires the package fastify, version 5: npm install fastify@5\n$/
   )
+  const fastify = join(folder, 'node_modules/fastify')
+  mkdirSync(fastify)
+  writeFileSync(join(fastify, 'package.json'), '{"name":"fastify","version":"4.29.1"}')
+  t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: npm install fastify@5, found version 4\.29\.1\n$/)
+  rmSync(fastify, { recursive: true })
   // That of this folder instead of another installation.
   symlinkSync(join(ROOT, 'node_modules/fastify'), join(folder, 'node_modules/fastify'))
   t.teardown(() => { rmSync(join(folder, 'node_modules/fastify')) })

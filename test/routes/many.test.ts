@@ -45,6 +45,38 @@ t.test('each key has its own result', async t => {
   await lock.release()
 })
 
+t.test('every route that takes values stores them byte for byte', async t => {
+  const values = [
+    '{"__proto__":1}', '{"a":[{"__proto__":{"b":1}}]}', '{"constructor":{"prototype":{"a":1}}}', '"__proto__"',
+    '12345678901234567890123', '1.0', '-0', '1e400', '0.1000000000000000055', '{ "n" : 1.50 ,"n":2}', '[ ]', '""',
+    '"\\ud800"', '"\\u0000\\"\\\\"', '"a\\\\"', '"},{\\"value\\":1"', '{"value":{"key":"x"},"key":[]}', '"é\u2028𝄞"'
+  ]
+  const line = (members: string): string => `{"collection":"many","key":"x",${members}}\n`
+  const put = async (path: string, body: string, type = 'application/json'): Promise<number> => (
+    (await ask(path.startsWith('/collections/many/keys') ? 'PUT' : 'POST', path, { body, headers: { 'content-type': type } })).status
+  )
+  for (const value of values) {
+    const ways: Record<string, () => Promise<number>> = {
+      put: () => put('/collections/many/keys/x', value),
+      set: () => put('/collections/many/set', `[{"key":"other","value":0}, {"value": ${value} , "key":"x","ttl":100}]`),
+      'the last of several': () => put('/collections/many/set', `[{"value":5,"key":"x","value":${value},"\\u0076alue":${value}}]`),
+      calls: () => put('/calls', JSON.stringify([{ op: 'set', collection: 'many', key: 'x', text: value }])),
+      import: () => put('/import', line(`"value":${value}`), 'application/x-ndjson'),
+      'import, value first': () => put('/import', line(`"value": ${value} ,"version":1`), 'application/x-ndjson')
+    }
+    for (const [name, write] of Object.entries(ways)) {
+      await many.del('x')
+      const status = await write()
+      t.ok([200, 201, 204].includes(status), `${name} ${encodeURI(value)}: ${status}`)
+      t.equal((await ask('GET', '/collections/many/keys/x')).text, value, `${name} ${encodeURI(value)}`)
+    }
+  }
+  for (const body of ['', '[', '[{"key":"x","value":}]', '\ufeff[]', '[{"key":"x","value":1,"__proto__":1}]', '[[1]]', '{"value":1}', '1', 'null']) {
+    t.equal(await put('/collections/many/set', body), 400, body)
+  }
+  t.equal((await ask('POST', '/collections/many/set', { body: Buffer.from('5b22ff225d', 'hex') })).status, 400, 'not UTF-8')
+})
+
 t.test('malformed and forbidden requests', async t => {
   for (const [method, path, options, status] of [
     ['POST', '/collections/many/get', { json: [1] }, 400],

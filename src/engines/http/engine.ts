@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, isPoll, mayWait, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
+import { shared } from '../../core/shared.js'
 import { Timer } from '../../core/timer.js'
 import { Exchange, type Call, type Failed } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
@@ -241,7 +242,8 @@ function releaseOf ({ collection, key, token }: Request): Request {
   return Object.assign(new Request('release', collection, key), { token })
 }
 
-const engines = new Map<HttpEngine, Address>()
+/** Shared by copies of this package. */
+const engines = shared('http.1', () => new Map<HttpEngine, Address>())
 
 /** Returns the same engine for the same options, until it is closed. STORE_OPTION_INVALID. */
 export function httpEngine (place: Pick<Address, 'url' | 'token' | 'connectTimeout'>, http?: HttpStoreOptions): Engine {

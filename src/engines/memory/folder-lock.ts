@@ -62,9 +62,12 @@ export class FolderLock {
     throw new Error(`${file} cannot be locked`)
   }
 
-  /** Rejects if another process has taken over the folder. */
+  /** Rejects if another process has taken over the folder, or if that cannot be found out. */
   async check (): Promise<void> {
-    if (await readFile(this.#file, 'utf8').catch(() => undefined) !== this.#content) throw new Error(`${this.#file} was taken over by another process`)
+    const content = await readFile(this.#file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error // too many open files, for example
+    })
+    if (content !== this.#content) throw new Error(`${this.#file} was taken over by another process`)
   }
 
   async release (): Promise<void> {

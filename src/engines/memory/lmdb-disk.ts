@@ -88,8 +88,12 @@ class LmdbDisk implements Disk {
   }
 
   async check (): Promise<void> {
-    const found = await stat(this.#file).catch(() => undefined)
-    if (found?.ino !== this.#inode) throw new Error(`${this.#file} was moved or removed`)
+    const found = await stat(this.#file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
+    if (found?.ino !== this.#inode) {
+      throw new Error(`${this.#file} was moved or removed: move it back, or export the keys before a restart`)
+    }
   }
 
   async close (): Promise<void> {

@@ -9,7 +9,9 @@ import type { Durability } from './durability.js'
 import type { Keyspace } from './keyspace.js'
 import { LogFiles, type Chunk } from './log-files.js'
 
+/** Milliseconds until the first try after a failed write. Each further one takes twice as long, up to MAX_RETRY_MS. */
 const RETRY_MS = 1000
+const MAX_RETRY_MS = 30_000
 
 type Waiting = Array<(hasFailed: boolean) => void>
 
@@ -33,6 +35,7 @@ export class Persistence implements Durability {
   #takenSince: number | undefined
   #errors = 0
   #hasFailed = false
+  #retryMs = RETRY_MS
   #running: Promise<void> | undefined
   #isClosed = false
 
@@ -94,7 +97,7 @@ export class Persistence implements Durability {
     if (this.#isClosed) return
     // Keeps the process alive until the changes are written, unless the last write failed.
     this.#timer.setReferenced(!this.#hasFailed)
-    this.#timer.start(this.#hasFailed ? RETRY_MS : delay, () => { this.#run() })
+    this.#timer.start(this.#hasFailed ? this.#retryMs : delay, () => { this.#run() })
   }
 
   #run (): void {
@@ -135,6 +138,7 @@ export class Persistence implements Durability {
     this.#errors++
     const isNew = !this.#hasFailed
     this.#hasFailed = true
+    this.#retryMs = isNew ? RETRY_MS : Math.min(2 * this.#retryMs, MAX_RETRY_MS)
     if (isNew) this.#options.onerror(error)
   }
 }

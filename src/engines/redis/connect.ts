@@ -38,6 +38,7 @@ export async function connect<T> (
     client.on('error', (error: Error) => { reason ??= error })
     client.on('node error', (error: Error) => { reason ??= error })
     await client.connect()
+    if (!client.isCluster) await select(client as Redis).catch((error: Error) => { throw reason = error })
     return client
   }
   const openBoth = async (): Promise<Clients> => {
@@ -63,6 +64,13 @@ export async function connect<T> (
   } finally {
     timer.stop()
   }
+}
+
+/** ioredis selects the database as well, but goes on in database 0 if the server refuses. */
+async function select (client: Redis): Promise<void> {
+  const { db = 0 } = client.options
+  if (db === 0) return
+  await client.select(db).catch((error: Error) => { throw new Error(`database ${db}: ${error.message}`, { cause: error }) })
 }
 
 /** The connections of a client: of a cluster, those to the nodes that it knows. */

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isMainThread, threadId } from 'node:worker_threads'
 import type { Engine } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
+import { shared } from '../../core/shared.js'
 import type { Discovery } from './address.js'
 import { ClientEngine } from './client.js'
 import { MAX_PATH_BYTES } from './socket-directory.js'
@@ -24,7 +25,8 @@ export interface UnixOptions {
   connectTimeout: number
 }
 
-const engines = new Map<string, Engine>()
+/** Shared by copies of this package. */
+const engines = shared(`unix.${PROTOCOL_VERSION}`, () => new Map<string, Engine>())
 
 /** One engine per path and connectTimeout, until it is closed. STORE_OPTION_INVALID. */
 export function unixEngine ({ url, connectTimeout }: UnixOptions): Engine {
@@ -50,6 +52,8 @@ export function socketPath (url: string, platform: NodeJS.Platform = process.pla
     if (path === '') invalid('the path is missing')
     return /^[\\/]{2}[.?][\\/]pipe[\\/]/.test(path) ? path.replaceAll('/', '\\') : `\\\\.\\pipe\\${path.replace(/^[\\/]+/, '').replaceAll(/[\\/]/g, '-')}`
   }
+  const [, host] = /^unix:\/\/([^/]+)/.exec(url) ?? []
+  if (host !== undefined) invalid(`two slashes introduce a host: did you mean unix:/${url.slice('unix://'.length)}?`)
   if (!isAbsolute(path)) invalid(path === '' ? 'the path is missing' : `${JSON.stringify(path)} depends on the working directory`)
   if (path.endsWith('/')) invalid('the path names a directory')
   const bytes = Buffer.byteLength(path)

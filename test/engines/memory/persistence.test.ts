@@ -1,3 +1,4 @@
+import { mock } from 'node:test'
 import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
@@ -232,6 +233,32 @@ t.test('while writing fails the store works on, and what has changed is written 
   disk.failure = new Error('no space')
   kept.set('c', 'e', '4')
   await t.rejects(kept.persistence.close(), { message: 'no space' })
+})
+
+t.test('writes that go on failing are tried less and less often', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  disk.failure = new Error('no space')
+  kept.set('c', 'a', '1')
+  const triesWithin = async (seconds: number): Promise<number> => {
+    const { errors } = kept.persistence.stats()
+    for (let tick = 0; tick < 4 * seconds; tick++) {
+      mock.timers.tick(250)
+      for (let turn = 0; turn < 8; turn++) await new Promise(resolve => { setImmediate(resolve) })
+    }
+    return kept.persistence.stats().errors - errors
+  }
+  t.equal(await triesWithin(1), 1)
+  t.equal(await triesWithin(1), 1)
+  t.equal(await triesWithin(62), 5, 'after 2, 4, 8, 16 and 30 more')
+  t.equal(await triesWithin(300), 10)
+  disk.failure = undefined
+  t.equal(await triesWithin(30), 0)
+  t.equal(kept.persistence.stats().lag, 0)
+  mock.timers.reset()
+  await kept.persistence.close()
 })
 
 t.test('a durable change is answered when it is written', async t => {

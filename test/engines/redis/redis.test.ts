@@ -432,6 +432,10 @@ async function all (): Promise<void> {
       await t.rejects(store.collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
     }
     await redis.config('SET', 'requirepass', '')
+    const store = storeAt(t, { url: 'redis://localhost/99', redis: { client: { path: server.path } } })
+    for (const call of ['get', 'del'] as const) {
+      await t.rejects(store.collection('c')[call]('key'), { code: 'STORE_UNREACHABLE', message: /database 99: .*out of range/ })
+    }
     for (
       const url of ['redis://:secret@', 'redis://localhost/name']
     ) t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID' })

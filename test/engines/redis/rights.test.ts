@@ -6,6 +6,7 @@ import { createStore, type Store } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
 import { watching } from '../../contract/watching.js'
 import { NO_REDIS, freePort, hasRedis, limitedServer, rulesOf, startServer, type Mode } from '../../support/redis.js'
+import { until } from '../../support/until.js'
 
 if (hasRedis) await all()
 else t.plan(0, NO_REDIS)
@@ -112,6 +113,22 @@ async function withRights (mode: Mode): Promise<void> {
       'and under another prefix'
     )
     t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
+  })
+
+  t.test(`a database that cannot be selected is named, also when connecting again, with ${mode}`, async t => {
+    await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
+    const store = createStore({ url: 'redis://less:pw@localhost/5', redis: { client: { path } } })
+    t.teardown(() => store.close())
+    const c = store.collection('of database 5')
+    await t.rejects(c.set('key', 1), { code: 'STORE_UNREACHABLE', message: /database 5: .*select.*Rights on the server/s })
+    await redis.call('ACL', 'SETUSER', 'less', '+select')
+    await c.set('key', 1)
+    await redis.call('ACL', 'SETUSER', 'less', '-select')
+    await redis.client('KILL', 'USER', 'less')
+    await until(() => c.get('key').then(() => false, ({ code }) => code === 'STORE_UNREACHABLE'))
+    await redis.call('ACL', 'SETUSER', 'less', '+select')
+    t.equal(await c.get('key'), 1)
+    t.notMatch(await redis.keys('*'), [/of database 5/], 'nothing is in database 0')
   })
 
   t.test(`a right that is taken away is named by the next call that needs it, with ${mode}`, async t => {

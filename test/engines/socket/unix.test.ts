@@ -34,6 +34,7 @@ t.test('URLs, and their named pipes on Windows', async t => {
   for (const url of ['unix:', 'unix:store.sock', 'unix:./store.sock', 'unix:/run/', 'unix:/run/\0', `unix:/${'x'.repeat(107)}`]) {
     t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID' }, url)
   }
+  t.throws(() => createStore('unix://run/app/store.sock'), { code: 'STORE_OPTION_INVALID', message: /did you mean unix:\/run\/app\/store\.sock\?/ })
   t.throws(() => createStore({ url: 'unix:/run/store', maxValueBytes: 1 }), { code: 'STORE_OPTION_INVALID' })
   t.equal(createStore('unix:/run/store'), createStore('unix:///run/store'), 'one store for a path')
 })

@@ -1,0 +1,26 @@
+// The texts of values within JSON are those that were written, whatever surrounds them.
+import fc from 'fast-check'
+import t from 'tap'
+import { memberTexts } from '../../src/core/member-texts.js'
+
+t.test('the texts of a member in a list of objects', async t => {
+  for (const [json, texts] of [
+    ['[]', []],
+    ['[{}]', [undefined]],
+    ['[{"value":1}]', ['1']],
+    [' [ { "value" : 1.0 , "key" : "a" } , { "key" : "value" } ] ', ['1.0', undefined]],
+    ['[{"value":[1,{"value":2}],"more":{"value":3}}]', ['[1,{"value":2}]']],
+    ['[{"a":"\\\\","value":"\\\\\\""}]', ['"\\\\\\""']],
+    ['[{"\\u0076alue":1}, {"value":1,"value":2}]', ['1', '2']]
+  ] as Array<[string, unknown[]]>) t.strictSame(memberTexts(json, 'value'), texts, json)
+})
+
+t.test('whatever the values are', async t => {
+  const lists = fc.array(fc.record({ key: fc.string(), value: fc.jsonValue(), other: fc.jsonValue() }, { requiredKeys: [] }))
+  fc.assert(fc.property(lists, fc.constantFrom(undefined, 2), (list, indent) => {
+    const json = JSON.stringify(list, undefined, indent)
+    const expected = (JSON.parse(json) as object[]).map(item => 'value' in item ? JSON.stringify(item.value) : undefined)
+    const found = memberTexts(json, 'value').map(text => text === undefined ? text : JSON.stringify(JSON.parse(text)))
+    t.strictSame(found, expected)
+  }))
+})
