@@ -83,20 +83,22 @@ function expressSite (storeOf: (address: string) => Promise<expressSession.Store
   }
 }
 
+const begun = { user: 'x'.repeat(200), cookie: { originalMaxAge: null } }
+
 /** A memory store of one worker: it has whatever session is asked for, as if this worker had begun it. */
 class WorkerMemory extends fastifySession.MemoryStore {
   override get (id: string, callback: (error: unknown, session: any) => void): void {
-    super.get(id, (error, session) => {
-      callback(error, session ?? { user: 'x'.repeat(200), cookie: { originalMaxAge: null } })
-    })
+    super.get(id, (error, session) => { callback(error, session ?? begun) }) // the request will save it
   }
 }
 
 class ExpressWorkerMemory extends expressSession.MemoryStore {
+  readonly #begun = new Set<string>()
+
   override get (id: string, callback: (error: unknown, session?: SessionData | null) => void): void {
-    super.get(id, (error, session) => {
-      callback(error, session ?? { user: 'x'.repeat(200), cookie: { originalMaxAge: null } } as unknown as SessionData)
-    })
+    if (!this.#begun.has(id)) this.set(id, begun as unknown as SessionData) // so that the request's touch finds it
+    this.#begun.add(id)
+    super.get(id, callback)
   }
 }
 

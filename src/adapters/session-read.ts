@@ -59,8 +59,14 @@ export function readsOfRequest (): readonly SessionRead[] {
   return context.getStore() ?? []
 }
 
+interface Cookie {
+  expires?: unknown
+  originalExpires?: unknown
+  toJSON? (): Cookie
+}
+
 /** A cookie as stored, with whether it ends instead of when. */
-function cookieText (cookie: object = {}): string {
-  const stored = JSON.parse(JSON.stringify(cookie)) as Record<string, unknown>
-  return JSON.stringify({ ...stored, expires: stored.expires != null, originalExpires: undefined })
+function cookieText (cookie: Cookie = {}): string {
+  const { expires, originalExpires: _, ...others } = cookie.toJSON?.() ?? cookie
+  return JSON.stringify({ ...others, expires: expires != null })
 }
