@@ -200,10 +200,7 @@ export class ClientEngine implements Engine {
     return new Promise((resolve, reject) => {
       let connection: Connection
       let isOpen = false
-      const socket = connectTo(path, bytes => {
-        this.#liveness.heard()
-        connection.receive(bytes)
-      })
+      const socket = connectTo(path, () => connection)
       const limit = new Timer()
       const open = (): void => {
         limit.stop()
@@ -222,6 +219,7 @@ export class ClientEngine implements Engine {
       socket.once('error', fail)
       socket.once('connect', () => {
         connection = new Connection(socket, {
+          batch: () => { this.#liveness.heard() },
           frame: (buffer, at, end) => {
             if (!isOpen) {
               checkGreeting(buffer, at, end)

@@ -1,20 +1,17 @@
-// One end of a connection: splits input into frames, and batches output into one write.
+// One end of a connection: reads frames, and batches output into one write.
 import type { Socket } from 'node:net'
 import { StoreError } from '../../core/errors.js'
-import { MAX_FRAME, type ReplyTarget } from './protocol.js'
+import { FrameReader, type FrameHandler } from './frame-reader.js'
+import type { ReplyTarget } from './protocol.js'
 
 const BUFFER = 64 * 1024
 /** A peer with more unread bytes than this counts as slow. */
 const HIGH_WATER = 4 * 2 ** 20
-/** The buffer for partial frames is kept for reuse up to this size. */
-const MAX_KEPT = 2 ** 20
 const EMPTY = Buffer.alloc(0)
 
-export interface Handler {
-  /** Called before one or more frames. */
+export interface Handler extends FrameHandler {
+  /** Called before the frames of a read. */
   batch? (): void
-  /** Called with a frame, from the end of its size field to `end`. If it throws, the connection ends. */
-  frame (buffer: Buffer, at: number, end: number): void
   /** Called once when the connection has ended, with the error if there is one. */
   closed (error: Error | undefined): void
 }
@@ -22,8 +19,6 @@ export interface Handler {
 export class Connection implements ReplyTarget {
   buffer = Buffer.allocUnsafeSlow(BUFFER)
   used = 0
-  /** Larger frames end the connection. */
-  maxFrame = MAX_FRAME
   /**
    * Milliseconds a slow peer may read nothing before the connection ends. Meanwhile nothing is read from it. 0: no
    * limit, and reading continues. Only one of the two sides may set a limit, otherwise both could wait for each other.
@@ -42,23 +37,26 @@ export class Connection implements ReplyTarget {
   #written = 0
   #flushing = false
   #paused = false
-  // The received part of an incomplete frame, and the size it needs.
-  #waiting = EMPTY
-  #filled = 0
-  #needed = 0
+  readonly #reader: FrameReader
 
   constructor (socket: Socket, handler: Handler) {
     this.#socket = socket
     this.#handler = handler
+    this.#reader = new FrameReader(handler, () => !socket.destroyed && !this.#isFull())
     let error: Error | undefined
     socket.on('data', bytes => { this.receive(bytes) })
     socket.on('drain', () => { this.#resume() })
     socket.on('timeout', () => { this.destroy(new StoreError('STORE_DISCONNECTED', 'the peer stopped reading')) })
     socket.on('error', reason => { error = reason })
     socket.on('close', () => {
-      this.#waiting = EMPTY
+      this.#reader.clear()
       handler.closed(error)
     })
+  }
+
+  /** Larger frames end the connection. */
+  limitFrames (bytes: number): void {
+    this.#reader.maxFrame = bytes
   }
 
   /** Bytes that the peer has not read yet. */
@@ -132,49 +130,22 @@ export class Connection implements ReplyTarget {
     this.#socket.unref()
   }
 
-  /**
-   * Handles incoming bytes. The caller may reuse them when this returns. Called internally for a socket that emits
-   * 'data'.
-   */
-  receive (bytes: Buffer): void {
-    if (this.#filled > 0) {
-      bytes = this.#gather(bytes)
-      if (this.#filled < this.#needed) return
-      this.#filled = 0
-    }
-    let at = 0
-    this.#needed = 4
-    this.#handler.batch?.()
-    try {
-      while (bytes.length - at >= 4) {
-        const size = bytes.readUInt32LE(at)
-        if (size < 8 || size > this.maxFrame) throw new StoreError('STORE_PROTOCOL', `invalid frame size: ${size} bytes`)
-        this.#needed = size + 4
-        if (bytes.length - at < this.#needed || this.#isFull()) break
-        this.#handler.frame(bytes, at + 4, at + this.#needed)
-        if (this.#socket.destroyed) return
-        at += this.#needed
-        this.#needed = 4
-      }
-    } catch (error) {
-      this.destroy(error as Error)
-      return
-    }
-    if (at < bytes.length) this.#gather(bytes.subarray(at))
-    else if (this.#waiting.length > MAX_KEPT) this.#waiting = EMPTY
+  /** Where to receive the next bytes; undefined: anywhere. */
+  get target (): Buffer | undefined {
+    return this.#reader.target
   }
 
-  /** Appends bytes to the partial frame and returns all of it. */
-  #gather (bytes: Buffer): Buffer {
-    const filled = this.#filled + bytes.length
-    if (filled > this.#waiting.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(filled, this.#needed) + BUFFER)
-      this.#waiting.copy(larger, 0, 0, this.#filled)
-      this.#waiting = larger
+  /**
+   * Handles incoming bytes, of `target` or others. The caller may reuse others when this returns. Called internally
+   * for a socket that emits 'data'.
+   */
+  receive (bytes: Buffer): void {
+    this.#handler.batch?.()
+    try {
+      this.#reader.receive(bytes)
+    } catch (error) {
+      this.destroy(error as Error)
     }
-    bytes.copy(this.#waiting, this.#filled)
-    this.#filled = filled
-    return this.#waiting.subarray(0, filled)
   }
 
   /** Stops reading from a slow peer until it has caught up. */

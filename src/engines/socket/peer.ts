@@ -48,13 +48,17 @@ export class Peer extends Caller implements Handler {
     this.#keyspace = keyspace
     this.#options = options
     this.#connection = new Connection(socket, this)
-    this.#connection.maxFrame = MAX_HELLO_FRAME
+    this.#connection.limitFrames(MAX_HELLO_FRAME)
     this.#connection.slowTimeoutMs = options.slowTimeoutMs
     this.#helloTimer = setTimeout(() => { this.destroy() }, options.helloTimeoutMs).unref()
   }
 
   override get backlog (): number {
     return this.#connection.backlog
+  }
+
+  get target (): Buffer | undefined {
+    return this.#connection.target
   }
 
   receive (bytes: Buffer): void {
@@ -65,16 +69,16 @@ export class Peer extends Caller implements Handler {
     this.#keyspace.clock.tick()
   }
 
-  frame (buffer: Buffer, at: number, end: number): void {
-    if (this.#isEnding) return
+  frame (buffer: Buffer, at: number, end: number, isOwned: boolean): boolean {
+    if (this.#isEnding) return false
     if (this.#helloTimer !== undefined) {
       if (isOtherVersion(buffer, at, end)) {
         writeVersion(this.#connection)
         this.end()
-        return
+        return false
       }
       this.#hello(readHello(buffer, at, end))
-      return
+      return false
     }
     const code = codeOf(buffer, at)
     if (code === CANCEL) this.#keyspace.cancel(this, idOf(buffer, at))
@@ -82,8 +86,11 @@ export class Peer extends Caller implements Handler {
     else {
       const collection = this.#names[slotOf(buffer, at)]
       if (collection === undefined) throw new StoreError('STORE_PROTOCOL', 'a slot without a collection')
-      dispatch(this.#keyspace, readRequest(buffer, at, end, collection), this, idOf(buffer, at))
+      const request = readRequest(buffer, at, end, collection, isOwned)
+      dispatch(this.#keyspace, request, this, idOf(buffer, at))
+      return isOwned && typeof request.text === 'object'
     }
+    return false
   }
 
   closed (): void {
@@ -138,7 +145,7 @@ export class Peer extends Caller implements Handler {
     clearTimeout(this.#helloTimer)
     this.#helloTimer = undefined
     this.#keyspace.callers.add(this)
-    this.#connection.maxFrame = MAX_FRAME
+    this.#connection.limitFrames(MAX_FRAME)
     this.label = hello!.label
     this.#options.authenticated()
     this.sendMaxValue()

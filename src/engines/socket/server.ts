@@ -93,7 +93,7 @@ export class SocketServer {
 
   /** Adopts a connection accepted by a server with `pauseOnConnect`. */
   accept (accepted: Socket): void {
-    const socket = adopt(accepted, bytes => { peer.receive(bytes) })
+    const socket = adopt(accepted, () => peer)
     const peer: Peer = new Peer(socket, this.#keyspace, {
       token: this.#token,
       ...this.#limits,

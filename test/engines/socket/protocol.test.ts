@@ -51,7 +51,7 @@ t.test('requests arrive unchanged, with strings as bytes', async t => {
         t.equal(slotOf(buffer, at), 200)
         t.equal(idOf(buffer, at), 2 ** 32 - 1)
         t.equal(fromBytes(keyOf(buffer, at, end)), key)
-        const { text, owner, ...rest } = readRequest(buffer, at, end, 'c')
+        const { text, owner, ...rest } = readRequest(buffer, at, end, 'c', false)
         t.match({ ...rest, key: fromBytes(rest.key) }, { ...fields, op, key, text: undefined, owner: undefined })
         t.equal(text === undefined ? undefined : fromBytes(text), fields.text)
         t.equal(owner === undefined ? undefined : fromBytes(owner), fields.owner)
@@ -103,7 +103,7 @@ t.test('a truncated or malformed request is rejected or read as another request'
   const request = Object.assign(new Request('set', 'c', 'key'), REQUESTS[3])
   const { buffer, at, end } = frame(target => { writeRequest(target, request, 1, 1) })
   for (let cut = at + 10; cut < end - 2; cut++) {
-    t.throws(() => readRequest(buffer, at, cut, 'c'), { code: 'STORE_PROTOCOL' }, `cut at ${cut - at}`)
+    t.throws(() => readRequest(buffer, at, cut, 'c', false), { code: 'STORE_PROTOCOL' }, `cut at ${cut - at}`)
   }
   let refused = 0
   for (let i = at; i < end; i++) {
@@ -111,7 +111,7 @@ t.test('a truncated or malformed request is rejected or read as another request'
       const broken = Buffer.from(buffer)
       broken[i]! ^= change
       try {
-        readRequest(broken, at, end, 'c')
+        readRequest(broken, at, end, 'c', false)
       } catch (error) {
         refused++
         if ((error as { code?: string }).code !== 'STORE_PROTOCOL') throw error
@@ -121,6 +121,6 @@ t.test('a truncated or malformed request is rejected or read as another request'
   t.ok(refused > 10)
   for (const value of [NaN, Infinity, -Infinity]) {
     const { buffer, at, end } = frame(target => { writeRequest(target, Object.assign(new Request('set', 'c', 'key'), { ttl: value }), 1, 1) })
-    t.throws(() => readRequest(buffer, at, end, 'c'), { code: 'STORE_PROTOCOL' })
+    t.throws(() => readRequest(buffer, at, end, 'c', false), { code: 'STORE_PROTOCOL' })
   }
 })

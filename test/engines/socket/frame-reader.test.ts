@@ -1,0 +1,139 @@
+import t from 'tap'
+import { FrameReader, READ, type FrameHandler } from '../../../src/engines/socket/frame-reader.js'
+import { random } from '../../faults/attack.js'
+
+const EAGER = 2 ** 21
+
+function framed (size: number, fill: number): Buffer {
+  const frame = Buffer.alloc(4 + size, fill)
+  frame.writeUInt32LE(size)
+  return frame
+}
+
+interface Seen { buffer: Buffer, size: number, isOwned: boolean }
+
+/** A reader, and the frames that it has handled. `keeps`: the handler keeps the buffers that it may. */
+function reading (keeps = false): { reader: FrameReader, seen: Seen[], gate: { isReady: boolean } } {
+  const seen: Seen[] = []
+  const gate = { isReady: true }
+  const handler: FrameHandler = {
+    frame (buffer, at, end, isOwned) {
+      const content = buffer.subarray(at, end)
+      if (!content.equals(Buffer.alloc(content.length, content[0]))) throw new Error('bytes of different frames')
+      seen.push({ buffer, size: end - at, isOwned })
+      return keeps && isOwned
+    }
+  }
+  return { reader: new FrameReader(handler, () => gate.isReady), seen, gate }
+}
+
+/** Receives as a socket does: in `target` if there is one, else in a buffer that is overwritten. Returns the reads. */
+function receive (reader: FrameReader, bytes: Buffer, most = READ): Array<{ size: number, inPlace: boolean }> {
+  const reads = []
+  const reused = Buffer.alloc(READ)
+  for (let at = 0; at < bytes.length;) {
+    const { target } = reader
+    const into = target ?? reused
+    const size = bytes.copy(into, 0, at, at + Math.min(most, into.length))
+    reader.receive(into.subarray(0, size))
+    reused.fill(0xff)
+    at += size
+    reads.push({ size, inPlace: target !== undefined })
+  }
+  return reads
+}
+
+t.test('frames of any size, received in pieces of any size, are handled whole and in order', async t => {
+  const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+  t.comment(`SEED=${seed}`)
+  const next = random(seed)
+  const below = (limit: number): number => Math.floor(next() * limit)
+  for (let round = 0; round < 40; round++) {
+    const { reader, seen, gate } = reading(round % 2 === 0)
+    const sizes = Array.from({ length: 30 }, () => 8 + below([20, 2000, READ, 3 * READ][below(4)]!))
+    const bytes = Buffer.concat(sizes.map((size, i) => framed(size, i)))
+    for (let at = 0; at < bytes.length;) {
+      const end = at + 1 + below([10, 5000, 300_000][below(3)]!)
+      if (gate.isReady) receive(reader, bytes.subarray(at, end))
+      else reader.receive(bytes.subarray(at, end)) // has been read before the socket was paused
+      at = end
+      gate.isReady = below(4) > 0
+      if (gate.isReady) reader.receive(Buffer.alloc(0))
+    }
+    gate.isReady = true
+    reader.receive(Buffer.alloc(0))
+    t.strictSame(seen.map(({ size }) => size), sizes)
+  }
+})
+
+t.test('no frame is handled while the handler is not ready', async t => {
+  const { reader, seen, gate } = reading()
+  gate.isReady = false
+  reader.receive(Buffer.concat([framed(10, 1), framed(20, 2), framed(30, 3).subarray(0, 9)]))
+  t.equal(seen.length, 0)
+  gate.isReady = true
+  reader.receive(framed(30, 3).subarray(9))
+  t.strictSame(seen.map(({ size }) => size), [10, 20, 30])
+})
+
+t.test('a long frame is copied only until its size is known; the rest is received in its place', async t => {
+  const { reader, seen } = reading()
+  const reads = receive(reader, Buffer.concat([framed(100, 1), framed(2 ** 20, 2), framed(100, 3)]), 2 ** 30)
+  t.strictSame(seen.map(({ size }) => size), [100, 2 ** 20, 100])
+  t.strictSame(reads, [
+    { size: READ, inPlace: false },
+    { size: 104 + 2 ** 20 + 4 - READ, inPlace: true },
+    { size: 104, inPlace: false }
+  ])
+})
+
+t.test('a handler that keeps the buffer of a long frame has it for itself', async t => {
+  const { reader, seen } = reading(true)
+  for (let i = 0; i < 3; i++) receive(reader, framed(2 ** 20, i))
+  t.ok(seen.every(({ buffer, isOwned }) => isOwned && buffer.length === 4 + 2 ** 20), 'nothing else is in it')
+  t.equal(new Set(seen.map(({ buffer }) => buffer.buffer)).size, 3)
+  for (const [i, { buffer }] of seen.entries()) t.equal(buffer.at(-1), i)
+})
+
+t.test('other long frames share one buffer, which is not given away where it is larger than the frame', async t => {
+  const { reader, seen } = reading()
+  for (const size of [2 ** 20, 2 ** 20, 2 ** 19]) receive(reader, framed(size, 1))
+  t.equal(new Set(seen.map(({ buffer }) => buffer.buffer)).size, 1)
+  t.strictSame(seen.map(({ isOwned }) => isOwned), [true, true, false])
+})
+
+t.test('a peer that claims more than it sends takes little memory', async t => {
+  const { reader, seen } = reading()
+  const size = 2 ** 26
+  const frame = framed(size, 1)
+  let most = 0
+  for (let at = 0; at < frame.length; at += READ) {
+    const { target } = reader
+    if (target !== undefined) {
+      const held = target.buffer.byteLength
+      t.ok(held <= Math.max(EAGER, 2 * at), `${held} bytes for the ${at} that have arrived`)
+      most = Math.max(most, held)
+    }
+    const bytes = frame.subarray(at, at + READ)
+    if (target === undefined) reader.receive(bytes)
+    else {
+      const count = bytes.copy(target)
+      reader.receive(target.subarray(0, count))
+      if (count < bytes.length) reader.receive(bytes.subarray(count))
+    }
+  }
+  t.equal(most, size + 4)
+  t.equal(seen.length, 1)
+  receive(reader, framed(2 * READ, 1))
+  t.ok(seen[1]!.buffer.length <= EAGER, 'and it is not kept')
+})
+
+t.test('a size that no frame may have is refused as soon as it is known', async t => {
+  for (const size of [0, 7, 2 ** 26 + 1]) {
+    const { reader } = reading()
+    const head = Buffer.alloc(4)
+    head.writeUInt32LE(size)
+    reader.receive(head.subarray(0, 3))
+    t.throws(() => { reader.receive(head.subarray(3)) }, { code: 'STORE_PROTOCOL', message: new RegExp(`${size} bytes`) })
+  }
+})
