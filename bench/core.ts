@@ -1,14 +1,17 @@
-// What the system's scheduler does to this process.
+// What the system's scheduler does to a process.
 import { openSync, readSync } from 'node:fs'
 
-const SCHEDSTAT = '/proc/self/schedstat' // proc(5): nanoseconds on a core, nanoseconds of waiting for one, times it was given one
 const text = Buffer.alloc(128)
-let file: number | undefined
+const files = new Map<number, number>()
 
-/** Milliseconds for which the main thread has waited for a core so far; NaN where the system does not tell. */
-export function waitedForCore (): number {
+/**
+ * Milliseconds for which the main thread of a process has waited for a core so far; NaN where the system does not tell.
+ */
+export function waitedForCore (pid = process.pid): number {
   try {
-    file ??= openSync(SCHEDSTAT, 'r')
+    let file = files.get(pid)
+    // proc(5): nanoseconds on a core, nanoseconds of waiting for one, times it was given one
+    if (file === undefined) files.set(pid, file = openSync(`/proc/${pid}/schedstat`, 'r'))
     return Number(text.toString('latin1', 0, readSync(file, text, 0, text.length, 0)).split(' ')[1]) / 1e6
   } catch {
     return NaN

@@ -62,7 +62,10 @@ const goals: Goal[] = [
   { of: ['sessions', '@fastify/session, SessionStore', 'microseconds'], by: ['sessions', '@fastify/session, its memory store', 'microseconds'], atMost: 1.15 },
   { of: ['sessions', 'express-session, SessionStore', 'microseconds'], by: ['sessions', 'express-session, its memory store', 'microseconds'], atMost: 1.15 },
   { of: ['get262144', OWN, 'megabytesPerSecond'], by: ['get262144', 'Redis, ioredis', 'megabytesPerSecond'], atLeast: 1 },
-  { of: ['set262144', OWN, 'megabytesPerSecond'], by: ['set262144', 'Redis, ioredis', 'megabytesPerSecond'], atLeast: 1 }
+  ...['set16384', 'set65536', 'set262144', 'set1048576'].map((sets): Goal => {
+    return { of: [sets, OWN, 'callsPerSecond'], by: [sets, 'Redis, ioredis', 'callsPerSecond'], atLeast: 1.2 }
+  }),
+  { of: ['beside', OWN, 'p999OnCore'], atMost: 2 }
 ]
 
 /** A table of the goals of what was measured; empty if there are none. */

@@ -1,6 +1,7 @@
 // What is compared with what, under which conditions.
 import type { Row } from './measure.js'
 import type { RivalName } from './rivals/index.js'
+import type { BesideOptions } from './rows/beside.js'
 import type { CallsOptions } from './rows/calls.js'
 import type { DataOptions } from './rows/data.js'
 import type { DeliveryOptions } from './rows/delivery.js'
@@ -29,6 +30,15 @@ const DELIVERY: Column[] = [
   { figure: 'p50', title: 'p50 ms', digits: 3 },
   { figure: 'p99', title: 'p99 ms', digits: 3 },
   { figure: 'microseconds', title: 'CPU of the store, µs/message', digits: 2 }
+]
+const BESIDE: Column[] = [
+  { figure: 'largePerSecond', title: 'large values/s' },
+  { figure: 'p50', title: 'p50 ms', digits: 3 },
+  { figure: 'p99', title: 'p99 ms', digits: 3 },
+  { figure: 'p99OnCore', title: 'less its waits for a core, ms', digits: 3 },
+  { figure: 'p999OnCore', title: 'p99.9 less them, ms', digits: 3 },
+  { figure: 'longest', title: 'longest, ms', digits: 2 },
+  { figure: 'longestOnCore', title: 'less its waits for a core, ms', digits: 2 }
 ]
 const MEMORY: Column[] = [
   { figure: 'bytesPerKey', title: 'bytes/key' },
@@ -97,7 +107,9 @@ function locks (title: string, names: RivalName[], conditions: Conditions, more:
 }
 
 /** The larger the value, the fewer of them at a time. */
-const SIZES: Array<[bytes: number, inFlight: number]> = [[100, 64], [1024, 64], [16_384, 32], [262_144, 4]]
+const SIZES: Array<[bytes: number, inFlight: number]> = [
+  [100, 64], [1024, 64], [16_384, 32], [65_536, 16], [262_144, 4], [1_048_576, 2]
+]
 
 export const subjects = {
   calls: {
@@ -118,6 +130,17 @@ export const subjects = {
     `${operation}${bytes}`,
     compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare batched echo'], { operation, bytes, inFlight, keys: 100 }, BYTES)
   ]))),
+
+  beside: {
+    beside: {
+      title: 'get, 100 bytes, one at a time, beside another worker that sets and gets a value of 1 MiB in turn',
+      columns: BESIDE,
+      rows: (['strong-store', 'Redis, ioredis'] as const).flatMap(rival => [0, 1_048_576].map(bytes => {
+        const options: BesideOptions = { rival, bytes, seconds: 2 }
+        return { name: bytes === 0 ? `${rival}, alone` : rival, program: 'beside', options }
+      }))
+    }
+  },
 
   locks: {
     free: locks('acquire + release of a free key, 1 worker × 1 in flight',
