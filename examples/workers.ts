@@ -3,7 +3,7 @@ import cluster from 'node:cluster'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 
-const WORKERS = 4
+const WORKERS = Number(process.env.WORKERS ?? 4)
 
 /** Runs `listen` in each worker, then prints what `advice` says about the address. */
 export async function serve (

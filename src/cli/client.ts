@@ -13,12 +13,16 @@ export const CLIENT: Flags = {
 }
 
 /** Runs `use` with the store, and closes it. The token of an admin API comes from STRONG_STORE_TOKEN. */
-export async function withStore<T> (settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10): Promise<T> {
+export async function withStore<T> (
+  settings: Settings, use: (store: Store) => Promise<T>, timeout = settings.number('timeout') ?? 10
+): Promise<T> {
   const url = settings.get('url') ?? `unix:${defaultSocket(process.env, false)}`
   if (!/^(?:unix|rediss?|https?):/.test(url)) {
     const why = /^(?:cluster|memory):/.test(url)
       ? '; that is a store inside a process, which other programs cannot reach'
-      : url.startsWith('/') ? `; did you mean unix:${url}?` : suggestion(url.split(':')[0]! + ':', ['unix:', 'redis:', 'rediss:', 'http:', 'https:'])
+      : url.startsWith('/')
+        ? `; did you mean unix:${url}?`
+        : suggestion(url.split(':')[0]! + ':', ['unix:', 'redis:', 'rediss:', 'http:', 'https:'])
     throw invalid(`invalid --url: expected unix:PATH, redis://HOST or http://HOST/_store/v1, got ${JSON.stringify(url)}${why}`)
   }
   // Longer than connecting may take, because its errors explain more.

@@ -1,7 +1,7 @@
 // `get`, `set`, `del` and `keys`.
 import { text } from 'node:stream/consumers'
 import { CLIENT, withStore } from './client.js'
-import type { Command } from './command.js'
+import type { Command, Io } from './command.js'
 import { EXIT, Exit, invalid } from './exit.js'
 import { Output } from './output.js'
 import { local, type Settings } from './settings.js'
@@ -13,11 +13,11 @@ export const get: Command = {
   usage: 'COLLECTION KEY',
   summary: 'Prints the value of a key as JSON. Exits with 5 if it has none.',
   flags: CLIENT,
-  run: settings => withStore(settings, async store => {
+  run: (settings, io) => withStore(settings, async store => {
     const [collection, key] = settings.args as [string, string]
     const value = await store.collection(collection).get(key)
     if (value === undefined) return missing(collection, key)
-    await outputOf(settings).value(value)
+    await outputOf(settings, io).value(value)
     return EXIT.OK
   })
 }
@@ -34,14 +34,16 @@ export const set: Command = {
     ...VERSION,
     ...CLIENT
   },
-  run: async settings => {
+  run: async (settings, io) => {
     const [collection, key, given] = settings.args as [string, string, string?]
-    const source = given ?? await text(process.stdin)
+    const source = given ?? await text(io.stdin)
     const value = settings.isOn('text') ? source : parsed(source)
     return await withStore(settings, async store => {
-      const options = { ttl: settings.number('ttl'), ifAbsent: settings.isOn('if-absent'), ifVersion: settings.number('if-version') }
+      const options = {
+        ttl: settings.number('ttl'), ifAbsent: settings.isOn('if-absent'), ifVersion: settings.number('if-version')
+      }
       const version = await store.collection(collection).set(key, value, options)
-      await outputOf(settings).value({ version })
+      await outputOf(settings, io).value({ version })
       return EXIT.OK
     })
   }
@@ -53,7 +55,8 @@ export const del: Command = {
   flags: { ...VERSION, ...CLIENT },
   run: settings => withStore(settings, async store => {
     const [collection, key] = settings.args as [string, string]
-    return await store.collection(collection).del(key, { ifVersion: settings.number('if-version') }) ? EXIT.OK : missing(collection, key)
+    const isDeleted = await store.collection(collection).del(key, { ifVersion: settings.number('if-version') })
+    return isDeleted ? EXIT.OK : missing(collection, key)
   })
 }
 
@@ -67,10 +70,10 @@ export const keys: Command = {
     }),
     ...CLIENT
   },
-  run: settings => withStore(settings, async store => {
+  run: (settings, io) => withStore(settings, async store => {
     const [name] = settings.args as [string]
     const prefix = settings.get('prefix')
-    const output = outputOf(settings)
+    const output = outputOf(settings, io)
     let left = settings.number('limit') ?? Infinity
     let cursor: string | undefined
     do {
@@ -85,8 +88,8 @@ export const keys: Command = {
   })
 }
 
-function outputOf (settings: Settings): Output {
-  return new Output(process.stdout, settings.isOn('json'))
+function outputOf (settings: Settings, io: Io): Output {
+  return new Output(io.stdout, settings.isOn('json'))
 }
 
 function missing (collection: string, key: string): never {

@@ -10,8 +10,8 @@ export const collections: Command = {
   usage: '',
   summary: 'Lists the collections with their contents and options.',
   flags: CLIENT,
-  run: settings => withStore(settings, async store => {
-    const output = new Output(process.stdout, settings.isOn('json'))
+  run: (settings, io) => withStore(settings, async store => {
+    const output = new Output(io.stdout, settings.isOn('json'))
     let cursor: string | undefined
     do {
       const page = await store.page({ cursor })
@@ -26,11 +26,13 @@ export const locks: Command = {
   usage: '',
   summary: 'Lists up to a thousand held locks with owner, start and number of waiters.',
   flags: CLIENT,
-  run: settings => withStore(settings, async store => {
-    await new Output(process.stdout, settings.isOn('json')).rows((await store.locks())
-      .map(({ collection, key, owner, fence, since, expiresAt, waiters }) => {
+  run: (settings, io) => withStore(settings, async store => {
+    const held = await store.locks()
+    await new Output(io.stdout, settings.isOn('json')).rows(
+      held.map(({ collection, key, owner, fence, since, expiresAt, waiters }) => {
         return { collection, key, owner, fence, since, expiresAt, waiters }
-      }))
+      })
+    )
     return EXIT.OK
   })
 }
@@ -39,8 +41,8 @@ export const stats: Command = {
   usage: '',
   summary: 'Prints totals over all collections, and statistics of the process that has them.',
   flags: CLIENT,
-  run: settings => withStore(settings, async store => {
-    await new Output(process.stdout, settings.isOn('json')).value(await store.stats())
+  run: (settings, io) => withStore(settings, async store => {
+    await new Output(io.stdout, settings.isOn('json')).value(await store.stats())
     return EXIT.OK
   })
 }

@@ -29,7 +29,9 @@ export function rightsOf (settings: Settings): Rights {
   const uid = user === undefined ? undefined : idOf(user, '-u')
   const gid = group === undefined ? undefined : groupOf(group)
   const isOther = uid !== undefined && uid !== own
-  if (isOther && own !== 0) throw new Exit(EXIT.NO_RIGHT, `--user ${user} requires root, this process runs as uid ${own}`)
+  if (isOther && own !== 0) {
+    throw new Exit(EXIT.NO_RIGHT, `--user ${user} requires root, this process runs as uid ${own}`)
+  }
   return {
     owners: isOther ? [own, uid] : [own],
     give (path) {

@@ -64,12 +64,16 @@ async function run (settings: Settings): Promise<number> {
   if (fd !== undefined && settings.get('socket') !== undefined) {
     throw invalid('--socket cannot be combined with LISTEN_FDS')
   }
-  process.removeAllListeners('warning').on('warning', ({ message, name }) => { log('warning', 'warning', `${name}: ${message}`) })
-
-  const { promise: stopped, stop } = stopSignal()
-  if (settings.get('flush') !== undefined && settings.get('data') === undefined) throw invalid('--flush requires --data DIR')
+  if (settings.get('flush') !== undefined && settings.get('data') === undefined) {
+    throw invalid('--flush requires --data DIR')
+  }
   const data = dataOf('memory:', { data: settings.get('data'), flush: settings.number('flush') })
   const path = fd === undefined ? pathOf(settings.get('socket')) : undefined
+
+  process.removeAllListeners('warning').on('warning', ({ message, name }) => {
+    log('warning', 'warning', `${name}: ${message}`)
+  })
+  const { promise: stopped, stop } = stopSignal()
   process.umask(0o177) // nobody may connect before the socket has its final mode
   let open!: (engine: ServerEngine) => void
   const opened = new Promise<ServerEngine>(resolve => { open = resolve }) // connections wait until the data is loaded

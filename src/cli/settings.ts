@@ -28,7 +28,9 @@ export function local (flags: Flags): Flags {
   return Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, { ...flag, isLocal: true }]))
 }
 
-export const CONFIG: Flags = { config: { value: 'FILE', help: 'JSON object with the values of other flags, by their names' } }
+export const CONFIG: Flags = {
+  config: { value: 'FILE', help: 'JSON object with the values of other flags, by their names' }
+}
 
 const ANY: Flags = { help: { help: 'print this' }, version: { help: 'print the version of the package' } }
 
@@ -45,14 +47,21 @@ export function settingsOf (argv: string[], flags: Flags, env: NodeJS.ProcessEnv
   const all = { ...flags, ...ANY }
   let parsed: { values: Record<string, string | boolean | undefined>, positionals: string[] }
   try {
-    const options = Object.fromEntries(Object.entries(all).map(([name, { value }]) => [name, { type: value === undefined ? 'boolean' : 'string' } as const]))
+    const options = Object.fromEntries(
+      Object.entries(all).map(([name, { value }]) => [
+        name, { type: value === undefined ? 'boolean' : 'string' } as const
+      ])
+    )
     const args = argv.map(arg => /^-\.?\d/.test(arg) ? MARK + arg : arg)
     parsed = parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException
     const [, flag] = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' ? /^Unknown option '(\S+)'/.exec(message) ?? [] : []
     if (flag === undefined) throw new Exit(EXIT.USAGE, message, { cause: error })
-    const hint = suggestion(flag, Object.keys(all).map(name => `--${name}`)) || `; an argument that begins with - follows --, like: -- ${flag}`
+    const hint =
+      suggestion(
+        flag, Object.keys(all).map(name => `--${name}`)
+      ) || `; an argument that begins with - follows --, like: -- ${flag}`
     throw invalid(`unknown flag ${flag}${hint}`)
   }
   const positionals = parsed.positionals.map(unmarked)
@@ -111,8 +120,12 @@ function ofFile (file: string, flags: Flags): Array<[string, string | boolean]> 
     if (known === undefined) {
       throw invalid(`invalid ${file}: unknown flag ${JSON.stringify(flag)}; expected one of ${Object.keys(flags).filter(name => name !== 'config').join(', ')}`)
     }
-    if (known.value === undefined ? typeof value !== 'boolean' : typeof value !== 'string' && typeof value !== 'number') {
-      throw invalid(`invalid ${file}: ${flag} must be ${known.value === undefined ? 'true or false' : 'a string or a number'}, got ${JSON.stringify(value)}`)
+    if (
+      known.value === undefined ? typeof value !== 'boolean' : typeof value !== 'string' && typeof value !== 'number'
+    ) {
+      throw invalid(
+        `invalid ${file}: ${flag} must be ${known.value === undefined ? 'true or false' : 'a string or a number'}, got ${JSON.stringify(value)}`
+      )
     }
     return [flag, typeof value === 'number' ? String(value) : value as string | boolean]
   })

@@ -15,10 +15,10 @@ export const exportCommand: Command = {
   summary: 'Prints all keys with their values and expiry times, and the options of their collections, as NDJSON.',
   details: 'Each key is printed as it is when it is read. `strong-store import` reads this, into a store at any URL.',
   flags: TRANSFER,
-  run: settings => withStore(settings, async store => {
+  run: (settings, io) => withStore(settings, async store => {
     const [name] = settings.args
-    const output = new Output(process.stdout, true)
-    const progress = new Progress(process.stderr, settings.isOn('quiet') || process.stdout.isTTY)
+    const output = new Output(io.stdout, true)
+    const progress = new Progress(io.stderr, settings.isOn('quiet') || io.stdout.isTTY)
     let isEmpty = true
     for await (const lines of store.export({ collections: name === undefined ? undefined : [name] })) {
       isEmpty = false
@@ -43,13 +43,13 @@ export const importCommand: Command = {
     }),
     ...TRANSFER
   },
-  run: settings => withStore(settings, async store => {
-    if (process.stdin.isTTY) throw invalid('expected lines of an export on standard input: strong-store import < FILE')
-    const progress = new Progress(process.stderr, settings.isOn('quiet'))
+  run: (settings, io) => withStore(settings, async store => {
+    if (io.stdin.isTTY) throw invalid('expected lines of an export on standard input: strong-store import < FILE')
+    const progress = new Progress(io.stderr, settings.isOn('quiet'))
     const mode = settings.get('mode') as ImportOptions['mode']
-    const result = await store.import(progress.of(process.stdin), { mode })
+    const result = await store.import(progress.of(io.stdin), { mode })
     progress.end()
-    await new Output(process.stdout, false).value(result)
+    await new Output(io.stdout, false).value(result)
     return EXIT.OK
   })
 }

@@ -17,9 +17,9 @@ export const watch: Command = {
     }),
     ...CLIENT
   },
-  run: settings => withStore(settings, async store => {
+  run: (settings, io) => withStore(settings, async store => {
     const [name, key] = settings.args as [string, string?]
-    const output = new Output(process.stdout, settings.isOn('json'))
+    const output = new Output(io.stdout, settings.isOn('json'))
     const target = { key, prefix: settings.get('prefix') }
     const collection = store.collection(name)
     const isPlain = settings.isOn('no-values')

@@ -13,20 +13,22 @@ import { settingsOf } from '../../src/cli/settings.js'
 import { serve as serveCommand } from '../../src/cli/serve.js'
 import { Progress } from '../../src/cli/progress.js'
 import { createStore, type Store } from '../../src/index.js'
-import { BIN, PLAIN, cleanEnv, cli, directory, serve } from '../support/serve.js'
+import { BIN, PLAIN, cleanEnv, cli, command, directory, serve } from '../support/serve.js'
 
 const lines = (out: string): any[] => out.trim().split('\n').filter(line => line !== '').map(line => JSON.parse(line))
 
 t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const env = { STRONG_STORE_URL: url }
-  const run = (...args: string[]): ReturnType<typeof cli> => cli(args, { env })
+  const run = (...args: string[]): ReturnType<typeof command> => command(args, { env })
   t.match(await run('set', 'c', 'key', '{"a": [1]}'), { code: 0, out: /^{"version":\d+}\n$/ })
   t.strictSame(await run('get', 'c', 'key'), { code: 0, out: '{"a":[1]}\n', err: '' })
   t.match(await run('set', 'c', 'key', '1', '--if-absent'), { code: 1, err: /STORE_EXISTS/ })
   t.match(await run('set', 'c', 'key', '1', '--if-version', '0'), { code: 1, err: /STORE_VERSION_MISMATCH/ })
-  t.match(await run('set', 'c', 'key', 'hello'), { code: 2, err: /VALUE is not JSON: .*; use --text for a plain string/ })
-  t.match(await run('set', 'c', 'text', 'hello', '--text', '--ttl', '60'), { code: 0 })
+  t.match(await run('set', 'c', 'key', 'hello'), {
+    code: 2, err: /VALUE is not JSON: .*; use --text for a plain string/
+  })
+  t.match(await run('set', 'c', 'text', 'hello', '--text', '--ttl', '3600'), { code: 0 })
   t.match(await cli(['set', 'c', 'input'], { env, input: '"from a pipe"' }), { code: 0 })
   t.match(lines((await run('keys', 'c')).out).sort((a, b) => a.key < b.key ? -1 : 1), [
     { key: 'input', bytes: 13 }, { key: 'key', version: Number, bytes: 9 }, { key: 'text', expiresAt: /^20/ }
@@ -38,36 +40,55 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.match(await run('get', 'c', 'key'), { code: 5, out: '', err: /has no value/ })
   t.match(await run('set', 'c', '--', '--odd', '1'), { code: 0 })
   t.match(await run('get', 'c', '--', '--odd'), { code: 0, out: '1\n' })
-  t.match(await run('set', 'c', '--odd', '-1'), { code: 2, err: /unknown flag --odd; an argument that begins with - follows --, like: -- --odd/ })
-  t.match(await run('set', 'c', 'key', '-1', '--if-version', '-1'), { code: 2, err: /invalid ifVersion|ifVersion must/ }, 'negative numbers are values')
+  t.match(await run('set', 'c', '--odd', '-1'), {
+    code: 2, err: /unknown flag --odd; an argument that begins with - follows --, like: -- --odd/
+  })
+  t.match(
+    await run('set', 'c', 'key', '-1', '--if-version', '-1'), { code: 2, err: /invalid ifVersion|ifVersion must/ },
+    'negative numbers are values'
+  )
 
   const exported = await run('export')
   t.match(exported, { code: 0, err: '' })
   t.match(lines(exported.out), [{ collection: 'c' }, { collection: 'c' }, { collection: 'c' }])
   t.match(await run('export', 'none'), { code: 5, out: '', err: 'there is no collection "none"' })
   t.match(lines((await run('export', 'c')).out), [{ collection: 'c' }, { collection: 'c' }, { collection: 'c' }])
-  t.strictSame(await cli(['import', '--mode', 'absent'], { env, input: exported.out }), { code: 0, out: '{"keys":0,"skipped":3}\n', err: '' })
-  t.match(await cli(['import'], { env, input: '{}' }), { code: 1, out: '', err: /STORE_VALUE_INVALID: .*line 1: expected the name of a collection/ })
-  t.match(await cli(['import', '--mode', 'all'], { env, input: '' }), { code: 2, err: /invalid mode: expected merge, replace, absent/ })
+  t.strictSame(await cli(['import', '--mode', 'absent'], { env, input: exported.out }), {
+    code: 0, out: '{"keys":0,"skipped":3}\n', err: ''
+  })
+  t.match(await command(['import'], { env, input: '{}' }), {
+    code: 1, out: '', err: /STORE_VALUE_INVALID: .*line 1: expected the name of a collection/
+  })
+  t.match(await command(['import', '--mode', 'all'], { env, input: '' }), {
+    code: 2, err: /invalid mode: expected merge, replace, absent/
+  })
 
   const store = createStore(url)
   t.teardown(() => store.close())
   await watched(t, url, store)
+  // Here they would share the connection of `store`, and its lock.
+  const other = (...args: string[]): ReturnType<typeof cli> => cli(args, { env })
   const lock = await store.collection('c').acquire('held')
-  t.match(lines((await run('locks')).out), [{ collection: 'c', key: 'held', owner: new RegExp(`^pid ${process.pid} on `), waiters: 0 }])
-  t.match(await run('get', 'c', 'held', '--timeout', '0.5'), { code: 1, err: /STORE_TIMEOUT/ })
+  t.match(lines((await other('locks')).out), [
+    { collection: 'c', key: 'held', owner: new RegExp(`^pid ${process.pid} on `), waiters: 0 }
+  ])
+  t.match(await other('get', 'c', 'held', '--timeout', '0.5'), { code: 1, err: /STORE_TIMEOUT/ })
   await lock.release()
-  t.match(lines((await run('collections')).out).find(({ name }) => name === 'c'), { keys: 3, maxBytes: 0 })
-  t.match(lines((await run('stats')).out), [{ processes: 3 }])
-  t.strictSame(await run('check'), { code: 0, out: '', err: '' })
-  t.match(await cli(['check', '--timeout', '0.1', '--url', `${url}x`]), { code: 1, err: /STORE_UNREACHABLE: .*strong-store serve/ })
+  t.match(lines((await other('collections')).out).find(({ name }) => name === 'c'), { keys: 3, maxBytes: 0 })
+  t.match(lines((await other('stats')).out), [{ processes: 3 }])
+  t.strictSame(await other('check'), { code: 0, out: '', err: '' })
+  t.match(await command(['check', '--timeout', '0.1', '--url', `${url}x`]), {
+    code: 1, err: /STORE_UNREACHABLE: .*strong-store serve/
+  })
 })
 
 /** What `watch` prints while a store changes. */
 async function watched (t: Test, url: string, store: Store): Promise<void> {
   const collection = store.collection('watched')
   await collection.set('there', [1])
-  const child = spawn('env', [...PLAIN, process.execPath, BIN, 'watch', 'watched', '--url', url], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('env', [...PLAIN, process.execPath, BIN, 'watch', 'watched', '--url', url], {
+    env: cleanEnv(), stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const events = createInterface(child.stdout)[Symbol.asyncIterator]()
   const next = async (): Promise<unknown> => JSON.parse((await events.next()).value!)
@@ -82,27 +103,40 @@ async function watched (t: Test, url: string, store: Store): Promise<void> {
   t.strictSame(await exit, [null, 'SIGTERM'])
 }
 
-t.test('what is misspelt is refused', async t => {
+t.test('misspelled commands, flags and arguments are rejected', async t => {
   for (const [args, err] of [
-    [['sevre'], /unknown command "sevre"; did you mean serve\?/], [['help', 'launch'], /unknown command "launch"; see strong-store --help/],
-    [['serve', '--sokcet', 'x'], /unknown flag --sokcet; did you mean --socket\?/], [['get', 'c'], /get takes COLLECTION KEY, got 1/],
-    [['serve', 'x'], /serve takes no arguments/], [['serve', '--mode', '888'], /invalid --mode/], [['serve', '--max-value-bytes', 'x'], /expected a number, got "x"/],
-    [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/], [['serve', '--group', 'no-such-group'], /unknown group "no-such-group"/],
-    [['serve', '--user', 'no-such-user'], /unknown user "no-such-user"/], [['serve', '--log', 'xml'], /expected text or json/],
-    [['get', 'c', 'k', '--url', 'memory:'], /invalid --url: expected .*, got "memory:"; that is a store inside a process/], [['check', '--url', '/run/app.sock'], /got "\/run\/app\.sock"; did you mean unix:\/run\/app\.sock\?\n/], [['serve', '--socket'], /socket/],
+    [['sevre'], /unknown command "sevre"; did you mean serve\?/],
+    [['help', 'launch'], /unknown command "launch"; see strong-store --help/],
+    [['serve', '--sokcet', 'x'], /unknown flag --sokcet; did you mean --socket\?/],
+    [['get', 'c'], /get takes COLLECTION KEY, got 1/],
+    [['serve', 'x'], /serve takes no arguments/],
+    [['serve', '--mode', '888'], /invalid --mode/],
+    [['serve', '--max-value-bytes', 'x'], /expected a number, got "x"/],
+    [['serve', '--max-value-bytes', '0'], /--max-value-bytes must be a whole number/],
+    [['serve', '--group', 'no-such-group'], /unknown group "no-such-group"/],
+    [['serve', '--user', 'no-such-user'], /unknown user "no-such-user"/],
+    [['serve', '--log', 'xml'], /expected text or json/],
+    [
+      ['get', 'c', 'k', '--url', 'memory:'],
+      /invalid --url: expected .*, got "memory:"; that is a store inside a process/
+    ],
+    [['check', '--url', '/run/app.sock'], /got "\/run\/app\.sock"; did you mean unix:\/run\/app\.sock\?\n/],
+    [['serve', '--socket'], /socket/],
     [['serve', '--flush', '1'], /--flush requires --data DIR/]
-  ] as Array<[string[], RegExp]>) t.match(await cli(args), { code: EXIT.USAGE, out: '', err }, args.join(' '))
-  t.match(await cli([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
-  t.match(await cli(['--help']), { code: 0, out: /serve .*\n {2}get / })
+  ] as Array<[string[], RegExp]>) { t.match(await command(args), { code: EXIT.USAGE, out: '', err }, args.join(' ')) }
+  t.match(await command([]), { code: EXIT.USAGE, out: /Usage: strong-store COMMAND/ })
+  t.match(await command(['--help']), { code: 0, out: /serve .*\n {2}get / })
   for (const args of [['serve', '--help'], ['help', 'serve'], ['serve', 'help']]) {
-    t.match(await cli(args), { code: 0, out: /--socket PATH .* STRONG_STORE_SOCKET/ }, args.join(' '))
+    t.match(await command(args), { code: 0, out: /--socket PATH .* STRONG_STORE_SOCKET/ }, args.join(' '))
   }
   t.match(await cli(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ })
 })
 
 t.test('flags: the command line, else the environment, else the file of --config', async t => {
   const file = join(directory(t), 'config.json')
-  const settings = (content: unknown, argv: string[] = [], env: NodeJS.ProcessEnv = {}): ReturnType<typeof settingsOf> => {
+  const settings = (
+    content: unknown, argv: string[] = [], env: NodeJS.ProcessEnv = {}
+  ): ReturnType<typeof settingsOf> => {
     writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
     return settingsOf(['--config', file, ...argv], { switch: { help: '' }, ...serveCommand.flags }, env)
   }
@@ -116,39 +150,51 @@ t.test('flags: the command line, else the environment, else the file of --config
   t.equal(settings(content, ['--socket', '/argv'], { STRONG_STORE_SOCKET: '/env' }).get('socket'), '/argv')
   settings({ mode: '0640' })
   t.equal(settingsOf([], serveCommand.flags, { STRONG_STORE_CONFIG: file }).get('mode'), '0640')
-  t.throws(() => settings(content, [], { STRONG_STORE_SWITCH: 'yes' }), { code: EXIT.USAGE, message: /invalid STRONG_STORE_SWITCH: expected true or false/ })
+  t.throws(() => settings(content, [], { STRONG_STORE_SWITCH: 'yes' }), {
+    code: EXIT.USAGE, message: /invalid STRONG_STORE_SWITCH: expected true or false/
+  })
   for (const [wrong, message] of [
-    ['{', /invalid .*config\.json: /], [[], /expected a JSON object/], [{ sokcet: '/x' }, /unknown flag "sokcet"; expected one of .*socket/], [{ socket: true }, /socket must be a string or a number/],
-    [{ switch: 'on' }, /switch must be true or false/], [{ config: 'x' }, /unknown flag "config"/], [{ __proto__: null, toString: 'x' }, /unknown flag "toString"/]
-  ] as Array<[unknown, RegExp]>) t.throws(() => settings(wrong), { code: EXIT.USAGE, message }, String(message))
+    ['{', /invalid .*config\.json: /], [[], /expected a JSON object/],
+    [{ sokcet: '/x' }, /unknown flag "sokcet"; expected one of .*socket/],
+    [{ socket: true }, /socket must be a string or a number/], [{ switch: 'on' }, /switch must be true or false/],
+    [{ config: 'x' }, /unknown flag "config"/], [{ __proto__: null, toString: 'x' }, /unknown flag "toString"/]
+  ] as Array<[unknown, RegExp]>) { t.throws(() => settings(wrong), { code: EXIT.USAGE, message }, String(message)) }
   t.throws(() => settingsOf(['--config', `${file}x`], serveCommand.flags, {}), { code: 'ENOENT' })
   t.match(helpOf('serve', serveCommand), 'STRONG_STORE_TOKEN_FILE')
 })
 
 t.test('negative numbers are values, not flags', t => {
-  const { args, number } = settingsOf(['c', '-5', '--max-value-bytes', '-1', '-.5', '--', '-6', '--x'], serveCommand.flags, {})
+  const { args, number } = settingsOf(
+    ['c', '-5', '--max-value-bytes', '-1', '-.5', '--', '-6', '--x'], serveCommand.flags, {}
+  )
   t.strictSame(args, ['c', '-5', '-.5', '-6', '--x'])
   t.equal(number('max-value-bytes'), -1)
   t.end()
 })
 
-t.test('names for misspelt ones', t => {
+t.test('suggestions for misspelled names', t => {
   const names = ['get', 'set', 'keys', 'serve', 'stats', 'unix:', '--socket']
-  for (const [word, name] of [['gte', 'get'], ['sets', 'set'], ['key', 'keys'], ['servr', 'serve'], ['state', 'stats'], ['unxi:', 'unix:'], ['--soket', '--socket']]) {
+  for (const [word, name] of [
+    ['gte', 'get'], ['sets', 'set'], ['key', 'keys'], ['servr', 'serve'], ['state', 'stats'], ['unxi:', 'unix:'],
+    ['--soket', '--socket']
+  ]) {
     t.equal(suggestion(word!, names), `; did you mean ${name}?`)
   }
   for (const word of ['launch', 'x', '', '-x', 'statistics']) t.equal(suggestion(word, names), '', word)
   t.end()
 })
 
-t.test('on a terminal: tables, without what a terminal would obey', async t => {
+t.test('on a terminal: tables, with control characters escaped', async t => {
   let printed = ''
   const print = async (isTTY: boolean, use: (output: Output) => Promise<void>): Promise<string> => {
     printed = ''
-    await use(new Output({ isTTY, on: () => {}, write: (text: string) => { printed += text; return true } } as unknown as NodeJS.WriteStream, false))
+    const stream = { isTTY, on: () => {}, write: (text: string) => { printed += text; return true } }
+    await use(new Output(stream as unknown as NodeJS.WriteStream, false))
     return printed
   }
-  const rows: Row[] = [{ key: 'a\u001b[2J\n\u202e', version: 12, end: undefined }, { key: 'b', version: 3, end: new Date(0) }]
+  const rows: Row[] = [
+    { key: 'a\u001b[2J\n\u202e', version: 12, end: undefined }, { key: 'b', version: 3, end: new Date(0) }
+  ]
   await print(true, output => output.rows(rows))
   t.notOk(['\u001b', '\u202e'].some(character => printed.includes(character)))
   t.match(printed, /^KEY +VERSION +END\na\\u001b\[2J\\u000a\\u202e +12 +-\n/)
@@ -156,7 +202,10 @@ t.test('on a terminal: tables, without what a terminal would obey', async t => {
   t.equal(await print(true, output => output.value({ a: '\u009b' })), '{\n  "a": "\\u009b"\n}\n')
   t.equal(await print(false, output => output.rows(rows)), rows.map(row => JSON.stringify(row) + '\n').join(''))
   t.equal(await print(false, output => output.event('set', { key: 'a' })), '{"type":"set","key":"a"}\n')
-  t.equal(await print(true, output => output.event('set', { key: 'a\n', value: { b: '\u009b' } })), 'set  a\\u000a  {"b":"\\u009b"}\n')
+  t.equal(
+    await print(true, output => output.event('set', { key: 'a\n', value: { b: '\u009b' } })),
+    'set  a\\u000a  {"b":"\\u009b"}\n'
+  )
   t.equal(await print(true, output => output.text('{"a":"\u009b"}\n')), '{"a":"\\u009b"}\n')
 })
 
@@ -164,7 +213,8 @@ t.test('progress is one line of a terminal', async t => {
   let printed = ''
   const progress = (isTTY: boolean, isQuiet = false): Progress => {
     printed = ''
-    return new Progress({ isTTY, write: (text: string) => { printed += text } } as unknown as NodeJS.WriteStream, isQuiet)
+    const stream = { isTTY, write: (text: string) => { printed += text } }
+    return new Progress(stream as unknown as NodeJS.WriteStream, isQuiet)
   }
   const source = async function * (): AsyncGenerator<string | Buffer> {
     yield '1\n2'

@@ -1,25 +1,30 @@
 // `strong-store serve`, as its users start and stop it.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync, chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { createStore } from '../../src/index.js'
-import { BIN, PLAIN, cleanEnv, cli, directory, serve } from '../support/serve.js'
+import { BIN, PLAIN, cleanEnv, cli, command, directory, serve } from '../support/serve.js'
 import { until } from '../support/until.js'
 
 const NOBODY = 65534
 const needsRoot = process.geteuid?.() === 0 ? {} : { skip: 'needs root, to play two users' }
 
-t.test('of twenty started at once exactly one serves, the others say so', async t => {
+t.test('of twenty started at once exactly one serves, and the others exit with 3', async t => {
   const path = join(directory(t), 'socket')
   const killed = await serve(t, ['--socket', path])
   killed.kill('SIGKILL')
   await killed.exited
   t.ok(existsSync(path), 'a socket is left that nobody listens on')
   const children = Array.from({ length: 20 }, () => {
-    const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', '--socket', path], { env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', '--socket', path], {
+      env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe']
+    })
     t.teardown(() => { child.kill('SIGKILL') })
     let said = ''
     child.stderr.on('data', chunk => { said += String(chunk) })
@@ -28,14 +33,16 @@ t.test('of twenty started at once exactly one serves, the others say so', async 
   await until(() => children.filter(({ child }) => child.exitCode === 3).length === 19, 120)
   const [serving] = children.filter(({ child }) => child.exitCode === null)
   await until(() => serving!.said().includes('serves unix:'), 60)
-  for (const { child, said } of children) if (child.exitCode === 3) t.match(said(), `strong-store: another process is already listening on ${path}`)
-  t.match(await cli(['check', '--url', `unix:${path}`]), { code: 0 })
+  for (const { child, said } of children) {
+    if (child.exitCode === 3) t.match(said(), `strong-store: another process is already listening on ${path}`)
+  }
+  t.match(await command(['check', '--url', `unix:${path}`]), { code: 0 })
   serving!.child.kill('SIGTERM')
   t.strictSame(await serving!.exited, [0, null])
   t.strictSame(readdirSync(join(path, '..')), [], 'nothing is left')
 })
 
-t.test('what is not its own stays as it is', async t => {
+t.test('files that are not its socket are left alone', async t => {
   const folder = directory(t)
   const at = (name: string): string => join(folder, name)
   const refused = async (path: string, code: number, err: RegExp): Promise<void> => {
@@ -56,11 +63,13 @@ t.test('what is not its own stays as it is', async t => {
   await refused(at('other'), 3, /another process is already listening on/)
   await refused(at('missing/socket'), 2, /the directory of .* does not exist; create it with: mkdir -p .*missing/)
   await refused(`/${'d'.repeat(80)}/socket`, 2, /is too long/)
-  await refused('relative', 2, /invalid --socket: expected an absolute path, like \/run\/app\/store\.sock, got "relative"/)
+  await refused(
+    'relative', 2, /invalid --socket: expected an absolute path, like \/run\/app\/store\.sock, got "relative"/
+  )
   t.strictSame(readdirSync(folder).sort(), ['dangling', 'directory', 'file', 'link', 'other'])
 })
 
-t.test('the files of another user stay as they are', needsRoot, async t => {
+t.test('files of another user are left alone', needsRoot, async t => {
   const folder = directory(t)
   chmodSync(folder, 0o1777)
   const path = join(folder, 'socket')
@@ -76,8 +85,13 @@ t.test('the files of another user stay as they are', needsRoot, async t => {
   t.match(await run(), { code: 2, err: /is a symbolic link/ })
   rmSync(path)
   chmodSync(folder, 0o755)
-  t.match(await run(), { code: 4, err: /EACCES: uid 65534 may not create a socket in .*; correct its owner and mode/ }, 'a folder in which it may not make a socket')
-  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), { code: 4, err: /--user root requires root/ })
+  t.match(
+    await run(), { code: 4, err: /EACCES: uid 65534 may not create a socket in .*; correct its owner and mode/ },
+    'a folder in which it may not make a socket'
+  )
+  t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), {
+    code: 4, err: /--user root requires root/
+  })
 })
 
 t.test('--user, --group and --mode', needsRoot, async t => {
@@ -96,7 +110,7 @@ t.test('--user, --group and --mode', needsRoot, async t => {
   t.match(await cli(['check', '--url', served.url], { uid: NOBODY }), { code: 0 })
 })
 
-t.test('SIGTERM: what has arrived is answered, and it is gone', async t => {
+t.test('SIGTERM: calls that have arrived are answered, then it exits', async t => {
   const folder = directory(t)
   const { url, exited, kill, said } = await serve(t, ['--socket', join(folder, 'socket')])
   const store = createStore({ url, connectTimeout: 0.1 })
@@ -117,7 +131,7 @@ t.test('SIGTERM: what has arrived is answered, and it is gone', async t => {
   await t.rejects(store.ping(), { code: 'STORE_UNREACHABLE' })
 })
 
-t.test('clients that do not go are left', async t => {
+t.test('it exits although a client stays connected', async t => {
   const { path, exited, kill } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const silent = connect({ path, allowHalfOpen: true })
   t.teardown(() => { silent.destroy() })
@@ -126,14 +140,14 @@ t.test('clients that do not go are left', async t => {
   t.strictSame(await exited, [0, null])
 })
 
-t.test('a socket that is cleaned away is made again; if another one serves the path by then, it ends', async t => {
+t.test('a removed socket is created again; if another process serves the path by then, it exits', async t => {
   const path = join(directory(t), 'socket')
   const first = await serve(t, ['--socket', path])
   const store = createStore(first.url)
   await store.collection('c').set('key', 1)
   rmSync(path)
   await until(() => existsSync(path), 60)
-  t.match(await cli(['get', 'c', 'key', '--url', first.url]), { code: 0, out: '1\n' }, 'with what was stored')
+  t.match(await command(['get', 'c', 'key', '--url', first.url]), { code: 0, out: '1\n' }, 'with what was stored')
   await store.close()
   rmSync(path)
   const other = createServer(socket => { socket.destroy() }).listen(path)
@@ -152,35 +166,48 @@ t.test('LISTEN_FDS: a socket that the service manager has opened', async t => {
     const server = createServer().listen(${listen}, () => {
       const shell = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'
       // It waits, and accepts nothing itself.
-      process.exit(spawnSync('sh', ['-c', shell, ...process.argv.slice(1)], { stdio: ['inherit', 'inherit', 'inherit', server._handle.fd] }).status)
+      const stdio = ['inherit', 'inherit', 'inherit', server._handle.fd]
+      process.exit(spawnSync('sh', ['-c', shell, ...process.argv.slice(1)], { stdio }).status)
     })`
-  const manager = (listen: string): string[] => [process.execPath, '--input-type=module', '-e', program(listen), '--', process.execPath, BIN]
+  const manager = (listen: string): string[] => [
+    process.execPath, '--input-type=module', '-e', program(listen), '--', process.execPath, BIN
+  ]
   const { url, exited, said } = await serve(t, [], { command: manager(JSON.stringify(path)) })
   const { pid } = JSON.parse(said()) as { pid: number }
   t.teardown(() => { spawnSync('kill', ['-9', String(pid)], { stdio: 'ignore' }) })
   t.equal(url, `unix:${path}`)
-  t.match(await cli(['check', '--url', url]), { code: 0 })
+  t.match(await command(['check', '--url', url]), { code: 0 })
   process.kill(pid)
   t.strictSame(await exited, [0, null])
   await t.rejects(serve(t, [], { command: manager('0, "127.0.0.1"') }), { message: /is not a Unix domain socket/ })
-  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), { message: /cannot be combined with LISTEN_FDS/ })
+  await t.rejects(serve(t, ['--socket', path], { command: manager(JSON.stringify(join(folder, 'other'))) }), {
+    message: /cannot be combined with LISTEN_FDS/
+  })
 })
 
 t.test('--admin serves the admin API as well', async t => {
   const folder = directory(t)
   const token = join(folder, 'token')
   writeFileSync(token, 'a-token-for-tests\n')
-  const { url, said } = await serve(t, ['--socket', join(folder, 'socket'), '--admin', '127.0.0.1:0', '--token-file', token])
+  const { url, said } = await serve(t, [
+    '--socket', join(folder, 'socket'), '--admin', '127.0.0.1:0', '--token-file', token
+  ])
   const { admin } = JSON.parse(said()) as { admin: string }
-  await cli(['set', 'c', 'key', '{"a":1}', '--url', url])
-  t.match(await cli(['get', 'c', 'key', '--url', admin], { env: { STRONG_STORE_TOKEN: 'a-token-for-tests' } }), { code: 0, out: '{"a":1}\n' })
-  t.match(await cli(['get', 'c', 'key', '--url', admin]), { code: 1, err: /STORE_/ })
+  await command(['set', 'c', 'key', '{"a":1}', '--url', url])
+  t.match(await cli(['get', 'c', 'key', '--url', admin], { env: { STRONG_STORE_TOKEN: 'a-token-for-tests' } }), {
+    code: 0, out: '{"a":1}\n'
+  })
+  t.match(await command(['get', 'c', 'key', '--url', admin]), { code: 1, err: /STORE_/ })
   const other = ['--socket', join(folder, 'other')]
-  t.match(await cli(['serve', ...other, '--admin', new URL(admin).host, '--token-file', token]), { code: 3, err: /EADDRINUSE/ })
+  t.match(await cli(['serve', ...other, '--admin', new URL(admin).host, '--token-file', token]), {
+    code: 3, err: /EADDRINUSE/
+  })
   t.notOk(existsSync(join(folder, 'other')))
   t.match(await cli(['serve', ...other, '--admin', 'localhost']), { code: 2, err: /expected HOST:PORT/ })
   t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /requires --token-file/ })
-  t.match(await cli(['serve', ...other, '--token-file', token]), { code: 2, err: /--token-file requires --admin HOST:PORT/ })
+  t.match(await cli(['serve', ...other, '--token-file', token]), {
+    code: 2, err: /--token-file requires --admin HOST:PORT/
+  })
 })
 
 t.test('--data keeps the keys over restarts', async t => {
@@ -188,21 +215,24 @@ t.test('--data keeps the keys over restarts', async t => {
   const data = join(folder, 'data')
   const options = ['--socket', join(folder, 'socket'), '--data', data]
   const first = await serve(t, options)
-  t.match(await cli(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
+  t.match(await command(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
   t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*in use by process \d+[^\n]*\n$/ }, 'one store a folder; it is said once')
   t.notOk(existsSync(join(folder, 'other')))
   first.kill()
   t.strictSame(await first.exited, [0, null])
   const { url } = await serve(t, options)
-  t.match(await cli(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
-  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), { code: 2, err: /--flush requires --data DIR/ })
+  t.match(await command(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), {
+    code: 2, err: /--flush requires --data DIR/
+  })
 })
 
 t.test('it goes on, and saves everything, when nobody reads its log any more', async t => {
   const folder = directory(t)
   const path = join(folder, 'socket')
   const options = ['--socket', path, '--data', join(folder, 'data')]
-  const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', ...options, '--flush', '60'], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const command = [...PLAIN, process.execPath, BIN, 'serve', ...options, '--flush', '60']
+  const child = spawn('env', command, { env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const exited = once(child, 'exit')
   await once(child.stderr, 'data')
@@ -235,5 +265,8 @@ t.test('the default socket is private', async t => {
     t.match(await cli(['serve'], { env: plain }), { code: 4, err: /is not private to uid/ })
   }
   t.equal((await serve(t, [], { env: { ...plain, XDG_RUNTIME_DIR: home } })).path, join(home, 'strong-store.sock'))
-  t.equal((await serve(t, [], { env: { ...plain, XDG_RUNTIME_DIR: '/nowhere', RUNTIME_DIRECTORY: `${home}:/other` } })).path, join(home, 'store.sock'))
+  t.equal(
+    (await serve(t, [], { env: { ...plain, XDG_RUNTIME_DIR: '/nowhere', RUNTIME_DIRECTORY: `${home}:/other` } })).path,
+    join(home, 'store.sock')
+  )
 })

@@ -13,6 +13,8 @@ interface Answer {
   cookie: string
 }
 
+type Call = (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>
+
 const { scripts } = JSON.parse(
   readFileSync(fileURLToPath(new URL('../../../package.json', import.meta.url)), 'utf8')
 ) as { scripts: Record<string, string> }
@@ -20,10 +22,12 @@ const { scripts } = JSON.parse(
 /** Runs an example while `use` asks it, then stops it as Ctrl-C does. */
 async function run (
   t: Test, name: string,
-  use: (call: (method: 'GET' | 'POST' | 'PUT', path: string, cookie?: string) => Promise<Answer>, url: string) => Promise<void>
+  use: (call: Call, url: string) => Promise<void>
 ): Promise<void> {
   t.match(scripts[`example:${name}`], `dist/examples/${name}.js`)
-  const { child, folder, nextLine, ended, signal } = start(t, `examples/${name}.js`, { env: { PORT: '0' } })
+  const { child, folder, nextLine, ended, signal } = start(t, `examples/${name}.js`, {
+    env: { PORT: '0', WORKERS: '2' }
+  })
   let url: string | undefined
   for (let line = ''; !line.startsWith('Ctrl-C');) {
     line = await nextLine()

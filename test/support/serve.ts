@@ -4,8 +4,11 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import type { Io } from '../../src/cli/command.js'
+import { main } from '../../src/cli/main.js'
 import type { Owner } from '../faults/attack.js'
 
 export const BIN = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
@@ -35,11 +38,30 @@ export function cleanEnv (env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   }
 }
 
-/** Runs a command until it exits. */
-export async function cli (args: string[], { env, input, uid, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Output> {
-  const child = spawn('env', [...PLAIN, ...command, ...args], { env: cleanEnv(env), ...uid === undefined ? {} : { uid, gid: uid } })
+/** Runs a command in this process, which takes a tenth of the time of a process of its own. */
+export async function command (
+  args: string[], { env, input = '' }: Pick<RunOptions, 'env' | 'input'> = {}
+): Promise<Output> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const printed = Promise.all([text(stdout), text(stderr)])
+  const code = await main(args, { env: cleanEnv(env), stdin: Readable.from([input]), stdout, stderr } as unknown as Io)
+  stdout.end()
+  stderr.end()
+  const [out, err] = await printed
+  return { code, out, err }
+}
+
+/** Runs a command in a process of its own until it exits. */
+export async function cli (
+  args: string[], { env, input, uid, command = [process.execPath, BIN] }: RunOptions = {}
+): Promise<Output> {
+  const child = spawn('env', [...PLAIN, ...command, ...args], {
+    env: cleanEnv(env), ...(uid === undefined ? {} : { uid, gid: uid })
+  })
   child.stdin.on('error', () => {}).end(input)
-  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close') as Promise<[number | null]>])
+  const [out, err, [code]] = await Promise.all([
+    text(child.stdout), text(child.stderr), once(child, 'close') as Promise<[number | null]>
+  ])
   return { code, out, err }
 }
 
@@ -55,8 +77,12 @@ export interface Serving {
 }
 
 /** Starts `serve` in its own process group; resolves when it is ready. Rejects with its output if it exits instead. */
-export async function serve (t: Pick<Owner, 'teardown'>, args: string[], { env, command = [process.execPath, BIN] }: RunOptions = {}): Promise<Serving> {
-  const child = spawn('env', [...PLAIN, ...command, 'serve', ...args, '--log', 'json'], { env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+export async function serve (
+  t: Pick<Owner, 'teardown'>, args: string[], { env, command = [process.execPath, BIN] }: RunOptions = {}
+): Promise<Serving> {
+  const child = spawn('env', [...PLAIN, ...command, 'serve', ...args, '--log', 'json'], {
+    env: cleanEnv(env), stdio: ['ignore', 'ignore', 'pipe'], detached: true
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   let said = ''
   const exited = once(child, 'exit') as Promise<[number | null, string | null]>
@@ -68,7 +94,16 @@ export async function serve (t: Pick<Owner, 'teardown'>, args: string[], { env, 
     })
     child.on('close', () => { reject(new Error(`serve has ended: ${said}`)) })
   })
-  return { pid: child.pid!, url, path: url.slice('unix:'.length), exited, kill: (signal = 'SIGTERM') => { child.kill(signal) }, said: () => said }
+  return {
+    pid: child.pid!,
+    url,
+    path: url.slice('unix:'.length),
+    exited,
+    kill: (signal = 'SIGTERM') => {
+      child.kill(signal)
+    },
+    said: () => said
+  }
 }
 
 /** A directory for sockets, with a short name. */
