@@ -1,5 +1,5 @@
-// The files of docs/store-process.md under PM2: the store in fork mode, four workers in cluster mode, `pm2 reload` under
-// load. No request may be refused, and each must be counted once.
+// The files of docs/store-process.md under PM2: the store in fork mode, four workers in cluster mode, `pm2 reload`
+// under load. No request may be refused, and each must be counted once.
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeFile } from 'node:fs/promises'
@@ -28,7 +28,8 @@ export async function pm2 () {
     await writeFile(join(folder, name), here.replace('{ port:', "{ host: '127.0.0.1', port:"))
   }
   await writeFile(join(folder, 'routes.mjs'), ROUTES)
-  const run = (...args) => mustRun(folder, 'env', `PM2_HOME=${join(folder, 'home')}`, 'node_modules/.bin/pm2', '--no-color', ...args)
+  const env = ['env', `PM2_HOME=${join(folder, 'home')}`]
+  const run = (...args) => mustRun(folder, ...env, 'node_modules/.bin/pm2', '--no-color', ...args)
   try {
     await run('start', 'ecosystem.config.cjs')
     await reload(run, path => post(port, path))

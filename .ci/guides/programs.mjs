@@ -2,10 +2,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ROOT } from '../checks.mjs'
+
+export { freePort } from '../../dist/test/support/ports.js'
 
 /** The files in a section of the guide, by the names in their first lines. */
 export async function blocksOf (section) {
@@ -13,14 +14,6 @@ export async function blocksOf (section) {
   const text = guide.slice(guide.indexOf(`\n## ${section}\n`)).slice(1)
   const blocks = text.slice(0, text.indexOf('\n## ')).matchAll(/^```\w+\n\/\/ (\S+)\n(.*?)^```$/gms)
   return Array.from(blocks, ([, name, content]) => [name, content])
-}
-
-export async function freePort () {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  return port
 }
 
 /** Resolves with the JSON of the answer, if there is some. Rejects with statuses of failures. */

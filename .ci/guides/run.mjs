@@ -39,7 +39,9 @@ check('fastify start', async () => {
         app.post('/hits', async request => ({ hits: await request.store.collection('counters').increment('hits') }))
       }`
   })
-  const start = (...flags) => port => [bin('fastify'), 'start', '--address', '127.0.0.1', '--port', port, ...flags, 'app.mjs']
+  const start = (...flags) => port => [
+    bin('fastify'), 'start', '--address', '127.0.0.1', '--port', port, ...flags, 'app.mjs'
+  ]
   await countsOn(folder, start(), start('--watch'))
 })
 
@@ -47,7 +49,8 @@ check('Nest', async () => {
   const nest = ['cli', 'core', 'common', 'platform-express'].map(name => `@nestjs/${name}@11`)
   const folder = await project('nest', [...nest, 'reflect-metadata@0.2', 'rxjs@7', 'typescript@5.9', '@types/node@20'])
   const compilerOptions = {
-    module: 'commonjs', target: 'es2022', outDir: 'dist', rootDir: 'src', experimentalDecorators: true, skipLibCheck: true
+    module: 'commonjs', target: 'es2022', outDir: 'dist', rootDir: 'src',
+    experimentalDecorators: true, skipLibCheck: true
   }
   await write(folder, {
     'nest-cli.json': '{"sourceRoot": "src"}',

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,6 +13,7 @@ import express from 'express'
 import expressSession, { type SessionData } from 'express-session'
 import { SessionStore } from '../../src/adapters/session.js'
 import strongStore, { createStore } from '../../src/index.js'
+import { freePort } from '../../test/support/ports.js'
 import { serveRedis, type IoredisModule, type NodeRedisModule } from './redis.js'
 import { load } from './rival.js'
 
@@ -36,7 +37,9 @@ const value = { text: 'x'.repeat(289) }
 const PREFIX = '/_store/v1'
 const TOKEN = 't'.repeat(32)
 
-function site (path: string, routes: (app: FastifyInstance, address: string) => Promise<unknown>, serve = async () => ''): Site {
+function site (
+  path: string, routes: (app: FastifyInstance, address: string) => Promise<unknown>, serve = async () => ''
+): Site {
   return {
     serve,
     path,
@@ -165,7 +168,18 @@ export type SiteName = keyof typeof sites
 async function serveWebdis (path: string): Promise<Listening> {
   const port = await freePort()
   const config = join(mkdtempSync(join(tmpdir(), 'bench-webdis-')), 'webdis.json')
-  writeFileSync(config, JSON.stringify({ redis_host: path, http_host: '127.0.0.1', http_port: port, threads: 1, pool_size: 4, verbosity: 0, logfile: '/dev/null' }))
+  writeFileSync(
+    config,
+    JSON.stringify({
+      redis_host: path,
+      http_host: '127.0.0.1',
+      http_port: port,
+      threads: 1,
+      pool_size: 4,
+      verbosity: 0,
+      logfile: '/dev/null'
+    })
+  )
   const server = spawn('webdis', [config], { stdio: 'ignore' })
   process.on('exit', () => {
     server.kill('SIGKILL')
@@ -177,12 +191,4 @@ async function serveWebdis (path: string): Promise<Listening> {
   })
   while (!await fetch(`http://127.0.0.1:${port}/PING`).then(({ ok }) => ok, () => false)) await sleep(10)
   return { port, pid: server.pid! }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }

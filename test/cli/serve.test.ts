@@ -231,8 +231,8 @@ t.test('it goes on, and saves everything, when nobody reads its log any more', a
   const folder = directory(t)
   const path = join(folder, 'socket')
   const options = ['--socket', path, '--data', join(folder, 'data')]
-  const command = [...PLAIN, process.execPath, BIN, 'serve', ...options, '--flush', '60']
-  const child = spawn('env', command, { env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  const argv = [...PLAIN, process.execPath, BIN, 'serve', ...options, '--flush', '60']
+  const child = spawn('env', argv, { env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const exited = once(child, 'exit')
   await once(child.stderr, 'data')

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { StoreOptions } from '../../src/index.js'
 import type { Owner } from '../faults/attack.js'
-import { freePort } from './redis.js'
+import { freePort } from './ports.js'
 import { until } from './until.js'
 
 export interface TestNode {
@@ -74,10 +74,15 @@ async function startNode (t: Pick<Owner, 'teardown'>, parent: string): Promise<T
   const port = await freePort()
   const folder = join(parent, String(port))
   mkdirSync(folder)
-  const child = spawn('redis-server', [
-    '--port', String(port), '--bind', HOST, '--cluster-enabled', 'yes', '--cluster-port', String(await freePort()), '--cluster-node-timeout', '20000',
-    '--repl-diskless-sync-delay', '0', '--save', '', '--appendonly', 'no', '--dir', folder
-  ], { stdio: 'ignore' })
+  const child = spawn(
+    'redis-server',
+    [
+      '--port', String(port), '--bind', HOST, '--cluster-enabled', 'yes', '--cluster-port', String(await freePort()),
+      '--cluster-node-timeout', '20000', '--repl-diskless-sync-delay', '0', '--save', '', '--appendonly', 'no',
+      '--dir', folder
+    ],
+    { stdio: 'ignore' }
+  )
   const exit = once(child, 'exit')
   const redis = new Redis({ host: HOST, port, retryStrategy: () => 10, maxRetriesPerRequest: null })
   redis.on('error', () => {}) // until it listens

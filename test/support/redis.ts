@@ -2,7 +2,6 @@
 import { fork, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +9,7 @@ import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { StoreOptions } from '../../src/index.js'
 import type { Owner } from '../faults/attack.js'
+import { freePort } from './ports.js'
 import { until } from './until.js'
 
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0
@@ -85,24 +85,6 @@ export async function startValkey (t: Test): Promise<StoreOptions> {
   t.teardown(() => { child.kill() })
   await once(child, 'message')
   return { url: `redis://127.0.0.1:${port}` }
-}
-
-let nextPort = 10_000 + process.pid % 400 * 50
-
-/**
- * A port for a server that has to be told one. It is below those that systems choose by themselves, and each process
- * begins somewhere else, so that nothing takes it before the server listens.
- */
-export async function freePort (): Promise<number> {
-  for (;;) {
-    const port = nextPort++
-    const server = createServer().listen(port, '127.0.0.1')
-    const isFree = await once(server, 'listening').then(() => true, () => false)
-    if (!isFree) continue
-    server.close()
-    await once(server, 'close')
-    return port
-  }
 }
 
 /** How scripts reach a server, which depends on the permissions of the user. */

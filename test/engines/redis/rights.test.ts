@@ -5,7 +5,8 @@ import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
 import { watching } from '../../contract/watching.js'
-import { NO_REDIS, freePort, hasRedis, limitedServer, rulesOf, startServer, type Mode } from '../../support/redis.js'
+import { freePort } from '../../support/ports.js'
+import { NO_REDIS, hasRedis, limitedServer, rulesOf, startServer, type Mode } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
 if (hasRedis) await all()
@@ -85,7 +86,7 @@ async function withRights (mode: Mode): Promise<void> {
   }
 
   t.test(`each right that is missing is named, with ${mode}`, async t => {
-    // As another process that is connected appears to the server. A store would load what is lost before the one tested.
+    // What the server sees of another connected process. A store would load what is lost before the one under test.
     const other = redis.duplicate()
     t.teardown(() => { other.disconnect() })
     await other.connect()

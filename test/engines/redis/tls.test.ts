@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
-import { NO_REDIS, freePort, hasRedis, outcome, startServer } from '../../support/redis.js'
+import { freePort } from '../../support/ports.js'
+import { NO_REDIS, hasRedis, outcome, startServer } from '../../support/redis.js'
 
 const HOST = '127.0.0.1'
 const CERT = fileURLToPath(new URL('../../../../test/fixtures/tests-only-cert.pem', import.meta.url))
