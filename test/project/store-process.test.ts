@@ -30,7 +30,9 @@ t.test('systemd: the units are valid', t => {
   const folder = join(ROOT, 'examples/systemd')
   const units = readdirSync(folder).map(name => join(folder, name))
   for (const unit of units) {
-    for (const line of readFileSync(unit, 'utf8').split('\n')) t.match(line, /^(?:|#.*|\[(?:Unit|Service|Socket|Install)\]|[A-Z]\w+=.*)$/, unit)
+    for (const line of readFileSync(unit, 'utf8').split('\n')) {
+      t.match(line, /^(?:|#.*|\[(?:Unit|Service|Socket|Install)\]|[A-Z]\w+=.*)$/, unit)
+    }
   }
   const { error, status, stdout, stderr } = spawnSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8' })
   if (error !== undefined) t.comment('systemd-analyze is not installed')
@@ -38,9 +40,11 @@ t.test('systemd: the units are valid', t => {
   t.end()
 })
 
-/** The commands of `npx strong-store` in a section, as arguments. */
+/** The arguments of the program `strong-store` in the commands of a section. */
 function commandsOf (text: string): string[][] {
-  return Array.from(text.matchAll(/npx,? strong-store,? ([^\]}\n]*)/g), ([, args]) => args!.replaceAll(/[,']/g, '').trim().split(' '))
+  return Array.from(text.matchAll(/node,? node_modules\/\.bin\/strong-store,? ([^\]}\n]*)/g), ([, args]) =>
+    args!.replaceAll(/[,']/g, '').trim().split(' ')
+  )
 }
 
 t.test('containers: other folders and users, one volume', async t => {
@@ -61,7 +65,10 @@ t.test('containers: other folders and users, one volume', async t => {
     for (const [run, cwd] of [directory(t), directory(t)].entries()) {
       chmodSync(cwd, 0o755)
       const child = spawn('env', [...PLAIN, process.execPath, '--input-type=module', '-e', PROGRAM], {
-        cwd, env: cleanEnv({ STRONG_STORE_URL: url }), stdio: ['ignore', 'pipe', 'inherit'], ...uid === undefined ? {} : { uid, gid: uid }
+        cwd,
+        env: cleanEnv({ STRONG_STORE_URL: url }),
+        stdio: ['ignore', 'pipe', 'inherit'],
+        ...(uid === undefined ? {} : { uid, gid: uid })
       })
       const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
       t.equal((await lines.next()).value, String(run + 1))
@@ -114,13 +121,19 @@ t.test('worker threads: each connects by itself, and owns its locks', async t =>
       parentPort.once('message', () => {}) // stays
     })`
   const workerData = { url, index: fileURLToPath(INDEX) }
-  const threads = Array.from({ length: 2 }, () => new Worker(code, { eval: true, workerData, execArgv: [], env: cleanEnv({ NODE_OPTIONS: '' }) }))
+  const threads = Array.from(
+    { length: 2 },
+    () => new Worker(code, { eval: true, workerData, execArgv: [], env: cleanEnv({ NODE_OPTIONS: '' }) })
+  )
   const fences = threads.map(thread => once(thread, 'message'))
   const first = await Promise.race(fences.map(async (fence, i) => { await fence; return i }))
   const { owner } = (await store.collection('jobs').lockInfo('job'))!
   t.match(owner, new RegExp(`^pid ${process.pid}, thread ${threads[first]!.threadId} on `))
   await threads[first]!.terminate()
   await fences[1 - first]
-  t.match((await store.locks()).map(({ owner }) => owner), [`thread ${threads[1 - first]!.threadId} on `], 'the lock of a thread ends with it')
+  t.match(
+    (await store.locks()).map(({ owner }) => owner), [`thread ${threads[1 - first]!.threadId} on `],
+    'the lock of a thread ends with it'
+  )
   await threads[1 - first]!.terminate()
 })
