@@ -56,9 +56,11 @@ t.test('it brings what it needs, and no more', async t => {
   t.ok(installed.includes('strong-store'))
   for (const name of ['fastify', 'express', 'typescript', 'tap']) t.notOk(installed.includes(name), name)
   const top = readdirSync(join(folder, 'node_modules/strong-store'))
-  for (const name of ['README.md', 'LICENSE', 'CHANGELOG.md', 'package.json', 'dist', 'src']) {
-    t.ok(top.includes(name), name)
-  }
+  t.strictSame(top.sort(), [
+    'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'bench', 'dist', 'docs', 'examples', 'openapi.yaml',
+    'package.json', 'routes', 'src'
+  ])
+  t.strictSame(readdirSync(join(folder, 'node_modules/strong-store/bench')), ['RESULTS.md'])
   t.strictSame(
     readdirSync(join(folder, 'node_modules/strong-store/dist')).filter(name => name !== 'routes'), ['cjs', 'src'],
     'no tests'
