@@ -53,7 +53,7 @@ export async function project (name, packages, extra = {}) {
 const [{ filename }] = JSON.parse(await mustRun(base, 'npm', 'pack', '--ignore-scripts', '--json', ROOT))
 export const tarball = join(base, filename)
 
-/** Runs the checks whose names contain the argument. Prints a line per check, the failures once more, and the counts. */
+/** Runs the checks whose names contain the argument. Prints a line for each, the failures again, and the counts. */
 export async function runChecks (title) {
   let passed = 0
   const failures = []

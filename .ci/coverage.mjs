@@ -2,7 +2,7 @@
 // Usage: tap --coverage-report=json-summary; node .ci/coverage.mjs
 import { readFileSync } from 'node:fs'
 
-/** Percent. What is missing is mostly what single machines do not have, and paths that only errors of the system take. */
+/** Percent. The rest is mostly what single machines do not have, and paths that only system errors take. */
 const FLOOR = { lines: 96, branches: 94, functions: 95 }
 
 const { total, ...files } = JSON.parse(readFileSync('.tap/report/coverage-summary.json', 'utf8'))

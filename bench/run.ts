@@ -9,9 +9,13 @@ import { measure, type Measured } from './measure.js'
 import { subjects, type Comparison } from './subjects.js'
 import { table } from './table.js'
 
-const { values: { rounds, seconds, write }, positionals } = parseArgs({
+const {
+  values: { rounds, seconds, write }, positionals
+} = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '3' }, seconds: { type: 'string' }, write: { type: 'boolean', default: false } }
+  options: {
+    rounds: { type: 'string', default: '3' }, seconds: { type: 'string' }, write: { type: 'boolean', default: false }
+  }
 })
 const known: Record<string, Record<string, Comparison>> = subjects
 const chosen = positionals.length > 0 ? positionals : Object.keys(known)

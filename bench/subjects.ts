@@ -17,6 +17,10 @@ export interface Comparison {
   rows: Row[]
 }
 
+const SESSIONS = ['its memory store', 'SessionStore', 'connect-redis'] as const
+const LOCKS: RivalName[] = ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock']
+const IN_REDIS: RivalName[] = ['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis']
+
 const CALLS: Column[] = [
   { figure: 'callsPerSecond', title: 'calls/s' },
   { figure: 'microseconds', title: 'CPU of the store, µs/call', digits: 2 },
@@ -80,7 +84,9 @@ const SIZE: Column[] = [
   { figure: 'timesLive', title: 'file / keys and values', digits: 2 }
 ]
 
-const PRIMARY_STORES: RivalName[] = ['strong-store-cluster', 'cluster-shared-memory', 'memored', 'lru-cache-for-clusters-as-promised']
+const PRIMARY_STORES: RivalName[] = [
+  'strong-store-cluster', 'cluster-shared-memory', 'memored', 'lru-cache-for-clusters-as-promised'
+]
 const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, ioredis with auto-pipelining', 'Redis, redis']
 
 /** The store without data, with it, and what else keeps what it has. */
@@ -89,7 +95,9 @@ const KEPT: RivalName[] = ['strong-store', 'strong-store, data', 'Redis, ioredis
 type Conditions = Partial<CallsOptions>
 
 function calls (name: RivalName, conditions: Conditions, title: string = name): Row {
-  const options: CallsOptions = { rival: name, operation: 'get', workers: 4, inFlight: 64, bytes: 300, keys: 1000, seconds: 1, ...conditions }
+  const options: CallsOptions = {
+    rival: name, operation: 'get', workers: 4, inFlight: 64, bytes: 300, keys: 1000, seconds: 1, ...conditions
+  }
   return { name: title, program: 'calls', options }
 }
 
@@ -113,10 +121,18 @@ const SIZES: Array<[bytes: number, inFlight: number]> = [
 
 export const subjects = {
   calls: {
-    get: compare(['strong-store', 'strong-store, unix:', 'strong-store, memory:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'lmdb', 'bare batched echo'], {}),
-    set: compare(['strong-store', 'strong-store, unix:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'], { operation: 'set' }),
+    get: compare([
+      'strong-store', 'strong-store, unix:', 'strong-store, memory:', 'strong-store, http:', ...PRIMARY_STORES,
+      ...REDIS,
+      'lmdb', 'bare batched echo'
+    ], {}),
+    set: compare([
+      'strong-store', 'strong-store, unix:', 'strong-store, http:', ...PRIMARY_STORES, ...REDIS, 'bare batched echo'
+    ], { operation: 'set' }),
     mixed: compare(['strong-store', 'strong-store-cluster', ...REDIS], { operation: '80/20' }),
-    one: compare(['strong-store', 'strong-store, unix:', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'], { workers: 1, inFlight: 1 }),
+    one: compare([
+      'strong-store', 'strong-store, unix:', ...PRIMARY_STORES, ...REDIS, 'bare ping-pong'
+    ], { workers: 1, inFlight: 1 }),
     oneEach: compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare ping-pong'], { inFlight: 1 })
   },
 
@@ -128,7 +144,10 @@ export const subjects = {
 
   sizes: Object.fromEntries((['get', 'set'] as const).flatMap(operation => SIZES.map(([bytes, inFlight]) => [
     `${operation}${bytes}`,
-    compare(['strong-store', 'strong-store-cluster', ...REDIS, 'bare batched echo'], { operation, bytes, inFlight, keys: 100 }, BYTES)
+    compare(
+      ['strong-store', 'strong-store-cluster', ...REDIS, 'bare batched echo'],
+      { operation, bytes, inFlight, keys: 100 }, BYTES
+    )
   ]))),
 
   beside: {
@@ -144,11 +163,11 @@ export const subjects = {
 
   locks: {
     free: locks('acquire + release of a free key, 1 worker × 1 in flight',
-      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'lock', workers: 1, inFlight: 1 }),
+      LOCKS, { operation: 'lock', workers: 1, inFlight: 1 }),
     freeMany: locks('acquire + release of a free key, 4 workers × 16 in flight',
-      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'lock', inFlight: 16 }),
+      LOCKS, { operation: 'lock', inFlight: 16 }),
     hot: locks('acquire + release of one key that all want, 4 workers × 16 waiters',
-      ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock'], { operation: 'hot lock', inFlight: 16 },
+      LOCKS, { operation: 'hot lock', inFlight: 16 },
       [calls('bare ping-pong', { workers: 1, inFlight: 1 }, 'bare ping-pong, 1 worker × 1 in flight')])
   },
 
@@ -191,13 +210,13 @@ export const subjects = {
     admin: http('GET of a value over HTTP, 1 worker, 64 connections', ['admin API', 'constant', 'webdis']),
     sessions: http('a session, read and touched by each request, 4 workers, 64 connections',
       (['@fastify/session', 'express-session'] as const).flatMap(library =>
-        (['its memory store', 'SessionStore', 'connect-redis'] as const).map(store => `${library}, ${store}` as const)), 4)
+        SESSIONS.map(store => `${library}, ${store}` as const)), 4)
   },
 
   redis: {
-    redisGet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1 }),
+    redisGet: compare(IN_REDIS, { workers: 1 }),
     redisOne: compare(['Redis, ioredis', 'strong-store, redis:'], { workers: 1, inFlight: 1 }),
-    redisSet: compare(['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis'], { workers: 1, operation: 'set' }),
+    redisSet: compare(IN_REDIS, { workers: 1, operation: 'set' }),
     redisLock: locks('acquire + release of a free key in Redis, 4 workers × 16 in flight',
       ['Redis, redlock', 'strong-store, redis:'], { operation: 'lock', inFlight: 16 }),
     redisHotLock: locks('acquire + release of one key in Redis that all want, 4 workers × 16 waiters',

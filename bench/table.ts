@@ -21,7 +21,10 @@ export function table (columns: Column[], rows: Measured[]): string {
         const found = figures[figure]
         if (found === undefined || !Number.isFinite(found.median)) return '' // not to be had of this row
         const { median, spread, ratio } = found
-        return `${format(median, digits)} ±${format(spread, digits)}` + (Number.isFinite(ratio) ? ` (×${format(ratio, 2)})` : '')
+        return (
+          `${format(median, digits)} ±${format(spread, digits)}` +
+          (Number.isFinite(ratio) ? ` (×${format(ratio, 2)})` : '')
+        )
       })])
   return markdown(['', '', ...columns.map(column => column.title)], lines, 2)
 }

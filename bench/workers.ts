@@ -9,10 +9,20 @@ interface Message {
 /** In the primary: forks `count` workers and resolves, once all are ready, with what sets them off. */
 export async function forkWorkers<T> (count: number, environment: object = {}): Promise<() => Promise<T[]>> {
   const forks = Array.from({ length: count }, () => cluster.fork(environment))
-  const all = (type: Message['type']): Promise<unknown[]> => Promise.all(forks.map(fork => new Promise((resolve, reject) => {
-    fork.on('message', (message: Partial<Message>) => { if (message.type === type) resolve(message.data) })
-    fork.on('exit', code => { reject(new Error(`a worker has ended with ${code}`)) })
-  })))
+  const all = (type: Message['type']): Promise<unknown[]> =>
+    Promise.all(
+      forks.map(
+        fork =>
+          new Promise((resolve, reject) => {
+            fork.on('message', (message: Partial<Message>) => {
+              if (message.type === type) resolve(message.data)
+            })
+            fork.on('exit', code => {
+              reject(new Error(`a worker has ended with ${code}`))
+            })
+          })
+      )
+    )
   const done = all('done')
   done.catch(() => {})
   await all('ready')

@@ -15,7 +15,9 @@ const advice = (url: string): string => `${url} has four workers, and one cache.
 
 await serve(advice, async port => {
   // With a lease, one worker at a time computes what is missing, the others wait for it.
-  const reports = createCache({ stores: [new Keyv({ store: new KeyvStore({ lease: 30 }), namespace: 'reports' })], ttl: 60_000 })
+  const reports = createCache({
+    stores: [new Keyv({ store: new KeyvStore({ lease: 30 }), namespace: 'reports' })], ttl: 60_000
+  })
   const notes = new Keyv<string>({ store: new KeyvStore(), namespace: 'notes' })
   const app = express()
 

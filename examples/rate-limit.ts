@@ -14,7 +14,9 @@ await serve(advice, async port => {
   const app = Fastify()
   await app.register(rateLimit, { max: 10, timeWindow: '1 minute', store: fastifyRateLimitStore() })
   app.get('/', async () => ({ worker: process.pid }))
-  app.post('/login', { config: { rateLimit: { max: 3, timeWindow: '1 minute' } } }, async () => ({ worker: process.pid }))
+  app.post('/login', { config: { rateLimit: { max: 3, timeWindow: '1 minute' } } }, async () => ({
+    worker: process.pid
+  }))
   await app.listen({ port })
   return app.server
 })

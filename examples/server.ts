@@ -64,7 +64,8 @@ interface Session { name: string, visits: number }
 
 async function worker (): Promise<void> {
   const app = Fastify({ forceCloseConnections: true })
-  await app.register(rateLimit, { max: 1000, timeWindow: '1 minute', store: fastifyRateLimitStore() }) // the admin API included
+  // It covers the admin API, too.
+  await app.register(rateLimit, { max: 1000, timeWindow: '1 minute', store: fastifyRateLimitStore() })
   await app.register(strongStore, { admin: { prefix: ADMIN, token: process.env.STORE_TOKEN } })
   const openapi = fileURLToPath(new URL('../../openapi.yaml', import.meta.url))
   await app.register(swagger, { mode: 'static', specification: { path: openapi, baseDir: '' } })
@@ -106,7 +107,9 @@ async function worker (): Promise<void> {
 
   app.get('/me', async (request, reply) => {
     const id = /(?:^|; )session=([\w-]+)/.exec(request.headers.cookie ?? '')?.[1] ?? ''
-    const session = await request.store.collection<Session>('sessions').update(id, session => session && { ...session, visits: session.visits + 1 })
+    const session = await request.store
+      .collection<Session>('sessions')
+      .update(id, session => session && { ...session, visits: session.visits + 1 })
     return session === undefined ? reply.code(401).send({ error: 'log in first' }) : { worker: process.pid, ...session }
   })
 
@@ -141,10 +144,14 @@ function play (store: Store): void {
   }
   const random = (n: number): number => Math.floor(Math.random() * n)
   every(200, async () => {
-    await prices.set(`EUR/${random(40)}`, { at: new Date().toISOString(), price: Math.random() * 100 }, { ttl: 5 + random(60) })
+    await prices.set(
+      `EUR/${random(40)}`, { at: new Date().toISOString(), price: Math.random() * 100 }, { ttl: 5 + random(60) }
+    )
     for (let i = random(20); i > 0; i--) await prices.get(`EUR/${random(40)}`)
   })
-  every(500, () => pages.getOrSet(`/articles/${random(400)}`, () => `<h1>Article</h1>${'<p>text</p>'.repeat(random(200))}`))
+  every(500, () =>
+    pages.getOrSet(`/articles/${random(400)}`, () => `<h1>Article</h1>${'<p>text</p>'.repeat(random(200))}`)
+  )
   every(4000, async () => { // one worker at a time makes a report; the others wait
     const lock = await reports.acquire('weekly', { owner: `pid ${process.pid}, weekly report`, timeout: 5 })
     await setTimeout(500 + random(1500), undefined, { ref: false })

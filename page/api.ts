@@ -51,7 +51,7 @@ export class Api {
   #token: string | undefined
   readonly #place = `strong-store ${location.pathname}`
   access: Access | undefined
-  /** Called when a request is refused with 401 or 403 after the login: the token allows less than it did, or nothing. */
+  /** Called when a request is refused with 401 or 403 after the login: the token lost rights, or is gone. */
   onrefused: ((status: number) => void) | undefined
 
   constructor () {
@@ -82,9 +82,14 @@ export class Api {
     return JSON.parse((await this.ask('GET', resource, { signal })).text) as T
   }
 
-  async ask (method: string, resource: string, { headers = {}, body, signal }: Omit<Ask, 'signal'> & { signal?: AbortSignal | undefined } = {}): Promise<Answer> {
+  async ask (
+    method: string, resource: string,
+    { headers = {}, body, signal }: Omit<Ask, 'signal'> & { signal?: AbortSignal | undefined } = {}
+  ): Promise<Answer> {
     const timeout = AbortSignal.timeout(TIMEOUT_MS)
-    const answer = await this.#fetch(method, resource, headers, body, signal === undefined ? timeout : AbortSignal.any([signal, timeout]))
+    const answer = await this.#fetch(
+      method, resource, headers, body, signal === undefined ? timeout : AbortSignal.any([signal, timeout])
+    )
     try {
       return { status: answer.status, headers: answer.headers, text: await answer.text() }
     } catch (error) {

@@ -42,7 +42,9 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
   ], ({ id }) => String(id), 'Nothing has changed since you opened this.')
   const draw = (): void => {
     timer = undefined
-    setText(note, isReady ? `${plural(seen, 'change')} since you opened this.` : `Reading what is there: ${count(existing)}…`)
+    setText(
+      note, isReady ? `${plural(seen, 'change')} since you opened this.` : `Reading what is there: ${count(existing)}…`
+    )
     if (!isPaused) table.show(changes)
   }
   const schedule = (): void => { timer ??= setTimeout(draw, DRAW_MS) }
@@ -56,7 +58,10 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
     else {
       seen++
       const { key, version } = JSON.parse(data) as { key: string, version?: number }
-      changes = [{ id: seen, at: new Date().toISOString(), type, key, ...version === undefined ? {} : { version } }, ...changes].slice(0, MAX_CHANGES)
+      changes = [
+        { id: seen, at: new Date().toISOString(), type, key, ...(version === undefined ? {} : { version }) },
+        ...changes
+      ].slice(0, MAX_CHANGES)
     }
     schedule()
   }

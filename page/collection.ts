@@ -28,11 +28,16 @@ export function collectionView (page: Page, name: string): View {
   const resource = path('collections', name)
   const rates = new Rates()
   const names = ['Keys', 'Bytes', 'Locks', 'Waiting', 'Reads', 'Writes', 'Expired', 'Evicted'] as const
-  const values = Object.fromEntries(names.map(name => [name, h('span', {}, '–')])) as Record<typeof names[number], HTMLElement>
+  const values = Object.fromEntries(names.map(name => [name, h('span', {}, '–')])) as Record<
+    (typeof names)[number],
+    HTMLElement
+  >
   const options = new Options(page, name)
   const biggest = new BiggestKeys(page, name)
   const missing = h('p', {}, 'It has no keys, locks or options.')
-  const found = h('div', {}, figures(...names.map(name => [name, values[name]] as [string, Node])), options.element, biggest.element)
+  const found = h(
+    'div', {}, figures(...names.map(name => [name, values[name]] as [string, Node])), options.element, biggest.element
+  )
   missing.hidden = found.hidden = true
   return {
     title: `Collection ${shown(name)}`,
@@ -88,17 +93,25 @@ class Options {
   constructor (page: Page, name: string) {
     const { expireKeys, maxKeys, maxBytes } = this.#inputs
     const { canWrite } = page.api
-    const form = h('form', {
-      submit: event => {
-        event.preventDefault()
-        this.#save(page, name).catch(error => { page.fail(error) })
-      }
-    },
-    field('Seconds without use until a key expires', expireKeys, '0: never'),
-    field('Most keys', maxKeys, '0: no bound'),
-    field('Most bytes', maxBytes, '0: no bound'),
-    h('label', { class: 'check' }, this.#evict, ' When full, evict the least recently used keys (otherwise writes fail)'),
-    canWrite && toolbar(h('button', {}, 'Save the options')))
+    const form = h(
+      'form',
+      {
+        submit: event => {
+          event.preventDefault()
+          this.#save(page, name).catch(error => {
+            page.fail(error)
+          })
+        }
+      },
+      field('Seconds without use until a key expires', expireKeys, '0: never'),
+      field('Most keys', maxKeys, '0: no bound'),
+      field('Most bytes', maxBytes, '0: no bound'),
+      h(
+        'label', { class: 'check' }, this.#evict,
+        ' When full, evict the least recently used keys (otherwise writes fail)'
+      ),
+      canWrite && toolbar(h('button', {}, 'Save the options'))
+    )
     if (!canWrite) for (const input of [...Object.values(this.#inputs), this.#evict]) input.disabled = true
     this.element = h('details', {}, h('summary', {}, h('h2', {}, 'Options')), form)
   }
@@ -157,11 +170,22 @@ class BiggestKeys {
   constructor (page: Page, name: string) {
     this.#page = page
     this.#resource = `${path('collections', name)}/biggest`
-    this.#table = new Table<KeySize>('Biggest keys', [
-      { title: 'Key', element: ({ key }) => h('a', { href: linkTo(['collections', name, 'keys', key]) }, shown(key)) },
-      { title: 'Size of its value', text: ({ bytes: size }) => bytes(size), isNumber: true },
-      { title: 'Share', text: ({ bytes }) => this.bytes === 0 ? '–' : `${(100 * bytes / this.bytes).toPrecision(2)} %`, isNumber: true }
-    ], ({ key }) => key, 'There are no keys.')
+    this.#table = new Table<KeySize>(
+      'Biggest keys',
+      [
+        {
+          title: 'Key', element: ({ key }) => h('a', { href: linkTo(['collections', name, 'keys', key]) }, shown(key))
+        },
+        { title: 'Size of its value', text: ({ bytes: size }) => bytes(size), isNumber: true },
+        {
+          title: 'Share',
+          text: ({ bytes }) => (this.bytes === 0 ? '–' : `${((100 * bytes) / this.bytes).toPrecision(2)} %`),
+          isNumber: true
+        }
+      ],
+      ({ key }) => key,
+      'There are no keys.'
+    )
     this.#more.hidden = true
     this.element = h('section', {}, h('h2', {}, 'Biggest keys'), this.#note, this.#table.element, toolbar(this.#more))
   }

@@ -53,7 +53,14 @@ export function collectionsView (page: Page, parameters: URLSearchParams): View 
   const { api } = page
   const rates = new Rates()
   const note = h('p', { class: 'note' })
-  const filter = h('input', { type: 'search', 'aria-label': 'Only names that contain', placeholder: 'Only names that contain…', input: () => { show() } })
+  const filter = h('input', {
+    type: 'search',
+    'aria-label': 'Only names that contain',
+    placeholder: 'Only names that contain…',
+    input: () => {
+      show()
+    }
+  })
   filter.value = parameters.get('filter') ?? ''
   let sort = parameters.get('sort') ?? '-Bytes'
   let rows: Row[] = []
@@ -61,7 +68,11 @@ export function collectionsView (page: Page, parameters: URLSearchParams): View 
     title, text: (row: Row) => text(value(row)), by: value, isNumber: true
   })
   const table = new Table<Row>('Collections', [
-    { title: 'Name', element: ({ name }) => h('a', { href: linkTo(['collections', name]) }, shown(name)), by: ({ name }) => name },
+    {
+      title: 'Name',
+      element: ({ name }) => h('a', { href: linkTo(['collections', name]) }, shown(name)),
+      by: ({ name }) => name
+    },
     number('Keys', ({ keys }) => keys, count),
     number('Bytes', ({ bytes }) => bytes, bytes),
     number('Reads', ({ readRate }) => readRate, rate),
@@ -99,7 +110,9 @@ export function collectionsView (page: Page, parameters: URLSearchParams): View 
       let cursor: string | undefined
       do {
         const query = new URLSearchParams({ limit: String(PAGE_SIZE), ...cursor === undefined ? {} : { cursor } })
-        const answer = await api.json<{ collections: Collection[], cursor?: string }>(`collections?${query.toString()}`, signal)
+        const answer = await api.json<{ collections: Collection[]; cursor?: string }>(
+          `collections?${query.toString()}`, signal
+        )
         found.push(...answer.collections)
         cursor = answer.cursor
       } while (cursor !== undefined && found.length < MAX_LISTED)

@@ -44,9 +44,10 @@ export function field (label: string, input: HTMLElement, hint?: string): HTMLEl
 
 /** Names in text: in quotes, and with what cannot be seen made visible. */
 export function quoted (name: string): string {
-  return JSON.stringify(name).replace(/[\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, character => (
-    `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
-  ))
+  return JSON.stringify(name).replace(
+    /[\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  )
 }
 
 /** The same without the quotes where they are not needed to see what it is. */

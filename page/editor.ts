@@ -23,7 +23,8 @@ export class Editor {
   readonly #resource: string
   readonly #lock: string
   readonly #text = h('textarea', {
-    rows: 12, spellcheck: 'false', autocomplete: 'off', 'aria-label': 'Value as JSON text', 'aria-describedby': 'value-note', input: () => { this.#changed() }
+    rows: 12, spellcheck: 'false', autocomplete: 'off',
+    'aria-label': 'Value as JSON text', 'aria-describedby': 'value-note', input: () => { this.#changed() }
   })
 
   readonly #note = h('p', { class: 'notice', id: 'value-note', role: 'status' })
@@ -109,8 +110,9 @@ export class Editor {
     }
     this.#save.disabled = true
     try {
-      if (this.#base === undefined) await this.#page.api.ask('PUT', this.#resource, { body, headers: { 'if-none-match': '*' } })
-      else await this.#replace(body, this.#base.version)
+      if (this.#base === undefined) {
+        await this.#page.api.ask('PUT', this.#resource, { body, headers: { 'if-none-match': '*' } })
+      } else await this.#replace(body, this.#base.version)
       this.#shown = this.#text.value // shown as it is stored with the next look
       drafts.delete(this.#resource)
       this.#page.say('Saved.')
@@ -128,11 +130,17 @@ export class Editor {
   /** Under a lock of the key, because only then a write keeps the end that the key has. */
   async #replace (body: string, version: number): Promise<void> {
     const { api } = this.#page
-    const token = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('')
+    const token = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
+      byte.toString(16).padStart(2, '0')
+    ).join('')
     const headers = { 'lock-token': token }
     try {
-      await api.ask('POST', this.#lock, { headers, body: JSON.stringify({ lease: LEASE_SECONDS, owner: 'admin page' }) })
-      await api.ask('PUT', `${this.#resource}?release=true`, { headers: { ...headers, 'if-match': `"${version}"` }, body })
+      await api.ask('POST', this.#lock, {
+        headers, body: JSON.stringify({ lease: LEASE_SECONDS, owner: 'admin page' })
+      })
+      await api.ask('PUT', `${this.#resource}?release=true`, {
+        headers: { ...headers, 'if-match': `"${version}"` }, body
+      })
     } catch (error) {
       // Whatever failed, it must not leave the key locked.
       api.ask('DELETE', this.#lock, { headers }).catch(() => {})

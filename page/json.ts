@@ -42,11 +42,13 @@ export class ExactNumber {
 /** The value. Numbers that JavaScript cannot hold exactly become an ExactNumber, where the browser can tell. */
 export function parse (text: string): unknown {
   if (!/\d{16}|[\d.]e/i.test(text)) return JSON.parse(text)
-  return (JSON.parse as (text: string, reviver: (key: string, value: unknown, context?: { source?: string }) => unknown) => unknown)(
-    text, (_, value, context) => (
-      typeof value === 'number' && context?.source !== undefined && context.source !== String(value)
-        ? new ExactNumber(context.source)
-        : value
-    )
+  return (
+    JSON.parse as (
+      text: string, reviver: (key: string, value: unknown, context?: { source?: string }) => unknown
+    ) => unknown
+  )(text, (_, value, context) =>
+    typeof value === 'number' && context?.source !== undefined && context.source !== String(value)
+      ? new ExactNumber(context.source)
+      : value
   )
 }

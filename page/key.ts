@@ -27,7 +27,9 @@ export function keyView (page: Page, collection: string, key: string): View {
   const editor = new Editor(page, collection, key)
   const seconds = h('input', { type: 'number', min: 0.001, step: 'any', required: true })
 
-  const change = async (done: string, method: string, query: string, ask: { headers?: Record<string, string>, body?: string }): Promise<void> => {
+  const change = async (
+    done: string, method: string, query: string, ask: { headers?: Record<string, string>; body?: string }
+  ): Promise<void> => {
     try {
       await api.ask(method, resource + query, ask)
       page.say(done)
@@ -130,7 +132,11 @@ async function load (
     if (error.status === 404) return { value: undefined, problem: 'The key has no value.' }
     if (error.status !== 423) throw error
     const { holder } = error.problem
-    return { value: 'locked', problem: `The key is locked${holder === undefined ? '' : ` by ${shown(holder)}`}, so its value cannot be read now.` }
+    const by = holder === undefined ? '' : ` by ${shown(holder)}`
+    return {
+      value: 'locked',
+      problem: `The key is locked${by}, so its value cannot be read now.`
+    }
   }
 }
 

@@ -75,7 +75,10 @@ export function keysView (page: Page, name: string, parameters: URLSearchParams)
       table.show(found.sort((a, b) => a.key < b.key ? -1 : 1))
       next.hidden = cursor === undefined
       if (cursor !== undefined) next.href = linkTo(here, { prefix, cursor })
-      setText(note, cursor === undefined ? `${plural(found.length, 'key')}.` : `${plural(found.length, 'key')}; there are more.`)
+      setText(
+        note,
+        cursor === undefined ? `${plural(found.length, 'key')}.` : `${plural(found.length, 'key')}; there are more.`
+      )
     }
   }
 }

@@ -40,8 +40,14 @@ export function locksView (page: Page): View {
   const queues = new Map<string, Waiter[]>()
   const note = h('p', { class: 'note' })
   const table = new Table<Lock>('Locks', [
-    { title: 'Key', element: ({ collection, key }) => h('a', { href: linkTo(['locks', collection, key]) }, shown(key)) },
-    { title: 'Collection', element: ({ collection }) => h('a', { href: linkTo(['collections', collection]) }, shown(collection)) },
+    {
+      title: 'Key',
+      element: ({ collection, key }) => h('a', { href: linkTo(['locks', collection, key]) }, shown(key))
+    },
+    {
+      title: 'Collection',
+      element: ({ collection }) => h('a', { href: linkTo(['collections', collection]) }, shown(collection))
+    },
     { title: 'Held by', text: ({ owner }) => shown(owner) },
     { title: 'Since', element: ({ since }) => time(since) },
     {

@@ -18,7 +18,9 @@ import { copyCommand, toolbar, type Page, type View } from './view.js'
 const RETRY_MS = 3000
 /** Milliseconds for which a message is shown. */
 const MESSAGE_MS = 8000
-const SECTIONS = [['locks', 'Locks'], ['overview', 'Overview'], ['collections', 'Collections'], ['processes', 'Processes']] as const
+const SECTIONS = [
+  ['locks', 'Locks'], ['overview', 'Overview'], ['collections', 'Collections'], ['processes', 'Processes']
+] as const
 
 const OVER = 'The token is not valid any more.'
 
@@ -33,11 +35,25 @@ const links = SECTIONS.map(([name, title]) => h('a', { href: linkTo([name]) }, t
 links[0]!.append(' ', badge)
 const identity = h('span')
 const logout = button('Forget the token', () => { leave('') })
-const header = h('header', {},
-  h('a', { href: '#main', class: 'skip', click: event => { event.preventDefault(); main.focus() } }, 'Skip to the content'),
+const header = h(
+  'header',
+  {},
+  h(
+    'a',
+    {
+      href: '#main',
+      class: 'skip',
+      click: event => {
+        event.preventDefault()
+        main.focus()
+      }
+    },
+    'Skip to the content'
+  ),
   h('b', {}, 'strong-store'),
   h('nav', { 'aria-label': 'Views' }, ...links),
-  h('div', { class: 'identity' }, identity, logout))
+  h('div', { class: 'identity' }, identity, logout)
+)
 document.body.replaceChildren(header, trouble, main, message)
 
 let view: View | undefined
@@ -60,7 +76,9 @@ const page: Page = {
 
 addEventListener('hashchange', open)
 addEventListener('beforeunload', event => { if (drafts.size > 0) event.preventDefault() })
-document.addEventListener('visibilitychange', () => { if (!document.hidden && view?.interval !== undefined) update().catch(() => {}) })
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && view?.interval !== undefined) update().catch(() => {})
+})
 setInterval(() => {
   tick()
   const { stats } = sampler
@@ -97,8 +115,13 @@ function enter (): void {
 /** Says what the token allows. */
 function identify (): void {
   const { name, access = 'read', collections } = api.access!
-  const scope = collections === undefined ? '' : `, ${collections.length === 1 ? 'one collection' : `${count(collections.length)} collections`}`
-  setText(identity, `${name === undefined ? '' : `${name}: `}${access === 'write' ? 'full access' : 'read only'}${scope}`)
+  const scope =
+    collections === undefined
+      ? ''
+      : `, ${collections.length === 1 ? 'one collection' : `${count(collections.length)} collections`}`
+  setText(
+    identity, `${name === undefined ? '' : `${name}: `}${access === 'write' ? 'full access' : 'read only'}${scope}`
+  )
 }
 
 api.onrefused = status => {
@@ -158,7 +181,9 @@ function viewOf ({ names, parameters }: Route): View | undefined {
     case 'collections':
       if (first === undefined) return collectionsView(page, parameters)
       if (second === undefined) return collectionView(page, first)
-      if (second === 'keys' && isLast(4)) return third === undefined ? keysView(page, first, parameters) : keyView(page, first, third)
+      if (second === 'keys' && isLast(4)) {
+        return third === undefined ? keysView(page, first, parameters) : keyView(page, first, third)
+      }
       if (second === 'changes' && isLast(3)) return changesView(page, first, parameters)
       if (second === 'new' && api.canWrite && isLast(3)) return newKeyView(page, first)
   }
@@ -182,8 +207,13 @@ function open (): void {
   }
   document.title = `${title} · strong-store`
   const heading = h('h1', { tabindex: -1 }, title)
-  main.replaceChildren(h('div', { class: 'heading' }, heading, curl !== undefined && button('Copy as curl', () => copyCommand(page, curl()))),
-    ...content.filter(child => child !== undefined && child !== false))
+  main.replaceChildren(
+    h(
+      'div', { class: 'heading' }, heading,
+      curl !== undefined && button('Copy as curl', () => copyCommand(page, curl()))
+    ),
+    ...content.filter(child => child !== undefined && child !== false)
+  )
   heading.focus({ preventScroll: true })
   scrollTo(0, 0)
   main.setAttribute('aria-busy', String(view.update !== undefined))

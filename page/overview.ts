@@ -12,19 +12,55 @@ export function overviewView (page: Page): View {
   const { api, sampler } = page
   const milliseconds = (value: number): string => `${amount(value)} ms`
   const plots = [
-    new Plot('Calls', [{ value: 'readRate', label: 'reads' }, { value: 'writeRate', label: 'writes' }, { value: 'lockRate', label: 'locks' }], rate),
-    new Plot('Locks', [{ value: 'locks', label: 'held' }, { value: 'waiters', label: 'waiting' }], count),
+    new Plot(
+      'Calls',
+      [
+        { value: 'readRate', label: 'reads' }, { value: 'writeRate', label: 'writes' },
+        { value: 'lockRate', label: 'locks' }
+      ],
+      rate
+    ),
+    new Plot(
+      'Locks',
+      [
+        { value: 'locks', label: 'held' }, { value: 'waiters', label: 'waiting' }
+      ],
+      count
+    ),
     new Plot('Keys', [{ value: 'keys' }], count),
     new Plot('Names and values', [{ value: 'bytes' }], bytes),
-    new Plot('Removed keys', [{ value: 'expired', label: 'expired' }, { value: 'evicted', label: 'evicted' }], rate),
+    new Plot(
+      'Removed keys',
+      [
+        { value: 'expired', label: 'expired' }, { value: 'evicted', label: 'evicted' }
+      ],
+      rate
+    ),
     new Plot('Response time of this page', [{ value: 'trip' }], milliseconds),
     new Plot('Time spent waiting for locks', [{ value: 'waited' }], value => `${amount(value)} s per second`),
-    new Plot('Event loop delay of the store', [{ value: 'p99', label: '99 %' }, { value: 'max', label: 'longest' }], milliseconds),
-    new Plot('Memory of the store', [{ value: 'rss', label: 'resident' }, { value: 'heap', label: 'heap' }], bytes),
+    new Plot(
+      'Event loop delay of the store',
+      [
+        { value: 'p99', label: '99 %' }, { value: 'max', label: 'longest' }
+      ],
+      milliseconds
+    ),
+    new Plot(
+      'Memory of the store',
+      [
+        { value: 'rss', label: 'resident' }, { value: 'heap', label: 'heap' }
+      ],
+      bytes
+    ),
     new Plot('Connected processes', [{ value: 'processes' }], count)
   ]
-  const names = ['Collections', 'Keys', 'Bytes', 'Uptime', 'Largest value allowed', 'Data not yet on disk', 'Failed writes to disk'] as const
-  const values = Object.fromEntries(names.map(name => [name, h('span', {}, '–')])) as Record<typeof names[number], HTMLElement>
+  const names = [
+    'Collections', 'Keys', 'Bytes', 'Uptime', 'Largest value allowed', 'Data not yet on disk', 'Failed writes to disk'
+  ] as const
+  const values = Object.fromEntries(names.map(name => [name, h('span', {}, '–')])) as Record<
+    (typeof names)[number],
+    HTMLElement
+  >
   const list = figures(...names.map(name => [name, values[name]] as [string, Node]))
   const note = h('p', { class: 'note' })
   const show = (): void => {

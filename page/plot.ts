@@ -54,7 +54,9 @@ export class Plot {
       if (now !== undefined) setText(this.#now[i]!, this.#format(now))
     }
     setText(this.#top, max === 0 ? '' : this.#format(max))
-    const shown = this.#series.map(({ label }, i) => ({ label, now: this.#now[i]! })).filter(({ now }) => !now.parentElement!.hidden)
+    const shown = this.#series
+      .map(({ label }, i) => ({ label, now: this.#now[i]! }))
+      .filter(({ now }) => !now.parentElement!.hidden)
     const now = shown.map(({ label = 'now', now }) => `${label} ${now.textContent}`).join(', ')
     this.#picture.setAttribute('aria-label', `${this.#title}: ${now}; at most ${this.#format(max)} in this time`)
   }

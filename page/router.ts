@@ -19,7 +19,9 @@ export function currentRoute (): Route | undefined {
 
 export function linkTo (names: string[], parameters: Record<string, string | undefined> = {}): string {
   const query = new URLSearchParams()
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined && value !== '') query.set(name, value)
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined && value !== '') query.set(name, value)
+  }
   return `#/${names.map(encodeURIComponent).join('/')}${query.size === 0 ? '' : `?${query.toString()}`}`
 }
 

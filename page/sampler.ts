@@ -108,14 +108,27 @@ export class Sampler {
   #valuesOf (at: number, stats: Figures, trip: number | undefined): Record<string, number> {
     const { keys, bytes, locks, waiters, processes, loopDelay, memory } = stats
     const values: Record<string, number | undefined> = {
-      keys, bytes, locks, waiters, processes, trip, p99: loopDelay?.p99, max: loopDelay?.max, rss: memory?.rss, heap: memory?.heap
+      keys,
+      bytes,
+      locks,
+      waiters,
+      processes,
+      trip,
+      p99: loopDelay?.p99,
+      max: loopDelay?.max,
+      rss: memory?.rss,
+      heap: memory?.heap
     }
     const last = this.#last
     // Counters start again with the process that has the store.
     if (last !== undefined && at > last.at && (stats.uptime ?? 1) >= (last.stats.uptime ?? 0)) {
       const seconds = (at - last.at) / 1000
-      const rate = (counter: (stats: Figures) => number): number => Math.max(0, counter(stats) - counter(last.stats)) / seconds
-      const sum = (ops: string[]) => ({ calls = {} }: Figures): number => ops.reduce((sum, op) => sum + (calls[op] ?? 0), 0)
+      const rate = (counter: (stats: Figures) => number): number =>
+        Math.max(0, counter(stats) - counter(last.stats)) / seconds
+      const sum =
+        (ops: string[]) =>
+          ({ calls = {} }: Figures): number =>
+            ops.reduce((sum, op) => sum + (calls[op] ?? 0), 0)
       values.expired = rate(({ expired }) => expired)
       values.evicted = rate(({ evicted }) => evicted)
       values.readRate = rate(stats.calls === undefined ? ({ reads }) => reads : sum(READS))
@@ -123,6 +136,9 @@ export class Sampler {
       if (stats.calls !== undefined) values.lockRate = rate(sum(LOCKS))
       if (stats.waited !== undefined) values.waited = rate(({ waited }) => waited!)
     }
-    return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<string, number>
+    return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<
+      string,
+      number
+    >
   }
 }

@@ -83,7 +83,9 @@ export class Table<T> {
     for (const { title, element, isNumber } of this.#columns) {
       const cell = element?.(item, () => row.item) ?? h('span')
       row.cells.push(cell)
-      row.element.append(h('td', { role: 'cell', 'data-title': title, class: isNumber === true ? 'number' : undefined }, cell))
+      row.element.append(
+        h('td', { role: 'cell', 'data-title': title, class: isNumber === true ? 'number' : undefined }, cell)
+      )
     }
     return row
   }

@@ -14,15 +14,25 @@ export function treeOf (value: unknown): HTMLElement {
 }
 
 function branch (name: string | number | undefined, value: unknown): HTMLElement {
-  const label = name !== undefined && h('span', { class: 'name' }, typeof name === 'number' ? `${name}: ` : `${quoted(name)}: `)
-  if (typeof value !== 'object' || value === null || value instanceof ExactNumber) return h('div', {}, label, leaf(value))
+  const label =
+    name !== undefined && h('span', { class: 'name' }, typeof name === 'number' ? `${name}: ` : `${quoted(name)}: `)
+  if (typeof value !== 'object' || value === null || value instanceof ExactNumber) {
+    return h('div', {}, label, leaf(value))
+  }
   const isArray = Array.isArray(value)
   const size = isArray ? value.length : Object.keys(value).length
   if (size === 0) return h('div', {}, label, isArray ? '[]' : '{}')
   const list = h('ul')
-  const details: HTMLDetailsElement = h('details', {
-    toggle: () => { if (details.open && list.childElementCount === 0) fill(list, value, 0) }
-  }, h('summary', {}, label, isArray ? `[${plural(size, 'item')}]` : `{${plural(size, 'property', 'properties')}}`), list)
+  const details: HTMLDetailsElement = h(
+    'details',
+    {
+      toggle: () => {
+        if (details.open && list.childElementCount === 0) fill(list, value, 0)
+      }
+    },
+    h('summary', {}, label, isArray ? `[${plural(size, 'item')}]` : `{${plural(size, 'property', 'properties')}}`),
+    list
+  )
   return details
 }
 
@@ -43,10 +53,18 @@ function fill (list: HTMLElement, value: object, from: number): void {
 }
 
 function leaf (value: unknown): HTMLElement {
-  if (typeof value !== 'string') return h('span', { class: 'literal' }, value instanceof ExactNumber ? value.text : String(value))
+  if (typeof value !== 'string') {
+    return h('span', { class: 'literal' }, value instanceof ExactNumber ? value.text : String(value))
+  }
   if (value.length <= MAX_CHARACTERS) return h('span', { class: 'string' }, quoted(value))
-  const span = h('span', { class: 'string' }, quoted(value.slice(0, MAX_CHARACTERS)), '… ', button(`Show all ${count(value.length)} characters`, () => {
-    span.textContent = quoted(value)
-  }))
+  const span = h(
+    'span',
+    { class: 'string' },
+    quoted(value.slice(0, MAX_CHARACTERS)),
+    '… ',
+    button(`Show all ${count(value.length)} characters`, () => {
+      span.textContent = quoted(value)
+    })
+  )
   return span
 }

@@ -35,7 +35,9 @@ export function toolbar (...children: Child[]): HTMLElement {
 
 /** A term with a value that changes. */
 export function figures (...items: Array<[name: string, value: Node]>): HTMLElement {
-  return h('dl', { class: 'figures' }, ...items.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))))
+  return h(
+    'dl', { class: 'figures' }, ...items.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))
+  )
 }
 
 export interface Question {
@@ -89,7 +91,11 @@ export function prefixSearch (input: HTMLInputElement, names: string[], action: 
 export async function copyCommand (page: Page, command: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(command)
-    page.say(command.includes('$STORE_TOKEN') ? 'Copied. The command reads the token from the variable STORE_TOKEN.' : 'Copied.')
+    page.say(
+      command.includes('$STORE_TOKEN')
+        ? 'Copied. The command reads the token from the variable STORE_TOKEN.'
+        : 'Copied.'
+    )
   } catch {
     const text = h('textarea', { readonly: true, rows: 4, 'aria-label': 'Command' })
     text.value = command

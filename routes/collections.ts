@@ -31,14 +31,19 @@ const BiggestQuery = Type.Object({
 }, strict)
 
 const Biggest = Type.Object({
-  keys: Type.Array(Type.Object({
-    key: name('Its name'),
-    version: whole('Its version, as in its ETag'),
-    bytes: whole('Bytes of its value'),
-    expiresAt: Type.Optional(moment('When it ends unless it is used before'))
-  }), { maxItems: 1000, description: 'The largest first' }),
+  keys: Type.Array(
+    Type.Object({
+      key: name('Its name'),
+      version: whole('Its version, as in its ETag'),
+      bytes: whole('Bytes of its value'),
+      expiresAt: Type.Optional(moment('When it ends unless it is used before'))
+    }),
+    { maxItems: 1000, description: 'The largest first' }
+  ),
   examined: whole('Keys that were looked at'),
-  cursor: Type.Optional(Type.String({ maxLength: 2048, description: 'Looks at further keys; absent if there are none' }))
+  cursor: Type.Optional(
+    Type.String({ maxLength: 2048, description: 'Looks at further keys; absent if there are none' })
+  )
 })
 const tags = ['collections']
 

@@ -16,8 +16,8 @@ const MS_PER_COLLECTION = 10
 
 /** What is plotted. */
 const FIGURES = [
-  'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'processes', 'memory', 'uptime', 'calls',
-  'waited', 'loopDelay'
+  'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'processes', 'memory', 'uptime',
+  'calls', 'waited', 'loopDelay'
 ] as const
 
 type Figures = Pick<StoreStats, typeof FIGURES[number]>

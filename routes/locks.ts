@@ -199,7 +199,7 @@ async function breakLock (
   if (fence === undefined || await lockOf(store, request) === undefined) {
     throw new Problem('ADMIN_NOT_FOUND', 'the key is not locked')
   }
-  throw new StoreError('STORE_LOCK_LOST', `the key is locked again, not with fence ${fence}`)
+  throw new StoreError('STORE_LOCK_LOST', `the lock with fence ${fence} has ended, and the key is locked again`)
 }
 
 function checkLease (lease: number, maxLease: number): void {

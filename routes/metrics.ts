@@ -116,7 +116,9 @@ function labelled (collections: CollectionStats[]): Metric[] {
     help: `${help}, by collection: the ${MAX_LABELS} largest`,
     type,
     aggregator: 'sum',
-    values: collections.map(stats => ({ labels: { collection: stats.name.replaceAll('\0', '\ufffd') }, value: stats[field] as number }))
+    values: collections.map(stats => {
+      return { labels: { collection: stats.name.replaceAll('\0', '\ufffd') }, value: stats[field] as number }
+    })
   })
   return [
     metric('gauge', 'keys', 'Keys with a value', 'keys'),

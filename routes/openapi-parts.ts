@@ -51,7 +51,7 @@ export const PARTS = {
     { name: 'collections', description: 'Collections of keys' },
     { name: 'calls', description: 'The protocol of stores in other processes' },
     { name: 'locks', description: 'Exclusive use of a key, first come, first served' },
-    { name: 'transfer', description: 'Everything out, and in' },
+    { name: 'transfer', description: 'Export and import of all keys' },
     { name: 'health', description: 'Health and metrics of the store' },
     { name: 'page', description: 'The admin page' }
   ],

@@ -75,7 +75,7 @@ export function checkTokens (tokens: unknown): AdminTokenOptions[] {
     onlyKnown(item, ['token', 'name', 'collections', 'access'])
     const { token, name, collections, access } = item as Record<keyof AdminTokenOptions, unknown>
     checkToken(token, `${where}.token`)
-    if (seen.has(token)) throw invalid(`${where}.token`, 'a token not used before')
+    if (seen.has(token)) throw invalid(`${where}.token`, 'a token that differs from the others')
     seen.add(token)
     if (typeof name !== 'string' || !/^[^\p{C}]{1,128}$/u.test(name)) {
       throw invalid(`${where}.name`, '1 to 128 printable characters')

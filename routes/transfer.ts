@@ -110,13 +110,15 @@ function importStore ({ app, store, waiting }: Admin): void {
         response: { 200: Imported, ...FAILURES, ...LOCKED, ...BODY }
       }
     }, async (request, reply) => {
-      if (request.body === undefined || request.body === null) throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
+      if (request.body === undefined || request.body === null) {
+        throw new StoreError('STORE_VALUE_INVALID', 'the body is missing')
+      }
       const timeout = waiting.seconds(request, reply) ?? 0
       try {
         return await store.import(request.body as Readable, { mode: request.query.mode, timeout })
       } catch (error) {
         if (error instanceof StoreError || !request.raw.destroyed) throw error
-        throw new StoreError('STORE_ABORTED', 'the client has gone')
+        throw new StoreError('STORE_ABORTED', 'the client has disconnected')
       }
     })
   })

@@ -20,9 +20,12 @@ interface Row { name: string, rate: number, spread: number }
 /** The rows of the first table below a heading of the results. */
 function rowsBelow (results: string, heading: string): Row[] {
   const section = results.slice(results.indexOf(heading) + heading.length).split('\n### ')[0]!
-  const found = Array.from(section.matchAll(/^\| ([^|]+) \|(?: [^|\d]*\|)? ([\d,]+) ±([\d,]+)/gm), ([, name, rate, spread]) => {
-    return { name: name!, rate: Number(rate!.replaceAll(',', '')), spread: Number(spread!.replaceAll(',', '')) }
-  })
+  const found = Array.from(
+    section.matchAll(/^\| ([^|]+) \|(?: [^|\d]*\|)? ([\d,]+) ±([\d,]+)/gm),
+    ([, name, rate, spread]) => {
+      return { name: name!, rate: Number(rate!.replaceAll(',', '')), spread: Number(spread!.replaceAll(',', '')) }
+    }
+  )
   return ROWS.flatMap(name => found.filter(row => row.name === name))
 }
 

@@ -144,7 +144,9 @@ class Shortener {
     const last = this.text.at(-1) ?? ''
     const isBroken = text.slice(this.#end, node.getStart(this.#file)).includes('\n')
     if (isBroken && !'{([,;'.includes(last)) this.text += '\n'
-    else if ((/[\w$]/.test(last) && /[\w$\\]/.test(token[0]!)) || ('+-/'.includes(last) && last === token[0])) this.text += ' '
+    else if ((/[\w$]/.test(last) && /[\w$\\]/.test(token[0]!)) || ('+-/'.includes(last) && last === token[0])) {
+      this.text += ' '
+    }
     this.text += token
     this.#end = node.end
   }

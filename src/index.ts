@@ -18,7 +18,9 @@ export type {
 } from './api/options.js'
 export type { WatchEvent, WatchOptions } from './api/watch.js'
 export type { EventStream } from './api/event-stream.js'
-export { Channel, type ChannelEvent, type PublishOptions, type SubscribeOptions, type Subscription } from './api/channel.js'
+export {
+  Channel, type ChannelEvent, type PublishOptions, type SubscribeOptions, type Subscription
+} from './api/channel.js'
 export { KeyLock, type LockSetOptions, type ReleaseOptions } from './api/key-lock.js'
 export type { RedisStoreOptions } from './engines/redis/options.js'
 export { ERRORS, StoreError, type StoreErrorCode } from './core/errors.js'

@@ -10,8 +10,8 @@ import { keyspace } from './faults/keyspace.js'
 import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks, leaksOfHttp, leaksOfRedis } from './faults/leaks.js'
 import {
-  linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp, linearizabilityOfHttpWorkers,
-  linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
+  linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp,
+  linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
@@ -67,12 +67,16 @@ const SHARES: Record<string, number> = {
 }
 const shareOf = (name: string): number => SHARES[name] ?? 1
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { minutes: { type: 'string', default: '5' }, only: { type: 'string' }, seed: { type: 'string' } }
+})
 const { only } = values
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
 const chosen = Object.entries(ATTACKS).filter(([name]) => only === undefined || name === only)
 const secondsEach = Number(values.minutes) * 60 / chosen.reduce((sum, [name]) => sum + shareOf(name), 0)
-if (!(secondsEach > 0 && secondsEach < Infinity)) throw new Error(`usage: npm run soak -- --minutes N [--only ${Object.keys(ATTACKS).join('|')}] [--seed S]`)
+if (!(secondsEach > 0 && secondsEach < Infinity)) {
+  throw new Error(`usage: npm run soak -- --minutes N [--only ${Object.keys(ATTACKS).join('|')}] [--seed S]`)
+}
 
 console.log(`${values.minutes} minutes, --seed ${seed}`)
 const failures: string[] = []

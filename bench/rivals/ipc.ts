@@ -66,7 +66,9 @@ export const lruCacheForClusters: Rival = {
   },
   async client () {
     // By default it takes an answer that does not come within 100 ms for a miss.
-    const cache = await load<LruCacheModule>('lru-cache-for-clusters-as-promised').getInstance({ max: 2e6, timeout: 60_000, failsafe: 'reject' })
+    const cache = await load<LruCacheModule>('lru-cache-for-clusters-as-promised').getInstance({
+      max: 2e6, timeout: 60_000, failsafe: 'reject'
+    })
     return {
       get: key => cache.getObject(key),
       set: (key, value) => cache.setObject(key, value)

@@ -40,7 +40,9 @@ const EVERY_SECOND = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'eve
 export async function serveRedis (options = MEMORY_ONLY): Promise<Served & { pid: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-redis-'))
   const address = join(folder, 'socket')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', address, ...options, '--dir', folder], { stdio: 'ignore' })
+  const server = spawn('redis-server', ['--port', '0', '--unixsocket', address, ...options, '--dir', folder], {
+    stdio: 'ignore'
+  })
   let isMissing = false
   server.on('error', () => { isMissing = true })
   process.on('exit', () => {

@@ -71,7 +71,10 @@ export const dataStore: Rival = {
 export const unixStore: Rival = {
   async serve () {
     const path = join(temporaryFolder(), 'socket')
-    const child = spawn(process.execPath, [fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url)), 'serve', '--socket', path], { stdio: 'ignore' })
+    const child = spawn(
+      process.execPath, [fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url)), 'serve', '--socket', path],
+      { stdio: 'ignore' }
+    )
     process.on('exit', () => { child.kill('SIGKILL') })
     await createStore(`unix:${path}`).ping()
     return { address: path, cpu: () => cpuOf(child.pid!) }

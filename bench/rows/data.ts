@@ -35,7 +35,9 @@ async function load (): Promise<object> {
   const start = performance.now()
   await store.ping()
   const duration = performance.now() - start
-  return { seconds: duration / 1000, keys: await store.collection('bench').size(), events, longestDelay: delays.max / 1e6 }
+  return {
+    seconds: duration / 1000, keys: await store.collection('bench').size(), events, longestDelay: delays.max / 1e6
+  }
 }
 
 async function close (): Promise<object> {

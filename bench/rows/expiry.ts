@@ -97,7 +97,9 @@ async function worker (): Promise<void> {
     const start = performance.now()
     let sent = 0
     for (let elapsed = 0; elapsed < seconds * 1000; elapsed = performance.now() - start) {
-      for (; sent < elapsed / 1000 * perSecond; sent++) collection.set(`next-${sent}`, value, { confirm: false }).catch(() => {})
+      for (; sent < (elapsed / 1000) * perSecond; sent++) {
+        collection.set(`next-${sent}`, value, { confirm: false }).catch(() => {})
+      }
       await sleep(BATCH)
     }
   })

@@ -36,7 +36,10 @@ async function primary (): Promise<object> {
   const { status, headers } = await fetch(url, { headers: { authorization } })
   if (status !== 200) throw new Error(`${url} answers ${status}`)
   const cookie = headers.getSetCookie().map(cookie => cookie.split(';')[0]).join('; ')
-  const sent = [...cookie === '' ? [] : [`Cookie: ${cookie}`], ...token === undefined ? [] : [`Authorization: ${authorization}`]]
+  const sent = [
+    ...(cookie === '' ? [] : [`Cookie: ${cookie}`]),
+    ...(token === undefined ? [] : [`Authorization: ${authorization}`])
+  ]
   await warmUp(url, sent)
   const used = cpu()
   const own = ownCpu()
@@ -55,13 +58,20 @@ async function warmUp (url: string, headers: string[]): Promise<void> {
 function forkWorker (environment: object): Promise<Listening> {
   return new Promise((resolve, reject) => {
     const worker = cluster.fork(environment)
-    worker.on('message', (message: Partial<Listening>) => { if (message.port !== undefined) resolve(message as Listening) })
+    worker.on('message', (message: Partial<Listening>) => {
+      if (message.port !== undefined) resolve(message as Listening)
+    })
     worker.on('exit', code => { reject(new Error(`the worker has ended with ${code}`)) })
   })
 }
 
-async function wrk (url: string, headers: string[], seconds: number): Promise<Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>> {
-  const args = ['-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', ...headers.flatMap(header => ['-H', header]), url]
+type Figures = Record<'requests' | 'requestsPerSecond' | 'p50' | 'p99', number>
+
+async function wrk (url: string, headers: string[], seconds: number): Promise<Figures> {
+  const args = [
+    '-t1', `-c${connections}`, `-d${Math.ceil(seconds)}s`, '--latency', ...headers.flatMap(header => ['-H', header]),
+    url
+  ]
   const { stdout } = await promisify(execFile)('wrk', args).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENOENT' ? new Error('missing: wrk (apt-get install wrk)') : error
   })

@@ -19,7 +19,9 @@ export function dataOf (
   if (url !== 'cluster:' && url !== 'memory:') {
     throw invalid(`data must be set in the process that has the store; at ${JSON.stringify(url)}, that is another process`)
   }
-  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) throw invalid(`flush must be at most ${MAX_FLUSH_SECONDS} seconds`)
+  if (flush !== undefined && flush > MAX_FLUSH_SECONDS) {
+    throw invalid(`flush must be at most ${MAX_FLUSH_SECONDS} seconds`)
+  }
   return { folder: resolve(data), flush: milliseconds(flush ?? 0.25, 'flush', 0.01) }
 }
 

@@ -57,7 +57,9 @@ function onOneLine (json: string): string {
 export function parseLine (line: string): ExportLine {
   const { text, ...members } = split(line) ?? whole(line)
   const unknown = Object.keys(members).find(member => !MEMBERS.includes(member))
-  if (unknown !== undefined) throw wrong(`there is no member ${JSON.stringify(unknown)}; there are ${MEMBERS.join(', ')}`)
+  if (unknown !== undefined) {
+    throw wrong(`there is no member ${JSON.stringify(unknown)}; there are ${MEMBERS.join(', ')}`)
+  }
   const { collection, key, expiresAt, options } = members
   if (typeof collection !== 'string') throw wrong('expected the name of a collection in "collection"')
   if (key === undefined && typeof options === 'object' && options !== null) {

@@ -54,7 +54,9 @@ export async function importLines (
   checkOptions(options, OPTIONS)
   const { mode = 'merge', ...wait } = options
   if (!MODES.includes(mode)) {
-    throw new StoreError('STORE_OPTION_INVALID', `invalid mode: expected ${MODES.join(', ')}, got ${JSON.stringify(mode)}`)
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `invalid mode: expected ${MODES.join(', ')}, got ${JSON.stringify(mode)}`
+    )
   }
   const ping = new Request('ping', '', '')
   if (wait.signal !== undefined) ping.wait = { signal: checkSignal(wait.signal), timeout: undefined, scope: undefined }

@@ -70,7 +70,9 @@ export async function biggestKeys (calls: CollectionCalls, options: BiggestOptio
   checkOptions(options, KNOWN.biggest)
   const { limit = 10, examine = 10_000, cursor: from, ...wait } = options
   for (const [name, value, most] of [['limit', limit, MAX_BIGGEST], ['examine', examine, MAX_EXAMINED]] as const) {
-    if (wholeNumber(value, name, 1) > most) throw new StoreError('STORE_OPTION_INVALID', `${name} can be ${most} at most`)
+    if (wholeNumber(value, name, 1) > most) {
+      throw new StoreError('STORE_OPTION_INVALID', `${name} can be ${most} at most`)
+    }
   }
   let found: KeyPage['keys'] = []
   let examined = 0

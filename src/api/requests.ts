@@ -52,7 +52,9 @@ export function pairsOf<T> (entries: Iterable<readonly [string, T]>): Array<read
   const expected = 'an iterable of [key, value] pairs, such as Object.entries(object)'
   const pairs = Array.from(listOf(entries, 'entries', expected))
   for (const pair of pairs as unknown[]) {
-    if (!Array.isArray(pair) || pair.length !== 2) throw new StoreError('STORE_OPTION_INVALID', `entries must be ${expected}`)
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw new StoreError('STORE_OPTION_INVALID', `entries must be ${expected}`)
+    }
   }
   return pairs
 }

@@ -57,7 +57,9 @@ export interface StoreOptions {
   http?: HttpStoreOptions | undefined
 }
 
-const OPTIONS = ['url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'] as const
+const OPTIONS = [
+  'url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'
+] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /** STORE_OPTION_INVALID. `timeout` and `lease` have been taken out. */
@@ -66,7 +68,10 @@ export function engineOf (options: StoreOptions): Engine {
   if (options.url !== undefined && typeof options.url !== 'string') {
     throw new StoreError('STORE_OPTION_INVALID', `url must be a string, got ${shown(options.url)}`)
   }
-  const { url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN, connectTimeout = 10, redis, http } = options
+  const {
+    url = process.env.STRONG_STORE_URL || 'cluster:', maxValueBytes, token = process.env.STRONG_STORE_TOKEN,
+    connectTimeout = 10, redis, http
+  } = options
   const data = dataOf(url, options)
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, 'maxValueBytes', 1) > MAX_VALUE_BYTES) {
     throw new StoreError('STORE_OPTION_INVALID', `maxValueBytes must be at most ${MAX_VALUE_BYTES}`)
@@ -80,7 +85,9 @@ export function engineOf (options: StoreOptions): Engine {
   if (!/^(?:https?|unix):/.test(url)) {
     throw new StoreError('STORE_OPTION_INVALID', `invalid url ${JSON.stringify(url)}: expected 'cluster:', 'unix:', 'memory:', 'redis:', 'rediss:', 'http:' or 'https:'`)
   }
-  if (maxValueBytes !== undefined) throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
+  if (maxValueBytes !== undefined) {
+    throw new StoreError('STORE_OPTION_INVALID', 'maxValueBytes is set by the store at the URL')
+  }
   if (url.startsWith('unix:')) return unixEngine({ url, connectTimeout: timeout })
   return httpEngine({ url, token, connectTimeout: timeout }, http)
 }

@@ -208,7 +208,9 @@ export function pickStore ({ store, ...options }: PickOptions): Store {
   }
   const others = Object.keys(options)
   if (others.length > 0) {
-    throw new StoreError('STORE_OPTION_INVALID', `store cannot be combined with ${others.join(', ')}: set them in createStore`)
+    throw new StoreError(
+      'STORE_OPTION_INVALID', `store cannot be combined with ${others.join(', ')}: set them in createStore`
+    )
   }
   return store
 }

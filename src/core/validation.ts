@@ -86,7 +86,11 @@ export function checkFunction (fn: unknown, usage: string): void {
 /** A value in an error message: strings in quotes, objects by their type. */
 export function shown (value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
-  return typeof value === 'object' && value !== null ? 'an object' : typeof value === 'function' ? 'a function' : String(value)
+  return typeof value === 'object' && value !== null
+    ? 'an object'
+    : typeof value === 'function'
+      ? 'a function'
+      : String(value)
 }
 
 /** Rejects misspelled options, which would otherwise be ignored silently. */

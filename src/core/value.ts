@@ -18,7 +18,9 @@ export const json: Codec = {
       throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
     }
     if (text === undefined) throw new StoreError('STORE_VALUE_INVALID', `JSON cannot represent type ${typeof value}`)
-    if (text === '{}' && value instanceof Promise) throw new StoreError('STORE_VALUE_INVALID', 'it is a promise: await it')
+    if (text === '{}' && value instanceof Promise) {
+      throw new StoreError('STORE_VALUE_INVALID', 'it is a promise: await it')
+    }
     checkSize(text, maxBytes)
     return text
   },

@@ -23,7 +23,8 @@ type Methods = Record<Method, (...args: any[]) => unknown>
 
 const METHODS: readonly Method[] = ['writeHead', 'flushHeaders', 'write', 'end']
 /** Headers that describe the body of the response, and not the response as such. */
-const OF_BODY = /^(content-(?!security-policy)|transfer-encoding$|etag$|last-modified$|accept-ranges$|cache-control$|expires$)/
+const OF_BODY =
+  /^(content-(?!security-policy)|transfer-encoding$|etag$|last-modified$|accept-ranges$|cache-control$|expires$)/
 
 /** Wraps the methods of a response that has sent nothing yet. */
 export function commitFirst (response: ServerResponse, scope: Uncommitted): void {

@@ -51,7 +51,9 @@ t.test('Socket.IO', async t => {
   })
   const [first, second, third, fourth] = workers as [TestWorker, TestWorker, TestWorker, TestWorker]
   await Promise.all(clients.slice(0, 3).map(client => client.emitWithAck('join', 'red')))
-  for (const worker of workers) await until(async () => await on(worker, io => io.of('/').adapter.serverCount()) === WORKERS)
+  for (const worker of workers) {
+    await until(async () => (await on(worker, io => io.of('/').adapter.serverCount())) === WORKERS)
+  }
 
   await t.test('rooms', async t => {
     await on(fourth, io => { io.to('red').emit('news', 1, { file: Buffer.from('é'), list: [new Uint8Array([1, 2])] }) })
@@ -118,7 +120,9 @@ t.test('GraphQL subscriptions', async t => {
   )
   price!.resolve = event => event.price as number
   const follow = async (of: string): Promise<AsyncGenerator<ExecutionResult>> => {
-    return await subscribe({ schema, document: parse(`subscription { price (of: "${of}") }`) }) as AsyncGenerator<ExecutionResult>
+    return (await subscribe({
+      schema, document: parse(`subscription { price (of: "${of}") }`)
+    })) as AsyncGenerator<ExecutionResult>
   }
   const [tea, milk] = [await follow('tea'), await follow('milk')]
   const next = [tea.next(), milk.next()]

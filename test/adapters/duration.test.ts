@@ -1,7 +1,7 @@
 import t from 'tap'
 import { MAX_SECONDS, checkSeconds, secondsOf } from '../../src/adapters/duration.js'
 
-t.test('durations that libraries pass become ones that a store accepts', async t => {
+t.test('durations of libraries are converted to those that a store accepts', async t => {
   t.equal(secondsOf(1500), 1.5)
   for (const milliseconds of [0, -1, -Infinity, 0.5]) t.equal(secondsOf(milliseconds), 0.001)
   for (const milliseconds of [Infinity, NaN, 1e300]) t.equal(secondsOf(milliseconds), MAX_SECONDS)

@@ -39,7 +39,7 @@ t.test('fastify: routes with limits of their own are counted apart, by all worke
   t.equal(await passed('/fastify/other'), 3)
 })
 
-t.test('express: what is not to count is taken back', async t => {
+t.test('express: requests that do not count are taken back', async t => {
   const failing = async (): Promise<void> => {
     t.equal((await get('/express5-skip/own?fail')).status, 500)
     await until(async () => await counters.get('express5-skip-failing:127.0.0.1') === 0)
@@ -87,7 +87,7 @@ async function only (counters: Collection<number>): Promise<{ left: number, hits
   return { left: (expiresAt!.getTime() - Date.now()) / 1000, hits: value }
 }
 
-t.test('fastify: the window is fixed at its first hit, unless it is to go on while exceeded, or to grow', async t => {
+t.test('fastify: a window is fixed at its first hit, unless it restarts or grows while exceeded', async t => {
   for (const [options, seconds] of [
     [{}, [100, 100, 100, 100]],
     [{ continueExceeding: true }, [100, 100, 200, 200]],
@@ -106,7 +106,7 @@ t.test('fastify: the window is fixed at its first hit, unless it is to go on whi
   }
 })
 
-t.test('fastify: a window that has ended begins anew', async t => {
+t.test('fastify: a new window begins when one has ended', async t => {
   const { hit } = await limited(t, { max: 1, timeWindow: 30 })
   t.equal(await hit(), 200)
   await until(async () => await hit() === 200)
@@ -114,7 +114,7 @@ t.test('fastify: a window that has ended begins anew', async t => {
   t.equal(await zero.hit(), 200, 'one of no length is as short as can be')
 })
 
-t.test('fastify: reading changes nothing, limits that code asks for count apart', async t => {
+t.test('fastify: reading changes nothing, and app.rateLimit() has counters of its own', async t => {
   const { app, hit } = await limited(t, { max: 2 })
   const few = app.createRateLimit({ max: 1 })
   const same = app.createRateLimit()
@@ -134,7 +134,7 @@ t.test('fastify: reading changes nothing, limits that code asks for count apart'
   t.ok(own.ttl > 40_000 && own.ttl <= 100_000)
 })
 
-t.test('fastify: whatever a client brings as its key is counted', async t => {
+t.test('fastify: any key of a client is counted', async t => {
   const { hit, counters } = await limited(t, { max: 1 })
   const long = 'x'.repeat(5000)
   for (const client of ['', '__proto__', 'constructor', long + 'a', long + 'b', 'é', ' ', 'GET:/ me']) {
@@ -143,7 +143,7 @@ t.test('fastify: whatever a client brings as its key is counted', async t => {
   for await (const key of counters.keys()) t.ok(key.length < 100)
 })
 
-t.test('fastify: limiters that look alike are counted apart, in the same way by all processes', async t => {
+t.test('fastify: limiters with equal limits have their own counters, the same in all processes', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   // What a worker of a cluster does, and its siblings too.
@@ -191,7 +191,7 @@ t.test('fastify: limiters that look alike are counted apart, in the same way by 
   t.strictSame([await again('/plain'), await more('/plain')], [200, 200], 'also where their limits are the same')
 })
 
-t.test('express: limiters without a prefix have one of their own each', async t => {
+t.test('express: each limiter without a prefix has one of its own', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const limiters = [[1000, 5], [2000, 5], [2000, 5], [2000, () => 5]] as const
@@ -205,7 +205,7 @@ t.test('express: limiters without a prefix have one of their own each', async t 
   t.equal(prefixes.size, limiters.length)
 })
 
-t.test('a counter that was written by hand, without an end, has its window begin with the next hit', async t => {
+t.test('the window of a counter that was written by hand, without an end, begins with the next hit', async t => {
   const { hit, counters } = await limited(t, { max: 3 })
   t.equal(await hit(), 200)
   for await (const [key] of counters.entries()) await counters.set(key, 1)
@@ -226,7 +226,7 @@ t.test('a counter that was written by hand, without an end, has its window begin
   t.same((await limiter.get('me'))!.resetTime!.getTime() > Date.now(), true)
 })
 
-t.test('a window of whatever length is one that never ends, or ends at once', async t => {
+t.test('windows of extreme lengths never end, or end at once', async t => {
   const windows = [
     [Infinity, true], [NaN, true], [1e300, true], [Number.MAX_SAFE_INTEGER, true], [-5, false], [0, false]
   ] as const
@@ -270,7 +270,7 @@ t.test('versions of the libraries that call it in another way are refused', asyn
   t.throws(() => { new ExpressRateLimitStore({ store }).init({} as never) }, { code: 'STORE_OPTION_INVALID', message: /express-rate-limit@8/ })
 })
 
-t.test('while no store answers, requests fail, or pass uncounted where the library is told so', async t => {
+t.test('while the store is unreachable, requests fail, or pass uncounted if the library is configured so', async t => {
   for (const [skipOnError, status] of [[false, 503], [true, 200]] as const) {
     const { hit, store } = await limited(t, { max: 1, skipOnError })
     await store.close()
@@ -313,7 +313,7 @@ t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async
   await t.rejects(own.increment('me'), { code: 'STORE_CLOSED' })
 })
 
-t.test('bad options are refused, and the libraries take it without a cast', async t => {
+t.test('invalid options are rejected, and the libraries accept it without a cast', async t => {
   const wrong = [{ prefix: 5 }, { prefix: 'x'.repeat(513) }, { prefix: '\ud800' }, { collection: 5 }, { max: 5 }]
   for (const options of wrong) {
     t.throws(

@@ -69,7 +69,9 @@ t.test('errors are passed to the callback, with a code', async t => {
 
 t.test('a lock sees its changes at once, others after the release', async t => {
   test.set('locked', { n: 1 })
-  const [err, lock, value] = await called(cb => { test.acquire('locked', cb) }) as [null, CallbackKeyLock, { n: number }]
+  const [err, lock, value] = (await called(cb => {
+    test.acquire('locked', cb)
+  })) as [null, CallbackKeyLock, { n: number }]
   t.equal(err, null)
   t.strictSame(value, { n: 1 })
   t.strictSame(lock.get(), value, 'initially get() is the value')

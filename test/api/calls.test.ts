@@ -22,19 +22,28 @@ t.test('a call that would wait for its own update rejects at once', async t => {
     codes.push(...await Promise.all(calls.map(codeOf)))
   }
   await jobs.update('key', async (_, lock) => {
-    await ask(jobs.get('key'), jobs.set('key', 2), jobs.text.del('key'), jobs.increment('key'), jobs.getOrSet('key', () => 1), store.collection('jobs').clear())
+    await ask(
+      jobs.get('key'), jobs.set('key', 2), jobs.text.del('key'), jobs.increment('key'), jobs.getOrSet('key', () => 1),
+      store.collection('jobs').clear()
+    )
     await jobs.update('other', async () => {
       await ask(jobs.get('key'), jobs.acquire('other'))
       return 1
     })
-    await ask(jobs.get('other'), jobs.lockInfo('key'), store.collection('others').get('key'), jobs.set('key', 3, { token: lock.token }), jobs.clear({ prefix: 'o' }))
+    await ask(
+      jobs.get('other'), jobs.lockInfo('key'), store.collection('others').get('key'),
+      jobs.set('key', 3, { token: lock.token }), jobs.clear({ prefix: 'o' })
+    )
     t.equal(await jobs.tryAcquire('key'), undefined)
     await lock.release()
     await ask(jobs.get('key'))
     return undefined
   })
   t.strictSame(codes, [...Array<string>(8).fill('STORE_DEADLOCK'), ...Array<string>(6).fill('none')])
-  await t.rejects(jobs.update('key', async () => await jobs.get('key')), { code: 'STORE_DEADLOCK', message: /get of "key" in collection "jobs"/ })
+  await t.rejects(
+    jobs.update('key', async () => await jobs.get('key')),
+    { code: 'STORE_DEADLOCK', message: /get of "key" in collection "jobs"/ }
+  )
   await t.rejects(jobs.getOrSet('new', async () => (await jobs.get('new'))!), { code: 'STORE_DEADLOCK' })
 
   const { createStore: ofRequire } = createRequire(import.meta.url)('../../cjs/src/index.js') as { createStore: typeof createStore }
@@ -67,7 +76,13 @@ t.test('update reports the outcome of its function first', async t => {
   t.equal(await jobs.update('key', (_, lock) => { lock.set(1); return 2 }), 2, 'what is returned counts')
   t.equal(await jobs.update('key', async (_, lock) => { lock.set(3); await lock.release(); return undefined }), 3)
   const other = createStore('memory:')
-  await t.rejects(other.collection('jobs').update('key', async () => { await other.close(); throw new Error('mine') }), { message: 'mine' })
+  await t.rejects(
+    other.collection('jobs').update('key', async () => {
+      await other.close()
+      throw new Error('mine')
+    }),
+    { message: 'mine' }
+  )
   t.strictSame(await store.locks(), [])
 })
 
@@ -79,7 +94,10 @@ t.test('getOrSet computes one value, even if callers give up', async t => {
   const first = jobs.getOrSet('key', () => new Promise<number>(resolve => { end = resolve }))
   await until(() => end !== undefined)
   const controller = new AbortController()
-  const others = [jobs.getOrSet('key', () => 0, { signal: controller.signal }), jobs.getOrSet('key', () => 0, { timeout: 0.02 }), jobs.getOrSet('key', () => 0, { timeout: 0 })]
+  const others = [
+    jobs.getOrSet('key', () => 0, { signal: controller.signal }), jobs.getOrSet('key', () => 0, { timeout: 0.02 }),
+    jobs.getOrSet('key', () => 0, { timeout: 0 })
+  ]
   const codes = Promise.all(others.map(codeOf))
   await until(async () => (await jobs.lockInfo('key'))!.waiters === 1)
   controller.abort()
@@ -88,7 +106,17 @@ t.test('getOrSet computes one value, even if callers give up', async t => {
   t.equal(await first, 7)
   t.equal(await jobs.getOrSet('null', () => null), null)
   t.equal(await jobs.getOrSet('null', () => 1), null, 'null is a value')
-  await t.rejects(jobs.getOrSet('late', async () => { await jobs.breakLock('late'); return 1 }, { lease: 1 }), { code: 'STORE_LOCK_LOST' })
+  await t.rejects(
+    jobs.getOrSet(
+      'late',
+      async () => {
+        await jobs.breakLock('late')
+        return 1
+      },
+      { lease: 1 }
+    ),
+    { code: 'STORE_LOCK_LOST' }
+  )
 })
 
 t.test('a wait of more than ten seconds causes one warning', async t => {
@@ -102,7 +130,9 @@ t.test('a wait of more than ten seconds causes one warning', async t => {
   t.teardown(() => store.close())
   const jobs = store.collection('jobs')
   const lock = await jobs.acquire('key', { owner: 'the é holder' })
-  const waits: Array<Promise<unknown>> = [jobs.get('key'), jobs.acquire('key', { timeout: 11 }).catch(() => {}), jobs.clear(), jobs.get('key')]
+  const waits: Array<Promise<unknown>> = [
+    jobs.get('key'), jobs.acquire('key', { timeout: 11 }).catch(() => {}), jobs.clear(), jobs.get('key')
+  ]
   for (let i = 0; i < 4; i++) mock.timers.tick(2_500)
   t.equal(warnings.length, 0)
   waits.push(jobs.set('key', 1)) // only in time for the next scan
@@ -123,21 +153,29 @@ t.test('a wait of more than ten seconds causes one warning', async t => {
   t.equal(warnings.length, 3)
 })
 
-t.test('a process that ends while a call waits for a lock says so, once', async t => {
+t.test('a process that exits while a call waits for a lock warns once', async t => {
   const ends = async (code: string): Promise<string> => {
     const index = new URL('../../src/index.js', import.meta.url).href
     const program = `import { createStore } from '${index}'
       const jobs = createStore('memory:').collection('jobs')
       const lock = await jobs.acquire('key', { owner: 'the holder' })
       ${code}`
-    const { stderr } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', program])
+    const { stderr } = await promisify(execFile)('env', [
+      '-u', 'NODE_OPTIONS', process.execPath, '--input-type=module', '-e', program
+    ])
     return stderr
   }
   const warning = await ends("jobs.acquire('key'); jobs.get('key')")
-  t.match(warning, /\[STORE_LONG_WAIT\] StoreWarning: acquire of "key" in collection "jobs" is still waiting as the process exits: "key" is locked by the holder since 20/)
+  t.match(
+    warning,
+    /\[STORE_LONG_WAIT\] StoreWarning: acquire of "key" in collection "jobs" is still waiting as the process exits: "key" is locked by the holder since 20/
+  )
   t.equal(warning.split('StoreWarning').length, 2)
   t.equal(await ends("jobs.acquire('key'); await lock.release()"), '')
-  t.equal(await ends("jobs.watch().next(); await jobs.set('other', 1); await lock.release()"), '', 'nor about what waits for events')
+  t.equal(
+    await ends("jobs.watch().next(); await jobs.set('other', 1); await lock.release()"), '',
+    'nor about what waits for events'
+  )
   t.equal(await ends("jobs.acquire('key'); process.exit()"), '')
 })
 
@@ -161,12 +199,21 @@ t.test('the errors of a store that cannot be used name the call', async t => {
   for (const [store, code] of [[missing, 'STORE_UNREACHABLE'], [closed, 'STORE_CLOSED']] as const) {
     const jobs = store.collection('jobs')
     for (const [call, about] of [
-      [jobs.get('key'), 'get of "key" in collection "jobs"'], [jobs.increment('key'), 'increment of "key" in collection "jobs"'], [jobs.acquire('key'), 'acquire of "key" in collection "jobs"'],
+      [jobs.get('key'), 'get of "key" in collection "jobs"'],
+      [jobs.increment('key'), 'increment of "key" in collection "jobs"'],
+      [jobs.acquire('key'), 'acquire of "key" in collection "jobs"'],
       [jobs.clear(), 'clear of collection "jobs"'], [jobs.clear({ prefix: 'a' }), 'clear of "a" in collection "jobs"'], [store.ping(), 'ping'], [store.channel('room').publish('hello'), 'publish in channel "room"']
     ] as Array<[Promise<unknown>, string]>) {
-      const { code: found, message } = await call.then(() => ({ code: 'resolved', message: '' }), (error: StoreError) => error)
+      const { code: found, message } = await call.then(
+        () => ({ code: 'resolved', message: '' }), (error: StoreError) => error
+      )
       t.equal(found, code)
-      t.match(message, code === 'STORE_CLOSED' ? new RegExp(`: ${about}$`) : `: ${about}: no store is running at /nowhere/strong-store.sock`)
+      t.match(
+        message,
+        code === 'STORE_CLOSED'
+          ? new RegExp(`: ${about}$`)
+          : `: ${about}: no store is running at /nowhere/strong-store.sock`
+      )
     }
   }
 })
@@ -184,7 +231,9 @@ t.test('timeouts of months, and one signal for very many calls', async t => {
   t.equal(await codeOf(jobs.get('key', { timeout: 0.02 })), 'STORE_TIMEOUT')
   const controller = new AbortController()
   const { signal } = controller
-  const calls = Array.from({ length: 2000 }, (_, i) => codeOf(i % 2 === 0 ? jobs.acquire('key', { signal }) : jobs.get(`free ${i}`, { signal })))
+  const calls = Array.from({ length: 2000 }, (_, i) =>
+    codeOf(i % 2 === 0 ? jobs.acquire('key', { signal }) : jobs.get(`free ${i}`, { signal }))
+  )
   await until(async () => (await jobs.lockInfo('key'))!.waiters === 1001)
   controller.abort()
   t.strictSame(new Set(await Promise.all(calls)), new Set(['STORE_ABORTED', 'none']))
@@ -258,9 +307,19 @@ t.test('every call rejects unknown options', async t => {
     'store.locks': () => store.locks(bad),
     'store.stats': () => store.stats(bad)
   }
-  for (const [name, call] of Object.entries(calls)) await t.rejects(call(), { code: 'STORE_OPTION_INVALID', message: /unknown option "tll"; expected one of / }, name)
-  for (const options of [null, 5, () => {}]) await t.rejects(jobs.get('key', options as never), { code: 'STORE_OPTION_INVALID', message: /invalid options: expected an object/ })
-  for (const signal of [null, {}, 'now']) await t.rejects(jobs.get('key', { signal } as never), { code: 'STORE_OPTION_INVALID', message: /expected an AbortSignal/ })
+  for (const [name, call] of Object.entries(calls)) {
+    await t.rejects(call(), { code: 'STORE_OPTION_INVALID', message: /unknown option "tll"; expected one of / }, name)
+  }
+  for (const options of [null, 5, () => {}]) {
+    await t.rejects(jobs.get('key', options as never), {
+      code: 'STORE_OPTION_INVALID', message: /invalid options: expected an object/
+    })
+  }
+  for (const signal of [null, {}, 'now']) {
+    await t.rejects(jobs.get('key', { signal } as never), {
+      code: 'STORE_OPTION_INVALID', message: /expected an AbortSignal/
+    })
+  }
   t.equal(lock.held, true)
   await lock.release()
   t.strictSame(await jobs.getMany(['key', 'n']), [undefined, undefined])

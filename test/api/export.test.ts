@@ -7,11 +7,16 @@ import { NO_REDIS, hasRedis, startServer, startValkey } from '../support/redis.j
 import { directory, serve } from '../support/serve.js'
 import { until } from '../support/until.js'
 
-const NAMES = ['', ' ', '\n', '\u0000', '__proto__', 'constructor', 'a/b?c#d%', ',"value":', '"}', '\\', '\u001e', '\u2028', '\u007f\u0080\u00ff\u0100', 'é€😀',
-  '\ufeff', '😀'.repeat(256), 'k'.repeat(1024)]
+const NAMES = [
+  '', ' ', '\n', '\u0000', '__proto__', 'constructor', 'a/b?c#d%', ',"value":', '"}', '\\', '\u001e', '\u2028',
+  '\u007f\u0080\u00ff\u0100', 'é€😀', '\ufeff', '😀'.repeat(256), 'k'.repeat(1024)
+]
 /** JSON texts, each of them as it is to come out. */
-const TEXTS = ['null', '0', '-0', '1.0', '1e400', '12345678901234567890.10', '""', '"\\ud800"', '"\u2028\u007f\u009b"', '{"__proto__":{"x":1}}', '{"a":1,"a":2}',
-  '{"value":1,"key":",\\"value\\":"}', '[ 1 ,\t2 ]', '"\\u001e\\n"', `"${'€'.repeat(20_000)}"`, `"${'\\"'.repeat(2 ** 19 - 1)}"`]
+const TEXTS = [
+  'null', '0', '-0', '1.0', '1e400', '12345678901234567890.10', '""', '"\\ud800"', '"\u2028\u007f\u009b"',
+  '{"__proto__":{"x":1}}', '{"a":1,"a":2}', '{"value":1,"key":",\\"value\\":"}', '[ 1 ,\t2 ]', '"\\u001e\\n"',
+  `"${'€'.repeat(20_000)}"`, `"${'\\"'.repeat(2 ** 19 - 1)}"`
+]
 
 async function collect (source: AsyncIterable<string>): Promise<string> {
   let all = ''
@@ -40,7 +45,9 @@ function inMemory (t: Test): Store {
 async function fill (store: Store): Promise<void> {
   for (const [i, name] of NAMES.entries()) {
     const collection = store.collection(name).text
-    await Promise.all(NAMES.map((key, j) => collection.set(key, TEXTS[(i + j) % 12]!, j % 3 === 0 ? { ttl: 3600 + j } : {})))
+    await Promise.all(
+      NAMES.map((key, j) => collection.set(key, TEXTS[(i + j) % 12]!, j % 3 === 0 ? { ttl: 3600 + j } : {}))
+    )
   }
   await Promise.all(TEXTS.map((text, i) => store.collection('texts').text.set(`text ${i}`, text)))
   await store.collection('breaks').text.set('key', '{\r\n "a":\n1 }')
@@ -76,7 +83,10 @@ for (const [name, open] of Object.entries(engines)) {
     t.strictSame(await after.import(between.export()), counts)
 
     const content = await contentOf(before)
-    t.ok(content.includes('{"collection":"texts","key":"text 5","value":12345678901234567890.10}'), 'values are not parsed')
+    t.ok(
+      content.includes('{"collection":"texts","key":"text 5","value":12345678901234567890.10}'),
+      'values are not parsed'
+    )
     t.ok(content.includes('{"collection":"breaks","key":"key","value":{   "a": 1 }}'), 'a line is a line')
     t.ok(content.includes('{"collection":"bounded","key":"idle","value":1}'), 'an idle time is no end')
     t.ok(content.includes('{"collection":"bounded","key":"timed","expiresAt":"later","value":1}'))
@@ -87,10 +97,17 @@ for (const [name, open] of Object.entries(engines)) {
     const [was, is] = await Promise.all([before, after].map(store => store.collection('').entry('')))
     t.ok(Math.abs(is!.expiresAt!.getTime() - was!.expiresAt!.getTime()) < 300_000, 'ends are those that were')
 
-    t.strictSame(await collect(between.export({ collections: ['empty', 'no such collection'] })), '{"collection":"empty","options":{"maxKeys":5}}\n')
+    t.strictSame(
+      await collect(between.export({ collections: ['empty', 'no such collection'] })),
+      '{"collection":"empty","options":{"maxKeys":5}}\n'
+    )
     const lock = await between.collection('texts').acquire('text 1')
     lock.set('not committed')
-    t.match(await collect(between.export({ collections: ['texts'] })), /"key":"text 1","version":\d+,"value":0}/, 'a locked key as it was committed last')
+    t.match(
+      await collect(between.export({ collections: ['texts'] })),
+      /"key":"text 1","version":\d+,"value":0}/,
+      'a locked key as it was committed last'
+    )
     await lock.release()
     await t.rejects(collect(between.export({ collections: ['\ud800'] })), { code: 'STORE_NAME_INVALID' })
     await t.rejects(collect(between.export({ prefix: 'a' } as object)), { code: 'STORE_OPTION_INVALID' })
@@ -100,13 +117,21 @@ for (const [name, open] of Object.entries(engines)) {
 
 t.test('merge, replace, and only what is absent', async t => {
   const source = [
-    '{"collection":"c","options":{"maxKeys":7}}', '{"collection":"c","key":"both","value":"new"}', '{"collection":"c","key":"new","value":"new"}',
-    '{"collection":"d","options":{"maxKeys":7}}', '{"collection":"d","key":"new","value":"new"}', '{"collection":"c","key":"over","expiresAt":"2001-01-01T00:00:00Z","value":1}'
+    '{"collection":"c","options":{"maxKeys":7}}', '{"collection":"c","key":"both","value":"new"}',
+    '{"collection":"c","key":"new","value":"new"}', '{"collection":"d","options":{"maxKeys":7}}',
+    '{"collection":"d","key":"new","value":"new"}',
+    '{"collection":"c","key":"over","expiresAt":"2001-01-01T00:00:00Z","value":1}'
   ].join('\n') // the last line may be without a break
   const cases = [
-    [undefined, { keys: 3, skipped: 1 }, { both: 'new', old: 'old', new: 'new', over: 'old' }, { expireKeys: 60, maxKeys: 7 }],
+    [
+      undefined, { keys: 3, skipped: 1 }, { both: 'new', old: 'old', new: 'new', over: 'old' },
+      { expireKeys: 60, maxKeys: 7 }
+    ],
     ['replace', { keys: 3, skipped: 1 }, { both: 'new', new: 'new' }, { expireKeys: 0, maxKeys: 7 }],
-    ['absent', { keys: 2, skipped: 2 }, { both: 'old', old: 'old', new: 'new', over: 'old' }, { expireKeys: 60, maxKeys: 0 }]
+    [
+      'absent', { keys: 2, skipped: 2 }, { both: 'old', old: 'old', new: 'new', over: 'old' },
+      { expireKeys: 60, maxKeys: 0 }
+    ]
   ] as const
   for (const [mode, counts, content, options] of cases) {
     const store = inMemory(t)
@@ -121,27 +146,42 @@ t.test('merge, replace, and only what is absent', async t => {
     t.match(await store.collection('d').stats(), { keys: 1, maxKeys: 7 })
     t.equal(await store.collection('other').get('key'), 1)
   }
-  await t.rejects(inMemory(t).import(source, { mode: 'all' as 'merge' }), { code: 'STORE_OPTION_INVALID', message: /merge, replace, absent/ })
+  await t.rejects(inMemory(t).import(source, { mode: 'all' as 'merge' }), {
+    code: 'STORE_OPTION_INVALID', message: /merge, replace, absent/
+  })
 })
 
 t.test('a line that cannot be read or written ends an import, which names it', async t => {
   const good = '{"collection":"c","key":"good","value":1}\n\n'
   for (const [bad, code, message] of [
-    ['{', 'STORE_VALUE_INVALID', /line 3: expected a JSON object/], ['[]', 'STORE_VALUE_INVALID', /expected a JSON object/], ['{"key":"k","value":1}', 'STORE_VALUE_INVALID', /"collection"/],
-    ['{"collection":"c","value":1}', 'STORE_VALUE_INVALID', /expected a key in "key"/], ['{"collection":"c","key":"k"}', 'STORE_VALUE_INVALID', /expected a value/],
-    ['{"collection":"c","key":"k","value":1 2}', 'STORE_VALUE_INVALID', /JSON object/], ['{"collection":"c","key":"k","expiresAt":5,"value":1}', 'STORE_VALUE_INVALID', /"expiresAt"/],
-    ['{"collection":"c","key":"k","ttl":5,"value":1}', 'STORE_VALUE_INVALID', /there is no member "ttl"/], ['{"collection":"c","key":"k","__proto__":5,"value":1}', 'STORE_VALUE_INVALID', /__proto__/],
-    [`{"collection":"c","key":"${'k'.repeat(1025)}","value":1}`, 'STORE_KEY_INVALID', /line 3: it has 1025 bytes/], ['{"collection":"\\ud800","key":"k","value":1}', 'STORE_NAME_INVALID', /line 3/],
-    ['{"collection":"c","options":{"maxKey":5}}', 'STORE_OPTION_INVALID', /line 3: unknown option "maxKey"/], [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 20)}"}`, 'STORE_VALUE_TOO_LARGE', /line 3/],
+    ['{', 'STORE_VALUE_INVALID', /line 3: expected a JSON object/],
+    ['[]', 'STORE_VALUE_INVALID', /expected a JSON object/],
+    ['{"key":"k","value":1}', 'STORE_VALUE_INVALID', /"collection"/],
+    ['{"collection":"c","value":1}', 'STORE_VALUE_INVALID', /expected a key in "key"/],
+    ['{"collection":"c","key":"k"}', 'STORE_VALUE_INVALID', /expected a value/],
+    ['{"collection":"c","key":"k","value":1 2}', 'STORE_VALUE_INVALID', /JSON object/],
+    ['{"collection":"c","key":"k","expiresAt":5,"value":1}', 'STORE_VALUE_INVALID', /"expiresAt"/],
+    ['{"collection":"c","key":"k","ttl":5,"value":1}', 'STORE_VALUE_INVALID', /there is no member "ttl"/],
+    ['{"collection":"c","key":"k","__proto__":5,"value":1}', 'STORE_VALUE_INVALID', /__proto__/],
+    [`{"collection":"c","key":"${'k'.repeat(1025)}","value":1}`, 'STORE_KEY_INVALID', /line 3: it has 1025 bytes/],
+    ['{"collection":"\\ud800","key":"k","value":1}', 'STORE_NAME_INVALID', /line 3/],
+    ['{"collection":"c","options":{"maxKey":5}}', 'STORE_OPTION_INVALID', /line 3: unknown option "maxKey"/],
+    [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 20)}"}`, 'STORE_VALUE_TOO_LARGE', /line 3/],
     [`{"collection":"c","key":"k","value":"${'x'.repeat(2 ** 22)}`, 'STORE_VALUE_TOO_LARGE', /line 3: it has more than/]
   ] as Array<[string, string, RegExp]>) {
     const store = inMemory(t)
-    await t.rejects(store.import([good, bad, '\n', good]), { name: 'StoreError', code, message, line: 3 }, bad.slice(0, 60))
+    await t.rejects(
+      store.import([good, bad, '\n', good]), { name: 'StoreError', code, message, line: 3 }, bad.slice(0, 60)
+    )
     t.equal(await store.collection('c').get('good'), 1, 'what precedes it is written')
   }
   const store = inMemory(t)
-  await t.rejects(store.import([good, Uint8Array.of(0xff, 0x0a)]), { code: 'STORE_VALUE_INVALID', message: /line 3: the source is not UTF-8/, line: 3 })
-  for (const source of [undefined, null, 5, {}, [5]]) await t.rejects(store.import(source as unknown as string), { code: 'STORE_OPTION_INVALID' })
+  await t.rejects(store.import([good, Uint8Array.of(0xff, 0x0a)]), {
+    code: 'STORE_VALUE_INVALID', message: /line 3: the source is not UTF-8/, line: 3
+  })
+  for (const source of [undefined, null, 5, {}, [5]]) {
+    await t.rejects(store.import(source as unknown as string), { code: 'STORE_OPTION_INVALID' })
+  }
   async function * broken (): AsyncGenerator<string> {
     yield good
     throw new RangeError('no more')
@@ -151,7 +191,7 @@ t.test('a line that cannot be read or written ends an import, which names it', a
   await t.rejects(store.import(good), { code: 'STORE_CLOSED' })
 })
 
-t.test('bytes and text are split anywhere, and values stand anywhere', async t => {
+t.test('bytes and text may be split anywhere, and members may come in any order', async t => {
   const store = inMemory(t)
   const bytes = Buffer.from('\ufeff{"collection":"c","key":"é😀","value":"€"}\r\n {"value":{"a":[1.0]},"key":"k","version":3,"collection":"c"} \n')
   t.strictSame(await store.import(Array.from(bytes, byte => Uint8Array.of(byte))), { keys: 2, skipped: 0 })
@@ -163,16 +203,24 @@ t.test('bytes and text are split anywhere, and values stand anywhere', async t =
 t.test('a byte order mark at the start is ignored, in bytes and in text', async t => {
   const store = inMemory(t)
   const text = '\ufeff{"collection":"c","key":"\ufeffkey","value":"\ufeff"}\n'
-  const sources = { text, bytes: Buffer.from(text), 'pieces of text': text.split(''), 'pieces of bytes': Array.from(Buffer.from(text), byte => Uint8Array.of(byte)) }
+  const sources = {
+    text,
+    bytes: Buffer.from(text),
+    'pieces of text': text.split(''),
+    'pieces of bytes': Array.from(Buffer.from(text), byte => Uint8Array.of(byte))
+  }
   for (const [name, source] of Object.entries(sources)) {
     await store.collection('c').clear()
     t.strictSame(await store.import(source), { keys: 1, skipped: 0 }, name)
     t.equal(await store.collection('c').get('\ufeffkey'), '\ufeff', name)
-    await t.rejects(store.import(['\n', source as string].flat()), { code: 'STORE_VALUE_INVALID', line: 2 }, `${name}: only at the start`)
+    await t.rejects(
+      store.import(['\n', source as string].flat()), { code: 'STORE_VALUE_INVALID', line: 2 },
+      `${name}: only at the start`
+    )
   }
 })
 
-t.test('a signal ends an import at once, also while the source is silent', async t => {
+t.test('a signal ends an import at once, even while the source has nothing to read', async t => {
   const store = inMemory(t)
   const reason = new RangeError('no longer wanted')
   let isEnded = false
@@ -203,7 +251,9 @@ t.test('a signal ends an import at once, also while the source is silent', async
   controller.abort(reason)
   await t.rejects(locked, { code: 'STORE_ABORTED', cause: reason, line: 1 })
   await lock.release()
-  t.strictSame(await store.import('{"collection":"c","key":"b","value":1}', { signal: new AbortController().signal }), { keys: 1, skipped: 0 })
+  t.strictSame(await store.import('{"collection":"c","key":"b","value":1}', { signal: new AbortController().signal }), {
+    keys: 1, skipped: 0
+  })
 })
 
 t.test('a key that waits for its lock keeps its end', async t => {
@@ -224,7 +274,9 @@ t.test('a key that waits for its lock keeps its end', async t => {
       await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
       Date.now = () => now() + late * HOUR
       await lock.release()
-      t.strictSame(await waiting, hasValue ? { keys: 1, skipped: 0 } : { keys: 0, skipped: 1 }, `${mode}, ${late} hours later`)
+      t.strictSame(
+        await waiting, hasValue ? { keys: 1, skipped: 0 } : { keys: 0, skipped: 1 }, `${mode}, ${late} hours later`
+      )
       const entry = await c.entry('key')
       t.equal(entry?.value, hasValue ? 1 : undefined)
       if (hasValue) t.ok(Math.abs(entry!.expiresAt!.getTime() - end) < HOUR / 10, 'the end is that of the line')
@@ -234,14 +286,20 @@ t.test('a key that waits for its lock keeps its end', async t => {
   Date.now = now
   let lock = await c.acquire('key')
   const at = new Date(now() + HOUR)
-  const both = store.import([1, 2].map(value => JSON.stringify({ collection: 'c', key: 'key', expiresAt: value === 1 ? at : undefined, value }) + '\n'))
+  const both = store.import(
+    [1, 2].map(
+      value => JSON.stringify({ collection: 'c', key: 'key', expiresAt: value === 1 ? at : undefined, value }) + '\n'
+    )
+  )
   await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
   await lock.release()
   t.strictSame(await both, { keys: 2, skipped: 0 })
   t.equal(await c.get('key'), 2, 'the last line of a key counts')
   await c.clear()
   lock = await c.acquire('key')
-  const absent = store.import(JSON.stringify({ collection: 'c', key: 'key', expiresAt: at, value: 3 }), { mode: 'absent' })
+  const absent = store.import(JSON.stringify({ collection: 'c', key: 'key', expiresAt: at, value: 3 }), {
+    mode: 'absent'
+  })
   await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
   lock.set(4)
   await lock.release()
@@ -256,7 +314,9 @@ t.test('a collection that could not be cleared is not replaced', async t => {
   const lock = await c.acquire('held')
   const source = '{"collection":"c","options":{"maxKeys":5}}\n{"collection":"c","key":"new","value":1}\n'
   for (const timeout of [0, 0.01]) {
-    await t.rejects(store.import(source, { mode: 'replace', timeout }), { code: timeout === 0 ? 'STORE_LOCKED' : 'STORE_TIMEOUT', line: 1 })
+    await t.rejects(store.import(source, { mode: 'replace', timeout }), {
+      code: timeout === 0 ? 'STORE_LOCKED' : 'STORE_TIMEOUT', line: 1
+    })
     t.equal(await c.get('new'), undefined)
   }
   await lock.release()
@@ -264,13 +324,13 @@ t.test('a collection that could not be cleared is not replaced', async t => {
   t.same([await c.get('old'), await c.get('new')], [undefined, 1])
 })
 
-t.test('an end that has no equal: durable, in a store without data', async t => {
+t.test('an option without an equivalent: durable, in a store without data', async t => {
   const store = inMemory(t)
   await store.import('{"collection":"c","options":{"durable":true,"maxKeys":3}}')
   t.match(await store.collection('c').stats(), { durable: false, maxKeys: 3 })
 })
 
-t.test('an export neither uses keys nor waits; a locked key holds an import up, or ends it', async t => {
+t.test('an export does not count as a use and does not wait; a locked key delays an import, or ends it', async t => {
   const store = inMemory(t)
   const lock = await store.collection('c').acquire('key')
   const line = '{"collection":"c","key":"key","value":1}'
@@ -283,7 +343,7 @@ t.test('an export neither uses keys nor waits; a locked key holds an import up, 
   t.equal((await store.collection('c').stats())!.reads, reads)
 })
 
-t.test('others have their turns while a store is copied within a process', async t => {
+t.test('other calls are served while a store is copied within a process', async t => {
   const [from, to] = [inMemory(t), inMemory(t)]
   await from.collection('c').setMany(Array.from({ length: 6000 }, (_, i) => [`key ${i}`, 'x'.repeat(100)]))
   let turns = 0

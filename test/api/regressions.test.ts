@@ -7,7 +7,7 @@ import { until } from '../support/until.js'
 const store = createStore()
 t.after(async () => { await store.close() })
 
-t.test('a killed lock owner kept its lock for ever', async t => {
+t.test('a killed lock owner kept its lock forever', async t => {
   const worker = await fork(t)
   await worker.run(({ strongStore }) => new Promise<void>(resolve => {
     strongStore.collection('killed').acquire('key', () => { resolve() })
@@ -23,7 +23,9 @@ t.test('a reply to a dead worker crashed the primary', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   const lock = await store.collection('dead').acquire('key')
   await worker.run(({ store, kept }) => {
-    kept.calls = Array.from({ length: 1000 }, (_, i) => store.collection('dead').set(i % 2 === 0 ? 'key' : 'free', 'x'.repeat(10_000)))
+    kept.calls = Array.from({ length: 1000 }, (_, i) =>
+      store.collection('dead').set(i % 2 === 0 ? 'key' : 'free', 'x'.repeat(10_000))
+    )
   })
   await until(async () => (await store.locks())[0]!.waiters === 500)
   worker.kill('SIGSTOP') // it no longer reads
@@ -68,7 +70,9 @@ t.test('reading a missing key leaked an entry', async t => {
 
 t.test('releasing a lock that was not held failed an assertion in the primary', async t => {
   const worker = await fork(t)
-  await t.rejects(worker.run(({ store }) => store.collection('wrong').release('key', 'no such token')), { code: 'STORE_LOCK_LOST' })
+  await t.rejects(
+    worker.run(({ store }) => store.collection('wrong').release('key', 'no such token')), { code: 'STORE_LOCK_LOST' }
+  )
   await worker.run(({ strongStore }) => new Promise<void>((resolve, reject) => {
     strongStore.collection('wrong').acquire('key', (_, lock) => {
       lock!.release()
@@ -87,7 +91,10 @@ t.test('errors arrived as {}', async t => {
   const worker = await fork(t)
   const error = await worker.run(async ({ store, strongStore }) => {
     await store.collection('errors').set('text', 'x')
-    const error = await store.collection('errors').increment('text').catch((error: Error) => error) as InstanceType<typeof strongStore.StoreError>
+    const error = (await store
+      .collection('errors')
+      .increment('text')
+      .catch((error: Error) => error)) as InstanceType<typeof strongStore.StoreError>
     const { code, message, statusCode } = error
     return { isError: error instanceof strongStore.StoreError, code, message, statusCode }
   })

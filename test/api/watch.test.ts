@@ -180,7 +180,9 @@ t.test('errors', async t => {
 t.test("a callback collection emits 'change' while it has listeners", async t => {
   const items = collection<number>('callback changes')
   const events: unknown[] = []
-  const listener = (event: WatchEvent<number>): void => { events.push(event.type === 'set' ? [event.key, event.value] : event.type) }
+  const listener = (event: WatchEvent<number>): void => {
+    events.push(event.type === 'set' ? [event.key, event.value] : event.type)
+  }
   items.on('change', listener)
   items.set('a', 1)
   await until(() => events.includes('ready'))

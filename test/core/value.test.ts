@@ -11,7 +11,9 @@ t.test('values that JSON cannot represent are rejected with the reason', async t
 
 t.test('the size limit applies to the UTF-8 encoding', async t => {
   t.equal(json.encode('x'.repeat(98), 100).length, 100)
-  t.throws(() => json.encode('x'.repeat(99), 100), { code: 'STORE_VALUE_TOO_LARGE', message: /101 bytes, the limit is 100/ })
+  t.throws(() => json.encode('x'.repeat(99), 100), {
+    code: 'STORE_VALUE_TOO_LARGE', message: /101 bytes, the limit is 100/
+  })
   t.equal(json.encode('é'.repeat(49), 100).length, 51)
   t.throws(() => json.encode('é'.repeat(50), 100), { code: 'STORE_VALUE_TOO_LARGE' })
 })
@@ -19,7 +21,9 @@ t.test('the size limit applies to the UTF-8 encoding', async t => {
 t.test('JSON text is passed through unchanged', async t => {
   t.equal(text.encode('{ "a" : 1 }', 100), '{ "a" : 1 }')
   t.equal(text.decode('{ "a" : 1 }'), '{ "a" : 1 }')
-  for (const value of ['{', '', 'undefined', '"\ud800"', 5]) t.throws(() => text.encode(value, 100), { code: 'STORE_VALUE_INVALID' })
+  for (const value of ['{', '', 'undefined', '"\ud800"', 5]) {
+    t.throws(() => text.encode(value, 100), { code: 'STORE_VALUE_INVALID' })
+  }
   t.throws(() => text.encode('"four"', 5), { code: 'STORE_VALUE_TOO_LARGE' })
 })
 
@@ -31,5 +35,7 @@ t.test('bytes form has one character per byte, and converts back to the same tex
 })
 
 t.test('text that is not JSON is an error of the store, not a miss', async t => {
-  for (const text of ['', '{', '\u{fffd}', 'undefined']) t.throws(() => json.decode(text), { code: 'STORE_PROTOCOL' }, text)
+  for (const text of ['', '{', '\u{fffd}', 'undefined']) {
+    t.throws(() => json.decode(text), { code: 'STORE_PROTOCOL' }, text)
+  }
 })

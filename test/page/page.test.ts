@@ -26,7 +26,7 @@ async function run (t: Test): Promise<void> {
 
   const row = (page: Page, text: string) => page.getByRole('row').filter({ hasText: text })
 
-  t.test('a token that is wrong, then one that reads, then one that may change things', async t => {
+  t.test('a wrong token, then a read token, then a write token', async t => {
     const lock = await store.collection('tokens').acquire('key', { owner: 'somebody' })
     const { page, complaints } = await openTab(t, browser, base)
     const input = page.getByLabel('Token', { exact: true })
@@ -41,7 +41,9 @@ async function run (t: Test): Promise<void> {
     await store.collection('tokens').set('other', 1)
     await page.goto(`${base}#/collections/tokens/keys/other`)
     await page.getByRole('textbox', { name: 'Value as JSON text' }).waitFor()
-    t.strictSame(await page.getByRole('main').getByRole('button').allTextContents(), ['Copy as curl'], 'nothing that changes')
+    t.strictSame(
+      await page.getByRole('main').getByRole('button').allTextContents(), ['Copy as curl'], 'nothing that changes'
+    )
     t.equal(await page.getByRole('textbox').getAttribute('readonly'), '')
     await page.reload()
     await page.getByText('read only').waitFor()
@@ -71,10 +73,14 @@ async function run (t: Test): Promise<void> {
     await page.keyboard.press('Escape')
     await dialog.waitFor({ state: 'detached' })
     t.ok(lock.held)
-    t.equal(await page.evaluate('document.activeElement.getAttribute("aria-label")'), 'Break the lock of "ada/1" in "carts"')
+    t.equal(
+      await page.evaluate('document.activeElement.getAttribute("aria-label")'), 'Break the lock of "ada/1" in "carts"'
+    )
     await page.keyboard.press('Enter')
     await page.keyboard.press('Tab')
-    while (await page.evaluate('document.activeElement.textContent') !== 'Break the lock') await page.keyboard.press('Tab')
+    while ((await page.evaluate('document.activeElement.textContent')) !== 'Break the lock') {
+      await page.keyboard.press('Tab')
+    }
     await page.keyboard.press('Enter')
     await lost
     t.throws(() => { lock.set('too late') }, { code: 'STORE_LOCK_LOST' })
@@ -104,12 +110,13 @@ async function run (t: Test): Promise<void> {
       ['', 'Locks'], ['#/locks/views/key%201', 'Lock of key 1'], ['#/locks/views/none', 'Lock of none'],
       ['#/overview', 'Overview'], ['#/collections', 'Collections'], ['#/collections/views', 'Collection views'],
       ['#/collections/none', 'Collection none'], ['#/collections/views/keys', 'Keys of views'],
-      ['#/collections/views/keys?prefix=key%2011', 'Keys of views'],
-      ['#/collections/views/keys/key%202', 'key 2'], ['#/collections/views/keys/key%201', 'key 1'],
-      ['#/collections/views/keys/none', 'none in views'], ['#/collections/views/changes', 'Changes of views'],
-      ['#/collections/views/new', 'Add a key to views'], ['#/processes', 'Processes'], ['#/none', 'There is no such view']
+      ['#/collections/views/keys?prefix=key%2011', 'Keys of views'], ['#/collections/views/keys/key%202', 'key 2'],
+      ['#/collections/views/keys/key%201', 'key 1'], ['#/collections/views/keys/none', 'none in views'],
+      ['#/collections/views/changes', 'Changes of views'], ['#/collections/views/new', 'Add a key to views'],
+      ['#/processes', 'Processes'], ['#/none', 'There is no such view']
     ] as const
-    for (const options of [{ colorScheme: 'light' as const }, { colorScheme: 'dark' as const, viewport: { width: 360, height: 640 } }]) {
+    const dark = { colorScheme: 'dark' as const, viewport: { width: 360, height: 640 } }
+    for (const options of [{ colorScheme: 'light' as const }, dark]) {
       const { page, complaints } = await openTab(t, browser, base, options)
       const check = async (what: string): Promise<void> => {
         await page.evaluate(axe)
@@ -191,13 +198,23 @@ async function run (t: Test): Promise<void> {
   })
 
   t.test('hostile names and values are text, wherever they are shown', async t => {
-    const names = ['<img src=x onerror=alert(1)>', '__proto__', 'constructor', '😀'.repeat(200), "a'b\"c\\d", 'a/../b?c#d%20', ' ', '\u202eevil', 'new\nline', 'k'.repeat(1024)]
-    const value = { '<img src=x onerror=alert(2)>': '<script>alert(3)</script>', ['__proto__']: { polluted: '😀' }, long: 'y'.repeat(900_000), deep: JSON.parse('['.repeat(2000) + ']'.repeat(2000)) as unknown }
+    const names = [
+      '<img src=x onerror=alert(1)>', '__proto__', 'constructor', '😀'.repeat(200), 'a\'b"c\\d', 'a/../b?c#d%20', ' ',
+      '\u202eevil', 'new\nline', 'k'.repeat(1024)
+    ]
+    const value = {
+      '<img src=x onerror=alert(2)>': '<script>alert(3)</script>',
+      ['__proto__']: { polluted: '😀' },
+      long: 'y'.repeat(900_000),
+      deep: JSON.parse('['.repeat(2000) + ']'.repeat(2000)) as unknown
+    }
     const { page, complaints } = await open(t)
     for (const name of names.slice(1, 5)) await store.collection(name).set('k', 1)
     const hostile = store.collection(names[0]!)
     for (const name of names) await hostile.text.set(name, JSON.stringify(value))
-    const locks = await Promise.all(names.map(name => store.collection('__proto__').acquire(name, { owner: names[0]! })))
+    const locks = await Promise.all(
+      names.map(name => store.collection('__proto__').acquire(name, { owner: names[0]! }))
+    )
     await row(page, '__proto__').first().waitFor()
     t.equal(await page.getByRole('row').count(), names.length + 1)
     await page.goto(`${base}#/collections`)
@@ -268,7 +285,11 @@ async function run (t: Test): Promise<void> {
     await page.context().setOffline(false)
     await page.getByText('The server cannot be reached. Trying again…').waitFor({ state: 'hidden' })
     await page.route('**/_store/v1/collections?*', async route => {
-      await route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"title":"No store answers","status":503,"code":"STORE_UNREACHABLE"}' })
+      await route.fulfill({
+        status: 503,
+        contentType: 'application/problem+json',
+        body: '{"title":"No store answers","status":503,"code":"STORE_UNREACHABLE"}'
+      })
     })
     await page.getByText('No store answers. Trying again…').waitFor()
     await page.unroute('**/_store/v1/collections?*')

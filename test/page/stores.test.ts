@@ -99,24 +99,29 @@ async function run (t: Test): Promise<void> {
     const waiting = c.get('locked')
     const { page, complaints, base } = await open(t, store, '')
     const views = [
-      ['', 'a holder'], ['#/overview', 'Names and values'], ['#/overview', 'reads'], ['#/collections', '1 collection.'],
-      ['#/collections/c', 'Of all 1 key'], ['#/collections/c/keys', '1 key.'], ['#/collections/c/keys/k', '{1 property}'],
-      ['#/collections/c/keys/locked', 'The key is locked by a holder'], ['#/collections/c/keys/none', 'The key has no value'],
-      ['#/collections/c/changes', '0 changes'], ['#/collections/c/new', 'Go on'], ['#/locks/c/locked', 'a holder'],
-      ['#/locks/c/none', 'The key is not locked'], ['#/collections/none', 'It has no keys'],
-      ['#/processes', 'This store does not know the processes that use it.']
+      ['', 'a holder'], ['#/overview', 'Names and values'], ['#/overview', 'reads'],
+      ['#/collections', '1 collection.'], ['#/collections/c', 'Of all 1 key'], ['#/collections/c/keys', '1 key.'],
+      ['#/collections/c/keys/k', '{1 property}'], ['#/collections/c/keys/locked', 'The key is locked by a holder'],
+      ['#/collections/c/keys/none', 'The key has no value'], ['#/collections/c/changes', '0 changes'],
+      ['#/collections/c/new', 'Go on'], ['#/locks/c/locked', 'a holder'], ['#/locks/c/none', 'The key is not locked'],
+      ['#/collections/none', 'It has no keys'], ['#/processes', 'This store does not know the processes that use it.']
     ]
     for (const [hash, text] of views) {
       await page.goto(base + hash)
       await page.getByText(text!).filter({ visible: true }).first().waitFor()
       await page.locator('main:not([aria-busy=true])').waitFor()
-      t.notMatch(await page.locator('body').innerText(), /NaN|undefined|null|Infinity|Invalid|\[object/, `${hash} in plain words`)
+      t.notMatch(
+        await page.locator('body').innerText(), /NaN|undefined|null|Infinity|Invalid|\[object/,
+        `${hash} in plain words`
+      )
       t.ok(await page.getByRole('alert').isHidden(), `${hash} without an error`)
     }
     await page.goto(`${base}#/overview`)
     await page.getByText('reads').waitFor()
     const overview = await page.getByRole('main').innerText()
-    for (const absent of ['Uptime', 'Event loop', 'Memory', 'Connected processes', 'waiting for locks', 'locks –']) t.notMatch(overview, absent)
+    for (const absent of ['Uptime', 'Event loop', 'Memory', 'Connected processes', 'waiting for locks', 'locks –']) {
+      t.notMatch(overview, absent)
+    }
     await page.goto(`${base}#/collections/c/changes`)
     await page.getByText('0 changes').waitFor()
     await c.set('fresh', 1)
@@ -133,7 +138,19 @@ async function run (t: Test): Promise<void> {
     const line = async (): Promise<string> => (await keys.locator('path').getAttribute('d'))!
     await page.goto(`${base}#/overview`)
     await page.getByText(/^The plots go back \d.*: this server process has seen no more\.$/).waitFor()
-    const figures = { keys: 7, bytes: 7, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0, uptime: 1, calls: { get: 500 }, waited: 0 }
+    const figures = {
+      keys: 7,
+      bytes: 7,
+      locks: 0,
+      waiters: 0,
+      reads: 0,
+      writes: 0,
+      expired: 0,
+      evicted: 0,
+      uptime: 1,
+      calls: { get: 500 },
+      waited: 0
+    }
     const samples = Array.from({ length: 90 }, (_, i) => ({ age: 899 - 10 * i, ...i === 30 ? {} : { figures } }))
     await page.route('**/history', async route => { await route.fulfill({ json: { samples } }) })
     await page.reload()

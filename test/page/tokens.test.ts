@@ -43,7 +43,9 @@ async function run (t: Test): Promise<void> {
     t.equal(await c.get('k'), 'a long text')
 
     // In the views that do not ask by themselves, and with a question open.
-    for (const hash of ['#/overview', '#/collections/tokens/changes', '#/collections/tokens/new', '#/collections/tokens']) {
+    for (const hash of [
+      '#/overview', '#/collections/tokens/changes', '#/collections/tokens/new', '#/collections/tokens'
+    ]) {
       await page.goto(base + hash)
       await page.locator('main:not([aria-busy=true])').waitFor()
       if (hash === '#/collections/tokens') await page.getByRole('button', { name: 'Delete all keys…' }).click()
@@ -66,22 +68,31 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('addresses that somebody made up', async t => {
+  t.test('made-up addresses', async t => {
     const c = store.collection('links')
     await c.set('k', 1)
     const { origin } = await serveAdmin(t, store)
     const base = `${origin}/_store/v1/`
-    const { page, complaints } = await openTab(t, browser, `${base}#/collections/links/keys/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E`)
+    const { page, complaints } = await openTab(
+      t, browser, `${base}#/collections/links/keys/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E`
+    )
     await logIn(page, TOKEN)
     await page.getByText('The key has no value.').waitFor()
     const requests: string[] = []
     page.on('request', request => { requests.push(`${request.method()} ${new URL(request.url()).pathname}`) })
-    const names = ['', '//evil.example', 'javascript:alert(1)', '../../access', '\0%', '\ud800', '?force=true#', 'x'.repeat(5000)]
+    const names = [
+      '', '//evil.example', 'javascript:alert(1)', '../../access', '\0%', '\ud800', '?force=true#', 'x'.repeat(5000)
+    ]
     const hashes = names.flatMap(name => {
       const encoded = name.isWellFormed() ? encodeURIComponent(name) : '%ED%A0%80'
       return [
-        `#${name}`, `#/collections/${encoded}`, `#/collections/links/keys/${encoded}`, `#/collections/${encoded}/changes`,
-        `#/collections/links/keys?prefix=${encoded}&cursor=${encoded}`, `#/collections?filter=${encoded}&sort=${encoded}`, `#/locks/links/${encoded}`
+        `#${name}`,
+        `#/collections/${encoded}`,
+        `#/collections/links/keys/${encoded}`,
+        `#/collections/${encoded}/changes`,
+        `#/collections/links/keys?prefix=${encoded}&cursor=${encoded}`,
+        `#/collections?filter=${encoded}&sort=${encoded}`,
+        `#/locks/links/${encoded}`
       ]
     })
     for (const hash of hashes) {
@@ -90,13 +101,15 @@ async function run (t: Test): Promise<void> {
       await page.locator('main:not([aria-busy=true])').waitFor()
       t.notMatch(await page.locator('body').innerText(), /NaN|undefined|\[object/, hash.slice(0, 100))
     }
-    t.strictSame(requests.filter(request => !request.startsWith('GET /_store/v1/')), [], 'nothing is asked elsewhere, or changed')
+    t.strictSame(
+      requests.filter(request => !request.startsWith('GET /_store/v1/')), [], 'nothing is asked elsewhere, or changed'
+    )
     t.equal(await page.locator('img, iframe, a[href^="javascript"], a[href^="//"]').count(), 0)
     t.equal(await c.get('k'), 1)
     t.strictSame(complaints, [])
   })
 
-  t.test('the way back, and two tabs', async t => {
+  t.test('history navigation, and two tabs', async t => {
     const c = store.collection<unknown>('tabs')
     await c.set('a', 1)
     await c.set('b', 2)
@@ -161,8 +174,13 @@ async function run (t: Test): Promise<void> {
     await once(server, 'listening')
     const direct = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
     const proxy = createServer((request, response) => {
-      fetch(direct + request.url!.replace('/proxied', '/deep').replace('/other', '/deep/er').replace('/lost', '/deep/er/'), { redirect: 'manual' }).then(async answer => {
-        response.writeHead(answer.status, Object.fromEntries([...answer.headers].filter(([name]) => !/encoding|length/.test(name))))
+      fetch(
+        direct + request.url!.replace('/proxied', '/deep').replace('/other', '/deep/er').replace('/lost', '/deep/er/'),
+        { redirect: 'manual' }
+      ).then(async answer => {
+        response.writeHead(
+          answer.status, Object.fromEntries([...answer.headers].filter(([name]) => !/encoding|length/.test(name)))
+        )
         response.end(await answer.text())
       }, t.threw)
     }).listen(0, '127.0.0.1')
@@ -172,7 +190,10 @@ async function run (t: Test): Promise<void> {
       proxy.close()
     })
     const proxied = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
-    for (const url of [`${direct}/deep/er`, `${direct}/deep/er/`, `${proxied}/proxied/er`, `${proxied}/proxied/er/`, `${proxied}/other/`]) {
+    const urls = [
+      `${direct}/deep/er`, `${direct}/deep/er/`, `${proxied}/proxied/er`, `${proxied}/proxied/er/`, `${proxied}/other/`
+    ]
+    for (const url of urls) {
       const { page, complaints } = await openTab(t, browser, `${url}#/collections`)
       await page.getByRole('link', { name: 'tabs' }).waitFor()
       t.match(page.url(), /\/#\/collections$/)

@@ -152,7 +152,9 @@ t.test('an id that is not one of the store begins with a reset, on any engine', 
     for (const path of [`/collections/${name}/events?values=true`, `/collections/${name}/keys/a`]) {
       for (const id of ids) {
         const stream = await open(t, port, path, { 'last-event-id': id, accept: 'text/event-stream' })
-        t.strictSame((await stream.take(3)).map(short), [['reset'], ['set', 'a', 1], ['ready']], `${name} ${path} ${id}`)
+        t.strictSame(
+          (await stream.take(3)).map(short), [['reset'], ['set', 'a', 1], ['ready']], `${name} ${path} ${id}`
+        )
         stream.close()
       }
       const without = await open(t, port, path, { 'last-event-id': '', accept: 'text/event-stream' })

@@ -74,7 +74,12 @@ t.test('a gap while the store does not answer, or answers late', async t => {
   t.equal(asked(), 4, 'one question at a time')
   give!()
   await advance(10)
-  t.strictSame(history.read().map(({ age, figures }) => [age, figures?.keys]), [[70, 1], [60, undefined], [50, undefined], [40, undefined], [9, 2]])
+  t.strictSame(
+    history.read().map(({ age, figures }) => [age, figures?.keys]),
+    [
+      [70, 1], [60, undefined], [50, undefined], [40, undefined], [9, 2]
+    ]
+  )
 })
 
 t.test('less often where statistics are sums over many collections', async t => {
@@ -116,15 +121,21 @@ t.test('over HTTP, for tokens that cover the whole store', async t => {
     return await stats.apply(store, options)
   }
   mock.timers.enable({ apis: ['setTimeout'] })
-  const { ask, close } = await serveAdmin(t, store, { tokens: [{ name: 'one', token: 'scoped', access: 'read', collections: ['a'] }] })
+  const { ask, close } = await serveAdmin(t, store, {
+    tokens: [{ name: 'one', token: 'scoped', access: 'read', collections: ['a'] }]
+  })
   t.strictSame((await ask('GET', '/history')).json, { samples: [] })
   await store.collection('c').set('k', 1)
   mock.timers.tick(10_000)
   await new Promise(resolve => { setImmediate(resolve) })
   t.match((await ask('GET', '/history')).json, {
-    samples: [{ age: Number, figures: { keys: 1, writes: 1, calls: { set: 1 }, memory: { rss: Number }, uptime: Number } }]
+    samples: [
+      { age: Number, figures: { keys: 1, writes: 1, calls: { set: 1 }, memory: { rss: Number }, uptime: Number } }
+    ]
   })
-  t.match(await ask('GET', '/history', { headers: { authorization: 'Bearer scoped' } }), { status: 403, json: { code: 'ADMIN_OUT_OF_SCOPE' } })
+  t.match(await ask('GET', '/history', { headers: { authorization: 'Bearer scoped' } }), {
+    status: 403, json: { code: 'ADMIN_OUT_OF_SCOPE' }
+  })
   t.equal((await ask('GET', '/history', { headers: { authorization: 'Bearer none' } })).status, 401)
   await close()
   mock.timers.tick(60_000)
@@ -150,7 +161,10 @@ t.test('it keeps no process alive', async t => {
     express().use(expressAdmin({ url: 'memory:', admin: { token: '${TOKEN}' } }))
   `
   const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', source], {
-    cwd: fileURLToPath(new URL('../../..', import.meta.url)), env: { ...process.env, NODE_OPTIONS: '' }, encoding: 'utf8', timeout: 60_000
+    cwd: fileURLToPath(new URL('../../..', import.meta.url)),
+    env: { ...process.env, NODE_OPTIONS: '' },
+    encoding: 'utf8',
+    timeout: 60_000
   })
   t.equal(stderr, '')
   t.equal(status, 0)

@@ -80,7 +80,10 @@ t.test('numbers', async t => {
     await one.ask('PATCH', '/collections/n/keys/text', { json: { increment: 1 } }),
     { status: 409, json: { code: 'STORE_NOT_A_NUMBER' } }
   )
-  for (const json of [{}, { increment: '1' }, { increment: null }, { touch: false }, { increment: 1, touch: true }, [], 5, null, { increment: 1, more: 1 }]) {
+  for (const json of [
+    {}, { increment: '1' }, { increment: null }, { touch: false }, { increment: 1, touch: true }, [], 5, null,
+    { increment: 1, more: 1 }
+  ]) {
     t.match(
       await one.ask('PATCH', '/collections/n/keys/k', { json }),
       { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json)
@@ -126,7 +129,9 @@ t.test('conditions', async t => {
   t.equal(created.status, 201)
   const any = await two.ask('PUT', path, { json: 2, headers: { 'if-match': ' * ' } })
   t.equal(any.status, 204)
-  for (const list of [created.headers.etag, `${created.headers.etag},"0"`, `W/${any.headers.etag}, "x"`, '"a,b", "9999999999999999"'] as string[]) {
+  for (const list of [
+    created.headers.etag, `${created.headers.etag},"0"`, `W/${any.headers.etag}, "x"`, '"a,b", "9999999999999999"'
+  ] as string[]) {
     t.match(
       await one.ask('PUT', path, { json: 3, headers: { 'if-match': list } }),
       { status: 412, json: { code: 'STORE_VERSION_MISMATCH' } }, list
@@ -146,7 +151,10 @@ t.test('conditions', async t => {
       { status: 400, json: { code: 'STORE_OPTION_INVALID', detail: /with PUT/ } }
     )
   }
-  for (const headers of [{ 'if-match': '5' }, { 'if-match': '' }, { 'if-match': '"1" "2"' }, { 'if-match': '*, "1"' }, { 'if-none-match': '"5"' }] as Array<Record<string, string>>) {
+  for (const headers of [
+    { 'if-match': '5' }, { 'if-match': '' }, { 'if-match': '"1" "2"' }, { 'if-match': '*, "1"' },
+    { 'if-none-match': '"5"' }
+  ] as Array<Record<string, string>>) {
     t.match(
       await one.ask('PUT', path, { json: 2, headers }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } },
       JSON.stringify(headers)
@@ -211,8 +219,11 @@ t.test('a hundred concurrent read-modify-write loops with If-Match lose no updat
 })
 
 t.test('any key, in a server with its default settings', async t => {
-  const keys = ['', 'users/42', '/', '//', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'keys', 'a/keys/b', '\u0000', '\n', '%2F', '%', '+', ' ',
-    'é', '😀'.repeat(256), 'k'.repeat(1024), '\ufffd', 'x=1&y=2', ';', '*', ':collection']
+  const keys = [
+    '', 'users/42', '/', '//', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'keys', 'a/keys/b',
+    '\u0000', '\n', '%2F', '%', '+', ' ', 'é', '😀'.repeat(256), 'k'.repeat(1024), '\ufffd', 'x=1&y=2', ';', '*',
+    ':collection'
+  ]
   for (const name of ['keys', '', '__proto__', 'a/b', '*', 'c'.repeat(1024), '😀'.repeat(256)]) {
     for (const [i, key] of keys.entries()) {
       const path = `/collections/${encodeURIComponent(name)}/keys/${encodeURIComponent(key)}`
@@ -251,7 +262,10 @@ t.test('pages of keys, without values', async t => {
   t.equal(seen.length, 125)
   t.equal(new Set(seen).size, 125)
   t.strictSame((await one.ask('GET', '/collections/nothing/keys')).json, { keys: [] })
-  for (const query of ['limit=0', 'limit=1001', 'limit=-1', 'limit=1e9', 'limit=x', 'cursor=-1', 'cursor=x', 'cursor=4294967296', 'cursor=99999999999', 'cursor=__proto__', 'other=1', `prefix=${'x'.repeat(1025)}`]) {
+  for (const query of [
+    'limit=0', 'limit=1001', 'limit=-1', 'limit=1e9', 'limit=x', 'cursor=-1', 'cursor=x', 'cursor=4294967296',
+    'cursor=99999999999', 'cursor=__proto__', 'other=1', `prefix=${'x'.repeat(1025)}`
+  ]) {
     t.match(
       await one.ask('GET', `/collections/pages/keys?${query}`),
       { status: 400, json: { code: /^STORE_(OPTION|KEY)_INVALID$/ } }, query.slice(0, 30)
@@ -308,10 +322,13 @@ t.test('collections: show, configure, clear', async t => {
     (await two.ask('GET', '/collections')).json.collections.find(({ name }: { name: string }) => name === 'bounded'),
     { keys: 2 }
   )
-  for (const json of [{ maxKeys: -1 }, { maxKeys: 1.5 }, { maxKeys: '1' }, { maxkeys: 1 }, { evict: 1 }, { expireKeys: 1e300 }, { expireKeys: null }, [], 1]) {
+  for (const json of [
+    { maxKeys: -1 }, { maxKeys: 1.5 }, { maxKeys: '1' }, { maxkeys: 1 }, { evict: 1 }, { expireKeys: 1e300 },
+    { expireKeys: null }, [], 1
+  ]) {
     t.match(
-      await one.ask('PATCH', '/collections/bounded', { json }), { status: 400, json: { code: 'STORE_OPTION_INVALID' } },
-      JSON.stringify(json)
+      await one.ask('PATCH', '/collections/bounded', { json }),
+      { status: 400, json: { code: 'STORE_OPTION_INVALID' } }, JSON.stringify(json)
     )
   }
   const lock = await store.collection('bounded').acquire('a')
@@ -347,12 +364,14 @@ t.test('metrics', async t => {
   const { status, headers, text } = await ask('GET', '/metrics')
   t.equal(status, 200)
   t.match(headers['content-type'], /^text\/plain; version=0\.0\.4/)
-  for (const line of ['keys 1', 'bytes 2', 'locks 0', 'waiters 0', 'processes 1', 'collections 1', 'reads_total 4', 'writes_total 1', 'expired_total 0', 'evicted_total 0',
-    'calls_total{op="set",outcome="ok"} 1', 'calls_total{op="set",outcome="STORE_VERSION_MISMATCH"} 1',
-    'calls_total{op="get",outcome="ok"} 3',
+  for (const line of [
+    'keys 1', 'bytes 2', 'locks 0', 'waiters 0', 'processes 1', 'collections 1', 'reads_total 4', 'writes_total 1',
+    'expired_total 0', 'evicted_total 0', 'calls_total{op="set",outcome="ok"} 1',
+    'calls_total{op="set",outcome="STORE_VERSION_MISMATCH"} 1', 'calls_total{op="get",outcome="ok"} 3',
     'calls_total{op="get",outcome="STORE_LOCKED"} 1', 'calls_total{op="acquire",outcome="ok"} 1',
-    'calls_total{op="release",outcome="ok"} 1',
-    'call_duration_seconds_bucket{le="+Inf"} 8', 'call_duration_seconds_count 8']) {
+    'calls_total{op="release",outcome="ok"} 1', 'call_duration_seconds_bucket{le="+Inf"} 8',
+    'call_duration_seconds_count 8'
+  ]) {
     t.ok(text.includes(`strong_store_${line}\n`), line)
   }
   t.match(text, /^# TYPE strong_store_calls_total counter$/m)

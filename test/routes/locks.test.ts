@@ -92,8 +92,10 @@ t.test('a locked key without waiting: 423 names the owner', async t => {
     ['PATCH', keyPath('busy'), { touch: true }],
     ['DELETE', keyPath('busy')], ['POST', path('busy')]
   ] as const) {
-    for (const headers of [{}, { prefer: 'wait=0' }, { prefer: 'wait=x' }, { prefer: 'respond-async' }] as Array<Record<string, string>>) {
-      const answer = await one.ask(method, url, { headers, ...json === undefined ? {} : { json } })
+    for (const headers of [{}, { prefer: 'wait=0' }, { prefer: 'wait=x' }, { prefer: 'respond-async' }] as Array<
+      Record<string, string>
+    >) {
+      const answer = await one.ask(method, url, { headers, ...(json === undefined ? {} : { json }) })
       t.match(answer, {
         status: 423,
         headers: { 'retry-after': '1' },
@@ -169,7 +171,9 @@ t.test('locks are listed without their tokens, and can be broken', async t => {
 })
 
 t.test('a client that disconnects while waiting leaves the queue', async t => {
-  for (const [method, url, json] of [['POST', path('gone')], ['GET', keyPath('gone')], ['PUT', keyPath('gone'), 'never'], ['DELETE', keyPath('gone')]] as const) {
+  for (const [method, url, json] of [
+    ['POST', path('gone')], ['GET', keyPath('gone')], ['PUT', keyPath('gone'), 'never'], ['DELETE', keyPath('gone')]
+  ] as const) {
     const lock = await store.collection('locks').acquire('gone')
     const controller = new AbortController()
     const gone = one.ask(method, url, {

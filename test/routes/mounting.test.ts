@@ -20,7 +20,11 @@ const OPEN = { url: 'memory:', admin: { auth: false } } as const
 const statusOf = async (app: FastifyInstance, url: string): Promise<number> => (await app.inject(url)).statusCode
 
 t.test('the prefix with and without leading and trailing slashes', async t => {
-  for (const [prefix, path] of [['admin', '/admin'], ['/admin', '/admin'], ['admin/', '/admin'], ['/admin/', '/admin'], ['/a/b.c-d~1', '/a/b.c-d~1'], ['', ''], ['/', '']] as const) {
+  for (const [prefix, path] of [
+    ['admin', '/admin'], ['/admin', '/admin'], ['admin/', '/admin'], ['/admin/', '/admin'],
+    ['/a/b.c-d~1', '/a/b.c-d~1'],
+    ['', ''], ['/', '']
+  ] as const) {
     const app = fastify(t)
     await app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix, page: false } })
     app.get('/mine', async () => 'mine')
@@ -36,8 +40,13 @@ t.test('the prefix with and without leading and trailing slashes', async t => {
   }
   for (const prefix of ['/a/:b', '/a*', '//a', '/a//b', 'a?b', 'a#b', 'a%20b', 'a b', '..', '/a/../b', 5, null]) {
     const app = Fastify()
-    await t.rejects(Promise.resolve(app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix } } as StrongStoreOptions)),
-      { code: 'STORE_OPTION_INVALID', message: /invalid admin\.prefix: expected a path/ }, String(prefix))
+    await t.rejects(
+      Promise.resolve(
+        app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix } } as StrongStoreOptions)
+      ),
+      { code: 'STORE_OPTION_INVALID', message: /invalid admin\.prefix: expected a path/ },
+      String(prefix)
+    )
   }
 })
 
@@ -78,9 +87,10 @@ t.test('the default lease does not exceed maxLease', async t => {
   await app.register(strongStore, { url: 'memory:', admin: { auth: false, maxLease: 10, maxWait: 0.5 } })
   const grant = await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/k' })
   t.match(grant, { statusCode: 201, headers: { 'x-ttl': /^(10\.000|9\.\d+)$/ } })
-  t.match((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/other', payload: { lease: 11 } })).json(), {
-    status: 400, code: 'STORE_OPTION_INVALID', detail: 'invalid lease: expected at most 10 seconds, got 11'
-  })
+  t.match(
+    (await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/other', payload: { lease: 11 } })).json(),
+    { status: 400, code: 'STORE_OPTION_INVALID', detail: 'invalid lease: expected at most 10 seconds, got 11' }
+  )
   t.equal(
     (
       await app.inject({ url: '/_store/v1/collections/c/keys/k', headers: { prefer: 'wait=3' } })
@@ -132,10 +142,13 @@ t.test('CORS, and a reverse proxy', async t => {
   const target = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
   const proxy = createServer((request, response) => {
     const headers = { ...request.headers, 'x-forwarded-for': '192.0.2.7' }
-    const ahead = forward({ port: target.port, host: target.hostname, method: request.method, path: request.url, headers }, answer => {
-      response.writeHead(answer.statusCode!, answer.headers)
-      answer.pipe(response)
-    })
+    const ahead = forward(
+      { port: target.port, host: target.hostname, method: request.method, path: request.url, headers },
+      answer => {
+        response.writeHead(answer.statusCode!, answer.headers)
+        answer.pipe(response)
+      }
+    )
     request.pipe(ahead)
   }).listen(0, '127.0.0.1')
   await once(proxy, 'listening')
@@ -166,8 +179,12 @@ t.test('CORS, and a reverse proxy', async t => {
     json: { owner: 'http 192.0.2.7', value: 1 }
   })
   const held = { 'lock-token': grant.json.token as string }
-  const answers = [grant, await ask('GET', '/collections/c/keys/a/b%25', { headers: held }), await ask('GET', '/collections/c/keys/a/b%25', { headers: { prefer: 'wait=0' } }),
-    await ask('POST', '/locks', { json: {} }), await ask('GET', '/locks', { headers: { authorization: 'Bearer x' } }), await ask('DELETE', '/collections/c/keys/none')]
+  const answers = [
+    grant, await ask('GET', '/collections/c/keys/a/b%25', { headers: held }),
+    await ask('GET', '/collections/c/keys/a/b%25', { headers: { prefer: 'wait=0' } }),
+    await ask('POST', '/locks', { json: {} }), await ask('GET', '/locks', { headers: { authorization: 'Bearer x' } }),
+    await ask('DELETE', '/collections/c/keys/none')
+  ]
   const exposed = EXPOSED.toLowerCase().split(', ')
   const seen = new Set(answers.flatMap(({ headers }) => Object.keys(headers)).filter(name => exposed.includes(name)))
   t.strictSame([...seen].sort(), exposed.sort(), 'they all come')

@@ -29,8 +29,10 @@ t.test('the admin API serves it', async t => {
 
 t.test('passes the strict rules of redocly', async t => {
   const cli = fileURLToPath(new URL('../../../node_modules/@redocly/cli/bin/cli.js', import.meta.url))
-  const { stderr } = await promisify(execFile)(process.execPath, [cli, 'lint', file, '--config', fileURLToPath(new URL('../../../redocly.yaml', import.meta.url))], {
-    env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NODE_OPTIONS: '' }
-  })
+  const { stderr } = await promisify(execFile)(
+    process.execPath,
+    [cli, 'lint', file, '--config', fileURLToPath(new URL('../../../redocly.yaml', import.meta.url))],
+    { env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NODE_OPTIONS: '' } }
+  )
   t.match(stderr, /Your API description is valid/)
 })

@@ -13,7 +13,8 @@ import { READ_TOKEN, TOKEN, serveAdmin } from '../support/admin.js'
 import { createStore, type StrongStoreOptions } from '../../src/index.js'
 
 const MAX_BYTES = 60_000
-const POLICY = /^default-src 'none'; script-src 'self'; style-src 'self'; .*require-trusted-types-for 'script'; trusted-types 'none'$/
+const POLICY =
+  /^default-src 'none'; script-src 'self'; style-src 'self'; .*require-trusted-types-for 'script'; trusted-types 'none'$/
 
 t.test('it is small, and all of its URLs are relative', async t => {
   t.ok(Object.values(FILES).reduce((sum, text) => sum + Buffer.byteLength(text), 0) <= MAX_BYTES)
@@ -34,7 +35,9 @@ t.test('with a redirect to the trailing slash, a policy, and an ETag; without a 
   const page = await fetch(`${origin}/_store/v1`)
   t.equal(page.url, `${origin}/_store/v1/`)
   t.equal(await page.text(), FILES['index.html'])
-  for (const [name, type] of [['', 'text/html'], ['page/main.js', 'text/javascript'], ['page/style.css', 'text/css']] as const) {
+  for (const [name, type] of [
+    ['', 'text/html'], ['page/main.js', 'text/javascript'], ['page/style.css', 'text/css']
+  ] as const) {
     const { status, headers } = await fetch(`${origin}/_store/v1/${name}`)
     t.equal(status, 200)
     t.ok(headers.get('content-type')!.startsWith(type))
@@ -53,11 +56,15 @@ t.test('page: false', async t => {
   const { origin } = await serveAdmin(t, store, { page: false })
   for (const path of ['', '/', '/page/main.js']) t.equal((await fetch(`${origin}/_store/v1${path}`)).status, 401, path)
   const app = Fastify()
-  await t.rejects(Promise.resolve(app.register(strongStore, { url: 'memory:', admin: { token: 'x', page: 'no' } } as unknown as StrongStoreOptions)),
-    { code: 'STORE_OPTION_INVALID', message: /admin\.page: expected true or false/ })
+  await t.rejects(
+    Promise.resolve(
+      app.register(strongStore, { url: 'memory:', admin: { token: 'x', page: 'no' } } as unknown as StrongStoreOptions)
+    ),
+    { code: 'STORE_OPTION_INVALID', message: /admin\.page: expected true or false/ }
+  )
 })
 
-t.test('under helmet, at the root, in Express, and behind a proxy that takes a path away', async t => {
+t.test('under helmet, at the root, in Express, and behind a proxy that removes part of the path', async t => {
   const app = Fastify()
   app.addHook('onRequest', (request, reply, done) => { helmet()(request.raw, reply.raw, done as () => void) })
   await app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix: '' } })
@@ -69,7 +76,9 @@ t.test('under helmet, at the root, in Express, and behind a proxy that takes a p
   const beside = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const proxy = createServer((request, response) => {
     fetch(beside + request.url!.replace('/proxied', '/deep'), { redirect: 'manual' }).then(async answer => {
-      response.writeHead(answer.status, Object.fromEntries([...answer.headers].filter(([name]) => !/encoding|length/.test(name))))
+      response.writeHead(
+        answer.status, Object.fromEntries([...answer.headers].filter(([name]) => !/encoding|length/.test(name)))
+      )
       response.end(await answer.text())
     }, t.threw)
   }).listen(0, '127.0.0.1')
@@ -93,7 +102,9 @@ t.test('under helmet, at the root, in Express, and behind a proxy that takes a p
 
 t.test('what a token allows', async t => {
   const store = createStore('memory:')
-  const { ask } = await serveAdmin(t, store, { tokens: [{ name: 'one', token: 'scoped', access: 'read', collections: ['a', 'b'] }] })
+  const { ask } = await serveAdmin(t, store, {
+    tokens: [{ name: 'one', token: 'scoped', access: 'read', collections: ['a', 'b'] }]
+  })
   const access = async (token: string): Promise<unknown> => (
     (await ask('GET', '/access', { headers: { authorization: `Bearer ${token}` } })).json as unknown
   )
@@ -109,7 +120,11 @@ t.test('the biggest keys, page by page', async t => {
   const c = store.collection<string>('c')
   await c.setMany(Array.from({ length: 3000 }, (_, i) => [`${i}`, 'x'.repeat(i)] as const))
   const all = (await ask('GET', '/collections/c/biggest?limit=3')).json
-  t.match(all, { keys: [{ key: '2999', bytes: 3001, version: Number }, { key: '2998' }, { key: '2997' }], examined: 3000, cursor: undefined })
+  t.match(all, {
+    keys: [{ key: '2999', bytes: 3001, version: Number }, { key: '2998' }, { key: '2997' }],
+    examined: 3000,
+    cursor: undefined
+  })
   let cursor = ''
   let examined = 0
   const found: string[] = []
@@ -133,7 +148,9 @@ t.test('who is connected, and the memory of the store', async t => {
   const lock = await store.collection('c').acquire('k')
   const wait = store.collection('c').get('k')
   t.match((await ask('GET', '/stats')).json, {
-    processes: 1, connections: [{ name: `pid ${process.pid}`, locks: 1, waiting: 1, backlog: 0 }], memory: { rss: Number, heap: Number }
+    processes: 1,
+    connections: [{ name: `pid ${process.pid}`, locks: 1, waiting: 1, backlog: 0 }],
+    memory: { rss: Number, heap: Number }
   })
   await lock.release()
   await wait

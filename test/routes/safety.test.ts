@@ -74,7 +74,10 @@ t.test('refuses to be mounted without a token unless auth is false', async t => 
 })
 
 t.test('wrong tokens and read tokens', async t => {
-  for (const authorization of ['', 'Bearer', 'Bearer ', 'Bearer wrong', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, TOKEN, `Bearer x ${TOKEN}`]) {
+  for (const authorization of [
+    '', 'Bearer', 'Bearer ', 'Bearer wrong', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, TOKEN,
+    `Bearer x ${TOKEN}`
+  ]) {
     const answer = await ask('GET', '/collections', { headers: { authorization } })
     isProblem(t, answer, 401, 'ADMIN_TOKEN_WRONG')
     t.match(answer.headers['www-authenticate'], /^Bearer /)
@@ -83,14 +86,19 @@ t.test('wrong tokens and read tokens', async t => {
   t.equal((await ask('GET', '/collections', { headers: { authorization: `bearer ${TOKEN}` } })).status, 200)
   const headers = { authorization: `Bearer ${READ_TOKEN}` }
   await store.collection('c').set('k', 1)
-  for (const path of ['/collections', '/collections/c', '/collections/c/keys', '/collections/c/keys/k', '/locks', '/stats']) {
+  for (const path of [
+    '/collections', '/collections/c', '/collections/c/keys', '/collections/c/keys/k', '/locks', '/stats'
+  ]) {
     t.equal((await ask('GET', path, { headers })).status, 200, path)
   }
   t.equal((await ask('HEAD', '/collections/c/keys/k', { headers })).status, 200)
-  for (const [method, path] of [['PUT', '/collections/c/keys/k'], ['DELETE', '/collections/c/keys/k'], ['PATCH', '/collections/c/keys/k'], ['POST', '/collections/c/locks/k'],
-    ['DELETE', '/collections/c/locks/k?force=true'], ['PATCH', '/collections/c'], ['DELETE', '/collections/c']] as const) {
+  for (const [method, path] of [
+    ['PUT', '/collections/c/keys/k'], ['DELETE', '/collections/c/keys/k'], ['PATCH', '/collections/c/keys/k'],
+    ['POST', '/collections/c/locks/k'], ['DELETE', '/collections/c/locks/k?force=true'], ['PATCH', '/collections/c'],
+    ['DELETE', '/collections/c']
+  ] as const) {
     isProblem(
-      t, await ask(method, path, { headers, ...method === 'DELETE' ? {} : { json: 1 } }), 403, 'ADMIN_READ_ONLY'
+      t, await ask(method, path, { headers, ...(method === 'DELETE' ? {} : { json: 1 }) }), 403, 'ADMIN_READ_ONLY'
     )
   }
   t.equal(await store.collection('c').get('k'), 1)
@@ -196,7 +204,10 @@ t.test('invalid bodies', async t => {
   const without = await ask('PUT', path)
   isProblem(t, without, 400, 'STORE_VALUE_INVALID')
   t.equal(without.json.detail, 'the body is missing')
-  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'multipart/form-data', 'x', 'application/problem+json']) {
+  for (const type of [
+    'text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'multipart/form-data', 'x',
+    'application/problem+json'
+  ]) {
     isProblem(t, await ask('PUT', path, { body: '1', headers: { 'content-type': type } }), 415)
     isProblem(t, await ask('POST', '/collections/c/locks/body', { body: '{}', headers: { 'content-type': type } }), 415)
   }
@@ -216,14 +227,18 @@ t.test('unsupported codings and charsets are rejected, and the supported ones na
     [{ 'content-type': 'application/json; charset=utf-16' }, /charset: expected utf-8/],
     [{ 'content-type': 'application/json;charset="ISO-8859-1"' }, /charset: expected utf-8/]
   ] as Array<[Record<string, string>, RegExp]>) {
-    for (const [method, url] of [['PUT', path], ['PATCH', path], ['POST', '/collections/c/locks/media'], ['PATCH', '/collections/c']] as const) {
+    for (const [method, url] of [
+      ['PUT', path], ['PATCH', path], ['POST', '/collections/c/locks/media'], ['PATCH', '/collections/c']
+    ] as const) {
       const answer = await ask(method, url, { body: '1', headers })
       isProblem(t, answer, 415, 'ADMIN_UNSUPPORTED_MEDIA_TYPE')
       t.match(answer.json.detail, detail)
       t.equal(answer.headers['accept-encoding'], 'content-encoding' in headers ? 'identity' : undefined)
     }
   }
-  for (const type of ['application/json; charset=UTF-8', 'application/json;charset="utf-8"', 'application/json; charset=us-ascii']) {
+  for (const type of [
+    'application/json; charset=UTF-8', 'application/json;charset="utf-8"', 'application/json; charset=us-ascii'
+  ]) {
     t.equal(
       (await ask('PUT', path, { body: '1', headers: { 'content-type': type, 'content-encoding': 'Identity' } })).status,
       type.includes('UTF') ? 201 : 204, type
@@ -279,11 +294,16 @@ t.test('a body over the limit is rejected while it arrives', async t => {
 })
 
 t.test('invalid names', async t => {
-  for (const path of [`/collections/c/keys/${'k'.repeat(1025)}`, `/collections/c/keys/${'%E2%82%AC'.repeat(342)}`, `/collections/c/locks/${'k'.repeat(1025)}`,
-    `/collections/${'c'.repeat(1025)}/keys/k`, `/collections/${'c'.repeat(5000)}/keys/k`, `/collections/${'c'.repeat(1025)}`, `/collections/${'c'.repeat(1025)}/keys`]) {
+  for (const path of [
+    `c/keys/${'k'.repeat(1025)}`, `c/keys/${'%E2%82%AC'.repeat(342)}`, `c/locks/${'k'.repeat(1025)}`,
+    `${'c'.repeat(1025)}/keys/k`, `${'c'.repeat(5000)}/keys/k`, 'c'.repeat(1025), `${'c'.repeat(1025)}/keys`
+  ].map(name => `/collections/${name}`)) {
     isProblem(t, await ask('GET', path), 400)
   }
-  for (const path of ['/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80', '/collections/%ff/keys/k', '/collections/c/keys/%C0%80']) {
+  for (const path of [
+    '/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80',
+    '/collections/%ff/keys/k', '/collections/c/keys/%C0%80'
+  ]) {
     // Sent by the router of Fastify without a problem document: it comes before any route, and only an option of the
     // app can change it.
     t.match(
@@ -294,7 +314,10 @@ t.test('invalid names', async t => {
   t.match(await raw(head(`GET /_store/v1/collections/c/keys/${'k'.repeat(20_000)} HTTP/1.1`)), /^HTTP\/1\.1 4/)
   t.match(await raw(head('GET /_store/v1/collections/c/keys/\u0000 HTTP/1.1')), /^HTTP\/1\.1 4/)
   t.equal((await ask('GET', '')).status, 308, 'to the page')
-  for (const path of ['//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd', '/collections/../../x']) {
+  for (const path of [
+    '//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd',
+    '/collections/../../x'
+  ]) {
     t.match(String((await ask('GET', path)).status), /^4/, path)
   }
   for (const method of ['POST', 'OPTIONS', 'PATCH']) {
@@ -302,7 +325,10 @@ t.test('invalid names', async t => {
     isProblem(t, answer, 405, 'ADMIN_METHOD_NOT_ALLOWED')
     t.equal(answer.headers.allow, 'GET, HEAD')
   }
-  for (const [path, allow] of [['/collections/c/keys/a/b', 'GET, HEAD, PATCH, DELETE, PUT'], ['/collections//locks/', 'GET, HEAD, POST, PATCH, DELETE'], ['/collections/c', 'GET, HEAD, PATCH, DELETE']]) {
+  for (const [path, allow] of [
+    ['/collections/c/keys/a/b', 'GET, HEAD, PATCH, DELETE, PUT'],
+    ['/collections//locks/', 'GET, HEAD, POST, PATCH, DELETE'], ['/collections/c', 'GET, HEAD, PATCH, DELETE']
+  ]) {
     t.match(await ask('OPTIONS', path!), { status: 405, headers: { allow } }, path!)
   }
   isProblem(t, await ask('GET', '/collections/c/'), 404, 'ADMIN_NOT_FOUND')
@@ -310,7 +336,10 @@ t.test('invalid names', async t => {
 
 t.test('invalid headers and query parameters', async t => {
   const path = '/collections/c/keys/headers'
-  for (const headers of [{ prefer: 'x'.repeat(300) }, { 'lock-token': 'x'.repeat(1025) }, { 'if-match': `"${'9'.repeat(63)}"` }, { 'if-match': '"9999999999999999"' }, { 'if-none-match': 'x'.repeat(65) }] as Array<Record<string, string>>) {
+  for (const headers of [
+    { prefer: 'x'.repeat(300) }, { 'lock-token': 'x'.repeat(1025) }, { 'if-match': `"${'9'.repeat(63)}"` },
+    { 'if-match': '"9999999999999999"' }, { 'if-none-match': 'x'.repeat(65) }
+  ] as Array<Record<string, string>>) {
     const answer = await ask('PUT', path, { json: 1, headers })
     isProblem(t, answer, answer.status)
     t.match(String(answer.status), /^4/)
@@ -319,7 +348,10 @@ t.test('invalid headers and query parameters', async t => {
     (await ask('PUT', path, { json: 1, headers: { prefer: 'wait=99999999999999999999' } })).status, 201,
     'a preference that cannot be is none'
   )
-  for (const query of ['ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x', 'ttl=true', 'ttl=0x10', 'ttl=%201', 'ttl=1e309', 'ttl=', 'TTL=5', 'release=1', 'release=']) {
+  for (const query of [
+    'ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x', 'ttl=true', 'ttl=0x10',
+    'ttl=%201', 'ttl=1e309', 'ttl=', 'TTL=5', 'release=1', 'release='
+  ]) {
     isProblem(t, await ask('PUT', `${path}?${query}`, { json: 1 }), 400, 'STORE_OPTION_INVALID')
   }
   isProblem(t, await ask('GET', `${path}?peek=1`), 400, 'STORE_OPTION_INVALID')

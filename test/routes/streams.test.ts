@@ -81,7 +81,7 @@ t.test('the app closes under a hundred streams of one HTTP/2 session', async t =
 })
 
 for (const options of [{}, { http2: true }]) {
-  t.test(`nor do clients that do not read hold up its end, ${'http2' in options ? 'HTTP/2' : 'HTTP/1.1'}`, async t => {
+  t.test(`clients that do not read do not delay the close, ${'http2' in options ? 'HTTP/2' : 'HTTP/1.1'}`, async t => {
     const { app, store, port, responses } = await serve(t, options)
     const items = store.collection('items')
     for (let i = 0; i < 100; i++) await items.set(String(i), 'x'.repeat(200_000)) // more than socket buffers hold

@@ -35,7 +35,9 @@ export interface Server {
   close: () => Promise<void>
 }
 
-export async function serveAdmin (t: Pick<Owner, 'teardown'>, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}): Promise<Server> {
+export async function serveAdmin (
+  t: Pick<Owner, 'teardown'>, store: Store, admin: StrongStoreOptions['admin'] = {}, options: FastifyServerOptions = {}
+): Promise<Server> {
   const app = Fastify({ forceCloseConnections: true, ...options })
   await app.register(strongStore, { store, admin: { token: TOKEN, readToken: READ_TOKEN, ...admin } })
   const origin = await app.listen({ port: 0, host: '127.0.0.1' })
@@ -67,7 +69,10 @@ export function client (origin: string, prefix: string): { ask: Ask, close: () =
         status: answer.statusCode,
         headers: answer.headers,
         text,
-        json: /[/+]json/.test(answer.headers['content-type']?.toString() ?? '') && text !== '' ? JSON.parse(text) as unknown : undefined
+        json:
+          /[/+]json/.test(answer.headers['content-type']?.toString() ?? '') && text !== ''
+            ? (JSON.parse(text) as unknown)
+            : undefined
       }
     },
     close: () => pool.destroy()

@@ -22,7 +22,10 @@ export async function launch (t: Pick<Test, 'teardown'>): Promise<Browser> {
   const path = spawnSync('which', [EXECUTABLE!], { encoding: 'utf8' }).stdout.trim()
   const browser = await chromium.launch({
     executablePath: path,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync'
+    ],
     timeout: TIMEOUT_MS
   })
   t.teardown(() => browser.close())
@@ -30,7 +33,9 @@ export async function launch (t: Pick<Test, 'teardown'>): Promise<Browser> {
 }
 
 /** A tab with a session of its own. */
-export async function openTab (t: Pick<Test, 'teardown'>, browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Tab> {
+export async function openTab (
+  t: Pick<Test, 'teardown'>, browser: Browser, url: string, options: BrowserContextOptions = {}
+): Promise<Tab> {
   const context = await browser.newContext(options)
   t.teardown(() => context.close())
   context.setDefaultTimeout(TIMEOUT_MS)

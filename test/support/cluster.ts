@@ -26,7 +26,11 @@ interface Message {
 /** Forks a worker. It is killed at the end of the test if it is still running. */
 export async function fork (t: Owner): Promise<TestWorker> {
   // Without the loaders of the test runner, which double the startup time.
-  cluster.setupPrimary({ exec: fileURLToPath(new URL('../fixtures/worker.js', import.meta.url)), execArgv: ['--enable-source-maps'], silent: true })
+  cluster.setupPrimary({
+    exec: fileURLToPath(new URL('../fixtures/worker.js', import.meta.url)),
+    execArgv: ['--enable-source-maps'],
+    silent: true
+  })
   const worker = cluster.fork({ NODE_OPTIONS: '' })
   let output = ''
   worker.process.stderr!.on('data', chunk => { output += String(chunk) })

@@ -12,7 +12,9 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 export function copyPackage (t: Pick<Owner, 'teardown'>, version = PROTOCOL_VERSION): string {
   const folder = mkdtempSync(join(tmpdir(), 'copy-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
-  for (const part of ['src', 'routes']) cpSync(join(ROOT, 'dist', part), join(folder, 'dist', part), { recursive: true })
+  for (const part of ['src', 'routes']) {
+    cpSync(join(ROOT, 'dist', part), join(folder, 'dist', part), { recursive: true })
+  }
   cpSync(join(ROOT, 'package.json'), join(folder, 'package.json'))
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   const protocol = join(folder, 'dist/src/engines/socket/protocol.js')

@@ -29,7 +29,10 @@ interface StartOptions {
 export function start (t: Test, name: string, { args = [], env = {} }: StartOptions = {}): Program {
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
   // Without the loaders of the test runner.
-  const command = ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args]
+  const command = [
+    '-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps',
+    fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args
+  ]
   const child = spawn('env', command, {
     env: { ...process.env, TMPDIR: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true
   })

@@ -104,17 +104,28 @@ export async function requestScope (t: Test, name: string, application: Applicat
         const lock = await collection.acquire('key')
         lock.set('self')
         const own: Array<Promise<unknown>> = [
-          collection.get('key'), collection.set('key', 'x'), collection.acquire('key'), collection.update('key', () => 'x'), collection.clear(),
-          store.collection('jobs').text.entry('key')
+          collection.get('key'), collection.set('key', 'x'), collection.acquire('key'),
+          collection.update('key', () => 'x'), collection.clear(), store.collection('jobs').text.entry('key')
         ]
-        const codes = (await Promise.allSettled(own)).map(outcome => outcome.status === 'rejected' ? outcome.reason.code : 'none')
-        const others = [await collection.tryAcquire('key'), await collection.get('other'), await collection.set('key', 'y', { token: lock.token })]
+        const codes = (await Promise.allSettled(own)).map(outcome =>
+          outcome.status === 'rejected' ? outcome.reason.code : 'none'
+        )
+        const others = [
+          await collection.tryAcquire('key'), await collection.get('other'),
+          await collection.set('key', 'y', { token: lock.token })
+        ]
         t.strictSame(others.slice(0, 2), [undefined, undefined], 'what does not wait is not refused')
         return codes.join()
       },
       '/together': async store => {
         const collection = store.collection<string>('jobs')
-        const values = await Promise.all([collection.update('key', async () => { await jobs.has('other'); return 'together' }), collection.get('key')])
+        const values = await Promise.all([
+          collection.update('key', async () => {
+            await jobs.has('other')
+            return 'together'
+          }),
+          collection.get('key')
+        ])
         return values.join()
       }
     })
@@ -140,7 +151,10 @@ export async function requestScope (t: Test, name: string, application: Applicat
     await until(async () => (await store.locks()).length === 0)
     t.strictSame(await get('/self'), [200, Array(6).fill('STORE_DEADLOCK').join()])
     t.equal(await now(), 'self')
-    t.strictSame(await get('/together'), [200, 'together,together'], 'an update ends by itself, so its own request may wait for it')
+    t.strictSame(
+      await get('/together'), [200, 'together,together'],
+      'an update ends by itself, so its own request may wait for it'
+    )
 
     const lock = await jobs.acquire('key')
     t.equal((await get('/locked'))[0], 423, 'an error of the store has its own status')
@@ -164,7 +178,9 @@ export async function requestScope (t: Test, name: string, application: Applicat
     const [status, body] = await get('/')
     t.equal(status, 507)
     t.match(body, /maxKeys/)
-    t.strictSame(await jobs.getMany(['there', 'one too many', 'last'], { timeout: 0 }), ['changed', undefined, 'before'])
+    t.strictSame(await jobs.getMany(['there', 'one too many', 'last'], { timeout: 0 }), [
+      'changed', undefined, 'before'
+    ])
   })
 
   await t.test(`${name}: a client that disconnects`, async t => {
@@ -188,15 +204,31 @@ export async function requestScope (t: Test, name: string, application: Applicat
     }
     const { get } = await application(t, store, {
       '/work': async store => { await hold(store); await opened; return 'done' },
-      '/release': async store => { const lock = await hold(store); await opened; await lock.release().catch(failing); return 'done' },
-      '/set': async store => { const lock = await hold(store); await opened; try { lock.set('x') } catch (error) { failing(error as { code?: string }) } },
+      '/release': async store => {
+        const lock = await hold(store)
+        await opened
+        await lock.release().catch(failing)
+        return 'done'
+      },
+      '/set': async store => {
+        const lock = await hold(store)
+        await opened
+        try {
+          lock.set('x')
+        } catch (error) {
+          failing(error as { code?: string })
+        }
+      },
       '/nothing': async store => { await hold(store); await opened },
       '/update': async store => await store.collection<string>('jobs').update('key', async (_, own) => {
         lock = own
         await opened
         return 'changed'
       }).catch(failing),
-      '/compute': async store => await store.collection<string>('jobs').getOrSet('computed', async () => { await opened; return 'computed' }),
+      '/compute': store => store.collection<string>('jobs').getOrSet('computed', async () => {
+        await opened
+        return 'computed'
+      }),
       '/hang': async store => { await hold(store); return await new Promise(() => {}) },
       '/wait': async store => await store.collection('jobs').get('key').catch(failing),
       '/late': async (store, response) => {
@@ -204,7 +236,12 @@ export async function requestScope (t: Test, name: string, application: Applicat
         late.catch(() => {})
         return 'done'
       },
-      '/too-late': async (store, response) => { isAsked = true; await once(response, 'close'); await store.collection('jobs').acquire('key').catch(failing); return 'done' }
+      '/too-late': async (store, response) => {
+        isAsked = true
+        await once(response, 'close')
+        await store.collection('jobs').acquire('key').catch(failing)
+        return 'done'
+      }
     })
     const holds = async (): Promise<boolean> => (await store.locks()).length === 1
     const free = async (): Promise<void> => { await until(async () => !await holds()) }

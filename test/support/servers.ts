@@ -29,7 +29,11 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
   let output = ''
   const ports = await Promise.all(Array.from({ length: count }, async () => {
     const worker = cluster.fork({ SERVE: JSON.stringify(what), NODE_OPTIONS: '' })
-    for (const stream of [worker.process.stdout!, worker.process.stderr!]) stream.on('data', chunk => { output += String(chunk) })
+    for (const stream of [worker.process.stdout!, worker.process.stderr!]) {
+      stream.on('data', chunk => {
+        output += String(chunk)
+      })
+    }
     t.teardown(async () => {
       if (worker.isDead()) return
       worker.process.kill('SIGKILL')

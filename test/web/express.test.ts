@@ -27,7 +27,7 @@ const applicationOf = (make: typeof express): Application => async (t, store, ro
 await requestScope(t, 'Express 5', applicationOf(express))
 await requestScope(t, 'Express 4', applicationOf(express4))
 
-t.test('req.store is one store for a request, that of the cluster where nothing is said', async t => {
+t.test('req.store is one store per request, by default that of the cluster', async t => {
   t.teardown(() => createStore().close())
   const app = express()
   app.use(expressStore())
@@ -41,7 +41,7 @@ t.test('req.store is one store for a request, that of the cluster where nothing 
   t.equal(await createStore().collection('express').get('n'), 2)
 })
 
-t.test('a commit that fails goes to the error handlers behind the route, before what was to be sent', async t => {
+t.test('a failed commit goes to the error handlers after the route, and the response is not sent', async t => {
   for (const make of [express, express4]) {
     const store = createStore('memory:')
     t.teardown(() => store.close())
@@ -52,7 +52,11 @@ t.test('a commit that fails goes to the error handlers behind the route, before 
       await store.collection('c').breakLock('key')
     }
     const router = make.Router()
-    router.get('/json', (request, response, next) => { lose(request).then(() => { response.status(201).json({ done: true }) }, next) })
+    router.get('/json', (request, response, next) => {
+      lose(request).then(() => {
+        response.status(201).json({ done: true })
+      }, next)
+    })
     app.use('/routed', router)
     app.get('/stream', (request, response, next) => {
       lose(request).then(() => {
@@ -102,7 +106,9 @@ t.test('with expressStoreErrors, the changes of a handler that fails are dropped
   }
 })
 
-t.test('bad options are refused', async t => {
+t.test('invalid options are rejected', async t => {
   t.throws(() => expressStore({ store: {} as never }), { code: 'STORE_OPTION_INVALID' })
-  t.throws(() => expressStore({ prefix: 1 } as object), { code: 'STORE_OPTION_INVALID', message: /unknown option "prefix"/ })
+  t.throws(() => expressStore({ prefix: 1 } as object), {
+    code: 'STORE_OPTION_INVALID', message: /unknown option "prefix"/
+  })
 })

@@ -49,19 +49,24 @@ t.test('app.store and req.store are one store, everywhere in the app', async t =
   t.equal(await app.store.collection('c').get('n'), 1)
 })
 
-t.test('what a reply tells of is committed before it, whatever way it is sent', async t => {
+t.test('changes are committed before the reply, however it is sent', async t => {
   const app = fastify(t)
   await app.register(strongStore, { url: 'memory:', admin: { auth: false } })
   const jobs = app.store.collection('c')
   let streamed: Readable | undefined
-  const hold = async (request: FastifyRequest, key: string): Promise<void> => { (await request.store.collection('c').acquire(key)).set('set') }
+  const hold = async (request: FastifyRequest, key: string): Promise<void> => {
+    ;(await request.store.collection('c').acquire(key)).set('set')
+  }
   app.setErrorHandler((error: Error & { code?: string, statusCode?: number }, _, reply) => {
     return reply.code(error.statusCode ?? 500).send({ code: error.code })
   })
   app.addHook('preHandler', async request => { if (request.url === '/hook') await hold(request, 'hook') })
   app.get('/good', async request => { await hold(request, 'good'); return 'done' })
   app.get('/failed', async request => { await hold(request, 'failed'); throw new Error('on purpose') })
-  app.get('/missing', async request => { await hold(request, 'missing'); throw Object.assign(new Error('no such thing'), { statusCode: 404 }) })
+  app.get('/missing', async request => {
+    await hold(request, 'missing')
+    throw Object.assign(new Error('no such thing'), { statusCode: 404 })
+  })
   app.get('/hook', () => { throw Object.assign(new Error('no such thing'), { statusCode: 404 }) })
   app.get('/sent', async (request, reply) => { await hold(request, 'sent'); reply.send('sent') })
   app.get('/callback', (request, reply) => { hold(request, 'callback').then(() => { reply.send('called') }, t.threw) })
@@ -71,7 +76,10 @@ t.test('what a reply tells of is committed before it, whatever way it is sent', 
     streamed = Readable.from(['a', 'b'])
     return reply.header('content-length', 2).send(streamed)
   })
-  app.get('/stream', async (request, reply) => { await hold(request, 'stream'); return reply.send(Readable.from(['a', 'b'])) })
+  app.get('/stream', async (request, reply) => {
+    await hold(request, 'stream')
+    return reply.send(Readable.from(['a', 'b']))
+  })
   app.get('/hijacked', async (request, reply) => {
     await hold(request, 'hijacked')
     reply.hijack()
@@ -91,13 +99,17 @@ t.test('what a reply tells of is committed before it, whatever way it is sent', 
   t.equal(streamed!.destroyed, true)
   t.strictSame(await get('/stream'), [200, 'ab'])
   t.strictSame(await get('/hijacked'), [200, 'raw'])
-  t.strictSame(await jobs.getMany(['good', 'failed', 'missing', 'hook', 'sent', 'callback', 'lost', 'stream', 'hijacked'], { timeout: 0 }),
-    ['set', undefined, undefined, undefined, 'set', 'set', undefined, 'set', 'set'])
+  t.strictSame(
+    await jobs.getMany(['good', 'failed', 'missing', 'hook', 'sent', 'callback', 'lost', 'stream', 'hijacked'], {
+      timeout: 0
+    }),
+    ['set', undefined, undefined, undefined, 'set', 'set', undefined, 'set', 'set']
+  )
   t.equal((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/taken' })).statusCode, 201)
   t.match(await app.store.locks(), [{ key: 'taken' }], 'a lock that the client knows of stays')
 })
 
-t.test('without options it is the store of the cluster, which app.close leaves alone', async t => {
+t.test('without options it is the store of the cluster, which app.close does not close', async t => {
   const app = fastify(t)
   await app.register(strongStore)
   t.equal(app.store, createStore())
@@ -106,7 +118,7 @@ t.test('without options it is the store of the cluster, which app.close leaves a
   await createStore().close()
 })
 
-t.test('a store of its own ends with the app, a given one does not', async t => {
+t.test('a store of its own is closed with the app, one that was passed in is not', async t => {
   const own = fastify(t)
   await own.register(strongStore, { url: 'memory:' })
   await own.close()
@@ -127,7 +139,7 @@ t.test('a second registration is refused', async t => {
   })
 })
 
-t.test('bad options are refused, with what is wrong with them', async t => {
+t.test('invalid options are rejected with the reason', async t => {
   for (const [options, message] of [
     [{ store: {} }, /expected a store made by createStore/],
     [{ store: createStore('memory:'), url: 'memory:' }, /store cannot be combined with url/],
@@ -137,6 +149,8 @@ t.test('bad options are refused, with what is wrong with them', async t => {
     [{ url: 'memory:', maxValueBytes: 2 ** 40 }, /maxValueBytes must be at most 33554432/]
   ] as const) {
     const app = fastify(t)
-    await t.rejects(async () => await app.register(strongStore, options as object), { code: 'STORE_OPTION_INVALID', message })
+    await t.rejects(async () => await app.register(strongStore, options as object), {
+      code: 'STORE_OPTION_INVALID', message
+    })
   }
 })

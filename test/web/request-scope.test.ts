@@ -14,7 +14,9 @@ type Listener = (request: { url?: string | undefined }, response: ServerResponse
 const transports: Record<string, (t: Test, listener: Listener) => Promise<Client>> = {
   'HTTP/1.1': async (t, listener) => await overHttp1(t, listener as RequestListener),
   'HTTP/2': async (t, listener) => {
-    const server = createHttp2Server((request, response) => { listener(request, response as unknown as ServerResponse) }).listen(0, '127.0.0.1')
+    const server = createHttp2Server((request, response) => {
+      listener(request, response as unknown as ServerResponse)
+    }).listen(0, '127.0.0.1')
     await once(server, 'listening')
     t.teardown(() => { server.close() })
     return overHttp2(t, `http://127.0.0.1:${(server.address() as AddressInfo).port}`)
@@ -22,7 +24,7 @@ const transports: Record<string, (t: Test, listener: Listener) => Promise<Client
 }
 
 for (const [name, serve] of Object.entries(transports)) {
-  t.test(`${name}: what is written waits for the commit`, async t => {
+  t.test(`${name}: writes wait for the commit`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')
@@ -104,7 +106,7 @@ for (const [name, serve] of Object.entries(transports)) {
   })
 }
 
-t.test('a client that goes away with requests still queued takes all of them along', async t => {
+t.test('when a client disconnects, its queued requests end as well', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const waiting: Array<() => void> = []
@@ -123,7 +125,7 @@ t.test('a client that goes away with requests still queued takes all of them alo
   await until(async () => (await store.locks()).length === 0)
 })
 
-t.test('a response is listened to once, however many ask for its store', async t => {
+t.test('a response gets one set of listeners, however often its store is used', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const { get } = await overHttp1(t, (_, response) => {
