@@ -24,7 +24,11 @@ export function offer (store: Store, channel: Channel): void {
   const locks: PeerLock[] = []
   channel.onmessage = ({ contract, id, target, method, args = [] }) => {
     if (contract !== 'call') return
-    const object = (target === null ? store : typeof target === 'string' ? store.collection(target) : locks[target!]) as object as Record<string, (...args: unknown[]) => unknown>
+    const object = (target === null
+      ? store
+      : typeof target === 'string'
+        ? store.collection(target)
+        : locks[target!]) as object as Record<string, (...args: unknown[]) => unknown>
     Promise.resolve().then(() => object[method!]!(...args)).then(value => {
       if (method !== 'acquire') channel.send({ contract: 'result', id, value })
       else channel.send({ contract: 'result', id, lock: locks.push(value as PeerLock) - 1 })

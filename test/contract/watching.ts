@@ -70,7 +70,11 @@ const TESTS: Record<string, Contract> = {
     await theirs.del('a1')
     await mine.increment('a')
       .catch(() => mine.set('a', 3))
-    for (const watch of [all, some]) t.strictSame(await said(watch, 3), [['set', 'a2', 2], ['del', 'a1'], ['set', 'a', 3]])
+    for (const watch of [all, some]) {
+      t.strictSame(await said(watch, 3), [
+        ['set', 'a2', 2], ['del', 'a1'], ['set', 'a', 3]
+      ])
+    }
     t.strictSame(await said(one), [['set', 'a', 3]])
     for (const watch of [all, some, one]) await watch.return()
   },
@@ -118,14 +122,18 @@ const TESTS: Record<string, Contract> = {
     const versions = new Map<string, number>()
     let writes = 0
     for (let round = 1; round <= 3; round++) {
-      for (let i = 0; i < 3000; i++) (++writes % 2 === 0 ? mine : theirs).set(`key ${i % 5}`, writes, { confirm: false }).catch(t.threw)
+      for (let i = 0; i < 3000; i++) {
+        (++writes % 2 === 0 ? mine : theirs).set(`key ${i % 5}`, writes, { confirm: false }).catch(t.threw)
+      }
       await theirs.set('round', round) // their writes are done
       await mine.set('my round', round)
       let count = 0
       for (; state.get('round') !== round || state.get('my round') !== round; count++) {
         const event = await take(events)
         if (event.type !== 'set') throw new Error(event.type)
-        if (event.version <= (versions.get(event.key) ?? 0)) t.fail(`version ${event.version} of ${event.key} after ${versions.get(event.key)}`)
+        if (event.version <= (versions.get(event.key) ?? 0)) {
+          t.fail(`version ${event.version} of ${event.key} after ${versions.get(event.key)}`)
+        }
         versions.set(event.key, event.version)
         state.set(event.key, event.value)
       }
@@ -204,7 +212,9 @@ const TESTS: Record<string, Contract> = {
     const events = mine.watch()
     await ready(events)
     const next = events.next()
-    t.strictSame([await events.return(), await next, await events.next()], Array(3).fill({ value: undefined, done: true }))
+    t.strictSame(
+      [await events.return(), await next, await events.next()], Array(3).fill({ value: undefined, done: true })
+    )
     const unused = mine.watch()
     t.strictSame([await unused.return(), await unused.next()], Array(2).fill({ value: undefined, done: true }))
   },

@@ -25,8 +25,16 @@ for await (const line of createInterface(process.stdin)) {
   const [command, path, steps] = line.split(' ') as [string, string, string]
   left = command === 'serve' ? Number(steps) : Infinity
   try {
-    if (command === 'serve') file = await SocketFile.open(path, socket => { socket.destroy() }, [process.geteuid!()], () => {})
-    else file!.close()
+    if (command === 'serve') {
+      file = await SocketFile.open(
+        path,
+        socket => {
+          socket.destroy()
+        },
+        [process.geteuid!()],
+        () => {}
+      )
+    } else file!.close()
     console.log(command === 'serve' ? 'serves' : 'closed')
   } catch (error) {
     console.log(error instanceof SocketInUse ? 'in use' : error)

@@ -6,7 +6,10 @@ import { parse } from 'yaml'
 
 type Schema = Record<string, unknown>
 type Check = ((data: unknown) => unknown) & { errors?: unknown }
-interface Response { headers?: Record<string, { schema: Schema, required?: boolean } | { $ref: string }>, content?: Record<string, { schema: Schema }> }
+interface Response {
+  headers?: Record<string, { schema: Schema; required?: boolean } | { $ref: string }>
+  content?: Record<string, { schema: Schema }>
+}
 interface Document { paths: Record<string, Record<string, { responses: Record<string, Response | { $ref: string }> }>> }
 
 interface Expected {
@@ -18,7 +21,10 @@ interface Expected {
 export interface Answer { statusCode: number, headers: Record<string, unknown>, body: string }
 
 /** Headers added by HTTP itself, and headers of any response. */
-const GENERAL = ['content-type', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'cache-control', 'preference-applied', 'retry-after']
+const GENERAL = [
+  'content-type', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'cache-control',
+  'preference-applied', 'retry-after'
+]
 
 export class Description {
   readonly #document: Document
@@ -29,7 +35,9 @@ export class Description {
     this.#document = document
     for (const [path, operations] of Object.entries(document.paths)) {
       for (const [method, { responses }] of Object.entries(operations)) {
-        const statuses = Object.entries(responses).map(([status, response]) => [Number(status), this.#expected(response, compile)] as const)
+        const statuses = Object.entries(responses).map(
+          ([status, response]) => [Number(status), this.#expected(response, compile)] as const
+        )
         this.#operations.set(`${method.toUpperCase()} ${path}`, new Map(statuses))
       }
     }
@@ -38,10 +46,13 @@ export class Description {
   /** The validator of Fastify, configured not to modify the data. */
   static async read (): Promise<Description> {
     const text = readFileSync(new URL('../../../openapi.yaml', import.meta.url), 'utf8')
-    const app = Fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, strict: false } } })
+    const app = Fastify({
+      ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, strict: false } }
+    })
     app.post('/', { schema: { body: {} } }, async () => {}) // or it would have none
     await app.ready()
-    const compile = (schema: Schema): Check => app.validatorCompiler!({ schema, method: '', url: '', httpPart: '' }) as Check
+    const compile = (schema: Schema): Check =>
+      app.validatorCompiler!({ schema, method: '', url: '', httpPart: '' }) as Check
     const description = new Description(parse(text, { maxAliasCount: -1 }) as Document, compile)
     await app.close()
     return description
@@ -60,7 +71,10 @@ export class Description {
       if (GENERAL.includes(name)) continue
       const header = expected.headers.get(name)
       assert.ok(header !== undefined, `the header ${name} is not in openapi.yaml: ${what}`)
-      assert.ok(header.check(header.isNumber ? Number(value) : value), `the header ${name} is not as in openapi.yaml: ${value as string} ${what}`)
+      assert.ok(
+        header.check(header.isNumber ? Number(value) : value),
+        `the header ${name} is not as in openapi.yaml: ${value as string} ${what}`
+      )
     }
     assert.match(String(headers['cache-control'] ?? 'no-store'), /^no-store$/, what)
     assert.match(String(headers['preference-applied'] ?? 'wait=0'), /^wait=\d+$/, what)
@@ -72,17 +86,32 @@ export class Description {
     const check = expected.content.get(type)
     assert.ok(check !== undefined, `the type ${type} is not in openapi.yaml: ${what}`)
     if (isHead) assert.equal(body, '', what)
-    else assert.ok(check(/[/+]json$/.test(type) ? JSON.parse(body) : body), `the body is not as in openapi.yaml: ${JSON.stringify(check.errors)} ${what}`)
+    else {
+      assert.ok(
+        check(/[/+]json$/.test(type) ? JSON.parse(body) : body),
+        `the body is not as in openapi.yaml: ${JSON.stringify(check.errors)} ${what}`
+      )
+    }
   }
 
   #expected (response: Response | { $ref: string }, compile: (schema: Schema) => Check): Expected {
     const { headers = {}, content = {} } = this.#resolve(response) as Response
     return {
-      headers: new Map(Object.entries(headers).map(([name, header]) => {
-        const { schema } = this.#resolve(header) as { schema: Schema }
-        return [name.toLowerCase(), { isNumber: schema.type === 'number' || schema.type === 'integer', check: compile(this.#closed(schema) as Schema) }]
-      })),
-      content: new Map(Object.entries(content).map(([type, { schema }]) => [type, compile(this.#closed(schema) as Schema)]))
+      headers: new Map(
+        Object.entries(headers).map(([name, header]) => {
+          const { schema } = this.#resolve(header) as { schema: Schema }
+          return [
+            name.toLowerCase(),
+            {
+              isNumber: schema.type === 'number' || schema.type === 'integer',
+              check: compile(this.#closed(schema) as Schema)
+            }
+          ]
+        })
+      ),
+      content: new Map(
+        Object.entries(content).map(([type, { schema }]) => [type, compile(this.#closed(schema) as Schema)])
+      )
     }
   }
 
@@ -92,12 +121,17 @@ export class Description {
     if (typeof schema !== 'object' || schema === null) return schema
     const resolved = this.#resolve(schema) as Schema
     const closed = Object.fromEntries(Object.entries(resolved).map(([name, part]) => [name, this.#closed(part)]))
-    return closed.type === 'object' && closed.properties !== undefined ? { additionalProperties: false, ...closed } : closed
+    return closed.type === 'object' && closed.properties !== undefined
+      ? { additionalProperties: false, ...closed }
+      : closed
   }
 
   #resolve (part: object): object {
     const { $ref } = part as { $ref?: string }
     if (typeof $ref !== 'string') return part
-    return $ref.split('/').slice(1).reduce((found, name) => (found as Record<string, object>)[name]!, this.#document as object)
+    return $ref
+      .split('/')
+      .slice(1)
+      .reduce((found, name) => (found as Record<string, object>)[name]!, this.#document as object)
   }
 }

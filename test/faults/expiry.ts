@@ -35,7 +35,11 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     ask(Object.assign(new Request('configure', 'c', ''), { text: `{"idle":${IDLE}}` }))
     const before = heap()
     for (let i = 0; i < count; i++) {
-      ask(Object.assign(new Request('set', 'c', `key ${i}`), { text: '"value"', ttl: i % 4 === 0 ? IDLE - i % 100 : undefined }))
+      ask(
+        Object.assign(new Request('set', 'c', `key ${i}`), {
+          text: '"value"', ttl: i % 4 === 0 ? IDLE - (i % 100) : undefined
+        })
+      )
     }
     held = heap() - before
     const entries = keyspace.collection('c')

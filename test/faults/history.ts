@@ -22,10 +22,15 @@ export interface Operation {
   isLost?: boolean | undefined
   /** The call was answered when its change was on disk. */
   durable?: boolean | undefined
-  /** The change may not have been on disk when the store was killed. Then a restart may undo it and what followed it. */
+  /** The change may not have been on disk when the store was killed: a restart may undo it and what followed. */
   isCut?: boolean | undefined
   /** The reply. `version` is undefined if the reply does not contain it. */
-  result?: { code?: string | undefined, value?: number | undefined, version?: number | undefined, fence?: number | undefined } | undefined
+  result?: {
+    code?: string | undefined
+    value?: number | undefined
+    version?: number | undefined
+    fence?: number | undefined
+  } | undefined
 }
 
 interface Kept {
@@ -72,17 +77,26 @@ function after (state: State, operation: Operation): State | undefined {
   if (kind === 'get') return code === undefined ? seen(state, result) : undefined
   if (kind === 'acquire') {
     const next = code === undefined ? seen(state, result) : undefined
-    if (next === undefined || lock === undefined || (result !== undefined && !(result.fence! > state.fence))) return undefined
+    if (next === undefined || lock === undefined || (result !== undefined && !(result.fence! > state.fence))) {
+      return undefined
+    }
     return { ...next, holder: lock, fence: result?.fence ?? state.fence }
   }
   const holder = kind === 'release' ? '' : state.holder
   if (kind === 'release' && value === undefined) return code === undefined ? { ...state, holder } : undefined
   const exists = state.value !== undefined
-  const fits = ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
+  const fits =
+    ifVersion === undefined || state.version === ifVersion || (state.version === -1 && ifVersion > state.floor)
   const missed = ifPresent === true && !exists ? 'STORE_NOT_FOUND' : fits ? undefined : 'STORE_VERSION_MISMATCH'
   const refused = ifAbsent === true && exists ? 'STORE_EXISTS' : missed
   // Where the version is unknown, both outcomes are possible; what each implies about it is not used.
-  if (refused !== code && result !== undefined && !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)) return undefined
+  if (
+    refused !== code &&
+    result !== undefined &&
+    !(state.version === -1 && code === 'STORE_VERSION_MISMATCH' && ifVersion !== undefined)
+  ) {
+    return undefined
+  }
   if (code !== undefined || refused !== undefined) return state
   if (kind === 'del') {
     if (result !== undefined && result.value !== Number(exists)) return undefined
@@ -102,12 +116,19 @@ function seen (state: State, result: Operation['result']): State | undefined {
   if (result.value !== state.value) return undefined
   const version = result.version
   if (version === undefined || version === state.version) return state
-  return state.version === -1 && version > state.floor ? { ...state, version, floor: version, top: Math.max(state.top, version) } : undefined
+  return state.version === -1 && version > state.floor
+    ? { ...state, version, floor: version, top: Math.max(state.top, version) }
+    : undefined
 }
 
 /** Whether it may take effect before earlier calls of its process: it does not queue. */
 function isFree ({ kind, lock, nowait, isLost, result }: Operation): boolean {
-  return isLost === true || kind === 'drop' || (lock !== undefined && kind !== 'acquire') || (nowait === true && result?.code === 'STORE_LOCKED')
+  return (
+    isLost === true ||
+    kind === 'drop' ||
+    (lock !== undefined && kind !== 'acquire') ||
+    (nowait === true && result?.code === 'STORE_LOCKED')
+  )
 }
 
 export function isLinearizable (operations: Operation[]): boolean {
@@ -141,8 +162,11 @@ export function isLinearizable (operations: Operation[]): boolean {
     const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.top}|${state.holder}|${state.past.map(({ value }) => value).join()}`
     if (!tried.has(key)) {
       tried.add(key)
-      const add = (i: number): void => { for (const next of outcomes(state, all[i]!)) candidates.push({ i, state: next }) }
-      const may = (i: number): boolean => done[i] === 0 && all[i]!.called < first && (before[i] === -1 || done[before[i]!] === 1)
+      const add = (i: number): void => {
+        for (const next of outcomes(state, all[i]!)) candidates.push({ i, state: next })
+      }
+      const may = (i: number): boolean =>
+        done[i] === 0 && all[i]!.called < first && (before[i] === -1 || done[before[i]!] === 1)
       for (let i = low; i < all.length && all[i]!.called < first; i++) if (may(i)) add(i)
       for (const i of open) if (i < low && may(i)) add(i)
     }

@@ -38,7 +38,8 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
 
   const callOf = (collection: string, key: string): object => ({
     op: pick(
-      'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'dump', 'size', 'lock',
+      'get', 'entry', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'scan', 'dump',
+      'size', 'lock',
       'locks', 'collections', 'configure', 'clear', 'watch', 'publish', 'subscribe', 'nothing'
     ),
     collection,
@@ -70,7 +71,13 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       )
     }
     if (template === '/import') {
-      const line = (key: string): string => JSON.stringify(pick<object>({ collection, key, value: { collection, key, n: counts.requests } }, { collection, options: { maxKeys: 5 } }))
+      const line = (key: string): string =>
+        JSON.stringify(
+          pick<object>(
+            { collection, key, value: { collection, key, n: counts.requests } },
+            { collection, options: { maxKeys: 5 } }
+          )
+        )
       return pick(`${line('k')}\n${line('l')}`, `${line('k')}\n{`)
     }
     if (template === '/calls') {
@@ -93,11 +100,15 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       : [
       `{"increment":${step}}`, `{"increment":${step},"ttl":5}`, `{"increment":${-step},"down":true}`
         ]
-    return pick(...changes, ...changes, '{"touch":true}', '{"touch":true,"ttl":0.01}', '{"lease":0.05}', '{"lease":20}', '{"maxKeys":5}', '{"maxBytes":5000}',
-      '{"maxKeys":0,"maxBytes":0}', '{"expireKeys":-1}', '{}', 'null')
+    return pick(
+      ...changes, ...changes, '{"touch":true}', '{"touch":true,"ttl":0.01}', '{"lease":0.05}', '{"lease":20}',
+      '{"maxKeys":5}', '{"maxBytes":5000}', '{"maxKeys":0,"maxBytes":0}', '{"expireKeys":-1}', '{}', 'null'
+    )
   }
 
-  const ask = async (request: InjectOptions, operation: string): Promise<{ answer: LightMyRequestResponse, what: string }> => {
+  const ask = async (
+    request: InjectOptions, operation: string
+  ): Promise<{ answer: LightMyRequestResponse; what: string }> => {
     const answer = await app.inject(request)
     count('requests')
     count(answer.statusCode)
@@ -123,10 +134,12 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const isPlain = next() < 0.5 // otherwise hardly any request would pass
     const query = isPlain
       ? ''
-      : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`), maybe(0.2, `release=${pick('true', 'false', 'x')}`),
+      : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`),
+        maybe(0.2, `release=${pick('true', 'false', 'x')}`),
           maybe(0.1, `force=${pick('true', 'x')}`), maybe(0.1, `prefix=${pick('k', '%F0')}`),
           maybe(0.1, `cursor=${pick('0', '99', 'x', '-1')}`),
-          maybe(0.1, `limit=${pick('1', '0', '99999', 'x')}`), maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
+          maybe(0.1, `limit=${pick('1', '0', '99999', 'x')}`),
+            maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
     const hasBody = method !== 'GET' && method !== 'DELETE'
     const headers: Record<string, string | undefined> = {
       'content-type': hasBody
@@ -168,7 +181,20 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       assert.deepEqual([lock.collection, lock.key], [collection, key], what)
     }
     if (template.endsWith('/keys/{key}')) {
-      if (memory.learn({ method: request.method as string, collection, key, sent: headers, status, etag: received.etag, deleted: received['x-deleted'] }, what)) {
+      if (
+        memory.learn(
+          {
+            method: request.method as string,
+            collection,
+            key,
+            sent: headers,
+            status,
+            etag: received.etag,
+            deleted: received['x-deleted']
+          },
+          what
+        )
+      ) {
         count('conditions met')
       }
     } else if (template === '/calls' || template === '/import') for (const name of COLLECTIONS) memory.forget(name)
@@ -178,7 +204,9 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       )
     }
     if (template.endsWith('/get') && status === 200) {
-      for (const { key, value } of answer.json<Array<{ key: string, value?: { collection?: string, key?: string } }>>()) {
+      for (const { key, value } of answer.json<
+        Array<{ key: string; value?: { collection?: string; key?: string } }>
+      >()) {
         if (value?.key !== undefined) {
           assert.deepEqual([value.collection, value.key], [collection, key], `a value of another key: ${what}`)
         }
@@ -187,7 +215,13 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
 
     // A token works only for the lock it was granted for.
     const token = headers['lock-token']
-    if (token !== undefined && template.endsWith('{key}') && method !== 'POST' && !query.includes('force=true') && !(template.includes('locks') && method === 'GET')) {
+    if (
+      token !== undefined &&
+      template.endsWith('{key}') &&
+      method !== 'POST' &&
+      !query.includes('force=true') &&
+      !(template.includes('locks') && method === 'GET')
+    ) {
       if (!memory.isTokenOf(collection, key, token)) {
         assert.ok(status >= 400, `a token of another key is taken: ${what}`)
         count('foreign tokens')

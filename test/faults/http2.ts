@@ -59,7 +59,13 @@ export const http2: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     let status: unknown
     stream.on('response', headers => { status = headers[':status'] }).on('error', () => {}).resume()
     const isWhole = new Promise<boolean>(resolve => {
-      stream.once('end', () => { resolve(stream.rstCode === constants.NGHTTP2_NO_ERROR) }).once('close', () => { resolve(false) })
+      stream
+        .once('end', () => {
+          resolve(stream.rstCode === constants.NGHTTP2_NO_ERROR)
+        })
+        .once('close', () => {
+          resolve(false)
+        })
     })
     if (next() < 0.4) await cancel(stream)
     const counts = await isWhole && status === 200 ? answered : cancelled
@@ -83,7 +89,9 @@ export const http2: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   for (const key of KEYS) {
     const [least, more] = [answered.get(key)!, cancelled.get(key)!]
     const value = await app.store.collection<number>('counts').get(key) ?? 0
-    assert.ok(least <= value && value <= least + more, `${key} is ${value}, ${least} requests were answered, ${more} were not`)
+    assert.ok(
+      least <= value && value <= least + more, `${key} is ${value}, ${least} requests were answered, ${more} were not`
+    )
   }
   session.destroy()
   await app.close()

@@ -1,6 +1,8 @@
 // Run by another user in the folder given as its argument: tries to enter, replace and remove files there, and sets
 // traps for other processes. It exits when its input ends, and prints its successes.
-import { chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync, rmdirSync, symlinkSync, unlinkSync, writeFileSync
+} from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { once } from 'node:events'
@@ -63,6 +65,10 @@ async function intrude (folder: string, home: string): Promise<void> {
     rmSync(swaps)
     renameSync(`${swaps}-away`, swaps)
   }
-  for (const directory of baits) attempt('', () => readdirSync(directory).sort().join() === 'more,socket' || figures.succeeded.push('a bait was taken'))
+  for (const directory of baits) {
+    attempt(
+      '', () => readdirSync(directory).sort().join() === 'more,socket' || figures.succeeded.push('a bait was taken')
+    )
+  }
   console.log(JSON.stringify({ ...figures, succeeded: [...new Set(figures.succeeded)].filter(Boolean) }))
 }

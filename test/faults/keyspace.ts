@@ -12,7 +12,10 @@ import { Model, type Answer } from './model.js'
 const MAX_VALUE_BYTES = 40
 const MAX_WAITERS = 3
 const CALLERS = 3
-const OPERATIONS: Op[] = ['get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break', 'size', 'clear']
+const OPERATIONS: Op[] = [
+  'get', 'entry', 'peek', 'head', 'set', 'del', 'touch', 'increment', 'acquire', 'release', 'renew', 'break', 'size',
+  'clear'
+]
 
 // Times are even, leases odd: a key and a lease never end at the same time, so the order of events is defined.
 const even = fc.constantFrom(2, 10, 40, 200)
@@ -22,9 +25,14 @@ const odd = fc.constantFrom(5, 31, 101)
 const call = fc.record({
   do: fc.constant('call' as const),
   caller: fc.nat(CALLERS - 1),
-  op: fc.oneof({ weight: 3, arbitrary: fc.constantFrom<Op>('acquire', 'set', 'get', 'release') }, { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) }),
+  op: fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom<Op>('acquire', 'set', 'get', 'release') },
+    { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) }
+  ),
   key: fc.constantFrom('a', 'b', 'c', '__proto__', ''),
-  text: fc.constantFrom('1', '2.5', '"x"', 'null', '[1]', '-3e2', `"${'x'.repeat(20)}"`, `"${'x'.repeat(MAX_VALUE_BYTES)}"`),
+  text: fc.constantFrom(
+    '1', '2.5', '"x"', 'null', '[1]', '-3e2', `"${'x'.repeat(20)}"`, `"${'x'.repeat(MAX_VALUE_BYTES)}"`
+  ),
   number: fc.constantFrom(1, -2, 0.5, 1e308, -1e308),
   limit: fc.option(fc.constantFrom(-1, 0, 1, 3), { nil: undefined, freq: 2 }),
   backoff: fc.boolean(),
@@ -61,7 +69,9 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
 class User extends Caller {
   readonly waits: number[] = []
-  constructor (readonly label: string, readonly seen: { answers: Answer[], lost: string[], tokens: string[] }) { super() }
+  constructor (readonly label: string, readonly seen: { answers: Answer[], lost: string[], tokens: string[] }) {
+    super()
+  }
 
   answer (id: number, reply: Reply): void {
     const { token, grant, more, ...rest } = reply
@@ -99,7 +109,10 @@ class Pair {
   constructor (readonly isCrowded: boolean) {
     if (!isCrowded) return
     for (; this.#ahead < CROWD; this.#ahead++) {
-      dispatch(this.keyspace, Object.assign(new Request('set', 'c', `${CROWD_PREFIX}${this.#ahead}`), { text: '1' }), this.users[0]!, 0)
+      dispatch(
+        this.keyspace, Object.assign(new Request('set', 'c', `${CROWD_PREFIX}${this.#ahead}`), { text: '1' }),
+        this.users[0]!, 0
+      )
     }
   }
 
@@ -137,12 +150,25 @@ class Pair {
   #call ({ caller, op, key, text, number, ttl, lease, version, through, ...fields }: Step & { do: 'call' }): void {
     const request = new Request(op, 'c', key)
     const { ifAbsent, ifPresent, release, detached, nowait, limit, backoff, down } = fields
-    Object.assign(request, { text, number, ttl, lease, ifAbsent: ifAbsent && op === 'set', ifPresent: ifPresent && !ifAbsent, nowait, limit, backoff, down })
+    Object.assign(request, {
+      text,
+      number,
+      ttl,
+      lease,
+      ifAbsent: ifAbsent && op === 'set',
+      ifPresent: ifPresent && !ifAbsent,
+      nowait,
+      limit,
+      backoff,
+      down
+    })
     request.detached = detached && lease !== undefined
     const past = version === undefined || version === 0 ? version : Math.max(1, this.model.changes - version + 1)
     const modelVersion = past !== undefined && past > this.model.changes ? UNKNOWN_VERSION : past
     if (modelVersion === 0) request.ifVersion = 0
-    else if (modelVersion !== undefined) request.ifVersion = this.epoch + (this.#versions.get(modelVersion) ?? UNKNOWN_VERSION)
+    else if (modelVersion !== undefined) {
+      request.ifVersion = this.epoch + (this.#versions.get(modelVersion) ?? UNKNOWN_VERSION)
+    }
     let fence: number | undefined
     const held = this.model.locks.get(key)?.fence
     if (op === 'acquire' ? through !== undefined && through > 1 && held !== undefined : through !== undefined || op === 'release' || op === 'renew') {
@@ -192,7 +218,9 @@ class Pair {
   }
 
   #learn (): void {
-    for (const { fence } of this.seen.answers) if (fence !== undefined) this.fences.set(this.seen.tokens.shift()!, fence - this.epoch)
+    for (const { fence } of this.seen.answers) {
+      if (fence !== undefined) this.fences.set(this.seen.tokens.shift()!, fence - this.epoch)
+    }
     this.#answers.push(...this.seen.answers.splice(0))
   }
 
@@ -218,7 +246,9 @@ class Pair {
     }
     this.#answers = this.#answers.filter(isLate)
     this.model.answers = this.model.answers.filter(isLate)
-    assert.deepEqual(this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks')
+    assert.deepEqual(
+      this.seen.lost.splice(0).map(token => this.fences.get(token)), this.model.lost.splice(0), 'lost locks'
+    )
     const { keyspace, model } = this
     const collection = keyspace.collection('c')
     const { locks, waiters, reads, writes, evicted } = collection
@@ -226,8 +256,22 @@ class Pair {
     const present = values.sort((a, b) => a.key < b.key ? -1 : 1)
     assert.deepEqual(present.map(({ key }) => key), model.present.map(([key]) => key), 'keys')
     for (const [i, { version }] of present.entries()) this.#compareVersions(version, model.present[i]![1])
-    assert.deepEqual({ locks: locks.size, waiters: this.isCrowded ? model.waiters : waiters, reads, writes: writes - this.#ahead, evicted },
-      { locks: model.locks.size, waiters: model.waiters, reads: model.reads, writes: model.writes, evicted: model.evicted })
+    assert.deepEqual(
+      {
+        locks: locks.size,
+        waiters: this.isCrowded ? model.waiters : waiters,
+        reads,
+        writes: writes - this.#ahead,
+        evicted
+      },
+      {
+        locks: model.locks.size,
+        waiters: model.waiters,
+        reads: model.reads,
+        writes: model.writes,
+        evicted: model.evicted
+      }
+    )
   }
 
   /** Versions must be equal whenever those of the model are, and in the same order. */
@@ -252,7 +296,11 @@ class Pair {
       while (this.keyspace.sweep(new Budget())) { /* to the end */ }
       this.#learn()
       const codes = (answers: Answer[]): unknown[] => answers.map(({ id, code }) => [id, code]).sort()
-      assert.deepEqual(codes(this.#answers), codes(this.model.answers.filter(({ caller }) => this.#answers.some(answer => answer.caller === caller))), 'clears')
+      assert.deepEqual(
+        codes(this.#answers),
+        codes(this.model.answers.filter(({ caller }) => this.#answers.some(answer => answer.caller === caller))),
+        'clears'
+      )
     }
     const { expired, bytes, locks, nextEnd } = this.keyspace.collection('c')
     assert.equal(expired, this.model.expired)
@@ -265,16 +313,17 @@ class Pair {
 
 export const keyspace: Attack = async ({ seed, rounds, secondsLeft }) => {
   let steps = 0
-  const property = (isCrowded: boolean): fc.IPropertyWithHooks<[Step[]]> => fc.property(fc.array(step, { maxLength: 120, size: 'max' }), all => {
-    steps += all.length
-    const pair = new Pair(isCrowded)
-    for (const one of all) {
-      pair.take(one)
-      pair.compare()
-      if (isCrowded && one.do === 'call' && one.nowait) pair.sweep()
-    }
-    pair.end()
-  })
+  const property = (isCrowded: boolean): fc.IPropertyWithHooks<[Step[]]> =>
+    fc.property(fc.array(step, { maxLength: 120, size: 'max' }), all => {
+      steps += all.length
+      const pair = new Pair(isCrowded)
+      for (const one of all) {
+        pair.take(one)
+        pair.compare()
+        if (isCrowded && one.do === 'call' && one.nowait) pair.sweep()
+      }
+      pair.end()
+    })
   let scenarios = 0
   do {
     fc.assert(property(false), { seed: seed + scenarios, numRuns: 100 })

@@ -72,7 +72,9 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
     return another
   }
 
-  const lanes = await Promise.all(Array.from({ length: LANES }, async (_, i) => ({ name: `killing ${i}`, life: await begin(owner) })))
+  const lanes = await Promise.all(
+    Array.from({ length: LANES }, async (_, i) => ({ name: `killing ${i}`, life: await begin(owner) }))
+  )
   const all = async (most: number): Promise<void> => {
     await Promise.all(lanes.map(async lane => {
       while (figures.rounds < most && secondsLeft() > 0) {
@@ -117,15 +119,20 @@ async function live ({ strongStore, kept }: Tools, options: StoreOptions, name: 
     lock.set('never')
     kept.locks.push(lock)
   }
-  kept.waits = [jobs.acquire('wanted'), jobs.set('wanted', 1), jobs.increment('wanted'), jobs.get('wanted'), jobs.acquire('wanted', { timeout: 100 })]
+  kept.waits = [
+    jobs.acquire('wanted'), jobs.set('wanted', 1), jobs.increment('wanted'), jobs.get('wanted'),
+    jobs.acquire('wanted', { timeout: 100 })
+  ]
   const busy = async (): Promise<void> => {
     for (;;) await Promise.all([jobs.increment('busy'), jobs.set('large', 'x'.repeat(50_000)), jobs.get('large')])
   }
   kept.busy = [busy(), busy()]
 }
 
-async function take ({ strongStore, kept }: Tools, options: StoreOptions, name: string, count: number): Promise<unknown[]> {
-  const store: Store = kept.store ??= strongStore.createStore(options)
+async function take (
+  { strongStore, kept }: Tools, options: StoreOptions, name: string, count: number
+): Promise<unknown[]> {
+  const store: Store = (kept.store ??= strongStore.createStore(options))
   const locks = await Promise.all(Array.from({ length: count }, (_, i) => store.collection(name).acquire(`held ${i}`)))
   for (const lock of locks) await lock.release()
   return locks.map(lock => lock.get())

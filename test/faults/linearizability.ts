@@ -30,8 +30,8 @@ interface Place {
   /** Disturbs servers or the environment of the store; called repeatedly during the calls. */
   disturb? (next: () => number): Promise<unknown>
   /**
-   * Kills and restarts the store in the middle of every third round. If the store keeps its data, resolves with the time
-   * from which on it may have lost changes.
+   * Kills and restarts the store in the middle of every third round. If the store keeps its data, resolves with the
+   * time from which on it may have lost changes.
    */
   restart? (): Promise<number | undefined>
   /** The store has `data`. */
@@ -42,7 +42,7 @@ export const linearizability = over(async () => ({ options: {} }))
 
 export const linearizabilityOverUnix = over(async owner => await serveStore(owner))
 
-/** What was confirmed a while before the store is killed is there afterwards, and so is what was asked to be durable. */
+/** What was confirmed a while before the store is killed survives, and so does what was written as durable. */
 export const linearizabilityOfData = over(async owner => ({ ...await serveStore(owner, true), durable: true }))
 
 export const linearizabilityOfHttp = over(async owner => {
@@ -83,8 +83,10 @@ export const linearizabilityOfHttpWorkers = over(async owner => {
 })
 
 /** In a worker: the admin API on a port shared by all workers. */
-async function serve ({ strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], module: string, token: string): Promise<string> {
-  const { default: Fastify } = await import(module) as { default: typeof fastify }
+async function serve (
+  { strongStore }: Parameters<Parameters<TestWorker['run']>[0]>[0], module: string, token: string
+): Promise<string> {
+  const { default: Fastify } = (await import(module)) as { default: typeof fastify }
   const app = Fastify({ pluginTimeout: 60_000 })
   await app.register(strongStore.strongStore, { admin: { token } })
   return await app.listen({ port: 0, host: '127.0.0.1' })
@@ -120,7 +122,10 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], { options, lease, pause, disturb, restart, durable }: Place): ReturnType<Attack> {
+async function attack (
+  { seed, rounds, secondsLeft, owner }: Parameters<Attack>[0],
+  { options, lease, pause, disturb, restart, durable }: Place
+): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
   const next = random(seed)
@@ -193,14 +198,26 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
     for (const [key, history] of histories) {
       if (wipe !== undefined) {
         const { since, ...times } = wipe
-        const isSafe = ({ answered, durable }: Operation): boolean => answered < (since ?? 0) || (durable === true && answered !== Infinity)
+        const isSafe = ({ answered, durable }: Operation): boolean =>
+          answered < (since ?? 0) || (durable === true && answered !== Infinity)
         for (const operation of history) operation.isCut = !isSafe(operation)
         history.push({ process: 'the store', kind: since === undefined ? 'wipe' : 'restart', ...times, result: {} })
       }
       // The final state is part of the history, and takes the locks that nobody may hold anymore.
       const called = Number(process.hrtime.bigint())
-      const { value } = await until(() => store.collection<number>(own.collection).get(key).then(value => ({ value }), () => false as const), 60)
-      history.push({ process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value } })
+      const { value } = await until(
+        () =>
+          store
+            .collection<number>(own.collection)
+            .get(key)
+            .then(
+              value => ({ value }), () => false as const
+            ),
+        60
+      )
+      history.push({
+        process: 'the end', kind: 'get', called, answered: Number(process.hrtime.bigint()), result: { value }
+      })
       figures.calls += history.length
       figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
       const part = offence(history)
@@ -218,8 +235,11 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[
   return figures
 }
 
-async function work ({ strongStore, kept }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, options: StoreOptions, plan: Plan): Promise<void> {
-  const { perform } = await import(program) as Program
+async function work (
+  { strongStore, kept }: Parameters<Parameters<TestWorker['run']>[0]>[0], program: string, options: StoreOptions,
+  plan: Plan
+): Promise<void> {
+  const { perform } = (await import(program)) as Program
   kept.store ??= strongStore.createStore(options)
   await perform(kept.store, plan)
 }

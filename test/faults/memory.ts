@@ -59,8 +59,15 @@ export class Memory {
     if (isDone && !reads && method !== 'PATCH' && ifMatch !== undefined) {
       const before = known.version
       if (ifMatch.trim() === '*') assert.ok(before !== 0 && status !== 201, what)
-      else if (before !== undefined) assert.ok(tagsOf(ifMatch, false).includes(before) || tagsOf(ifMatch, false).includes(0), `let through against If-Match, the version is ${before}: ${what}`)
-      if (tagsOf(ifMatch, false).every(tag => tag === 0) && ifMatch.trim() !== '*') assert.ok(status === 201 || deleted === 'false', what)
+      else if (before !== undefined) {
+        assert.ok(
+          tagsOf(ifMatch, false).includes(before) || tagsOf(ifMatch, false).includes(0),
+          `let through against If-Match, the version is ${before}: ${what}`
+        )
+      }
+      if (tagsOf(ifMatch, false).every(tag => tag === 0) && ifMatch.trim() !== '*') {
+        assert.ok(status === 201 || deleted === 'false', what)
+      }
       isMet = true
     }
     if (isDone && method === 'PUT' && ifNoneMatch !== undefined) {
@@ -89,5 +96,7 @@ export class Memory {
 
 /** The versions named by a condition; weak ones only where those are compared. */
 function tagsOf (header: string, isWeak: boolean): number[] {
-  return Array.from(header.matchAll(/(W\/)?"(\d+)"/g)).filter(([, weak]) => isWeak || weak === undefined).map(([, , tag]) => Number(tag))
+  return Array.from(header.matchAll(/(W\/)?"(\d+)"/g))
+    .filter(([, weak]) => isWeak || weak === undefined)
+    .map(([, , tag]) => Number(tag))
 }

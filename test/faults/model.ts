@@ -11,7 +11,14 @@ export interface Answer extends Partial<Pick<Reply, 'code' | 'text' | 'version' 
 
 interface Value { text: string, version: number, used: number, order: number, end: number | undefined }
 interface Wait { request: Request, caller: string, id: number }
-interface Held { fence: number, caller: string, detached: boolean, lease: number | undefined, end: number, queue: Wait[] }
+interface Held {
+  fence: number
+  caller: string
+  detached: boolean
+  lease: number | undefined
+  end: number
+  queue: Wait[]
+}
 
 /** A clear is in the queue of each locked key that it covers. */
 const isClear = ({ request }: Wait): boolean => request.op === 'clear'
@@ -64,8 +71,9 @@ export class Model {
       if (isMeant) this.#end(request.key, true)
       this.#answer(wait, { number: isMeant ? 1 : 0 })
     } else if (request.nowait) this.#answer(wait, { code: 'STORE_LOCKED' })
-    else if (lock.queue.filter(wait => !isClear(wait)).length >= this.maxWaiters) this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
-    else lock.queue.push(wait)
+    else if (lock.queue.filter(wait => !isClear(wait)).length >= this.maxWaiters) {
+      this.#answer(wait, { code: 'STORE_QUEUE_FULL' })
+    } else lock.queue.push(wait)
   }
 
   cancel (caller: string, id: number): void {
@@ -79,8 +87,12 @@ export class Model {
 
   /** Posts (id 0) are also executed when their turn comes. */
   leave (caller: string): void {
-    for (const lock of this.locks.values()) lock.queue = lock.queue.filter(wait => wait.caller !== caller || wait.id === 0)
-    const held = [...this.locks].filter(([, lock]) => lock.caller === caller && !lock.detached).sort(([, a], [, b]) => a.fence - b.fence)
+    for (const lock of this.locks.values()) {
+      lock.queue = lock.queue.filter(wait => wait.caller !== caller || wait.id === 0)
+    }
+    const held = [...this.locks]
+      .filter(([, lock]) => lock.caller === caller && !lock.detached)
+      .sort(([, a], [, b]) => a.fence - b.fence)
     for (const [key] of held) this.#end(key, false)
   }
 
@@ -92,7 +104,8 @@ export class Model {
     for (;;) {
       const lock = [...this.locks].filter(([, { lease, end }]) => lease !== undefined && this.now > end)
         .sort(([, a], [, b]) => a.end - b.end || lost.indexOf(a.fence) - lost.indexOf(b.fence))[0]
-      const value = [...this.values].filter(([key, { end }]) => end !== undefined && !this.locks.has(key) && this.now > end)
+      const value = [...this.values]
+        .filter(([key, { end }]) => end !== undefined && !this.locks.has(key) && this.now > end)
         .sort(([, a], [, b]) => a.end! - b.end!)[0]
       if (value !== undefined && !(lock !== undefined && lock[1].end < value[1].end!)) this.#expire(value[0])
       else if (lock !== undefined) this.#end(lock[0], true)
@@ -104,7 +117,10 @@ export class Model {
 
   /** The version of each key with a value. */
   get present (): Array<[string, number]> {
-    return [...this.values.keys()].filter(key => this.#live(key) !== undefined).sort().map(key => [key, this.values.get(key)!.version])
+    return [...this.values.keys()]
+      .filter(key => this.#live(key) !== undefined)
+      .sort()
+      .map(key => [key, this.values.get(key)!.version])
   }
 
   #withFence (wait: Wait, fence: number): void {
@@ -144,7 +160,9 @@ export class Model {
         if (request.ttl !== undefined) value.end = this.now + request.ttl
         return this.#answer(wait, { number: 1 })
       case 'acquire': {
-        const lock: Held = this.locks.get(request.key) ?? { fence: 0, caller: '', detached: false, lease: undefined, end: 0, queue: [] }
+        const lock: Held = this.locks.get(request.key) ?? {
+          fence: 0, caller: '', detached: false, lease: undefined, end: 0, queue: []
+        }
         this.locks.set(request.key, lock)
         Object.assign(lock, { fence: ++this.grants, caller: wait.caller, detached: request.detached })
         this.#lease(lock, request.lease)
@@ -179,8 +197,9 @@ export class Model {
       if (typeof old !== 'number' || !Number.isFinite(old + number!)) return { code: 'STORE_NOT_A_NUMBER' }
       const sum = reply.number = down && old + number! < 0 ? Math.min(old, 0) : old + number!
       text = String(sum)
-      if (ttl !== undefined && limit !== undefined && sum > limit) life = backoff ? Math.min(ttl * 2 ** (sum - limit - 1), 2 ** 50) : ttl
-      else if (value === undefined) life = ttl
+      if (ttl !== undefined && limit !== undefined && sum > limit) {
+      life = backoff ? Math.min(ttl * 2 ** (sum - limit - 1), 2 ** 50) : ttl
+    } else if (value === undefined) life = ttl
     }
     if (text.length > this.maxValueBytes) return { code: 'STORE_VALUE_TOO_LARGE' }
     if (value !== undefined) this.#use(value)
@@ -192,7 +211,11 @@ export class Model {
     if (life !== undefined) written.end = this.now + Math.ceil(life)
     this.values.set(key, written)
     this.writes++
-    return { ...reply, version: written.version, ...(op === 'set' ? { number: value === undefined ? 1 : undefined } : { expiresIn: this.#expiresIn(written) }) }
+    return {
+      ...reply,
+      version: written.version,
+      ...(op === 'set' ? { number: value === undefined ? 1 : undefined } : { expiresIn: this.#expiresIn(written) })
+    }
   }
 
   #refusal (value: Value | undefined, { ifVersion, ifAbsent, ifPresent }: Request): StoreErrorCode | undefined {

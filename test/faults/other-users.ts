@@ -24,7 +24,9 @@ export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
   chmodSync(folder, 0o1777)
   const home = await homeOf(folder)
   const start = (uid: number, ...args: string[]): ReturnType<typeof spawn> => {
-    const child = spawn(process.execPath, args, { uid, gid: uid, env: { TMPDIR: folder, WORKER_UID: String(USER) }, stdio: ['pipe', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, args, {
+      uid, gid: uid, env: { TMPDIR: folder, WORKER_UID: String(USER) }, stdio: ['pipe', 'pipe', 'pipe']
+    })
     owner.teardown(() => { child.kill('SIGKILL') })
     return child
   }
@@ -46,7 +48,10 @@ export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
     assert.deepEqual(await ended, way === 'wait' ? [null, 'SIGKILL'] : [3, null], errors)
   }
   intruder.stdin!.end()
-  const { attempts, succeeded } = JSON.parse((await lines.next()).value as string) as { attempts: number, succeeded: string[] }
+  const { attempts, succeeded } = JSON.parse((await lines.next()).value as string) as {
+    attempts: number
+    succeeded: string[]
+  }
   assert.deepEqual(succeeded, [])
   assert.ok(attempts > 0)
   assert.ok(existsSync(join(home, 'socket')), "the user's own file is there")

@@ -13,7 +13,9 @@ const PROGRAM = new URL('./hostile.js', import.meta.url).href
 
 /** The server of this process. */
 export function serverOf (process: object): SocketServer {
-  const { engine } = (process as Record<symbol, { engine: { server: SocketServer } }>)[Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)]!
+  const { engine } = (process as Record<symbol, { engine: { server: SocketServer } }>)[
+    Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)
+  ]!
   return engine.server
 }
 
@@ -43,7 +45,9 @@ function over (open: (owner: Owner) => Promise<Target>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], target: Target): ReturnType<Attack> {
+async function attack (
+  { seed, rounds, secondsLeft, owner }: Parameters<Attack>[0], target: Target
+): ReturnType<Attack> {
   const store = createStore(target.options)
   owner.teardown(() => target.options.url !== undefined && store.close())
   const [worker, hostile] = await Promise.all([fork(owner), fork(owner)])

@@ -24,7 +24,9 @@ export interface Plan {
 
 type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
 
-export async function perform (store: Store, { seed, name, file, collection, keys, calls, lanes, lease, durable: hasData }: Plan): Promise<void> {
+export async function perform (
+  store: Store, { seed, name, file, collection, keys, calls, lanes, lease, durable: hasData }: Plan
+): Promise<void> {
   const target: Collection<number> = store.collection(collection)
   const next = random(seed)
   const pick = <T>(list: T[]): T => list[Math.floor(next() * list.length)]!
@@ -34,7 +36,9 @@ export async function perform (store: Store, { seed, name, file, collection, key
 
   const now = (): string => String(process.hrtime.bigint())
   const write = (line: object): void => { appendFileSync(file, JSON.stringify(line) + '\n') }
-  const record = async <T>(key: string, call: Call, make: () => Promise<T>, result: (value: T) => Operation['result']): Promise<T | undefined> => {
+  const record = async <T>(
+    key: string, call: Call, make: () => Promise<T>, result: (value: T) => Operation['result']
+  ): Promise<T | undefined> => {
     const id = ++ids
     write({ id, key, process: name, ...call, at: now() })
     try {
@@ -53,12 +57,17 @@ export async function perform (store: Store, { seed, name, file, collection, key
   const locked = async (key: string): Promise<void> => {
     const lock = `${name} ${++ids}`
     const nowait = next() < 0.2
-    const held: KeyLock<number> | undefined = await record(key, { kind: 'acquire', lock, nowait }, () => target.acquire(key, { lease, ...nowait ? { timeout: 0 } : {} }),
-      held => ({ value: held.get(), version: held.version, fence: held.fence }))
+    const held: KeyLock<number> | undefined = await record(
+      key, { kind: 'acquire', lock, nowait }, () => target.acquire(key, { lease, ...(nowait ? { timeout: 0 } : {}) }),
+      held => ({ value: held.get(), version: held.version, fence: held.fence })
+    )
     if (held === undefined) return
     if (next() < 0.3) {
       const value = unique()
-      await record(key, { kind: 'set', lock, value }, () => target.set(key, value, { token: held.token }), version => ({ version }))
+      await record(
+        key, { kind: 'set', lock, value }, () => target.set(key, value, { token: held.token }),
+        version => ({ version })
+      )
     }
     const value = next() < 0.7 ? unique() : undefined
     await record(key, { kind: 'release', lock, value }, async () => {
@@ -73,20 +82,38 @@ export async function perform (store: Store, { seed, name, file, collection, key
       const nowait = next() < 0.1
       const wait = nowait ? { timeout: 0 } : {}
       const what = next()
-      if (what < 0.2) await record(key, { kind: 'get', nowait }, () => target.entry(key, wait), entry => ({ value: entry?.value, version: entry?.version ?? 0 }))
+      if (what < 0.2) {
+        await record(key, { kind: 'get', nowait }, () => target.entry(key, wait), entry => {
+        return { value: entry?.value, version: entry?.version ?? 0 }
+      })
+      }
       else if (what < 0.3) await record(key, { kind: 'get', nowait }, () => target.get(key, wait), value => ({ value }))
       else if (what < 0.45) {
         const value = unique()
         const durable = hasData === true && next() < 0.2
-        await record(key, { kind: 'set', value, nowait, durable }, () => target.set(key, value, durable ? { ...wait, durable } : wait), version => ({ version }))
+        await record(
+          key, { kind: 'set', value, nowait, durable },
+          () => target.set(key, value, durable ? { ...wait, durable } : wait), version => ({ version })
+        )
       } else if (what < 0.6) {
         const value = unique()
         const choice = next()
-        const condition = choice < 0.2 ? { ifAbsent: true } : choice < 0.4 ? { ifPresent: true } : { ifVersion: versions.get(key) ?? 0 }
-        await record(key, { kind: 'set', value, nowait, ...condition }, () => target.set(key, value, { ...wait, ...condition }), version => ({ version }))
-      } else if (what < 0.75) await record(key, { kind: 'increment', value: 1, nowait }, () => target.increment(key, 1, wait), value => ({ value }))
-      else if (what < 0.82) await record(key, { kind: 'del', nowait }, () => target.del(key, wait), found => ({ value: Number(found) }))
-      else await locked(key)
+        const condition =
+          choice < 0.2 ? { ifAbsent: true } : choice < 0.4 ? { ifPresent: true } : { ifVersion: versions.get(key) ?? 0 }
+        await record(
+          key, { kind: 'set', value, nowait, ...condition }, () => target.set(key, value, { ...wait, ...condition }),
+          version => ({ version })
+        )
+      } else if (what < 0.75) {
+        await record(
+          key, { kind: 'increment', value: 1, nowait }, () => target.increment(key, 1, wait),
+          value => ({ value })
+        )
+      } else if (what < 0.82) {
+        await record(
+          key, { kind: 'del', nowait }, () => target.del(key, wait), found => ({ value: Number(found) })
+        )
+      } else await locked(key)
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane))
@@ -115,15 +142,25 @@ export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Ope
     history.push(operation)
   }
   // Calls that were not sent had no effect.
-  for (const [key, history] of histories) histories.set(key, history.filter(({ result }) => result?.code !== 'STORE_UNREACHABLE'))
+  for (const [key, history] of histories) {
+    histories.set(
+      key, history.filter(({ result }) => result?.code !== 'STORE_UNREACHABLE')
+    )
+  }
   // A process detects an expired lease by its own clock, possibly before the store does: such a call was not sent.
   if (lease !== undefined) {
-    for (const [key, history] of histories) histories.set(key, history.filter(({ lock, result }) => lock === undefined || result?.code !== 'STORE_LOCK_LOST'))
+    for (const [key, history] of histories) {
+      histories.set(
+        key, history.filter(({ lock, result }) => lock === undefined || result?.code !== 'STORE_LOCK_LOST')
+      )
+    }
   }
   // Locks without a known release may have expired.
   const own = new Set(calls.values())
   const releases = [...own].filter(({ kind }) => kind === 'release')
-  const released = new Set(releases.filter(({ result }) => result !== undefined && result.code === undefined).map(({ lock }) => lock))
+  const released = new Set(
+    releases.filter(({ result }) => result !== undefined && result.code === undefined).map(({ lock }) => lock)
+  )
   // After a lost connection, a release is repeated without its change: either of them ends the lock.
   const repeated = new Map(releases.filter(({ isLost }) => isLost === true).map(({ lock, called }) => [lock, called]))
   for (const history of histories.values()) {

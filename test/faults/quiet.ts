@@ -41,7 +41,9 @@ export const quiet: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const told = survivor.run(wait, plan)
     await survivor.run(async ({ kept }) => { await kept.waiting })
     if (plan.lease === undefined) holder.kill('SIGKILL')
-    assert.deepEqual(await told, Array(count * plan.locks).fill('before'), 'every waiter is served, without what was changed')
+    assert.deepEqual(
+      await told, Array(count * plan.locks).fill('before'), 'every waiter is served, without what was changed'
+    )
     await exit(holder)
     assert.deepEqual(await store.locks(), [])
     assert.equal((await store.stats()).keys, 0, 'nothing is left')
@@ -74,8 +76,10 @@ async function hold ({ strongStore, kept }: Tools, { options, collections, locks
   return all.length
 }
 
-/** Waits for every lock, and for the end of the last key of every collection. Resolves with the values it was served. */
-async function wait ({ strongStore, kept }: Tools, { options, collections, locks, keys, ttl }: Plan): Promise<unknown[]> {
+/** Waits for every lock, and for the end of the last key of every collection. Resolves with the values it got. */
+async function wait (
+  { strongStore, kept }: Tools, { options, collections, locks, keys, ttl }: Plan
+): Promise<unknown[]> {
   const store: Store = kept.store ??= strongStore.createStore(options)
   const ends: Array<Promise<void>> = []
   const served: Array<Promise<KeyLock<string>>> = []

@@ -21,7 +21,9 @@ export const stopping: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   const figures: Record<string, number> = { stops: 0, calls: 0 }
   while (figures.stops! < rounds && secondsLeft() > 0) {
     const way = WAYS[figures.stops!++ % WAYS.length]!
-    const child = spawn(process.execPath, [PROGRAM, way], { env: { ...process.env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [PROGRAM, way], {
+      env: { ...process.env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe']
+    })
     owner.teardown(() => { child.kill('SIGKILL') })
     let errors = ''
     child.stderr.on('data', chunk => { errors += String(chunk) })
@@ -37,7 +39,9 @@ export const stopping: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     assert.deepEqual(lines.at(-1)?.codes, [[0, null], [0, null]], what)
     assert.equal(lines.length, 4, what)
     for (const { asked, outcomes = {} } of lines.slice(1, 3)) {
-      assert.equal(Object.values(outcomes).reduce((sum, count) => sum + count), asked, `no call without an outcome, ${what}`)
+      assert.equal(
+        Object.values(outcomes).reduce((sum, count) => sum + count), asked, `no call without an outcome, ${what}`
+      )
       for (const [outcome, count] of Object.entries(outcomes)) {
         assert.ok(outcome === 'answered' || isErrorCode(outcome), what)
         figures[outcome] = (figures[outcome] ?? 0) + count

@@ -14,8 +14,8 @@ export interface StoreProcess {
   /** Its memory in bytes. */
   memory (): number
   /**
-   * Kills it and starts another one at the same path. With `data`, resolves with the time, in nanoseconds, from which on
-   * changes may not have been on disk.
+   * Kills it and starts another one at the same path. With `data`, resolves with the time, in nanoseconds, from which
+   * on changes may not have been on disk.
    */
   restart (): Promise<number | undefined>
 }

@@ -23,7 +23,9 @@ interface Contender {
 }
 
 async function begin (owner: Owner, seed: number): Promise<Contender> {
-  const child = spawn('env', [...PLAIN, process.execPath, PROGRAM, String(seed)], { env: cleanEnv(), stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn('env', [...PLAIN, process.execPath, PROGRAM, String(seed)], {
+    env: cleanEnv(), stdio: ['pipe', 'pipe', 'inherit']
+  })
   owner.teardown(() => { child.kill('SIGKILL') })
   child.stdin.on('error', () => {}) // killed before reading
   const exited = once(child, 'exit')
@@ -52,7 +54,9 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   while (figures.rounds < rounds && secondsLeft() > 0) {
     figures.rounds++
     const doomed = Math.floor(next() * 5)
-    const outcomes = await Promise.all(contenders.map((contender, i) => contender.tell(`serve ${path} ${i < doomed ? Math.floor(next() * 12) : ALL}`)))
+    const outcomes = await Promise.all(
+      contenders.map((contender, i) => contender.tell(`serve ${path} ${i < doomed ? Math.floor(next() * 12) : ALL}`))
+    )
     assert.ok(outcomes.every(outcome => ['serves', 'in use', 'killed'].includes(outcome)), outcomes.join())
     let serving = outcomes.indexOf('serves')
     assert.equal(serving, outcomes.lastIndexOf('serves'), `two serve at once: ${outcomes.join()}`)

@@ -14,7 +14,9 @@ const CALLS = 50
 export const versions: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   const next = random(seed)
   const urls = [copyPackage(owner), copyPackage(owner, PROTOCOL_VERSION + 1)]
-  const stores = await Promise.all(urls.map(async url => ((await import(`${url}index.js`)) as typeof strongStore).createStore()))
+  const stores = await Promise.all(
+    urls.map(async url => ((await import(`${url}index.js`)) as typeof strongStore).createStore())
+  )
   owner.teardown(() => Promise.all(stores.map(store => store.close())))
   const least = [0, 0]
   const most = [0, 0]
@@ -46,8 +48,13 @@ export const versions: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     await until(async () => (await store.locks()).length === 0, 30)
     const counts = store.collection<number>('counts')
     const value = await counts.get('n') ?? 0
-    assert.ok(least[version]! <= value && value <= most[version]!, `${value} calls, of which ${least[version]} were confirmed and ${most[version]} made`)
-    assert.equal(await counts.get('version'), version === 0 ? urls[0] : urls[1], 'only its own workers write to a store')
+    assert.ok(
+      least[version]! <= value && value <= most[version]!,
+      `${value} calls, of which ${least[version]} were confirmed and ${most[version]} made`
+    )
+    assert.equal(
+      await counts.get('version'), version === 0 ? urls[0] : urls[1], 'only its own workers write to a store'
+    )
   }
   return figures
 }

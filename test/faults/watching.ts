@@ -64,7 +64,9 @@ interface Repeated {
 
 /** Neither heap nor handles may grow. */
 async function openAndLeave ({ most, seconds, visit, measure }: Repeated): Promise<string> {
-  for (let i = 0; i < Math.min(most, 10_000); i += AT_ONCE) await visit(AT_ONCE) // compiles and creates what is made once
+  for (let i = 0; i < Math.min(most, 10_000); i += AT_ONCE) {
+    await visit(AT_ONCE) // compiles and creates what is made once
+  }
   let before = await measure()
   for (let last = Infinity; last - before > 50; before = await measure()) last = before
   const handles = process.getActiveResourcesInfo().length

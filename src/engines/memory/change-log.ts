@@ -108,7 +108,9 @@ export class LogWriter implements LogReader {
 /** Reads a chunk. Throws a DamageError before the first record if the checksum does not match. */
 export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
   const chunk = bytes as FastBuffer
-  if (chunk.length < CHUNK_HEAD || crc32(chunk.subarray(CHUNK_HEAD)) !== chunk.readUInt32LE(0)) throw new DamageError('a checksum does not match')
+  if (chunk.length < CHUNK_HEAD || crc32(chunk.subarray(CHUNK_HEAD)) !== chunk.readUInt32LE(0)) {
+    throw new DamageError('a checksum does not match')
+  }
   let collection = ''
   for (let at = CHUNK_HEAD; at < chunk.length;) {
     const kind = chunk[at]

@@ -5,7 +5,9 @@ import type { Keyspace } from './keyspace.js'
 
 type Options = Omit<Bounds, 'goneBefore'>
 
-const NAMES = ['idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'] as const satisfies ReadonlyArray<keyof Options>
+const NAMES = [
+  'idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'
+] as const satisfies ReadonlyArray<keyof Options>
 
 /** The options that differ from the defaults; undefined if none does. */
 export function optionsOf (keyspace: Keyspace, collection: string): Buffer | undefined {

@@ -38,7 +38,9 @@ export async function checkLmdb (name: string): Promise<void> {
     if (size === 0) return
     const first = await read(file, 0, META_SIZE)
     const pageSize = first.readUInt32LE(FIRST_TREE)
-    if (first.readUInt32LE(HEAD) !== MAGIC || pageSize < 512 || pageSize > 65_536) throw new DamageError('it has no header')
+    if (first.readUInt32LE(HEAD) !== MAGIC || pageSize < 512 || pageSize > 65_536) {
+      throw new DamageError('it has no header')
+    }
     if (first.readUInt32LE(HEAD + 4) !== VERSION) return
     const second = await read(file, pageSize, META_SIZE)
     if (second.readUInt32LE(HEAD) !== MAGIC) throw new DamageError('half of its header is missing')
@@ -84,7 +86,9 @@ async function checkPage (file: FileHandle, size: number, number: bigint, depth:
 /** Checks a value with pages of its own: the head of the first page, and that the last page exists. */
 async function checkValue (file: FileHandle, size: number, number: bigint, length: number): Promise<void> {
   const head = await read(file, Number(number) * size, HEAD)
-  if (head.readBigUInt64LE(0) !== number || (head.readUInt16LE(18) & OVERFLOW) === 0) throw new DamageError(`page ${number} is not the start of a value`)
+  if (head.readBigUInt64LE(0) !== number || (head.readUInt16LE(18) & OVERFLOW) === 0) {
+    throw new DamageError(`page ${number} is not the start of a value`)
+  }
   await read(file, Number(number) * size + HEAD + length - 1, 1)
 }
 

@@ -171,7 +171,11 @@ function metaOf (disk: Disk): Meta | undefined {
   }
   const { format, epoch, reserved } = meta ?? {}
   if (!Number.isSafeInteger(format)) throw new DamageError('its description has no format')
-  if (format! > FORMAT) throw new NewerFormatError(`it has format ${format}, this version of strong-store supports up to ${FORMAT}`)
-  if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(reserved)) throw new DamageError('its description is incomplete')
+  if (format! > FORMAT) {
+    throw new NewerFormatError(`it has format ${format}, this version of strong-store supports up to ${FORMAT}`)
+  }
+  if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(reserved)) {
+    throw new DamageError('its description is incomplete')
+  }
   return meta as Meta
 }

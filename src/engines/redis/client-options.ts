@@ -90,7 +90,8 @@ export function checkClientOptions (client: unknown, isCluster: boolean): void {
 /** A client that the user has made. The store makes connections of its own from its address and credentials. */
 export function isInstance (client: object | undefined): client is Redis | Cluster {
   const { duplicate, connect, status, options } = (client ?? {}) as Partial<Redis>
-  return typeof duplicate === 'function' && typeof connect === 'function' && typeof status === 'string' && typeof options === 'object'
+  return typeof duplicate === 'function' && typeof connect === 'function' &&
+    typeof status === 'string' && typeof options === 'object'
 }
 
 /** Those of one connection. With Sentinels it is a check that finds a server which is no master any more. */

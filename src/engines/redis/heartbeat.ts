@@ -226,7 +226,8 @@ export class Heartbeat {
   async #leave (collection: string, left: Left): Promise<void> {
     while (left.held.length + left.waiting.length > 0) {
       const page = JSON.stringify(pageOf(left))
-      const [held, waiting] = await this.#connection.run<[number, number]>('leave', this.#names.base(collection), [page])
+      const base = this.#names.base(collection)
+      const [held, waiting] = await this.#connection.run<[number, number]>('leave', base, [page])
       left.held.splice(0, held)
       left.waiting.splice(0, waiting)
     }

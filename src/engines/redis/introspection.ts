@@ -10,7 +10,9 @@ const LOCKS_AT_A_TIME = 100
 /** Collections on a page, at most. */
 const MAX_COLLECTIONS = 250
 
-const OPS = ['scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'] as const satisfies Array<Request['op']>
+const OPS = [
+  'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'
+] as const satisfies Array<Request['op']>
 
 /** Whether `introspect` answers a request. */
 export function isIntrospection (op: Request['op']): boolean {

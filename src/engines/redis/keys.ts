@@ -33,7 +33,9 @@ export class KeyNames {
    */
   base (collection: string): string {
     if (collection.startsWith(CHANNEL)) return this.#channelBase(collection.slice(CHANNEL.length))
-    return this.#isCluster ? `${this.#prefix}:{${shardOf(collection)}}:${collection}` : `${this.#prefix}:{c:${collection}}`
+    return this.#isCluster
+      ? `${this.#prefix}:{${shardOf(collection)}}:${collection}`
+      : `${this.#prefix}:{c:${collection}}`
   }
 
   #channelBase (name: string): string {

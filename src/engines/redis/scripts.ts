@@ -28,7 +28,8 @@ export const TEXT = [
 ].join('\n')
 
 const NAMES = [
-  'call', 'read', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish', 'queue',
+  'call', 'read', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish',
+  'queue',
   'rights', 'scan', 'size', 'subscribe', 'sweep', 'tend', 'watch'
 ] as const
 

@@ -45,6 +45,8 @@ export class Sweeper {
 
   /** Step by step, so that others are served in between. */
   async #sweep (index: string): Promise<void> {
-    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, this.#args) === 1) { /* there is more */ }
+    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, this.#args) === 1) {
+      /* there is more */
+    }
   }
 }

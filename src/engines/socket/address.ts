@@ -118,6 +118,7 @@ export function answer (
 }
 
 function contentOf (message: unknown): Message | undefined {
-  const content = typeof message === 'object' && message !== null ? (message as Record<string, unknown>)[NAME] : undefined
+  const isObject = typeof message === 'object' && message !== null
+  const content = isObject ? (message as Record<string, unknown>)[NAME] : undefined
   return typeof content === 'object' && content !== null ? content : undefined
 }

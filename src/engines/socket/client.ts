@@ -114,7 +114,9 @@ export class ClientEngine implements Engine {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const connection = this.#connection
     // Releases are always sent: rejecting one would leave the key locked.
-    if (!request.release && request.op !== 'release' && this.#isFull(connection)) throw new StoreError('STORE_OVERLOADED')
+    if (!request.release && request.op !== 'release' && this.#isFull(connection)) {
+      throw new StoreError('STORE_OVERLOADED')
+    }
     this.#isPostLast = id === 0
     this.#isUnconfirmed ||= this.#isPostLast
     if (connection === undefined) {
@@ -189,7 +191,9 @@ export class ClientEngine implements Engine {
         // The server may have moved to another socket since discovery. EAGAIN: the server's listen backlog is full.
         const { isFinal, detail } = discovery.judge?.(error as Error) ??
           { isFinal: !isFirst && (error as NodeJS.ErrnoException).code !== 'EAGAIN', detail: detailOf(error as Error) }
-        if (isFinal || signal.aborted || performance.now() + pause > end) throw new StoreError('STORE_UNREACHABLE', detail, { cause: error })
+        if (isFinal || signal.aborted || performance.now() + pause > end) {
+          throw new StoreError('STORE_UNREACHABLE', detail, { cause: error })
+        }
         await delay(pause, undefined, { signal }).catch(() => {})
         pause = Math.min(pause * 2, MAX_RETRY_MS)
       }
@@ -212,10 +216,13 @@ export class ClientEngine implements Engine {
       }
       const fail = (error: NodeJS.ErrnoException | undefined): void => {
         limit.stop()
-        if (error?.code === 'EACCES') error.message += `: the socket belongs to another user, this process runs as uid ${process.geteuid?.()}`
+        if (error?.code === 'EACCES') {
+          error.message += `: the socket belongs to another user, this process runs as uid ${process.geteuid?.()}`
+        }
         reject(error ?? new Error('the server closed the connection without a reply'))
       }
-      limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no answer within ${this.#options.connectTimeout / 1000} s`)) })
+      const seconds = this.#options.connectTimeout / 1000
+      limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no answer within ${seconds} s`)) })
       socket.once('error', fail)
       socket.once('connect', () => {
         connection = new Connection(socket, {

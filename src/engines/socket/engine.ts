@@ -98,7 +98,9 @@ function warnOfPrivateStore (): void {
   const { pm_id: id, NODE_APP_INSTANCE: instance = '0', instances = '1', STRONG_STORE_URL: url } = process.env
   if (url === 'cluster:') return
   const isOneOfSeveral = Number(instance) > 0 || (id !== undefined && (Number(instances) > 1 || instances === 'max'))
-  const manager = id !== undefined && isOneOfSeveral ? 'PM2 runs' : 'PhusionPassenger' in globalThis ? 'Passenger runs' : isOneOfSeveral ? 'NODE_APP_INSTANCE indicates' : undefined
+  const manager = id !== undefined && isOneOfSeveral
+    ? 'PM2 runs'
+    : 'PhusionPassenger' in globalThis ? 'Passenger runs' : isOneOfSeveral ? 'NODE_APP_INSTANCE indicates' : undefined
   if (manager === undefined) return
   process.emitWarning(`${manager} several instances of this program, and each has a store of its own. To share one store, run npx strong-store serve ` +
     'and set STRONG_STORE_URL to the URL that it prints. If separate stores are intended, set STRONG_STORE_URL=cluster:', { code: 'STORE_NOT_SHARED' })

@@ -21,7 +21,9 @@ export function parentDiscovery (): Discovery | undefined {
   const others = Object.keys(process.env).filter(name => name.startsWith(PREFIX))
   if (value === undefined && others.length === 0) return undefined
   const found = addressOf(value, others)
-  if (typeof found === 'string') return { find: () => Promise.reject(new StoreError('STORE_UNREACHABLE', `${found}; ${REMEDY}`)) }
+  if (typeof found === 'string') {
+    return { find: () => Promise.reject(new StoreError('STORE_UNREACHABLE', `${found}; ${REMEDY}`)) }
+  }
   offerToChildren(found)
   return { find: () => Promise.resolve(found) }
 }
@@ -33,7 +35,9 @@ function addressOf (value: string | undefined, others: string[]): Address | stri
     return `the store of the parent process uses protocol ${versions} of strong-store, this process uses ${PROTOCOL_VERSION}`
   }
   const [, pid, token, path] = /^(\d+)(?: (\S+) (.+))?$/s.exec(value) ?? []
-  if (Number(pid) !== process.ppid) return `process ${pid}, which has access to a cluster's store, is not the parent of this process`
+  if (Number(pid) !== process.ppid) {
+    return `process ${pid}, which has access to a cluster's store, is not the parent of this process`
+  }
   if (path === undefined || token === undefined) return 'the parent, a cluster worker, started this process before it used its store'
   return { version: PROTOCOL_VERSION, path, token }
 }

@@ -141,7 +141,9 @@ export class Peer extends Caller implements Handler {
   #hello (hello: ReturnType<typeof readHello>): void {
     const given = Buffer.from(hello?.token ?? '', 'latin1')
     const wanted = Buffer.from(this.#options.token, 'latin1')
-    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) throw new StoreError('STORE_PROTOCOL', 'not authenticated')
+    if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) {
+      throw new StoreError('STORE_PROTOCOL', 'not authenticated')
+    }
     clearTimeout(this.#helloTimer)
     this.#helloTimer = undefined
     this.#keyspace.callers.add(this)

@@ -201,7 +201,8 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
-  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + (typeof text === 'string' ? text.length : 0))
+  const textLength = typeof text === 'string' ? text.length : 0
+  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + textLength)
   const { buffer, used } = target
   const kind = reply.more ? MORE : OK
   let at = used + REPLY_HEAD

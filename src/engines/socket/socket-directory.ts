@@ -1,7 +1,9 @@
 // A private directory for a socket. Only this user can enter it, so nobody else can connect to the socket, fill its
 // backlog or replace it. Linux's abstract sockets would need no directory, but any user can connect to them.
 // `listener.ts` creates a new directory if it is deleted, and gives access to workers of another user.
-import { chmodSync, chownSync, lstatSync, mkdtempSync, realpathSync, rmdirSync, statSync, unlinkSync, type Stats } from 'node:fs'
+import {
+  chmodSync, chownSync, lstatSync, mkdtempSync, realpathSync, rmdirSync, statSync, unlinkSync, type Stats
+} from 'node:fs'
 import { lstat, readdir, rmdir, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'

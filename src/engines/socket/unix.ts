@@ -35,7 +35,8 @@ export function unixEngine ({ url, connectTimeout }: UnixOptions): Engine {
   const known = engines.get(id)
   if (known !== undefined) return known
   const thread = isMainThread ? '' : `, thread ${threadId}`
-  const engine = new ClientEngine({ discovery: fixedPath(path), connectTimeout, label: `pid ${process.pid}${thread} on ${hostname()}` })
+  const label = `pid ${process.pid}${thread} on ${hostname()}`
+  const engine = new ClientEngine({ discovery: fixedPath(path), connectTimeout, label })
   engines.set(id, engine)
   engine.onclose = () => { engines.delete(id) }
   return engine
@@ -54,10 +55,14 @@ export function socketPath (url: string, platform: NodeJS.Platform = process.pla
   }
   const [, host] = /^unix:\/\/([^/]+)/.exec(url) ?? []
   if (host !== undefined) invalid(`two slashes introduce a host: did you mean unix:/${url.slice('unix://'.length)}?`)
-  if (!isAbsolute(path)) invalid(path === '' ? 'the path is missing' : `${JSON.stringify(path)} depends on the working directory`)
+  if (!isAbsolute(path)) {
+    invalid(path === '' ? 'the path is missing' : `${JSON.stringify(path)} depends on the working directory`)
+  }
   if (path.endsWith('/')) invalid('the path names a directory')
   const bytes = Buffer.byteLength(path)
-  if (bytes > MAX_PATH_BYTES) invalid(`the system allows ${MAX_PATH_BYTES} bytes for the path of a socket, got ${bytes}`)
+  if (bytes > MAX_PATH_BYTES) {
+    invalid(`the system allows ${MAX_PATH_BYTES} bytes for the path of a socket, got ${bytes}`)
+  }
   return normalize(path)
 }
 

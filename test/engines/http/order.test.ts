@@ -90,7 +90,9 @@ t.test('a wait may exceed maxWait, keeps its place in the queue, and takes effec
     async () => (await direct.lockInfo('n'))?.waiters === count
   )
   const calls: Array<Promise<unknown>> = []
-  for (const call of [() => waits.increment('n'), () => waits.set('n', 10), () => waits.increment('n'), () => waits.get('n')]) {
+  for (const call of [
+    () => waits.increment('n'), () => waits.set('n', 10), () => waits.increment('n'), () => waits.get('n')
+  ]) {
     calls.push(call())
     await waiting(calls.length)
   }

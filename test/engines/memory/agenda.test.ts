@@ -88,13 +88,34 @@ t.test('a slice ends as many as come between two looks at the time, whatever the
     for (let i = 0; i < count; i++) by.ask(op, `key ${i}`, fields)
   }
   const kinds: Record<string, [start: () => void, left: () => number]> = {
-    'locks of a caller that has left': [() => { many('acquire', {}, gone); keyspace.leave(gone, shortest()) }, () => gone.holding.size],
-    leases: [() => { many('acquire', { lease: 10 }); advance(1000) }, () => collection.locks.size - 1],
-    keys: [() => { many('set', { text: '1', ttl: 10 }); advance(1000) }, () => collection.size],
-    collections: [() => {
-      for (let i = 0; i < count; i++) user.now('size', '', {}, `empty ${i}`)
-      advance(60_000)
-    }, () => keyspace.collections.size - 1]
+    'locks of a caller that has left': [
+      () => {
+        many('acquire', {}, gone)
+        keyspace.leave(gone, shortest())
+      },
+      () => gone.holding.size
+    ],
+    leases: [
+      () => {
+        many('acquire', { lease: 10 })
+        advance(1000)
+      },
+      () => collection.locks.size - 1
+    ],
+    keys: [
+      () => {
+        many('set', { text: '1', ttl: 10 })
+        advance(1000)
+      },
+      () => collection.size
+    ],
+    collections: [
+      () => {
+        for (let i = 0; i < count; i++) user.now('size', '', {}, `empty ${i}`)
+        advance(60_000)
+      },
+      () => keyspace.collections.size - 1
+    ]
   }
   for (const [name, [start, left]] of Object.entries(kinds)) {
     start()
@@ -143,14 +164,18 @@ t.test('costs do not depend on collections that are not asked about', async t =>
   const budget = new Budget(() => { looks++; return 0 })
   keyspace.sweep(budget)
   t.equal(user.now('size', '', {}, 'collection 7').number, 1)
-  t.match(JSON.parse(user.now('stats', '').text!), { collections: count + 1, keys: count, bytes: 4 * count, writes: count })
+  t.match(JSON.parse(user.now('stats', '').text!), {
+    collections: count + 1, keys: count, bytes: 4 * count, writes: count
+  })
   t.ok(looks <= 2, `${looks} looks at the time`)
 
   const seen: string[] = []
   let cursor: string | undefined
   let pages = 0
   do {
-    const page = JSON.parse(user.now('collections', '', { number: 1e9, ...cursor === undefined ? {} : { cursor } }).text!) as { collections: Array<{ name: string }>, cursor?: string }
+    const page = JSON.parse(
+      user.now('collections', '', { number: 1e9, ...(cursor === undefined ? {} : { cursor }) }).text!
+    ) as { collections: Array<{ name: string }>; cursor?: string }
     if (page.collections.length > 260) t.fail('a page is too long')
     seen.push(...page.collections.map(({ name }) => name))
     cursor = page.cursor
@@ -158,7 +183,9 @@ t.test('costs do not depend on collections that are not asked about', async t =>
   } while (cursor !== undefined)
   t.equal(seen.filter(name => name.startsWith('collection')).length, count)
   t.equal(new Set(seen).size, seen.length)
-  for (const bad of ['-1', 'x', '4294967296']) t.equal(user.now('collections', '', { cursor: bad }).code, 'STORE_OPTION_INVALID')
+  for (const bad of ['-1', 'x', '4294967296']) {
+    t.equal(user.now('collections', '', { cursor: bad }).code, 'STORE_OPTION_INVALID')
+  }
 
   for (let i = 0; i < count; i++) user.now('set', 'key', { text: '1', ttl: 1000 }, `collection ${i}`)
   advance(1001)
@@ -186,7 +213,10 @@ t.test('sums over all collections are kept as they change', async t => {
       const held = tokens.shift()
       if (held !== undefined) user.now('release', held[1], { token: held[2] }, held[0])
     } else if (op !== 'clear' || pick(10) === 0) {
-      const id = user.ask(op, op === 'clear' ? 'key 1' : key, { text: 'x'.repeat(pick(20)), nowait: pick(2) === 0, ...pick(3) === 0 ? { ttl: 200 } : {} }, collection)
+      const id = user.ask(
+        op, op === 'clear' ? 'key 1' : key,
+        { text: 'x'.repeat(pick(20)), nowait: pick(2) === 0, ...(pick(3) === 0 ? { ttl: 200 } : {}) }, collection
+      )
       const token = user.answers.get(id)?.token
       if (token !== undefined) tokens.push([collection, key, token])
     }
@@ -195,8 +225,12 @@ t.test('sums over all collections are kept as they change', async t => {
     const all = names.map(name => keyspace.collection(name))
     const sum = (of: (collection: typeof all[0]) => number): number => all.reduce((sum, one) => sum + of(one), 0)
     const { keys, bytes, locks, waiters } = keyspace.counters.totals
-    const expected = [sum(({ size }) => size), sum(({ bytes }) => bytes), sum(one => one.locks.size), sum(one => one.waiters)]
-    if ([keys, bytes, locks, waiters].join() !== expected.join()) t.fail(`after ${i} steps: ${keys},${bytes},${locks},${waiters} for ${expected.join()}`)
+    const expected = [
+      sum(({ size }) => size), sum(({ bytes }) => bytes), sum(one => one.locks.size), sum(one => one.waiters)
+    ]
+    if ([keys, bytes, locks, waiters].join() !== expected.join()) {
+      t.fail(`after ${i} steps: ${keys},${bytes},${locks},${waiters} for ${expected.join()}`)
+    }
   }
   t.pass('at every moment')
 })
@@ -207,7 +241,8 @@ t.test('a ttl that ends while the key is locked takes effect before the next in 
     user.now('set', 'key', { text: '1', ttl: 100 })
     const { token } = user.now('acquire', 'key')
     const [get, touch, set, increment, del] = [
-      user.ask('get', 'key'), user.ask('touch', 'key', { ttl: 1e6 }), user.ask('set', 'key', { text: '5', ifAbsent: true }), user.ask('increment', 'key'), user.ask('del', 'key')
+      user.ask('get', 'key'), user.ask('touch', 'key', { ttl: 1e6 }),
+      user.ask('set', 'key', { text: '5', ifAbsent: true }), user.ask('increment', 'key'), user.ask('del', 'key')
     ]
     const next = user.ask('acquire', 'key')
     advance(101)
@@ -215,8 +250,12 @@ t.test('a ttl that ends while the key is locked takes effect before the next in 
     t.equal(user.now('get', 'key', { token: token! }).text, '1', 'the holder still has it')
     t.equal(user.now('entry', 'key', { token: token! }).expiresIn, 0)
     user.now('release', 'key', { token: token! })
-    t.strictSame([get, touch, set, increment, del].map(id => [user.answers.get(id!)?.text, user.answers.get(id!)?.number]),
-      [[undefined, undefined], [undefined, 0], [undefined, 1], [undefined, 6], [undefined, 1]])
+    t.strictSame(
+      [get, touch, set, increment, del].map(id => [user.answers.get(id!)?.text, user.answers.get(id!)?.number]),
+      [
+        [undefined, undefined], [undefined, 0], [undefined, 1], [undefined, 6], [undefined, 1]
+      ]
+    )
     t.equal(user.answers.get(next)?.text, undefined)
     user.now('release', 'key', { token: user.answers.get(next)!.token! })
   }
@@ -234,7 +273,9 @@ t.test('a clear takes effect in its place in the order, whatever the number of k
   const { keyspace, user, advance } = setUp()
   const entries = keyspace.collection('c')
   const clear = (prefix: string, fields = {}): number => user.ask('clear', prefix, fields)
-  for (let i = 0; i < 20_000; i++) user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1', ...i % 3 === 0 ? { ttl: 1e6 } : {} })
+  for (let i = 0; i < 20_000; i++) {
+    user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1', ...(i % 3 === 0 ? { ttl: 1e6 } : {}) })
+  }
   const held = ['a:2', 'a:4', 'a:6', 'b:1'].map(key => user.now('acquire', key).token!)
   const given = new User(keyspace)
   const first = clear('a:')
@@ -254,7 +295,9 @@ t.test('a clear takes effect in its place in the order, whatever the number of k
   t.ok(entries.size > 15_000, 'removed in slices')
   user.now('set', 'a:2', { text: '"held"', token: held[0]!, release: true })
   t.ok(user.answers.has(before))
-  t.equal(user.now('get', 'a:2').text, '"after"', 'what the holder wrote was cleared, what came after the clear was not')
+  t.equal(
+    user.now('get', 'a:2').text, '"after"', 'what the holder wrote was cleared, what came after the clear was not'
+  )
   given.keyspace.cancel(given, aborted)
   t.equal(given.answers.get(aborted)?.code, 'STORE_ABORTED')
   let slices = 1
@@ -345,7 +388,9 @@ t.test('bounds are exceeded by one value at most, and not for long', async t => 
   for (let i = 0; i < 30; i++) {
     const before = entries.bytes
     t.equal(user.now('set', `large ${i}`, { text: 'x'.repeat(900_000) }).code, undefined)
-    if (entries.bytes > maxBytes + 900_008 || (before > maxBytes && entries.bytes > before)) t.fail(`${before}, then ${entries.bytes}`)
+    if (entries.bytes > maxBytes + 900_008 || (before > maxBytes && entries.bytes > before)) {
+      t.fail(`${before}, then ${entries.bytes}`)
+    }
     if (i % 3 > 0) continue
     while (keyspace.sweep(shortest())) { /* to the end */ }
     t.ok(entries.bytes <= maxBytes)
@@ -372,7 +417,9 @@ t.test('years of uptime and of changes make no difference', async t => {
     const { keyspace, user, advance } = setUp()
     advance(days * 86_400_000)
     keyspace.context.revision = revision
-    for (let i = 0; i < 10_000; i++) user.now('set', `key ${i}`, { text: '1', ...i % 2 === 0 ? { ttl: 40 * 86_400_000 } : {} })
+    for (let i = 0; i < 10_000; i++) {
+      user.now('set', `key ${i}`, { text: '1', ...(i % 2 === 0 ? { ttl: 40 * 86_400_000 } : {}) })
+    }
     t.equal(keyspace.values.versionOf(keyspace.collection('c').find('key 7')!), user.now('entry', 'key 7').version)
     t.equal(keyspace.collection('c').find('key 7')!.version, revision + 8)
     user.now('configure', '', { text: `{"idle":${50 * 86_400_000}}` })
@@ -389,14 +436,18 @@ t.test('years of uptime and of changes make no difference', async t => {
 
 t.test('keys and collections take little memory, and no more after years', async t => {
   const program = fileURLToPath(new URL('footprint.js', import.meta.url))
-  const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', process.execPath, '--expose-gc', '--single-threaded', program])
+  const { stdout } = await promisify(execFile)('env', [
+    '-u', 'NODE_OPTIONS', process.execPath, '--expose-gc', '--single-threaded', program
+  ])
   const [fresh, month, years] = JSON.parse(stdout) as Array<Record<string, number>>
   t.comment(stdout)
   t.ok(fresh!.keys! <= 133, 'a key')
   t.ok(fresh!.collections! <= 400, 'a collection with one key')
   t.ok(fresh!.timedCollections! <= 500, 'and a ttl')
   for (const aged of [month, years]) {
-    for (const [name, bytes] of Object.entries(fresh!)) t.ok(Math.abs(aged![name]! / bytes - 1) < 0.07, `${name}: ${aged![name]} bytes each, ${bytes} at first`)
+    for (const [name, bytes] of Object.entries(fresh!)) {
+      t.ok(Math.abs(aged![name]! / bytes - 1) < 0.07, `${name}: ${aged![name]} bytes each, ${bytes} at first`)
+    }
   }
 })
 

@@ -1,5 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, truncateSync,
+  writeFileSync
+} from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,10 +20,14 @@ function folderFor (t: Test): string {
   return join(folder, 'store')
 }
 
-async function withStore<T> (data: string, use: (store: Store, errors: StoreError[]) => Promise<T>, flush?: number): Promise<T> {
+async function withStore<T> (
+  data: string, use: (store: Store, errors: StoreError[]) => Promise<T>, flush?: number
+): Promise<T> {
   const store = createStore({ url: 'memory:', data, flush })
   const errors: StoreError[] = []
-  store.on('error', error => { errors.push(error) })
+  store.on('error', error => {
+    errors.push(error)
+  })
   try {
     return await use(store, errors)
   } finally {
@@ -74,7 +81,9 @@ t.test('a durable change is on disk when it is answered', async t => {
   mkdirSync(copy, { mode: 0o700 })
   const look = async (): Promise<number[]> => {
     copyFileSync(join(data, 'data.mdb'), join(copy, 'data.mdb'))
-    return await withStore(copy, async store => (await store.collection<number>('c').getMany(['a', 'b', 'n', 'u', 'l'])) as number[])
+    return await withStore(
+      copy, async store => (await store.collection<number>('c').getMany(['a', 'b', 'n', 'u', 'l'])) as number[]
+    )
   }
   await withStore(data, async store => {
     const c = store.collection<number>('c')
@@ -94,7 +103,9 @@ t.test('a durable change is on disk when it is answered', async t => {
   }, 60)
   const memory = createStore('memory:')
   t.teardown(() => memory.close())
-  await t.rejects(memory.collection('c').set('a', 1, { durable: true }), { code: 'STORE_OPTION_INVALID', message: /store with data/ })
+  await t.rejects(memory.collection('c').set('a', 1, { durable: true }), {
+    code: 'STORE_OPTION_INVALID', message: /store with data/
+  })
   t.equal(await memory.collection('c').get('a'), undefined)
   const lock = await memory.collection('c').acquire('a')
   lock.set(1)
@@ -108,7 +119,7 @@ t.test('options are checked', async t => {
     { data: '' }, { data: 1 }, { flush: 1 }, { data: 'x', flush: 61 }, { data: 'x', flush: 0.001 }, { url: 'redis://localhost', data: 'x' }, { url: 'http://localhost', data: 'x' }
   ]) t.throws(() => createStore(options as object), { code: 'STORE_OPTION_INVALID' }, JSON.stringify(options))
   const c = createStore('memory:').collection('c')
-  for (const options of [{ keep: 1 }, { durable: 'yes' }]) await t.rejects(c.configure(options as object), { code: 'STORE_OPTION_INVALID' })
+  for (const options of [{ keep: 1 }, { durable: 'yes' }]) { await t.rejects(c.configure(options as object), { code: 'STORE_OPTION_INVALID' }) }
 })
 
 t.test('a second store in one folder is refused; that of a dead process is not', async t => {
@@ -116,7 +127,9 @@ t.test('a second store in one folder is refused; that of a dead process is not',
   await withStore(data, async store => {
     await store.collection('c').set('a', 1)
     await withStore(data, async (second, errors) => {
-      await t.rejects(second.collection('c').get('a'), { code: 'STORE_UNREACHABLE', message: new RegExp(`in use by process ${process.pid}`) })
+      await t.rejects(second.collection('c').get('a'), {
+        code: 'STORE_UNREACHABLE', message: new RegExp(`in use by process ${process.pid}`)
+      })
       await t.rejects(second.ping(), { code: 'STORE_UNREACHABLE' })
       t.equal(errors.length, 1)
     })
@@ -138,9 +151,26 @@ t.test('a damaged file is moved aside, and the store starts empty', async t => {
   const data = folderFor(t)
   const file = join(data, 'data.mdb')
   const damages: Array<[string, () => void]> = [
-    ['truncated', () => { truncateSync(file, 40_000) }],
-    ['no database', () => { writeFileSync(file, 'hello, this is something else\n'.repeat(1000)) }],
-    ['wrong bytes', () => { spawnSync('sh', ['-c', `printf XXXXXXXX | dd of='${file}' bs=1 seek=${statSync(file).size - 9000} conv=notrunc`]) }]
+    [
+      'truncated',
+      () => {
+        truncateSync(file, 40_000)
+      }
+    ],
+    [
+      'no database',
+      () => {
+        writeFileSync(file, 'hello, this is something else\n'.repeat(1000))
+      }
+    ],
+    [
+      'wrong bytes',
+      () => {
+        spawnSync('sh', [
+          '-c', `printf XXXXXXXX | dd of='${file}' bs=1 seek=${statSync(file).size - 9000} conv=notrunc`
+        ])
+      }
+    ]
   ]
   for (const [name, damage] of damages) {
     await withStore(data, async store => {
@@ -169,7 +199,11 @@ t.test('data of a newer version is left alone', async t => {
   const meta = JSON.parse(disk.read('meta')!.toString()) as { format: number }
   await disk.write(new Map([['meta', Buffer.from(JSON.stringify({ ...meta, format: meta.format + 1 }))]]))
   await disk.close()
-  await withStore(data, store => t.rejects(store.ping(), { code: 'STORE_UNREACHABLE', message: /format 2, this version of strong-store supports up to 1/ }))
+  await withStore(data, store =>
+    t.rejects(store.ping(), {
+      code: 'STORE_UNREACHABLE', message: /format 2, this version of strong-store supports up to 1/
+    })
+  )
   const again = await openLmdb(data)
   t.match(JSON.parse(again.read('meta')!.toString()), { format: 2 })
   t.equal(again.names('log/').length, 1)
@@ -184,7 +218,9 @@ t.test('a folder that others can write to, or own, is refused', async t => {
   chmodSync(data, 0o700)
   if (process.geteuid!() === 0) {
     chownSync(data, 65534, 65534)
-    await withStore(data, store => t.rejects(store.ping(), { code: 'STORE_UNREACHABLE', message: /belongs to uid 65534/ }))
+    await withStore(data, store =>
+      t.rejects(store.ping(), { code: 'STORE_UNREACHABLE', message: /belongs to uid 65534/ })
+    )
   } else {
     chmodSync(data, 0o500)
     await withStore(data, store => t.rejects(store.ping(), { code: 'STORE_UNREACHABLE', message: /EACCES/ }))
@@ -219,7 +255,9 @@ t.test('a store whose folder vanishes works on, and says so', async t => {
 /** A small file system of its own, which takes root. Undefined if that is not possible. */
 function mounted (t: Test): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'data-'))
-  const isMounted = process.geteuid!() === 0 && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', folder]).status === 0
+  const isMounted =
+    process.geteuid!() === 0 &&
+    spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', folder]).status === 0
   t.teardown(() => {
     if (isMounted) spawnSync('umount', [folder])
     rmSync(folder, { recursive: true, force: true })
@@ -252,13 +290,17 @@ t.test('a store on a full disk works on, and says so', async t => {
     for (let i = 1; i < 30; i++) await c.del(`k${i}`)
     await c.set('small', 1)
   }, 0.01)
-  await withStore(folder, async store => { t.ok(await store.collection('c').size() <= 30, 'the folder can still be read') })
+  await withStore(folder, async store => {
+    t.ok((await store.collection('c').size()) <= 30, 'the folder can still be read')
+  })
 })
 
 t.test('a worker is refused data, and so is a store that is open without', async t => {
   const store = createStore()
   t.teardown(() => store.close())
-  t.throws(() => createStore({ data: folderFor(t) }), { code: 'STORE_OPTION_INVALID', message: /already open without data/ })
+  t.throws(() => createStore({ data: folderFor(t) }), {
+    code: 'STORE_OPTION_INVALID', message: /already open without data/
+  })
 })
 
 t.test('after kill -9 the store has a state in which each writer had been', async t => {
@@ -278,7 +320,9 @@ t.test('after kill -9 the store has a state in which each writer had been', asyn
         const names = Array.from({ length: KEYS }, (_, key) => `${writer}-${key}`)
         const values = (await store.collection<number>('numbers').getMany(names)).map(n => n ?? 0)
         const first = values[0]!
-        const isInOrder = values.every((n, i) => n === first || (n === first - 1 && values.slice(i).every(later => later === n)))
+        const isInOrder = values.every(
+          (n, i) => n === first || (n === first - 1 && values.slice(i).every(later => later === n))
+        )
         t.ok(isInOrder, `${values.join()} is a state in the order of writes`)
         t.ok(values.at(-1)! >= durable[writer]!, `and not before ${durable[writer]}, which was durable`)
       }
@@ -289,17 +333,34 @@ t.test('after kill -9 the store has a state in which each writer had been', asyn
 t.test('nobody is logged out by a restart of the primary and all workers', async t => {
   const data = folderFor(t)
   const path = join(mkdtempSync(join(tmpdir(), 'data-')), 'http')
-  const get = (url: string, cookie?: string): Promise<{ body: unknown, cookie: string | undefined }> => new Promise((resolve, reject) => {
-    request({ socketPath: path, path: url, agent: false, headers: { connection: 'close', ...cookie === undefined ? {} : { cookie } } }, response => {
-      let text = ''
-      response.on('data', chunk => { text += String(chunk) })
-      response.on('end', () => { resolve({ body: JSON.parse(text), cookie: response.headers['set-cookie']?.[0]?.split(';')[0] }) })
-    }).on('error', reject).end()
+  interface Answer { body: unknown, cookie: string | undefined }
+  const get = (url: string, cookie?: string): Promise<Answer> => new Promise((resolve, reject) => {
+    request(
+      {
+        socketPath: path,
+        path: url,
+        agent: false,
+        headers: { connection: 'close', ...(cookie === undefined ? {} : { cookie }) }
+      },
+      response => {
+        let text = ''
+        response.on('data', chunk => {
+          text += String(chunk)
+        })
+        response.on('end', () => {
+          resolve({ body: JSON.parse(text), cookie: response.headers['set-cookie']?.[0]?.split(';')[0] })
+        })
+      }
+    )
+      .on('error', reject)
+      .end()
   })
   const first = start(t, 'test/fixtures/data-sessions.js', { args: [data, path] })
   t.equal(await first.nextLine(), 'ready')
   const users = Array.from({ length: 20 }, (_, i) => `user ${i}`)
-  const cookies = await Promise.all(users.map(async user => (await get(`/login?user=${encodeURIComponent(user)}`)).cookie))
+  const cookies = await Promise.all(
+    users.map(async user => (await get(`/login?user=${encodeURIComponent(user)}`)).cookie)
+  )
   first.child.kill('SIGTERM')
   t.same(await first.ended, [0, null])
   const second = start(t, 'test/fixtures/data-sessions.js', { args: [data, path] })

@@ -20,7 +20,9 @@ const keyspaces: Keyspace[] = []
 const user = new User()
 
 /** Bytes that each of `count` writes takes, `write` naming their collection and key. */
-function footprint (count: number, days: number, revision: number, ttl: number | undefined, write: (i: number) => [string, string]): number {
+function footprint (
+  count: number, days: number, revision: number, ttl: number | undefined, write: (i: number) => [string, string]
+): number {
   let now = 0
   const keyspace = new Keyspace({ time: () => now })
   keyspaces.push(keyspace)
@@ -45,8 +47,10 @@ function heap (): number {
   return heapUsed + arrayBuffers
 }
 
-const keys = (days: number, revision: number, ttl?: number): number => footprint(KEYS, days, revision, ttl, i => ['c', `key ${i}`])
-const collections = (days: number, revision: number, ttl?: number): number => footprint(COLLECTIONS, days, revision, ttl, i => [`user ${i}`, 'key'])
+const keys = (days: number, revision: number, ttl?: number): number =>
+  footprint(KEYS, days, revision, ttl, i => ['c', `key ${i}`])
+const collections = (days: number, revision: number, ttl?: number): number =>
+  footprint(COLLECTIONS, days, revision, ttl, i => [`user ${i}`, 'key'])
 
 for (const ttl of [undefined, MONTH, undefined, MONTH]) keys(0, 0, ttl) // allocates what is allocated once
 const measured = [[0, 0], [26, 2 ** 31], [4000, 2 ** 48]].map(([days, revision]) => ({

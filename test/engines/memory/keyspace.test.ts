@@ -57,12 +57,15 @@ function sliceOf (looks: number): Budget {
   return new Budget(() => ++seen < looks ? 0 : 1000)
 }
 
-const configure = (user: User, bounds: object, collection = 'c'): Reply => user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
+const configure = (user: User, bounds: object, collection = 'c'): Reply =>
+  user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
 
 t.test('idle time: reads and updates start it anew', async t => {
   const { user, advance } = setUp()
   configure(user, { idle: 1000 })
-  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle', 'peek']) user.now('set', key, { text: '1' })
+  for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle', 'peek']) {
+    user.now('set', key, { text: '1' })
+  }
   for (let i = 0; i < 5; i++) {
     advance(999)
     for (const op of ['get', 'entry', 'head', 'touch', 'increment'] as const) user.now(op, op)
@@ -115,7 +118,10 @@ t.test('a sweep removes all that is past its time, gives memory back, and stops 
   advance(1500)
   const entries = keyspace.collection('c')
   const slices = sweep(1)
-  t.ok(slices >= Math.floor(10_000 / 33) && slices <= 10_000 / 32 + 1, `32 removals between two looks at the time: ${slices} slices`)
+  t.ok(
+    slices >= Math.floor(10_000 / 33) && slices <= 10_000 / 32 + 1,
+    `32 removals between two looks at the time: ${slices} slices`
+  )
   t.equal(entries.size, 1)
   t.equal(entries.expired, 10_000)
   t.equal(entries.bytes, 6)
@@ -192,24 +198,40 @@ t.test('a place in a queue is left, and a turn comes, without a look at the rest
   const queue = () => {
     const { keyspace, user } = setUp()
     const token = user.now('acquire', 'key').token!
-    const ids = Array.from({ length: 10_000 }, (_, i) => user.ask('acquire', 'key', i % 2 === 0 ? {} : { token: `named ${i}` }))
+    const ids = Array.from({ length: 10_000 }, (_, i) =>
+      user.ask('acquire', 'key', i % 2 === 0 ? {} : { token: `named ${i}` })
+    )
     return { keyspace, user, token, ids, waiters: ids.map(id => user.waiting.get(id) as Waiter) }
   }
   /** Does something that may look at no other waiters than those in these places. */
   const touching = (waiters: Waiter[], places: number[], act: () => void): void => {
-    const others = waiters.filter((_, place) => !places.includes(place)).map(waiter => ({ waiter, links: { prev: waiter.prev, next: waiter.next } }))
-    const touched = { configurable: true, get: () => { throw new Error('touched') }, set: () => { throw new Error('touched') } }
+    const others = waiters
+      .filter((_, place) => !places.includes(place))
+      .map(waiter => ({ waiter, links: { prev: waiter.prev, next: waiter.next } }))
+    const touched = {
+      configurable: true,
+      get: () => {
+        throw new Error('touched')
+      },
+      set: () => {
+        throw new Error('touched')
+      }
+    }
     for (const { waiter } of others) Object.defineProperties(waiter, { prev: touched, next: touched })
     act()
     for (const { waiter, links } of others) {
-      for (const [name, value] of Object.entries(links)) Object.defineProperty(waiter, name, { configurable: true, writable: true, enumerable: true, value })
+      for (const [name, value] of Object.entries(links)) {
+        Object.defineProperty(waiter, name, { configurable: true, writable: true, enumerable: true, value })
+      }
     }
   }
   const { keyspace, user, token, ids, waiters } = queue()
   touching(waiters, [4999, 5000, 5001], () => { keyspace.cancel(user, ids[5000]!) })
   t.equal(user.answers.get(ids[5000]!)?.code, 'STORE_ABORTED')
   touching(waiters, [], () => {
-    for (const op of ['release', 'renew', 'set', 'del', 'get'] as const) t.equal(user.now(op, 'key', { token: 'stale', text: '1' }).code, 'STORE_LOCK_LOST', op)
+    for (const op of ['release', 'renew', 'set', 'del', 'get'] as const) {
+      t.equal(user.now(op, 'key', { token: 'stale', text: '1' }).code, 'STORE_LOCK_LOST', op)
+    }
   })
   touching(waiters, [7000, 7001, 7002], () => { user.now('release', 'key', { token: 'named 7001' }) })
   t.equal(user.answers.get(ids[7001]!)?.code, 'STORE_ABORTED')
@@ -217,7 +239,15 @@ t.test('a place in a queue is left, and a turn comes, without a look at the rest
   touching(waiters, [0, 1], () => { user.now('release', 'key', { token }) })
   t.ok(user.answers.get(ids[0]!)?.token)
   const other = queue()
-  t.throws(() => { touching(other.waiters, [5000], () => { other.keyspace.cancel(other.user, other.ids[5000]!) }) }, { message: 'touched' }, 'it would be seen')
+  t.throws(
+    () => {
+      touching(other.waiters, [5000], () => {
+        other.keyspace.cancel(other.user, other.ids[5000]!)
+      })
+    },
+    { message: 'touched' },
+    'it would be seen'
+  )
 })
 
 t.test('a token that waits twice is given up by its last wait first', async t => {
@@ -266,7 +296,9 @@ t.test('of thousands of locks and waits that a caller leaves, a slice ends as ma
   const count = 10_000
   const step = 32 // between two looks at the time
   const collection = keyspace.collection('c')
-  const tokens = Array.from({ length: count }, (_, i) => gone.now('acquire', `held ${i}`, i % 2 === 0 ? {} : { lease: 1000 }).token!)
+  const tokens = Array.from(
+    { length: count }, (_, i) => gone.now('acquire', `held ${i}`, i % 2 === 0 ? {} : { lease: 1000 }).token!
+  )
   const kept = gone.now('acquire', 'detached', { detached: true, lease: 1e6 }).token!
   const mine = Array.from({ length: count }, (_, i) => user.now('acquire', `mine ${i}`).token!)
   for (let i = 0; i < count; i++) gone.ask(i % 2 === 0 ? 'acquire' : 'set', `mine ${i}`, { text: '"never"' })
@@ -274,10 +306,16 @@ t.test('of thousands of locks and waits that a caller leaves, a slice ends as ma
   const waits = Array.from({ length: count }, (_, i) => user.ask('acquire', `held ${i}`))
   keyspace.leave(gone, sliceOf(1))
   t.equal(gone.holding.size, count - step)
-  t.equal(waits.filter(id => user.answers.has(id)).length, step, 'who waited is served in the order in which the locks were taken')
+  t.equal(
+    waits.filter(id => user.answers.has(id)).length, step,
+    'who waited is served in the order in which the locks were taken'
+  )
   t.ok(user.answers.get(waits[step - 1]!)?.token)
 
-  t.equal(user.now('release', 'held 9000', { token: tokens[9000]! }).code, 'STORE_LOCK_LOST', 'what is left is no good any more')
+  t.equal(
+    user.now('release', 'held 9000', { token: tokens[9000]! }).code, 'STORE_LOCK_LOST',
+    'what is left is no good any more'
+  )
   t.ok(user.answers.get(waits[9000]!)?.token, 'and served before whoever comes now')
   t.equal((JSON.parse(user.now('lock', 'held 9001').text!) as { owner: string, queue: [] }).queue.length, 0)
   t.ok(user.answers.get(waits[9001]!)?.token)
@@ -395,9 +433,14 @@ t.test('what cannot fit is refused before anything goes for it', async t => {
   const { token } = user.now('acquire', 'l')
   t.equal(user.now('set', 'n', { text: 'x'.repeat(40) }).code, 'STORE_FULL', '60 bytes are locked, and 41 are too many')
   t.equal(user.now('set', 'b', { text: 'x'.repeat(40) }).code, 'STORE_FULL')
-  t.equal(user.now('set', 'l', { text: 'x'.repeat(100), token: token! }).code, 'STORE_FULL', 'by itself it is too large')
+  t.equal(
+    user.now('set', 'l', { text: 'x'.repeat(100), token: token! }).code, 'STORE_FULL', 'by itself it is too large'
+  )
   t.strictSame(here(), ['a', 'b', 'l'])
-  t.equal(user.now('set', 'l', { text: 'x'.repeat(79), token: token! }).code, undefined, 'what is locked can grow where there is room')
+  t.equal(
+    user.now('set', 'l', { text: 'x'.repeat(79), token: token! }).code, undefined,
+    'what is locked can grow where there is room'
+  )
   t.equal(user.now('set', 'b', { text: 'x'.repeat(20) }).code, 'STORE_FULL')
   t.equal(user.now('set', 'b', { text: 'x'.repeat(19) }).code, undefined)
   t.strictSame([here(), entries.bytes, entries.evicted], [['b', 'l'], 100, 1])
@@ -462,7 +505,13 @@ t.test('no lock outlives a caller that cannot be asked to give it back', async t
   const { token } = user.now('acquire', 'key')
   const other = new User(keyspace)
   const acquire = (key: string): Request => new Request('acquire', 'c', key)
-  t.throws(() => { dispatch(keyspace, acquire('key'), other, 0) }, { code: 'STORE_PROTOCOL' }, 'a wait that nobody could be told the end of')
+  t.throws(
+    () => {
+      dispatch(keyspace, acquire('key'), other, 0)
+    },
+    { code: 'STORE_PROTOCOL' },
+    'a wait that nobody could be told the end of'
+  )
   dispatch(keyspace, acquire('key'), other, 7)
   t.throws(() => { dispatch(keyspace, acquire('key'), other, 7) }, { code: 'STORE_PROTOCOL' }, 'two waits of one name')
   other.now('acquire', 'for ever', { detached: true })
@@ -558,7 +607,9 @@ t.test('options from another process are looked at', async t => {
 t.test('the pages of a dump are bounded in bytes, and have each key once', async t => {
   const { user } = setUp()
   const text = JSON.stringify('x'.repeat(10_000))
-  for (let i = 0; i < 300; i++) user.now('set', `key ${i}`, { text: (i % 50 === 0 ? Buffer.from(text) : text) as string })
+  for (let i = 0; i < 300; i++) {
+    user.now('set', `key ${i}`, { text: (i % 50 === 0 ? Buffer.from(text) : text) as string })
+  }
   const found: string[] = []
   let cursor: string | undefined
   do {

@@ -29,7 +29,9 @@ class Kept {
     this.keyspace = new Keyspace(time === undefined ? {} : { time })
   }
 
-  static async open (disk: MemoryDisk, { flush = 5, time }: { flush?: number, time?: () => number } = {}): Promise<Kept> {
+  static async open (
+    disk: MemoryDisk, { flush = 5, time }: { flush?: number, time?: () => number } = {}
+  ): Promise<Kept> {
     const kept = new Kept(disk, time)
     const { keyspace } = kept
     const chunks = await load(keyspace, disk, () => {})
@@ -41,7 +43,9 @@ class Kept {
     return kept
   }
 
-  call (op: Op, collection: string, key: string, fields: Partial<Request<Bytes>> = {}): { id: number, reply: Reply<Bytes> | undefined } {
+  call (
+    op: Op, collection: string, key: string, fields: Partial<Request<Bytes>> = {}
+  ): { id: number, reply: Reply<Bytes> | undefined } {
     const id = ++this.#id
     this.keyspace.clock.tick()
     dispatch(this.keyspace, Object.assign(new Request<Bytes>(op, collection, key), fields), this.user, id)
@@ -64,7 +68,9 @@ class Kept {
       const { name, bounds: { idle, maxKeys, maxBytes, evict } } = collection
       if (idle + maxKeys + maxBytes > 0 || !evict) found.push(JSON.stringify([name, idle, maxKeys, maxBytes, evict]))
       for (const entry of collection.page(0, Infinity).values) {
-        found.push(JSON.stringify([name, entry.key, entry.text, keyspace.values.epoch + entry.version, entry.isTimed()]))
+        found.push(
+          JSON.stringify([name, entry.key, entry.text, keyspace.values.epoch + entry.version, entry.isTimed()])
+        )
       }
     }
     return found.sort().join('\n')
@@ -97,7 +103,9 @@ t.test('each state of the disk is one that the keyspace was in, in order', async
         case 0: kept.call('del', collection, key); break
         case 1: kept.call('increment', collection, `n${random(3)}`, { number: random(5) }); break
         case 2: kept.call('touch', collection, key, { ttl: 1e6 }); break
-        case 3: kept.call('clear', collection, random(3) === 0 ? '' : String(random(4)), { nowait: random(2) === 0 }); break
+        case 3:
+          kept.call('clear', collection, random(3) === 0 ? '' : String(random(4)), { nowait: random(2) === 0 })
+          break
         case 4: kept.call('configure', collection, '', { text: JSON.stringify({ maxKeys: random(2) * 8 }) }); break
         case 5: {
           const { reply } = kept.call('acquire', collection, key, { nowait: true })
@@ -106,10 +114,17 @@ t.test('each state of the disk is one that the keyspace was in, in order', async
         }
         case 6: {
           const lock = locks.shift()
-          if (lock !== undefined) kept.call(random(2) === 0 ? 'set' : 'release', lock.collection, lock.key, { token: lock.token, release: true, text: '"l"' })
+          if (lock !== undefined) {
+            kept.call(random(2) === 0 ? 'set' : 'release', lock.collection, lock.key, {
+              token: lock.token, release: true, text: '"l"'
+            })
+          }
           break
         }
-        default: kept.call('set', collection, key, { text: JSON.stringify(step), nowait: true, ttl: random(3) === 0 ? 1e6 : undefined })
+        default: {
+          const ttl = random(3) === 0 ? 1e6 : undefined
+          kept.call('set', collection, key, { text: JSON.stringify(step), nowait: true, ttl })
+        }
       }
       dumps.push(kept.dump())
       disk.failure = random(10) === 0 ? new Error('full') : undefined
@@ -154,11 +169,21 @@ t.test('a flush that takes many turns has the state of its beginning', async t =
     for (let i = 1; i <= last; i++) {
       expected.set(`k${i % KEYS}`, String(i))
       if (i % 7 === 0) expected.delete(`k${(i - 3) % KEYS}`)
-      if (i % 9001 === 0) for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
+      if (i % 9001 === 0) {
+        for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
+      }
     }
     // The last step may have been half done only at the end of a turn, never within one.
-    const found = new Map(loaded.keyspace.collection('c').page(0, Infinity).values.map(entry => [entry.key, String(entry.text)]))
-    t.same([found.size, [...expected].filter(([key, text]) => found.get(key) !== text)], [expected.size, []], `state at ${last}`)
+    const found = new Map(
+      loaded.keyspace
+        .collection('c')
+        .page(0, Infinity)
+        .values.map(entry => [entry.key, String(entry.text)])
+    )
+    t.same(
+      [found.size, [...expected].filter(([key, text]) => found.get(key) !== text)], [expected.size, []],
+      `state at ${last}`
+    )
     await loaded.persistence.close()
   }
 })
@@ -266,7 +291,9 @@ t.test('a durable change is answered when it is written', async t => {
   const kept = await Kept.open(disk, { flush: 60_000 })
   const { id, reply } = kept.call('set', 'c', 'a', { text: '1', durable: true })
   t.equal(reply, undefined)
-  const others = Array.from({ length: 100 }, (_, i) => kept.call('increment', 'c', `n${i}`, { number: 1, durable: true }).id)
+  const others = Array.from(
+    { length: 100 }, (_, i) => kept.call('increment', 'c', `n${i}`, { number: 1, durable: true }).id
+  )
   const writes = disk.states.length
   await until(() => kept.user.replies.has(id) && others.every(id => kept.user.replies.has(id)))
   t.equal(disk.states.length, writes + 1, 'one write for all of them')
@@ -336,7 +363,9 @@ t.test('keep is switched while a flush takes many turns', async t => {
         const i = Number(key.slice(1))
         return Number(text) !== n - ((n - i) % 3 + 3) % 3
       })
-      if (collection.size !== KEYS || wrong.length > 0) return t.fail(`${collection.size} keys, ${wrong.length} of them older, at ${last}`)
+      if (collection.size !== KEYS || wrong.length > 0) {
+        return t.fail(`${collection.size} keys, ${wrong.length} of them older, at ${last}`)
+      }
       looked++
     }
   }
@@ -387,7 +416,9 @@ t.test('the log stays in proportion to what it stands for', async t => {
   const written = 2200 * 1000 + 59 * 200 * 1000
   const { bytes } = kept.persistence.stats()
   t.ok(bytes < live * 2, `${bytes} bytes for ${live}, of ${written} written`)
-  t.equal(bytes, [...disk.records].reduce((sum, [name, value]) => sum + (name.startsWith('log/') ? value.length : 0), 0))
+  t.equal(
+    bytes, [...disk.records].reduce((sum, [name, value]) => sum + (name.startsWith('log/') ? value.length : 0), 0)
+  )
   await kept.persistence.close()
   t.equal(await dumpOf(disk.records), kept.dump())
 })

@@ -92,7 +92,13 @@ t.test('a store that is killed during its first start can be opened', async t =>
     // Once these files are there, whatever it is doing then; in the last round it is open.
     const sign = [[], ['lock'], ['lock', 'data.mdb'], undefined][round]
     if (sign === undefined) t.equal(await nextLine(), 'open: 0')
-    else while (child.exitCode === null && !sign.every(name => namesIn(data).includes(name))) await new Promise(resolve => { setImmediate(resolve) })
+    else {
+      while (child.exitCode === null && !sign.every(name => namesIn(data).includes(name))) {
+        await new Promise(resolve => {
+          setImmediate(resolve)
+        })
+      }
+    }
     signal('SIGKILL')
     await ended
     await withStore(data, async (store, errors) => {
@@ -118,7 +124,9 @@ t.test('a damaged file stays where it was moved to if the store is killed right 
   await withStore(data, store => fill(store, 100))
   const { pid } = spawnSync(process.execPath, ['-e', ''])
   renameSync(join(data, 'data.mdb'), join(data, 'data.mdb.damaged-before'))
-  writeFileSync(join(data, 'lock'), JSON.stringify({ pid, started: '1', host: '', token: 'of a process that was killed' }))
+  writeFileSync(
+    join(data, 'lock'), JSON.stringify({ pid, started: '1', host: '', token: 'of a process that was killed' })
+  )
   await withStore(data, async (store, errors) => {
     t.equal(await store.collection('c').size(), 0)
     t.same(errors, [])
@@ -173,7 +181,9 @@ t.test('without the package lmdb the error says what to install', async t => {
 
 t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves everything', async t => {
   const guide = readFileSync(join(ROOT, 'docs/surviving-restarts.md'), 'utf8')
-  const recipe = Array.from(guide.matchAll(/^```js\n(.*?)^```$/gms), ([, text]) => text!).find(text => text.includes('SIGHUP'))!
+  const recipe = Array.from(guide.matchAll(/^```js\n(.*?)^```$/gms), ([, text]) => text!).find(text =>
+    text.includes('SIGHUP')
+  )!
   t.ok(recipe.includes('cluster.fork()'))
   const data = folderFor(t)
   const socket = `${data}-http`
@@ -182,7 +192,12 @@ t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves ever
   const file = join(programs, `restarts-${process.pid}.mjs`)
   t.teardown(() => { rmSync(file, { force: true }) })
   // Each answer tells its worker, too.
-  writeFileSync(file, recipe.replace('listen(3000)', `listen(${JSON.stringify(socket)})`).replace('response.end(', "response.end(process.pid + ' ' + "))
+  writeFileSync(
+    file,
+    recipe
+      .replace('listen(3000)', `listen(${JSON.stringify(socket)})`)
+      .replace('response.end(', "response.end(process.pid + ' ' + ")
+  )
   const ask = (): Promise<[pid: number, hits: number]> => new Promise((resolve, reject) => {
     request({ socketPath: socket, path: '/home', agent: false }, response => {
       let text = ''
@@ -190,7 +205,8 @@ t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves ever
       response.on('end', () => { resolve(text.trim().split(' ').map(Number) as [number, number]) })
     }).on('error', reject).end()
   })
-  const server = (): ReturnType<typeof start> => start(t, `documents/restarts-${process.pid}.mjs`, { env: { STATE_DIRECTORY: data } })
+  const server = (): ReturnType<typeof start> =>
+    start(t, `documents/restarts-${process.pid}.mjs`, { env: { STATE_DIRECTORY: data } })
   const isUp = async (): Promise<boolean> => await ask().then(() => true, () => false)
   const first = server()
   await until(isUp, 40)

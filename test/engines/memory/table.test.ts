@@ -22,7 +22,10 @@ function walk (table: Table<Item>, limit: number, between = () => {}): string[] 
 
 // The first of those that Linux has, in lib/siphash_kunit.c.
 t.test('the hash gives the test vectors of hsiphash', async t => {
-  const vectors = [0x5814c896, 0xe7e864ca, 0xbc4b0e30, 0x01539939, 0x7e059ea6, 0x88e3d89b, 0xa0080b65, 0x9d38d9d6, 0x577999b1, 0xc839caed]
+  const vectors = [
+    0x5814c896, 0xe7e864ca, 0xbc4b0e30, 0x01539939, 0x7e059ea6, 0x88e3d89b, 0xa0080b65, 0x9d38d9d6, 0x577999b1,
+    0xc839caed
+  ]
   const bytes = String.fromCharCode(...vectors.keys())
   t.strictSame(vectors.map((_, length) => hash(bytes.slice(0, length), [0x03020100, 0x07060504])), vectors)
 })
@@ -74,7 +77,9 @@ t.test('a walk sees what is there all the while once, however the table changes'
         else table.delete(`other ${--number}`)
       }
     })
-    t.strictSame(seen.filter(key => key.startsWith('stays')).sort(), stays.slice().sort(), `${before} keys and ${during} more`)
+    t.strictSame(
+      seen.filter(key => key.startsWith('stays')).sort(), stays.slice().sort(), `${before} keys and ${during} more`
+    )
     const met: string[] = []
     for (const { key } of table.walk()) {
       if (key.startsWith('stays')) met.push(key)

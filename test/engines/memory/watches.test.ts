@@ -60,7 +60,12 @@ class Client extends Caller {
 /** After the ticks that answers are sent in. */
 const turn = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
 
-function arrange (): { keyspace: Keyspace, client: Client, other: Client, pass: (milliseconds: number) => Promise<void> } {
+function arrange (): {
+  keyspace: Keyspace
+  client: Client
+  other: Client
+  pass: (milliseconds: number) => Promise<void>
+} {
   let now = 0
   const keyspace = new Keyspace({ time: () => now })
   return {
@@ -70,13 +75,16 @@ function arrange (): { keyspace: Keyspace, client: Client, other: Client, pass: 
     pass: async milliseconds => {
       now += milliseconds
       keyspace.clock.tick()
-      while (keyspace.sweep(new Budget())) { /* more is due */ }
+      while (keyspace.sweep(new Budget())) {
+        /* more is due */
+      }
       await turn()
     }
   }
 }
 
-const keysOf = ({ head }: { head: WatchReply }): Array<[string, string]> => head.changes.map(([type, key]) => [type, key])
+const keysOf = ({ head }: { head: WatchReply }): Array<[string, string]> =>
+  head.changes.map(([type, key]) => [type, key])
 
 t.test('nobody pays for watches that are not there, and the log goes a minute after the last call', async t => {
   const { keyspace, client, pass } = arrange()
@@ -91,7 +99,9 @@ t.test('nobody pays for watches that are not there, and the log goes a minute af
   t.strictSame(keysOf(answer), [['set', 'key']])
   await pass(59_000)
   client.ask('set', 'later', { text: '1' })
-  t.strictSame(keysOf((await client.changes(client.watch(answer.head.cursor)))!), [['set', 'later']], 'it is still there')
+  t.strictSame(
+    keysOf((await client.changes(client.watch(answer.head.cursor)))!), [['set', 'later']], 'it is still there'
+  )
   await pass(61_000)
   t.strictSame([keyspace.watches.size, keyspace.context.changes], [0, undefined])
   t.equal((await client.changes(client.watch(answer.head.cursor)))!.head.reset, true)
@@ -186,7 +196,12 @@ t.test('versions grow over expiry, eviction and refused writes', async t => {
   client.ask('set', 'b', { text: '1' })
   client.ask('set', 'c', { text: '1' })
   await read()
-  t.strictSame(seen.map(([type, key]) => [type, key]), [['set', 'short'], ['set', 'a'], ['expired', 'short'], ['set', 'b'], ['evicted', 'a'], ['set', 'c']])
+  t.strictSame(
+    seen.map(([type, key]) => [type, key]),
+    [
+      ['set', 'short'], ['set', 'a'], ['expired', 'short'], ['set', 'b'], ['evicted', 'a'], ['set', 'c']
+    ]
+  )
   client.ask('configure', '', { text: '{"evict":false}' })
   client.ask('set', 'b', { text: '2', ttl: 10 })
   await pass(11)
@@ -229,7 +244,9 @@ t.test('a list has each key once, in pages of a bounded size', async t => {
   let cursor: string | undefined
   let pages = 0
   for (;;) {
-    const { head, texts } = (await client.changes(client.send('watch', '', { cursor, text: '{"list":true,"values":true}' })))!
+    const { head, texts } = (await client.changes(
+      client.send('watch', '', { cursor, text: '{"list":true,"values":true}' })
+    ))!
     pages++
     t.ok(texts.length <= 1 || texts.reduce((sum, text) => sum + text.length, 0) <= 2 * 256 * 1024)
     t.equal(texts.length, head.changes.length)
@@ -241,7 +258,9 @@ t.test('a list has each key once, in pages of a bounded size', async t => {
   t.equal(found.length, 2001)
   t.equal(new Set(found).size, 2001)
   t.ok(pages > 8)
-  t.strictSame(keysOf((await client.changes(client.watch(cursor)))!), [['set', 'key 7']], 'what has changed since its start')
+  t.strictSame(
+    keysOf((await client.changes(client.watch(cursor)))!), [['set', 'key 7']], 'what has changed since its start'
+  )
 })
 
 t.test('answers are rationed, and none is forgotten', async t => {
@@ -268,11 +287,17 @@ t.test('callers that leave, cancel or ask for nonsense leave nothing', async t =
   keyspace.leave(client)
   await pass(1) // what was too much for one slice
   t.equal(keyspace.watches.waiters, 0)
-  for (const fields of [{ text: '{' }, { cursor: 'x' }, { cursor: 'list.' }, { cursor: 'list.-1.0' }, { cursor: '1.5' }]) {
+  for (const fields of [
+    { text: '{' }, { cursor: 'x' }, { cursor: 'list.' }, { cursor: 'list.-1.0' }, { cursor: '1.5' }
+  ]) {
     t.equal(other.ask('watch', '', fields).code, 'STORE_OPTION_INVALID', JSON.stringify(fields))
   }
-  for (const fields of [{ cursor: '1' }, { cursor: '9999999999999999' }]) t.equal(readParts<WatchReply>(String(other.ask('watch', '', fields).text)).head.reset, true)
-  for (const fields of [{}, { token: 't', number: -1 }, { token: 't', number: NaN }]) t.equal(other.ask('subscribe', 'x', fields).code, 'STORE_OPTION_INVALID')
+  for (const fields of [{ cursor: '1' }, { cursor: '9999999999999999' }]) {
+    t.equal(readParts<WatchReply>(String(other.ask('watch', '', fields).text)).head.reset, true)
+  }
+  for (const fields of [{}, { token: 't', number: -1 }, { token: 't', number: NaN }]) {
+    t.equal(other.ask('subscribe', 'x', fields).code, 'STORE_OPTION_INVALID')
+  }
   dispatch(keyspace, Object.assign(new Request<Bytes>('watch', 'c', ''), { cursor }), other, 0)
   other.ask('set', 'key', { text: '1' })
   await pass(70_000)

@@ -31,7 +31,9 @@ t.test('options that would change the layout or the order are refused, and say w
     [{ url: 'redis://localhost?db=1' }, /takes no \?parameters/],
     [{ redis: { client: 'localhost' } }, /expected options of ioredis, or a client/],
     [{ redis: { client: new Map() } }, /does not work with other clients/]
-  ] as Array<[StoreOptions, RegExp]>) t.throws(() => createStore({ url: 'redis:', ...options }), { code: 'STORE_OPTION_INVALID', message })
+  ] as Array<[StoreOptions, RegExp]>) {
+    t.throws(() => createStore({ url: 'redis:', ...options }), { code: 'STORE_OPTION_INVALID', message })
+  }
   createStore({
     url: 'redis:',
     redis: { client: { keyPrefix: undefined, db: 3, connectionName: 'store', keepAlive: 1000, protocol: 2 } }

@@ -116,7 +116,8 @@ if (!hasRedis) {
     const stays = await other.acquire('lock')
     const otherWait = other.get('lock')
     await until(async () => (await store.locks()).filter(({ waiters }) => waiters === 1).length === 2)
-    const offset = async ({ redis }: TestNode): Promise<string> => /master_repl_offset:(\d+)/.exec(await redis.info('replication'))![1]!
+    const offset = async ({ redis }: TestNode): Promise<string> =>
+      /master_repl_offset:(\d+)/.exec(await redis.info('replication'))![1]!
     const seenOf = [failing, other].map(follow)
     await failing.set('watched', 'kept')
     await until(() => seenOf.every(({ isReady }) => isReady) && seenOf[0]!.state.get('watched') === 'kept')

@@ -154,7 +154,8 @@ async function all (): Promise<void> {
       await c.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
       const lock = await c.acquire('a2')
       const calls = [
-        c.get('a2'), c.clear(prefix === undefined ? {} : { prefix }), c.get('a1'), c.set('a1', 'new'), c.get('a1'), c.get('a2'), c.set('a2', 'newer'), c.get('a2')
+        c.get('a2'), c.clear(prefix === undefined ? {} : { prefix }), c.get('a1'), c.set('a1', 'new'), c.get('a1'),
+        c.get('a2'), c.set('a2', 'newer'), c.get('a2')
       ]
       await until(async () => (await c.lockInfo('a2'))?.waiters === 5)
       t.strictSame((await c.lockInfo('a2'))!.queue.map(({ op }) => op), ['get', 'clear', 'get', 'set', 'get'])

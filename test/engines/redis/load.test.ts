@@ -149,7 +149,8 @@ async function all (): Promise<void> {
   for (const mode of ['functions', 'scripts'] as const) {
     t.test(`another process that loads lost ${mode} does not let calls change places`, async t => {
       const { options, redis } = await limitedServer(t, mode)
-      const flush = (): Promise<unknown> => mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
+      const flush = (): Promise<unknown> =>
+        mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
       const stores = [createStore(options), createStore(options)]
       t.teardown(() => Promise.all(stores.map(store => store.close())))
       await Promise.all(stores.map(store => store.collection('flushed').size()))

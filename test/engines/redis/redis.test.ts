@@ -19,7 +19,8 @@ function storeAt (t: Test, options: StoreOptions, more: StoreOptions['redis'] = 
   return store
 }
 
-const waitersOf = async (store: Store, key: string): Promise<number> => (await store.locks()).find(lock => lock.key === key)?.waiters ?? 0
+const waitersOf = async (store: Store, key: string): Promise<number> =>
+  (await store.locks()).find(lock => lock.key === key)?.waiters ?? 0
 
 async function all (): Promise<void> {
   const server = await startServer(t)

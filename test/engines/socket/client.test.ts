@@ -13,9 +13,17 @@ import { PROTOCOL_VERSION } from '../../../src/engines/socket/protocol.js'
 import { SocketServer } from '../../../src/engines/socket/server.js'
 import { until } from '../../support/until.js'
 
-const NOWHERE: Discovery = { find: (_, signal) => new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(new Error('aborted')) }) }) }
+const NOWHERE: Discovery = {
+  find: (_, signal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(new Error('aborted'))
+      })
+    })
+}
 
-const clientOf = (discovery: Discovery, connectTimeout = 10_000): ClientEngine => new ClientEngine({ discovery, connectTimeout, label: 'client' })
+const clientOf = (discovery: Discovery, connectTimeout = 10_000): ClientEngine =>
+  new ClientEngine({ discovery, connectTimeout, label: 'client' })
 const get = (): Request => new Request('get', 'c', 'key')
 
 function serverOf (t: Test): { server: SocketServer, discovery: Discovery } {
@@ -50,13 +58,17 @@ t.test('60,000 calls that wait for a connection are aborted in any order, which 
   const scope = { aborted: false, add: (wait: Abortable) => { waits.push(wait) }, delete: () => {} }
   const calls: Array<Promise<Reply>> = []
   for (let i = 0; i < 60_000; i++) {
-    const request = Object.assign(get(), { text: 'x'.repeat(1000), wait: { timeout: undefined, signal: undefined, scope } })
+    const request = Object.assign(get(), {
+      text: 'x'.repeat(1000), wait: { timeout: undefined, signal: undefined, scope }
+    })
     calls.push(client.call(request))
   }
   const outcomes = Promise.allSettled(calls)
   for (const wait of waits.reverse()) wait.abort()
   t.ok((await outcomes).every(outcome => outcome.status === 'rejected' && outcome.reason.code === 'STORE_ABORTED'))
-  for (let i = 0; i < 200; i++) client.post(Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(2 ** 20) }))
+  for (let i = 0; i < 200; i++) {
+    client.post(Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(2 ** 20) }))
+  }
   const last = client.call(get())
   const closed = client.close()
   await t.rejects(last, { code: 'STORE_UNREACHABLE' }, 'not STORE_OVERLOADED')
@@ -75,18 +87,27 @@ t.test('close delivers posted requests, or rejects if they may not have arrived'
   await clientOf(NOWHERE).close() // nothing to deliver
 
   const folder = mkdtempSync(join(tmpdir(), 'client-'))
-  const deaf = createServer({ pauseOnConnect: true }, socket => { t.teardown(() => { socket.destroy() }) }).listen(join(folder, 'socket'))
+  const deaf = createServer({ pauseOnConnect: true }, socket => {
+    t.teardown(() => {
+      socket.destroy()
+    })
+  }).listen(join(folder, 'socket'))
   t.teardown(() => {
     deaf.close()
     rmSync(folder, { recursive: true })
   })
   await once(deaf, 'listening')
-  const toDeaf: Discovery = { find: async () => ({ version: PROTOCOL_VERSION, path: join(folder, 'socket'), token: 'x'.repeat(64) }) }
+  const toDeaf: Discovery = {
+    find: async () => ({ version: PROTOCOL_VERSION, path: join(folder, 'socket'), token: 'x'.repeat(64) })
+  }
   const unheard = clientOf(toDeaf, 200)
   const waiting = unheard.call(get())
   unheard.post(new Request('del', 'c', 'key'))
   const outcome = t.rejects(waiting, { code: 'STORE_CLOSED' })
-  await t.rejects(unheard.close(), { code: 'STORE_DISCONNECTED', message: /did not read everything within 0.2 s; unconfirmed writes before this close may be lost/ })
+  await t.rejects(unheard.close(), {
+    code: 'STORE_DISCONNECTED',
+    message: /did not read everything within 0.2 s; unconfirmed writes before this close may be lost/
+  })
   await outcome
   const silent = clientOf(toDeaf, 200)
   const call = t.rejects(silent.call(get()), { code: 'STORE_CLOSED' })

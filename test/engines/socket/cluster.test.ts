@@ -112,7 +112,11 @@ t.test('unconfirmed writes are delivered even if replies arrive that nobody read
     await store.close()
     process.exit(0)
   }).catch(() => {})
-  await new Promise<void>(resolve => { worker.worker.on('message', message => { if (message === 'closing') resolve() }) })
+  await new Promise<void>(resolve => {
+    worker.worker.on('message', message => {
+      if (message === 'closing') resolve()
+    })
+  })
   // The primary is busy, and finds the worker disconnected when it answers the first call.
   const late = Date.now() + 500
   while (Date.now() < late) { /* busy */ }
@@ -133,7 +137,14 @@ t.test('a closed store rejects its calls, releases its locks, and can be reopene
     await closed
     await lost
     const again = strongStore.createStore()
-    return [...codes, again !== store, await again.collection('closed').tryAcquire('held').then(lock => lock !== undefined)]
+    return [
+      ...codes,
+      again !== store,
+      await again
+        .collection('closed')
+        .tryAcquire('held')
+        .then(lock => lock !== undefined)
+    ]
   })
   t.strictSame(codes, ['STORE_CLOSED', 'STORE_CLOSED', true, true])
 })
@@ -146,14 +157,31 @@ t.test('a lost connection: pending calls reject at once, locks are lost, the nex
     kept.errors = []
     store.on('error', error => { kept.errors.push(error.code) })
     kept.lock = await cut.acquire('key')
-    kept.pending = [cut.get('wanted'), cut.set('wanted', 1), cut.acquire('wanted')].map(call => call.catch(error => error.code))
+    kept.pending = [cut.get('wanted'), cut.set('wanted', 1), cut.acquire('wanted')].map(call =>
+      call.catch(error => error.code)
+    )
   })
   await until(async () => (await store.locks()).some(lock => lock.key === 'wanted' && lock.waiters === 3))
-  t.strictSame(await worker.run(async ({ store, kept, cutConnection }) => {
-    cutConnection()
-    const codes = await Promise.all(kept.pending)
-    return { codes, errors: kept.errors, lost: kept.lock.signal.reason?.code, held: kept.lock.held, works: await store.collection('cut').get('other') === undefined }
-  }), { codes: Array(3).fill('STORE_DISCONNECTED'), errors: ['STORE_DISCONNECTED'], lost: 'STORE_LOCK_LOST', held: false, works: true })
+  t.strictSame(
+    await worker.run(async ({ store, kept, cutConnection }) => {
+      cutConnection()
+      const codes = await Promise.all(kept.pending)
+      return {
+        codes,
+        errors: kept.errors,
+        lost: kept.lock.signal.reason?.code,
+        held: kept.lock.held,
+        works: (await store.collection('cut').get('other')) === undefined
+      }
+    }),
+    {
+      codes: Array(3).fill('STORE_DISCONNECTED'),
+      errors: ['STORE_DISCONNECTED'],
+      lost: 'STORE_LOCK_LOST',
+      held: false,
+      works: true
+    }
+  )
   await until(async () => (await store.locks()).length === 1)
   await mine.release()
 })
@@ -196,7 +224,11 @@ t.test('a worker that aborts more waits than it keeps leaves no state', async t 
   const mine = await store.collection('impatient').acquire('key')
   await worker.run(async ({ store }) => {
     const impatient = store.collection('impatient')
-    await Promise.all(Array.from({ length: 1000 }, (_, i) => impatient.acquire('key', { timeout: 0.001 + i % 10 / 1000 }).catch(() => {})))
+    await Promise.all(
+      Array.from({ length: 1000 }, (_, i) =>
+        impatient.acquire('key', { timeout: 0.001 + (i % 10) / 1000 }).catch(() => {})
+      )
+    )
   })
   await until(async () => await waiters('impatient') === 0)
   await mine.release()
@@ -238,7 +270,8 @@ t.test('watches and subscriptions of killed, disconnected and stopped workers', 
   await Promise.all([worker.run(follow), other.run(follow)])
   const items = store.collection('watched')
   const channel = store.channel('watched')
-  const stateOf = (of: typeof worker): Promise<Record<string, unknown>> => of.run(({ kept }) => kept.state as Record<string, unknown>)
+  const stateOf = (of: typeof worker): Promise<Record<string, unknown>> =>
+    of.run(({ kept }) => kept.state as Record<string, unknown>)
   await items.set('a', 1)
   t.equal(await channel.publish('one'), 2)
   for (const each of [worker, other]) await until(async () => (await stateOf(each)).a === 1)
@@ -257,7 +290,9 @@ t.test('watches and subscriptions of killed, disconnected and stopped workers', 
   await until(async () => (await stateOf(worker)).c === 3, 30)
   for (const each of [worker, other]) {
     const state = await stateOf(each)
-    for (let i = 0; i < 100; i++) if (state[`key ${i}`] !== 19_900 + i) t.fail(`key ${i} is ${String(state[`key ${i}`])}`)
+    for (let i = 0; i < 100; i++) {
+      if (state[`key ${i}`] !== 19_900 + i) t.fail(`key ${i} is ${String(state[`key ${i}`])}`)
+    }
   }
 
   worker.kill('SIGKILL')

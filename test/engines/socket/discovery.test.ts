@@ -9,7 +9,9 @@ import { start } from '../../support/programs.js'
 const run = promisify(execFile)
 const HERE = new URL('../../../src/', import.meta.url).href
 
-async function lines (t: Test, fixture: string, count: number, options: Parameters<typeof start>[2] = {}): Promise<any[]> {
+async function lines (
+  t: Test, fixture: string, count: number, options: Parameters<typeof start>[2] = {}
+): Promise<any[]> {
   const { nextLine, ended } = start(t, `test/fixtures/${fixture}.js`, options)
   const found = []
   while (found.length < count) found.push(JSON.parse(await nextLine()) as unknown)
@@ -17,7 +19,8 @@ async function lines (t: Test, fixture: string, count: number, options: Paramete
   return found
 }
 
-const copies = (t: Test, primary: string[], worker: string[]): Promise<any[]> => lines(t, 'copies', 3, { args: [JSON.stringify({ primary, worker })] })
+const copies = (t: Test, primary: string[], worker: string[]): Promise<any[]> =>
+  lines(t, 'copies', 3, { args: [JSON.stringify({ primary, worker })] })
 
 t.test('with two protocol versions in one cluster, each worker uses the store of its version', async t => {
   const next = copyPackage(t, PROTOCOL_VERSION + 1)
@@ -59,21 +62,31 @@ t.test('threads and children of a worker use its store, or get an error with adv
     'child of a child': ['value', false],
     'thread of a child': ['value', false],
     'worker of a child': ['value', false],
-    grandchild: error(/which has access to a cluster's store, is not the parent of this process; pass createStore a url .* remove STRONG_STORE_PARENT_/),
+    grandchild: error(
+      /which has access to a cluster's store, is not the parent of this process; pass createStore a url .* remove STRONG_STORE_PARENT_/
+    ),
     'thread of the worker': ['value', false]
   })
 })
 
 t.test('under PM2, whose daemon has no store, calls fail quickly with advice', async t => {
-  const [{ outcomes }] = await lines(t, 'no-import', 1, { env: { pm_id: '0', exec_mode: 'cluster_mode', CONNECT_TIMEOUT: '60' } })
+  const [{ outcomes }] = await lines(t, 'no-import', 1, {
+    env: { pm_id: '0', exec_mode: 'cluster_mode', CONNECT_TIMEOUT: '60' }
+  })
   for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*strong-store serve.* STRONG_STORE_URL .*exec_mode 'fork', instances 1/ })
 })
 
 t.test('a warning, once, if several instances have separate stores, unless that is configured', async t => {
   const program = `const { createStore } = await import(${JSON.stringify(`${HERE}index.js`)}); for (const key of ['a', 'b']) await createStore().collection('c').set(key, 1)`
   const warnings = async (env: NodeJS.ProcessEnv): Promise<number> => {
-    const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], { env: { ...process.env, NODE_OPTIONS: '', ...env } })
-    return stderr.split(/\[STORE_NOT_SHARED\] Warning: [\w ]+ several instances of this program.*strong-store serve .*STRONG_STORE_URL=cluster:/).length - 1
+    const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], {
+      env: { ...process.env, NODE_OPTIONS: '', ...env }
+    })
+    return (
+      stderr.split(
+        /\[STORE_NOT_SHARED\] Warning: [\w ]+ several instances of this program.*strong-store serve .*STRONG_STORE_URL=cluster:/
+      ).length - 1
+    )
   }
   const pm2 = { pm_id: '3', exec_mode: 'fork_mode' }
   t.strictSame(await Promise.all([

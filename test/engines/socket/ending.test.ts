@@ -57,7 +57,8 @@ t.test('a primary that exits leaves no directory', async t => {
 t.test('directories of killed primaries are removed by the next primary of their user', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'ending-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
-  const begin = (): ReturnType<typeof start> => withJson(startProgram(t, 'test/fixtures/ending.js', { args: ['wait'], env: { TMPDIR: folder } }))
+  const begin = (): ReturnType<typeof start> =>
+    withJson(startProgram(t, 'test/fixtures/ending.js', { args: ['wait'], env: { TMPDIR: folder } }))
   const killed = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'] as const
   const programs = killed.map(name => ({ name, ...begin() }))
   await Promise.all(programs.map(({ next }) => next()))

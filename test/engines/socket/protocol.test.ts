@@ -33,7 +33,16 @@ const REQUESTS: Array<Partial<Request>> = [
   {},
   { text: '"é€😀"' },
   { text: '' },
-  { ttl: 1.5, ifVersion: 2 ** 53 - 1, number: -0.1, cursor: '4294967295', lease: 1e9, token: 'a-token', owner: 'é 😀', text: '{}' },
+  {
+    ttl: 1.5,
+    ifVersion: 2 ** 53 - 1,
+    number: -0.1,
+    cursor: '4294967295',
+    lease: 1e9,
+    token: 'a-token',
+    owner: 'é 😀',
+    text: '{}'
+  },
   { ifAbsent: true, release: true, detached: true, nowait: true },
   { ifPresent: true, durable: true },
   { limit: 2 ** 53, backoff: true, down: true, token: 'a-token', owner: 'é', text: '1' },
@@ -61,11 +70,16 @@ t.test('requests arrive unchanged, with strings as bytes', async t => {
 })
 
 t.test('replies arrive unchanged, with bytes as text', async t => {
-  for (const fields of [{}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` }, { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }]) {
+  for (const fields of [
+    {}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` },
+    { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }
+  ]) {
     const forms = 'text' in fields ? [{ text: toBytes(fields.text) }, { text: Buffer.from(fields.text) }] : [{}]
     for (const form of forms) {
       const reply = Object.assign(new Reply<Bytes>(), fields, form)
-      const { buffer, at, end } = frame(target => { writeReply(target, reply, 77) })
+      const { buffer, at, end } = frame(target => {
+        writeReply(target, reply, 77)
+      })
       t.equal(idOf(buffer, at), 77)
       t.match(readReply(buffer, at, end), { code: undefined, ...fields })
     }
@@ -84,7 +98,10 @@ t.test('notices', async t => {
   const limit = frame(target => { writeNotice(target, MAX_VALUE, '1048576', 0) })
   t.strictSame([codeOf(limit.buffer, limit.at), readNotice(limit.buffer, limit.at, limit.end)], [MAX_VALUE, '1048576'])
   const name = frame(target => { writeControl(target, NAME, 3, 0, 'é') })
-  t.strictSame([codeOf(name.buffer, name.at), slotOf(name.buffer, name.at), fromBytes(keyOf(name.buffer, name.at, name.end))], [NAME, 3, 'é'])
+  t.strictSame(
+    [codeOf(name.buffer, name.at), slotOf(name.buffer, name.at), fromBytes(keyOf(name.buffer, name.at, name.end))],
+    [NAME, 3, 'é']
+  )
   const cancel = frame(target => { writeControl(target, CANCEL, 0, 9, '') })
   t.strictSame([codeOf(cancel.buffer, cancel.at), idOf(cancel.buffer, cancel.at)], [CANCEL, 9])
 })
@@ -120,7 +137,9 @@ t.test('a truncated or malformed request is rejected or read as another request'
   }
   t.ok(refused > 10)
   for (const value of [NaN, Infinity, -Infinity]) {
-    const { buffer, at, end } = frame(target => { writeRequest(target, Object.assign(new Request('set', 'c', 'key'), { ttl: value }), 1, 1) })
+    const { buffer, at, end } = frame(target => {
+      writeRequest(target, Object.assign(new Request('set', 'c', 'key'), { ttl: value }), 1, 1)
+    })
     t.throws(() => readRequest(buffer, at, end, 'c', false), { code: 'STORE_PROTOCOL' })
   }
 })

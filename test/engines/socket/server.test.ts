@@ -6,11 +6,15 @@ import t from 'tap'
 import { Request } from '../../../src/core/engine.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { SocketServer } from '../../../src/engines/socket/server.js'
-import { NAME, PROTOCOL_VERSION, writeControl, writeHello, writeRequest, type Target } from '../../../src/engines/socket/protocol.js'
+import {
+  NAME, PROTOCOL_VERSION, writeControl, writeHello, writeRequest, type Target
+} from '../../../src/engines/socket/protocol.js'
 import { until } from '../../support/until.js'
 
 const keyspace = new Keyspace()
-const server = new SocketServer(keyspace, { helloTimeoutMs: 500, maxUnauthenticated: 20, slowTimeoutMs: 100, maxUnreadBytes: 2 ** 20 })
+const server = new SocketServer(keyspace, {
+  helloTimeoutMs: 500, maxUnauthenticated: 20, slowTimeoutMs: 100, maxUnreadBytes: 2 ** 20
+})
 const { path, token } = await server.address()
 t.after(() => { server.close() })
 
@@ -55,7 +59,10 @@ class Peer implements Target {
 t.test('only its owner can enter the directory of the socket', async t => {
   t.equal(statSync(dirname(path)).mode & 0o777, 0o700)
   t.strictSame(await server.address(), { version: PROTOCOL_VERSION, path, token })
-  t.strictSame(await Promise.all([server.address(), server.address(process.geteuid!()), server.address(0)]), Array(3).fill({ version: PROTOCOL_VERSION, path, token }))
+  t.strictSame(
+    await Promise.all([server.address(), server.address(process.geteuid!()), server.address(0)]),
+    Array(3).fill({ version: PROTOCOL_VERSION, path, token })
+  )
 })
 
 t.test('unauthenticated peers are rejected: no token, a wrong token, another protocol, or no hello', async t => {

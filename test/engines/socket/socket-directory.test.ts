@@ -1,8 +1,8 @@
 // Where the socket is created, who can enter its directory, and that cleanup removes only our own files.
 import { once } from 'node:events'
 import {
-  chmodSync, chownSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync, utimesSync,
-  writeFileSync
+  chmodSync, chownSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, rmSync,
+  statSync, symlinkSync, utimesSync, writeFileSync
 } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -132,7 +132,10 @@ t.test('cleanup removes only dead sockets of this user', async t => {
   }
   const before = readdirSync(folder, { recursive: true }).map(String)
   await removeAbandoned(folder)
-  t.strictSame(readdirSync(folder, { recursive: true }).map(String).sort(), before.filter(name => !gone.includes(name.split('/')[0]!)).sort())
+  t.strictSame(
+    readdirSync(folder, { recursive: true }).map(String).sort(),
+    before.filter(name => !gone.includes(name.split('/')[0]!)).sort()
+  )
   await removeAbandoned(join(folder, 'missing')) // as if it could not be listed
 })
 
@@ -152,7 +155,8 @@ t.test('a process that is not root cannot create a socket for another user, and 
   for (let i = 0; i < 2; i++) {
     await t.rejects(listener.path(), {
       code: 'STORE_UNREACHABLE',
-      message: /the store, which runs as uid 1234, cannot create a socket for uid 65534 \(.*EPERM.*\); run both as the same user, or the store's process as root/
+      message:
+        /the store, which runs as uid 1234, cannot create a socket for uid 65534 \(.*EPERM.*\); run both as the same user, or the store's process as root/
     })
   }
   const own = new Listener(1234, () => {})

@@ -31,7 +31,9 @@ t.test('URLs, and their named pipes on Windows', async t => {
   t.equal(socketPath('unix:/run/app/store.sock', 'win32'), '\\\\.\\pipe\\run-app-store.sock')
   t.equal(socketPath('unix://./pipe/store', 'win32'), '\\\\.\\pipe\\store')
   t.equal(socketPath('unix:\\\\.\\pipe\\store', 'win32'), '\\\\.\\pipe\\store')
-  for (const url of ['unix:', 'unix:store.sock', 'unix:./store.sock', 'unix:/run/', 'unix:/run/\0', `unix:/${'x'.repeat(107)}`]) {
+  for (const url of [
+    'unix:', 'unix:store.sock', 'unix:./store.sock', 'unix:/run/', 'unix:/run/\0', `unix:/${'x'.repeat(107)}`
+  ]) {
     t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID' }, url)
   }
   t.throws(() => createStore('unix://run/app/store.sock'), { code: 'STORE_OPTION_INVALID', message: /did you mean unix:\/run\/app\/store\.sock\?/ })
@@ -62,7 +64,9 @@ t.test('each error of a failed connect says what to do', async t => {
   const fails = async (path: string, message: RegExp): Promise<void> => {
     await t.rejects(storeAt(t, path).ping(), { code: 'STORE_UNREACHABLE', message }, String(message))
   }
-  await fails(at('missing'), /no store is running at \S+missing; start it with: npx strong-store serve --socket \S+missing$/)
+  await fails(
+    at('missing'), /no store is running at \S+missing; start it with: npx strong-store serve --socket \S+missing$/
+  )
   await fails(at('no/such/folder'), /no store is running/)
   writeFileSync(at('file'), '')
   await fails(at('file'), /file is not a socket; give serve and its clients another path/)
@@ -98,17 +102,23 @@ t.test('the error of a version mismatch names the versions', async t => {
   })
 })
 
-t.test('the permissions of the socket decide who may connect', { skip: process.geteuid?.() !== 0 && 'needs root, to play two users' }, async t => {
-  const folder = directory(t)
-  chmodSync(folder, 0o755)
-  const path = join(folder, 'socket')
-  const { url } = await serve(t, ['--socket', path])
-  const asNobody = (): ReturnType<typeof cli> => cli(['check', '--url', url], { uid: 65534 })
-  t.match(await asNobody(), { code: 1, err: /uid 65534 may not connect to \S+socket; run this process as the user of the store/ })
-  chownSync(path, 0, 65534)
-  chmodSync(path, 0o660)
-  t.match(await asNobody(), { code: 0, out: '', err: '' })
-})
+t.test(
+  'the permissions of the socket decide who may connect',
+  { skip: process.geteuid?.() !== 0 && 'needs root, to play two users' },
+  async t => {
+    const folder = directory(t)
+    chmodSync(folder, 0o755)
+    const path = join(folder, 'socket')
+    const { url } = await serve(t, ['--socket', path])
+    const asNobody = (): ReturnType<typeof cli> => cli(['check', '--url', url], { uid: 65534 })
+    t.match(await asNobody(), {
+      code: 1, err: /uid 65534 may not connect to \S+socket; run this process as the user of the store/
+    })
+    chownSync(path, 0, 65534)
+    chmodSync(path, 0o660)
+    t.match(await asNobody(), { code: 0, out: '', err: '' })
+  }
+)
 
 t.test('when a store exits, pending calls reject, locks are lost, and later calls wait for its restart', async t => {
   const path = join(directory(t), 'socket')
