@@ -38,7 +38,7 @@ export function duration (seconds: number): string {
 
 let skew = 0
 
-/** Times are told by the server's clock; `date` is from one of its responses, exact to a second. */
+/** Times are relative to the server's clock; `date` is from one of its responses, exact to a second. */
 export function setClock (date: string | null): void {
   const difference = date === null ? 0 : Date.parse(date) - Date.now()
   skew = Math.abs(difference) < 2000 ? 0 : difference

@@ -73,7 +73,7 @@ export function unstorageDriver (options: UnstorageOptions = {}): UnstorageDrive
 
 type Changed = (event: 'update' | 'remove', key: string) => void
 
-/** Resolves once changes are reported; what is there at first is none. */
+/** Resolves once changes are reported; existing items do not count as changes. */
 async function follow (events: EventStream<WatchEvent<undefined>>, changed: Changed): Promise<void> {
   for (;;) {
     const { value } = await events.next()

@@ -66,7 +66,7 @@ export async function listenAt (
   let file = await open()
   let isClosed = false
   let isOpening = false
-  let told = ''
+  let reported = ''
   const look = async (): Promise<void> => {
     if (isOpening || file.isThere) return
     isOpening = true
@@ -76,11 +76,11 @@ export async function listenAt (
       file = next
       if (isClosed) file.close()
       log('warning', 'socket-restored', `${path} was removed and has been restored`)
-      told = ''
+      reported = ''
     } catch (error) {
       const { message } = error as Error
-      if (message !== told) log('error', 'socket-removed', `${path} was removed: ${message}`)
-      told = message
+      if (message !== reported) log('error', 'socket-removed', `${path} was removed: ${message}`)
+      reported = message
       if (error instanceof SocketInUse) end(EXIT.IN_USE)
     }
     isOpening = false

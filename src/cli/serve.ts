@@ -83,10 +83,10 @@ async function run (settings: Settings): Promise<number> {
   rights.drop()
   const keyspace = new Keyspace(maxValueBytes === undefined ? {} : { maxValueBytes })
   const engine = new ServerEngine(keyspace, { data, token: OPEN_TOKEN })
-  let told = -Infinity
+  let lastLogged = -Infinity
   engine.onloading = (loaded, all) => {
-    if (performance.now() - told < LOADING_LOG_MS) return
-    told = performance.now()
+    if (performance.now() - lastLogged < LOADING_LOG_MS) return
+    lastLogged = performance.now()
     log('info', 'loading', `loads its data: ${Math.floor(100 * loaded / all)} % done`, { loaded, all })
   }
   let served: AdminServer | undefined

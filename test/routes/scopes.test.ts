@@ -153,7 +153,8 @@ t.test('an invalid list is rejected at startup, in messages without tokens', asy
     [[5], /invalid admin\.tokens\[0\]: expected an object/],
     [[{ ...ALL, token: 'a b' }], /invalid admin\.tokens\[0\]\.token: expected visible ASCII characters$/],
     [
-      [ALL, { ...CARTS, token: ALL.token }], /invalid admin\.tokens\[1\]\.token: expected a token that differs from the others$/
+      [ALL, { ...CARTS, token: ALL.token }],
+      /invalid admin\.tokens\[1\]\.token: expected a token that differs from the others$/
     ],
     [[{ ...ALL, name: '' }], /invalid admin\.tokens\[0\]\.name: expected 1 to 128 printable characters/],
     [[{ ...ALL, name: 'a\nb' }], /\.name: expected/],

@@ -201,8 +201,7 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
-  const textLength = typeof text === 'string' ? text.length : 0
-  target.reserve(REPLY_HEAD + 4 * 8 + (token === undefined ? 0 : 2 + token.length) + textLength)
+  target.reserve(REPLY_HEAD + 4 * 8 + 2 + (token?.length ?? 0) + (typeof text === 'string' ? text.length : 0))
   const { buffer, used } = target
   const kind = reply.more ? MORE : OK
   let at = used + REPLY_HEAD
