@@ -29,7 +29,7 @@ async function primary (): Promise<void> {
   process.on('SIGTERM', stop)
   cluster.on('exit', worker => {
     if (isStopping) return
-    console.log(`worker ${worker.process.pid} has gone; its locks are free, another takes its place`)
+    console.log(`worker ${worker.process.pid} has gone; its locks were released, and another worker starts`)
     cluster.fork(env)
   })
   const addresses = await Promise.all(Array.from({ length: WORKERS }, async () => {
@@ -49,7 +49,7 @@ ${WORKERS} workers serve ${url}. Each answer names the one that gave it. Try, mo
   curl -c /tmp/cookies -X POST ${url}/login -H 'content-type: application/json' -d '{"name": "Ada"}'
   curl -b /tmp/cookies ${url}/me
 
-The store itself, for who has the token; ${url}/docs says what else it does:
+The admin API, which needs the token; ${url}/docs describes all of it:
 
   curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/collections
   curl -H 'authorization: Bearer ${env.STORE_TOKEN}' ${url}${ADMIN}/collections/counters/keys/hits
