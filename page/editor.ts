@@ -23,8 +23,12 @@ export class Editor {
   readonly #resource: string
   readonly #lock: string
   readonly #text = h('textarea', {
-    rows: 12, spellcheck: 'false', autocomplete: 'off',
-    'aria-label': 'Value as JSON text', 'aria-describedby': 'value-note', input: () => { this.#changed() }
+    rows: 12,
+    spellcheck: 'false',
+    autocomplete: 'off',
+    'aria-label': 'Value as JSON text',
+    'aria-describedby': 'value-note',
+    input: () => { this.#changed() }
   })
 
   readonly #note = h('p', { class: 'notice', id: 'value-note', role: 'status' })

@@ -41,7 +41,7 @@ for (const file of files) { // tap starts the next one when one has ended
     '-u', 'NODE_OPTIONS', `TAP_TIMEOUT=${TIMEOUT_SECONDS}`, process.execPath, '--enable-source-maps', path
   ]
   const name = relative(ROOT, path)
-  t.spawn('env', command, { buffered: true, timeout: TIMEOUT_SECONDS * 1000, cwd: ROOT, name, at: null })
+  t.spawn('env', command, { buffered: true, timeout: TIMEOUT_SECONDS * 1000, cwd: ROOT, name, at: null }).catch(t.threw)
 }
 
 /** Prints a line for each file, and all that those which fail have printed. */

@@ -49,8 +49,12 @@ check('Nest', async () => {
   const nest = ['cli', 'core', 'common', 'platform-express'].map(name => `@nestjs/${name}@11`)
   const folder = await project('nest', [...nest, 'reflect-metadata@0.2', 'rxjs@7', 'typescript@5.9', '@types/node@20'])
   const compilerOptions = {
-    module: 'commonjs', target: 'es2022', outDir: 'dist', rootDir: 'src',
-    experimentalDecorators: true, skipLibCheck: true
+    module: 'commonjs',
+    target: 'es2022',
+    outDir: 'dist',
+    rootDir: 'src',
+    experimentalDecorators: true,
+    skipLibCheck: true
   }
   await write(folder, {
     'nest-cli.json': '{"sourceRoot": "src"}',

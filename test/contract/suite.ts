@@ -8,9 +8,10 @@ export interface Peer {
   collection (name: string): PeerCollection
   locks (): ReturnType<Store['locks']>
 }
-export type PeerCollection = Pick<Collection<any>, 'name' | 'get' | 'set' | 'del' | 'has' | 'increment' | 'count' | 'decrement' | 'update'> & {
-  acquire (...args: Parameters<Collection['acquire']>): Promise<PeerLock>
-}
+export type PeerCollection = Pick<
+  Collection<any>,
+  'name' | 'get' | 'set' | 'del' | 'has' | 'increment' | 'count' | 'decrement' | 'update'
+> & { acquire(...args: Parameters<Collection['acquire']>): Promise<PeerLock> }
 export interface PeerLock {
   get (): unknown
   set (value?: unknown): unknown
@@ -71,7 +72,9 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'every value that JSON has comes back' (t, { mine, theirs }) {
-    for (const value of [null, false, true, 0, -1.5, 1e300, '', 'text', '\u2028', [], {}, [[]], { __proto__: null, a: 1 }]) {
+    for (const value of [
+      null, false, true, 0, -1.5, 1e300, '', 'text', '\u2028', [], {}, [[]], { __proto__: null, a: 1 }
+    ]) {
       await mine.set('key', value)
       t.strictSame(await theirs.get('key'), JSON.parse(JSON.stringify(value)))
     }
@@ -88,7 +91,9 @@ const TESTS: Record<string, Contract> = {
 
   async 'what JSON cannot hold is refused, and nothing is changed' (t, { mine }) {
     await mine.set('key', 'kept')
-    for (const value of [() => {}, Symbol('s'), 1n]) await t.rejects(mine.set('key', value), { code: 'STORE_VALUE_INVALID' })
+    for (const value of [() => {}, Symbol('s'), 1n]) {
+      await t.rejects(mine.set('key', value), { code: 'STORE_VALUE_INVALID' })
+    }
     t.equal(await mine.get('key'), 'kept')
   },
 
@@ -111,8 +116,10 @@ const TESTS: Record<string, Contract> = {
   },
 
   async 'any key of up to 1024 bytes' (t, { mine, theirs }) {
-    const keys = ['', ' ', '/', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'toString', 'hasOwnProperty',
-      '\u0000', '\n', 'é', '😀', '😀'.repeat(256), 'k'.repeat(1024), '\u007f\u0080\u00ff\u0100', '\ufffd', 'NaN', '0', '-0']
+    const keys = [
+      '', ' ', '/', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'toString', 'hasOwnProperty', '\u0000',
+      '\n', 'é', '😀', '😀'.repeat(256), 'k'.repeat(1024), '\u007f\u0080\u00ff\u0100', '\ufffd', 'NaN', '0', '-0'
+    ]
     for (const [i, key] of keys.entries()) await mine.set(key, i)
     for (const [i, key] of keys.entries()) t.equal(await theirs.get(key), i, JSON.stringify(key.slice(0, 20)))
     const seen = []
@@ -313,7 +320,9 @@ const TESTS: Record<string, Contract> = {
     const seen: string[] = []
     for await (const key of mine.keys()) {
       seen.push(key)
-      if (seen.length % 500 === 0) await mine.setMany(Array.from({ length: 50 }, (_, i) => [`late ${seen.length} ${i}`, 1] as const))
+      if (seen.length % 500 === 0) {
+        await mine.setMany(Array.from({ length: 50 }, (_, i) => [`late ${seen.length} ${i}`, 1] as const))
+      }
     }
     const early = seen.filter(key => !key.startsWith('late'))
     t.equal(early.length, 3000)
@@ -401,7 +410,9 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(done, [])
     await lock.release()
     await Promise.all(waiting)
-    t.strictSame(done.sort(), ['get 10', 'has true', 'increment 11', done.find(entry => entry.startsWith('their'))].sort())
+    t.strictSame(
+      done.sort(), ['get 10', 'has true', 'increment 11', done.find(entry => entry.startsWith('their'))].sort()
+    )
     t.equal(await theirs.get('key'), 11)
   },
 
@@ -456,14 +467,23 @@ const TESTS: Record<string, Contract> = {
       await mine.has('other')
       return 7
     }
-    t.strictSame(await Promise.all(Array.from({ length: 8 }, () => mine.getOrSet('key', compute, { ttl: 100 }))), Array(8).fill(7))
+    t.strictSame(
+      await Promise.all(Array.from({ length: 8 }, () => mine.getOrSet('key', compute, { ttl: 100 }))), Array(8).fill(7)
+    )
     t.equal(computed, 1)
     t.equal(await theirs.get('key'), 7)
     t.ok((await mine.entry('key'))!.expiresAt !== undefined)
     const outcomes = await Promise.allSettled([
-      mine.getOrSet('next', () => { throw new Error('mine') }), mine.getOrSet('next', () => 'value'), mine.getOrSet('next', () => 'not this')
+      mine.getOrSet('next', () => {
+        throw new Error('mine')
+      }),
+      mine.getOrSet('next', () => 'value'),
+      mine.getOrSet('next', () => 'not this')
     ])
-    t.match(outcomes, [{ reason: { message: 'mine' } }, { value: 'value' }, { value: 'value' }], 'whose computing fails gets the error, the next in line computes')
+    t.match(
+      outcomes, [{ reason: { message: 'mine' } }, { value: 'value' }, { value: 'value' }],
+      'whose computing fails gets the error, the next in line computes'
+    )
   },
 
   async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {
@@ -570,7 +590,9 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.acquire('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
     await t.rejects(mine.get('key', { timeout: 0.02 }), { code: 'STORE_TIMEOUT' })
     const controller = new AbortController()
-    const waits: Array<Promise<unknown>> = [mine.acquire('key', { signal: controller.signal }), mine.set('key', 1, { signal: controller.signal })]
+    const waits: Array<Promise<unknown>> = [
+      mine.acquire('key', { signal: controller.signal }), mine.set('key', 1, { signal: controller.signal })
+    ]
     await until(async () => await waiters() === 2)
     const last = theirs.get('key')
     await until(async () => await waiters() === 3)
@@ -644,7 +666,14 @@ const TESTS: Record<string, Contract> = {
     await until(async () => await waiters() === 1)
     waits.push(theirs.get('key'))
     const info = await until(async () => await waiters() === 2 && await mine.lockInfo('key'))
-    t.match(info, { key: 'key', owner: 'the holder', fence: lock.fence, queue: [{ owner: 'é waits', op: 'acquire' }, { owner: /^pid \d+/, op: /^(get|entry)$/ }] })
+    t.match(info, {
+      key: 'key',
+      owner: 'the holder',
+      fence: lock.fence,
+      queue: [
+        { owner: 'é waits', op: 'acquire' }, { owner: /^pid \d+/, op: /^(get|entry)$/ }
+      ]
+    })
     t.ok(info!.queue[0]!.since <= info!.queue[1]!.since)
     await lock.release()
     await Promise.all(waits)
@@ -662,7 +691,9 @@ const TESTS: Record<string, Contract> = {
     t.match(keys, [{ key: 'é', version: second.version, bytes: 5 }])
     t.ok(keys[0]!.expiresAt!.getTime() > Date.now() + 90_000)
     t.equal(cursor, undefined)
-    for (const options of [{ limit: 0 }, { limit: 1.5 }, { cursor: '' }, { cursor: 'é' }, { cursor: 1 as never }]) await t.rejects(mine.page(options), { code: 'STORE_OPTION_INVALID' })
+    for (const options of [{ limit: 0 }, { limit: 1.5 }, { cursor: '' }, { cursor: 'é' }, { cursor: 1 as never }]) {
+      await t.rejects(mine.page(options), { code: 'STORE_OPTION_INVALID' })
+    }
     t.match(await mine.stats(), { name: mine.name, keys: 2, bytes: 11, writes: 3 })
     const lock = await mine.acquire('n')
     t.equal((await mine.entry('n', { token: lock.token }))!.value, 2.5, 'the holder can read through its lock')
@@ -698,7 +729,9 @@ const TESTS: Record<string, Contract> = {
     const part = await mine.biggest({ examine: 10 })
     const rest = await mine.biggest({ cursor: part.cursor })
     t.equal(part.examined + rest.examined, 30)
-    for (const options of [{ limit: 0 }, { limit: 1001 }, { examine: 0 }, { examine: 100_001 }, { cursor: 'no cursor' }]) {
+    for (const options of [
+      { limit: 0 }, { limit: 1001 }, { examine: 0 }, { examine: 100_001 }, { cursor: 'no cursor' }
+    ]) {
       await t.rejects(mine.biggest(options), { code: 'STORE_OPTION_INVALID' })
     }
   },
@@ -731,7 +764,10 @@ const TESTS: Record<string, Contract> = {
       const lock = await mine.acquire('held')
       const other = await theirs.acquire('taken')
       await t.rejects(mine.clear({ ...options, timeout: 0 }), { code: 'STORE_LOCKED' })
-      t.strictSame([await theirs.get('free'), await mine.get('other'), await mine.size()], [undefined, undefined, 2], 'free keys go all the same')
+      t.strictSame(
+        [await theirs.get('free'), await mine.get('other'), await mine.size()], [undefined, undefined, 2],
+        'free keys go all the same'
+      )
       await lock.release()
       await other.release()
       t.strictSame(await mine.getMany(['held', 'taken']), [1, 1], 'locked ones stay')
@@ -751,7 +787,9 @@ const TESTS: Record<string, Contract> = {
       const written = mine.set('a1', 'new')
       t.equal(await read, undefined)
       await Promise.all([cleared, written])
-      t.strictSame(await mine.getMany(['a1', 'a2', 'b']), ['new', undefined, options.prefix === undefined ? undefined : 'old'])
+      t.strictSame(await mine.getMany(['a1', 'a2', 'b']), [
+        'new', undefined, options.prefix === undefined ? undefined : 'old'
+      ])
     }
     const lock = await theirs.acquire('a1')
     const given = mine.clear({ prefix: 'a', timeout: 0.02 })
@@ -829,7 +867,9 @@ const TESTS: Record<string, Contract> = {
     while (page.cursor !== undefined) pages.push(page = await a.page({ limit: 5, cursor: page.cursor }))
     const paged = pages.flatMap(({ collections }) => collections.map(({ name }) => name))
     t.ok(paged.includes(mine.name) && new Set(paged).size === paged.length, 'each once')
-    for (const options of [{ limit: 0 }, { cursor: '' }]) await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
+    for (const options of [{ limit: 0 }, { cursor: '' }]) {
+      await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
+    }
     const stats = (await a.collections()).find(({ name }) => name === mine.name)
     t.match(stats, { keys: 2, bytes: 4, locks: 0, waiters: 0, writes: 3, evicted: 1, expired: 0 })
     t.match(stats, { expireKeys: 100, maxKeys: 2, maxBytes: 0, evict: true })

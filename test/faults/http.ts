@@ -135,11 +135,11 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const query = isPlain
       ? ''
       : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`),
-        maybe(0.2, `release=${pick('true', 'false', 'x')}`),
+          maybe(0.2, `release=${pick('true', 'false', 'x')}`),
           maybe(0.1, `force=${pick('true', 'x')}`), maybe(0.1, `prefix=${pick('k', '%F0')}`),
           maybe(0.1, `cursor=${pick('0', '99', 'x', '-1')}`),
           maybe(0.1, `limit=${pick('1', '0', '99999', 'x')}`),
-            maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
+          maybe(0.05, 'unknown=1')].filter(part => part !== undefined).join('&')
     const hasBody = method !== 'GET' && method !== 'DELETE'
     const headers: Record<string, string | undefined> = {
       'content-type': hasBody

@@ -22,7 +22,9 @@ const MOST = 1_000_000
 const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   async 'missing reads' (store, times) {
     const from = Date.now() // different names each time
-    await Promise.all(Array.from({ length: times }, (_, i) => store.collection(`leaks ${(from + i) % 2000}`).get(`key ${from} ${i}`)))
+    await Promise.all(
+      Array.from({ length: times }, (_, i) => store.collection(`leaks ${(from + i) % 2000}`).get(`key ${from} ${i}`))
+    )
   },
   async 'lock cycles' (store, times) {
     const leaks = store.collection('leaks')
@@ -34,7 +36,9 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   async 'aborted waits' (store, times) {
     const leaks = store.collection('leaks')
     const controllers = Array.from({ length: times }, () => new AbortController())
-    const waits = controllers.map(({ signal }, i) => i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal }))
+    const waits = controllers.map(({ signal }, i) =>
+      i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal })
+    )
     if (Date.now() % 2 === 0) await leaks.get('free') // they are waiting or in flight by now
     for (const controller of controllers) controller.abort()
     await Promise.allSettled(waits)
@@ -74,7 +78,9 @@ export const leaks = over(async () => {
     options: {},
     connect: async times => {
       const { peers } = server
-      for (let i = 0; i < times; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
+      for (let i = 0; i < times; i += 50) {
+        await Promise.all(Array.from({ length: 50 }, (_, j) => visit(address, j % 2 === 0)))
+      }
       await until(() => server.peers === peers, 30)
     }
   }
@@ -94,7 +100,9 @@ export const leaksOfRedis = over(async owner => {
       await until(async () => await clients() === before, 30)
     },
     check: async () => {
-      assert.ok(await redis.dbsize() - theirs < 20, `${(await redis.keys('strong-store:*')).slice(0, 50).join()} are left`)
+      assert.ok(
+        (await redis.dbsize()) - theirs < 20, `${(await redis.keys('strong-store:*')).slice(0, 50).join()} are left`
+      )
     }
   }
 })
@@ -150,10 +158,14 @@ async function attack ({ rounds, secondsLeft, owner }: Order, { options, connect
       const after = await both()
       const grown = after.map((kilobytes, i) => kilobytes - before[i]!)
       figures[name] = `${times}, ${pace} a second, heap of the primary ${signed(grown[0]!)} KB, of the worker ${signed(grown[1]!)} KB`
-      return grown.every(kilobytes => kilobytes < 1000 + times / 1000) && process.getActiveResourcesInfo().length <= handles
+      return (
+        grown.every(kilobytes => kilobytes < 1000 + times / 1000) && process.getActiveResourcesInfo().length <= handles
+      )
     }
     // Objects of HTTP and finalizers take several event loop iterations to be freed.
-    await until(compare, 20).catch(() => { throw new Error(`${name}: ${figures[name]}, ${process.getActiveResourcesInfo().join()}`) })
+    await until(compare, 20).catch(() => {
+      throw new Error(`${name}: ${figures[name]}, ${process.getActiveResourcesInfo().join()}`)
+    })
   }
   const both = async (): Promise<number[]> => {
     await new Promise(resolve => { setTimeout(resolve, 100) })

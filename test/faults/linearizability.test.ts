@@ -42,7 +42,7 @@ t.test('linearizable histories', async t => {
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }],
       ['b', 'set', 2, 4, { value: 1 }],
-    ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
+      ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
     'a store that was killed': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 5],
       ['b', 'get', 3, 4, gets(1)], ['b', 'get', 6, 7, gets()]),
     'a store that was killed and has lost the last changes': history(

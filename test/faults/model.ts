@@ -198,8 +198,8 @@ export class Model {
       const sum = reply.number = down && old + number! < 0 ? Math.min(old, 0) : old + number!
       text = String(sum)
       if (ttl !== undefined && limit !== undefined && sum > limit) {
-      life = backoff ? Math.min(ttl * 2 ** (sum - limit - 1), 2 ** 50) : ttl
-    } else if (value === undefined) life = ttl
+        life = backoff ? Math.min(ttl * 2 ** (sum - limit - 1), 2 ** 50) : ttl
+      } else if (value === undefined) life = ttl
     }
     if (text.length > this.maxValueBytes) return { code: 'STORE_VALUE_TOO_LARGE' }
     if (value !== undefined) this.#use(value)

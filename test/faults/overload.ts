@@ -41,11 +41,17 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
   return async order => await attack(order, await open(order.owner))
 }
 
-async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, memory, used, isBoundedByProcess }: Place): ReturnType<Attack> {
+async function attack (
+  { seed, rounds, secondsLeft, owner }: Order, { options, memory, used, isBoundedByProcess }: Place
+): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => options.url !== undefined && store.close())
   const [loud, other] = await Promise.all([fork(owner), fork(owner)])
-  for (const worker of [loud, other]) await worker.run(({ strongStore, kept }, options) => { kept.store = strongStore.createStore(options) }, options)
+  for (const worker of [loud, other]) {
+    await worker.run(({ strongStore, kept }, options) => {
+      kept.store = strongStore.createStore(options)
+    }, options)
+  }
   const next = random(seed)
   await other.run(latency, 500)
   const before = await other.run(latency, 500)
@@ -137,10 +143,14 @@ async function bytes ({ kept }: Tools): Promise<Outcome> {
   const released = lock.release()
   const outcomes = await Promise.allSettled(writes)
   await released
-  const codes = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [])
+  const codes = outcomes.flatMap(outcome => {
+    return outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : []
+  })
   const free = await overload.tryAcquire('mine')
   await free?.release()
-  return { done: writes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined }
+  return {
+    done: writes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: free !== undefined
+  }
 }
 
 /** Sends slightly more than half a million calls at once. */
@@ -150,7 +160,18 @@ async function calls ({ kept }: Tools): Promise<Outcome> {
   let done = 0
   const codes: string[] = []
   const all: Array<Promise<unknown>> = []
-  for (let i = 0; i < 530_000; i++) all.push(overload.has('key').then(() => { done++ }, (error: { code: string }) => { codes.push(error.code) }))
+  for (let i = 0; i < 530_000; i++) {
+    all.push(
+      overload.has('key').then(
+        () => {
+          done++
+        },
+        (error: { code: string }) => {
+          codes.push(error.code)
+        }
+      )
+    )
+  }
   const released = lock.release({ confirm: false })
   await Promise.all(all)
   await released
@@ -162,8 +183,12 @@ async function calls ({ kept }: Tools): Promise<Outcome> {
 /** Sends more values than may wait for a locked key. */
 async function waits ({ kept }: Tools): Promise<Outcome> {
   const value = 'x'.repeat(2 ** 20 - 2)
-  const outcomes = await Promise.allSettled(Array.from({ length: 80 }, () => (kept.store as Store).collection('overload').set('locked', value)))
-  const codes = outcomes.flatMap(outcome => outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : [])
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 80 }, () => (kept.store as Store).collection('overload').set('locked', value))
+  )
+  const codes = outcomes.flatMap(outcome =>
+    outcome.status === 'rejected' ? [(outcome.reason as { code: string }).code] : []
+  )
   return { done: outcomes.length - codes.length, refused: codes.length, codes: [...new Set(codes)], released: true }
 }
 

@@ -84,11 +84,11 @@ export async function perform (
       const what = next()
       if (what < 0.2) {
         await record(key, { kind: 'get', nowait }, () => target.entry(key, wait), entry => {
-        return { value: entry?.value, version: entry?.version ?? 0 }
-      })
-      }
-      else if (what < 0.3) await record(key, { kind: 'get', nowait }, () => target.get(key, wait), value => ({ value }))
-      else if (what < 0.45) {
+          return { value: entry?.value, version: entry?.version ?? 0 }
+        })
+      } else if (what < 0.3) {
+        await record(key, { kind: 'get', nowait }, () => target.get(key, wait), value => ({ value }))
+      } else if (what < 0.45) {
         const value = unique()
         const durable = hasData === true && next() < 0.2
         await record(

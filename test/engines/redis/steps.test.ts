@@ -51,9 +51,10 @@ async function all (): Promise<void> {
   }
   /** The result of a script, and how many commands it has made. */
   const commandsOf = async <T>(make: () => Promise<T>): Promise<[T, number]> => {
-    const made = async (): Promise<number> => Array.from(
-      (await redis.info('commandstats')).matchAll(/cmdstat_(?!info|fcall)\S+:calls=(\d+)/g), ([, calls]) => Number(calls)
-    ).reduce((sum, calls) => sum + calls, 0)
+    const made = async (): Promise<number> =>
+      Array.from((await redis.info('commandstats')).matchAll(/cmdstat_(?!info|fcall)\S+:calls=(\d+)/g), ([, calls]) =>
+        Number(calls)
+      ).reduce((sum, calls) => sum + calls, 0)
     const before = await made()
     const result = await make()
     return [result, await made() - before]
@@ -212,8 +213,10 @@ async function all (): Promise<void> {
       ['set', 'new', '9', '', '1'], ['increment', 'new', '10', '', '']
     ].flat()
     const answers = await run<string[]>('write', base, channel(1), '60000', ...args)
-    const expected = [/^R\d+ {2}1/, / 3 {2}$/, /^R/, /^ESTORE_NOT_A_NUMBER$/, /^R\d+ {3}\d+ 3$/, /^Q/, /^ESTORE_NOT_FOUND$/,
-      /^R/, /^R\d+ {2}1/, / 2 {2}$/]
+    const expected = [
+      /^R\d+ {2}1/, / 3 {2}$/, /^R/, /^ESTORE_NOT_A_NUMBER$/, /^R\d+ {3}\d+ 3$/, /^Q/, /^ESTORE_NOT_FOUND$/, /^R/,
+      /^R\d+ {2}1/, / 2 {2}$/
+    ]
     t.equal(answers.length, expected.length)
     for (const [i, pattern] of expected.entries()) t.match(answers[i], pattern)
     const left = await run<string[]>('call', base, channel(1), '60000',
@@ -232,7 +235,9 @@ async function all (): Promise<void> {
     subscriber.on('message', (_channel, message: string) => { told.push(message) })
     const base = await fill('long values', 32, {}, 'x'.repeat(200_000))
     t.match(await redis.hget(`${base}:records`, ':key 1'), /^\d{16} =0 200000$/)
-    const args = Array.from({ length: 32 }, (_, i) => ['acquire', `key ${i}`, String(i + 1), '', `token-${i} me`]).flat()
+    const args = Array.from({ length: 32 }, (_, i) => [
+      'acquire', `key ${i}`, String(i + 1), '', `token-${i} me`
+    ]).flat()
     const answers = await run<Array<string | string[]>>('write', base, channel(1), '60000', ...args)
     const texts = answers.filter(Array.isArray)
     t.ok(texts.length > 0 && texts.length < 8, `${texts.length} values`)
@@ -240,7 +245,9 @@ async function all (): Promise<void> {
     await tend(base, () => redis.hlen(`${base}:waiting`))
     await until(() => told.length === 32 - texts.length)
     t.ok(told.every(message => /^\d+ F/.test(message)))
-    for (let i = 0; i < 32; i++) t.match(await call(base, 'release', `key ${i}`, `${channel(1)} 99`, `token-${i}`), /^\+?R/)
+    for (let i = 0; i < 32; i++) {
+      t.match(await call(base, 'release', `key ${i}`, `${channel(1)} 99`, `token-${i}`), /^\+?R/)
+    }
     await call(base, 'touch', 'key 1', `${channel(1)} 99`, '', { ttl: 60_000 })
     t.match(await redis.hget(`${base}:records`, ':key 1'), /^\d{16} =\d{13} 200000$/)
     await call(base, 'set', 'key 1', `${channel(1)} 99`, 'short')
