@@ -1,4 +1,8 @@
 // How strings are encoded in frames.
+import type { Bytes } from '../../core/value.js'
+
+/** The server keeps request text of at least this size as a Buffer. */
+const LARGE = 32 * 1024
 
 /** A client writes strings as UTF-8; the server passes the bytes through (see core/value.ts). */
 export interface Charset {
@@ -26,4 +30,13 @@ export const utf8: Charset = {
   write: (buffer, text, at) => (buffer as FastBuffer).utf8Write(text, at),
   read: (buffer, from, to) => (buffer as FastBuffer).utf8Slice(from, to),
   room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
+}
+
+/** The text of a request. `isOwned`: it may keep the buffer. */
+export function readText (buffer: Buffer, at: number, end: number, isOwned: boolean): Bytes {
+  if (end - at < LARGE) return bytes.read(buffer, at, end)
+  if (isOwned) return buffer.subarray(at, end)
+  const text = Buffer.allocUnsafeSlow(end - at)
+  buffer.copy(text, 0, at, end)
+  return text
 }

@@ -11,7 +11,7 @@
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { bytes, utf8, type Charset } from './charset.js'
+import { bytes, readText, utf8, type Charset } from './charset.js'
 
 /**
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
@@ -70,9 +70,6 @@ const STREAM = 131072
 const VERSION = 2
 const EXPIRES_IN = 4
 const FENCE = 16
-
-/** The server keeps request text of at least this size as a Buffer. */
-const LARGE = 32 * 1024
 
 /** Output of frames: `reserve` makes room in `buffer` from `used` on, `commit` marks bytes as written. */
 export interface Target {
@@ -278,14 +275,6 @@ function writeShort (buffer: Buffer, text: string, at: number, charset: Charset)
   const length = charset.write(buffer, text, at + 2)
   buffer.writeUInt16LE(length, at)
   return at + 2 + length
-}
-
-function readText (buffer: Buffer, at: number, end: number, isOwned: boolean): Bytes {
-  if (end - at < LARGE) return bytes.read(buffer, at, end)
-  if (isOwned) return buffer.subarray(at, end)
-  const text = Buffer.allocUnsafeSlow(end - at)
-  buffer.copy(text, 0, at, end)
-  return text
 }
 
 function readShort (buffer: Buffer, at: number, end: number, charset: Charset): string {
