@@ -74,7 +74,7 @@ async function run (settings: Settings): Promise<number> {
     log('warning', 'warning', `${name}: ${message}`)
   })
   const { promise: stopped, stop } = stopSignal()
-  process.umask(0o177) // nobody may connect before the socket has its final mode
+  process.umask(0o077) // nobody may connect before the socket has its final mode
   let open!: (engine: ServerEngine) => void
   const opened = new Promise<ServerEngine>(resolve => { open = resolve }) // connections wait until the data is loaded
   const accept = (socket: Socket): void => { opened.then(({ server }) => { server.accept(socket) }, () => {}) }

@@ -254,7 +254,8 @@ t.test('versions of the libraries that call it in another way are refused', asyn
   const RateLimitStore = fastifyRateLimitStore({ store })
   const error = { code: 'STORE_OPTION_INVALID', message: /npm install @fastify\/rate-limit@11/ }
   const limits = { max: 2, timeWindow: 60_000 }
-  t.throws(() => new RateLimitStore({ ...limits, onExceeding: null, onExceeded: () => {}, onBanReach: () => {} }), error, 'version 9')
+  const hooks = { onExceeding: null, onExceeded: () => {}, onBanReach: () => {} }
+  t.throws(() => new RateLimitStore({ ...limits, ...hooks }), error, 'version 9')
   t.throws(() => new RateLimitStore({ ...limits, timeWindowInSeconds: 60 }), error, 'version 8')
   const hit = (parameters: object, ...args: unknown[]): Promise<unknown> => new Promise((resolve, reject) => {
     const { incr } = new RateLimitStore({}).child(parameters) as { incr: (...args: unknown[]) => void }
@@ -265,7 +266,9 @@ t.test('versions of the libraries that call it in another way are refused', asyn
   })
   t.match(await hit(limits, 60_000, 2), { current: 1 })
   t.match(await hit({ ...limits, timeWindow: () => 1000 }, 1000, 2), { current: 1 })
-  for (const args of [[2, -1], [2], [], [60_000, -1], ['1 minute', 2]]) await t.rejects(hit(limits, ...args), error, String(args))
+  for (const args of [[2, -1], [2], [], [60_000, -1], ['1 minute', 2]]) {
+    await t.rejects(hit(limits, ...args), error, String(args))
+  }
   await t.rejects(hit({ max: () => NaN, timeWindow: 1000 }, 1000, NaN), error)
   t.throws(() => { new ExpressRateLimitStore({ store }).init({} as never) }, { code: 'STORE_OPTION_INVALID', message: /express-rate-limit@8/ })
 })

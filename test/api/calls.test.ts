@@ -46,11 +46,16 @@ t.test('a call that would wait for its own update rejects at once', async t => {
   )
   await t.rejects(jobs.getOrSet('new', async () => (await jobs.get('new'))!), { code: 'STORE_DEADLOCK' })
 
-  const { createStore: ofRequire } = createRequire(import.meta.url)('../../cjs/src/index.js') as { createStore: typeof createStore }
-  const [here, there] = [createStore, ofRequire].map(create => create().collection<number>('jobs')) as [typeof jobs, typeof jobs]
+  const require = createRequire(import.meta.url)
+  const { createStore: ofRequire } = require('../../cjs/src/index.js') as { createStore: typeof createStore }
+  const clusterStore = createStore()
+  t.teardown(() => clusterStore.close())
+  const here = clusterStore.collection<number>('jobs')
+  const there = ofRequire().collection<number>('jobs')
   t.not(here.constructor, there.constructor)
   for (const [outer, inner] of [[here, there], [there, here]] as const) {
-    await t.rejects(outer.update('key', async () => await inner.get('key')), { code: 'STORE_DEADLOCK' }, 'across import and require')
+    const nested = outer.update('key', async () => await inner.get('key'))
+    await t.rejects(nested, { code: 'STORE_DEADLOCK' }, 'across import and require')
   }
 
   let later: Promise<unknown> | undefined

@@ -215,6 +215,7 @@ t.test('--data keeps the keys over restarts', async t => {
   const data = join(folder, 'data')
   const options = ['--socket', join(folder, 'socket'), '--data', data]
   const first = await serve(t, options)
+  t.equal(statSync(data).mode & 0o777, 0o700)
   t.match(await command(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
   t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*in use by process \d+[^\n]*\n$/ }, 'one store a folder; it is said once')
   t.notOk(existsSync(join(folder, 'other')))

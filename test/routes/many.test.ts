@@ -52,9 +52,10 @@ t.test('every route that takes values stores them byte for byte', async t => {
     '"\\ud800"', '"\\u0000\\"\\\\"', '"a\\\\"', '"},{\\"value\\":1"', '{"value":{"key":"x"},"key":[]}', '"é\u2028𝄞"'
   ]
   const line = (members: string): string => `{"collection":"many","key":"x",${members}}\n`
-  const put = async (path: string, body: string, type = 'application/json'): Promise<number> => (
-    (await ask(path.startsWith('/collections/many/keys') ? 'PUT' : 'POST', path, { body, headers: { 'content-type': type } })).status
-  )
+  const put = async (path: string, body: string, type = 'application/json'): Promise<number> => {
+    const method = path.startsWith('/collections/many/keys') ? 'PUT' : 'POST'
+    return (await ask(method, path, { body, headers: { 'content-type': type } })).status
+  }
   for (const value of values) {
     const ways: Record<string, () => Promise<number>> = {
       put: () => put('/collections/many/keys/x', value),
@@ -71,10 +72,14 @@ t.test('every route that takes values stores them byte for byte', async t => {
       t.equal((await ask('GET', '/collections/many/keys/x')).text, value, `${name} ${encodeURI(value)}`)
     }
   }
-  for (const body of ['', '[', '[{"key":"x","value":}]', '\ufeff[]', '[{"key":"x","value":1,"__proto__":1}]', '[[1]]', '{"value":1}', '1', 'null']) {
+  for (const body of [
+    '', '[', '[{"key":"x","value":}]', '\ufeff[]', '[{"key":"x","value":1,"__proto__":1}]', '[[1]]', '{"value":1}', '1',
+    'null'
+  ]) {
     t.equal(await put('/collections/many/set', body), 400, body)
   }
-  t.equal((await ask('POST', '/collections/many/set', { body: Buffer.from('5b22ff225d', 'hex') })).status, 400, 'not UTF-8')
+  const latin1 = await ask('POST', '/collections/many/set', { body: Buffer.from('5b22ff225d', 'hex') })
+  t.equal(latin1.status, 400, 'not UTF-8')
 })
 
 t.test('malformed and forbidden requests', async t => {

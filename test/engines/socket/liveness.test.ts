@@ -32,8 +32,15 @@ function block (ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
+interface Proxy {
+  url: string
+  writes (): number
+  hold (): void
+  go (): void
+}
+
 /** Forwards to a store, counts the writes of clients, and can hold its replies back. */
-async function proxy (t: Test, path: string): Promise<{ url: string, writes: () => number, hold (): void, go (): void }> {
+async function proxy (t: Test, path: string): Promise<Proxy> {
   const own = join(directory(t), 'proxy')
   const servers: Socket[] = []
   let writes = 0
@@ -98,7 +105,8 @@ t.test('a stopped primary', async t => {
   const { child, nextLine, ended } = start(t, 'test/fixtures/primary-killed.js', { env: { CONNECT_TIMEOUT: '1' } })
   t.match(JSON.parse(await nextLine()), { ready: true })
   child.kill('SIGSTOP')
-  t.strictSame(JSON.parse(await nextLine()), { codes: Array(4).fill('STORE_DISCONNECTED'), held: false, later: 'STORE_UNREACHABLE' })
+  const expected = { codes: Array(4).fill('STORE_DISCONNECTED'), held: false, later: 'STORE_UNREACHABLE' }
+  t.strictSame(JSON.parse(await nextLine()), expected)
   child.kill('SIGKILL')
   await ended
 })
@@ -186,7 +194,8 @@ t.test('a process that only holds a lock can exit while the store is stopped', a
     process.on('exit', () => { console.log(lock.held) })
     setTimeout(() => {}, 1500) // until the store has been asked
   `
-  const child = spawn('env', [...PLAIN, process.execPath, '--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const argv = [...PLAIN, process.execPath, '--input-type=module', '-e', program]
+  const child = spawn('env', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.equal(await text(child.stdout), 'true\n', 'before the lock was lost')
 })
 
