@@ -245,8 +245,13 @@ function checkBounds (bounds: string | undefined): void {
   if (typeof parsed !== 'object' || parsed === null) {
     throw new StoreError('STORE_OPTION_INVALID', 'invalid options of a collection: expected a JSON object')
   }
-  const { idle, ...others } = parsed as { idle?: unknown }
-  boundsOf({ ...others, ...idle === undefined ? {} : { expireKeys: typeof idle === 'number' ? idle / 1000 : NaN } })
+  const { idle, near, ...others } = parsed as { idle?: unknown, near?: unknown }
+  const seconds = (ms: unknown): number => typeof ms === 'number' ? ms / 1000 : NaN
+  boundsOf({
+    ...others,
+    ...idle === undefined ? {} : { expireKeys: seconds(idle) },
+    ...near === undefined ? {} : { near: seconds(near) }
+  })
 }
 
 function failureOf ({ code, detail }: StoreError): SentReply {

@@ -85,6 +85,11 @@ function metricsOf (stats: StoreStats): Metric[] {
     metric('gauge', 'data_lag_seconds', 'Age of the oldest change that is not on disk', stats.data?.lag),
     metric('counter', 'data_errors_total', 'Failed writes to disk', stats.data?.errors),
     metric('gauge', 'data_bytes', 'Size of the log on disk', stats.data?.bytes),
+    metric('counter', 'near_hits_total', 'Reads answered by near caches, as last reported', stats.near?.hits),
+    metric('gauge', 'near_copies', 'Copies of values in near caches', stats.near?.copies),
+    metric('counter', 'near_revocations_total', 'Revoked copies', stats.near?.revocations),
+    metric('counter', 'near_waits_total', 'Changes that waited for revocations', stats.near?.waits),
+    metric('counter', 'near_wait_seconds_total', 'How long they waited, in seconds', stats.near?.waited),
     metric(
       'histogram', 'call_duration_seconds',
       'Time from the arrival of a call at the store to its answer, spent waiting for a lock', ...durations(stats)

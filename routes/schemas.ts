@@ -134,7 +134,11 @@ const persistence = {
   durable: Type.Optional(Type.Boolean({ description: 'Whether writes are answered when they are on disk' }))
 }
 
-export const Bounds = Type.Partial(Type.Object({ ...bounds, ...persistence }), strict)
+const near = Type.Optional(Type.Number({
+  minimum: 0, maximum: 1, description: 'Seconds for which a process may answer reads by itself; 0: not at all'
+}))
+
+export const Bounds = Type.Partial(Type.Object({ ...bounds, ...persistence, near }), strict)
 export const Change = Type.Union([
   Type.Object({
     increment: Type.Number({ description: 'Amount to add; a key without a value counts as 0' }),
@@ -174,7 +178,7 @@ export const counts = {
   evicted: whole('Evicted keys so far')
 }
 
-export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds, ...persistence })
+export const Collection = Type.Object({ name: name('Its name'), ...counts, ...bounds, ...persistence, near })
 export const Collections = Type.Object({ collections: Type.Array(Collection, { maxItems: 1000 }), cursor: nextCursor })
 export const Page = Type.Object({
   keys: Type.Array(Type.Object({

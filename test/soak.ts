@@ -11,7 +11,8 @@ import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks, leaksOfHttp, leaksOfRedis } from './faults/leaks.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp,
-  linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
+  linearizabilityOfHttpWorkers, linearizabilityOfNear, linearizabilityOfNearOverUnix, linearizabilityOfRedis,
+  linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
@@ -37,6 +38,8 @@ const ATTACKS: Record<string, Attack> = {
   keyspace,
   linearizability,
   'linearizability-unix': linearizabilityOverUnix,
+  'linearizability-near': linearizabilityOfNear,
+  'linearizability-near-unix': linearizabilityOfNearOverUnix,
   'linearizability-data': linearizabilityOfData,
   'linearizability-http': linearizabilityOfHttp,
   'linearizability-http-workers': linearizabilityOfHttpWorkers,

@@ -125,6 +125,13 @@ export interface CollectionOptions {
    * `durable: true`. STORE_OPTION_INVALID for true in any other store. Default false.
    */
   durable?: boolean | undefined
+  /**
+   * Seconds, at most 1, for which a process may answer reads of values that it has read before by itself; 0: not at
+   * all. Reads stay linearizable: a change of a key waits until no other process uses its value any more, which takes
+   * as long as that at most. Not together with `expireKeys`, as such reads would not count as a use. Without effect
+   * where no other process has the keys (`memory:`) and in Redis. Default 0.
+   */
+  near?: number | undefined
 }
 
 export interface Entry<T> {
@@ -220,16 +227,23 @@ export const KNOWN = {
   getOrSet: [...WAIT, 'ttl', 'lease']
 } as const satisfies Record<string, readonly string[]>
 
-const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'] as const
+const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable', 'near'] as const
+/** In seconds. */
+const MAX_NEAR = 1
 
 /** The options of a collection in the form the keyspace keeps. STORE_OPTION_INVALID. */
 export function boundsOf (options: CollectionOptions): object {
   onlyKnown(options, BOUNDS)
-  const { expireKeys, maxKeys, maxBytes, evict, keep, durable } = options
+  const { expireKeys, maxKeys, maxBytes, evict, keep, durable, near } = options
   for (const [name, flag] of Object.entries({ evict, keep, durable })) {
     if (flag !== undefined && typeof flag !== 'boolean') {
       throw new StoreError('STORE_OPTION_INVALID', `${name} must be true or false`)
     }
+  }
+  const nearMs = near === undefined ? undefined : milliseconds(near, 'near')
+  if (near !== undefined && near > MAX_NEAR) throw new StoreError('STORE_OPTION_INVALID', `near must be at most ${MAX_NEAR} second`)
+  if (near !== undefined && near > 0 && expireKeys !== undefined && expireKeys > 0) {
+    throw new StoreError('STORE_OPTION_INVALID', 'near and expireKeys exclude each other: reads of copies would not count as a use')
   }
   return {
     idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),
@@ -237,7 +251,8 @@ export function boundsOf (options: CollectionOptions): object {
     maxBytes: maxBytes === undefined ? undefined : wholeNumber(maxBytes, 'maxBytes'),
     evict,
     keep,
-    durable
+    durable,
+    near: nearMs
   }
 }
 

@@ -37,6 +37,11 @@ export interface StoreOptions {
   /** With `data`: maximum delay of writes to disk, in seconds, 0.01 to 60. Default 0.25. */
   flush?: number | undefined
   /**
+   * How many bytes of values this process may keep to answer reads by itself, in collections with `near`; default
+   * 33554432. Of a process, not a store: the latest setting applies. Without effect where `near` has none.
+   */
+  nearBytes?: number | undefined
+  /**
    * Token of the admin API, for 'http:' and 'https:'. Default: the environment variable STRONG_STORE_TOKEN, else none.
    */
   token?: string | undefined
@@ -58,13 +63,21 @@ export interface StoreOptions {
 }
 
 const OPTIONS = [
-  'url', 'maxValueBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'
+  'url', 'maxValueBytes', 'nearBytes', 'data', 'flush', 'token', 'connectTimeout', 'timeout', 'lease', 'redis', 'http'
 ] as const
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
 /** STORE_OPTION_INVALID. `timeout` and `lease` have been taken out. */
 export function engineOf (options: StoreOptions): Engine {
   onlyKnown(options, OPTIONS)
+  const { nearBytes } = options
+  if (nearBytes !== undefined) wholeNumber(nearBytes, 'nearBytes')
+  const engine = engineAt(options)
+  if (nearBytes !== undefined) engine.setNearBytes?.(nearBytes)
+  return engine
+}
+
+function engineAt (options: StoreOptions): Engine {
   if (options.url !== undefined && typeof options.url !== 'string') {
     throw new StoreError('STORE_OPTION_INVALID', `url must be a string, got ${shown(options.url)}`)
   }

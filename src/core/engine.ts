@@ -2,6 +2,7 @@
 // to the keys and returns the Reply. Requests mean the same in every engine:
 //
 //   get        text                       entry    text, version, expiresIn     head    version, expiresIn
+//              With `near`, the caller may keep a copy of the value: see engines/memory/copies.ts
 //   peek       like entry, but does not restart the key's idle time
 //   set        version, number: 1 if the key is new        del      number: 1 if there was a value, else 0
 //   touch      number: 1 or 0
@@ -25,7 +26,7 @@
 //   locks          text: JSON of at most `number` locks
 //   lock           text: JSON of the lock of `key` with its waiters; undefined if it is not locked
 //   stats          text: JSON of the whole store and of the process that has the keys
-//   ping       an empty reply
+//   ping       an empty reply. With `number`, the caller asks for a lease on its copies; it has read them so many times
 //   watch      waits for changes of keys with prefix `key`. `text`: JSON of a WatchRequest; `cursor`: the position of
 //              the previous call, absent at first. text: a WatchReply. Replies at once without a cursor, with
 //              `nowait`, or if there are changes to report
@@ -132,6 +133,8 @@ export class Reply<T = string> {
   fence: number | undefined
   /** More replies to the same call follow: see `stream`. */
   more = false
+  /** The id of a copy that the caller may keep; `number` is its lease in milliseconds. */
+  near: number | undefined
   /** The lock of a successful acquire. Set in the process that asked, when the reply arrives. */
   grant: Grant | undefined
 
@@ -178,6 +181,8 @@ export interface Abortable {
 export interface Engine {
   /** Maximum size of a value, in bytes of JSON text. */
   readonly maxValueBytes: number
+  /** Sets the approximate maximum size of the values that this process keeps of collections with `near`. */
+  setNearBytes? (bytes: number): void
   /** Whether all users in this process share this engine. */
   readonly isShared: boolean
   /**

@@ -111,6 +111,11 @@ export class PendingCalls {
     } catch {} // errors of posts are not reported
   }
 
+  /** The request of a pending call. */
+  requestOf (id: number): Request | undefined {
+    return this.#slots[id]?.request
+  }
+
   /** Handles the reply to a call. `why` is the detail of an error. */
   settle (id: number, reply: Reply, why?: string): void {
     if (reply.more) {

@@ -48,6 +48,19 @@ export interface DataStats {
   bytes: number
 }
 
+/** Of copies that processes keep of values in collections with `near`. */
+export interface NearStats {
+  /** Reads that processes have answered by themselves, as reported at the latest renewals of their leases. */
+  hits: number
+  /** How many there are now. */
+  copies: number
+  /** Copies that were revoked. */
+  revocations: number
+  /** Changes that had to wait for revocations, and for how long together, in seconds. */
+  waits: number
+  waited: number
+}
+
 /** A collection. The options are the ones of `configure`. */
 export interface CollectionStats extends Counts {
   name: string
@@ -58,6 +71,8 @@ export interface CollectionStats extends Counts {
   /** For a store with `data`: whether its keys are saved, and whether writes wait for the disk. Not in Redis. */
   keep?: boolean
   durable?: boolean
+  /** Seconds. Not in Redis. */
+  near?: number
 }
 
 /**
@@ -83,6 +98,7 @@ export interface StoreStats extends Counts {
   waits?: number[]
   /** Total wait time in seconds. */
   waited?: number
+  near?: NearStats
   /** Of the last full minute, or of the first minute so far. */
   loopDelay?: LoopDelay
   /** Only if the store has `data`. */
@@ -117,8 +133,8 @@ export interface RawLock extends Omit<LockInfo, 'since' | 'expiresAt'> {
   queue?: Array<{ owner: string, op: Op, since: number }>
 }
 
-export function collectionOf ({ idle, ...stats }: RawCollection): CollectionStats {
-  return { ...stats, expireKeys: idle / 1000 }
+export function collectionOf ({ idle, near, ...stats }: RawCollection): CollectionStats {
+  return { ...stats, expireKeys: idle / 1000, ...near === undefined ? {} : { near: near / 1000 } }
 }
 
 export function lockOf ({ since, expiresAt, queue, ...lock }: RawLock): LockInfo | LockQueue {

@@ -4,7 +4,8 @@ import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { isLinearizable, offence, type Operation } from './history.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp,
-  linearizabilityOfHttpWorkers, linearizabilityOfRedis, linearizabilityOfRedisCluster, linearizabilityOverUnix
+  linearizabilityOfHttpWorkers, linearizabilityOfNear, linearizabilityOfNearOverUnix, linearizabilityOfRedis,
+  linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './linearizability.js'
 import { short } from './short.js'
 
@@ -123,6 +124,8 @@ t.test('histories that are not linearizable', async t => {
 
 short('histories of five processes with kills are linearizable', linearizability, 3)
 short('histories over unix: are linearizable, with kills of the store', linearizabilityOverUnix, 3)
+short('histories with near caches are linearizable, with kills, stopped and blocked processes and lost connections', linearizabilityOfNear, 4)
+short('histories with near caches over unix: are linearizable', linearizabilityOfNearOverUnix, 2)
 short('histories of a store with data are linearizable, except for the last changes before a kill', linearizabilityOfData, 3)
 short('histories over the admin API are linearizable', linearizabilityOfHttp, 2)
 short(

@@ -36,11 +36,17 @@ interface Place {
   restart? (): Promise<number | undefined>
   /** The store has `data`. */
   durable?: boolean
+  /** Seconds for which processes may read copies. Event loops are blocked, and connections lost. */
+  near?: number
 }
 
 export const linearizability = over(async () => ({ options: {} }))
 
 export const linearizabilityOverUnix = over(async owner => await serveStore(owner))
+
+export const linearizabilityOfNear = over(async () => ({ options: {}, near: 0.05, pause: 150 }))
+
+export const linearizabilityOfNearOverUnix = over(async owner => ({ ...await serveStore(owner), near: 0.05, pause: 150 }))
 
 /** What was confirmed a while before the store is killed survives, and so does what was written as durable. */
 export const linearizabilityOfData = over(async owner => ({ ...await serveStore(owner, true), durable: true }))
@@ -124,7 +130,7 @@ function over (open: (owner: Owner) => Promise<Place>): Attack {
 
 async function attack (
   { seed, rounds, secondsLeft, owner }: Parameters<Attack>[0],
-  { options, lease, pause, disturb, restart, durable }: Place
+  { options, lease, pause, disturb, restart, durable, near }: Place
 ): ReturnType<Attack> {
   const store = createStore(options)
   owner.teardown(() => store.close())
@@ -132,7 +138,7 @@ async function attack (
   const folder = mkdtempSync(join(tmpdir(), 'history-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(owner)))
-  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0, 'stores killed': 0 }
+  const figures = { rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0, 'stores killed': 0, 'connections lost': 0 }
   const course = { isOver: disturb === undefined }
   const nextHarm = random(seed + 1)
   const disturbing = (async () => {
@@ -150,8 +156,9 @@ async function attack (
       file: join(folder, `${round} ${name}`),
       collection: `history ${seed} ${round}`,
       keys: ['a', 'b', 'c'],
-      calls: 100,
-      lanes: 3,
+      calls: near === undefined ? 100 : 300,
+      lanes: near === undefined ? 3 : 2,
+      near,
       lease,
       durable,
       mayLose: pause !== undefined || (restart !== undefined && round % 3 === 0)
@@ -160,6 +167,7 @@ async function attack (
     const doomed = round % 2 === 0 ? chosen : -1
     const paused = round % 2 === 1 && pause !== undefined ? chosen : -1
     const own = plan('primary')
+    if (near !== undefined) await store.collection(own.collection).configure({ near })
     const plans = workers.map((_, i) => plan(`worker ${i}`))
     let killed: bigint | undefined
     let wipe: { called: number, answered: number, since: number | undefined } | undefined
@@ -175,6 +183,11 @@ async function attack (
       })(),
       ...workers.map(async (worker, i) => {
         const running = worker.run(work, PROGRAM, options, plans[i]!)
+        if (near !== undefined && i === (chosen + 1) % WORKERS) {
+          await until(() => linesOf(plans[i]!.file) > 100, 30)
+          await worker.run(({ cutConnection }) => { cutConnection() })
+          figures['connections lost']++
+        }
         if (i !== doomed && i !== paused) return await running
         running.catch(() => {})
         const lines = 20 + Math.floor(next() * 100)
@@ -228,6 +241,11 @@ async function attack (
   }
   course.isOver = true
   await disturbing
+  if (near !== undefined) {
+    const stats = (await store.stats()).near!
+    assert.ok(stats.hits > figures.rounds && stats.revocations > figures.rounds, `copies were read and revoked: ${JSON.stringify(stats)}`)
+    Object.assign(figures, { hits: stats.hits, revocations: stats.revocations })
+  }
   for (const { worker, exited } of workers) {
     worker.disconnect()
     await exited

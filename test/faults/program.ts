@@ -20,12 +20,14 @@ export interface Plan {
   mayLose?: boolean | undefined
   /** Some calls are answered when their change is on disk. */
   durable?: boolean | undefined
+  /** Most calls are reads, and the event loop is blocked for longer than so many seconds now and then. */
+  near?: number | undefined
 }
 
 type Call = Omit<Operation, 'called' | 'answered' | 'result' | 'process'>
 
 export async function perform (
-  store: Store, { seed, name, file, collection, keys, calls, lanes, lease, durable: hasData }: Plan
+  store: Store, { seed, name, file, collection, keys, calls, lanes, lease, durable: hasData, near }: Plan
 ): Promise<void> {
   const target: Collection<number> = store.collection(collection)
   const next = random(seed)
@@ -81,7 +83,8 @@ export async function perform (
       const key = pick(keys)
       const nowait = next() < 0.1
       const wait = nowait ? { timeout: 0 } : {}
-      const what = next()
+      if (near !== undefined && next() < 0.01) block(near * 1500)
+      const what = near !== undefined && next() < 0.8 ? next() * 0.3 : next()
       if (what < 0.2) {
         await record(key, { kind: 'get', nowait }, () => target.entry(key, wait), entry => {
           return { value: entry?.value, version: entry?.version ?? 0 }
@@ -117,6 +120,10 @@ export async function perform (
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane))
+}
+
+function block (ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
 /** The address of this module. */

@@ -28,7 +28,7 @@ export const MAX_CALLS = 512
 export const MAX_CALLS_LENGTH = 2 ** 18
 
 type RequestField = Exclude<keyof Request, 'op' | 'collection' | 'key' | 'wait' | 'detached' | 'stream'>
-type ReplyField = Exclude<keyof Reply, 'code' | 'grant' | 'more'>
+type ReplyField = Exclude<keyof Reply, 'code' | 'grant' | 'more' | 'near'>
 
 const REQUEST_FIELDS: readonly RequestField[] = [
   'text', 'ttl', 'ifVersion', 'ifAbsent', 'ifPresent', 'number', 'limit', 'backoff', 'down', 'cursor', 'token',

@@ -12,9 +12,14 @@ export interface Bounds {
   readonly keep: boolean
   /** Whether a change is acknowledged only once it is on disk. */
   readonly durable: boolean
+  /** Milliseconds for which other processes may use copies of values under one lease. */
+  readonly near: number
   /** Keys last used before this time had expired before the idle time was changed. */
   readonly goneBefore: number
 }
+
+/** A process that does not react delays changes for as long. */
+export const MAX_NEAR_MS = 1000
 
 export const UNBOUNDED: Bounds = Object.freeze({
   idle: 0,
@@ -23,6 +28,7 @@ export const UNBOUNDED: Bounds = Object.freeze({
   evict: true,
   keep: true,
   durable: false,
+  near: 0,
   goneBefore: 0
 })
 

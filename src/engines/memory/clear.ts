@@ -3,7 +3,7 @@
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
-import type { Caller, Lock, Waiting } from './lock.js'
+import { REVOKER, type Caller, type Lock, type Waiting } from './lock.js'
 import { Table } from './table.js'
 
 /** The parts of a collection that a Clear uses. */
@@ -54,8 +54,10 @@ export class Clear implements Waiting {
   look (budget: Budget): boolean {
     for (let next; (next = this.#unseen?.next()) !== undefined && next.done !== true;) {
       if (this.isBehind(next.value)) {
-        this.#hasMetLock = true
-        if (this.request.nowait) break
+        if (this.request.nowait && next.value.holder !== REVOKER) {
+          this.#hasMetLock = true
+          break
+        }
         this.#locks.add(next.value)
       }
       if (budget.isSpent()) return true
@@ -77,8 +79,16 @@ export class Clear implements Waiting {
       this.withdraw()
       return
     }
+    if (!this.request.nowait || lock.holder === REVOKER) this.collection.delete(lock.key)
+    else this.#hasMetLock = true
+    this.#locks.delete(lock.key)
+    this.#settle()
+  }
+
+  /** The lock of REVOKER that it waits for has got another holder. */
+  meet (lock: Lock): void {
+    if (!this.request.nowait || !this.isBehind(lock)) return
     this.#hasMetLock = true
-    if (!this.request.nowait) this.collection.delete(lock.key)
     this.#locks.delete(lock.key)
     this.#settle()
   }

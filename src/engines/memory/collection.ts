@@ -17,6 +17,9 @@ const MANY = 10_000
 /** Maximum number of keys and locks that are cleared at once instead of in slices. */
 const MAX_AT_ONCE = 1000
 
+/** How often is looked whether keys can be evicted that had copies. */
+export const ROOM_RETRY_MS = 10
+
 const NO_LOCKS = new Table<Lock>()
 const NO_CLEARS = new PendingClears()
 
@@ -124,6 +127,13 @@ export class Collection extends Entries implements Task {
     this.schedule(this.#forgetAt * 1000)
   }
 
+  /** Whether a write would fit if nobody could read copies of the keys that it has to evict. */
+  awaitsRoom (key: string, bytes: number, isLocked: boolean): boolean {
+    if (!this.bounds.evict || this.bounds.maxKeys + this.bounds.maxBytes === 0) return false
+    const entry = this.find(key)
+    return !this.fits(entry, bytes, isLocked) && this.canFit(isLocked ? entry : undefined, bytes)
+  }
+
   run (budget: Budget): number | undefined {
     const { now } = this.context.clock
     for (const clear of this.clears) {
@@ -139,13 +149,16 @@ export class Collection extends Entries implements Task {
       return undefined
     }
     const { nextEnd } = this
+    const awaitsRoom = this.copies !== undefined && this.bounds.evict && this.isOver(0, 0)
+    if (awaitsRoom) return Math.min(nextEnd, now + ROOM_RETRY_MS)
     return nextEnd === Infinity ? undefined : nextEnd
   }
 
   /** Whether dropping it would lose only its counters. */
   private get isDisposable (): boolean {
     const { size, bounds } = this
-    const isDefault = bounds.idle + bounds.maxKeys + bounds.maxBytes === 0 && bounds.keep && !bounds.durable
+    const isUnbounded = bounds.idle + bounds.maxKeys + bounds.maxBytes === 0
+    const isDefault = isUnbounded && bounds.keep && !bounds.durable && bounds.near === 0
     return size === 0 && this.locks.size === 0 && isDefault
   }
 }

@@ -31,6 +31,8 @@ export class Counters {
   /** Wait time histogram: one bucket per entry of WAITS and one for longer waits; the sum is in seconds. */
   readonly waits: number[] = Array(WAITS.length + 1).fill(0)
   waited = 0
+  /** Of near caches. Changes that waited for revocations, and for how long together, in seconds. */
+  readonly near = { hits: 0, copies: 0, revocations: 0, waits: 0, waited: 0 }
   /** Totals over all collections, including dropped ones. */
   readonly totals = { keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
 

@@ -29,7 +29,8 @@ export function describeCollection (collection: Collection): object {
     maxBytes: bounds.maxBytes,
     evict: bounds.evict,
     keep: bounds.keep,
-    durable: bounds.durable
+    durable: bounds.durable,
+    near: bounds.near
   }
 }
 
@@ -64,7 +65,7 @@ export function describeQueue (keyspace: Keyspace, lock: Lock): object {
 }
 
 export function describeKeyspace (keyspace: Keyspace): object {
-  const { counters: { totals, calls, refused, waits, waited }, collections, values, callers } = keyspace
+  const { counters: { totals, calls, refused, waits, waited, near }, collections, values, callers } = keyspace
   return {
     collections: collections.size,
     ...totals,
@@ -79,6 +80,7 @@ export function describeKeyspace (keyspace: Keyspace): object {
     refused,
     waits,
     waited,
+    near,
     loopDelay: loopDelay(),
     data: keyspace.context.durability?.stats()
   }

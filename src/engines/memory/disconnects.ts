@@ -1,6 +1,7 @@
-// Cleans up after disconnected callers. Their locks and waits, possibly thousands, are ended in slices.
+// Cleans up after disconnected callers. Their locks, waits and copies, possibly thousands, are ended in slices.
 import type { Context } from './context.js'
 import type { Budget, Task } from './agenda.js'
+import type { Copy } from './copies.js'
 import type { Caller, Lock } from './lock.js'
 
 export class Disconnects implements Task {
@@ -9,11 +10,13 @@ export class Disconnects implements Task {
   readonly #context: Context
   readonly #callers = new Set<Caller>()
   readonly #end: (lock: Lock) => void
+  readonly #release: (copy: Copy) => void
 
-  /** `end`: ends a lock and serves its waiters. */
-  constructor (context: Context, end: (lock: Lock) => void) {
+  /** `end`: ends a lock and serves its waiters. `release`: see Copies. */
+  constructor (context: Context, end: (lock: Lock) => void, release: (copy: Copy) => void) {
     this.#context = context
     this.#end = end
+    this.#release = release
   }
 
   add (caller: Caller): void {
@@ -30,6 +33,10 @@ export class Disconnects implements Task {
       }
       for (const waiting of caller.waiting.values()) {
         waiting.withdraw()
+        if (budget.isSpent()) return this.#context.clock.now
+      }
+      for (const copy of caller.copies?.values() ?? []) {
+        this.#release(copy)
         if (budget.isSpent()) return this.#context.clock.now
       }
       this.#callers.delete(caller)

@@ -5,9 +5,9 @@ import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { describeKeyspace, describeLock, describeQueue, describeCollection } from './describe.js'
 import { Budget } from './agenda.js'
-import type { Bounds } from './bounds.js'
+import { MAX_NEAR_MS, type Bounds } from './bounds.js'
 import type { Keyspace } from './keyspace.js'
-import type { Caller } from './lock.js'
+import { REVOKER, type Caller } from './lock.js'
 
 /** Replies through `caller.answer(id, …)`: before it returns, unless the call has to wait for a locked key. */
 export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
@@ -20,7 +20,7 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
     case 'collections': return caller.answer(id, collections(keyspace, request))
     case 'locks': return caller.answer(id, locks(keyspace, request))
     case 'lock': return caller.answer(id, lock(keyspace, request))
-    case 'ping': return caller.answer(id, new Reply<Bytes>())
+    case 'ping': return ping(keyspace, request, caller, id)
     case 'watch': return keyspace.watches.watch(request, caller, id)
     case 'publish': return keyspace.channels.publish(request, caller, id)
     case 'subscribe': return keyspace.channels.subscribe(request, caller, id)
@@ -86,17 +86,24 @@ function size (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: 
   collection.whenCleared(() => { caller.answer(id, Reply.of(collection.size)) })
 }
 
+function ping (keyspace: Keyspace, { number }: Request<Bytes>, caller: Caller, id: number): void {
+  if (number !== undefined) keyspace.context.copies.renew(caller, number)
+  caller.answer(id, new Reply<Bytes>())
+}
+
 function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collection(request.collection)
   const { bounds } = collection
-  const { idle, maxKeys, maxBytes, evict, keep, durable } = { ...bounds, ...parsed(request.text) }
+  const { idle, maxKeys, maxBytes, evict, keep, durable, near } = { ...bounds, ...parsed(request.text) }
   // The options arrive as JSON from another process: an invalid one must not reach all the others.
-  const areNumbers = [idle, maxKeys, maxBytes].every(bound => Number.isFinite(bound) && bound >= 0)
+  const areNumbers = [idle, maxKeys, maxBytes, near].every(bound => Number.isFinite(bound) && bound >= 0)
   const areFlags = [evict, keep, durable].every(flag => typeof flag === 'boolean')
   const { durability } = keyspace.context
-  const isPossible = !durable || (durability !== undefined && keep)
+  // Reads of copies would not count as a use.
+  const canBeNear = near === 0 || (near <= MAX_NEAR_MS && idle === 0)
+  const isPossible = canBeNear && (!durable || (durability !== undefined && keep))
   if (!areNumbers || !areFlags || !isPossible) return new Reply('STORE_OPTION_INVALID')
-  collection.configure({ idle, maxKeys, maxBytes, evict, keep, durable })
+  collection.configure({ idle, maxKeys, maxBytes, evict, keep, durable, near })
   durability?.configured(request.collection, bounds.keep)
   return new Reply<Bytes>()
 }
@@ -132,7 +139,7 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Rep
   const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
   for (let lock = keyspace.firstLock; lock !== undefined && found.length < limit; lock = lock.next) {
-    found.push(describeLock(keyspace, lock))
+    if (lock.holder !== REVOKER) found.push(describeLock(keyspace, lock))
   }
   return json(found)
 }
@@ -141,7 +148,7 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Rep
 function lock (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const collection = keyspace.collections.find(request.collection)
   const lock = collection && keyspace.lockOf(collection, request.key)
-  return lock === undefined ? new Reply<Bytes>() : json(describeQueue(keyspace, lock))
+  return lock === undefined || lock.holder === REVOKER ? new Reply<Bytes>() : json(describeQueue(keyspace, lock))
 }
 
 /** JSON.stringify keeps characters above 0x7f, so JSON of strings in bytes form is in bytes form too. */

@@ -5,7 +5,7 @@ import { UNBOUNDED, isOver } from './bounds.js'
 import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
-import { evictFor } from './eviction.js'
+import { evictFor, firstWithoutCopy } from './eviction.js'
 import { Lifetimes } from './lifetimes.js'
 import { Table, type Page } from './table.js'
 
@@ -104,6 +104,7 @@ export abstract class Entries extends Lifetimes {
     else this.unpin(entry)
     this.removeEnd(entry)
     this.#table.delete(entry.key)
+    if (this.copies !== undefined) this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
     if (this.size === 0) this.onempty()
   }
@@ -209,7 +210,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
-  private fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
+  protected fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
     const keys = entry === undefined ? 1 : 0
     const more = bytes - (entry?.bytes ?? 0)
     if (!this.isOver(keys, more)) return true
@@ -221,24 +222,25 @@ export abstract class Entries extends Lifetimes {
     if (!this.bounds.evict || !this.canFit(isLocked ? entry : undefined, bytes)) return false
     const isSpared = entry !== undefined && !isLocked
     if (isSpared) this.delist(entry)
-    if (evictFor(this, keys, more)) this.schedule(this.context.clock.now)
+    const hasMore = evictFor(this, keys, more)
+    if (hasMore) this.schedule(this.context.clock.now)
     if (isSpared) this.enlist(entry)
-    return true
+    return hasMore || !this.isOver(keys, more)
   }
 
   /** Whether it would fit if all unlocked entries were evicted. `locked`: the entry it replaces, if that is locked. */
-  private canFit (locked: Entry | undefined, bytes: number): boolean {
+  protected canFit (locked: Entry | undefined, bytes: number): boolean {
     const { keys, bytes: all } = this.#locked
     return !isOver(this.bounds, keys + (locked === undefined ? 1 : 0), all + bytes - (locked?.bytes ?? 0))
   }
 
-  private isOver (keys: number, bytes: number): boolean {
+  protected isOver (keys: number, bytes: number): boolean {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
-  /** Evicts the least recently used unlocked entry. */
+  /** Evicts the least recently used unlocked entry that nobody can read a copy of. */
   evictNext (): boolean {
-    const entry = this.leastUsed()
+    const entry = this.copies === undefined ? this.leastUsed() : firstWithoutCopy(this.byUse(), this, this.context)
     if (entry === undefined) return false
     if (this.isGone(entry)) this.drop(entry)
     else {
@@ -262,9 +264,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Replaces an entry by one of the other class. */
-  private replace<E extends Entry> (
-    entry: Entry, Kind: new (key: string, text: Bytes, version: number, used: number) => E
-  ): E {
+  private replace<E extends Entry> (entry: Entry, Kind: new (...of: ConstructorParameters<typeof Entry>) => E): E {
     const replacement = new Kind(entry.key, entry.text, entry.version, entry.used)
     if (entry.state === FREE) {
       this.delist(entry)

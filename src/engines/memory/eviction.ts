@@ -1,6 +1,11 @@
-// Makes room for a write in a full collection.
+// Makes room for a write in a full collection, and finds what can be evicted.
 import { Budget } from './agenda.js'
 import { isOver, type Bounds } from './bounds.js'
+import type { Copied, Copies } from './copies.js'
+import type { Entry } from './entry.js'
+
+/** Entries that are passed over in search of one without copies. */
+const MAX_PASSED = 20
 
 interface Evictable {
   readonly bounds: Bounds
@@ -25,4 +30,19 @@ export function evictFor (entries: Evictable, keys: number, bytes: number): bool
     if (entries.size + keys <= before.keys && entries.bytes + bytes <= before.bytes) return true
   }
   return false
+}
+
+/**
+ * The first entry that nobody can read a copy of. Revokes the copies of those before it: which of them is in use is
+ * known when they are read again.
+ */
+export function firstWithoutCopy (
+  entries: Iterable<Entry>, collection: Copied, { copies }: { readonly copies: Copies }
+): Entry | undefined {
+  let passed = 0
+  for (const entry of entries) {
+    if (copies.recall(collection, entry.key) === 0) return entry
+    if (++passed === MAX_PASSED) return undefined
+  }
+  return undefined
 }

@@ -6,7 +6,7 @@ import type { Keyspace } from './keyspace.js'
 type Options = Omit<Bounds, 'goneBefore'>
 
 const NAMES = [
-  'idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable'
+  'idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable', 'near'
 ] as const satisfies ReadonlyArray<keyof Options>
 
 /** The options that differ from the defaults; undefined if none does. */
@@ -19,6 +19,6 @@ export function optionsOf (keyspace: Keyspace, collection: string): Buffer | und
 
 export function restoreOptions (keyspace: Keyspace, collection: string, kept: Buffer): void {
   const options = JSON.parse(kept.toString()) as Partial<Options>
-  const { idle, maxKeys, maxBytes, evict, keep, durable } = { ...UNBOUNDED, ...options }
-  keyspace.collection(collection).configure({ idle, maxKeys, maxBytes, evict, keep, durable })
+  const { idle, maxKeys, maxBytes, evict, keep, durable, near } = { ...UNBOUNDED, ...options }
+  keyspace.collection(collection).configure({ idle, maxKeys, maxBytes, evict, keep, durable, near })
 }

@@ -1,33 +1,23 @@
 // All keys of a store and the rules for calls on them. Synchronous code: requests are answered at once, or in the
 // order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
-import { randomUUID } from 'node:crypto'
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
 import { Channels } from './channels.js'
-import type { Clock, Time } from './clock.js'
+import type { Clock } from './clock.js'
 import type { Collection } from './collection.js'
 import { CollectionTable } from './collection-table.js'
-import { Context } from './context.js'
+import { Context, type KeyspaceOptions } from './context.js'
 import type { Counters } from './counters.js'
 import { Disconnects } from './disconnects.js'
 import { answer } from './durability.js'
 import { append, remove } from './linked-list.js'
-import { Lock, Waiter, type Caller } from './lock.js'
+import { Lock, REVOKER, Waiter, type Caller } from './lock.js'
 import { Operations } from './operations.js'
+import { Revocations } from './revocations.js'
 import { Wakeups } from './wakeups.js'
 import { Watches } from './watches.js'
-
-export interface KeyspaceOptions {
-  /** Maximum size of a value, in bytes of JSON text. */
-  maxValueBytes?: number
-  /** Maximum number of calls that wait for one key. */
-  maxWaiters?: number
-  /** Maximum size of the values that waiting calls of one caller are going to write. */
-  maxWaitingBytes?: number
-  time?: Time
-}
 
 export class Keyspace {
   readonly context: Context
@@ -42,6 +32,7 @@ export class Keyspace {
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #disconnects: Disconnects
+  readonly #revocations: Revocations
   // Versions and fences must not repeat after a restart of the primary. They start at the current time in
   // microseconds, which no keyspace can outrun by its rate of changes.
   #epoch = Date.now() * 1000
@@ -58,7 +49,14 @@ export class Keyspace {
     const wakeups = new Wakeups(this.context)
     this.watches = new Watches(this.context, wakeups, this.values, this.collections, maxWaiters)
     this.channels = new Channels(this.context, wakeups, this.values)
-    this.#disconnects = new Disconnects(this.context, lock => { this.#end(lock, false) })
+    this.#disconnects = new Disconnects(
+      this.context, lock => { this.#end(lock, false) }, copy => { this.context.copies.release(copy) }
+    )
+    this.#revocations = new Revocations(this.context, {
+      make: (collection, key) => this.#lock(collection, key),
+      end: lock => { this.#end(lock, false) },
+      turnAway: (request, code) => this.#turnAway(request, code)
+    }, (collection, key) => this.collections.find(collection)?.locks.get(key))
   }
 
   /** Continues the versions and fences of another keyspace from `epoch + count`. Only before the first call. */
@@ -82,7 +80,10 @@ export class Keyspace {
   /** A call on one key. Replies through `caller.answer(id, …)`, before it returns unless the key is locked. */
   submit (request: Request<Bytes>, caller: Caller, id: number): void {
     const collection = this.collection(request.collection)
-    const lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
+    let lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
+    if (lock === undefined && collection.copies !== undefined) {
+      lock = this.#revocations.begin(collection, request, caller)
+    }
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
       const isHeld = lock?.token === request.token
       const reply = isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request)
@@ -92,10 +93,10 @@ export class Keyspace {
       answer(this.context.durability, collection, request, caller, id, reply)
     } else if (request.op === 'break') {
       this.counters.calls.break++
-      const isMeant = request.number === undefined || request.number === lock.fence
+      const isMeant = lock.holder !== REVOKER && (request.number === undefined || request.number === lock.fence)
       if (isMeant) this.#end(lock, true)
       caller.answer(id, Reply.of(isMeant ? 1 : 0))
-    } else if (request.nowait) {
+    } else if (request.nowait && lock.holder !== REVOKER) {
       caller.answer(id, this.#turnAway(request, 'STORE_LOCKED'))
     } else if (lock.waiters >= this.#maxWaiters) {
       caller.answer(id, this.#turnAway(request, 'STORE_QUEUE_FULL'))
@@ -111,8 +112,12 @@ export class Keyspace {
     if (request.nowait) this.sweep(new Budget()) // ends locks of disconnected callers
     const collection = this.collection(request.collection)
     if (id !== 0 && caller.waiting.has(id)) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
-    if (collection.clears.size >= this.#maxWaiters) caller.answer(id, new Reply('STORE_QUEUE_FULL'))
-    else collection.clear(request, caller, id)
+    if (collection.clears.size >= this.#maxWaiters) {
+      caller.answer(id, new Reply('STORE_QUEUE_FULL'))
+      return
+    }
+    this.#revocations.beginAll(collection, request, caller)
+    collection.clear(request, caller, id)
   }
 
   /** Removes a waiting call from its queue and answers it with STORE_ABORTED. */
@@ -160,10 +165,10 @@ export class Keyspace {
     switch (request.op) {
       case 'get':
         calls.get++
-        return this.values.read(collection, request)
+        return this.#read(collection, lock, request, caller)
       case 'entry':
         calls.entry++
-        return this.values.read(collection, request)
+        return this.#read(collection, lock, request, caller)
       case 'head':
         calls.head++
         return this.values.read(collection, request)
@@ -191,6 +196,13 @@ export class Keyspace {
     }
   }
 
+  #read (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+    const reply = this.values.read(collection, request)
+    const isNear = collection.bounds.near > 0 && lock === undefined // no copies of locked keys
+    if (isNear) this.context.copies.grant(collection, request.key, caller, reply)
+    return reply
+  }
+
   /** Executes a request with the token of the current lock. */
   #withToken (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     let reply: Reply<Bytes>
@@ -202,7 +214,7 @@ export class Keyspace {
       case 'renew':
         this.counters.calls.renew++
         reply = new Reply<Bytes>()
-        this.#setLease(lock, request.lease ?? lock.lease)
+        lock.setLease(this.agenda, this.clock.now, request.lease ?? lock.lease)
         reply.expiresIn = lock.lease
         break
       case 'acquire':
@@ -247,26 +259,13 @@ export class Keyspace {
   }
 
   #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
-    lock.token = request.token ?? randomUUID()
-    lock.fence = this.#epoch + ++this.grants
-    lock.owner = request.owner ?? caller.label
-    lock.since = this.clock.now
-    lock.holder = caller
-    if (!request.detached || request.lease === undefined) caller.holding.add(lock)
-    this.#setLease(lock, request.lease)
+    lock.grant(request, caller, this.#epoch + ++this.grants, this.clock.now)
+    lock.setLease(this.agenda, this.clock.now, request.lease)
     const reply = this.values.read(collection, request) // its expiresIn is that of the key
     reply.token = lock.token
     reply.fence = lock.fence
     reply.expiresIn = lock.lease
     return reply
-  }
-
-  #setLease (lock: Lock, lease: number | undefined): void {
-    this.agenda.cancel(lock)
-    lock.lease = lease
-    if (lease === undefined) return
-    lock.end = this.clock.now + Math.ceil(lease)
-    this.agenda.schedule(lock, lock.end + 1)
   }
 
   /** Ends a lock and serves its queue, up to the next acquire. */
@@ -276,7 +275,8 @@ export class Keyspace {
     this.agenda.cancel(lock)
     holder!.holding.delete(lock)
     lock.token = ''
-    lock.holder = undefined
+    if (holder === REVOKER) this.#revocations.ended(collection, lock)
+    else lock.holder = undefined
     if (isLost) holder!.lost(token)
     if (lock.waiters + collection.clears.size > 0) collection.settle(lock.key)
     while (lock.token === '') {
@@ -288,11 +288,13 @@ export class Keyspace {
         this.firstLock = remove(this.firstLock!, lock)
         return
       }
+      if (this.#revocations.isContinued(collection, lock, waiter.request)) return
       lock.remove(waiter)
       if (waiter.caller.hasLeft && waiter.id !== 0) continue
       this.counters.wait(this.clock.now - waiter.since)
       const { request, caller, id } = waiter
       answer(this.context.durability, collection, request, caller, id, this.#turn(collection, lock, request, caller))
     }
+    if (holder === REVOKER) this.#revocations.passed(collection, lock)
   }
 }

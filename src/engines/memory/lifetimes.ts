@@ -1,5 +1,6 @@
 // Tracks which entry of a collection expires or is evicted next.
 import type { Context } from './context.js'
+import type { Copy } from './copies.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
 import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
 import { Heap } from './heap.js'
@@ -12,6 +13,8 @@ import { append, remove } from './linked-list.js'
  */
 export abstract class Lifetimes {
   bounds = UNBOUNDED
+  /** See Copies. */
+  copies: Map<string, Copy> | undefined
   // The least recently used unlocked entry: the first of a linked list. Entries with a ttl have a list of their own,
   // since they do not expire when idle.
   #idle: Entry | undefined
@@ -83,6 +86,20 @@ export abstract class Lifetimes {
     const idle = this.#idle
     const timed = this.#timed
     return idle !== undefined && (timed === undefined || idle.used <= timed.used) ? idle : timed
+  }
+
+  /** The unlocked entries, the least recently used first. */
+  protected * byUse (): Generator<Entry> {
+    let idle = this.#idle
+    let timed = this.#timed
+    for (;;) {
+      const isTimed = idle === undefined || (timed !== undefined && timed.used < idle.used)
+      const entry = isTimed ? timed : idle
+      if (entry === undefined) return
+      if (isTimed) timed = entry.next
+      else idle = entry.next
+      yield entry
+    }
   }
 
   /** Makes the entry subject to expiry and eviction. */

@@ -1,8 +1,10 @@
 // A locked key: its owner and the queue of waiters.
+import { randomUUID } from 'node:crypto'
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import type { Task } from './agenda.js'
+import type { Agenda, Task } from './agenda.js'
+import type { Copy } from './copies.js'
 import { append, remove, type ListNode } from './linked-list.js'
 
 /** A client of the keyspace: a connection, or this process. Its methods must not call the keyspace. */
@@ -17,10 +19,15 @@ export abstract class Caller {
   streams = 0
   /** It has disconnected: its locks count as released, and its waiting calls are never executed. */
   hasLeft = false
+  // See Copies.
+  copies: Map<number, Copy> | undefined
+  leasedAt = -Infinity
   /** Shown as the owner in listings of locks. */
   abstract readonly label: string
   /** Bytes of answers that it has not read yet. */
   get backlog (): number { return 0 }
+  get keepsCopies (): boolean { return false }
+  revoke (_id: number): void {}
   /** The reply to call `id`. Id 0 needs none. */
   abstract answer (id: number, reply: Reply<Bytes>): void
   /** Sends the answers so far without delay. */
@@ -51,6 +58,15 @@ export class HeldLocks {
     this.size--
   }
 }
+
+/** Holds the lock of a key while copies of its value are revoked. */
+class Revoker extends Caller {
+  readonly label = 'near caches'
+  answer (): void {}
+  lost (): void {}
+}
+
+export const REVOKER: Caller = new Revoker()
 
 interface HeldLock extends ListNode<HeldLock> {
   readonly lock: Lock
@@ -108,7 +124,10 @@ export class Lock implements Task {
   lease: number | undefined
   /** The clock reading at the end of the lease. */
   end = 0
-  /** Notified if the lock is lost. The lock ends when this caller disconnects, unless it is detached. */
+  /**
+   * Notified if the lock is lost. The lock ends when this caller disconnects, unless it is detached. Stays REVOKER
+   * until there is another.
+   */
   holder: Caller | undefined
   /** Its place among those that end with the holder. */
   held: HeldLock | undefined
@@ -129,6 +148,25 @@ export class Lock implements Task {
   /** The lease has expired. */
   run (): undefined {
     this.onexpired(this)
+  }
+
+  /** Gives the lock to a caller. */
+  grant ({ token, owner, detached, lease }: Request<Bytes>, caller: Caller, fence: number, now: number): void {
+    this.token = token ?? randomUUID()
+    this.fence = fence
+    this.owner = owner ?? caller.label
+    this.since = now
+    this.holder = caller
+    if (!detached || lease === undefined) caller.holding.add(this)
+  }
+
+  /** Starts a lease of so many milliseconds, or none. */
+  setLease (agenda: Agenda, now: number, lease: number | undefined): void {
+    agenda.cancel(this)
+    this.lease = lease
+    if (lease === undefined) return
+    this.end = now + Math.ceil(lease)
+    agenda.schedule(this, this.end + 1)
   }
 
   /** Whether its owner has disconnected, but the lock has not been ended yet. */

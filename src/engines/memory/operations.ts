@@ -32,7 +32,7 @@ export class Operations {
     if (entry === undefined) return reply
     if (request.op !== 'peek') collection.use(entry)
     if (request.op !== 'head') reply.text = entry.text
-    if (request.op !== 'get') {
+    if (request.op !== 'get' || collection.bounds.near > 0) { // a copy needs both
       reply.version = this.versionOf(entry)
       reply.expiresIn = collection.expiresIn(entry)
     }

@@ -9,9 +9,10 @@ import type { Address, Discovery } from './address.js'
 import { Connection } from './connection.js'
 import { checkGreeting } from './greeting.js'
 import { LIVENESS_ID, Liveness } from './liveness.js'
+import { NearCache } from './near-cache.js'
 import {
-  CANCEL, LOST, MAX_FRAME, MAX_VALUE, NAME, SLOTS, codeOf, idOf, readNotice, readReply, writeControl, writeHello,
-  writeRequest
+  CANCEL, GONE, LOST, MAX_FRAME, MAX_VALUE, NAME, REVOKE, SLOTS, codeOf, idOf, readNotice, readReply, writeControl,
+  writeHello, writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
 
@@ -44,6 +45,7 @@ export class ClientEngine implements Engine {
   readonly #options: ClientSettings
   readonly #calls: PendingCalls
   readonly #liveness: Liveness
+  readonly #near: NearCache
   /** Aborts discovery. */
   readonly #abort = new AbortController()
   #connection: Connection | undefined
@@ -72,11 +74,24 @@ export class ClientEngine implements Engine {
       ask: () => { this.#write(this.#connection!, new Request('ping', '', ''), LIVENESS_ID) },
       silent: error => { this.#connection!.destroy(error) }
     })
+    this.#near = new NearCache({
+      renew: hits => {
+        const ping = new Request('ping', '', '')
+        ping.number = hits
+        this.#calls.call(ping).catch(() => {}) // then there is no lease, and reads ask the store
+      },
+      acknowledge: id => { if (this.#connection !== undefined) writeControl(this.#connection, GONE, 0, id, '') }
+    }, () => performance.now())
     options.discovery.prepare?.(options.connectTimeout, this.#abort.signal)
   }
 
   call (request: Request): Promise<Reply> {
-    return this.#calls.call(request)
+    const reply = this.#near.bytes === 0 || this.#isClosed ? undefined : this.#near.read(request)
+    return reply === undefined ? this.#calls.call(request) : Promise.resolve(reply)
+  }
+
+  setNearBytes (bytes: number): void {
+    this.#near.maxBytes = bytes
   }
 
   post (request: Request): void {
@@ -138,6 +153,7 @@ export class ClientEngine implements Engine {
     // event loop iteration: replies cannot be read earlier anyway, and the server saves a read and a write per call.
     connection.gathers = this.#calls.active > 1
     const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
+    this.#near.sent(request, id)
     writeRequest(connection, request, slot, id)
     if (!this.#isReferenced && id !== 0 && id !== LIVENESS_ID) {
       this.#isReferenced = true
@@ -264,8 +280,14 @@ export class ClientEngine implements Engine {
       case MAX_VALUE:
         this.maxValueBytes = Number(readNotice(buffer, at, end))
         return
+      case REVOKE:
+        this.#near.revoke(idOf(buffer, at))
+        return
     }
-    this.#calls.settle(idOf(buffer, at), readReply(buffer, at, end))
+    const id = idOf(buffer, at)
+    const reply = readReply(buffer, at, end)
+    this.#near.answered(id, this.#calls.requestOf(id), reply)
+    this.#calls.settle(id, reply)
     if (this.#calls.pending > 0) return
     if (!this.#isPostLast) this.#isUnconfirmed = false
     this.#isReferenced = false
@@ -282,6 +304,7 @@ export class ClientEngine implements Engine {
     this.#isReferenced = false
     this.#isUnconfirmed &&= this.#isClosed // `close` reports it; otherwise the 'error' event does
     this.#forgetQueue()
+    this.#near.clear()
     this.#slots.clear()
     this.#names = []
     this.#calls.fail(code, why)

@@ -10,8 +10,8 @@ import { Caller } from '../memory/lock.js'
 import { Connection, type Handler } from './connection.js'
 import { isOtherVersion, writeVersion } from './greeting.js'
 import {
-  CANCEL, ERROR, LOST, MAX_FRAME, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readRequest, slotOf, writeNotice,
-  writeReply
+  CANCEL, ERROR, GONE, LOST, MAX_FRAME, MAX_VALUE, NAME, REVOKE, codeOf, idOf, keyOf, readHello, readRequest, slotOf,
+  writeNotice, writeReply
 } from './protocol.js'
 
 const MAX_HELLO_FRAME = 256
@@ -82,6 +82,7 @@ export class Peer extends Caller implements Handler {
     }
     const code = codeOf(buffer, at)
     if (code === CANCEL) this.#keyspace.cancel(this, idOf(buffer, at))
+    else if (code === GONE) this.#keyspace.context.copies.acknowledge(this, idOf(buffer, at))
     else if (code === NAME) this.#names[slotOf(buffer, at)] = keyOf(buffer, at, end)
     else {
       const collection = this.#names[slotOf(buffer, at)]
@@ -116,6 +117,14 @@ export class Peer extends Caller implements Handler {
 
   override flush (): void {
     if (!this.#isClosed) this.#connection.flush()
+  }
+
+  override get keepsCopies (): boolean {
+    return true
+  }
+
+  override revoke (id: number): void {
+    if (!this.#isClosed) writeNotice(this.#connection, REVOKE, '', id)
   }
 
   lost (token: string): void {

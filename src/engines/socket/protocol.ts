@@ -5,9 +5,9 @@
 //   reply, to the client:     size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
 //
 // `size` is the number of bytes after it. `op` is an index in OPS or a control frame: NAME assigns `slot` to the
-// collection named by the key, CANCEL ends the wait of call `id`. Fields are in the order of their bits; `text` is the
-// rest of the frame. Requests with id 0 get no reply. Strings are UTF-8: the client converts them, the server passes
-// the bytes through (see value.ts).
+// collection named by the key, CANCEL ends the wait of call `id`, GONE says that copy `id` is not kept any more.
+// Fields are in the order of their bits; `text` is the rest of the frame. Requests with id 0 get no reply. Strings are
+// UTF-8: the client converts them, the server passes the bytes through (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
@@ -17,24 +17,26 @@ import { bytes, readText, utf8, type Charset } from './charset.js'
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
  * version share one engine per process.
  */
-export const PROTOCOL_VERSION = 7
+export const PROTOCOL_VERSION = 8
 
 /** Maximum frame size. The value limit must leave room for a key and the fields. */
 export const MAX_FRAME = 64 * 2 ** 20
 
+export const GONE = 253
 export const NAME = 254
 export const CANCEL = 255
 
 /**
- * Kinds of reply. MORE is like OK, but further replies to the same call follow. Two are sent without a request: LOST
- * with the token of a lock that has ended, and MAX_VALUE with the maximum value size, after the hello and on every
- * change.
+ * Kinds of reply. MORE is like OK, but further replies to the same call follow. Three are sent without a request: LOST
+ * with the token of a lock that has ended, MAX_VALUE with the maximum value size, after the hello and on every change,
+ * and REVOKE with the id of a copy, which GONE acknowledges.
  */
 export const OK = 0
 export const ERROR = 1
 export const LOST = 2
 export const MAX_VALUE = 3
 export const MORE = 4
+export const REVOKE = 5
 
 /** Number of collections that a connection can name at a time. */
 export const SLOTS = 256
@@ -70,6 +72,7 @@ const STREAM = 131072
 const VERSION = 2
 const EXPIRES_IN = 4
 const FENCE = 16
+const NEAR = 32
 
 /** Output of frames: `reserve` makes room in `buffer` from `used` on, `commit` marks bytes as written. */
 export interface Target {
@@ -100,9 +103,9 @@ export function readHello (buffer: Buffer, at: number, end: number): { token: st
   return { token, label: content.slice(HELLO_HEAD + TOKEN_LENGTH) }
 }
 
-/** Writes NAME, with id 0, or CANCEL, without a key. */
+/** Writes NAME, with id 0, or CANCEL or GONE, without a key. */
 export function writeControl (
-  target: Target, code: typeof NAME | typeof CANCEL, slot: number, id: number, key: string
+  target: Target, code: typeof NAME | typeof CANCEL | typeof GONE, slot: number, id: number, key: string
 ): void {
   target.reserve(REQUEST_HEAD + utf8.room(key))
   const end = writeHead(target, code, slot, 0, id, key)
@@ -197,8 +200,8 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   const { text, token } = reply
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
-    (reply.fence === undefined ? 0 : FENCE) | (token === undefined ? 0 : TOKEN)
-  target.reserve(REPLY_HEAD + 4 * 8 + 2 + (token?.length ?? 0) + (typeof text === 'string' ? text.length : 0))
+    (reply.fence === undefined ? 0 : FENCE) | (reply.near === undefined ? 0 : NEAR) | (token === undefined ? 0 : TOKEN)
+  target.reserve(REPLY_HEAD + 5 * 8 + 2 + (token?.length ?? 0) + (typeof text === 'string' ? text.length : 0))
   const { buffer, used } = target
   const kind = reply.more ? MORE : OK
   let at = used + REPLY_HEAD
@@ -206,6 +209,7 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   if (reply.expiresIn !== undefined) at = buffer.writeDoubleLE(reply.expiresIn, at)
   if (reply.number !== undefined) at = buffer.writeDoubleLE(reply.number, at)
   if (reply.fence !== undefined) at = buffer.writeDoubleLE(reply.fence, at)
+  if (reply.near !== undefined) at = buffer.writeDoubleLE(reply.near, at)
   if (token !== undefined) at = writeShort(buffer, token, at, bytes)
   if (typeof text === 'string') {
     writeReplyHead(target, kind, fields, id, at + bytes.write(buffer, text, at))
@@ -215,9 +219,9 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   }
 }
 
-/** Writes ERROR with a code as text, LOST with a token, or MAX_VALUE with a decimal number. */
+/** Writes ERROR with a code as text, LOST with a token, MAX_VALUE with a decimal number, or REVOKE without text. */
 export function writeNotice (
-  target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE, text: string, id: number
+  target: Target, kind: typeof ERROR | typeof LOST | typeof MAX_VALUE | typeof REVOKE, text: string, id: number
 ): void {
   target.reserve(REPLY_HEAD + text.length)
   const at = target.used + REPLY_HEAD
@@ -249,6 +253,7 @@ export function readReply (buffer: Buffer, at: number, end: number): Reply {
   if ((fields & EXPIRES_IN) !== 0) reply.expiresIn = readNumber(buffer, (at += 8) - 8, end)
   if ((fields & NUMBER) !== 0) reply.number = readNumber(buffer, (at += 8) - 8, end)
   if ((fields & FENCE) !== 0) reply.fence = readNumber(buffer, (at += 8) - 8, end)
+  if ((fields & NEAR) !== 0) reply.near = readNumber(buffer, (at += 8) - 8, end)
   if ((fields & TOKEN) !== 0) at += 2 + (reply.token = readShort(buffer, at, end, bytes)).length
   if ((fields & TEXT) !== 0) reply.text = utf8.read(buffer, at, end)
   return reply

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { OPS, Reply, Request } from '../../../src/core/engine.js'
 import {
-  CANCEL, ERROR, LOST, MAX_VALUE, NAME, codeOf, idOf, keyOf, readHello, readNotice, readReply, readRequest, slotOf,
+  CANCEL, ERROR, GONE, LOST, MAX_VALUE, NAME, REVOKE, codeOf, idOf, keyOf, readHello, readNotice, readReply, readRequest, slotOf,
   writeControl, writeHello, writeNotice, writeReply, writeRequest, type ReplyTarget
 } from '../../../src/engines/socket/protocol.js'
 import { fromBytes, toBytes, type Bytes } from '../../../src/core/value.js'
@@ -70,10 +70,10 @@ t.test('requests arrive unchanged, with strings as bytes', async t => {
 })
 
 t.test('replies arrive unchanged, with bytes as text', async t => {
-  for (const fields of [
-    {}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` },
-    { version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, text: '1' }
-  ]) {
+  const all = {
+    version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, near: 2 ** 32 - 1, text: '1'
+  }
+  for (const fields of [{}, { text: '"é€😀"' }, { text: '' }, { text: `"${'é'.repeat(20_000)}"` }, all]) {
     const forms = 'text' in fields ? [{ text: toBytes(fields.text) }, { text: Buffer.from(fields.text) }] : [{}]
     for (const form of forms) {
       const reply = Object.assign(new Reply<Bytes>(), fields, form)
@@ -102,6 +102,12 @@ t.test('notices', async t => {
     [codeOf(name.buffer, name.at), slotOf(name.buffer, name.at), fromBytes(keyOf(name.buffer, name.at, name.end))],
     [NAME, 3, 'é']
   )
+  for (const id of [1, 2 ** 32 - 1]) {
+    const revoke = frame(target => { writeNotice(target, REVOKE, '', id) })
+    t.strictSame([codeOf(revoke.buffer, revoke.at), idOf(revoke.buffer, revoke.at)], [REVOKE, id])
+    const gone = frame(target => { writeControl(target, GONE, 0, id, '') })
+    t.strictSame([codeOf(gone.buffer, gone.at), idOf(gone.buffer, gone.at)], [GONE, id])
+  }
   const cancel = frame(target => { writeControl(target, CANCEL, 0, 9, '') })
   t.strictSame([codeOf(cancel.buffer, cancel.at), idOf(cancel.buffer, cancel.at)], [CANCEL, 9])
 })

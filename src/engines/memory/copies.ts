@@ -1,0 +1,161 @@
+// The copies of values that clients keep in their near caches (socket/near-cache.ts), and how they are revoked before
+// a key changes. Reads of copies are linearizable because of four rules:
+//
+// 1. A client reads copies only while its lease runs. It counts from the moment it asked for the lease, the store from
+//    the moment it granted it, which is later. So a lease that is over for the store is over for the client.
+// 2. Before a key changes, its copies are revoked. The change waits behind a lock of REVOKER until each client has
+//    acknowledged or its lease is over. No copy of a locked key is granted.
+// 3. Replies and revocations are sent on one connection, in order. A client that gets a lease has seen all revocations
+//    sent before, so no lease revives a revoked copy; and it has seen every copy before the revocation of that copy.
+// 4. A change does not wait for copies of its own caller, which reads none until a request that it sent no earlier
+//    than the change is answered: the revocation arrives before that answer.
+//
+// A key that expires needs no revocation: each copy ends with its key, see NearCache.
+import type { Reply } from '../../core/engine.js'
+import type { Bytes } from '../../core/value.js'
+import type { Bounds } from './bounds.js'
+import type { Clock } from './clock.js'
+import type { Counters } from './counters.js'
+
+/** Copies that one client may have. */
+const MAX_COPIES = 2 ** 15
+const MAX_ID = 2 ** 32 - 1
+
+/** A client that may keep copies. */
+interface Keeper {
+  readonly keepsCopies: boolean
+  /** Disconnected: it reads no copies any more. */
+  readonly hasLeft: boolean
+  /** The copies that it has, by id. */
+  copies: Map<number, Copy> | undefined
+  /** The clock reading at the start of its lease. */
+  leasedAt: number
+  /** Tells it that it must not read the copy any more. It acknowledges that. */
+  revoke (id: number): void
+}
+
+export interface Copy {
+  /** Unique on the connection, so that an acknowledgement cannot mean a later copy of the key. */
+  readonly id: number
+  readonly caller: Keeper
+  readonly collection: Copied
+  readonly key: string
+  /** Milliseconds of its lease. */
+  readonly lease: number
+  /** When nobody can read it any more: known since it was revoked. */
+  until: number | undefined
+  /** Another copy of the key. */
+  next: Copy | undefined
+}
+
+/** A collection, as far as copies matter. */
+export interface Copied {
+  readonly name: string
+  readonly bounds: Bounds
+  /** The first copy of each key that has any; undefined if there are none. */
+  copies: Map<string, Copy> | undefined
+}
+
+export class Copies {
+  /** Called when the last copy of a key is acknowledged. */
+  onfree: ((collection: string, key: string) => void) | undefined
+  readonly #clock: Clock
+  readonly #counts: Counters['near']
+  #lastId = 0
+
+  constructor (clock: Clock, counts: Counters['near']) {
+    this.#clock = clock
+    this.#counts = counts
+  }
+
+  /** Lets the caller keep the value in `reply`, if it can. */
+  grant (collection: Copied, key: string, caller: Keeper, reply: Reply<Bytes>): void {
+    if (!caller.keepsCopies || reply.text === undefined) return
+    let lease = collection.bounds.near
+    const known = this.#copyOf(collection, key, caller)
+    if (known !== undefined) {
+      lease = Math.max(lease, known.lease) // it may be read until this reply arrives
+      this.#remove(known)
+    }
+    const own = caller.copies ??= new Map()
+    if (own.size >= MAX_COPIES) {
+      const [oldest] = own.values()
+      this.#revoke(oldest!) // makes room for the next one
+      return
+    }
+    const id = this.#lastId = this.#lastId % MAX_ID + 1
+    const copies = collection.copies ??= new Map()
+    const copy: Copy = { id, caller, collection, key, lease, until: undefined, next: copies.get(key) }
+    copies.set(key, copy)
+    own.set(id, copy)
+    this.#counts.copies++
+    reply.near = id
+    reply.number = collection.bounds.near
+  }
+
+  /** The caller asks for a lease, and has read copies this many times since it last did. */
+  renew (caller: Keeper, hits: number): void {
+    caller.leasedAt = this.#clock.now
+    this.#counts.hits += Math.max(0, Math.floor(hits))
+  }
+
+  /** Revokes the copies of a key. Returns the milliseconds until no process but `writer` can read one. */
+  recall (collection: Copied, key: string, writer?: Keeper): number {
+    let wait = 0
+    for (let copy = collection.copies?.get(key), next; copy !== undefined; copy = next) {
+      next = copy.next
+      this.#revoke(copy)
+      const left = copy.caller === writer || copy.caller.hasLeft ? 0 : copy.until! - this.#clock.now
+      if (left <= 0) this.#remove(copy)
+      else wait = Math.max(wait, left)
+    }
+    return wait
+  }
+
+  /** The caller has no copy with that id any more, revoked or not. */
+  acknowledge (caller: Keeper, id: number): void {
+    const copy = caller.copies?.get(id)
+    if (copy !== undefined) this.release(copy)
+  }
+
+  /** Nobody can read the copy any more. */
+  release (copy: Copy): void {
+    const { collection, key } = copy
+    this.#remove(copy)
+    if (collection.copies?.has(key) !== true) this.onfree?.(collection.name, key)
+  }
+
+  /** Nobody can read copies of this key any more. */
+  forget (collection: Copied, key: string): void {
+    for (let copy; (copy = collection.copies?.get(key)) !== undefined;) this.#remove(copy)
+  }
+
+  #revoke (copy: Copy): void {
+    if (copy.until !== undefined) return
+    // The clock is in whole milliseconds: the lease may have been granted up to one later.
+    copy.until = copy.caller.leasedAt + copy.lease + 1
+    this.#counts.revocations++
+    copy.caller.revoke(copy.id)
+  }
+
+  #copyOf ({ copies }: Copied, key: string, caller: Keeper): Copy | undefined {
+    let copy = copies?.get(key)
+    while (copy !== undefined && copy.caller !== caller) copy = copy.next
+    return copy
+  }
+
+  #remove (copy: Copy): void {
+    const { collection, key, caller } = copy
+    const copies = collection.copies!
+    const first = copies.get(key)!
+    if (first !== copy) {
+      let before = first
+      while (before.next !== copy) before = before.next!
+      before.next = copy.next
+    } else if (copy.next !== undefined) copies.set(key, copy.next)
+    else copies.delete(key)
+    if (copies.size === 0) collection.copies = undefined
+    caller.copies!.delete(copy.id)
+    this.#counts.copies--
+  }
+}

@@ -1,0 +1,110 @@
+// Changes of keys that have copies: each waits behind a lock of REVOKER until its copies are revoked. So the queue of
+// the key keeps its order, and other keys are not held up.
+import type { Reply, Request, Op } from '../../core/engine.js'
+import type { StoreErrorCode } from '../../core/errors.js'
+import type { Bytes } from '../../core/value.js'
+import { ROOM_RETRY_MS, type Collection } from './collection.js'
+import type { Context } from './context.js'
+import { REVOKER, type Caller, type Lock } from './lock.js'
+
+/** Of a counter. */
+const MAX_DIGITS = 24
+
+/** What it uses of the keyspace. */
+interface Locks {
+  /** Makes a lock without a holder. */
+  make (collection: Collection, key: string): Lock
+  /** Ends the holder's lock, and serves the queue. */
+  end (lock: Lock): void
+  turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes>
+}
+
+export class Revocations {
+  readonly #context: Context
+  readonly #locks: Locks
+  #tokens = 0
+
+  constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
+    this.#context = context
+    this.#locks = locks
+    context.copies.onfree = (collection, key) => {
+      const lock = lockOf(collection, key)
+      if (lock?.holder === REVOKER) locks.end(lock)
+    }
+  }
+
+  /** Locks the key of a change until nobody can read a copy of what it changes. Undefined if nobody can now. */
+  begin (collection: Collection, request: Request<Bytes>, caller: Caller): Lock | undefined {
+    if (!isChange(request)) return undefined
+    const lock = this.#recall(collection, request.key, caller)
+    if (lock !== undefined || !isBlocked(collection, request, false)) return lock
+    return this.#hold(this.#locks.make(collection, request.key), ROOM_RETRY_MS)
+  }
+
+  /** Does so with all keys that `request` clears. */
+  beginAll (collection: Collection, request: Request<Bytes>, caller: Caller): void {
+    for (const key of collection.copies?.keys() ?? []) {
+      // Those of a locked key are being revoked.
+      const isFree = collection.locks.get(key) === undefined
+      if (isFree && key.startsWith(request.key)) this.#recall(collection, key, caller)
+    }
+  }
+
+  /** Whether the first call in the queue has to wait longer, for copies of keys that it evicts. */
+  isContinued (collection: Collection, lock: Lock, request: Request<Bytes>): boolean {
+    if (collection.copies === undefined || !isBlocked(collection, request, true)) return false
+    this.#hold(lock, ROOM_RETRY_MS)
+    return true
+  }
+
+  /** A lock of REVOKER ends: nobody can read copies of the key any more. */
+  ended (collection: Collection, lock: Lock): void {
+    const { copies, clock, counters } = this.#context
+    copies.forget(collection, lock.key)
+    counters.near.waited += (clock.now - lock.since) / 1000
+  }
+
+  /** After a lock of REVOKER, the key has got a holder: answers the calls that do not wait for one. */
+  passed (collection: Collection, lock: Lock): void {
+    for (const waiter of [...lock.queue()]) {
+      if (!waiter.request.nowait) continue
+      lock.remove(waiter)
+      waiter.caller.answer(waiter.id, this.#locks.turnAway(waiter.request, 'STORE_LOCKED'))
+    }
+    for (const clear of collection.clears) clear.meet(lock)
+  }
+
+  #recall (collection: Collection, key: string, caller: Caller): Lock | undefined {
+    const wait = this.#context.copies.recall(collection, key, caller)
+    return wait === 0 ? undefined : this.#hold(this.#locks.make(collection, key), wait)
+  }
+
+  #hold (lock: Lock, duration: number): Lock {
+    const { agenda, clock, counters } = this.#context
+    lock.token = `${REVOKER.label} ${++this.#tokens}`
+    lock.holder = REVOKER
+    lock.since = clock.now
+    lock.setLease(agenda, clock.now, duration)
+    counters.near.waits++
+    return lock
+  }
+}
+
+/** Whether a call on an unlocked key may change what a copy has. */
+function isChange ({ op, token, ttl }: Request<Bytes>): boolean {
+  switch (op) {
+    case 'acquire': return true
+    case 'set':
+    case 'del':
+    case 'increment': return token === undefined
+    case 'touch': return token === undefined && ttl !== undefined
+    default: return false
+  }
+}
+
+const ADDING: readonly Op[] = ['set', 'increment']
+
+/** Whether a write cannot evict enough yet, since others may still read copies. */
+function isBlocked (collection: Collection, { op, key, text }: Request<Bytes>, isLocked: boolean): boolean {
+  return ADDING.includes(op) && collection.awaitsRoom(key, key.length + (text?.length ?? MAX_DIGITS), isLocked)
+}

@@ -1,0 +1,158 @@
+// Copies of values that clients keep, and changes that wait until they are revoked: at the keyspace, by the clock.
+import t from 'tap'
+import { Reply, Request } from '../../../src/core/engine.js'
+import type { Bytes } from '../../../src/core/value.js'
+import { Budget } from '../../../src/engines/memory/agenda.js'
+import { dispatch } from '../../../src/engines/memory/dispatch.js'
+import { Keyspace } from '../../../src/engines/memory/keyspace.js'
+import { Caller } from '../../../src/engines/memory/lock.js'
+
+const LEASE = 50
+
+class Client extends Caller {
+  readonly label = 'client'
+  readonly revoked: number[] = []
+  readonly replies = new Map<number, Reply<Bytes>>()
+  #ids = 0
+
+  constructor (readonly keyspace: Keyspace, readonly isNear = true) {
+    super()
+  }
+
+  override get keepsCopies (): boolean { return this.isNear }
+
+  override revoke (id: number): void { this.revoked.push(id) }
+  answer (id: number, reply: Reply<Bytes>): void { this.replies.set(id, reply) }
+  lost (): void {}
+
+  /** The reply, if there is one at once. */
+  call (op: Request['op'], key: string, fields: Partial<Request> = {}): { readonly reply: Reply<Bytes> | undefined } {
+    const id = ++this.#ids
+    const { replies } = this
+    dispatch(this.keyspace, Object.assign(new Request(op, 'c', key), fields), this, id)
+    return { get reply () { return replies.get(id) } }
+  }
+
+  /** Reads a value, and gets a lease. */
+  copy (key: string): number {
+    this.call('ping', '', { number: 0 })
+    return this.call('get', key).reply!.near!
+  }
+}
+
+function setUp (options: object = {}) {
+  let now = 0
+  const keyspace = new Keyspace({ time: () => now })
+  const [a, b, c] = [new Client(keyspace), new Client(keyspace), new Client(keyspace, false)]
+  c.call('configure', '', { text: JSON.stringify({ near: LEASE, ...options }) })
+  const pass = (ms: number): void => {
+    now += ms
+    keyspace.clock.tick()
+    keyspace.sweep(new Budget())
+  }
+  return { keyspace, a, b, c, pass }
+}
+
+t.test('a change waits until the copies of others are acknowledged', async t => {
+  const { keyspace, a, b, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  t.match(a.call('get', 'k').reply, { text: '1', number: LEASE, near: Number, version: Number })
+  const [first, second] = [a.copy('k'), b.copy('k')]
+  const set = c.call('set', 'k', { text: '2' })
+  const get = c.call('get', 'k')
+  t.equal(set.reply, undefined)
+  t.match([a.revoked, b.revoked], [[first], [second]])
+  t.equal(c.call('set', 'other', { text: '1' }).reply?.code, undefined, 'others are not held up')
+  keyspace.context.copies.acknowledge(a, first)
+  t.equal(set.reply, undefined)
+  keyspace.context.copies.acknowledge(b, first)
+  t.equal(set.reply, undefined, 'an id is of one connection')
+  keyspace.context.copies.acknowledge(b, second)
+  t.ok(set.reply)
+  t.equal(get.reply?.text, '2')
+  t.match(keyspace.counters.near, { copies: 0, revocations: 2, waits: 1 })
+})
+
+t.test('it waits no longer than the lease, and not at all without one or for its own copy', async t => {
+  const { a, b, c, pass } = setUp()
+  c.call('set', 'k', { text: '1' })
+  a.call('get', 'k')
+  t.ok(c.call('set', 'k', { text: '2' }).reply, 'no lease was asked for')
+  a.copy('k')
+  t.ok(a.call('set', 'k', { text: '3' }).reply, 'its own')
+  t.equal(a.revoked.length, 2)
+  b.copy('k')
+  pass(20)
+  const del = c.call('del', 'k')
+  pass(LEASE - 20)
+  t.equal(del.reply, undefined)
+  pass(2)
+  t.equal(del.reply?.number, 1)
+})
+
+t.test('a client that leaves has no copies', async t => {
+  const { keyspace, a, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  a.copy('k')
+  const set = c.call('set', 'k', { text: '2' })
+  keyspace.leave(a)
+  t.ok(set.reply)
+  t.equal(keyspace.counters.near.copies, 0)
+})
+
+t.test('calls that do not wait for a lock wait for a revocation', async t => {
+  const { keyspace, a, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  const id = a.copy('k')
+  const lock = c.call('acquire', 'k', { nowait: true })
+  const late = c.call('set', 'k', { text: '2', nowait: true })
+  const clear = c.call('clear', '', { nowait: true })
+  t.strictSame([lock.reply, late.reply, clear.reply], [undefined, undefined, undefined])
+  t.equal(c.call('lock', 'k').reply?.text, undefined, 'it is not a lock that anybody has')
+  t.equal(c.call('locks', '').reply?.text, '[]')
+  t.equal(c.call('break', 'k').reply?.number, 0)
+  keyspace.context.copies.acknowledge(a, id)
+  t.type(lock.reply?.token, 'string')
+  t.equal(late.reply?.code, 'STORE_LOCKED')
+  t.equal(clear.reply?.code, 'STORE_LOCKED')
+  t.equal(a.call('get', 'k').reply, undefined, 'locked keys are not read')
+})
+
+t.test('a clear deletes keys with copies when they are revoked', async t => {
+  const { keyspace, a, c } = setUp()
+  for (const key of ['a', 'b']) c.call('set', key, { text: '1' })
+  const id = a.copy('a')
+  for (const options of [{}, { nowait: true }]) {
+    const clear = c.call('clear', '', options)
+    t.equal(clear.reply === undefined, options.nowait === undefined)
+    keyspace.context.copies.acknowledge(a, id)
+    t.equal(clear.reply?.code, undefined)
+    t.equal(c.call('size', '').reply?.number, 0)
+  }
+})
+
+t.test('keys with copies are evicted when they are revoked, and others before them', async t => {
+  const { keyspace, a, c, pass } = setUp({ maxKeys: 2 })
+  for (const key of ['old', 'new']) c.call('set', key, { text: '1' })
+  const old = a.copy('old')
+  const newer = a.copy('new')
+  keyspace.context.copies.acknowledge(a, newer)
+  t.ok(c.call('set', 'x', { text: '1' }).reply)
+  t.equal(c.call('get', 'new').reply?.text, undefined)
+  t.strictSame(a.revoked, [old])
+  a.copy('x')
+  const set = c.call('set', 'y', { text: '1' })
+  t.equal(set.reply, undefined, 'both are used')
+  keyspace.context.copies.acknowledge(a, old)
+  pass(20)
+  t.ok(set.reply?.version)
+  t.equal(c.call('size', '').reply?.number, 2)
+})
+
+t.test('near is refused together with idle time, and above a second', async t => {
+  const { c } = setUp()
+  for (const options of [{ idle: 1 }, { near: 1001 }, { near: -1 }, { near: 'x' }]) {
+    t.equal(c.call('configure', '', { text: JSON.stringify(options) }).reply?.code, 'STORE_OPTION_INVALID')
+  }
+  t.equal(c.call('configure', '', { text: JSON.stringify({ near: 0, idle: 1 }) }).reply?.code, undefined)
+})

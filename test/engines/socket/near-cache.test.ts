@@ -1,0 +1,268 @@
+// Explores the protocol of near caches, with the real cache and the real keyspace: two clients and one key, in every
+// order of calls, deliveries in both directions, passing time and a lost connection. A client that is stopped is one
+// that nothing is delivered to. The history of each run must be linearizable, and faults that are introduced on purpose
+// must be found.
+import t from 'tap'
+import { Reply, Request, type Op } from '../../../src/core/engine.js'
+import type { Bytes } from '../../../src/core/value.js'
+import { Budget } from '../../../src/engines/memory/agenda.js'
+import { dispatch } from '../../../src/engines/memory/dispatch.js'
+import { Keyspace } from '../../../src/engines/memory/keyspace.js'
+import { Caller } from '../../../src/engines/memory/lock.js'
+import { NearCache } from '../../../src/engines/socket/near-cache.js'
+import { isLinearizable, print, type Operation } from '../../faults/history.js'
+
+const LEASE = 100
+/** Time passes in steps of this: two are more than a lease. */
+const STEP = 60
+
+const FAULTS = [
+  'the lease is counted from the arrival of its grant',
+  'copies are read while a change is unanswered',
+  'a revoked copy is acknowledged, but kept',
+  'the store does not know the leases',
+  'copies are kept when the connection is lost'
+] as const
+type Fault = typeof FAULTS[number]
+
+interface Scenario {
+  /** The calls of each client; a number is a set. */
+  scripts: [calls: Array<'get' | 'del' | number>, others: Array<'get' | 'del' | number>]
+  steps: number
+  /** The first client loses its connection once. */
+  isLost?: boolean
+}
+
+/** The store's side of a connection. */
+class Peer extends Caller {
+  readonly label = 'peer'
+  #leasedAt = -Infinity
+
+  constructor (readonly sent: Array<(client: Client) => void>, isDeaf: boolean) {
+    super()
+    Object.defineProperty(this, 'leasedAt', {
+      get: () => this.#leasedAt,
+      set: (time: number) => { if (!isDeaf) this.#leasedAt = time }
+    })
+  }
+
+  override get keepsCopies (): boolean { return true }
+  answer (id: number, reply: Reply<Bytes>): void {
+    const copy = Object.assign(new Reply(reply.code), reply)
+    this.sent.push(client => { client.answered(id, copy as Reply) })
+  }
+
+  override revoke (id: number): void { this.sent.push(client => { client.revoked(id) }) }
+  lost (): void {}
+}
+
+class Client {
+  /** What is under way to the store, and from it. */
+  toStore: Array<() => void> = []
+  toClient: Array<(client: Client) => void> = []
+  near: NearCache
+  peer: Peer
+  log = ''
+  issued = 0
+  hits = 0
+  #ids = 0
+  #isAsking = false
+  readonly #pending = new Map<number, { request: Request, operation?: Operation | undefined }>()
+
+  constructor (readonly name: string, readonly world: World) {
+    this.near = new NearCache({
+      renew: hits => {
+        const ping = new Request('ping', '', '')
+        ping.number = hits
+        if (!this.#isAsking) this.#send(ping)
+        this.#isAsking = world.fault === FAULTS[0]
+      },
+      acknowledge: id => {
+        const { peer } = this
+        this.toStore.push(() => { world.keyspace.context.copies.acknowledge(peer, id) })
+      }
+    }, () => world.now)
+    this.peer = this.#connect()
+  }
+
+  call (op: Op, value: number | undefined): void {
+    const { world } = this
+    this.issued++
+    this.log += `${world.now} ${op} after ${world.completed};`
+    const request = new Request(op, 'c', 'k')
+    if (value !== undefined) request.text = String(value)
+    const operation: Operation = { process: this.name, kind: op as 'get', value, called: ++world.at, answered: Infinity }
+    world.history.push(operation)
+    const reply = this.near.read(request)
+    if (reply === undefined) return this.#send(request, operation)
+    this.hits++
+    this.#complete(operation, reply)
+  }
+
+  answered (id: number, reply: Reply): void {
+    const { request, operation } = this.#pending.get(id)!
+    this.#pending.delete(id)
+    if (request.op === 'ping' && this.world.fault === FAULTS[0]) {
+      this.#isAsking = false
+      this.near.sent(request, id)
+    }
+    this.near.answered(id, request, reply)
+    if (operation !== undefined) this.#complete(operation, reply)
+  }
+
+  revoked (id: number): void {
+    const { near, world: { fault } } = this
+    if (fault === FAULTS[2]) this.toStore.push(() => { this.world.keyspace.context.copies.acknowledge(this.peer, id) })
+    else near.revoke(id)
+  }
+
+  lose (): void {
+    this.log += `${this.world.now} lost;`
+    this.#pending.clear()
+    if (this.world.fault !== FAULTS[4]) this.near.clear()
+    this.world.keyspace.clock.tick()
+    this.world.keyspace.leave(this.peer)
+    this.peer = this.#connect()
+  }
+
+  #connect (): Peer {
+    this.toStore = []
+    this.toClient = []
+    return new Peer(this.toClient, this.world.fault === FAULTS[3])
+  }
+
+  #send (request: Request, operation?: Operation): void {
+    const { world, peer } = this
+    const id = ++this.#ids
+    this.#pending.set(id, { request, operation })
+    const isHidden = world.fault === FAULTS[1] && request.op !== 'get' && request.op !== 'ping'
+    if (request.op !== 'ping' || world.fault !== FAULTS[0]) this.near.sent(isHidden ? new Request('size', 'c', '') : request, id)
+    this.toStore.push(() => { dispatch(world.keyspace, request, peer, id) })
+  }
+
+  #complete (operation: Operation, { text, version, code }: Reply): void {
+    operation.answered = ++this.world.at
+    this.world.completed += `${operation.process}${operation.called} `
+    const { kind } = operation
+    operation.result = kind === 'get' ? { value: text === undefined ? undefined : Number(text), code } : kind === 'set' ? { version, code } : { value: 1 }
+  }
+}
+
+class World {
+  now = 0
+  /** Numbers what happens. */
+  at = 0
+  history: Operation[] = []
+  completed = ''
+  storeLog = ''
+  steps = 0
+  hasLost = false
+  readonly keyspace = new Keyspace({ time: () => this.now })
+  readonly clients: [Client, Client]
+
+  constructor (readonly scenario: Scenario, readonly fault: Fault | undefined) {
+    this.keyspace.countFrom(0, 0)
+    this.keyspace.collection('c').configure({ ...this.keyspace.collection('c').bounds, near: LEASE })
+    const first = Object.assign(new Request('set', 'c', 'k'), { text: '1' })
+    this.keyspace.submit(first, new Peer([], false), 1)
+    this.history.push({ process: 'first', kind: 'set', value: 1, called: ++this.at, answered: ++this.at, result: {} })
+    this.clients = [new Client('a', this), new Client('b', this)]
+  }
+
+  /** What may happen next. */
+  actions (): Array<() => void> {
+    const all: Array<() => void> = []
+    const { scenario: { scripts, steps, isLost } } = this
+    for (const [i, client] of this.clients.entries()) {
+      const { toStore, toClient, issued } = client
+      const call = scripts[i]![issued]
+      if (call !== undefined) all.push(() => { client.call(typeof call === 'number' ? 'set' : call, typeof call === 'number' ? call : undefined) })
+      if (toStore.length > 0) {
+        all.push(() => {
+          this.storeLog += `${this.now} ${client.name};`
+          this.keyspace.clock.tick()
+          toStore.shift()!()
+        })
+      }
+      if (toClient.length > 0) {
+        all.push(() => {
+          client.log += `${this.now} reads;`
+          toClient.shift()!(client)
+        })
+      }
+    }
+    if (isLost === true && !this.hasLost) {
+      all.push(() => {
+        this.hasLost = true
+        this.storeLog += `${this.now} lost;`
+        this.clients[0].lose()
+      })
+    }
+    if (this.steps < steps) {
+      all.push(() => {
+        this.steps++
+        this.now += STEP
+        this.storeLog += `${this.now};`
+        this.keyspace.clock.tick()
+        this.keyspace.sweep(new Budget())
+      })
+    }
+    return all
+  }
+
+  /** Two runs with the same state go on alike: each side has seen the same, and the same was over before each call. */
+  get state (): string {
+    return `${this.now}|${this.storeLog}|${this.clients.map(({ log }) => log).join('|')}`
+  }
+}
+
+/** Runs all orders until one is not linearizable, which it returns. */
+function explore (scenario: Scenario, fault?: Fault): { runs: number, states: number, hits: number, wrong: Operation[] | undefined } {
+  const seen = new Set<string>()
+  let runs = 0
+  let hits = 0
+  const open: number[][] = [[]]
+  for (let path; (path = open.pop()) !== undefined;) {
+    const world = new World(scenario, fault)
+    for (const choice of path) world.actions()[choice]!()
+    for (;;) {
+      const { state } = world
+      if (seen.has(state)) break
+      seen.add(state)
+      const actions = world.actions()
+      if (actions.length === 0) {
+        runs++
+        hits += world.clients[0].hits + world.clients[1].hits
+        if (!isLinearizable(world.history)) return { runs, states: seen.size, hits, wrong: world.history }
+        break
+      }
+      for (let i = 1; i < actions.length; i++) open.push([...path, i])
+      path = [...path, 0]
+      actions[0]!()
+    }
+  }
+  return { runs, states: seen.size, hits, wrong: undefined }
+}
+
+const SCENARIOS: Record<string, Scenario> = {
+  'an own write': { scripts: [['get', 'get', 2, 'get'], []], steps: 1 },
+  'a lost connection': { scripts: [['get', 'get'], [2]], steps: 0, isLost: true },
+  'reads, and a write of another': { scripts: [['get', 'get'], [2]], steps: 2 },
+  'reads of both, and a delete': { scripts: [['get', 'get'], ['del', 'get']], steps: 0 }
+}
+
+for (const [name, scenario] of Object.entries(SCENARIOS)) {
+  t.test(`every order is linearizable: ${name}`, async t => {
+    const { runs, states, hits, wrong } = explore(scenario)
+    t.comment(`${states} states, ${runs} ends, ${hits} reads of copies`)
+    t.equal(wrong, undefined, print(wrong ?? []))
+    t.ok(hits > 0, 'copies were read')
+  })
+}
+
+for (const fault of FAULTS) {
+  t.test(`a fault is found: ${fault}`, async t => {
+    const found = Object.values(SCENARIOS).some(scenario => explore(scenario, fault).wrong !== undefined)
+    t.ok(found)
+  })
+}
