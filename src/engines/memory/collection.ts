@@ -149,7 +149,7 @@ export class Collection extends Entries implements Task {
       return undefined
     }
     const { nextEnd } = this
-    const awaitsRoom = this.copies !== undefined && this.bounds.evict && this.isOver(0, 0)
+    const awaitsRoom = this.hasCopies && this.bounds.evict && this.isOver(0, 0)
     if (awaitsRoom) return Math.min(nextEnd, now + ROOM_RETRY_MS)
     return nextEnd === Infinity ? undefined : nextEnd
   }

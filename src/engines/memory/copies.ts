@@ -7,10 +7,11 @@
 //    acknowledged or its lease is over. No copy of a locked key is granted.
 // 3. Replies and revocations are sent on one connection, in order. A client that gets a lease has seen all revocations
 //    sent before, so no lease revives a revoked copy; and it has seen every copy before the revocation of that copy.
-// 4. A change does not wait for copies of its own caller, which reads none until a request that it sent no earlier
-//    than the change is answered: the revocation arrives before that answer.
+// 4. A client gives its own copy of a key up before it sends a change of that key, and reads no copies until the store
+//    has answered a request that it sent no earlier than the change.
 //
-// A key that expires needs no revocation: each copy ends with its key, see NearCache.
+// A key that expires needs no revocation: each copy ends with its key, see NearCache. What a server that has been
+// replaced granted is not revoked: until such a lease ends, a client that has not noticed reads its copies.
 import type { Reply } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Bounds } from './bounds.js'
@@ -52,8 +53,6 @@ export interface Copy {
 export interface Copied {
   readonly name: string
   readonly bounds: Bounds
-  /** The first copy of each key that has any; undefined if there are none. */
-  copies: Map<string, Copy> | undefined
 }
 
 export class Copies {
@@ -61,11 +60,18 @@ export class Copies {
   onfree: ((collection: string, key: string) => void) | undefined
   readonly #clock: Clock
   readonly #counts: Counters['near']
+  /** The first copy of each key that has any, by collection. Not in the collections: most of them never have any. */
+  readonly #collections = new Map<Copied, Map<string, Copy>>()
   #lastId = 0
 
   constructor (clock: Clock, counts: Counters['near']) {
     this.#clock = clock
     this.#counts = counts
+  }
+
+  /** The first copy of each key that has any; undefined if there are none. */
+  of (collection: Copied): ReadonlyMap<string, Copy> | undefined {
+    return this.#collections.size === 0 ? undefined : this.#collections.get(collection)
   }
 
   /** Lets the caller keep the value in `reply`, if it can. */
@@ -84,7 +90,8 @@ export class Copies {
       return
     }
     const id = this.#lastId = this.#lastId % MAX_ID + 1
-    const copies = collection.copies ??= new Map()
+    let copies = this.#collections.get(collection)
+    if (copies === undefined) this.#collections.set(collection, copies = new Map())
     const copy: Copy = { id, caller, collection, key, lease, until: undefined, next: copies.get(key) }
     copies.set(key, copy)
     own.set(id, copy)
@@ -99,13 +106,13 @@ export class Copies {
     this.#counts.hits += Math.max(0, Math.floor(hits))
   }
 
-  /** Revokes the copies of a key. Returns the milliseconds until no process but `writer` can read one. */
-  recall (collection: Copied, key: string, writer?: Keeper): number {
+  /** Revokes the copies of a key. Returns the milliseconds until nobody can read one. */
+  recall (collection: Copied, key: string): number {
     let wait = 0
-    for (let copy = collection.copies?.get(key), next; copy !== undefined; copy = next) {
+    for (let copy = this.of(collection)?.get(key), next; copy !== undefined; copy = next) {
       next = copy.next
       this.#revoke(copy)
-      const left = copy.caller === writer || copy.caller.hasLeft ? 0 : copy.until! - this.#clock.now
+      const left = copy.caller.hasLeft ? 0 : copy.until! - this.#clock.now
       if (left <= 0) this.#remove(copy)
       else wait = Math.max(wait, left)
     }
@@ -122,12 +129,12 @@ export class Copies {
   release (copy: Copy): void {
     const { collection, key } = copy
     this.#remove(copy)
-    if (collection.copies?.has(key) !== true) this.onfree?.(collection.name, key)
+    if (this.of(collection)?.has(key) !== true) this.onfree?.(collection.name, key)
   }
 
   /** Nobody can read copies of this key any more. */
   forget (collection: Copied, key: string): void {
-    for (let copy; (copy = collection.copies?.get(key)) !== undefined;) this.#remove(copy)
+    for (let copy; (copy = this.of(collection)?.get(key)) !== undefined;) this.#remove(copy)
   }
 
   #revoke (copy: Copy): void {
@@ -138,15 +145,15 @@ export class Copies {
     copy.caller.revoke(copy.id)
   }
 
-  #copyOf ({ copies }: Copied, key: string, caller: Keeper): Copy | undefined {
-    let copy = copies?.get(key)
+  #copyOf (collection: Copied, key: string, caller: Keeper): Copy | undefined {
+    let copy = this.of(collection)?.get(key)
     while (copy !== undefined && copy.caller !== caller) copy = copy.next
     return copy
   }
 
   #remove (copy: Copy): void {
     const { collection, key, caller } = copy
-    const copies = collection.copies!
+    const copies = this.#collections.get(collection)!
     const first = copies.get(key)!
     if (first !== copy) {
       let before = first
@@ -154,7 +161,7 @@ export class Copies {
       before.next = copy.next
     } else if (copy.next !== undefined) copies.set(key, copy.next)
     else copies.delete(key)
-    if (copies.size === 0) collection.copies = undefined
+    if (copies.size === 0) this.#collections.delete(collection)
     caller.copies!.delete(copy.id)
     this.#counts.copies--
   }

@@ -104,7 +104,7 @@ export abstract class Entries extends Lifetimes {
     else this.unpin(entry)
     this.removeEnd(entry)
     this.#table.delete(entry.key)
-    if (this.copies !== undefined) this.context.copies.forget(this, entry.key)
+    if (this.hasCopies) this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
     if (this.size === 0) this.onempty()
   }
@@ -238,9 +238,14 @@ export abstract class Entries extends Lifetimes {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
+  /** Whether clients may have copies of values: see Copies. */
+  get hasCopies (): boolean {
+    return this.context.copies.of(this) !== undefined
+  }
+
   /** Evicts the least recently used unlocked entry that nobody can read a copy of. */
   evictNext (): boolean {
-    const entry = this.copies === undefined ? this.leastUsed() : firstWithoutCopy(this.byUse(), this, this.context)
+    const entry = this.hasCopies ? firstWithoutCopy(this.byUse(), this, this.context) : this.leastUsed()
     if (entry === undefined) return false
     if (this.isGone(entry)) this.drop(entry)
     else {

@@ -81,9 +81,7 @@ export class Keyspace {
   submit (request: Request<Bytes>, caller: Caller, id: number): void {
     const collection = this.collection(request.collection)
     let lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
-    if (lock === undefined && collection.copies !== undefined) {
-      lock = this.#revocations.begin(collection, request, caller)
-    }
+    if (lock === undefined && collection.hasCopies) lock = this.#revocations.begin(collection, request)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
       const isHeld = lock?.token === request.token
       const reply = isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request)
@@ -116,7 +114,7 @@ export class Keyspace {
       caller.answer(id, new Reply('STORE_QUEUE_FULL'))
       return
     }
-    this.#revocations.beginAll(collection, request, caller)
+    this.#revocations.beginAll(collection, request)
     collection.clear(request, caller, id)
   }
 

@@ -1,6 +1,5 @@
 // Tracks which entry of a collection expires or is evicted next.
 import type { Context } from './context.js'
-import type { Copy } from './copies.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
 import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
 import { Heap } from './heap.js'
@@ -13,8 +12,6 @@ import { append, remove } from './linked-list.js'
  */
 export abstract class Lifetimes {
   bounds = UNBOUNDED
-  /** See Copies. */
-  copies: Map<string, Copy> | undefined
   // The least recently used unlocked entry: the first of a linked list. Entries with a ttl have a list of their own,
   // since they do not expire when idle.
   #idle: Entry | undefined

@@ -5,7 +5,7 @@ import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { ROOM_RETRY_MS, type Collection } from './collection.js'
 import type { Context } from './context.js'
-import { REVOKER, type Caller, type Lock } from './lock.js'
+import { REVOKER, type Lock } from './lock.js'
 
 /** Of a counter. */
 const MAX_DIGITS = 24
@@ -34,25 +34,25 @@ export class Revocations {
   }
 
   /** Locks the key of a change until nobody can read a copy of what it changes. Undefined if nobody can now. */
-  begin (collection: Collection, request: Request<Bytes>, caller: Caller): Lock | undefined {
+  begin (collection: Collection, request: Request<Bytes>): Lock | undefined {
     if (!isChange(request)) return undefined
-    const lock = this.#recall(collection, request.key, caller)
+    const lock = this.#recall(collection, request.key)
     if (lock !== undefined || !isBlocked(collection, request, false)) return lock
     return this.#hold(this.#locks.make(collection, request.key), ROOM_RETRY_MS)
   }
 
   /** Does so with all keys that `request` clears. */
-  beginAll (collection: Collection, request: Request<Bytes>, caller: Caller): void {
-    for (const key of collection.copies?.keys() ?? []) {
+  beginAll (collection: Collection, request: Request<Bytes>): void {
+    for (const key of this.#context.copies.of(collection)?.keys() ?? []) {
       // Those of a locked key are being revoked.
       const isFree = collection.locks.get(key) === undefined
-      if (isFree && key.startsWith(request.key)) this.#recall(collection, key, caller)
+      if (isFree && key.startsWith(request.key)) this.#recall(collection, key)
     }
   }
 
   /** Whether the first call in the queue has to wait longer, for copies of keys that it evicts. */
   isContinued (collection: Collection, lock: Lock, request: Request<Bytes>): boolean {
-    if (collection.copies === undefined || !isBlocked(collection, request, true)) return false
+    if (!collection.hasCopies || !isBlocked(collection, request, true)) return false
     this.#hold(lock, ROOM_RETRY_MS)
     return true
   }
@@ -74,8 +74,8 @@ export class Revocations {
     for (const clear of collection.clears) clear.meet(lock)
   }
 
-  #recall (collection: Collection, key: string, caller: Caller): Lock | undefined {
-    const wait = this.#context.copies.recall(collection, key, caller)
+  #recall (collection: Collection, key: string): Lock | undefined {
+    const wait = this.#context.copies.recall(collection, key)
     return wait === 0 ? undefined : this.#hold(this.#locks.make(collection, key), wait)
   }
 

@@ -153,7 +153,7 @@ export class ClientEngine implements Engine {
     // event loop iteration: replies cannot be read earlier anyway, and the server saves a read and a write per call.
     connection.gathers = this.#calls.active > 1
     const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
-    this.#near.sent(request, id)
+    if (this.#near.isUsed && id !== LIVENESS_ID) this.#near.sent(request, id)
     writeRequest(connection, request, slot, id)
     if (!this.#isReferenced && id !== 0 && id !== LIVENESS_ID) {
       this.#isReferenced = true
@@ -286,7 +286,7 @@ export class ClientEngine implements Engine {
     }
     const id = idOf(buffer, at)
     const reply = readReply(buffer, at, end)
-    this.#near.answered(id, this.#calls.requestOf(id), reply)
+    if (this.#near.isUsed || reply.near !== undefined) this.#near.answered(id, this.#calls.requestOf(id), reply)
     this.#calls.settle(id, reply)
     if (this.#calls.pending > 0) return
     if (!this.#isPostLast) this.#isUnconfirmed = false

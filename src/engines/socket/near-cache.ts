@@ -7,6 +7,10 @@
 // - The calls of this process keep their order. A request that was answered has reached the store, and so have all sent
 //   before it. Copies are read only if all changes that this process has sent have reached the store, and a copy only
 //   if all reads of its key have: then a revocation that they may have caused has arrived.
+//   A change that has reached the store may still wait there for a lock. Reads of other keys do not wait for it, as
+//   they would not if they were sent. Its own key has no copy then: those of locked keys have been revoked.
+// - The copy of a key is given up before a change of the key is sent, and when a read of the key is answered without a
+//   new one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, type Op, type Request } from '../../core/engine.js'
 import { append, remove } from '../memory/linked-list.js'
@@ -14,7 +18,9 @@ import { append, remove } from '../memory/linked-list.js'
 const DEFAULT_BYTES = 32 * 2 ** 20
 /** Approximate memory overhead of a copy. */
 const COPY_BYTES = 300
-const READING: readonly Op[] = ['get', 'entry', 'head', 'peek']
+/** The calls that are answered with copies. */
+const GRANTING: readonly Op[] = ['get', 'entry']
+const READING: readonly Op[] = [...GRANTING, 'head', 'peek']
 const HARMLESS = new Set<Op>([
   ...READING, 'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping', 'watch', 'subscribe'
 ])
@@ -48,6 +54,11 @@ export class NearCache {
   /** Above this size, the least recently used copies are dropped. */
   maxBytes = DEFAULT_BYTES
   bytes = 0
+  /**
+   * Whether there has been a copy. Requests sent before that are not numbered: they have reached the store by the time
+   * of the first lease.
+   */
+  isUsed = false
   readonly #link: Link
   readonly #now: () => number
   readonly #collections = new Map<string, Map<string, Copy>>()
@@ -68,8 +79,6 @@ export class NearCache {
   /** When the current lease was asked for. */
   #leasedAt = -Infinity
   #hits = 0
-  /** Whether there has been a copy. */
-  #isUsed = false
 
   constructor (link: Link, now: () => number) {
     this.#link = link
@@ -100,11 +109,9 @@ export class NearCache {
     return reply
   }
 
-  /** A request is going to be sent. `id`: that of the call, or 0. */
+  /** A request is going to be sent. `id`: that of the call, or 0. Only needed if `isUsed`. */
   sent ({ op, collection, key, number }: Request, id: number): void {
     this.#numbers[id] = ++this.#sent
-    if (!HARMLESS.has(op)) this.#lastChange = this.#sent
-    if (!this.#isUsed) return
     const now = this.#times[id] = this.#now()
     if (op === 'ping' && number !== undefined) {
       this.#renewal = this.#sent
@@ -112,21 +119,29 @@ export class NearCache {
     }
     const copy = this.#collections.get(collection)?.get(key)
     if (copy !== undefined) copy.after = this.#sent
+    if (HARMLESS.has(op)) return
+    this.#lastChange = this.#sent
+    if (copy !== undefined) this.#giveUp(copy)
   }
 
-  /** A call is answered. */
+  /** A call is answered. Only needed if `isUsed`, or with a copy. */
   answered (id: number, request: Request | undefined, reply: Reply): void {
-    const number = this.#numbers[id]!
-    if (number > this.#reached) this.#reached = number
+    const number = this.#numbers[id]
+    if (number !== undefined && number > this.#reached) this.#reached = number
     if (number === this.#renewal) {
       this.#renewal = 0
       if (reply.code === undefined) this.#leasedAt = this.#askedAt
     }
-    if (reply.near !== undefined && request !== undefined) this.#keep(request, reply, this.#times[id] ?? -Infinity)
+    if (request === undefined) return
+    if (reply.near !== undefined) this.#keep(request, reply, this.#times[id] ?? -Infinity)
+    else if (GRANTING.includes(request.op)) {
+      const copy = this.#collections.get(request.collection)?.get(request.key)
+      if (copy !== undefined) this.#giveUp(copy)
+    }
   }
 
   #keep ({ collection, key }: Request, { near, number: lease, text, version, expiresIn }: Reply, sentAt: number): void {
-    this.#isUsed = true
+    this.isUsed = true
     const known = this.#collections.get(collection)?.get(key)
     if (known !== undefined) this.#drop(known) // the store has replaced it
     const end = expiresIn === undefined ? Infinity : sentAt + expiresIn

@@ -1,6 +1,6 @@
 // Copies of values that clients keep, and changes that wait until they are revoked: at the keyspace, by the clock.
 import t from 'tap'
-import { Reply, Request } from '../../../src/core/engine.js'
+import { Request, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
@@ -73,14 +73,12 @@ t.test('a change waits until the copies of others are acknowledged', async t => 
   t.match(keyspace.counters.near, { copies: 0, revocations: 2, waits: 1 })
 })
 
-t.test('it waits no longer than the lease, and not at all without one or for its own copy', async t => {
+t.test('it waits no longer than the lease, and not at all without one', async t => {
   const { a, b, c, pass } = setUp()
   c.call('set', 'k', { text: '1' })
   a.call('get', 'k')
   t.ok(c.call('set', 'k', { text: '2' }).reply, 'no lease was asked for')
-  a.copy('k')
-  t.ok(a.call('set', 'k', { text: '3' }).reply, 'its own')
-  t.equal(a.revoked.length, 2)
+  t.equal(a.revoked.length, 1)
   b.copy('k')
   pass(20)
   const del = c.call('del', 'k')
@@ -147,6 +145,25 @@ t.test('keys with copies are evicted when they are revoked, and others before th
   pass(20)
   t.ok(set.reply?.version)
   t.equal(c.call('size', '').reply?.number, 2)
+})
+
+t.test('a key with copies expires once, and they with it', async t => {
+  const { keyspace, a, b, c, pass } = setUp()
+  c.call('set', 'k', { text: '1', ttl: 30 })
+  const changes: string[] = []
+  keyspace.context.observe({
+    changing: (_, key, kind) => { changes.push(`${kind} ${key}`) }, clearing () {}, needsKeys: () => false
+  })
+  t.match(a.call('get', 'k').reply, { near: Number, expiresIn: 30 })
+  pass(10)
+  t.match(b.call('entry', 'k').reply, { near: Number, expiresIn: 20 })
+  b.call('ping', '', { number: 0 })
+  t.equal(keyspace.counters.near.copies, 2)
+  pass(21)
+  t.equal(keyspace.counters.near.copies, 0)
+  t.strictSame([a.revoked, b.revoked], [[], []], 'clients know the end')
+  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the next value waits for nobody')
+  t.strictSame(changes, ['expired k', 'set k'], 'those who watch learn of it once')
 })
 
 t.test('near is refused together with idle time, and above a second', async t => {
