@@ -37,8 +37,8 @@ export interface StoreOptions {
   /** With `data`: maximum delay of writes to disk, in seconds, 0.01 to 60. Default 0.25. */
   flush?: number | undefined
   /**
-   * How many bytes of values this process may keep to answer reads by itself, in collections with `near`; default
-   * 33554432. Of a process, not a store: the latest setting applies. Without effect where `near` has none.
+   * How many bytes of values this process may keep to answer reads by itself, in collections with `near`. Of a
+   * process, not a store: the latest setting applies. Without effect where `near` has none. Default 33554432.
    */
   nearBytes?: number | undefined
   /**

@@ -62,6 +62,8 @@ export class Copies {
   readonly #counts: Counters['near']
   /** The first copy of each key that has any, by collection. Not in the collections: most of them never have any. */
   readonly #collections = new Map<Copied, Map<string, Copy>>()
+  /** Until when none are granted. */
+  readonly #pauses = new WeakMap<Copied, number>()
   #lastId = 0
 
   constructor (clock: Clock, counts: Counters['near']) {
@@ -77,6 +79,7 @@ export class Copies {
   /** Lets the caller keep the value in `reply`, if it can. */
   grant (collection: Copied, key: string, caller: Keeper, reply: Reply<Bytes>): void {
     if (!caller.keepsCopies || reply.text === undefined) return
+    if (this.#pauses.get(collection)! > this.#clock.now) return
     let lease = collection.bounds.near
     const known = this.#copyOf(collection, key, caller)
     if (known !== undefined) {
@@ -98,6 +101,11 @@ export class Copies {
     this.#counts.copies++
     reply.near = id
     reply.number = collection.bounds.near
+  }
+
+  /** Grants no copies for so many milliseconds: a write waits for room, and keys that are read must not hold it up. */
+  pause (collection: Copied, duration: number): void {
+    this.#pauses.set(collection, this.#clock.now + duration)
   }
 
   /** The caller asks for a lease, and has read copies this many times since it last did. */

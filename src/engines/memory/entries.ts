@@ -24,7 +24,6 @@ export abstract class Entries extends Lifetimes {
   #cleared: ClearedPrefixes | undefined
 
   /** The name of the collection. */
-  abstract readonly name: string
 
   /** Called when the last entry is removed. */
   abstract onempty (): void
@@ -236,11 +235,6 @@ export abstract class Entries extends Lifetimes {
 
   protected isOver (keys: number, bytes: number): boolean {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
-  }
-
-  /** Whether clients may have copies of values: see Copies. */
-  get hasCopies (): boolean {
-    return this.context.copies.of(this) !== undefined
   }
 
   /** Evicts the least recently used unlocked entry that nobody can read a copy of. */

@@ -24,6 +24,13 @@ export abstract class Lifetimes {
     this.context = context
   }
 
+  abstract readonly name: string
+
+  /** Whether clients may have copies of values: see Copies. */
+  get hasCopies (): boolean {
+    return this.context.copies.of(this) !== undefined
+  }
+
   /** Schedules the next run. */
   abstract schedule (time: number): void
 

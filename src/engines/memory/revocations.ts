@@ -38,7 +38,7 @@ export class Revocations {
     if (!isChange(request)) return undefined
     const lock = this.#recall(collection, request.key)
     if (lock !== undefined || !isBlocked(collection, request, false)) return lock
-    return this.#hold(this.#locks.make(collection, request.key), ROOM_RETRY_MS)
+    return this.#awaitRoom(collection, this.#locks.make(collection, request.key))
   }
 
   /** Does so with all keys that `request` clears. */
@@ -53,7 +53,7 @@ export class Revocations {
   /** Whether the first call in the queue has to wait longer, for copies of keys that it evicts. */
   isContinued (collection: Collection, lock: Lock, request: Request<Bytes>): boolean {
     if (!collection.hasCopies || !isBlocked(collection, request, true)) return false
-    this.#hold(lock, ROOM_RETRY_MS)
+    this.#awaitRoom(collection, lock)
     return true
   }
 
@@ -77,6 +77,11 @@ export class Revocations {
   #recall (collection: Collection, key: string): Lock | undefined {
     const wait = this.#context.copies.recall(collection, key)
     return wait === 0 ? undefined : this.#hold(this.#locks.make(collection, key), wait)
+  }
+
+  #awaitRoom (collection: Collection, lock: Lock): Lock {
+    this.#context.copies.pause(collection, 2 * ROOM_RETRY_MS)
+    return this.#hold(lock, ROOM_RETRY_MS)
   }
 
   #hold (lock: Lock, duration: number): Lock {

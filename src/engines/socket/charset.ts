@@ -1,4 +1,5 @@
 // How strings are encoded in frames.
+import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 
 /** The server keeps request text of at least this size as a Buffer. */
@@ -39,4 +40,22 @@ export function readText (buffer: Buffer, at: number, end: number, isOwned: bool
   const text = Buffer.allocUnsafeSlow(end - at)
   buffer.copy(text, 0, at, end)
   return text
+}
+
+/** Writes a string of a field: its size u16, then its bytes. Returns where it ends. */
+export function writeShort (buffer: Buffer, text: string, at: number, charset: Charset): number {
+  const length = charset.write(buffer, text, at + 2)
+  buffer.writeUInt16LE(length, at)
+  return at + 2 + length
+}
+
+export function readShort (buffer: Buffer, at: number, end: number, charset: Charset): string {
+  inside(at + 2, end)
+  return charset.read(buffer, at + 2, inside(at + 2 + buffer.readUInt16LE(at), end))
+}
+
+/** `at`, if a frame up to `end` has as much. STORE_PROTOCOL otherwise. */
+export function inside (at: number, end: number): number {
+  if (at > end) throw new StoreError('STORE_PROTOCOL', 'a field exceeds its frame')
+  return at
 }

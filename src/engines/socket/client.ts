@@ -15,6 +15,7 @@ import {
   writeHello, writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
+import { UnsentRequests } from './unsent-requests.js'
 
 /** Calls are rejected while more bytes than this are waiting to be sent. */
 const MAX_BACKLOG = 256 * 2 ** 20
@@ -23,8 +24,6 @@ const MAX_BACKLOG = 256 * 2 ** 20
  * much memory as MAX_BACKLOG.
  */
 const MAX_PENDING = 2 ** 19
-/** Approximate memory overhead of a call. */
-const CALL_BYTES = 300
 const RETRY_MS = 50
 const MAX_RETRY_MS = 500
 
@@ -50,10 +49,7 @@ export class ClientEngine implements Engine {
   readonly #abort = new AbortController()
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
-  /** Requests that wait for a connection, in order: calls by id, posts by negative numbers. */
-  #queue = new Map<number, Request>()
-  #queuedBytes = 0
-  #posts = 0
+  readonly #unsent = new UnsentRequests()
   /** Whether a posted request may be lost: no later call has been answered yet. */
   #isUnconfirmed = false
   #isPostLast = false
@@ -75,11 +71,7 @@ export class ClientEngine implements Engine {
       silent: error => { this.#connection!.destroy(error) }
     })
     this.#near = new NearCache({
-      renew: hits => {
-        const ping = new Request('ping', '', '')
-        ping.number = hits
-        this.#calls.call(ping).catch(() => {}) // then there is no lease, and reads ask the store
-      },
+      call: request => this.#calls.call(request),
       acknowledge: id => { if (this.#connection !== undefined) writeControl(this.#connection, GONE, 0, id, '') }
     }, () => performance.now())
     options.discovery.prepare?.(options.connectTimeout, this.#abort.signal)
@@ -135,8 +127,7 @@ export class ClientEngine implements Engine {
     this.#isPostLast = id === 0
     this.#isUnconfirmed ||= this.#isPostLast
     if (connection === undefined) {
-      this.#queue.set(id === 0 ? -++this.#posts : id, request)
-      this.#queuedBytes += sizeOf(request)
+      this.#unsent.add(request, id)
       this.#connecting ??= this.#connect()
       return
     }
@@ -144,8 +135,8 @@ export class ClientEngine implements Engine {
   }
 
   #isFull (connection: Connection | undefined): boolean {
-    return (connection?.backlog ?? this.#queuedBytes) > MAX_BACKLOG ||
-      this.#calls.pending > MAX_PENDING || this.#queue.size > MAX_PENDING
+    return (connection?.backlog ?? this.#unsent.bytes) > MAX_BACKLOG ||
+      this.#calls.pending > MAX_PENDING || this.#unsent.size > MAX_PENDING
   }
 
   #write (connection: Connection, request: Request, id: number): void {
@@ -167,11 +158,7 @@ export class ClientEngine implements Engine {
       writeControl(this.#connection, CANCEL, 0, id, '')
       return
     }
-    const request = this.#queue.get(id)
-    if (request === undefined) return
-    this.#queue.delete(id)
-    this.#queuedBytes -= sizeOf(request)
-    this.#calls.settle(id, new Reply('STORE_ABORTED'))
+    if (this.#unsent.delete(id)) this.#calls.settle(id, new Reply('STORE_ABORTED'))
   }
 
   #name (connection: Connection, collection: string): number {
@@ -227,7 +214,7 @@ export class ClientEngine implements Engine {
         isOpen = true
         connection.unref()
         this.#connection = connection
-        this.#flushQueue(connection)
+        for (const [id, request] of this.#unsent.take()) this.#write(connection, request, id)
         resolve()
       }
       const fail = (error: NodeJS.ErrnoException | undefined): void => {
@@ -261,17 +248,6 @@ export class ClientEngine implements Engine {
     })
   }
 
-  #flushQueue (connection: Connection): void {
-    const queue = this.#queue
-    this.#forgetQueue()
-    for (const [id, request] of queue) this.#write(connection, request, Math.max(id, 0))
-  }
-
-  #forgetQueue (): void {
-    this.#queue = new Map()
-    this.#queuedBytes = 0
-  }
-
   #frame (buffer: Buffer, at: number, end: number): void {
     switch (codeOf(buffer, at)) {
       case LOST:
@@ -303,15 +279,11 @@ export class ClientEngine implements Engine {
     this.#liveness.stop()
     this.#isReferenced = false
     this.#isUnconfirmed &&= this.#isClosed // `close` reports it; otherwise the 'error' event does
-    this.#forgetQueue()
+    this.#unsent.take()
     this.#near.clear()
     this.#slots.clear()
     this.#names = []
     this.#calls.fail(code, why)
     this.onerror?.(new StoreError(code, why))
   }
-}
-
-function sizeOf ({ text, key, collection }: Request): number {
-  return CALL_BYTES + (text?.length ?? 0) + key.length + collection.length
 }

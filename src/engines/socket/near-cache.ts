@@ -12,7 +12,7 @@
 // - The copy of a key is given up before a change of the key is sent, and when a read of the key is answered without a
 //   new one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
-import { Reply, type Op, type Request } from '../../core/engine.js'
+import { Reply, Request, type Op } from '../../core/engine.js'
 import { append, remove } from '../memory/linked-list.js'
 
 const DEFAULT_BYTES = 32 * 2 ** 20
@@ -44,8 +44,7 @@ interface Copy {
 
 /** What it needs of the connection. */
 export interface Link {
-  /** Asks for a lease: a ping with the number of reads since the last. */
-  renew (hits: number): void
+  call (request: Request): Promise<Reply>
   /** The copy with this id is gone. */
   acknowledge (id: number): void
 }
@@ -182,9 +181,10 @@ export class NearCache {
 
   #renew (): void {
     if (this.#renewal !== 0) return
-    const hits = this.#hits
+    const ping = new Request('ping', '', '')
+    ping.number = this.#hits
     this.#hits = 0
-    this.#link.renew(hits)
+    this.#link.call(ping).catch(() => {}) // then there is no lease, and reads ask the store
   }
 
   #add (copy: Copy): void {

@@ -11,7 +11,7 @@
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { bytes, readText, utf8, type Charset } from './charset.js'
+import { bytes, inside, readShort, readText, utf8, writeShort } from './charset.js'
 
 /**
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
@@ -276,25 +276,9 @@ function writeHead (
   return used + REQUEST_HEAD + length
 }
 
-function writeShort (buffer: Buffer, text: string, at: number, charset: Charset): number {
-  const length = charset.write(buffer, text, at + 2)
-  buffer.writeUInt16LE(length, at)
-  return at + 2 + length
-}
-
-function readShort (buffer: Buffer, at: number, end: number, charset: Charset): string {
-  inside(at + 2, end)
-  return charset.read(buffer, at + 2, inside(at + 2 + buffer.readUInt16LE(at), end))
-}
-
 function readNumber (buffer: Buffer, at: number, end: number): number {
   inside(at + 8, end)
   const number = buffer.readDoubleLE(at)
   if (!Number.isFinite(number)) throw new StoreError('STORE_PROTOCOL', 'not a finite number')
   return number
-}
-
-function inside (at: number, end: number): number {
-  if (at > end) throw new StoreError('STORE_PROTOCOL', 'a field exceeds its frame')
-  return at
 }

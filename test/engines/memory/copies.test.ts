@@ -147,6 +147,23 @@ t.test('keys with copies are evicted when they are revoked, and others before th
   t.equal(c.call('size', '').reply?.number, 2)
 })
 
+t.test('a write that waits for room gets it, however often the others are read', async t => {
+  const { keyspace, a, c, pass } = setUp({ maxKeys: 30 })
+  for (let i = 0; i < 30; i++) c.call('set', `${i}`, { text: '1' })
+  const read = (): void => { for (let i = 0; i < 30; i++) a.call('get', `${i}`) }
+  a.call('ping', '', { number: 0 })
+  read()
+  const set = c.call('set', 'x', { text: '1' })
+  t.equal(set.reply, undefined)
+  for (let i = 0; i < 4; i++) {
+    for (const id of a.revoked.splice(0)) keyspace.context.copies.acknowledge(a, id)
+    a.call('ping', '', { number: 0 })
+    read()
+    pass(12)
+  }
+  t.ok(set.reply?.version)
+})
+
 t.test('a key with copies expires once, and they with it', async t => {
   const { keyspace, a, b, c, pass } = setUp()
   c.call('set', 'k', { text: '1', ttl: 30 })

@@ -16,6 +16,8 @@ const LEASE = 100
 /** Time passes in steps of this: two are more than a lease. */
 const STEP = 60
 
+const NEVER = new Promise<never>(() => {})
+
 const FAULTS = [
   'the lease is counted from the arrival of its grant',
   'copies are read while a change is unanswered',
@@ -25,9 +27,12 @@ const FAULTS = [
 ] as const
 type Fault = typeof FAULTS[number]
 
+/** A number is a set. */
+type Call = 'get' | 'del' | number
+
 interface Scenario {
-  /** The calls of each client; a number is a set. */
-  scripts: [calls: Array<'get' | 'del' | number>, others: Array<'get' | 'del' | number>]
+  /** The calls of each client. */
+  scripts: [Call[], Call[]]
   steps: number
   /** The first client loses its connection once. */
   isLost?: boolean
@@ -71,11 +76,10 @@ class Client {
 
   constructor (readonly name: string, readonly world: World) {
     this.near = new NearCache({
-      renew: hits => {
-        const ping = new Request('ping', '', '')
-        ping.number = hits
+      call: ping => {
         if (!this.#isAsking) this.#send(ping)
         this.#isAsking = world.fault === FAULTS[0]
+        return NEVER
       },
       acknowledge: id => {
         const { peer } = this
@@ -85,13 +89,14 @@ class Client {
     this.peer = this.#connect()
   }
 
-  call (op: Op, value: number | undefined): void {
+  call (call: Call): void {
     const { world } = this
+    const [op, value] = typeof call === 'number' ? ['set', call] as const : [call, undefined]
     this.issued++
     this.log += `${world.now} ${op} after ${world.completed};`
     const request = new Request(op, 'c', 'k')
     if (value !== undefined) request.text = String(value)
-    const operation: Operation = { process: this.name, kind: op as 'get', value, called: ++world.at, answered: Infinity }
+    const operation: Operation = { process: this.name, kind: op, value, called: ++world.at, answered: Infinity }
     world.history.push(operation)
     const reply = this.near.read(request)
     if (reply === undefined) return this.#send(request, operation)
@@ -177,7 +182,7 @@ class World {
     for (const [i, client] of this.clients.entries()) {
       const { toStore, toClient, issued } = client
       const call = scripts[i]![issued]
-      if (call !== undefined) all.push(() => { client.call(typeof call === 'number' ? 'set' : call, typeof call === 'number' ? call : undefined) })
+      if (call !== undefined) all.push(() => { client.call(call) })
       if (toStore.length > 0) {
         all.push(() => {
           this.storeLog += `${this.now} ${client.name};`
@@ -220,8 +225,17 @@ class World {
 /** More than the largest scenario has. A change that multiplies the orders must not make the test run for hours. */
 const MAX_STATES = 150_000
 
+interface Exploration {
+  /** Complete orders. */
+  runs: number
+  states: number
+  /** Reads of copies in them. */
+  hits: number
+  wrong: Operation[] | undefined
+}
+
 /** Runs all orders until one is not linearizable, which it returns. */
-function explore (scenario: Scenario, fault?: Fault): { runs: number, states: number, hits: number, wrong: Operation[] | undefined } {
+function explore (scenario: Scenario, fault?: Fault): Exploration {
   const seen = new Set<string>()
   let runs = 0
   let hits = 0
@@ -276,17 +290,22 @@ for (const fault of FAULTS) {
 function withCopy (fields: Partial<Reply> = {}) {
   const acknowledged: number[] = []
   let now = 0
-  let pings = 0
-  const near = new NearCache({ renew: () => { pings++ }, acknowledge: id => { acknowledged.push(id) } }, () => now)
+  const pings: Request[] = []
+  const near = new NearCache({
+    call: ping => {
+      pings.push(ping)
+      return NEVER
+    },
+    acknowledge: id => { acknowledged.push(id) }
+  }, () => now)
   const request = (op: Op, key = 'k'): Request => new Request(op, 'c', key)
   const call = (op: Op, id: number, reply: Partial<Reply> = {}): void => {
     near.sent(request(op), id)
     near.answered(id, request(op), Object.assign(new Reply(), reply))
   }
   call('get', 1, { text: '1', near: 7, number: LEASE, ...fields })
-  t.equal(pings, 1)
   const renew = (): void => {
-    const ping = Object.assign(request('ping', ''), { number: 0 })
+    const ping = pings.shift()!
     near.sent(ping, 1)
     near.answered(1, ping, new Reply())
   }
@@ -321,6 +340,7 @@ t.test('a copy is never read past the end of its key', async t => {
   const { near, acknowledged, request, renew, pass } = withCopy({ expiresIn: 2 * LEASE })
   pass(LEASE - 1)
   t.match(near.read(request('entry')), { text: '1', expiresIn: LEASE + 1 })
+  t.equal(near.read(request('peek'))?.text, '1')
   renew()
   pass(LEASE - 1)
   t.equal(near.read(request('entry'))?.expiresIn, 2)

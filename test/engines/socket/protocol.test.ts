@@ -1,8 +1,8 @@
 import t from 'tap'
 import { OPS, Reply, Request } from '../../../src/core/engine.js'
 import {
-  CANCEL, ERROR, GONE, LOST, MAX_VALUE, NAME, REVOKE, codeOf, idOf, keyOf, readHello, readNotice, readReply, readRequest, slotOf,
-  writeControl, writeHello, writeNotice, writeReply, writeRequest, type ReplyTarget
+  CANCEL, ERROR, GONE, LOST, MAX_VALUE, NAME, REVOKE, codeOf, idOf, keyOf, readHello, readNotice, readReply,
+  readRequest, slotOf, writeControl, writeHello, writeNotice, writeReply, writeRequest, type ReplyTarget
 } from '../../../src/engines/socket/protocol.js'
 import { fromBytes, toBytes, type Bytes } from '../../../src/core/value.js'
 
