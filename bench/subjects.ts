@@ -89,6 +89,11 @@ const PRIMARY_STORES: RivalName[] = [
 ]
 const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, ioredis with auto-pipelining', 'Redis, redis']
 
+/** Without copies in the workers and with them. lmdb reads the memory that it shares. */
+const CACHED: RivalName[] = [
+  'strong-store', 'strong-store, near', 'Redis, redis', 'Redis, redis with its cache', 'lmdb'
+]
+
 /** The store without data, with it, and what else keeps what it has. */
 const KEPT: RivalName[] = ['strong-store', 'strong-store, data', 'Redis, ioredis', 'Redis, appendfsync everysec']
 
@@ -140,6 +145,14 @@ export const subjects = {
     unixGet: compare(['strong-store', 'strong-store, unix:'], {}),
     unixSet: compare(['strong-store', 'strong-store, unix:'], { operation: 'set' }),
     unixOne: compare(['strong-store', 'strong-store, unix:'], { workers: 1, inFlight: 1 })
+  },
+
+  near: {
+    nearGet: compare(CACHED, {}),
+    nearOne: compare(CACHED, { workers: 1, inFlight: 1 }),
+    nearFew: compare(CACHED, { operation: '99/1' }),
+    nearSome: compare(CACHED, { operation: '95/5' }),
+    nearMany: compare(CACHED, { operation: '80/20' })
   },
 
   sizes: Object.fromEntries((['get', 'set'] as const).flatMap(operation => SIZES.map(([bytes, inFlight]) => [

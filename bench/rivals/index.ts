@@ -3,12 +3,13 @@ import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
 import { batchedEcho, pingPong, relay } from './limits.js'
 import { lmdb } from './lmdb.js'
 import { original } from './original.js'
-import { ioredis, ioredisAppending, ioredisPipelined, nodeRedis, redlock } from './redis.js'
+import { ioredis, ioredisAppending, ioredisPipelined, nodeRedis, nodeRedisCached, redlock } from './redis.js'
 import type { Rival } from './rival.js'
-import { clusterStore, dataStore, httpStore, memoryStore, redisStore, unixStore } from './strong-store.js'
+import { clusterStore, dataStore, httpStore, memoryStore, nearStore, redisStore, unixStore } from './strong-store.js'
 
 export const rivals = {
   'strong-store': clusterStore,
+  'strong-store, near': nearStore,
   'strong-store, data': dataStore,
   'strong-store, unix:': unixStore,
   'strong-store, memory:': memoryStore,
@@ -22,6 +23,7 @@ export const rivals = {
   'Redis, ioredis with auto-pipelining': ioredisPipelined,
   'Redis, appendfsync everysec': ioredisAppending,
   'Redis, redis': nodeRedis,
+  'Redis, redis with its cache': nodeRedisCached,
   'Redis, redlock': redlock,
   lmdb,
   'bare ping-pong': pingPong,

@@ -105,6 +105,17 @@ export const nodeRedis: Rival = {
   }
 }
 
+/** With its cache in the client: Redis tells it of changes, which do not wait for that. */
+export const nodeRedisCached: Rival = {
+  serve: () => serveRedis(),
+  async client (path) {
+    const { createClient } = load<NodeRedisModule>('redis')
+    const client = createClient({ socket: { path }, RESP: 3, clientSideCache: { ttl: 0, maxEntries: 0 } })
+    await client.connect()
+    return parsed(client)
+  }
+}
+
 export const redlock: Rival = {
   serve: () => serveRedis(),
   async client (path) {

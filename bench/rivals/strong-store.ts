@@ -57,7 +57,16 @@ export const clusterStore: Rival = {
   client: async () => client('cluster:')
 }
 
-/** The same, saved in a folder. */
+/** The same, with copies of values in the workers. */
+export const nearStore: Rival = {
+  async serve () {
+    await createStore('cluster:').collection('bench').configure({ near: 0.05 })
+    return { address: '', cpu: ownCpu }
+  },
+  client: async () => client('cluster:')
+}
+
+/** The first, saved in a folder. */
 export const dataStore: Rival = {
   async serve () {
     const store = createStore({ url: 'cluster:', data: temporaryFolder() })

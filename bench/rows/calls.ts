@@ -9,7 +9,7 @@ import { finish, forkWorkers, workWhenTold } from '../workers.js'
 export interface CallsOptions {
   rival: RivalName
   /** 'lock' takes and releases locks that nobody else wants, 'hot lock' one that all want. */
-  operation: 'get' | 'set' | '80/20' | 'lock' | 'hot lock'
+  operation: 'get' | 'set' | '99/1' | '95/5' | '80/20' | 'lock' | 'hot lock'
   workers: number
   inFlight: number
   bytes: number
@@ -104,11 +104,15 @@ function caller (client: Client, lane: number): () => Promise<unknown> {
   // A prime step visits all keys; lanes and workers begin at different ones.
   let at = (lane * 7919 + process.pid * 104_729) % keys
   const next = (): string => keyAt(at = (at + 7919) % keys)
-  let sets = lane
+  let calls = lane
+  /** One of `every` calls is a set. */
+  const mixed = (every: number) => () => calls++ % every === 0 ? client.set(next(), value) : client.get(next())
   switch (operation) {
     case 'get': return () => client.get(next())
     case 'set': return () => client.set(next(), value)
-    case '80/20': return () => sets++ % 5 === 0 ? client.set(next(), value) : client.get(next())
+    case '99/1': return mixed(100)
+    case '95/5': return mixed(20)
+    case '80/20': return mixed(5)
     case 'lock': return () => lockOnce(client, `lock-${process.pid}-${lane}`)
     case 'hot lock': return () => lockOnce(client, 'hot')
   }

@@ -23,8 +23,6 @@ export abstract class Entries extends Lifetimes {
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
 
-  /** The name of the collection. */
-
   /** Called when the last entry is removed. */
   abstract onempty (): void
 

@@ -24,6 +24,7 @@ export abstract class Lifetimes {
     this.context = context
   }
 
+  /** The name of the collection. */
   abstract readonly name: string
 
   /** Whether clients may have copies of values: see Copies. */

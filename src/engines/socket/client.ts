@@ -79,7 +79,10 @@ export class ClientEngine implements Engine {
 
   call (request: Request): Promise<Reply> {
     const reply = this.#near.bytes === 0 || this.#isClosed ? undefined : this.#near.read(request)
-    return reply === undefined ? this.#calls.call(request) : Promise.resolve(reply)
+    if (reply === undefined) return this.#calls.call(request)
+    // Otherwise a loop that awaits one read after the other would not let the answer in before the lease is over.
+    if (this.#near.isRenewing) return new Promise(resolve => setImmediate(resolve, reply))
+    return Promise.resolve(reply)
   }
 
   setNearBytes (bytes: number): void {

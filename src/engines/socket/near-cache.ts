@@ -79,6 +79,11 @@ export class NearCache {
   #leasedAt = -Infinity
   #hits = 0
 
+  /** Whether the answer to a request for a lease is awaited. */
+  get isRenewing (): boolean {
+    return this.#renewal !== 0
+  }
+
   constructor (link: Link, now: () => number) {
     this.#link = link
     this.#now = now

@@ -336,6 +336,22 @@ t.test('copies of other keys are read when a later call is answered', async t =>
   t.equal(near.read(request('get'))?.text, '1', 'it waits for a lock')
 })
 
+t.test('the lease is renewed after half of its time, by reads', async t => {
+  const { near, request, renew, pass } = withCopy()
+  pass(LEASE / 2)
+  near.read(request('get'))
+  t.notOk(near.isRenewing)
+  pass(1)
+  t.equal(near.read(request('get'))?.text, '1')
+  near.sent(Object.assign(request('ping', ''), { number: 2 }), 2)
+  t.ok(near.isRenewing, 'reads let the event loop turn, so that the answer is read')
+  near.answered(2, request('ping', ''), new Reply())
+  t.notOk(near.isRenewing)
+  pass(LEASE - 1)
+  t.equal(near.read(request('get'))?.text, '1')
+  renew()
+})
+
 t.test('a copy is never read past the end of its key', async t => {
   const { near, acknowledged, request, renew, pass } = withCopy({ expiresIn: 2 * LEASE })
   pass(LEASE - 1)
