@@ -35,6 +35,13 @@ export const Stats = Type.Object({
       maxItems: 9, description: 'Calls that waited up to 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60 seconds, and longer'
     }),
     waited: Type.Number({ description: 'Total seconds that calls waited' }),
+    near: Type.Object({
+      hits: whole('Reads that processes have answered by themselves'),
+      copies: whole('Copies there are now'),
+      revocations: whole('Copies that were revoked'),
+      waits: whole('Changes that waited for revocations'),
+      waited: Type.Number({ description: 'Total seconds that they waited' })
+    }, { description: 'Near caches' }),
     loopDelay: Type.Object(
       { mean: Type.Number(), p99: Type.Number(), max: Type.Number() },
       { description: 'Event loop delay of the process of the store in the last full minute, in milliseconds' }
