@@ -21,7 +21,7 @@ interface Row { name: string, rate: number, spread: number }
 function rowsBelow (results: string, heading: string): Row[] {
   const section = results.slice(results.indexOf(heading) + heading.length).split('\n### ')[0]!
   const found = Array.from(
-    section.matchAll(/^\| ([^|]+) \|(?: [^|\d]*\|)? ([\d,]+) ±([\d,]+)/gm),
+    section.matchAll(/^\| ([^|]+) \| [^|]*\| ([\d,]+) ±([\d,]+)/gm),
     ([, name, rate, spread]) => {
       return { name: name!, rate: Number(rate!.replaceAll(',', '')), spread: Number(spread!.replaceAll(',', '')) }
     }
