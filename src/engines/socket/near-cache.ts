@@ -13,7 +13,7 @@
 //   new one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, Request, type Op } from '../../core/engine.js'
-import { append, remove } from '../memory/linked-list.js'
+import { append, moveToEnd, remove } from '../memory/linked-list.js'
 
 const DEFAULT_BYTES = 32 * 2 ** 20
 /** Approximate memory overhead of a copy. */
@@ -105,7 +105,7 @@ export class NearCache {
     if (age > copy.lease / 2) this.#renew()
     if (age >= copy.lease) return undefined
     this.#hits++
-    if (copy.next !== undefined) this.#first = append(remove(this.#first!, copy), copy)
+    this.#first = moveToEnd(this.#first!, copy)
     const reply = new Reply()
     reply.text = copy.text
     reply.version = copy.version
