@@ -98,9 +98,9 @@ async function stats (connection: Connection, names: KeyNames, maxValueBytes: nu
 async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS): Promise<string> {
   const found: object[] = []
   for (const { name } of await listAll(connection, names, true)) {
-    let from = '0'
-    while (from !== '-1' && found.length < limit) {
-      const [next, ...held] = await connection.run<[string, ...string[][]]>(
+    let from: string | null = ''
+    while (from !== null && found.length < limit) {
+      const [next, ...held]: [string | null, ...string[][]] = await connection.run(
         'held', names.base(name), [from, String(LOCKS_AT_A_TIME)]
       )
       found.push(...held.map(fields => lockOf(name, fields)))

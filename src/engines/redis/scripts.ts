@@ -23,7 +23,7 @@ import watches from './scripts/watches.js'
 
 /** One text: what a part declares is local to all that follow. */
 export const TEXT = [
-  collection, fields, opening, saving, entries, bounds, jobs, locks, queue, number, turn, watches, call, visit, clear,
+  collection, fields, opening, saving, entries, bounds, locks, jobs, queue, number, turn, watches, call, visit, clear,
   watch, channels, listing, rights
 ].join('\n')
 

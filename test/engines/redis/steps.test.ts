@@ -160,7 +160,7 @@ async function all (): Promise<void> {
     const subscriber = await listen(t, 3)
     for (let i = 0; i < 600; i++) await call(base, 'get', 'other', `${channel(3)} ${1000 + i}`)
     await subscriber.unsubscribe()
-    areSmall(t, await tend(base, async () => await redis.zcard(`${base}:held`) + await redis.zcard(`${base}:owned`)), 1)
+    areSmall(t, await tend(base, async () => await redis.zcard(`${base}:held`) + await redis.zcard(`${base}:owned`)), 2)
     t.equal(await redis.hlen(`${base}:waiting`), 0)
     t.equal(await call(base, 'release', 'other', `${channel(1)} 2`, 'token'), 'R    ')
   })
@@ -177,13 +177,13 @@ async function all (): Promise<void> {
       return result
     }
     const found = new Set<string>()
-    for (let from = 0; from !== -1;) {
-      const [next, ...locks] = await counted<[string, ...string[][]]>('held', String(from), '100')
+    for (let from: string | null = ''; from !== null;) {
+      const [next, ...locks]: [string | null, ...string[][]] = await counted('held', from, '100')
       for (const [key, , , , , waiters] of locks) {
         found.add(key!)
         t.equal(waiters, '64')
       }
-      from = Number(next)
+      from = next
     }
     t.equal(found.size, 100)
     while (held.length > 0) {
@@ -193,6 +193,56 @@ async function all (): Promise<void> {
     }
     areSmall(t, await tend(base, () => redis.hlen(`${base}:waiting`)), 0)
     t.equal(await redis.zcard(`${base}:held`), 0)
+  })
+
+  t.test('a clear does not look at each locked key, and leaves those alone whose wait was given up', async t => {
+    const subscriber = await listen(t, 1, 2)
+    const told: string[] = []
+    subscriber.on('message', (_channel, message: string) => { told.push(message) })
+    const base = await fill('cleared', 600, {}, 'x'.repeat(20_000))
+    const held = Array.from({ length: 5 }, (_, i) => [`key ${i * 2}`, `token-${i}`] as const)
+    const lock = async (): Promise<void> => {
+      for (const [key, token] of held) await call(base, 'acquire', key, `${channel(1)} 1`, `${token} me`)
+    }
+    const release = async (): Promise<void> => {
+      for (const [key, token] of held) await call(base, 'release', key, `${channel(1)} 1`, token)
+    }
+    const names = (): Promise<number> => redis.zcard(`${base}:names`)
+    await lock()
+    const spared = `${base}:spared:*`
+    t.equal(await run('clear', base, `${channel(2)} 1`, 'key', '', '60000'), '+Q0')
+    t.strictSame(await redis.keys(spared), [], 'nothing is noted of the keys that are locked')
+    t.equal(await run('cancel', base, `${channel(2)} 1`, '', ''), 1)
+    await release()
+    t.ok((await redis.keys(spared)).length > 0, 'while the clear goes on')
+    areSmall(t, await tend(base, names), 5)
+    t.strictSame(await redis.keys(spared), [])
+
+    await lock()
+    await run('clear', base, `${channel(2)} 2`, 'key', '', '60000')
+    t.match(await call(base, 'get', 'key 0', `${channel(2)} 3`), /Q/)
+    await call(base, 'set', 'key 4', `${channel(1)} 1`, '2', { token: 'token-2' })
+    await tend(base, names)
+    t.equal(await names(), 5, 'keys are cleared when their locks end')
+    await release()
+    await tend(base, () => redis.hlen(`${base}:waiting`))
+    t.equal(await names(), 0)
+    await until(() => told.length === 2)
+    t.strictSame(told.map(message => message.slice(0, 3)).sort(), ['2 R', '3 R'])
+  })
+
+  t.test('calls that share a script put off what is too much for it', async t => {
+    await listen(t, 1, 2)
+    const base = names.base('put off')
+    const keys = Array.from({ length: 32 }, (_, i) => i)
+    for (const i of keys) await call(base, 'acquire', `key ${i}`, `${channel(1)} 1`, `token-${i} me`)
+    for (let i = 0; i < 40; i++) await run('clear', base, `${channel(2)} ${i}`, 'key', '', '60000')
+    const releases = keys.flatMap(i => ['release', `key ${i}`, '1', '', `token-${i}`])
+    const [answers, made] = await commandsOf(() => run<string[]>('call', base, channel(1), '60000', ...releases))
+    t.ok(answers.every(answer => /^\+?R/.test(answer)))
+    t.ok(made < 500, `${made} commands of 32 releases, each with 40 clears that wait`)
+    await tend(base, () => redis.hlen(`${base}:waiting`))
+    t.equal(await redis.exists(`${base}:held`), 0)
   })
 
   t.test('large values that have ended are removed in smaller parts', async t => {

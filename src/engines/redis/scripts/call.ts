@@ -27,13 +27,7 @@ end
 
 -- A call that takes more room, or reads more, than is left for one script: it goes on as if it waited for its key.
 local function postpone (call)
-  local entry = load(call.key)
-  if entry then
-    unlist(entry)
-    pin(entry, 1)
-  end
-  meta.locks = meta.locks + 1
-  local lock = serving(call.key, nextNumber())
+  local lock = lockFor(nextNumber(), call.key, load(call.key))
   enqueue(lock, call)
   leaveToNext(lock)
   return 'Q0'

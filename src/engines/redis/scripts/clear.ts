@@ -2,36 +2,12 @@
 export default String.raw`
 local MAX_CLEARS = 64 -- at a time, of those that are done in steps and of those that wait
 
--- Locked keys that begin with a prefix.
-local function lockedKeys (prefix)
-  local found, isFound = {}, {}
-  local function add (key)
-    if isFound[key] or not startsWith(key, prefix) then return end
-    isFound[key] = true
-    found[#found + 1] = key
-  end
-  if meta.locks > 0 then
-    putAll()
-    for _, held in ipairs(redis.call('ZRANGE', HELD, 0, -1)) do add(keyIn(held)) end
-    for _, key in ipairs(redis.call('ZRANGE', UNTIL, 0, -1)) do add(key) end
-  end
-  return found
-end
-
-local function spare (number, keys)
-  local set = BASE .. ':spared:' .. int(number)
-  for i = 1, #keys, 1000 do redis.call('SADD', set, unpack(keys, i, math.min(#keys, i + 999))) end
-  if #keys > 0 and meta.expire > 0 then redis.call('PEXPIREAT', set, int(meta.expire)) end
-end
-
 -- All keys are gone at once, where none is locked.
 local function clearAll ()
   redis.call('UNLINK', NAMES, ENDS, IDLE, TIMED, RECORDS, JOBS)
   meta.keys, meta.bytes, meta.endless = 0, 0, 0
   change('marked', 0)
-  for _, job in ipairs(jobs()) do
-    if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
-  end
+  for _, job in ipairs(jobs()) do endJob(job) end
   caches.jobs = {}
   change('jobs', 0)
   change('expire', 0)
@@ -47,22 +23,25 @@ function scripts.clear (keys, args)
   local who, prefix, nowait = args[1], args[2], args[3] == '1'
   if meta.jobs >= MAX_CLEARS or meta.clears >= MAX_CLEARS then return 'ESTORE_QUEUE_FULL' end
   buryDead()
-  local locked = lockedKeys(prefix)
+  local locked = 0
+  if meta.locks > 0 then
+    putAll()
+    locked = redis.call('ZLEXCOUNT', HELD, rangeOf('\255' .. prefix, ''))
+  end
   local number = nextNumber()
   if prefix == '' and meta.locks == 0 and (meta.watched == 0 or meta.keys > watches.MAX_CHANGES) then
     clearAll()
     if meta.watched > 0 then watches.forget() end
   elseif meta.keys > meta.lockedKeys then
-    spare(number, locked)
     addJob('wipe', number, prefix)
     stepJobs()
   end
   if meta.jobs > 0 then lookAgain() end
-  if #locked == 0 then return answered('R    ') end
+  if locked == 0 then return answered('R    ') end
   if nowait then return answered('ESTORE_LOCKED') end
   change('clears', meta.clears + 1)
   zadd(CLEARS, int(number), who)
-  wait(who, { op = 'clear', prefix = prefix, left = #locked, life = args[4] })
+  wait(who, { op = 'clear', prefix = prefix, left = locked, life = args[4] })
   return answered('Q0')
 end
 

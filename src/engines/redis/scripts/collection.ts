@@ -10,7 +10,8 @@ export default String.raw`
 --   ENDS      sorted set: key with a ttl by its end
 --   IDLE      sorted sets: key by its last use, those without a ttl
 --   TIMED       and those with one; kept only where idle time or a bound is configured
---   HELD      sorted set, all of one score: "channel key" of each lock that ends with its process
+--   HELD      sorted set, all of one score: "channel key" of each lock that ends with its process, and each locked key
+--             behind the byte 255, which neither a channel nor UTF-8 has
 --   UNTIL     sorted set: locked key by the end of its lease, where it has one; by 0 if its queue is being served
 --   OWNED     sorted set, all of one score: "channel number" of each call that waits
 --   ALIVE     sorted set: channel of a process by the time at which it counts as dead unless it is heard of again

@@ -1,9 +1,9 @@
 // Walks over all names of a collection, or over those of a prefix, which are done in steps.
 export default String.raw`
 -- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what
--- begins with the prefix and was written before the number: it is gone for every reader from the start. Keys that were
--- locked then are spared; their names are in a set of their own. A "track" enters keys as used at the number, where
--- uses were not kept before.
+-- begins with the prefix and was written before the number: it is gone for every reader from the start. A key that was
+-- locked then is spared until its lock ends, and after that if nobody waits for the clear any more: see "spare". A
+-- "track" enters keys as used at the number, where uses were not kept before.
 local STEP = 50
 
 local function jobs ()
@@ -12,10 +12,6 @@ local function jobs ()
     caches.jobs = stored and cmsgpack.unpack(stored) or {}
   end
   return caches.jobs
-end
-
-local function sparedBy (job)
-  return BASE .. ':spared:' .. int(job[2])
 end
 
 local function saveJobs ()
@@ -38,18 +34,47 @@ local function startsWith (key, prefix)
   return string.sub(key, 1, #prefix) == prefix
 end
 
+local function wipes (job, entry)
+  return job[1] == 'wipe' and tonumber(versionOf(entry)) < job[2] and startsWith(entry.key, job[3])
+end
+
+-- Keys that a wipe leaves alone though they are not locked any more. Most have none.
+local function sparedBy (job)
+  return BASE .. ':spared:' .. int(job[2])
+end
+
 -- Whether an entry was cleared and is still there. If so it is removed now.
 function isWiped (entry)
   for _, job in ipairs(jobs()) do
-    if job[1] == 'wipe' and tonumber(versionOf(entry)) < job[2] and startsWith(entry.key, job[3]) then
-      work = work - 1 / 4
-      if redis.call('SISMEMBER', sparedBy(job), entry.key) == 0 then
+    if wipes(job, entry) then
+      local lock = lockOf(entry.key)
+      if not (lock and lock.place < job[2]) and
+        not (job[5] and redis.call('SISMEMBER', sparedBy(job), entry.key) == 1) then
         remove(entry)
         return true
       end
     end
   end
   return false
+end
+
+-- The lock of a key ends, or goes on to the call of that number: wipes do not find it any more. The clears that are
+-- still waited for remove the key.
+local function spare (lock, number)
+  local entry = load(lock.key)
+  if not entry then return end
+  for _, job in ipairs(jobs()) do
+    if lock.place < job[2] and not (number and number < job[2]) and wipes(job, entry) then
+      redis.call('SADD', sparedBy(job), lock.key)
+      if meta.expire > 0 then redis.call('PEXPIREAT', sparedBy(job), int(meta.expire)) end
+      job[5] = true
+      saveJobs()
+    end
+  end
+end
+
+local function endJob (job)
+  if job[5] then redis.call('UNLINK', sparedBy(job)) end
 end
 
 -- The range of the names that begin with a prefix, behind one of them where it is given. No UTF-8 has the byte 255.
@@ -79,8 +104,7 @@ function stepJobs ()
     if isSpent() then break end
     local job = jobs()[1]
     if not stepJob(job) then
-      table.remove(jobs(), 1)
-      if job[1] == 'wipe' then redis.call('UNLINK', sparedBy(job)) end
+      endJob(table.remove(jobs(), 1))
       change('jobs', #jobs())
     end
   end

@@ -97,32 +97,25 @@ function scripts.list (keys, args)
   return found
 end
 
--- A page of the locks of a collection: how many to skip, how many to look at, at most. Answers with how many to skip for
--- the next page, -1 at the end, then what "described" returns for each lock.
+-- A page of the locks of a collection, in the order of their keys: the key behind which it begins, how many to look at,
+-- at most. Answers with the last key if there may be more, then what "described" returns for each lock.
 function scripts.held (keys, args)
   begin()
   open(keys[1])
-  local from, limit = tonumber(args[1]), tonumber(args[2])
-  local found = {}
-  local seen = 0
-  local function add (key, isOfProcess)
-    if seen > 0 and isSpent() then return end
-    seen = seen + 1
-    local lock = lockOf(key)
-    -- most of those with a lease are in both sets
-    if not lock or (isOfProcess ~= (lock.isDetached == 0)) then return end
-    if lock.token == '' or isOut(lock) then lock = heldLock(key, lock) end
+  local limit = tonumber(args[2])
+  putAll()
+  local from, to = rangeOf('\255', args[1] == '' and '' or '\255' .. args[1])
+  local names = redis.call('ZRANGEBYLEX', HELD, from, to, 'LIMIT', 0, limit)
+  local found, last = { false }, nil
+  for _, name in ipairs(names) do
+    if last and isSpent() then break end
+    last = string.sub(name, 2)
+    local lock = heldLock(last)
     if lock then found[#found + 1] = described(lock) end
   end
-  putAll()
-  local count = redis.call('ZCARD', HELD)
-  local held = redis.call('ZRANGE', HELD, from, from + limit - 1)
-  local timed = {}
-  if #held < limit then timed = redis.call('ZRANGE', UNTIL, math.max(0, from - count), from + limit - 1 - count) end
-  for _, entry in ipairs(held) do add(keyIn(entry), true) end
-  for _, key in ipairs(timed) do add(key, false) end
   save()
-  table.insert(found, 1, int(seen == #held + #timed and seen < limit and -1 or from + seen))
+  local isEnd = not last or (#names < limit and names[#names] == '\255' .. last)
+  found[1] = not isEnd and last
   return found
 end
 

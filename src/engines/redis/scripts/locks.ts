@@ -117,8 +117,14 @@ local function keyIn (held)
   return string.sub(held, CHANNEL + 2)
 end
 
--- Between two holders, or before the first one.
-local function serving (key, number)
+-- Locks a key that is free, for the call of that number, which becomes its holder or is served next.
+local function lockFor (number, key, entry)
+  if entry then
+    unlist(entry)
+    pin(entry, 1)
+  end
+  meta.locks = meta.locks + 1
+  put(HELD, '\255' .. key, true)
   return { key = key, token = '', fence = 0, owner = '', since = now, channel = '', isDetached = 1, length = 0,
     lease = 0, isTimed = 0, queue = number, place = number }
 end

@@ -139,6 +139,7 @@ end
 
 local function free (lock, entry)
   write('!' .. lock.key, false)
+  put(HELD, '\255' .. lock.key, false)
   untime(lock)
   meta.locks = meta.locks - 1
   if not entry then return end
@@ -169,13 +170,14 @@ end
 -- script is left to whoever comes next: the lock stays without a holder meanwhile.
 local function serve (lock)
   local places, at = {}, 1
-  while lock.token == '' do
+  while lock.token == '' and not isSpent() do
     if not places[at] then places, at = firstIn(lock), 1 end
     local place = places[at]
     local who, number
     if place then who, number = placed(place) end
+    if meta.jobs > 0 then spare(lock, number) end
     local isReached = meta.clears == 0 or applyClears(lock, number)
-    if not isReached or (who and isSpent()) then break end
+    if not isReached then break end
     if not who then return free(lock, load(lock.key)) end
     local call, channel = waiting(who), channelOf(who)
     if not call or not isAlive(channel) then
@@ -200,7 +202,9 @@ local function finish (lock, isLost)
   lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
   work = work - 1
   local entry = find(lock.key, lock) -- a ttl that has passed takes effect
-  if meta.waits == 0 then free(lock, entry) else serve(lock) end
+  if meta.waits > 0 then return serve(lock) end
+  if meta.jobs > 0 then spare(lock) end
+  free(lock, entry)
 end
 
 -- The lock of a key, if somebody holds it who has not lost it, or others come first.

@@ -82,14 +82,7 @@ function ops.acquire (call, lock)
   local entry = find(call.key, lock)
   if isTooMuch(entry) then return nil end
   local fence = nextNumber()
-  if not lock then
-    if entry then
-      unlist(entry)
-      pin(entry, 1)
-    end
-    meta.locks = meta.locks + 1
-    lock = serving(call.key, fence)
-  end
+  lock = lock or lockFor(fence, call.key, entry)
   lock.token, lock.fence, lock.owner, lock.since = call.newToken, fence, call.owner, now
   lock.channel, lock.isDetached, lock.place = call.channel, call.detached and 1 or 0, call.turn or fence
   setLease(lock, call.lease or 0)
