@@ -17,11 +17,11 @@ import {
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
 import { overload, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
-import { quiet } from './faults/quiet.js'
-import { stopping } from './faults/stopping.js'
+import { quiet, quietOfRedis } from './faults/quiet.js'
+import { stopping, stoppingOfRedis } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
 import { versions } from './faults/versions.js'
-import { watching } from './faults/watching.js'
+import { watching, watchingOfRedis } from './faults/watching.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
@@ -31,7 +31,10 @@ const REDIS: Record<string, Attack> = hasRedis
       'linearizability-redis-beset': linearizabilityOfBesetRedis,
       'linearizability-redis-cluster': linearizabilityOfRedisCluster,
       'leaks-redis': leaksOfRedis,
-      'overload-redis': overloadOfRedis
+      'overload-redis': overloadOfRedis,
+      'watching-redis': watchingOfRedis,
+      'stopping-redis': stoppingOfRedis,
+      'quiet-redis': quietOfRedis
     }
   : {}
 const ATTACKS: Record<string, Attack> = {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { createStore, type KeyLock, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
-import { random, type Attack } from './attack.js'
+import { startServer } from '../support/redis.js'
+import { random, type Attack, type Order, type Owner } from './attack.js'
 import { serveStore } from './store-process.js'
 
 interface Plan {
@@ -17,11 +18,18 @@ interface Plan {
   ttl: number
 }
 
-export const quiet: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+/** A store in a process of its own, as this one is never quiet. */
+export const quiet = over(serveStore)
+export const quietOfRedis = over(startServer)
+
+function over (begin: (owner: Owner) => Promise<{ options: StoreOptions }>): Attack {
+  return async order => await attack(order, (await begin(order.owner)).options)
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Order, options: StoreOptions): ReturnType<Attack> {
   const next = random(seed)
   const upTo = (most: number): number => 1 + Math.floor(next() * most)
   const figures = { rounds: 0, locks: 0, keys: 0, 'most collections': 0 }
-  const { options } = await serveStore(owner) // a process of its own, as this one is never quiet
   const store = createStore(options)
   owner.teardown(() => store.close())
   const survivor = await fork(owner)

@@ -1,5 +1,5 @@
 // Attack: a cluster is stopped under load. Every call must be answered or rejected with a code, all processes must
-// exit, and no file may be left.
+// exit, and no file and, in Redis, no lock may be left.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,12 +9,24 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { isErrorCode } from '../../src/core/errors.js'
-import { random, type Attack } from './attack.js'
+import { startServer } from '../support/redis.js'
+import { random, type Attack, type Order } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('../fixtures/stopping.js', import.meta.url))
 const WAYS = ['app', 'worker', 'primary'] as const
 
-export const stopping: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
+export const stopping: Attack = order => attack(order, {})
+
+export const stoppingOfRedis: Attack = async order => {
+  const { options, redis } = await startServer(order.owner)
+  const figures = await attack(order, { STRONG_STORE_URL: options.url })
+  assert.equal(await redis.exists(...['held', 'until', 'waiting', 'queue'].map(of => `strong-store:{c:stopping}:${of}`)), 0)
+  return figures
+}
+
+async function attack (
+  { seed, rounds, secondsLeft, owner }: Order, environment: NodeJS.ProcessEnv
+): ReturnType<Attack> {
   const next = random(seed)
   const folder = mkdtempSync(join(tmpdir(), 'stopping-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
@@ -22,7 +34,7 @@ export const stopping: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   while (figures.stops! < rounds && secondsLeft() > 0) {
     const way = WAYS[figures.stops!++ % WAYS.length]!
     const child = spawn(process.execPath, [PROGRAM, way], {
-      env: { ...process.env, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe']
+      env: { ...process.env, ...environment, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe']
     })
     owner.teardown(() => { child.kill('SIGKILL') })
     let errors = ''

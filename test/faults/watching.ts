@@ -6,8 +6,9 @@ import { Collection } from '../../src/api/collection.js'
 import { countFeeds } from '../../src/api/feed.js'
 import { MemoryEngine } from '../../src/engines/memory/engine.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
-import { createStore, type Store } from '../../src/index.js'
+import { createStore, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
+import { startServer } from '../support/redis.js'
 import { until } from '../support/until.js'
 import type { Attack, Figures } from './attack.js'
 import { heap } from './heap.js'
@@ -40,7 +41,7 @@ export const watching: Attack = async ({ rounds, secondsLeft, owner }) => {
   figures['watches over the socket'] = await openAndLeave({
     most,
     seconds: secondsLeft() / 2,
-    visit: times => worker.run(visitFromWorker, visit.toString(), times),
+    visit: times => worker.run(visitFromWorker, visit.toString(), times, {}),
     measure: async () => Math.max(heap(), await worker.run(heapOfWorker, HEAP))
   })
   await until(async () => await waitingCalls(store) === 0)
@@ -52,6 +53,22 @@ export const watching: Attack = async ({ rounds, secondsLeft, owner }) => {
     await exited
   }
   return figures
+}
+
+/** A process opens and leaves watches of a store in Redis; neither there nor in the process anything is left. */
+export const watchingOfRedis: Attack = async ({ rounds, secondsLeft, owner }) => {
+  const { options, redis } = await startServer(owner)
+  const worker = await fork(owner)
+  const watches = await openAndLeave({
+    most: Math.min(rounds, MOST),
+    seconds: secondsLeft(),
+    visit: times => worker.run(visitFromWorker, visit.toString(), times, options),
+    measure: async () => await worker.run(heapOfWorker, HEAP)
+  })
+  await until(async () => await redis.exists(...['armed', 'waiting', 'owned'].map(of => `strong-store:{c:watching}:${of}`)) === 0)
+  worker.worker.disconnect()
+  await worker.exited
+  return { watches }
 }
 
 interface Repeated {
@@ -126,9 +143,12 @@ async function visit (items: Collection<number>, times: number): Promise<void> {
   }))
 }
 
-async function visitFromWorker ({ store }: Tools, text: string, times: number): Promise<void> {
+async function visitFromWorker (
+  { store, strongStore, kept }: Tools, text: string, times: number, options: StoreOptions
+): Promise<void> {
+  const visited: Store = options.url === undefined ? store : kept.store ??= strongStore.createStore(options)
   // eslint-disable-next-line no-eval -- it comes from above
-  await ((0, eval)(`(${text})`) as (items: object, times: number) => Promise<void>)(store.collection('watching'), times)
+  await ((0, eval)(`(${text})`) as (items: object, times: number) => Promise<void>)(visited.collection('watching'), times)
 }
 
 const HEAP = new URL('./heap.js', import.meta.url).href
