@@ -83,7 +83,7 @@ local function withdraw (who, call)
     redis.call('ZREM', CLEARS, who)
     change('clears', meta.clears - 1)
   end
-  work = work - 3 / 2
+  work = work - 3
   return call
 end
 
@@ -200,7 +200,7 @@ local function finish (lock, isLost)
   if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
   if lock.isDetached == 0 then put(HELD, heldBy(lock), false) end
   lock.token, lock.owner, lock.lease, lock.isDetached = '', '', 0, 1
-  work = work - 1
+  work = work - 2
   local entry = find(lock.key, lock) -- a ttl that has passed takes effect
   if meta.waits > 0 then return serve(lock) end
   if meta.jobs > 0 then spare(lock) end

@@ -73,6 +73,7 @@ end
 -- A key changes, if the collection is watched. "version": of a set; that of a removal is a number of its own.
 function watches.note (kind, key, version, text)
   if meta.watched == 0 then return end
+  work = work - 3
   version = version or int(nextNumber())
   local log, armed = BASE .. ':changes', BASE .. ':armed'
   if redis.call('ZADD', log, version, kind .. key) > 0 then
