@@ -111,7 +111,10 @@ async function all (): Promise<void> {
       t.ok(count > 20 && served <= 4 * count + 30, `${op}: ${served} commands for ${count} calls`)
     }
     await subscriber.unsubscribe() // so that what is left of them ends
-    await tend(names.base('waits of acquire'), () => redis.hlen(`${names.base('waits of acquire')}:waiting`))
+    for (const op of ['get', 'increment', 'acquire']) {
+      const base = names.base(`waits of ${op}`)
+      await tend(base, () => redis.hlen(`${base}:waiting`))
+    }
   })
 
   t.test('pages of names, walks over them and keys that have ended take few commands', async t => {

@@ -132,7 +132,7 @@ local function applyClears (lock, number)
         answer(who, 'R    ')
       end
     end
-    work = work - 1
+    work = work - 2
   end
   return #due < 100
 end
