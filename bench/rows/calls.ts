@@ -101,8 +101,9 @@ async function run (client: Client, seconds: number): Promise<Result> {
 }
 
 function caller (client: Client, lane: number): () => Promise<unknown> {
-  // A prime step visits all keys; lanes and workers begin at different ones.
-  let at = (lane * 7919 + process.pid * 104_729) % keys
+  // A prime step visits all keys. Workers begin at different ones, and lanes far apart: otherwise they would catch up
+  // with each other at the first key that a cache does not have yet, and all ask for each key that follows together.
+  let at = (lane * Math.ceil(keys / inFlight) * 7919 + process.pid * 104_729) % keys
   const next = (): string => keyAt(at = (at + 7919) % keys)
   let calls = lane
   /** One of `every` calls is a set. */
