@@ -1,9 +1,9 @@
 // Tracks which entry of a collection expires or is evicted next.
+import { append, remove } from '../../core/linked-list.js'
 import type { Context } from './context.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
 import { ENDED, LOCKED, type Entry, type TimedEntry } from './entry.js'
 import { Heap } from './heap.js'
-import { append, remove } from './linked-list.js'
 
 /**
  * The base class of Entries, which is the base of Collection. A collection is one object with `private` instead of

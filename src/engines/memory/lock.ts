@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
+import { append, remove, type ListNode } from '../../core/linked-list.js'
 import type { Bytes } from '../../core/value.js'
 import type { Agenda, Task } from './agenda.js'
 import type { Copy } from './copies.js'
-import { append, remove, type ListNode } from './linked-list.js'
 
 /** A client of the keyspace: a connection, or this process. Its methods must not call the keyspace. */
 export abstract class Caller {

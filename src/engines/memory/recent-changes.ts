@@ -2,7 +2,7 @@
 // number of changed keys instead of changes, and all watches of the collection can read the same log, each from its
 // own revision.
 import type { ChangeType } from '../../core/feed-replies.js'
-import { append, moveToEnd, remove } from './linked-list.js'
+import { append, moveToEnd, remove } from '../../core/linked-list.js'
 
 const MAX_RECORDS = 65_536
 /** Maximum total size of the keys. */

@@ -13,7 +13,7 @@
 //   new one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, Request, type Op } from '../../core/engine.js'
-import { append, moveToEnd, remove } from '../memory/linked-list.js'
+import { append, moveToEnd, remove } from '../../core/linked-list.js'
 
 const DEFAULT_BYTES = 32 * 2 ** 20
 /** Approximate memory overhead of a copy. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { append, moveToEnd, remove, type ListNode } from '../../../src/engines/memory/linked-list.js'
+import { append, moveToEnd, remove, type ListNode } from '../../src/core/linked-list.js'
 
 interface Letter extends ListNode<Letter> { name: string }
 
