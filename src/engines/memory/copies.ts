@@ -1,14 +1,15 @@
 // The copies of values that clients keep in their near caches (socket/near-cache.ts), and how they are revoked before
 // a key changes. Reads of copies are linearizable because of four rules:
 //
-// 1. A client reads copies only while its lease runs. It counts from the moment it asked for the lease, the store from
-//    the moment it granted it, which is later. So a lease that is over for the store is over for the client.
+// 1. A client reads copies only while its lease runs, which it asks for by each read of the collection and by pings. It
+//    counts from the moment it asked, the store from the moment it granted, which is later. So a lease that is over for
+//    the store is over for the client.
 // 2. Before a key changes, its copies are revoked. The change waits behind a lock of REVOKER until each client has
 //    acknowledged or its lease is over. No copy of a locked key is granted.
 // 3. Replies and revocations are sent on one connection, in order. A client that gets a lease has seen all revocations
 //    sent before, so no lease revives a revoked copy; and it has seen every copy before the revocation of that copy.
-// 4. A client gives its own copy of a key up before it sends a change of that key, and reads no copies until the store
-//    has answered a request that it sent no earlier than the change.
+// 4. A client gives its own copy of a key up before it sends a change of that key, and reads a new one only when the
+//    store has answered a request that it sent no earlier than the change.
 //
 // A key that expires needs no revocation: each copy ends with its key, see NearCache. What a server that has been
 // replaced granted is not revoked: until such a lease ends, a client that has not noticed reads its copies.
@@ -19,8 +20,13 @@ import type { Clock } from './clock.js'
 import type { Counters } from './counters.js'
 
 /** Copies that one client may have. */
-const MAX_COPIES = 2 ** 15
+export const MAX_COPIES = 2 ** 15
 const MAX_ID = 2 ** 32 - 1
+/** A copy pays if it is read this often before it is gone: to grant it and to revoke it takes as long as such reads. */
+const PAYING_READS = 4
+/** Reads that copies of a collection may fall short of it before none are granted for a while. */
+const MAX_LOSS = 256
+const LOSS_PAUSE_MS = 1000
 
 /** A client that may keep copies. */
 interface Keeper {
@@ -64,6 +70,8 @@ export class Copies {
   readonly #collections = new Map<Copied, Map<string, Copy>>()
   /** Until when none are granted. */
   readonly #pauses = new WeakMap<Copied, number>()
+  /** Reads that copies have fallen short of PAYING_READS. */
+  readonly #losses = new WeakMap<Copied, number>()
   #lastId = 0
 
   constructor (clock: Clock, counts: Counters['near']) {
@@ -76,16 +84,17 @@ export class Copies {
     return this.#collections.size === 0 ? undefined : this.#collections.get(collection)
   }
 
-  /** Lets the caller keep the value in `reply`, if it can. */
+  /** Lets the caller keep the value in `reply`, if it can, and renews its lease. Without `number`, it has the copy. */
   grant (collection: Copied, key: string, caller: Keeper, reply: Reply<Bytes>): void {
     if (!caller.keepsCopies || reply.text === undefined) return
-    if (this.#pauses.get(collection)! > this.#clock.now) return
-    let lease = collection.bounds.near
     const known = this.#copyOf(collection, key, caller)
     if (known !== undefined) {
-      lease = Math.max(lease, known.lease) // it may be read until this reply arrives
-      this.#remove(known)
+      if (known.until !== undefined) return
+      caller.leasedAt = this.#clock.now
+      reply.near = known.id
+      return
     }
+    if (this.#pauses.get(collection)! > this.#clock.now) return
     const own = caller.copies ??= new Map()
     if (own.size >= MAX_COPIES) {
       const [oldest] = own.values()
@@ -95,17 +104,19 @@ export class Copies {
     const id = this.#lastId = this.#lastId % MAX_ID + 1
     let copies = this.#collections.get(collection)
     if (copies === undefined) this.#collections.set(collection, copies = new Map())
+    const lease = collection.bounds.near
     const copy: Copy = { id, caller, collection, key, lease, until: undefined, next: copies.get(key) }
     copies.set(key, copy)
     own.set(id, copy)
     this.#counts.copies++
+    caller.leasedAt = this.#clock.now
     reply.near = id
-    reply.number = collection.bounds.near
+    reply.number = lease
   }
 
   /** Grants no copies for so many milliseconds: a write waits for room, and keys that are read must not hold it up. */
   pause (collection: Copied, duration: number): void {
-    this.#pauses.set(collection, this.#clock.now + duration)
+    this.#pauses.set(collection, Math.max(this.#pauses.get(collection) ?? 0, this.#clock.now + duration))
   }
 
   /** The caller asks for a lease, and has read copies this many times since it last did. */
@@ -127,10 +138,12 @@ export class Copies {
     return wait
   }
 
-  /** The caller has no copy with that id any more, revoked or not. */
-  acknowledge (caller: Keeper, id: number): void {
+  /** The caller has no copy with that id any more, revoked or not. It has read it `hits` times. */
+  acknowledge (caller: Keeper, id: number, hits: number): void {
     const copy = caller.copies?.get(id)
-    if (copy !== undefined) this.release(copy)
+    if (copy === undefined) return
+    this.#weigh(copy.collection, hits)
+    this.release(copy)
   }
 
   /** Nobody can read the copy any more. */
@@ -151,6 +164,13 @@ export class Copies {
     copy.until = copy.caller.leasedAt + copy.lease + 1
     this.#counts.revocations++
     copy.caller.revoke(copy.id)
+  }
+
+  #weigh (collection: Copied, hits: number): void {
+    const loss = Math.max(0, (this.#losses.get(collection) ?? 0) + PAYING_READS - hits)
+    const isTooMuch = loss > MAX_LOSS
+    if (isTooMuch) this.pause(collection, LOSS_PAUSE_MS)
+    this.#losses.set(collection, isTooMuch ? 0 : loss)
   }
 
   #copyOf (collection: Copied, key: string, caller: Keeper): Copy | undefined {

@@ -11,7 +11,7 @@ import { checkGreeting } from './greeting.js'
 import { LIVENESS_ID, Liveness } from './liveness.js'
 import { NearCache } from './near-cache.js'
 import {
-  CANCEL, GONE, LOST, MAX_FRAME, MAX_VALUE, NAME, REVOKE, SLOTS, codeOf, idOf, readNotice, readReply, writeControl,
+  CANCEL, GONE, LOST, MAX_FRAME, MAX_HITS, MAX_VALUE, NAME, REVOKE, SLOTS, codeOf, idOf, readNotice, readReply, writeControl,
   writeHello, writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
@@ -72,7 +72,9 @@ export class ClientEngine implements Engine {
     })
     this.#near = new NearCache({
       call: request => this.#calls.call(request),
-      acknowledge: id => { if (this.#connection !== undefined) writeControl(this.#connection, GONE, 0, id, '') }
+      acknowledge: (id, hits) => {
+        if (this.#connection !== undefined) writeControl(this.#connection, GONE, Math.min(hits, MAX_HITS), id, '')
+      }
     }, () => performance.now())
     options.discovery.prepare?.(options.connectTimeout, this.#abort.signal)
   }
@@ -80,9 +82,11 @@ export class ClientEngine implements Engine {
   call (request: Request): Promise<Reply> {
     const reply = this.#near.bytes === 0 || this.#isClosed ? undefined : this.#near.read(request)
     if (reply === undefined) return this.#calls.call(request)
-    // Otherwise a loop that awaits one read after the other would not let the answer in before the lease is over.
-    if (this.#near.isRenewing) return new Promise(resolve => setImmediate(resolve, reply))
-    return Promise.resolve(reply)
+    if (!this.#near.isBusy) return Promise.resolve(reply)
+    return new Promise(resolve => setImmediate(() => {
+      this.#near.turned()
+      resolve(reply)
+    }))
   }
 
   setNearBytes (bytes: number): void {

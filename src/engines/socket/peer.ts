@@ -82,7 +82,7 @@ export class Peer extends Caller implements Handler {
     }
     const code = codeOf(buffer, at)
     if (code === CANCEL) this.#keyspace.cancel(this, idOf(buffer, at))
-    else if (code === GONE) this.#keyspace.context.copies.acknowledge(this, idOf(buffer, at))
+    else if (code === GONE) this.#keyspace.context.copies.acknowledge(this, idOf(buffer, at), slotOf(buffer, at))
     else if (code === NAME) this.#names[slotOf(buffer, at)] = keyOf(buffer, at, end)
     else {
       const collection = this.#names[slotOf(buffer, at)]

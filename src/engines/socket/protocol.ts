@@ -5,7 +5,8 @@
 //   reply, to the client:     size u32 | kind u8 | fields u8 | 0 u16 | id u32 | fields | text
 //
 // `size` is the number of bytes after it. `op` is an index in OPS or a control frame: NAME assigns `slot` to the
-// collection named by the key, CANCEL ends the wait of call `id`, GONE says that copy `id` is not kept any more.
+// collection named by the key, CANCEL ends the wait of call `id`, GONE says that copy `id` is not kept any more,
+// and in `slot` how often it was read, MAX_HITS at most.
 // Fields are in the order of their bits; `text` is the rest of the frame. Requests with id 0 get no reply. Strings are
 // UTF-8: the client converts them, the server passes the bytes through (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
@@ -40,6 +41,8 @@ export const REVOKE = 5
 
 /** Number of collections that a connection can name at a time. */
 export const SLOTS = 256
+
+export const MAX_HITS = 255
 
 export const MAGIC = 'SSTR'
 const HELLO_HEAD = 5
@@ -103,7 +106,7 @@ export function readHello (buffer: Buffer, at: number, end: number): { token: st
   return { token, label: content.slice(HELLO_HEAD + TOKEN_LENGTH) }
 }
 
-/** Writes NAME, with id 0, or CANCEL or GONE, without a key. */
+/** Writes NAME, with id 0, or CANCEL or GONE, without a key. `slot`: for GONE, the number of hits. */
 export function writeControl (
   target: Target, code: typeof NAME | typeof CANCEL | typeof GONE, slot: number, id: number, key: string
 ): void {

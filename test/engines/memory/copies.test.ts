@@ -63,22 +63,34 @@ t.test('a change waits until the copies of others are acknowledged', async t => 
   t.equal(set.reply, undefined)
   t.match([a.revoked, b.revoked], [[first], [second]])
   t.equal(c.call('set', 'other', { text: '1' }).reply?.code, undefined, 'others are not held up')
-  keyspace.context.copies.acknowledge(a, first)
+  keyspace.context.copies.acknowledge(a, first, 9)
   t.equal(set.reply, undefined)
-  keyspace.context.copies.acknowledge(b, first)
+  keyspace.context.copies.acknowledge(b, first, 9)
   t.equal(set.reply, undefined, 'an id is of one connection')
-  keyspace.context.copies.acknowledge(b, second)
+  keyspace.context.copies.acknowledge(b, second, 9)
   t.ok(set.reply)
   t.equal(get.reply?.text, '2')
   t.match(keyspace.counters.near, { copies: 0, revocations: 2, waits: 1 })
 })
 
-t.test('it waits no longer than the lease, and not at all without one', async t => {
+t.test('it waits no longer than the lease, which each read and each ping renews', async t => {
   const { a, b, c, pass } = setUp()
-  c.call('set', 'k', { text: '1' })
+  for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
   a.call('get', 'k')
-  t.ok(c.call('set', 'k', { text: '2' }).reply, 'no lease was asked for')
+  pass(LEASE + 2)
+  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the lease is over')
   t.equal(a.revoked.length, 1)
+  for (const read of [() => b.call('get', 'other'), () => b.call('ping', '', { number: 1 })]) {
+    b.call('get', 'k')
+    b.call('get', 'other')
+    pass(LEASE)
+    read()
+    pass(LEASE)
+    const set = c.call('set', 'k', { text: '2' })
+    t.equal(set.reply, undefined)
+    pass(2)
+    t.ok(set.reply)
+  }
   b.copy('k')
   pass(20)
   const del = c.call('del', 'k')
@@ -86,6 +98,34 @@ t.test('it waits no longer than the lease, and not at all without one', async t 
   t.equal(del.reply, undefined)
   pass(2)
   t.equal(del.reply?.number, 1)
+})
+
+t.test('a client that has a copy keeps it when it reads the key again, unless it is revoked', async t => {
+  const { keyspace, a, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  const id = a.copy('k')
+  t.match(a.call('get', 'k').reply, { near: id, number: undefined, text: '1' })
+  t.equal(keyspace.counters.near.copies, 1)
+  keyspace.context.copies.recall(keyspace.collection('c'), 'k')
+  t.equal(a.call('get', 'k').reply?.near, undefined)
+})
+
+t.test('no copies are granted for a while when they are gone before they were read a few times', async t => {
+  for (const [hits, isPaused] of [[3, true], [4, false]] as const) {
+    const { keyspace, a, c, pass } = setUp()
+    c.call('set', 'other', { text: '1' })
+    const kept = a.copy('other')
+    const change = (): void => {
+      c.call('set', 'k', { text: '1' })
+      const id = a.call('get', 'k').reply?.near
+      if (id !== undefined) keyspace.context.copies.acknowledge(a, id, hits)
+    }
+    for (let i = 0; i < 300; i++) change()
+    t.equal(a.call('get', 'k').reply?.near === undefined, isPaused)
+    t.equal(a.call('get', 'other').reply?.near, kept, 'those that nobody changes stay')
+    pass(1001)
+    t.type(a.call('get', 'k').reply?.near, 'number')
+  }
 })
 
 t.test('a client that leaves has no copies', async t => {
@@ -109,7 +149,7 @@ t.test('calls that do not wait for a lock wait for a revocation', async t => {
   t.equal(c.call('lock', 'k').reply?.text, undefined, 'it is not a lock that anybody has')
   t.equal(c.call('locks', '').reply?.text, '[]')
   t.equal(c.call('break', 'k').reply?.number, 0)
-  keyspace.context.copies.acknowledge(a, id)
+  keyspace.context.copies.acknowledge(a, id, 9)
   t.type(lock.reply?.token, 'string')
   t.equal(late.reply?.code, 'STORE_LOCKED')
   t.equal(clear.reply?.code, 'STORE_LOCKED')
@@ -123,7 +163,7 @@ t.test('a clear deletes keys with copies when they are revoked', async t => {
   for (const options of [{}, { nowait: true }]) {
     const clear = c.call('clear', '', options)
     t.equal(clear.reply === undefined, options.nowait === undefined)
-    keyspace.context.copies.acknowledge(a, id)
+    keyspace.context.copies.acknowledge(a, id, 9)
     t.equal(clear.reply?.code, undefined)
     t.equal(c.call('size', '').reply?.number, 0)
   }
@@ -134,14 +174,14 @@ t.test('keys with copies are evicted when they are revoked, and others before th
   for (const key of ['old', 'new']) c.call('set', key, { text: '1' })
   const old = a.copy('old')
   const newer = a.copy('new')
-  keyspace.context.copies.acknowledge(a, newer)
+  keyspace.context.copies.acknowledge(a, newer, 9)
   t.ok(c.call('set', 'x', { text: '1' }).reply)
   t.equal(c.call('get', 'new').reply?.text, undefined)
   t.strictSame(a.revoked, [old])
   a.copy('x')
   const set = c.call('set', 'y', { text: '1' })
   t.equal(set.reply, undefined, 'both are used')
-  keyspace.context.copies.acknowledge(a, old)
+  keyspace.context.copies.acknowledge(a, old, 9)
   pass(20)
   t.ok(set.reply?.version)
   t.equal(c.call('size', '').reply?.number, 2)
@@ -156,7 +196,7 @@ t.test('a write that waits for room gets it, however often the others are read',
   const set = c.call('set', 'x', { text: '1' })
   t.equal(set.reply, undefined)
   for (let i = 0; i < 4; i++) {
-    for (const id of a.revoked.splice(0)) keyspace.context.copies.acknowledge(a, id)
+    for (const id of a.revoked.splice(0)) keyspace.context.copies.acknowledge(a, id, 9)
     a.call('ping', '', { number: 0 })
     read()
     pass(12)

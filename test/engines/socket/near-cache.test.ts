@@ -9,6 +9,7 @@ import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
+import { MAX_COPIES } from '../../../src/engines/memory/copies.js'
 import { NearCache } from '../../../src/engines/socket/near-cache.js'
 import { isLinearizable, print, type Operation } from '../../faults/history.js'
 
@@ -20,15 +21,18 @@ const NEVER = new Promise<never>(() => {})
 
 const FAULTS = [
   'the lease is counted from the arrival of its grant',
-  'copies are read while a change is unanswered',
+  'copies are read while a change of their key is unanswered',
   'a revoked copy is acknowledged, but kept',
   'the store does not know the leases',
-  'copies are kept when the connection is lost'
+  'copies are kept when the connection is lost',
+  'copies are read while a clear is unanswered',
+  'a copy that was given up is taken for a new one',
+  'a copy is read before reads that were sent'
 ] as const
 type Fault = typeof FAULTS[number]
 
 /** A number is a set. */
-type Call = 'get' | 'del' | number
+type Call = 'get' | 'del' | 'clear' | number
 
 interface Scenario {
   /** The calls of each client. */
@@ -36,6 +40,8 @@ interface Scenario {
   steps: number
   /** The first client loses its connection once. */
   isLost?: boolean
+  /** There was no copy before, so that requests are not numbered yet. */
+  isFirstUse?: boolean
 }
 
 /** The store's side of a connection. */
@@ -71,21 +77,20 @@ class Client {
   issued = 0
   hits = 0
   #ids = 0
-  #isAsking = false
   readonly #pending = new Map<number, { request: Request, operation?: Operation | undefined }>()
 
   constructor (readonly name: string, readonly world: World) {
     this.near = new NearCache({
       call: ping => {
-        if (!this.#isAsking) this.#send(ping)
-        this.#isAsking = world.fault === FAULTS[0]
+        this.#send(ping)
         return NEVER
       },
-      acknowledge: id => {
+      acknowledge: (id, hits) => {
         const { peer } = this
-        this.toStore.push(() => { world.keyspace.context.copies.acknowledge(peer, id) })
+        this.toStore.push(() => { world.keyspace.context.copies.acknowledge(peer, id, hits) })
       }
     }, () => world.now)
+    this.near.isUsed = world.scenario.isFirstUse !== true
     this.peer = this.#connect()
   }
 
@@ -94,9 +99,10 @@ class Client {
     const [op, value] = typeof call === 'number' ? ['set', call] as const : [call, undefined]
     this.issued++
     this.log += `${world.now} ${op} after ${world.completed};`
-    const request = new Request(op, 'c', 'k')
+    const request = new Request(op, 'c', op === 'clear' ? '' : 'k')
     if (value !== undefined) request.text = String(value)
-    const operation: Operation = { process: this.name, kind: op, value, called: ++world.at, answered: Infinity }
+    const kind = op === 'clear' ? 'del' : op
+    const operation: Operation = { process: this.name, kind, value, called: ++world.at, answered: Infinity }
     world.history.push(operation)
     const reply = this.near.read(request)
     if (reply === undefined) return this.#send(request, operation)
@@ -107,17 +113,16 @@ class Client {
   answered (id: number, reply: Reply): void {
     const { request, operation } = this.#pending.get(id)!
     this.#pending.delete(id)
-    if (request.op === 'ping' && this.world.fault === FAULTS[0]) {
-      this.#isAsking = false
-      this.near.sent(request, id)
-    }
+    const { fault } = this.world
+    if (fault === FAULTS[0]) this.near.sent(request, id)
+    if (fault === FAULTS[6] && reply.near !== undefined) reply.number = LEASE
     if (this.near.isUsed || reply.near !== undefined) this.near.answered(id, request, reply)
     if (operation !== undefined) this.#complete(operation, reply)
   }
 
   revoked (id: number): void {
     const { near, world: { fault } } = this
-    if (fault === FAULTS[2]) this.toStore.push(() => { this.world.keyspace.context.copies.acknowledge(this.peer, id) })
+    if (fault === FAULTS[2]) this.toStore.push(() => { this.world.keyspace.context.copies.acknowledge(this.peer, id, 0) })
     else near.revoke(id)
   }
 
@@ -140,9 +145,10 @@ class Client {
     const { world, peer } = this
     const id = ++this.#ids
     this.#pending.set(id, { request, operation })
-    const isHidden = world.fault === FAULTS[1] && request.op !== 'get' && request.op !== 'ping'
-    const isCounted = this.near.isUsed && (request.op !== 'ping' || world.fault !== FAULTS[0])
-    if (isCounted) this.near.sent(isHidden ? new Request('size', 'c', '') : request, id)
+    const { fault } = world
+    const isHidden = (fault === FAULTS[1] && (request.op === 'set' || request.op === 'del')) ||
+      (fault === FAULTS[5] && request.op === 'clear') || (fault === FAULTS[7] && request.op === 'get')
+    if (this.near.isUsed) this.near.sent(isHidden ? new Request('size', 'c', '') : request, id)
     this.toStore.push(() => { dispatch(world.keyspace, request, peer, id) })
   }
 
@@ -265,6 +271,8 @@ function explore (scenario: Scenario, fault?: Fault): Exploration {
 
 const SCENARIOS: Record<string, Scenario> = {
   'an own write': { scripts: [['get', 'get', 2, 'get'], []], steps: 1 },
+  'the first use': { scripts: [['get', 'get', 'get'], [2]], steps: 0, isFirstUse: true },
+  'an own clear': { scripts: [['get', 'get', 'clear', 'get'], []], steps: 1 },
   'a lost connection': { scripts: [['get', 'get'], [2]], steps: 0, isLost: true },
   'reads, and a write of another': { scripts: [['get', 'get'], [2]], steps: 2 },
   'reads of both, and a delete': { scripts: [['get', 'get'], ['del', 'get']], steps: 0 }
@@ -289,28 +297,40 @@ for (const fault of FAULTS) {
 /** A cache with a copy of 'k' and a lease. */
 function withCopy (fields: Partial<Reply> = {}) {
   const acknowledged: number[] = []
+  const hits: number[] = []
   let now = 0
   const pings: Request[] = []
+  let fail = async (): Promise<void> => {}
   const near = new NearCache({
-    call: ping => {
+    call: async ping => {
       pings.push(ping)
-      return NEVER
+      return await new Promise((_resolve, reject) => {
+        fail = async () => {
+          reject(new Error('overloaded'))
+          await new Promise(setImmediate)
+        }
+      })
     },
-    acknowledge: id => { acknowledged.push(id) }
+    acknowledge: (id, times) => {
+      acknowledged.push(id)
+      hits.push(times)
+    }
   }, () => now)
   const request = (op: Op, key = 'k'): Request => new Request(op, 'c', key)
   const call = (op: Op, id: number, reply: Partial<Reply> = {}): void => {
     near.sent(request(op), id)
     near.answered(id, request(op), Object.assign(new Reply(), reply))
   }
+  near.isUsed = true // or the first request is not numbered
   call('get', 1, { text: '1', near: 7, number: LEASE, ...fields })
   const renew = (): void => {
     const ping = pings.shift()!
     near.sent(ping, 1)
     near.answered(1, ping, new Reply())
   }
-  renew()
-  return { near, acknowledged, request, call, renew, pass: (ms: number) => { now += ms } }
+  return {
+    near, acknowledged, hits, pings, request, call, renew, fail: () => fail(), pass: (ms: number) => { now += ms }
+  }
 }
 
 t.test('a read that is answered without a copy ends the copy of before', async t => {
@@ -328,28 +348,97 @@ t.test('a process that changes a key gives its own copy up before', async t => {
   t.strictSame(acknowledged, [7])
 })
 
-t.test('copies of other keys are read when a later call is answered', async t => {
-  const { near, request, call } = withCopy()
+t.test('a copy is read while calls on other keys are under way', async t => {
+  const { near, request } = withCopy()
   near.sent(request('set', 'other'), 2)
-  t.equal(near.read(request('get')), undefined, 'the change may not have reached the store')
-  call('head', 1)
+  near.sent(request('get', 'other'), 3)
+  t.equal(near.read(request('get'))?.text, '1')
+})
+
+t.test('after a clear was sent, copies are read when a later call is answered', async t => {
+  const { near, request, call } = withCopy()
+  near.sent(request('clear', ''), 2)
+  t.equal(near.read(request('get')), undefined, 'the clear may not have reached the store')
+  call('head', 3)
   t.equal(near.read(request('get'))?.text, '1', 'it waits for a lock')
 })
 
-t.test('the lease is renewed after half of its time, by reads', async t => {
-  const { near, request, renew, pass } = withCopy()
-  pass(LEASE / 2)
+t.test('the lease is renewed after a quarter of its time, by reads', async t => {
+  const { near, pings, request, renew, pass } = withCopy()
+  pass(LEASE / 4)
   near.read(request('get'))
-  t.notOk(near.isRenewing)
+  t.equal(pings.length, 0)
   pass(1)
   t.equal(near.read(request('get'))?.text, '1')
-  near.sent(Object.assign(request('ping', ''), { number: 2 }), 2)
-  t.ok(near.isRenewing, 'reads let the event loop turn, so that the answer is read')
-  near.answered(2, request('ping', ''), new Reply())
-  t.notOk(near.isRenewing)
+  t.equal(near.read(request('get'))?.text, '1')
+  t.equal(pings.length, 1)
+  renew()
   pass(LEASE - 1)
   t.equal(near.read(request('get'))?.text, '1')
-  renew()
+  t.equal(pings.length, 1)
+  pass(1)
+  t.equal(near.read(request('get')), undefined)
+})
+
+t.test('a read that the store answers renews the lease of all copies, which are kept', async t => {
+  const { near, acknowledged, request, call, pass } = withCopy()
+  pass(LEASE)
+  t.equal(near.read(request('get')), undefined)
+  call('get', 2, { text: '1', near: 7 })
+  t.equal(near.read(request('get'))?.text, '1')
+  call('get', 2, { text: '1', near: 8 })
+  t.strictSame(acknowledged, [8], 'the store takes it for one that is kept')
+  pass(LEASE - 1)
+  t.equal(near.read(request('get'))?.text, '1')
+})
+
+t.test('a lease that could not be asked for is asked for again', async t => {
+  const { near, pings, fail, request, pass } = withCopy()
+  pass(LEASE / 2)
+  near.read(request('get'))
+  await fail()
+  near.read(request('get'))
+  t.equal(pings.length, 2)
+})
+
+t.test('reads let the event loop turn once a millisecond', async t => {
+  const { near, request, pass } = withCopy()
+  near.turned()
+  near.read(request('get'))
+  t.notOk(near.isBusy)
+  pass(2)
+  near.read(request('get'))
+  t.ok(near.isBusy)
+  near.turned()
+  near.read(request('get'))
+  t.notOk(near.isBusy)
+})
+
+t.test('a value above the bound is not kept, and does not displace the others', async t => {
+  const { near, acknowledged, request, call } = withCopy()
+  near.maxBytes = 2000
+  near.sent(request('get', 'large'), 2)
+  near.answered(2, request('get', 'large'), Object.assign(new Reply(), { text: '€'.repeat(600), near: 8, number: LEASE }))
+  t.strictSame(acknowledged, [8], 'it has 1,800 bytes')
+  call('head', 3)
+  t.equal(near.read(request('get'))?.text, '1')
+})
+
+t.test('no more copies are kept than the store grants, however many it has forgotten at their end', async t => {
+  const { near, acknowledged, request } = withCopy()
+  for (let i = 0; i < MAX_COPIES; i++) {
+    near.sent(request('get', `${i}`), 2)
+    const reply = { text: '1', near: 8 + i, number: LEASE, expiresIn: LEASE }
+    near.answered(2, request('get', `${i}`), Object.assign(new Reply(), reply))
+  }
+  t.strictSame(acknowledged, [7])
+})
+
+t.test('the store learns how often a copy was read', async t => {
+  const { near, hits, request } = withCopy()
+  for (let i = 0; i < 3; i++) near.read(request('get'))
+  near.revoke(7)
+  t.strictSame(hits, [3])
 })
 
 t.test('a copy is never read past the end of its key', async t => {
