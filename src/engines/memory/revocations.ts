@@ -1,5 +1,6 @@
 // Changes of keys that have copies: each waits behind a lock of REVOKER until its copies are revoked. So the queue of
 // the key keeps its order, and other keys are not held up.
+import { randomUUID } from 'node:crypto'
 import type { Reply, Request, Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
@@ -9,6 +10,8 @@ import { REVOKER, type Lock } from './lock.js'
 
 /** Of a counter. */
 const MAX_DIGITS = 24
+/** Of all locks of REVOKER. No caller knows it. */
+const TOKEN = randomUUID()
 
 /** What it uses of the keyspace. */
 interface Locks {
@@ -22,7 +25,6 @@ interface Locks {
 export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
-  #tokens = 0
 
   constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
     this.#context = context
@@ -86,7 +88,7 @@ export class Revocations {
 
   #hold (lock: Lock, duration: number): Lock {
     const { agenda, clock, counters } = this.#context
-    lock.token = `${REVOKER.label} ${++this.#tokens}`
+    lock.token = TOKEN
     lock.holder = REVOKER
     lock.since = clock.now
     lock.setLease(agenda, clock.now, duration)

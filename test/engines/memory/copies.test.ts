@@ -128,6 +128,20 @@ t.test('no copies are granted for a while when they are gone before they were re
   }
 })
 
+t.test('the lock that changes wait behind has a token that nobody can know', async t => {
+  const { keyspace, a, b, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  a.copy('k')
+  const set = c.call('set', 'k', { text: '2' })
+  const { token } = keyspace.lockOf(keyspace.collection('c'), 'k')!
+  t.match(token, /^[\da-f]{8}-[\da-f-]{27}$/)
+  for (const guess of ['', 'near caches 1', 'undefined']) {
+    t.equal(b.call('set', 'k', { text: '3', token: guess, release: true }).reply?.code, 'STORE_LOCK_LOST')
+    t.equal(b.call('release', 'k', { token: guess }).reply?.code, 'STORE_LOCK_LOST')
+  }
+  t.equal(set.reply, undefined)
+})
+
 t.test('a client that leaves has no copies', async t => {
   const { keyspace, a, c } = setUp()
   c.call('set', 'k', { text: '1' })
