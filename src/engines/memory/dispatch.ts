@@ -16,7 +16,7 @@ export function dispatch (keyspace: Keyspace, request: Request<Bytes>, caller: C
     case 'dump': return caller.answer(id, dump(keyspace, request))
     case 'size': return size(keyspace, request, caller, id)
     case 'clear': return keyspace.clear(request, caller, id)
-    case 'configure': return caller.answer(id, configure(keyspace, request))
+    case 'configure': return configure(keyspace, request, caller, id)
     case 'collections': return caller.answer(id, collections(keyspace, request))
     case 'locks': return caller.answer(id, locks(keyspace, request))
     case 'lock': return caller.answer(id, lock(keyspace, request))
@@ -91,7 +91,7 @@ function ping (keyspace: Keyspace, { number }: Request<Bytes>, caller: Caller, i
   caller.answer(id, new Reply<Bytes>())
 }
 
-function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
+function configure (keyspace: Keyspace, request: Request<Bytes>, caller: Caller, id: number): void {
   const collection = keyspace.collection(request.collection)
   const { bounds } = collection
   const { idle, maxKeys, maxBytes, evict, keep, durable, near } = { ...bounds, ...parsed(request.text) }
@@ -102,10 +102,17 @@ function configure (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   // Reads of copies would not count as a use.
   const canBeNear = near === 0 || (near <= MAX_NEAR_MS && idle === 0)
   const isPossible = canBeNear && (!durable || (durability !== undefined && keep))
-  if (!areNumbers || !areFlags || !isPossible) return new Reply('STORE_OPTION_INVALID')
-  collection.configure({ idle, maxKeys, maxBytes, evict, keep, durable, near })
-  durability?.configured(request.collection, bounds.keep)
-  return new Reply<Bytes>()
+  if (!areNumbers || !areFlags || !isPossible) return caller.answer(id, new Reply('STORE_OPTION_INVALID'))
+  const configure = (idle: number): void => {
+    collection.configure({ ...collection.bounds, idle })
+    durability?.configured(request.collection, bounds.keep)
+    caller.answer(id, new Reply<Bytes>())
+  }
+  const isLess = near < bounds.near || idle !== bounds.idle
+  collection.configure({ idle: bounds.idle, maxKeys, maxBytes, evict, keep, durable, near })
+  // Clients know how long they may read their copies, but not that keys expire when they are not used.
+  if (isLess && collection.hasCopies) keyspace.revocations.revokeAll(collection, () => { configure(idle) })
+  else configure(idle)
 }
 
 function parsed (text: Bytes = '{}'): Partial<Bounds> {

@@ -25,6 +25,7 @@ export class Keyspace {
   readonly values: Operations
   readonly watches: Watches
   readonly channels: Channels
+  readonly revocations: Revocations
   /** The oldest lock: the first of a linked list. */
   firstLock: Lock | undefined
   /** The processes that share it. */
@@ -32,7 +33,6 @@ export class Keyspace {
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #disconnects: Disconnects
-  readonly #revocations: Revocations
   // Versions and fences must not repeat after a restart of the primary. They start at the current time in
   // microseconds, which no keyspace can outrun by its rate of changes.
   #epoch = Date.now() * 1000
@@ -52,7 +52,7 @@ export class Keyspace {
     this.#disconnects = new Disconnects(
       this.context, lock => { this.#end(lock, false) }, copy => { this.context.copies.release(copy) }
     )
-    this.#revocations = new Revocations(this.context, {
+    this.revocations = new Revocations(this.context, {
       make: (collection, key) => this.#lock(collection, key),
       end: lock => { this.#end(lock, false) },
       turnAway: (request, code) => this.#turnAway(request, code)
@@ -81,7 +81,7 @@ export class Keyspace {
   submit (request: Request<Bytes>, caller: Caller, id: number): void {
     const collection = this.collection(request.collection)
     let lock = collection.locks.size === 0 ? undefined : this.lockOf(collection, request.key)
-    if (lock === undefined && collection.hasCopies) lock = this.#revocations.begin(collection, request)
+    if (lock === undefined && collection.hasCopies) lock = this.revocations.begin(collection, request)
     if (request.token !== undefined && (request.op !== 'acquire' || lock?.token === request.token)) {
       const isHeld = lock?.token === request.token
       const reply = isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request)
@@ -114,7 +114,7 @@ export class Keyspace {
       caller.answer(id, new Reply('STORE_QUEUE_FULL'))
       return
     }
-    this.#revocations.beginAll(collection, request)
+    this.revocations.beginAll(collection, request)
     collection.clear(request, caller, id)
   }
 
@@ -273,7 +273,7 @@ export class Keyspace {
     this.agenda.cancel(lock)
     holder!.holding.delete(lock)
     lock.token = ''
-    if (holder === REVOKER) this.#revocations.ended(collection, lock)
+    if (holder === REVOKER) this.revocations.ended(collection, lock)
     else lock.holder = undefined
     if (isLost) holder!.lost(token)
     if (lock.waiters + collection.clears.size > 0) collection.settle(lock.key)
@@ -286,13 +286,13 @@ export class Keyspace {
         this.firstLock = remove(this.firstLock!, lock)
         return
       }
-      if (this.#revocations.isContinued(collection, lock, waiter.request)) return
+      if (this.revocations.isContinued(collection, lock, waiter.request)) return
       lock.remove(waiter)
       if (waiter.caller.hasLeft && waiter.id !== 0) continue
       this.counters.wait(this.clock.now - waiter.since)
       const { request, caller, id } = waiter
       answer(this.context.durability, collection, request, caller, id, this.#turn(collection, lock, request, caller))
     }
-    if (holder === REVOKER) this.#revocations.passed(collection, lock)
+    if (holder === REVOKER) this.revocations.passed(collection, lock)
   }
 }

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import type { Reply, Request, Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
+import { Budget, type Task } from './agenda.js'
 import { ROOM_RETRY_MS, type Collection } from './collection.js'
 import type { Context } from './context.js'
 import { REVOKER, type Lock } from './lock.js'
@@ -41,6 +42,14 @@ export class Revocations {
     const lock = this.#recall(collection, request.key)
     if (lock !== undefined || !isBlocked(collection, request, false)) return lock
     return this.#awaitRoom(collection, this.#locks.make(collection, request.key))
+  }
+
+  /** Revokes all copies of a collection, in slices, and calls back when nobody can read one. */
+  revokeAll (collection: Collection, ondone: () => void): void {
+    const { agenda, clock } = this.#context
+    const work = new RevokeAll(this.#context, collection, ondone)
+    const next = work.run(new Budget())
+    if (next !== undefined) agenda.schedule(work, Math.max(next, clock.now))
   }
 
   /** Does so with all keys that `request` clears. */
@@ -94,6 +103,30 @@ export class Revocations {
     lock.setLease(agenda, clock.now, duration)
     counters.near.waits++
     return lock
+  }
+}
+
+class RevokeAll implements Task {
+  slot = -1
+  readonly isUrgent = true
+  readonly #keys: Iterator<string>
+  /** When the last lease on a copy is over. */
+  #end = 0
+
+  constructor (readonly context: Context, readonly collection: Collection, readonly ondone: () => void) {
+    this.#keys = (context.copies.of(collection) ?? new Map<string, never>()).keys()
+  }
+
+  run (budget: Budget): number | undefined {
+    const { copies, clock: { now } } = this.context
+    copies.pause(this.collection, 2 * ROOM_RETRY_MS)
+    for (let next; (next = this.#keys.next()).done !== true;) {
+      this.#end = Math.max(this.#end, now + copies.recall(this.collection, next.value))
+      if (budget.isSpent()) return now
+    }
+    if (this.collection.hasCopies && now < this.#end) return Math.min(this.#end, now + ROOM_RETRY_MS)
+    this.ondone()
+    return undefined
   }
 }
 

@@ -11,8 +11,8 @@ import { checkGreeting } from './greeting.js'
 import { LIVENESS_ID, Liveness } from './liveness.js'
 import { NearCache } from './near-cache.js'
 import {
-  CANCEL, GONE, LOST, MAX_FRAME, MAX_HITS, MAX_VALUE, NAME, REVOKE, SLOTS, codeOf, idOf, readNotice, readReply, writeControl,
-  writeHello, writeRequest
+  CANCEL, GONE, LOST, MAX_FRAME, MAX_HITS, MAX_VALUE, NAME, REVOKE, SLOTS, codeOf, idOf, readNotice, readReply,
+  writeControl, writeHello, writeRequest
 } from './protocol.js'
 import { connectTo } from './read-buffer.js'
 import { UnsentRequests } from './unsent-requests.js'

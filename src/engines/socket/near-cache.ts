@@ -92,7 +92,7 @@ export class NearCache {
     this.#now = now
   }
 
-  /** Whether reads have to let the event loop turn: a loop that awaits one after the other would keep everything waiting. */
+  /** Whether reads have to let the event loop turn: a loop that awaits thousands of them keeps the rest waiting. */
   get isBusy (): boolean {
     return this.#readAt - this.#turnedAt > MAX_BUSY_MS
   }

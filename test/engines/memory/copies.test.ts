@@ -142,6 +142,32 @@ t.test('the lock that changes wait behind has a token that nobody can know', asy
   t.equal(set.reply, undefined)
 })
 
+t.test('a lower lease, and idle time, begin when all copies are revoked', async t => {
+  for (const options of [{ near: 0 }, { near: LEASE / 2 }, { near: 0, idle: 10 }]) {
+    const { keyspace, a, b, c, pass } = setUp()
+    for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
+    const [first, second] = [a.copy('k'), a.copy('other')]
+    b.copy('k')
+    pass(20)
+    const configure = c.call('configure', '', { text: JSON.stringify(options) })
+    t.equal(configure.reply, undefined)
+    t.match([a.revoked, b.revoked], [[first, second], [Number]])
+    t.equal(a.call('get', 'k').reply?.near, undefined, 'no new ones are granted')
+    for (const id of [first, second]) keyspace.context.copies.acknowledge(a, id, 9)
+    pass(20)
+    t.equal(c.call('get', 'k').reply?.text, '1')
+    t.equal(configure.reply, undefined, 'a client has not acknowledged, and its lease runs')
+    pass(LEASE - 38)
+    t.equal(configure.reply?.code, undefined)
+    t.match(keyspace.collection('c').bounds, options)
+  }
+  const { a, c } = setUp()
+  c.call('set', 'k', { text: '1' })
+  a.copy('k')
+  t.ok(c.call('configure', '', { text: JSON.stringify({ near: LEASE, maxKeys: 9 }) }).reply, 'others begin at once')
+  t.strictSame(a.revoked, [])
+})
+
 t.test('a client that leaves has no copies', async t => {
   const { keyspace, a, c } = setUp()
   c.call('set', 'k', { text: '1' })

@@ -121,8 +121,8 @@ class Client {
   }
 
   revoked (id: number): void {
-    const { near, world: { fault } } = this
-    if (fault === FAULTS[2]) this.toStore.push(() => { this.world.keyspace.context.copies.acknowledge(this.peer, id, 0) })
+    const { near, world: { fault, keyspace } } = this
+    if (fault === FAULTS[2]) this.toStore.push(() => { keyspace.context.copies.acknowledge(this.peer, id, 0) })
     else near.revoke(id)
   }
 
@@ -418,8 +418,9 @@ t.test('a value above the bound is not kept, and does not displace the others', 
   const { near, acknowledged, request, call } = withCopy()
   near.maxBytes = 2000
   near.sent(request('get', 'large'), 2)
-  near.answered(2, request('get', 'large'), Object.assign(new Reply(), { text: '€'.repeat(600), near: 8, number: LEASE }))
-  t.strictSame(acknowledged, [8], 'it has 1,800 bytes')
+  const reply = { text: '€'.repeat(600), near: 8, number: LEASE } // 1,800 bytes
+  near.answered(2, request('get', 'large'), Object.assign(new Reply(), reply))
+  t.strictSame(acknowledged, [8])
   call('head', 3)
   t.equal(near.read(request('get'))?.text, '1')
 })
