@@ -1,5 +1,5 @@
 // Sends the calls of a collection to its engine, with the store's defaults and within the scope of a web request.
-import { mayWait, type AbortScope, type Engine, type Op, type Reply, type Request } from '../core/engine.js'
+import { mayWait, type AbortScope, type Engine, type Op, type Reply, type Request, type Series } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { about } from '../core/pending-calls.js'
 import type { Codec } from '../core/value.js'
@@ -39,9 +39,11 @@ export class CollectionCalls {
   }
 
   /** Rejects instead of throwing. */
-  call (op: Op, key: string, wait?: WaitOptions): Promise<Reply> {
+  call (op: Op, key: string, wait?: WaitOptions, series?: Series): Promise<Reply> {
     try {
-      return this.send(this.request(op, key, wait))
+      const request = this.request(op, key, wait)
+      request.series = series
+      return this.send(request)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -1,6 +1,6 @@
 // The collection API. Each method checks its arguments, encodes the value, calls the engine and decodes the reply.
 import { MIN_SECONDS, checkCollection, checkToken, milliseconds, wholeNumber } from '../core/validation.js'
-import type { Engine, Reply } from '../core/engine.js'
+import type { Engine, Reply, Series } from '../core/engine.js'
 import type { StoreError } from '../core/errors.js'
 import { CollectionCalls, type Scope } from './collection-calls.js'
 import type { EventStream } from './event-stream.js'
@@ -56,7 +56,11 @@ export class Collection<T = unknown> {
 
   /** The value, or undefined if there is none. */
   get (key: string, wait?: WaitOptions): Promise<T | undefined> { // not async, which would cost a tenth of the call
-    return this.#calls.call('get', key, wait)
+    return this.#get(key, wait)
+  }
+
+  #get (key: string, wait?: WaitOptions, series?: Series): Promise<T | undefined> {
+    return this.#calls.call('get', key, wait, series)
       .then(({ text }) => text === undefined ? undefined : this.#codec.decode(text) as T)
   }
 
@@ -204,7 +208,9 @@ export class Collection<T = unknown> {
 
   /** The values of many keys, read one by one but sent together. */
   async getMany (keys: Iterable<string>, wait?: WaitOptions): Promise<Array<T | undefined>> {
-    return await Promise.all(Array.from(listOf(keys, 'keys', 'an iterable of names'), key => this.get(key, wait)))
+    const list = Array.from(listOf(keys, 'keys', 'an iterable of names'))
+    const series = { isSent: false }
+    return await Promise.all(list.map(key => this.#get(key, wait, series)))
   }
 
   /** Writes many keys, one by one but sent together, and resolves with their versions. Rejects with the first error. */

@@ -109,8 +109,15 @@ export class Request<T = string> {
 
   /** How the caller waits. Not sent. */
   wait: Wait | undefined
+  /** The reads that it belongs to: once the store is asked, it answers all that follow. Not sent. */
+  series: Series | undefined
 
   constructor (readonly op: Op, readonly collection: string, readonly key: string) {}
+}
+
+/** Reads that keep their order. */
+export interface Series {
+  isSent: boolean
 }
 
 export interface Wait {

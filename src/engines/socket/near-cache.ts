@@ -8,7 +8,8 @@
 //   read before reads of the key that were sent have been answered. A new copy may be older than calls that were sent
 //   after the read: it is not read until all that were sent by then, or a later one, have reached the store, as its
 //   answer follows the revocations that they caused. A request that was answered has reached the store, and so have all
-//   sent before it. A clear counts as a call on all keys.
+//   sent before it. A clear counts as a call on all keys. Calls on different keys that are under way at a time have no
+//   order, except those of a series: it reads no copies after the first read that was sent.
 // - A copy is given up when a read of its key is answered without one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, Request, type Op } from '../../core/engine.js'
@@ -106,8 +107,8 @@ export class NearCache {
   read (request: Request): Reply | undefined {
     const copy = this.#collections.get(request.collection)?.get(request.key)
     if (copy === undefined || copy.after > this.#reached || this.#lastClear > this.#reached) return undefined
-    const { op, token, wait } = request
-    if (!READING.includes(op) || token !== undefined) return undefined
+    const { op, token, wait, series } = request
+    if (!READING.includes(op) || token !== undefined || series?.isSent === true) return undefined
     if (wait?.signal?.aborted === true || wait?.scope?.aborted === true) return undefined
     const now = this.#readAt = this.#now()
     if (now >= copy.end) {
@@ -128,8 +129,9 @@ export class NearCache {
   }
 
   /** A request is going to be sent. `id`: that of the call, or 0. Only needed if `isUsed`. */
-  sent ({ op, collection, key }: Request, id: number): void {
+  sent ({ op, collection, key, series }: Request, id: number): void {
     this.#pending[id] = { number: ++this.#sent, at: this.#now() }
+    if (series !== undefined) series.isSent = true
     if (op === 'clear') this.#lastClear = this.#sent
     const copy = this.#collections.get(collection)?.get(key)
     if (copy === undefined) return

@@ -355,6 +355,16 @@ t.test('a copy is read while calls on other keys are under way', async t => {
   t.equal(near.read(request('get'))?.text, '1')
 })
 
+t.test('reads of a series keep their order', async t => {
+  const { near, request } = withCopy()
+  const series = { isSent: false }
+  const read = (key: string): Request => Object.assign(request('get', key), { series })
+  t.equal(near.read(read('k'))?.text, '1')
+  near.sent(read('other'), 2)
+  t.equal(near.read(read('k')), undefined, 'it would be older')
+  t.equal(near.read(request('get'))?.text, '1')
+})
+
 t.test('after a clear was sent, copies are read when a later call is answered', async t => {
   const { near, request, call } = withCopy()
   near.sent(request('clear', ''), 2)
