@@ -1,5 +1,7 @@
 // Sends the calls of a collection to its engine, with the store's defaults and within the scope of a web request.
-import { mayWait, type AbortScope, type Engine, type Op, type Reply, type Request, type Series } from '../core/engine.js'
+import {
+  mayWait, type AbortScope, type Engine, type Op, type Reply, type Request, type Series
+} from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { about } from '../core/pending-calls.js'
 import type { Codec } from '../core/value.js'

@@ -208,9 +208,8 @@ export class Collection<T = unknown> {
 
   /** The values of many keys, read one by one but sent together. */
   async getMany (keys: Iterable<string>, wait?: WaitOptions): Promise<Array<T | undefined>> {
-    const list = Array.from(listOf(keys, 'keys', 'an iterable of names'))
-    const series = { isSent: false }
-    return await Promise.all(list.map(key => this.#get(key, wait, series)))
+    const of = { isSent: false }
+    return await Promise.all(Array.from(listOf(keys, 'keys', 'an iterable of names'), key => this.#get(key, wait, of)))
   }
 
   /** Writes many keys, one by one but sent together, and resolves with their versions. Rejects with the first error. */

@@ -33,6 +33,8 @@ export class Clear implements Waiting {
   #hasFreeKeys = true
   #hasMetLock = false
   isOver = false
+  /** Whether nobody can read copies of the keys any more. */
+  isRevoked = true
 
   constructor (
     readonly collection: Clearable,
@@ -73,6 +75,12 @@ export class Clear implements Waiting {
     this.#settle()
   }
 
+  /** Called when nobody can read copies of the keys any more. */
+  onrevoked (): void {
+    this.isRevoked = true
+    this.#settle()
+  }
+
   /** Called when its turn comes in the queue of a lock. */
   pass (lock: Lock): void {
     if (this.caller.hasLeft && this.id !== 0) {
@@ -102,7 +110,8 @@ export class Clear implements Waiting {
   }
 
   #settle (): void {
-    if (this.isOver || this.#hasFreeKeys || this.#unseen !== undefined || this.#locks.size > 0) return
+    const isDone = this.isRevoked && !this.#hasFreeKeys && this.#unseen === undefined && this.#locks.size === 0
+    if (this.isOver || !isDone) return
     this.withdraw()
     this.caller.answer(this.id, new Reply(this.request.nowait && this.#hasMetLock ? 'STORE_LOCKED' : undefined))
   }

@@ -87,17 +87,19 @@ export class Collection extends Entries implements Task {
   }
 
   /** Deletes unlocked keys at once and each locked key in its turn, then replies. `request.key` is the prefix. */
-  clear (request: Request<Bytes>, caller: Caller, id: number): void {
+  clear (request: Request<Bytes>, caller: Caller, id: number, hasCopies = false): Clear {
     const { context } = this
     const clear = new Clear(this, request, caller, id, context.clock.now, ++context.revision)
+    clear.isRevoked = !hasCopies
     if (this.clears === NO_CLEARS) this.clears = new PendingClears()
     this.clears.add(clear)
     this.countWaiters(1)
     this.clearPrefix(request.key, this.locks, () => { clear.onremoved() })
     if (this.size + this.locks.size <= MAX_AT_ONCE) this.run(new Budget())
-    if (clear.isOver) return
+    if (clear.isOver) return clear
     if (id !== 0) caller.waiting.set(id, clear)
     this.schedule(context.clock.now)
+    return clear
   }
 
   /** Applies the clears that arrived before the revision `before` to a locked key. */

@@ -111,7 +111,7 @@ function configure (keyspace: Keyspace, request: Request<Bytes>, caller: Caller,
   const isLess = near < bounds.near || idle !== bounds.idle
   collection.configure({ idle: bounds.idle, maxKeys, maxBytes, evict, keep, durable, near })
   // Clients know how long they may read their copies, but not that keys expire when they are not used.
-  if (isLess && collection.hasCopies) keyspace.revocations.revokeAll(collection, () => { configure(idle) })
+  if (isLess && collection.hasCopies) keyspace.revocations.revokeAll(collection, '', false, () => { configure(idle) })
   else configure(idle)
 }
 

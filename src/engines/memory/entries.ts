@@ -101,7 +101,7 @@ export abstract class Entries extends Lifetimes {
     else this.unpin(entry)
     this.removeEnd(entry)
     this.#table.delete(entry.key)
-    if (this.hasCopies) this.context.copies.forget(this, entry.key)
+    if (this.hasCopies && kind !== 'cleared') this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
     if (this.size === 0) this.onempty()
   }

@@ -114,8 +114,8 @@ export class Keyspace {
       caller.answer(id, new Reply('STORE_QUEUE_FULL'))
       return
     }
-    this.revocations.beginAll(collection, request)
-    collection.clear(request, caller, id)
+    const clear = collection.clear(request, caller, id, collection.hasCopies)
+    if (!clear.isRevoked) this.revocations.revokeAll(collection, request.key, true, () => { clear.onrevoked() })
   }
 
   /** Removes a waiting call from its queue and answers it with STORE_ABORTED. */

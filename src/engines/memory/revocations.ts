@@ -26,6 +26,7 @@ interface Locks {
 export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
+  readonly #running = new Set<RevokeAll>()
 
   constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
     this.#context = context
@@ -33,32 +34,34 @@ export class Revocations {
     context.copies.onfree = (collection, key) => {
       const lock = lockOf(collection, key)
       if (lock?.holder === REVOKER) locks.end(lock)
+      for (const work of this.#running) if (work.collection.name === collection) work.freed(key)
     }
   }
 
-  /** Locks the key of a change until nobody can read a copy of what it changes. Undefined if nobody can now. */
+  /**
+   * Locks the key of a change until nobody can read a copy of what it changes. Undefined if nobody can now. If the key
+   * is being cleared, so does any call: no reader may see that before.
+   */
   begin (collection: Collection, request: Request<Bytes>): Lock | undefined {
-    if (!isChange(request)) return undefined
-    const lock = this.#recall(collection, request.key)
+    if (!isChange(request) && !this.#isCleared(collection, request.key)) return undefined
+    const wait = this.#context.copies.recall(collection, request.key)
+    const lock = wait === 0 ? undefined : this.#hold(this.#locks.make(collection, request.key), wait)
     if (lock !== undefined || !isBlocked(collection, request, false)) return lock
     return this.#awaitRoom(collection, this.#locks.make(collection, request.key))
   }
 
-  /** Revokes all copies of a collection, in slices, and calls back when nobody can read one. */
-  revokeAll (collection: Collection, ondone: () => void): void {
-    const { agenda, clock } = this.#context
-    const work = new RevokeAll(this.#context, collection, ondone)
+  /**
+   * Revokes the copies of all keys with a prefix, in slices, and calls back when nobody can read one. If the keys are
+   * cleared, calls on those that somebody can still read wait.
+   */
+  revokeAll (collection: Collection, prefix: string, isClear: boolean, ondone: () => void): void {
+    const work = new RevokeAll(this.#context, collection, prefix, isClear, () => {
+      this.#running.delete(work)
+      ondone()
+    })
+    this.#running.add(work)
     const next = work.run(new Budget())
-    if (next !== undefined) agenda.schedule(work, Math.max(next, clock.now))
-  }
-
-  /** Does so with all keys that `request` clears. */
-  beginAll (collection: Collection, request: Request<Bytes>): void {
-    for (const key of this.#context.copies.of(collection)?.keys() ?? []) {
-      // Those of a locked key are being revoked.
-      const isFree = collection.locks.get(key) === undefined
-      if (isFree && key.startsWith(request.key)) this.#recall(collection, key)
-    }
+    if (next !== undefined) this.#context.agenda.schedule(work, next)
   }
 
   /** Whether the first call in the queue has to wait longer, for copies of keys that it evicts. */
@@ -85,9 +88,11 @@ export class Revocations {
     for (const clear of collection.clears) clear.meet(lock)
   }
 
-  #recall (collection: Collection, key: string): Lock | undefined {
-    const wait = this.#context.copies.recall(collection, key)
-    return wait === 0 ? undefined : this.#hold(this.#locks.make(collection, key), wait)
+  #isCleared (collection: Collection, key: string): boolean {
+    for (const work of this.#running) {
+      if (work.isClear && work.collection === collection && key.startsWith(work.prefix)) return true
+    }
+    return false
   }
 
   #awaitRoom (collection: Collection, lock: Lock): Lock {
@@ -106,27 +111,43 @@ export class Revocations {
   }
 }
 
+/** Revokes the copies of many keys. */
 class RevokeAll implements Task {
   slot = -1
   readonly isUrgent = true
-  readonly #keys: Iterator<string>
-  /** When the last lease on a copy is over. */
+  readonly #keys: string[]
+  #searched = 0
+  /** Keys with copies that have not been acknowledged. */
+  readonly #left = new Set<string>()
+  /** When the last lease on one is over. */
   #end = 0
 
-  constructor (readonly context: Context, readonly collection: Collection, readonly ondone: () => void) {
-    this.#keys = (context.copies.of(collection) ?? new Map<string, never>()).keys()
+  constructor (
+    readonly context: Context, readonly collection: Collection, readonly prefix: string, readonly isClear: boolean,
+    readonly ondone: () => void
+  ) {
+    this.#keys = [...context.copies.of(collection)?.keys() ?? []]
   }
 
   run (budget: Budget): number | undefined {
     const { copies, clock: { now } } = this.context
-    copies.pause(this.collection, 2 * ROOM_RETRY_MS)
-    for (let next; (next = this.#keys.next()).done !== true;) {
-      this.#end = Math.max(this.#end, now + copies.recall(this.collection, next.value))
+    while (this.#searched < this.#keys.length) {
+      const key = this.#keys[this.#searched++]!
+      const wait = key.startsWith(this.prefix) ? copies.recall(this.collection, key) : 0
+      if (wait > 0) this.#left.add(key)
+      this.#end = Math.max(this.#end, now + wait)
       if (budget.isSpent()) return now
     }
-    if (this.collection.hasCopies && now < this.#end) return Math.min(this.#end, now + ROOM_RETRY_MS)
+    if (this.#left.size > 0 && now < this.#end) return this.#end
     this.ondone()
     return undefined
+  }
+
+  /** All copies of a key are acknowledged. */
+  freed (key: string): void {
+    if (!this.#left.delete(key) || this.#left.size > 0 || this.#searched < this.#keys.length) return
+    this.context.agenda.cancel(this)
+    this.ondone()
   }
 }
 

@@ -8,8 +8,8 @@
 //   read before reads of the key that were sent have been answered. A new copy may be older than calls that were sent
 //   after the read: it is not read until all that were sent by then, or a later one, have reached the store, as its
 //   answer follows the revocations that they caused. A request that was answered has reached the store, and so have all
-//   sent before it. A clear counts as a call on all keys. Calls on different keys that are under way at a time have no
-//   order, except those of a series: it reads no copies after the first read that was sent.
+//   sent before it. While a clear is not answered, no copies are read. Calls on different keys that are under way at a
+//   time have no order, except those of a series: it reads no copies after the first read that was sent.
 // - A copy is given up when a read of its key is answered without one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, Request, type Op } from '../../core/engine.js'
@@ -52,6 +52,8 @@ interface Sent {
   readonly at: number
 }
 
+const NOT_NUMBERED: Sent = { number: 0, at: -Infinity }
+
 /** What it needs of the connection. */
 export interface Link {
   call (request: Request): Promise<Reply>
@@ -79,7 +81,8 @@ export class NearCache {
   readonly #pending: Sent[] = []
   /** The number of the last request that has reached the store. */
   #reached = 0
-  #lastClear = 0
+  /** Clears that are not answered yet. */
+  #clears = 0
   /** When the current lease was asked for. */
   #leasedAt = -Infinity
   #isRenewing = false
@@ -106,7 +109,7 @@ export class NearCache {
   /** The reply to a request, if there is a copy that may be read. */
   read (request: Request): Reply | undefined {
     const copy = this.#collections.get(request.collection)?.get(request.key)
-    if (copy === undefined || copy.after > this.#reached || this.#lastClear > this.#reached) return undefined
+    if (copy === undefined || copy.after > this.#reached || this.#clears > 0) return undefined
     const { op, token, wait, series } = request
     if (!READING.includes(op) || token !== undefined || series?.isSent === true) return undefined
     if (wait?.signal?.aborted === true || wait?.scope?.aborted === true) return undefined
@@ -132,7 +135,7 @@ export class NearCache {
   sent ({ op, collection, key, series }: Request, id: number): void {
     this.#pending[id] = { number: ++this.#sent, at: this.#now() }
     if (series !== undefined) series.isSent = true
-    if (op === 'clear') this.#lastClear = this.#sent
+    if (op === 'clear') this.#clears++
     const copy = this.#collections.get(collection)?.get(key)
     if (copy === undefined) return
     if (READING.includes(op)) copy.after = this.#sent
@@ -141,10 +144,11 @@ export class NearCache {
 
   /** A call is answered. Only needed if `isUsed`, or with a copy. */
   answered (id: number, request: Request | undefined, reply: Reply): void {
-    const { number, at } = this.#pending[id] ?? { number: 0, at: -Infinity }
+    const { number, at } = this.#pending[id] ?? NOT_NUMBERED
     this.#reached = Math.max(this.#reached, number)
     if (request === undefined) return
     const { op, collection, key } = request
+    if (op === 'clear' && number > 0) this.#clears--
     if (op === 'ping' && request.number !== undefined) {
       this.#isRenewing = false
       if (reply.code === undefined) this.#leasedAt = Math.max(this.#leasedAt, at)
@@ -197,7 +201,7 @@ export class NearCache {
     this.#copies.clear()
     this.#pending.length = 0
     this.#first = undefined
-    this.bytes = this.#sent = this.#reached = this.#lastClear = this.#hits = 0
+    this.bytes = this.#sent = this.#reached = this.#clears = this.#hits = 0
     this.#isRenewing = false
     this.#leasedAt = -Infinity
   }

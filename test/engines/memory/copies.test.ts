@@ -209,6 +209,34 @@ t.test('a clear deletes keys with copies when they are revoked', async t => {
   }
 })
 
+t.test('a clear revokes copies in slices; calls on its keys wait for them', async t => {
+  const { keyspace, a, c, pass } = setUp()
+  const ids = new Map<string, number>()
+  for (let i = 0; i < 20_000; i++) {
+    c.call('set', `${i}`, { text: '1' })
+    ids.set(`${i}`, a.copy(`${i}`))
+  }
+  const clear = c.call('clear', '')
+  t.ok(a.revoked.length < ids.size)
+  const last = [...ids.keys()].at(-1)!
+  const reads = (['get', 'head'] as const).map(op => c.call(op, last))
+  const set = c.call('set', last, { text: '2' })
+  t.equal(a.revoked.at(-1), ids.get(last))
+  t.same(reads.map(({ reply }) => reply), [undefined, undefined], 'others can still read it')
+  keyspace.context.copies.acknowledge(a, ids.get(last)!, 9)
+  t.match(reads.map(({ reply }) => reply), [{ text: undefined }, { version: undefined }])
+  t.ok(set.reply?.version)
+  while (a.revoked.length < ids.size) pass(0)
+  const final = a.revoked.pop()!
+  for (const id of a.revoked) keyspace.context.copies.acknowledge(a, id, 9)
+  t.equal(clear.reply, undefined)
+  keyspace.context.copies.acknowledge(a, final, 9)
+  t.ok(clear.reply)
+  t.equal(c.call('get', last).reply?.text, '2', 'it was set after the clear')
+  t.equal(c.call('size', '').reply?.number, 1)
+  t.equal(keyspace.counters.near.copies, 0)
+})
+
 t.test('keys with copies are evicted when they are revoked, and others before them', async t => {
   const { keyspace, a, c, pass } = setUp({ maxKeys: 2 })
   for (const key of ['old', 'new']) c.call('set', key, { text: '1' })
