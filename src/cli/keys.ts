@@ -15,9 +15,9 @@ export const get: Command = {
   flags: CLIENT,
   run: (settings, io) => withStore(settings, async store => {
     const [collection, key] = settings.args as [string, string]
-    const value = await store.collection(collection).get(key)
+    const value = await store.collection(collection).text.get(key)
     if (value === undefined) return missing(collection, key)
-    await outputOf(settings, io).value(value)
+    await outputOf(settings, io).json(value)
     return EXIT.OK
   })
 }
@@ -37,12 +37,12 @@ export const set: Command = {
   run: async (settings, io) => {
     const [collection, key, given] = settings.args as [string, string, string?]
     const source = given ?? await text(io.stdin)
-    const value = settings.isOn('text') ? source : parsed(source)
+    const value = settings.isOn('text') ? JSON.stringify(source) : checked(source)
     return await withStore(settings, async store => {
       const options = {
         ttl: settings.number('ttl'), ifAbsent: settings.isOn('if-absent'), ifVersion: settings.number('if-version')
       }
-      const version = await store.collection(collection).set(key, value, options)
+      const version = await store.collection(collection).text.set(key, value, options)
       await outputOf(settings, io).value({ version })
       return EXIT.OK
     })
@@ -96,9 +96,11 @@ function missing (collection: string, key: string): never {
   throw new Exit(EXIT.NO_VALUE, `${JSON.stringify(key)} in collection ${JSON.stringify(collection)} has no value`)
 }
 
-function parsed (source: string): unknown {
+/** JSON is stored as it was written. */
+function checked (source: string): string {
   try {
-    return JSON.parse(source)
+    JSON.parse(source)
+    return source.trim()
   } catch (error) {
     throw invalid(`VALUE is not JSON: ${(error as Error).message}; use --text for a plain string`)
   }

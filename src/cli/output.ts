@@ -16,7 +16,12 @@ export class Output {
 
   /** Prints one value, indented on a terminal. */
   async value (value: unknown): Promise<void> {
-    await this.#write(this.#isTable ? visible(JSON.stringify(value, null, 2)) : JSON.stringify(value))
+    await this.json(JSON.stringify(value))
+  }
+
+  /** The same for a value as JSON text. Parsing it would change numbers with many digits. */
+  async json (text: string): Promise<void> {
+    await this.#write(this.#isTable ? visible(indented(text)) : onOneLine(text))
   }
 
   /** Prints rows with the same columns. Each page of a list repeats the header. */
@@ -33,10 +38,15 @@ export class Output {
     await this.#write(cells.map(row => row.map((cell, i) => cell.padEnd(widths[i]!)).join('  ').trimEnd()).join('\n'))
   }
 
-  /** One of a series that has no end: an object, or on a terminal its members without their names. */
-  async event (type: string, more: Row): Promise<void> {
-    if (!this.#isTable) await this.#write(JSON.stringify({ type, ...more }))
-    else await this.#write([type, ...Object.values(more).map(cellOf)].join('  '))
+  /**
+   * One of a series that has no end: an object, or on a terminal its members without their names. `value` is JSON text.
+   */
+  async event (type: string, more: Row, value?: string): Promise<void> {
+    const json = JSON.stringify({ type, ...more })
+    if (this.#isTable) {
+      const cells = Object.values(more).map(cellOf)
+      await this.#write([type, ...cells, ...value === undefined ? [] : [visible(onOneLine(value))]].join('  '))
+    } else await this.#write(value === undefined ? json : `${json.slice(0, -1)},"value":${onOneLine(value)}}`)
   }
 
   /** Lines of JSON as they are, except on a terminal. */
@@ -53,6 +63,30 @@ function cellOf (value: unknown): string {
   if (value === undefined || value === null) return '-'
   if (value instanceof Date) return value.toISOString()
   return visible(typeof value === 'string' ? value : JSON.stringify(value)).replaceAll('\n', '\\u000a')
+}
+
+/** JSON text without line breaks, which are not allowed in its strings. */
+function onOneLine (text: string): string {
+  return text.trim().replaceAll(/[\r\n]+/g, ' ')
+}
+
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g
+
+/** JSON text as JSON.stringify indents it, its strings and numbers unchanged. */
+function indented (text: string): string {
+  let result = ''
+  let depth = 0
+  let last = ''
+  for (const [token] of text.matchAll(TOKENS)) {
+    const isEnd = token === '}' || token === ']'
+    const isFirst = last === '{' || last === '['
+    if (isEnd) depth--
+    if (isFirst !== isEnd || last === ',') result += `\n${'  '.repeat(depth)}`
+    result += token === ':' ? ': ' : token
+    if (token === '{' || token === '[') depth++
+    last = token
+  }
+  return result
 }
 
 // eslint-disable-next-line no-control-regex

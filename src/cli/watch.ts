@@ -21,10 +21,13 @@ export const watch: Command = {
     const [name, key] = settings.args as [string, string?]
     const output = new Output(io.stdout, settings.isOn('json'))
     const target = { key, prefix: settings.get('prefix') }
-    const collection = store.collection(name)
+    const collection = store.collection(name).text
     const isPlain = settings.isOn('no-values')
     const events = isPlain ? collection.watch({ ...target, values: false }) : collection.watch(target)
-    for await (const { type, ...more } of events) await output.event(type, more)
+    for await (const event of events) {
+      const { type, value, ...more } = { value: undefined, ...event }
+      await output.event(type, more, value)
+    }
     return EXIT.OK
   })
 }

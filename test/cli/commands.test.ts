@@ -22,7 +22,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   const env = { STRONG_STORE_URL: url }
   const run = (...args: string[]): ReturnType<typeof command> => command(args, { env })
   t.match(await run('set', 'c', 'key', '{"a": [1]}'), { code: 0, out: /^{"version":\d+}\n$/ })
-  t.strictSame(await run('get', 'c', 'key'), { code: 0, out: '{"a":[1]}\n', err: '' })
+  t.strictSame(await run('get', 'c', 'key'), { code: 0, out: '{"a": [1]}\n', err: '' })
   t.match(await run('set', 'c', 'key', '1', '--if-absent'), { code: 1, err: /STORE_EXISTS/ })
   t.match(await run('set', 'c', 'key', '1', '--if-version', '0'), { code: 1, err: /STORE_VERSION_MISMATCH/ })
   t.match(await run('set', 'c', 'key', 'hello'), {
@@ -31,7 +31,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.match(await run('set', 'c', 'text', 'hello', '--text', '--ttl', '3600'), { code: 0 })
   t.match(await cli(['set', 'c', 'input'], { env, input: '"from a pipe"' }), { code: 0 })
   t.match(lines((await run('keys', 'c')).out).sort((a, b) => a.key < b.key ? -1 : 1), [
-    { key: 'input', bytes: 13 }, { key: 'key', version: Number, bytes: 9 }, { key: 'text', expiresAt: /^20/ }
+    { key: 'input', bytes: 13 }, { key: 'key', version: Number, bytes: 10 }, { key: 'text', expiresAt: /^20/ }
   ])
   t.equal(lines((await run('keys', 'c', '--limit', '2')).out).length, 2)
   t.match(lines((await run('keys', 'c', '--prefix', 'te')).out), [{ key: 'text' }])
@@ -47,6 +47,11 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
     await run('set', 'c', 'key', '-1', '--if-version', '-1'), { code: 2, err: /invalid ifVersion|ifVersion must/ },
     'negative numbers are values'
   )
+
+  const long = '[12345678901234567890,\n0.1000]\n'
+  t.match(await command(['set', 'long', 'key'], { env, input: long }), { code: 0 })
+  t.equal((await run('get', 'long', 'key')).out, '[12345678901234567890, 0.1000]\n', 'no digit is lost')
+  t.match(await run('del', 'long', 'key'), { code: 0 })
 
   const exported = await run('export')
   t.match(exported, { code: 0, err: '' })
@@ -94,8 +99,10 @@ async function watched (t: Test, url: string, store: Store): Promise<void> {
   const next = async (): Promise<unknown> => JSON.parse((await events.next()).value!)
   t.match(await next(), { type: 'set', key: 'there', value: [1], version: Number })
   t.match(await next(), { type: 'ready', revision: Number })
-  await collection.set('\u001b', 'new')
-  t.match(await next(), { type: 'set', key: '\u001b', value: 'new' })
+  await collection.text.set('\u001b', '12345678901234567890')
+  const line = (await events.next()).value!
+  t.match(JSON.parse(line), { type: 'set', key: '\u001b', version: Number })
+  t.match(line, /"value":12345678901234567890}$/)
   await collection.del('there')
   t.match(await next(), { type: 'del', key: 'there' })
   const exit = once(child, 'exit')
@@ -202,9 +209,15 @@ t.test('on a terminal: tables, with control characters escaped', async t => {
   t.equal(await print(true, output => output.value({ a: '\u009b' })), '{\n  "a": "\\u009b"\n}\n')
   t.equal(await print(false, output => output.rows(rows)), rows.map(row => JSON.stringify(row) + '\n').join(''))
   t.equal(await print(false, output => output.event('set', { key: 'a' })), '{"type":"set","key":"a"}\n')
+  const nested = { a: [{}, [], [1, [2]], { b: 'c: [",\\"', d: null }], e: -1.5e300 }
+  t.equal(await print(true, output => output.value(nested)), JSON.stringify(nested, null, 2) + '\n')
   t.equal(
-    await print(true, output => output.event('set', { key: 'a\n', value: { b: '\u009b' } })),
-    'set  a\\u000a  {"b":"\\u009b"}\n'
+    await print(true, output => output.json(' [1.0,\n12345678901234567890]')),
+    '[\n  1.0,\n  12345678901234567890\n]\n'
+  )
+  t.equal(
+    await print(true, output => output.event('set', { key: 'a\n' }, '{"b":\n"\u009b"}')),
+    'set  a\\u000a  {"b": "\\u009b"}\n'
   )
   t.equal(await print(true, output => output.text('{"a":"\u009b"}\n')), '{"a":"\\u009b"}\n')
 })
