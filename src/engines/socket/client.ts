@@ -153,7 +153,8 @@ export class ClientEngine implements Engine {
     const slot = this.#slots.get(request.collection) ?? this.#name(connection, request.collection)
     if (this.#near.isUsed && id !== LIVENESS_ID) this.#near.sent(request, id)
     writeRequest(connection, request, slot, id)
-    if (!this.#isReferenced && id !== 0 && id !== LIVENESS_ID) {
+    if (id === 0) this.#liveness.posted()
+    else if (!this.#isReferenced && id !== LIVENESS_ID) {
       this.#isReferenced = true
       connection.ref()
       this.#liveness.start()

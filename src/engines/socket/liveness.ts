@@ -34,6 +34,8 @@ export class Liveness {
   #hasHeard = false
   #silentBeats = 0
   #wasLate = false
+  /** Unconfirmed requests were sent since the store was asked. */
+  #hasPosts = false
 
   /** `timeout`: milliseconds of silence that are too many while there are `calls`. */
   constructor (timeout: number, calls: Awaited, handler: LivenessHandler) {
@@ -43,13 +45,19 @@ export class Liveness {
     this.#timer.setReferenced(false)
   }
 
-  /** A call is pending. The beats go on until there is neither a call nor a lock. */
+  /** A call is pending. The beats go on until there is no call, no lock, and no question without an answer. */
   start (): void {
     if (this.#isRunning) return
     this.#isRunning = true
     this.#hasHeard = this.#wasLate = false
     this.#silentBeats = 0
     this.#wait()
+  }
+
+  /** A request without a reply was sent: the store will be asked for one. */
+  posted (): void {
+    this.#hasPosts = true
+    this.start()
   }
 
   /** Something has arrived. */
@@ -73,16 +81,20 @@ export class Liveness {
   }
 
   #beat (isLate: boolean): void {
-    if (this.#calls.pending === 0 && this.#calls.held === 0) {
-      this.stop()
-      return
-    }
+    const isIdle = this.#calls.pending === 0 && this.#calls.held === 0 && !this.#hasPosts
     if (this.#hasHeard) this.#silentBeats = 0
     // After a pause of this process, which may have been one of the whole machine, the store gets another beat.
     else if (!isLate || this.#wasLate) this.#silentBeats++
     this.#hasHeard = false
     this.#wasLate = isLate
-    if (this.#silentBeats === 1) this.#handler.ask()
+    if (isIdle && this.#silentBeats === 0) {
+      this.stop()
+      return
+    }
+    if (this.#silentBeats === 1) {
+      this.#hasPosts = false
+      this.#handler.ask()
+    }
     if (this.#silentBeats <= BEATS) this.#wait()
     else {
       this.stop()

@@ -101,6 +101,18 @@ t.test('a lock is lost when the store is stopped, also while no call is pending'
   t.equal(lock.held, false)
 })
 
+t.test('a process that only writes without confirmation notices that the store is stopped', async t => {
+  const serving = await served(t)
+  const store = storeAt(t, serving.url, 1)
+  const collection = store.collection('c')
+  await collection.get('key')
+  serving.kill('SIGSTOP')
+  await collection.set('key', 1, { confirm: false })
+  await until(() => store.errors.length > 0)
+  t.match(store.errors, [{ code: 'STORE_DISCONNECTED', message: SILENT }])
+  serving.kill('SIGCONT')
+})
+
 t.test('a stopped primary', async t => {
   const { child, nextLine, ended } = start(t, 'test/fixtures/primary-killed.js', { env: { CONNECT_TIMEOUT: '1' } })
   t.match(JSON.parse(await nextLine()), { ready: true })
