@@ -31,7 +31,10 @@ export class Transport {
     const timer = new Timer()
     timer.start(this.connectTimeout, () => { controller.abort(new StoreError('STORE_UNREACHABLE', this.silence())) })
     try {
-      const text = await (await this.ask(STATS, null, controller.signal)).text()
+      const text = await this.#stats(controller.signal).catch((error: Error) => {
+        if (error instanceof StoreError || this.failure(error).code !== 'STORE_DISCONNECTED') throw error
+        return this.#stats(controller.signal) // an idle connection was closed by the server, and reads can be repeated
+      })
       if (!Number.isSafeInteger((JSON.parse(text) as { maxValueBytes?: unknown } | null)?.maxValueBytes)) {
         throw new Error(`${this.#about(STATS)} was not answered with statistics`)
       }
@@ -43,6 +46,10 @@ export class Transport {
     } finally {
       timer.stop()
     }
+  }
+
+  async #stats (signal: AbortSignal): Promise<string> {
+    return await (await this.ask(STATS, null, signal)).text()
   }
 
   /** Rejects unless the response has the status and type of the route. */

@@ -1,4 +1,5 @@
 // Servers that are no admin API, or not any more: whatever they answer, no call of a store succeeds.
+import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
@@ -171,4 +172,21 @@ t.test('calls to a silent server time out, and queued calls continue', async t =
   await t.rejects(collection.get('e'), { code: 'STORE_CLOSED' })
   t.equal(await stalled, 'STORE_DISCONNECTED', 'a wait that the server says nothing about ends')
   await other.close()
+})
+
+t.test('a connection that the server has closed is no reason to fail', async t => {
+  let requests = 0
+  const server = createServer((request, response) => {
+    request.resume()
+    if (++requests === 1) request.socket.destroy()
+    else if (request.url!.endsWith('/stats')) {
+      response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
+    } else lines('[[0,{"text":"1"}]]\n')(response)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const store = createStore({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, token: TOKEN })
+  t.teardown(() => store.close())
+  t.equal(await store.collection('c').get('k'), 1)
+  t.equal(requests, 3)
 })
