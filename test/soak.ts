@@ -7,7 +7,7 @@ import { expiry } from './faults/expiry.js'
 import { http } from './faults/http.js'
 import { http2 } from './faults/http2.js'
 import { keyspace } from './faults/keyspace.js'
-import { killing, killingOfRedis, killingOverUnix } from './faults/killing.js'
+import { killing, killingOfHttp, killingOfRedis, killingOverUnix } from './faults/killing.js'
 import { leaks, leaksOfHttp, leaksOfRedis } from './faults/leaks.js'
 import {
   linearizability, linearizabilityOfBesetRedis, linearizabilityOfData, linearizabilityOfHttp,
@@ -15,13 +15,17 @@ import {
   linearizabilityOfRedisCluster, linearizabilityOverUnix
 } from './faults/linearizability.js'
 import { NO_ROOT, hasRoot, otherUsers } from './faults/other-users.js'
-import { overload, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
+import { overload, overloadOfHttp, overloadOfRedis, overloadOverUnix } from './faults/overload.js'
 import { peers, peersOverUnix } from './faults/peers.js'
 import { quiet, quietOfRedis } from './faults/quiet.js'
 import { stopping, stoppingOfRedis } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
 import { versions } from './faults/versions.js'
+<<<<<<< HEAD
 import { watching, watchingOfRedis } from './faults/watching.js'
+=======
+import { watching, watchingOfHttp } from './faults/watching.js'
+>>>>>>> 7199df2 (Run the attacks on killing, overload, watching and stopping over HTTP)
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
@@ -51,12 +55,15 @@ const ATTACKS: Record<string, Attack> = {
   'peers-unix': peersOverUnix,
   killing,
   'killing-unix': killingOverUnix,
+  'killing-http': killingOfHttp,
   takeover,
   overload,
   'overload-unix': overloadOverUnix,
+  'overload-http': overloadOfHttp,
   leaks,
   'leaks-http': leaksOfHttp,
   watching,
+  'watching-http': watchingOfHttp,
   stopping,
   expiry,
   http,
@@ -69,7 +76,7 @@ if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
 if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
 /** How much of the time each gets; 1 where nothing is said. */
 const SHARES: Record<string, number> = {
-  linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, leaks: 8, watching: 8
+  linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, 'overload-http': 4, leaks: 8, watching: 8
 }
 const shareOf = (name: string): number => SHARES[name] ?? 1
 

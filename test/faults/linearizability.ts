@@ -57,7 +57,7 @@ export const linearizabilityOfHttp = over(async owner => {
   const store = createStore('memory:')
   owner.teardown(() => store.close())
   const { origin } = await serveAdmin(owner, store)
-  return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 2 }
+  return { options: { url: `${origin}/_store/v1`, token: TOKEN }, lease: 1, pause: 1500 }
 })
 
 export const linearizabilityOfHttpWorkers = over(async owner => {

@@ -1,11 +1,12 @@
 import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { NO_REDIS, hasRedis } from '../support/redis.js'
-import { overload, overloadOfRedis, overloadOverUnix } from './overload.js'
+import { overload, overloadOfHttp, overloadOfRedis, overloadOverUnix } from './overload.js'
 import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
 short('calls beyond the capacity of the primary are rejected without lasting effects', overload, 1)
 short('so are those beyond the capacity of a store in a process of its own', overloadOverUnix, 1)
+short('so are those beyond the capacity of a client of the admin API', overloadOfHttp, 1)
 if (hasRedis) short('so are those beyond the capacity of a process that uses Redis', overloadOfRedis, 1)
 else t.comment(`overload in Redis: ${NO_REDIS}`)

@@ -7,7 +7,7 @@ import { fork, type TestWorker } from '../support/cluster.js'
 import { quantiles, random, type Attack, type Order, type Owner } from './attack.js'
 import { fill, limitedServer } from '../support/redis.js'
 import { heap } from './heap.js'
-import { serveStore } from './store-process.js'
+import { serveOverHttp, serveStore } from './store-process.js'
 
 const BOUND = 8 * 2 ** 20
 
@@ -25,6 +25,11 @@ export const overload = over(async () => ({ options: {}, memory: () => process.m
 
 export const overloadOverUnix = over(async owner => {
   const { options, memory } = await serveStore(owner)
+  return { options, memory, used: () => memory() / 1000 }
+})
+
+export const overloadOfHttp = over(async owner => {
+  const { options, memory } = await serveOverHttp(owner)
   return { options, memory, used: () => memory() / 1000 }
 })
 

@@ -13,7 +13,7 @@ import { startServer } from '../support/redis.js'
 import { random, type Attack, type Order } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('../fixtures/stopping.js', import.meta.url))
-const WAYS = ['app', 'worker', 'primary'] as const
+const WAYS = ['app', 'api', 'worker', 'primary'] as const
 
 export const stopping: Attack = order => attack(order, {})
 

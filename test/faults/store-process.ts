@@ -1,8 +1,9 @@
 // A store in a process of its own, as the target of an attack.
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OPEN_TOKEN } from '../../src/engines/socket/unix.js'
 import { createStore, type StoreOptions } from '../../src/index.js'
+import { TOKEN } from '../support/admin.js'
 import { directory, serve, type Serving } from '../support/serve.js'
 import type { Owner } from './attack.js'
 
@@ -30,7 +31,7 @@ export async function serveStore (owner: Owner, hasData = false): Promise<StoreP
     options,
     address: { path: serving.path, token: OPEN_TOKEN },
     peers: async () => (await createStore(options).stats()).processes! - 1,
-    memory: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${serving.pid}/status`, 'utf8'))?.[1]) * 1024,
+    memory: () => memoryOf(serving.pid),
     async restart () {
       const now = Number(process.hrtime.bigint())
       const { data } = hasData ? await createStore(options).stats() : {}
@@ -40,4 +41,19 @@ export async function serveStore (owner: Owner, hasData = false): Promise<StoreP
       return data && now - data.lag * 1e9
     }
   }
+}
+
+/** A store in a process of its own, used over its admin API. */
+export async function serveOverHttp (owner: Owner): Promise<Pick<StoreProcess, 'options' | 'memory'>> {
+  const folder = directory(owner)
+  const tokenFile = join(folder, 'token')
+  writeFileSync(tokenFile, TOKEN)
+  const args = ['--socket', join(folder, 'socket'), '--admin', '127.0.0.1:0', '--token-file', tokenFile]
+  const { pid, said } = await serve(owner, args)
+  const url = /"admin":"([^"]+)"/.exec(said())![1]!
+  return { options: { url, token: TOKEN }, memory: () => memoryOf(pid) }
+}
+
+function memoryOf (pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
 }

@@ -6,11 +6,13 @@ import { Collection } from '../../src/api/collection.js'
 import { countFeeds } from '../../src/api/feed.js'
 import { MemoryEngine } from '../../src/engines/memory/engine.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
-import { createStore, type Store, type StoreOptions } from '../../src/index.js'
+import { Store } from '../../src/api/store.js'
+import { createStore, type StoreOptions } from '../../src/index.js'
+import { TOKEN, serveAdmin } from '../support/admin.js'
 import { fork, type TestWorker } from '../support/cluster.js'
 import { startServer } from '../support/redis.js'
 import { until } from '../support/until.js'
-import type { Attack, Figures } from './attack.js'
+import { random, type Attack, type Figures, type Order, type Owner } from './attack.js'
 import { heap } from './heap.js'
 
 const MOST = 1_000_000
@@ -20,34 +22,70 @@ const MAX_BACKLOG = 2 * 256 * 1024
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-export const watching: Attack = async ({ rounds, secondsLeft, owner }) => {
-  const figures: Figures = {}
-  const most = Math.min(rounds, MOST)
+/** Where the store is. */
+interface Place {
+  /** For this process, which has the keys. */
+  store: Store
+  /** For others. */
+  options: StoreOptions
+  /** The number of waiting calls. */
+  waiting (): number | Promise<number>
+  /** Ends all connections. */
+  drop? (): void
+}
 
+export const watching: Attack = async order => {
+  const { rounds, secondsLeft } = order
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const items = new Collection<number>(engine, 'watching', NO_DEFAULTS)
-  figures['watches in one process'] = await openAndLeave({
-    most,
+  const visited = await openAndLeave({
+    most: Math.min(rounds, MOST),
     seconds: secondsLeft() / 3,
-    visit: times => visit(items, times),
+    visit: times => visit(items, times, false),
     measure: async () => heap()
   })
   assert.deepEqual([countFeeds(engine), keyspace.watches.waiters, keyspace.channels.size], [0, 0, 0])
   await engine.close()
-
   const store = createStore()
+  const waiting = async (): Promise<number> => {
+    return (await store.stats()).connections!.reduce((sum, { waiting }) => sum + waiting, 0)
+  }
+  return { 'watches in one process': visited, ...await attack(order, { store, options: {}, waiting }) }
+}
+
+/** With lost connections. */
+export const watchingOfHttp: Attack = async order => await attack(order, await serveHttp(order.owner))
+
+async function serveHttp (owner: Owner): Promise<Place> {
+  const keyspace = new Keyspace()
+  const store = new Store(new MemoryEngine(keyspace), NO_DEFAULTS)
+  owner.teardown(() => store.close())
+  const { origin, drop } = await serveAdmin(owner, store, {}, { keepAliveTimeout: 5000 })
+  const options = { url: `${origin}/_store/v1`, token: TOKEN }
+  return { store, options, waiting: () => keyspace.watches.waiters, drop }
+}
+
+async function attack ({ seed, rounds, secondsLeft, owner }: Order, place: Place): ReturnType<Attack> {
   const [worker, other] = await Promise.all([fork(owner), fork(owner)])
-  figures['watches over the socket'] = await openAndLeave({
-    most,
+  for (const { run } of [worker, other]) await run(openStore, place.options)
+  const figures: Figures = {}
+  const next = random(seed)
+  figures['watches over a connection'] = await openAndLeave({
+    most: Math.min(rounds, MOST),
     seconds: secondsLeft() / 2,
-    visit: times => worker.run(visitFromWorker, visit.toString(), times, {}),
+    visit: async times => {
+      const visited = worker.run(visitFromWorker, visit.toString(), times, place.drop !== undefined)
+      const dropping = setTimeout(() => place.drop?.(), next() * 500)
+      await visited
+      clearTimeout(dropping)
+    },
     measure: async () => Math.max(heap(), await worker.run(heapOfWorker, HEAP))
   })
-  await until(async () => await waitingCalls(store) === 0)
+  await until(async () => await place.waiting() === 0)
 
-  Object.assign(figures, await manyKeys(store, worker, other, Math.min(MOST, 100 * rounds)))
-  await until(async () => await waitingCalls(store) === 0)
+  Object.assign(figures, await manyKeys(place, worker, other, Math.min(MOST, 100 * rounds)))
+  await until(async () => await place.waiting() === 0)
   for (const { worker: child, exited } of [worker, other]) {
     child.disconnect()
     await exited
@@ -59,10 +97,11 @@ export const watching: Attack = async ({ rounds, secondsLeft, owner }) => {
 export const watchingOfRedis: Attack = async ({ rounds, secondsLeft, owner }) => {
   const { options, redis } = await startServer(owner)
   const worker = await fork(owner)
+  await worker.run(openStore, options)
   const watches = await openAndLeave({
     most: Math.min(rounds, MOST),
     seconds: secondsLeft(),
-    visit: times => worker.run(visitFromWorker, visit.toString(), times, options),
+    visit: times => worker.run(visitFromWorker, visit.toString(), times, false),
     measure: async () => await worker.run(heapOfWorker, HEAP)
   })
   await until(async () => await redis.exists(...['armed', 'waiting', 'owned'].map(of => `strong-store:{c:watching}:${of}`)) === 0)
@@ -101,9 +140,9 @@ async function openAndLeave ({ most, seconds, visit, measure }: Repeated): Promi
   return `${times}, ${pace} a second, heap ${grown} KB larger`
 }
 
-/** Opens watches and leaves each at another point. Sent to a worker as text. */
-async function visit (items: Collection<number>, times: number): Promise<void> {
-  await Promise.all(Array.from({ length: times }, async (_, i) => {
+/** Opens watches and leaves each at another point. `isLossy`: connections may be lost. Sent to a worker as text. */
+async function visit (items: Collection<number>, times: number, isLossy: boolean): Promise<void> {
+  const leave = async (i: number): Promise<void> => {
     const key = `key ${i % 50}`
     const controller = new AbortController()
     const watch = items.watch({ [i % 3 === 0 ? 'key' : 'prefix']: key, signal: controller.signal })
@@ -140,15 +179,20 @@ async function visit (items: Collection<number>, times: number): Promise<void> {
       case 6: // after a reset
         for await (const { type } of items.watch({ key, since: 0 })) if (type === 'reset') break
     }
-  }))
+  }
+  await Promise.all(Array.from({ length: times }, (_, i) => leave(i).catch((error: { code: string }) => {
+    if (!isLossy || !/^STORE_(DISCONNECTED|UNREACHABLE)$/.test(error.code)) throw error
+  })))
 }
 
-async function visitFromWorker (
-  { store, strongStore, kept }: Tools, text: string, times: number, options: StoreOptions
-): Promise<void> {
-  const visited: Store = options.url === undefined ? store : kept.store ??= strongStore.createStore(options)
+function openStore ({ strongStore, kept }: Tools, options: StoreOptions): void {
+  kept.store = strongStore.createStore(options)
+}
+
+async function visitFromWorker ({ kept }: Tools, text: string, times: number, isLossy: boolean): Promise<void> {
   // eslint-disable-next-line no-eval -- it comes from above
-  await ((0, eval)(`(${text})`) as (items: object, times: number) => Promise<void>)(visited.collection('watching'), times)
+  const visit = (0, eval)(`(${text})`) as (items: object, times: number, isLossy: boolean) => Promise<void>
+  await visit(kept.store.collection('watching'), times, isLossy)
 }
 
 const HEAP = new URL('./heap.js', import.meta.url).href
@@ -157,15 +201,13 @@ async function heapOfWorker (_: Tools, module: string): Promise<number> {
   return (await import(module) as { heap (): number }).heap()
 }
 
-async function waitingCalls (store: Store): Promise<number> {
-  return (await store.stats()).connections!.reduce((sum, { waiting }) => sum + waiting, 0)
-}
-
 /**
  * One process watches all keys and does not read on, another one reads all of them and their changes, while they are
  * written and others make calls.
  */
-async function manyKeys (store: Store, idle: TestWorker, reader: TestWorker, count: number): Promise<Figures> {
+async function manyKeys (
+  { store, drop }: Place, idle: TestWorker, reader: TestWorker, count: number
+): Promise<Figures> {
   const items = store.collection<number>('watching many')
   const write = async (value: number): Promise<void> => {
     for (let i = 0; i < count; i += 1000) {
@@ -174,8 +216,8 @@ async function manyKeys (store: Store, idle: TestWorker, reader: TestWorker, cou
     }
   }
   await write(1)
-  await idle.run(async ({ store, kept }) => {
-    kept.watch = store.collection('watching many').watch({ prefix: 'key' })
+  await idle.run(async ({ kept }) => {
+    kept.watch = kept.store.collection('watching many').watch({ prefix: 'key' })
     await kept.watch.next()
   })
   const reading = reader.run(read, count)
@@ -184,13 +226,16 @@ async function manyKeys (store: Store, idle: TestWorker, reader: TestWorker, cou
   const figures = { calls: 0, backlog: 0 }
   const calling = (async () => {
     do {
-      await idle.run(({ store }) => store.collection('watching many others').increment('calls'))
-      const { connections } = await store.stats()
-      figures.backlog = Math.max(figures.backlog, ...connections!.map(({ backlog }) => backlog))
+      await idle.run(({ kept }) => kept.store.collection('watching many others').increment('calls')).catch(error => {
+        if (drop === undefined) throw error
+      })
+      const { connections = [] } = await store.stats()
+      figures.backlog = Math.max(figures.backlog, ...connections.map(({ backlog }) => backlog))
       figures.calls++
     } while (!course.isRead)
   })()
   await write(2)
+  drop?.()
   await items.set('key end', 2)
   const { resets, events } = await reading
   await calling
@@ -210,13 +255,13 @@ async function manyKeys (store: Store, idle: TestWorker, reader: TestWorker, cou
 }
 
 /** Reads until it knows all keys in their last state. */
-async function read ({ store }: Tools, count: number): Promise<{ resets: number, events: number }> {
+async function read ({ kept }: Tools, count: number): Promise<{ resets: number, events: number }> {
   const state = new Map<string, number>()
   let isReady = false
   let last = 0
   let resets = 0
   let events = 0
-  for await (const event of store.collection<number>('watching many').watch({ prefix: 'key' })) {
+  for await (const event of (kept.store as Store).collection<number>('watching many').watch({ prefix: 'key' })) {
     events++
     if (event.type === 'reset') {
       resets++

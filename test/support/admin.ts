@@ -31,6 +31,8 @@ export interface Server {
   port: number
   /** Sends a request below the prefix, with the token. */
   ask: Ask
+  /** Ends all connections. */
+  drop: () => void
   /** Closes the app, which otherwise happens at the end of the test. */
   close: () => Promise<void>
 }
@@ -46,7 +48,13 @@ export async function serveAdmin (
     await close()
     await app.close()
   })
-  return { origin, port: Number(new URL(origin).port), ask, close: () => app.close() }
+  return {
+    origin,
+    port: Number(new URL(origin).port),
+    ask,
+    drop: () => { app.server.closeAllConnections() },
+    close: () => app.close()
+  }
 }
 
 export function client (origin: string, prefix: string): { ask: Ask, close: () => Promise<void> } {
