@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
+import { parse } from 'yaml'
 import { PROBLEMS } from '../../routes/problems.js'
 import { draw } from '../../scripts/figure.js'
 import { ERRORS } from '../../src/index.js'
@@ -92,8 +93,8 @@ async function serves (t: Test, number: number, text: string, session: string): 
 }
 
 /** The cells of the rows of the table whose head begins with these cells, without their marks of code. */
-function table (...head: string[]): string[][] {
-  const lines = REFERENCE.slice(REFERENCE.indexOf(`| ${head.join(' | ')} |`)).split('\n')
+function table (document: string, ...head: string[]): string[][] {
+  const lines = document.slice(document.indexOf(`| ${head.join(' | ')} |`)).split('\n')
   return lines.slice(2, lines.findIndex(line => !line.startsWith('|')))
     .map(line => line.split(/(?<!\\)\|/).slice(1, -1).map(cell => cell.trim().replaceAll('`', '')))
 }
@@ -121,9 +122,19 @@ t.test(`the README has at most ${MAX_README_WORDS} words, and the figure of the 
 
 t.test('the tables of errors are those of the code', async t => {
   for (const [head, codes] of [['Code', ERRORS], ['Admin code', PROBLEMS]] as const) {
-    t.strictSame(table(head, 'Status', 'Meaning'),
+    t.strictSame(table(REFERENCE, head, 'Status', 'Meaning'),
       Object.entries(codes).map(([code, { status, meaning }]) => [code, String(status), meaning.replaceAll('`', '')]))
   }
+})
+
+t.test('the table of requests is that of openapi.yaml', async t => {
+  const { paths } = parse(readFileSync(join(ROOT, 'openapi.yaml'), 'utf8')) as { paths: Record<string, object> }
+  const described = Object.entries(paths).filter(([path]) => path !== '/page/{file}').map(([path, methods]) => {
+    const names = ['get', 'put', 'post', 'patch', 'delete'].filter(name => name in methods)
+    return [path.replace('{collection}', '{c}').replace('{key}', '{k}'), names.join(' ').toUpperCase()]
+  })
+  const rows = table(documents.get('docs/http.md')!, 'Path', 'Methods')
+  t.strictSame(rows.map(([path, methods]) => [path, methods]).sort(), described.sort())
 })
 
 t.test('the table of options is that of the code, with its defaults', async t => {
@@ -141,7 +152,7 @@ t.test('the table of options is that of the code, with its defaults', async t =>
       }
     })
   }
-  const rows = table('Where', 'Option', 'Unit', 'Default', 'Bound')
+  const rows = table(REFERENCE, 'Where', 'Option', 'Unit', 'Default', 'Bound')
   t.strictSame(rows.map(([where, option]) => `${where} ${option}`).sort(), [...documented.keys()].sort())
   for (const [where, option, unit, usual, bound] of rows) {
     const name = `${where} ${option}`
