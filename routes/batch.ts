@@ -14,6 +14,12 @@ import {
 /** Length of a line in UTF-16 code units, not counting its last reply. */
 const LINE_LENGTH = 65_536
 const MAX_PAGE = 1000
+/**
+ * A batch that holds more than MAX_OWN of replies gets no more values while the other ones of this process hold more
+ * than MAX_OTHERS, in UTF-16 code units: clients that do not read must not use up the memory of the server.
+ */
+const MAX_OWN = 2 ** 20
+const MAX_OTHERS = 256 * 2 ** 20
 /** Reads that become `peek` for tokens with read access, so that they do not count as uses. */
 const LOOKS: readonly Op[] = ['get', 'entry', 'head']
 
@@ -24,6 +30,9 @@ export interface Rights {
   /** The display name of the lock owner; `owner` is the one given in the call. */
   ownerOf (owner: string | undefined): string
 }
+
+/** Length of the replies of all batches that have not been written. */
+let unwritten = 0
 
 /** The waits of one client, cancelled when it disconnects. */
 class Waits implements AbortScope {
@@ -57,6 +66,7 @@ export class Batch {
   #replies: Array<[index: number, reply: SentReply]> = []
   /** Length of their texts. */
   #length = 0
+  #isEnded = false
   /** Calls without a reply. */
   #left = 0
   /** Granted locks whose reply has not been written, by the index of the call. */
@@ -106,6 +116,9 @@ export class Batch {
     this.#polls.abort()
     if (!isWhole) for (const request of this.#grants.values()) this.#giveBack(request)
     this.#grants.clear()
+    this.#isEnded = true
+    this.#replies = []
+    this.#count(-this.#length)
   }
 
   /** Passes a call to the store; false if it is invalid. */
@@ -127,7 +140,7 @@ export class Batch {
     const isEarly = (): boolean => this.#stream === undefined
     this.#store.call(request).then(
       reply => {
-        if (request.op !== 'acquire') this.#answer(i, writeReply(call.op, reply))
+        if (request.op !== 'acquire') this.#answer(i, this.#fitted(call.op, reply))
         else if (isEarly()) this.#grant(i, request, reply)
         else {
           turns().then(
@@ -145,9 +158,20 @@ export class Batch {
 
   #grant (i: number, request: Request, reply: Reply): void {
     request.token = reply.token
-    if (this.#waits.aborted) this.#giveBack(request)
+    const answer = this.#fitted('acquire', reply)
+    if (this.#waits.aborted || answer.code !== undefined) this.#giveBack(request)
     else this.#grants.set(i, request)
-    this.#answer(i, writeReply('acquire', reply))
+    this.#answer(i, answer)
+  }
+
+  #fitted (op: Op, reply: Reply): SentReply {
+    const isFull = this.#length > MAX_OWN && unwritten - this.#length > MAX_OTHERS
+    return isFull && reply.text !== undefined ? { code: 'STORE_OVERLOADED' } : writeReply(op, reply)
+  }
+
+  #count (length: number): void {
+    this.#length += length
+    unwritten += length
   }
 
   #giveBack ({ collection, key, token }: Request): void {
@@ -155,9 +179,10 @@ export class Batch {
   }
 
   #answer (i: number, reply: SentReply): void {
-    this.#replies.push([i, reply])
-    this.#length += reply.text?.length ?? 0
     this.#done()
+    if (this.#isEnded) return
+    this.#replies.push([i, reply])
+    this.#count(reply.text?.length ?? 0)
     if (this.#isWanted && this.#replies.length === 1) setImmediate(() => { this.#write() })
   }
 
@@ -180,7 +205,7 @@ export class Batch {
     let length = 0
     const count = this.#replies.findIndex(([, { text = '' }]) => (length += text.length) > LINE_LENGTH) + 1
     const replies = this.#replies.splice(0, count === 0 ? Infinity : count)
-    this.#length -= length
+    this.#count(-length)
     if (this.#stream !== undefined) for (const [i] of replies) this.#grants.delete(i)
     return `${JSON.stringify(replies)}\n`
   }

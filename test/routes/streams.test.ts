@@ -3,6 +3,7 @@ import { createServer, get, request as send, type IncomingMessage, type Server, 
 import { connect, type ClientHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import strongStore, { createStore, type Store } from '../../src/index.js'
@@ -127,4 +128,26 @@ t.test('a stream passes through a proxy that pipes, and ends in the store with t
   await until(async () => await waiting(store) === 0)
   proxy.closeAllConnections()
   await new Promise(resolve => proxy.close(resolve))
+})
+
+t.test('a client that does not read its replies cannot use up the memory of the server', async t => {
+  const { store, port } = await serve(t)
+  await store.collection('c').set('large', 'x'.repeat(2 ** 20 - 2))
+  const ask = async (count: number): Promise<IncomingMessage> => {
+    const headers = { ...HEADERS, 'content-type': 'application/json' }
+    const request = send({ host: '127.0.0.1', port, method: 'POST', path: '/_store/v1/calls', headers, agent: false })
+    request.end(JSON.stringify(Array(count).fill({ op: 'get', collection: 'c', key: 'large' })))
+    const [response] = await once(request, 'response') as [IncomingMessage]
+    return response
+  }
+  const codes = async (): Promise<unknown[]> => {
+    const lines = (await text(await ask(3))).trim().split('\n')
+    return lines.flatMap(line => JSON.parse(line) as Array<[number, { code?: string }]>).map(([, { code }]) => code)
+  }
+  const served = [undefined, undefined, undefined]
+  t.strictSame(await codes(), served)
+  const slow = await ask(300)
+  t.strictSame(await codes(), [undefined, undefined, 'STORE_OVERLOADED'], 'others get a little')
+  slow.destroy()
+  await until(async () => !(await codes()).includes('STORE_OVERLOADED'))
 })
