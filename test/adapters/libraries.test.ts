@@ -12,13 +12,13 @@ import { UndiciCacheStore } from '../../src/adapters/undici.js'
 import { unstorageDriver } from '../../src/adapters/unstorage.js'
 import { StoreError, createStore, type Store } from '../../src/index.js'
 import { nestApplication, type LibraryServer } from '../fixtures/library-server.js'
-import { servers } from '../support/servers.js'
+import { WORKERS, servers } from '../support/servers.js'
 import { until } from '../support/until.js'
 
 t.teardown(() => createStore().close())
 
 const SERVERS: LibraryServer[] = [{ name: 'nest' }, { name: 'flexible' }, { name: 'undici' }, { name: 'unstorage' }]
-const { get, burst, output } = await servers(t, 'library-server', SERVERS, 2)
+const { get, burst, output } = await servers(t, 'library-server', SERVERS)
 
 /** A server of HTTP, and its URL. */
 async function serve (t: Test, handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
@@ -56,7 +56,7 @@ t.test('all workers together', async t => {
   await get('/unstorage/set?key=notes:tea&value=green')
   const read = await burst('/unstorage/get?key=notes:tea', 20)
   for (const { body } of read) t.strictSame(body.body, { value: 'green' })
-  for (const all of [points, answers, read]) t.equal(new Set(all.map(({ body }) => body.worker)).size, 2)
+  for (const all of [points, answers, read]) t.equal(new Set(all.map(({ body }) => body.worker)).size, WORKERS)
   t.equal(output(), '')
 })
 

@@ -14,7 +14,7 @@ import { SessionStore, type SessionStoreOptions } from '../../src/adapters/sessi
 import { readsOfRequest } from '../../src/adapters/session-read.js'
 import { createStore, type Collection, type Store } from '../../src/index.js'
 import type { SessionServer } from '../fixtures/session-server.js'
-import { cookieOf, servers } from '../support/servers.js'
+import { WORKERS, cookieOf, servers } from '../support/servers.js'
 import { until } from '../support/until.js'
 
 t.teardown(() => createStore().close())
@@ -51,7 +51,7 @@ for (const name of ['express5', 'express4', 'fastify']) {
       t.equal(body.user, 'Ada')
       workers.add(body.worker)
     }
-    t.equal(workers.size, 4)
+    t.equal(workers.size, WORKERS)
     const [sid, session] = await only(sessions)
     const { expiresAt } = (await sessions.entry(sid))!
     t.ok(

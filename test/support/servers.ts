@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { Agent, request } from 'undici'
 
+/** They show what is shared by all of them as well as more would, each of which takes a second of CPU to start. */
+export const WORKERS = 2
+
 export interface Answer {
   status: number
   headers: Record<string, string | string[] | undefined>
@@ -20,14 +23,14 @@ export interface Servers {
   output (): string
 }
 
-/** Starts workers of a compiled fixture that serve `what`. They are killed at the end of the test. */
-export async function servers (t: Test, fixture: string, what: object, count = 4): Promise<Servers> {
+/** Starts WORKERS of a compiled fixture that serve `what`. They are killed at the end of the test. */
+export async function servers (t: Test, fixture: string, what: object): Promise<Servers> {
   const single = new Agent({ pipelining: 0 }) // a connection for each request
   const pool = new Agent({ connections: 64 })
   t.teardown(() => Promise.all([single.destroy(), pool.destroy()]))
   cluster.setupPrimary({ exec: fileURLToPath(new URL(`../fixtures/${fixture}.js`, import.meta.url)), silent: true })
   let output = ''
-  const ports = await Promise.all(Array.from({ length: count }, async () => {
+  const ports = await Promise.all(Array.from({ length: WORKERS }, async () => {
     const worker = cluster.fork({ SERVE: JSON.stringify(what), NODE_OPTIONS: '' })
     for (const stream of [worker.process.stdout!, worker.process.stderr!]) {
       stream.on('data', chunk => {
@@ -50,7 +53,7 @@ export async function servers (t: Test, fixture: string, what: object, count = 4
   }))
   let turn = 0
   const ask = async (dispatcher: Agent, path: string, headers: Record<string, string>): Promise<Answer> => {
-    const url = `http://127.0.0.1:${ports[turn++ % count]}${path}`
+    const url = `http://127.0.0.1:${ports[turn++ % WORKERS]}${path}`
     const { statusCode, headers: answered, body } = await request(url, { dispatcher, headers })
     const text = await body.text()
     const isJson = String(answered['content-type']).startsWith('application/json')
