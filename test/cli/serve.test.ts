@@ -15,13 +15,13 @@ import { until } from '../support/until.js'
 const NOBODY = 65534
 const needsRoot = process.geteuid?.() === 0 ? {} : { skip: 'needs root, to play two users' }
 
-t.test('of twenty started at once exactly one serves, and the others exit with 3', async t => {
+t.test('of six started at once exactly one serves, and the others exit with 3', async t => {
   const path = join(directory(t), 'socket')
   const killed = await serve(t, ['--socket', path])
   killed.kill('SIGKILL')
   await killed.exited
   t.ok(existsSync(path), 'a socket is left that nobody listens on')
-  const children = Array.from({ length: 20 }, () => {
+  const children = Array.from({ length: 6 }, () => {
     const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', '--socket', path], {
       env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe']
     })
@@ -30,7 +30,7 @@ t.test('of twenty started at once exactly one serves, and the others exit with 3
     child.stderr.on('data', chunk => { said += String(chunk) })
     return { child, said: () => said, exited: once(child, 'close') }
   })
-  await until(() => children.filter(({ child }) => child.exitCode === 3).length === 19, 120)
+  await until(() => children.filter(({ child }) => child.exitCode === 3).length === 5, 120)
   const [serving] = children.filter(({ child }) => child.exitCode === null)
   await until(() => serving!.said().includes('serves unix:'), 60)
   for (const { child, said } of children) {
@@ -63,9 +63,9 @@ t.test('files that are not its socket are left alone', async t => {
   await refused(at('other'), 3, /another process is already listening on/)
   await refused(at('missing/socket'), 2, /the directory of .* does not exist; create it with: mkdir -p .*missing/)
   await refused(`/${'d'.repeat(80)}/socket`, 2, /is too long/)
-  await refused(
-    'relative', 2, /invalid --socket: expected an absolute path, like \/run\/app\/store\.sock, got "relative"/
-  )
+  t.match(await command(['serve', '--socket', 'relative']), {
+    code: 2, err: /invalid --socket: expected an absolute path, like \/run\/app\/store\.sock, got "relative"/
+  })
   t.strictSame(readdirSync(folder).sort(), ['dangling', 'directory', 'file', 'link', 'other'])
 })
 
@@ -203,9 +203,9 @@ t.test('--admin serves the admin API as well', async t => {
     code: 3, err: /EADDRINUSE/
   })
   t.notOk(existsSync(join(folder, 'other')))
-  t.match(await cli(['serve', ...other, '--admin', 'localhost']), { code: 2, err: /expected HOST:PORT/ })
-  t.match(await cli(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /requires --token-file/ })
-  t.match(await cli(['serve', ...other, '--token-file', token]), {
+  t.match(await command(['serve', ...other, '--admin', 'localhost']), { code: 2, err: /expected HOST:PORT/ })
+  t.match(await command(['serve', ...other, '--admin', 'localhost:1']), { code: 2, err: /requires --token-file/ })
+  t.match(await command(['serve', ...other, '--token-file', token]), {
     code: 2, err: /--token-file requires --admin HOST:PORT/
   })
 })
@@ -223,7 +223,7 @@ t.test('--data keeps the keys over restarts', async t => {
   t.strictSame(await first.exited, [0, null])
   const { url } = await serve(t, options)
   t.match(await command(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
-  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--flush', '1']), {
+  t.match(await command(['serve', '--socket', join(folder, 'other'), '--flush', '1']), {
     code: 2, err: /--flush requires --data DIR/
   })
 })
@@ -241,11 +241,11 @@ t.test('it goes on, and saves everything, when nobody reads its log any more', a
   child.stderr.destroy()
   rmSync(path)
   await until(() => existsSync(path), 30) // which it has logged
-  t.match(await cli(['set', 'c', 'key', '1', '--url', `unix:${path}`]), { code: 0 })
+  t.match(await command(['set', 'c', 'key', '1', '--url', `unix:${path}`]), { code: 0 })
   child.kill('SIGTERM')
   t.strictSame(await exited, [0, null])
   const { url } = await serve(t, options)
-  t.match(await cli(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
+  t.match(await command(['get', 'c', 'key', '--url', url]), { code: 0, out: '1\n' })
 })
 
 t.test('the default socket is private', async t => {
