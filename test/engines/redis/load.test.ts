@@ -138,7 +138,7 @@ async function all (): Promise<void> {
       for (let i = 0; i < 3; i++) {
         calls.push(c.increment('key'))
         await new Promise(resolve => { setImmediate(resolve) })
-        for (const end = Date.now() + 1300; Date.now() < end;);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1300)
       }
       await Promise.all(calls)
       return { value: await c.get('key'), errors }
