@@ -82,7 +82,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   t.match(lines((await other('collections')).out).find(({ name }) => name === 'c'), { keys: 3, maxBytes: 0 })
   t.match(lines((await other('stats')).out), [{ processes: 3 }])
   t.strictSame(await other('check'), { code: 0, out: '', err: '' })
-  t.match(await command(['check', '--timeout', '0.1', '--url', `${url}x`]), {
+  t.match(await command(['check', '--timeout', '1', '--url', `${url}x`]), {
     code: 1, err: /STORE_UNREACHABLE: .*strong-store serve/
   })
 })
