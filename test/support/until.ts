@@ -1,13 +1,18 @@
 // Waits for conditions instead of guessing durations.
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Resolves with the first result of `look` that is not false or undefined. Rejects after `seconds`. */
+const MAX_PAUSE_MS = 20
+
+/**
+ * Resolves with the first result of `look` that is not false or undefined. Rejects after `seconds`. It looks less and
+ * less often, since the CPU that looking takes is missing where the condition is brought about.
+ */
 export async function until<T> (look: () => T | Promise<T>, seconds = 10): Promise<Exclude<T, false | undefined>> {
   const end = Date.now() + seconds * 1000
-  for (;;) {
+  for (let pause = 1; ; pause = Math.min(pause * 1.5, MAX_PAUSE_MS)) {
     const found = await look()
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>
     if (Date.now() > end) throw new Error(`still not: ${look.toString()}`)
-    await delay(2)
+    await delay(pause)
   }
 }

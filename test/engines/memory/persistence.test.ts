@@ -373,7 +373,7 @@ t.test('keep is switched while a flush takes many turns', async t => {
 })
 
 t.test('a large collection that is kept from now on is marked in pages, and saved as a whole', async t => {
-  const KEYS = 200_000
+  const KEYS = 50_000
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   kept.call('configure', 'c', '', { text: '{"keep":false}' })
