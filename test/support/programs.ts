@@ -30,8 +30,7 @@ export function start (t: Test, name: string, { args = [], env = {} }: StartOpti
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
   // Without the loaders of the test runner.
   const command = [
-    '-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps',
-    fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args
+    '-u', 'NODE_OPTIONS', process.execPath, fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args
   ]
   const child = spawn('env', command, {
     env: { ...process.env, TMPDIR: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true

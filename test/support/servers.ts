@@ -28,7 +28,8 @@ export async function servers (t: Test, fixture: string, what: object): Promise<
   const single = new Agent({ pipelining: 0 }) // a connection for each request
   const pool = new Agent({ connections: 64 })
   t.teardown(() => Promise.all([single.destroy(), pool.destroy()]))
-  cluster.setupPrimary({ exec: fileURLToPath(new URL(`../fixtures/${fixture}.js`, import.meta.url)), silent: true })
+  const exec = fileURLToPath(new URL(`../fixtures/${fixture}.js`, import.meta.url))
+  cluster.setupPrimary({ exec, execArgv: [], silent: true })
   let output = ''
   const ports = await Promise.all(Array.from({ length: WORKERS }, async () => {
     const worker = cluster.fork({ SERVE: JSON.stringify(what), NODE_OPTIONS: '' })

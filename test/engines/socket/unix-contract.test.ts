@@ -13,7 +13,7 @@ contract(t, 'a store in a process of its own', async () => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const store = createStore(url)
   const user = fork(fileURLToPath(new URL('../../fixtures/contract-user.js', import.meta.url)), {
-    env: cleanEnv({ STRONG_STORE_URL: url }), execArgv: ['--enable-source-maps']
+    env: cleanEnv({ STRONG_STORE_URL: url }), execArgv: []
   })
   t.teardown(() => { user.kill('SIGKILL') })
   await once(user, 'message')
