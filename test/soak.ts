@@ -21,11 +21,7 @@ import { quiet, quietOfRedis } from './faults/quiet.js'
 import { stopping, stoppingOfRedis } from './faults/stopping.js'
 import { takeover } from './faults/takeover.js'
 import { versions } from './faults/versions.js'
-<<<<<<< HEAD
-import { watching, watchingOfRedis } from './faults/watching.js'
-=======
-import { watching, watchingOfHttp } from './faults/watching.js'
->>>>>>> 7199df2 (Run the attacks on killing, overload, watching and stopping over HTTP)
+import { watching, watchingOfHttp, watchingOfRedis } from './faults/watching.js'
 import { NO_REDIS, hasRedis } from './support/redis.js'
 
 const REDIS: Record<string, Attack> = hasRedis
