@@ -4,12 +4,15 @@
 // - The lease on all copies is counted from the moment at which it was asked for. Each read that the store answers with
 //   a copy, new or known, renews it. While copies are read, it is also renewed after a quarter of its time.
 // - A revoked copy is dropped before anything else is read from the connection.
-// - The calls on one key keep their order. The copy of a key is given up before a change of the key is sent, and not
-//   read before reads of the key that were sent have been answered. A new copy may be older than calls that were sent
-//   after the read: it is not read until all that were sent by then, or a later one, have reached the store, as its
-//   answer follows the revocations that they caused. A request that was answered has reached the store, and so have all
-//   sent before it. While a clear is not answered, no copies are read. Calls on different keys that are under way at a
-//   time have no order, except those of a series: it reads no copies after the first read that was sent.
+// - The calls of this process keep their order. Copies are read only if all changes that this process has sent have
+//   reached the store, and a copy only if all reads of its key have. A request that was answered has reached the store,
+//   and so have all sent before it; its answer follows the revocations that they caused. The copy of a key is given up
+//   before a change of the key is sent. A new copy may be older than calls that were sent after its read: it is not
+//   read until they have reached the store.
+//   A change that has reached the store may still wait there for a lock. Reads of other keys do not wait for it, as
+//   they would not if they were sent. A clear may still revoke copies, so none are read until it is answered.
+//   Reads of different keys that are under way at a time have no order, except those of a series: it reads no copies
+//   after the first read that was sent.
 // - A copy is given up when a read of its key is answered without one, as the store may know of none then.
 // - A copy ends with its key: its time is counted from the moment at which it was asked for.
 import { Reply, Request, type Op } from '../../core/engine.js'
@@ -24,6 +27,10 @@ const MAX_BUSY_MS = 1
 /** The calls that are answered with copies. */
 const GRANTING: readonly Op[] = ['get', 'entry']
 const READING: readonly Op[] = [...GRANTING, 'head', 'peek']
+/** The calls that change nothing. */
+const HARMLESS = new Set<Op>([
+  ...READING, 'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping', 'watch', 'subscribe'
+])
 
 interface Copy {
   readonly id: number
@@ -81,6 +88,8 @@ export class NearCache {
   readonly #pending: Sent[] = []
   /** The number of the last request that has reached the store. */
   #reached = 0
+  /** That of the last change that was sent. */
+  #lastChange = 0
   /** Clears that are not answered yet. */
   #clears = 0
   /** When the current lease was asked for. */
@@ -109,7 +118,8 @@ export class NearCache {
   /** The reply to a request, if there is a copy that may be read. */
   read (request: Request): Reply | undefined {
     const copy = this.#collections.get(request.collection)?.get(request.key)
-    if (copy === undefined || copy.after > this.#reached || this.#clears > 0) return undefined
+    if (copy === undefined || this.#clears > 0) return undefined
+    if (copy.after > this.#reached || this.#lastChange > this.#reached) return undefined
     const { op, token, wait, series } = request
     if (!READING.includes(op) || token !== undefined || series?.isSent === true) return undefined
     if (wait?.signal?.aborted === true || wait?.scope?.aborted === true) return undefined
@@ -135,6 +145,7 @@ export class NearCache {
   sent ({ op, collection, key, series }: Request, id: number): void {
     this.#pending[id] = { number: ++this.#sent, at: this.#now() }
     if (series !== undefined) series.isSent = true
+    if (!HARMLESS.has(op)) this.#lastChange = this.#sent
     if (op === 'clear') this.#clears++
     const copy = this.#collections.get(collection)?.get(key)
     if (copy === undefined) return
@@ -201,7 +212,7 @@ export class NearCache {
     this.#copies.clear()
     this.#pending.length = 0
     this.#first = undefined
-    this.bytes = this.#sent = this.#reached = this.#clears = this.#hits = 0
+    this.bytes = this.#sent = this.#reached = this.#lastChange = this.#clears = this.#hits = 0
     this.#isRenewing = false
     this.#leasedAt = -Infinity
   }

@@ -348,10 +348,17 @@ t.test('a process that changes a key gives its own copy up before', async t => {
   t.strictSame(acknowledged, [7])
 })
 
-t.test('a copy is read while calls on other keys are under way', async t => {
-  const { near, request } = withCopy()
+t.test('copies are not read until the changes that this process has sent have reached the store', async t => {
+  const { near, request, call } = withCopy()
   near.sent(request('set', 'other'), 2)
-  near.sent(request('get', 'other'), 3)
+  t.equal(near.read(request('get')), undefined)
+  call('head', 3)
+  t.equal(near.read(request('get'))?.text, '1', 'the change waits for a lock')
+})
+
+t.test('a copy is read while reads of other keys are under way', async t => {
+  const { near, request } = withCopy()
+  near.sent(request('get', 'other'), 2)
   t.equal(near.read(request('get'))?.text, '1')
 })
 
