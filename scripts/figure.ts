@@ -42,14 +42,14 @@ function plot (rows: Row[]): string {
   })
   const viewBox = `0 0 720 ${44 + rows.length * 28}`
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${viewBox}" font-family="${FONTS}" font-size="13">
-  <title>Gets a second</title>
+  <title>Gets per second</title>
   <style>
     ${LIGHT}
     @media (prefers-color-scheme: dark) {
       ${DARK}
     }
   </style>
-  <text x="190" y="20" font-weight="600">Gets a second, 4 workers × 64 in flight, 300 bytes</text>
+  <text x="190" y="20" font-weight="600">Gets per second, 4 workers × 64 in flight, 300 bytes</text>
 ${bars.join('\n')}
 </svg>
 `
@@ -63,15 +63,15 @@ function inThousands (rate: number): string {
 function caption ([ours, ...others]: Row[]): string {
   const redis = others.find(({ name }) => name === 'Redis, ioredis')!
   const [rate, spread] = [ours!.rate, ours!.spread].map(inThousands)
-  return `**${rate} gets a second** (±${spread}) with four workers on two cores, ` +
-    `${(ours!.rate / redis.rate).toFixed(1)} times Redis over a Unix socket\n` +
-    'with ioredis in the same run. [All results](bench/RESULTS.md) also show where others are ahead.'
+  return `**${rate} gets per second** (±${spread}) with four workers on two cores, ` +
+    `${(ours!.rate / redis.rate).toFixed(1)} times as many as Redis\n` +
+    'over a Unix socket with ioredis, in the same run. [All results](bench/RESULTS.md) also show where others are faster.'
 }
 
 export function draw (): { svg: string, readme: string } {
   const rows = rowsBelow(readFileSync(new URL('bench/RESULTS.md', root), 'utf8'), HEADING)
   const readme = readFileSync(new URL('README.md', root), 'utf8')
-  const image = '<img alt="Gets a second, beside others" src="docs/gets.svg" width="720">'
+  const image = '<img alt="Gets per second, compared with alternatives" src="docs/gets.svg" width="720">'
   const figure = `${BEGIN}\n${image}\n\n${caption(rows)}\n${END}`
   const [before, after] = [readme.slice(0, readme.indexOf(BEGIN)), readme.slice(readme.indexOf(END) + END.length)]
   return { svg: plot(rows), readme: before + figure + after }
