@@ -1,4 +1,5 @@
-// The house: imports go one way, no room is too large, and the tour of the source names every room.
+// The structure of the source: imports go one way, no module is too large, and the tour in CONTRIBUTING.md names every
+// module.
 import { readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,8 +11,8 @@ const MAX_LINES = 300
 /** From page/. */
 const GENERATED = 'routes/page-files.ts'
 
-/** From the top storey to the bottom: a room may import from its own storey and from those below. */
-const STOREYS: RegExp[][] = [
+/** From the top layer to the bottom: a module may import from its own layer and from those below. */
+const LAYERS: RegExp[][] = [
   [/^src\/index\.ts$/, /^src\/cli\//, /^src\/adapters\//, /^src\/web\//, /^routes\//],
   [/^src\/api\//],
   [/^src\/engines\//],
@@ -19,49 +20,49 @@ const STOREYS: RegExp[][] = [
   [/^page\//] // runs in browsers
 ]
 
-const rooms = [
+const modules = [
   'src', 'routes', 'page'
 ].flatMap(folder => readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
   .filter(entry => entry.isFile() && /\.c?ts$/.test(entry.name) && !entry.name.endsWith('.d.ts'))
   .map(entry => relative(ROOT, join(entry.parentPath, entry.name))))
-const texts = new Map(rooms.map(room => [room, readFileSync(join(ROOT, room), 'utf8')]))
+const texts = new Map(modules.map(module => [module, readFileSync(join(ROOT, module), 'utf8')]))
 
-/** What a room imports from other rooms. Types count: a reader has to follow them, too. */
-function importsOf (room: string): string[] {
-  return ts.preProcessFile(texts.get(room)!).importedFiles
+/** What a module imports from other modules. Types count: a reader has to follow them, too. */
+function importsOf (module: string): string[] {
+  return ts.preProcessFile(texts.get(module)!).importedFiles
     .filter(({ fileName }) => fileName.startsWith('.'))
-    .map(({ fileName }) => join(dirname(room), fileName).replace(/\.(c?)js$/, '.$1ts'))
+    .map(({ fileName }) => join(dirname(module), fileName).replace(/\.(c?)js$/, '.$1ts'))
     .filter(target => target !== GENERATED)
 }
 
-function storeyOf (room: string): number {
-  return STOREYS.findIndex(patterns => patterns.some(pattern => pattern.test(room)))
+function layerOf (module: string): number {
+  return LAYERS.findIndex(patterns => patterns.some(pattern => pattern.test(module)))
 }
 
-t.test('every room belongs to a storey, and none imports from a storey above it', async t => {
-  for (const room of rooms) {
-    t.not(storeyOf(room), -1, room)
-    for (const target of importsOf(room)) {
-      t.ok(storeyOf(target) >= storeyOf(room), `${room} → ${target}`)
-      t.equal(target.startsWith('page/'), room.startsWith('page/'), `${room} → ${target}`)
+t.test('every module belongs to a layer, and none imports from a layer above it', async t => {
+  for (const module of modules) {
+    t.not(layerOf(module), -1, module)
+    for (const target of importsOf(module)) {
+      t.ok(layerOf(target) >= layerOf(module), `${module} → ${target}`)
+      t.equal(target.startsWith('page/'), module.startsWith('page/'), `${module} → ${target}`)
     }
   }
 })
 
 t.test('engines do not import from each other, except for the keyspace that the socket engine serves', async t => {
-  const engineOf = (room: string): string | undefined => /^src\/engines\/(\w+)\//.exec(room)?.[1]
-  for (const room of rooms) {
-    for (const target of importsOf(room)) {
-      const [from, to] = [engineOf(room), engineOf(target)]
+  const engineOf = (module: string): string | undefined => /^src\/engines\/(\w+)\//.exec(module)?.[1]
+  for (const module of modules) {
+    for (const target of importsOf(module)) {
+      const [from, to] = [engineOf(module), engineOf(target)]
       if (from !== undefined && to !== undefined && from !== to) {
-        t.equal(`${from} → ${to}`, 'socket → memory', `${room} → ${target}`)
+        t.equal(`${from} → ${to}`, 'socket → memory', `${module} → ${target}`)
       }
     }
   }
 })
 
-// A primary answers its workers as soon as it has imported the package, also where a bundler drops what has no effect.
-t.test('every entry point that opens stores reaches the answers of a primary by files with side effects', async t => {
+// A primary answers its workers as soon as it has imported the package, even if a bundler drops what has no effect.
+t.test('every entry point that opens stores imports the socket engine through files with side effects', async t => {
   const { exports, sideEffects } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     exports: Record<string, string | { import: { default: string } }>, sideEffects: string[]
   }
@@ -91,33 +92,33 @@ t.test('every entry point that opens stores reaches the answers of a primary by 
   )
 })
 
-t.test('no imports go in a circle', async t => {
+t.test('no imports are circular', async t => {
   const done = new Set<string>()
-  const visit = (room: string, path: string[]): void => {
-    if (path.includes(room)) {
-      t.fail([...path.slice(path.indexOf(room)), room].join(' → '))
+  const visit = (module: string, path: string[]): void => {
+    if (path.includes(module)) {
+      t.fail([...path.slice(path.indexOf(module)), module].join(' → '))
       return
     }
-    if (done.has(room)) return
-    for (const target of importsOf(room)) visit(target, [...path, room])
-    done.add(room)
+    if (done.has(module)) return
+    for (const target of importsOf(module)) visit(target, [...path, module])
+    done.add(module)
   }
-  for (const room of rooms) visit(room, [])
-  t.equal(done.size, rooms.length)
+  for (const module of modules) visit(module, [])
+  t.equal(done.size, modules.length)
 })
 
-t.test(`no room has more than ${MAX_LINES} lines`, async t => {
-  for (const [room, text] of texts) {
-    t.ok(text.split('\n').length - 1 <= MAX_LINES, `${room}: ${text.split('\n').length - 1}`)
+t.test(`no module has more than ${MAX_LINES} lines`, async t => {
+  for (const [module, text] of texts) {
+    t.ok(text.split('\n').length - 1 <= MAX_LINES, `${module}: ${text.split('\n').length - 1}`)
   }
 })
 
-t.test('the tour of the source names every room', async t => {
+t.test('the tour of the source names every module', async t => {
   const tour = /^## A tour of the source$(.*?)(?=^## |$(?![^]))/ms.exec(
     readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8')
   )?.[1] ?? ''
   const named = Array.from(tour.matchAll(/`([\w./-]+)`/g), ([, name]) => name!)
-  for (const room of rooms) {
-    t.ok(named.some(name => name === room || (name.includes('/') && room.endsWith(`/${name}`))), room)
+  for (const module of modules) {
+    t.ok(named.some(name => name === module || (name.includes('/') && module.endsWith(`/${name}`))), module)
   }
 })
