@@ -42,7 +42,7 @@ export function checkAdmin (options: AdminOptions = {}): void {
   if (page !== undefined && typeof page !== 'boolean') invalid('admin.page', 'true or false', typeof page)
   if (auth === false) {
     if (token !== undefined || readToken !== undefined || tokens !== undefined) {
-      throw new StoreError('STORE_OPTION_INVALID', 'the admin API has tokens and auth: false: leave one of them out')
+      throw new StoreError('STORE_OPTION_INVALID', 'auth: false cannot be combined with tokens: omit one of them')
     }
     return
   }

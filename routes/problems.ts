@@ -14,14 +14,14 @@ export const PROBLEMS = {
   ADMIN_OUT_OF_SCOPE: { status: 403, meaning: 'The token does not cover this collection' },
   ADMIN_NOT_FOUND: { status: 404, meaning: 'There is no such key, lock, collection or path' },
   ADMIN_METHOD_NOT_ALLOWED: {
-    status: 405, meaning: 'The path does not have this method; the header Allow lists those it has'
+    status: 405, meaning: 'The path does not support this method; the Allow header lists those it supports'
   },
   ADMIN_TOO_OLD: { status: 410, meaning: 'The changes since that revision are no longer available' },
   ADMIN_UNSUPPORTED_MEDIA_TYPE: {
-    status: 415, meaning: 'The body must be application/json, or application/x-ndjson of an import, in UTF-8 and not compressed'
+    status: 415, meaning: 'The body must be application/json, or application/x-ndjson for an import, in UTF-8 and uncompressed'
   },
   ADMIN_TOO_MANY_TRIES: {
-    status: 429, meaning: 'Too many failed authentications from this address; wait until the minute is over'
+    status: 429, meaning: 'Too many failed authentications from this address; try again in a minute'
   },
   ADMIN_TOKENS_UNAVAILABLE: { status: 503, meaning: 'The list of tokens cannot be read' }
 } as const

@@ -95,7 +95,7 @@ export class KeyvStore extends EventEmitter {
       if (namespace === other) return
       if (this.#isVersion6 || isAmbiguous(namespace, other)) {
         throw new StoreError('STORE_OPTION_INVALID', `a Keyv with ${describe(other)} already uses this KeyvStore, ` +
-          `and one with ${describe(namespace)} needs its own: make one for each Keyv`)
+          `and one with ${describe(namespace)} needs its own: create a KeyvStore for each Keyv`)
       }
     }
     this.#namespaces.add(namespace)
@@ -155,7 +155,7 @@ export class KeyvStore extends EventEmitter {
   async clear (): Promise<void> {
     if (this.#namespaces.size > 1) {
       throw new StoreError('STORE_OPTION_INVALID', 'clear: several Keyvs use this KeyvStore, ' +
-        `with namespaces ${this.#names()}: make one for each Keyv`)
+        `with namespaces ${this.#names()}: create a KeyvStore for each Keyv`)
     }
     await this.#keys.clear({ prefix: this.#prefix })
   }
@@ -190,7 +190,7 @@ export class KeyvStore extends EventEmitter {
     }
     if (this.#namespaces.size < 2) return this.#prefix + key // without namespace, or with `useKeyPrefix: false`
     throw new StoreError('STORE_OPTION_INVALID', `key ${JSON.stringify(key)} is in none of the namespaces ` +
-      `${this.#names()} of this KeyvStore: make one for each Keyv`)
+      `${this.#names()} of this KeyvStore: create a KeyvStore for each Keyv`)
   }
 
   #names (): string {

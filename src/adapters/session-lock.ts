@@ -49,7 +49,7 @@ export class SessionLocks {
     if (lock === undefined) return
     if (!lock.held) {
       const lease = String(this.#lease.lease)
-      throw new StoreError('STORE_LOCK_LOST', `a request held its session longer than the lease of ${lease} seconds`)
+      throw new StoreError('STORE_LOCK_LOST', `the request locked its session for longer than the lease of ${lease} seconds`)
     }
     if (lock.expiresAt !== undefined && lock.expiresAt.getTime() - Date.now() < MARGIN_MS) await lock.renew()
   }
@@ -71,7 +71,7 @@ export class SessionLocks {
     if (free.status === 'rejected') throw free.reason
     const isFree = free.value !== undefined
     if (!isFree && this.#isHeldByCaller(sid, response)) {
-      throw new StoreError('STORE_DEADLOCK', 'the request was sent by a request that holds the same session')
+      throw new StoreError('STORE_DEADLOCK', 'the request was sent by another request, which has locked the same session')
     }
     own.lock = free.value ?? await this.#sessions.acquire(key, { ...this.#lease, signal: closed.signal }) as KeyLock
     if (closed.signal.aborted) {

@@ -227,7 +227,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
   #error (): StoreError {
     if (this.#state === 'lost') return new StoreError('STORE_LOCK_LOST', JSON.stringify(this.key))
     if (this.#isAborted) {
-      const message = `the client that the lock of ${JSON.stringify(this.key)} was taken for has disconnected`
+      const message = `the client of the web request that holds the lock of ${JSON.stringify(this.key)} has disconnected`
       return new StoreError('STORE_ABORTED', message)
     }
     return new StoreError('STORE_LOCK_RELEASED', JSON.stringify(this.key))

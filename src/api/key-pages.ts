@@ -71,7 +71,7 @@ export async function biggestKeys (calls: CollectionCalls, options: BiggestOptio
   const { limit = 10, examine = 10_000, cursor: from, ...wait } = options
   for (const [name, value, most] of [['limit', limit, MAX_BIGGEST], ['examine', examine, MAX_EXAMINED]] as const) {
     if (wholeNumber(value, name, 1) > most) {
-      throw new StoreError('STORE_OPTION_INVALID', `${name} can be ${most} at most`)
+      throw new StoreError('STORE_OPTION_INVALID', `${name} must be at most ${most}`)
     }
   }
   let found: KeyPage['keys'] = []

@@ -118,7 +118,7 @@ export interface CollectionOptions {
   maxBytes?: number | undefined
   /** At a bound, evict the least recently used unlocked keys (true), or fail with STORE_FULL (false). Default true. */
   evict?: boolean | undefined
-  /** In a store with `data`: whether the keys are written to disk. Without effect in any other. Default true. */
+  /** In a store with `data`: whether the keys are written to disk. No effect in other stores. Default true. */
   keep?: boolean | undefined
   /**
    * In a store with `data`: whether `set`, `del` and counting resolve when the change is on disk, as if each call had
@@ -126,10 +126,10 @@ export interface CollectionOptions {
    */
   durable?: boolean | undefined
   /**
-   * Seconds, at most 1, for which a process may answer reads of values that it has read before by itself; 0: not at
-   * all. Reads stay linearizable: a change of a key waits until no other process uses its value any more, which takes
-   * as long as that at most. Not together with `expireKeys`, as such reads would not count as a use. Without effect
-   * where no other process has the keys (`memory:`) and in Redis. Default 0.
+   * Seconds, at most 1, of the lease for which a process may answer reads from its own copies of values; 0: off. Reads
+   * stay linearizable: a change of a key waits until no other process uses a copy of it, for the lease at most. Not
+   * with `expireKeys`, because such reads would not count as a use. No effect in Redis, over HTTP, or in the process
+   * that has the keys. Default 0.
    */
   near?: number | undefined
 }
@@ -152,7 +152,7 @@ export interface PageOptions {
 }
 
 export interface BreakOptions extends WaitOptions {
-  /** The `fence` of the lock that is meant: one that was granted later stays. Default: whichever lock there is. */
+  /** The `fence` of the lock to break: a lock granted later is kept. Default: any lock of the key. */
   fence?: number | undefined
 }
 
@@ -243,7 +243,7 @@ export function boundsOf (options: CollectionOptions): object {
   const nearMs = near === undefined ? undefined : milliseconds(near, 'near')
   if (near !== undefined && near > MAX_NEAR) throw new StoreError('STORE_OPTION_INVALID', `near must be at most ${MAX_NEAR} second`)
   if (near !== undefined && near > 0 && expireKeys !== undefined && expireKeys > 0) {
-    throw new StoreError('STORE_OPTION_INVALID', 'near and expireKeys exclude each other: reads of copies would not count as a use')
+    throw new StoreError('STORE_OPTION_INVALID', 'near cannot be combined with expireKeys: reads from copies would not count as a use')
   }
   return {
     idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),

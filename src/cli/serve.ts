@@ -57,7 +57,7 @@ async function run (settings: Settings): Promise<number> {
   const rights = rightsOf(settings)
   const maxValueBytes = settings.number('max-value-bytes')
   if (maxValueBytes !== undefined && wholeNumber(maxValueBytes, '--max-value-bytes', 1) > MAX_VALUE_BYTES) {
-    throw invalid(`invalid --max-value-bytes: ${MAX_VALUE_BYTES} at most`)
+    throw invalid(`invalid --max-value-bytes: expected at most ${MAX_VALUE_BYTES}`)
   }
   const admin = await adminOf(settings.get('admin'), settings.get('token-file'))
   const fd = inheritedSocket(process.env)

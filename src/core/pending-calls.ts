@@ -218,9 +218,9 @@ function watch (call: Call, { timeout, signal, scope }: Wait): void {
 
 function adviceOn (code: StoreErrorCode, { durable, text, cursor }: Request): string {
   if (code !== 'STORE_OPTION_INVALID') return ''
-  if (cursor !== undefined) return `; invalid cursor: expected the cursor of an earlier page, got ${cursor}`
+  if (cursor !== undefined) return `; invalid cursor: expected the cursor of a previous page, got ${cursor}`
   const isDurable = durable || text?.includes('"durable":true') === true
-  return isDurable ? '; durable needs a store with data and a collection that is kept' : ''
+  return isDurable ? '; durable requires a store with data and a collection with keep: true' : ''
 }
 
 function failure (code: StoreErrorCode, request: Request, why: string | undefined, options?: ErrorOptions): StoreError {

@@ -37,7 +37,7 @@ export function checkCursor (cursor: unknown): string {
   if (typeof cursor === 'string' && /^[\x21-\x7e]{1,2048}$/.test(cursor)) return cursor
   throw new StoreError(
     'STORE_OPTION_INVALID',
-    `invalid cursor: expected the cursor of an earlier page, got ${String(cursor)}`
+    `invalid cursor: expected the cursor of a previous page, got ${String(cursor)}`
   )
 }
 

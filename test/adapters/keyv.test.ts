@@ -213,7 +213,7 @@ t.test('both versions use the same names for keys', async t => {
 })
 
 t.test('two Keyvs on one KeyvStore have their own keys, or are refused', async t => {
-  const refused = { code: 'STORE_OPTION_INVALID', message: /make one for each/i }
+  const refused = { code: 'STORE_OPTION_INVALID', message: /create a KeyvStore for each/ }
   const five = new KeyvStore({ url: 'memory:' })
   const [one, two] = ['one', 'two'].map(
     namespace => new Keyv({ store: five, namespace, throwOnErrors: true })

@@ -98,7 +98,7 @@ t.test('a store in Redis says what is missing', async t => {
   t.match(
     await node('redis.cjs'),
     'STORE_UNREACHABLE The store cannot be reached: get of "key" in collection "c": redis://: ' +
-    "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6"
+    "a store at 'redis:' requires the package ioredis, version 5 or 6: npm install ioredis@6"
   )
 })
 

@@ -58,7 +58,7 @@ t.test('refuses to be mounted without a token unless auth is false', async t => 
     [{ token: 'x', toke: 'x' }, /unknown option "toke"/],
     [{ auth: true }, /invalid admin\.auth: expected false or undefined, got boolean$/],
     [{ token: 'x', maxWait: 5n }, /invalid admin\.maxWait: expected seconds, at least 0\.001, got 5/],
-    [{ auth: false, token: 'x' }, /leave one of them out/]
+    [{ auth: false, token: 'x' }, /omit one of them/]
   ] as Array<[StrongStoreOptions['admin'], RegExp]>) {
     const app = Fastify()
     await t.rejects(

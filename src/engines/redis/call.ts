@@ -49,5 +49,5 @@ export function refuseDurable (request: Request, release: (request: Request) => 
   if (!isDurable) return request
   const { collection, key, token } = request
   if (request.release) release(Object.assign(new Request('release', collection, key), { token }))
-  throw new StoreError('STORE_OPTION_INVALID', 'durable is for a store with data; what Redis keeps, its appendfsync says')
+  throw new StoreError('STORE_OPTION_INVALID', 'durable requires a store with data; in Redis, appendfsync controls durability')
 }

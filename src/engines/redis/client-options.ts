@@ -1,9 +1,9 @@
-// What a user may say about the client library's connections, and what the store needs them to be.
+// The options of ioredis that users may set, and those that the store sets itself.
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 
 /**
- * How every connection behaves. The store connects again by itself, since it has to know what was lost and what was
+ * Set for every connection. The store reconnects by itself, because it has to know which calls were lost and which were
  * never sent.
  */
 export const OWN = {
@@ -22,12 +22,12 @@ export const OWN = {
   socketTimeout: undefined
 } as const satisfies RedisOptions
 
-const RECONNECTS = 'the store connects again by itself, and has to know which calls were lost'
-const TIMES_OUT = 'a call takes { timeout }, and a server that is silent for redis.life seconds counts as lost'
-const MASTER_ONLY = 'a replica may be behind, and takes no writes'
+const RECONNECTS = 'the store reconnects by itself, because it has to know which calls were lost'
+const TIMES_OUT = 'calls take { timeout }, and a server that sends nothing for redis.life seconds counts as lost'
+const MASTER_ONLY = 'replicas may lag behind, and do not accept writes'
 /** Refused, with the reason. */
 const REFUSED: Record<string, string> = {
-  keyPrefix: 'it would be put before some names of keys and not before others; use redis.prefix',
+  keyPrefix: 'it would apply to some key names and not to others; use redis.prefix',
   retryStrategy: RECONNECTS,
   reconnectOnError: RECONNECTS,
   sentinelReconnectStrategy: RECONNECTS,
@@ -36,37 +36,37 @@ const REFUSED: Record<string, string> = {
   maxRetriesPerRequest: RECONNECTS,
   autoResendUnfulfilledCommands: RECONNECTS,
   autoResubscribe: RECONNECTS,
-  enableOfflineQueue: 'the store keeps calls itself until it is connected, within its limits',
-  offlineQueue: 'the store keeps calls itself until it is connected, within its limits',
-  commandQueue: 'without it no call is answered',
+  enableOfflineQueue: 'the store itself queues calls until it is connected, within its limits',
+  offlineQueue: 'the store itself queues calls until it is connected, within its limits',
+  commandQueue: 'without it, no call is answered',
   lazyConnect: 'the store connects at the first call',
-  enableReadyCheck: 'the store waits itself until the server has loaded its data',
-  enableAutoPipelining: 'calls are sent in batches already, and would change places',
+  enableReadyCheck: 'the store itself waits until the server has loaded its data',
+  enableAutoPipelining: 'the store already sends calls in batches, and pipelining would reorder them',
   commandTimeout: TIMES_OUT,
   socketTimeout: TIMES_OUT,
   readOnly: MASTER_ONLY,
   scaleReads: MASTER_ONLY,
-  stringNumbers: 'the store reads numbers as numbers',
-  replyMapping: 'the store reads replies as they are by default',
-  monitor: 'a connection that monitors takes no calls'
+  stringNumbers: 'the store expects replies with numbers, not strings',
+  replyMapping: 'the store expects the default replies',
+  monitor: 'a connection in monitor mode takes no calls'
 }
-/** Options of a cluster as a whole; all others are its nodes' own. */
+/** Options of the cluster as a whole; all others apply to its nodes. */
 const OF_CLUSTER = [
   'natMap', 'dnsLookup', 'useSRVRecords', 'resolveSrv', 'slotsRefreshTimeout', 'slotsRefreshInterval', 'maxRedirections'
 ] as const
 
-/** STORE_OPTION_INVALID naming the option, and why. */
+/** Throws STORE_OPTION_INVALID, with the option and the reason. */
 export function checkClientOptions (client: unknown, isCluster: boolean): void {
   if (typeof client !== 'object' || client === null) {
-    throw invalid('expected options of ioredis, or a client made by it')
+    throw invalid('expected ioredis options or an ioredis client')
   }
   if (!isPlain(client)) {
     if (!isInstance(client)) {
-      throw invalid('expected options of ioredis, or a client made by it; the store does not work with other clients')
+      throw invalid('expected ioredis options or an ioredis client; other clients are not supported')
     }
     if (isCluster) {
       throw new StoreError(
-        'STORE_OPTION_INVALID', 'invalid redis.cluster: the client says itself whether it is a cluster'
+        'STORE_OPTION_INVALID', 'invalid redis.cluster: omit it, redis.client already is a Redis or a Cluster'
       )
     }
     return
@@ -81,26 +81,26 @@ export function checkClientOptions (client: unknown, isCluster: boolean): void {
   if (role !== undefined && role !== 'master') {
     throw new StoreError('STORE_OPTION_INVALID', `invalid redis.client.role: ${MASTER_ONLY}`)
   }
-  if (redisOptions !== undefined) throw invalid('write what would be in redisOptions directly into redis.client')
+  if (redisOptions !== undefined) throw invalid('pass the contents of redisOptions directly in redis.client')
   if (isCluster && db !== undefined && db !== 0) {
-    throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.client.db: a cluster has database 0 only')
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid redis.client.db: a cluster only has database 0')
   }
 }
 
-/** A client that the user has made. The store makes connections of its own from its address and credentials. */
+/** Whether it is the user's own client. The store opens its own connections with that client's settings. */
 export function isInstance (client: object | undefined): client is Redis | Cluster {
   const { duplicate, connect, status, options } = (client ?? {}) as Partial<Redis>
   return typeof duplicate === 'function' && typeof connect === 'function' &&
     typeof status === 'string' && typeof options === 'object'
 }
 
-/** Those of one connection. With Sentinels it is a check that finds a server which is no master any more. */
+/** The options of one connection. With Sentinels, the ready check detects a server that is no longer the master. */
 export function ofServer (options: object): RedisOptions {
   const { sentinels } = options as RedisOptions
   return { ...options, ...OWN, role: 'master', enableReadyCheck: Array.isArray(sentinels) } as RedisOptions
 }
 
-/** Those of a cluster. */
+/** The options of a cluster client. */
 export function ofCluster (options: object): ClusterOptions {
   const node = Object.entries(options).filter(([option]) => !OF_CLUSTER.includes(option as typeof OF_CLUSTER[number]))
   const { keyPrefix, readOnly, stringNumbers, commandTimeout, socketTimeout, autoResendUnfulfilledCommands } = OWN
@@ -122,7 +122,7 @@ export function ofCluster (options: object): ClusterOptions {
     lazyConnect: true,
     clusterRetryStrategy: null,
     clusterNodeRetryStrategy: null,
-    // a node is connected to when it is first needed: until then calls wait, or fail with the attempt
+    // ioredis connects to a node at its first command: until then commands are queued, and fail if it cannot connect
     enableOfflineQueue: true,
     enableAutoPipelining: false,
     retryDelayOnFailover: 0,
@@ -132,7 +132,7 @@ export function ofCluster (options: object): ClusterOptions {
 
 function isPlain (value: object): boolean {
   const prototype = Object.getPrototypeOf(value) as unknown
-  // of another realm
+  // the last one: an object of another realm
   return prototype === null || prototype === Object.prototype || (prototype as object).constructor.name === 'Object'
 }
 

@@ -1,4 +1,4 @@
-// How a server is reached: the client library, loaded when it is first needed, and the two clients of a connection.
+// Connects to a server: loads ioredis at the first use, and opens the two clients of a connection.
 import { setTimeout as delay } from 'node:timers/promises'
 import type * as ioredis from 'ioredis'
 import type { Cluster, NodeRole, Redis } from 'ioredis'
@@ -8,25 +8,25 @@ import { OWN, isInstance, ofCluster, ofServer } from './client-options.js'
 import type { Target } from './options.js'
 import { hide, parse } from './url.js'
 
-/** Milliseconds after which another node is tried as well. */
+/** Milliseconds after which another node is tried in parallel. */
 const NEXT_NODE_MS = 500
 
-/** The clients of one connection, which ends when one of them does; in a cluster when no node is left. */
+/** The clients of one connection. It ends when one of them closes; in a cluster, when no node is left. */
 export interface Clients {
-  /** What to call the server in a message. */
+  /** The name of the server in messages. */
   name: string
   /** Carries calls. */
   client: Redis | Cluster
-  /** Is pushed to: answers to calls that had to wait, and locks that were lost. */
+  /** Subscribed, to receive replies to calls that had to wait, and notices of lost locks. */
   push: Redis
-  /** In a cluster: another such client, of a node that answers. */
+  /** In a cluster: opens another such client, to a node that responds. */
   openPush?: () => Promise<Redis>
 }
 
-/** Nodes that were seen in a cluster, to begin with where the one that the url names is down. */
+/** Nodes seen in a cluster, used as seeds if the node in the URL is down. */
 export type KnownNodes = Map<string, { host: string, port: number }>
 
-/** Opens both clients and makes them ready, all within the time there is to connect. STORE_UNREACHABLE. */
+/** Opens both clients and prepares them, within connectTimeout. STORE_UNREACHABLE. */
 export async function connect<T> (
   target: Target, known: KnownNodes, prepare: (clients: Clients) => Promise<T>
 ): Promise<T> {
@@ -66,14 +66,14 @@ export async function connect<T> (
   }
 }
 
-/** ioredis selects the database as well, but goes on in database 0 if the server refuses. */
+/** ioredis selects the database too, but stays in database 0 if the server rejects that. */
 async function select (client: Redis): Promise<void> {
   const { db = 0 } = client.options
   if (db === 0) return
   await client.select(db).catch((error: Error) => { throw new Error(`database ${db}: ${error.message}`, { cause: error }) })
 }
 
-/** The connections of a client: of a cluster, those to the nodes that it knows. */
+/** The connections of a client; in a cluster, those to the nodes that it knows. */
 export function nodesOf (client: Redis | Cluster, role?: NodeRole): Redis[] {
   return client.isCluster ? (client as Cluster).nodes(role) : [client as Redis]
 }
@@ -82,18 +82,18 @@ function nameOf ({ url, client }: Target): string {
   return isInstance(client) ? 'the server of redis.client' : hide(url)
 }
 
-/** What may be done about it. Some servers say why a connection without the right TLS fails, others just close it. */
+/** Advice for a failure. If TLS settings are wrong, some servers report it, others just close the connection. */
 function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
-  if (/\b(NOPERM|unknown command)|may not use/.test(message)) {
-    return '; docs/redis.md ("Rights on the server") has what a store needs'
+  if (/\b(NOPERM|unknown command)|lacks permission/.test(message)) {
+    return '; docs/redis.md ("Rights on the server") lists what the store needs'
   }
   if (isInstance(client)) return ''
   if (parse(url).tls === undefined && !('tls' in client)) {
-    return /closed|ECONNRESET|EPIPE/.test(message) ? '; a server with TLS is reached by rediss:' : ''
+    return /closed|ECONNRESET|EPIPE/.test(message) ? '; if the server uses TLS, use a rediss: URL' : ''
   }
   return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
     ? ''
-    : '; the option redis.client.tls takes ca and servername, and cert and key where the server wants to see one; a server without TLS is reached by redis:'
+    : '; set ca and servername in redis.client.tls, and cert and key if the server requires a client certificate; if the server does not use TLS, use a redis: URL'
 }
 
 type Library = Pick<typeof ioredis, 'Redis' | 'Cluster'>
@@ -104,14 +104,14 @@ async function load (): Promise<Library> {
     library = await import('ioredis')
   } catch (cause) {
     throw new StoreError(
-      'STORE_UNREACHABLE', "a store at 'redis:' needs the package ioredis 5 or 6: npm install ioredis@6", { cause }
+      'STORE_UNREACHABLE', "a store at 'redis:' requires the package ioredis, version 5 or 6: npm install ioredis@6", { cause }
     )
   }
   const { Redis, Cluster } = library
   if (typeof Redis !== 'function' || typeof Cluster !== 'function') {
     throw new StoreError(
       'STORE_UNREACHABLE',
-      'the installed version of ioredis is too old: 5.3 and later work, 6 as well: npm install ioredis@6'
+      'the installed version of ioredis is too old: expected 5.3 or later: npm install ioredis@6'
     )
   }
   return { Redis, Cluster }
@@ -132,7 +132,7 @@ async function make (target: Target, known: KnownNodes): Promise<Redis | Cluster
   return new Cluster([...seeds, ...known.values()], ofCluster({ ...login, connectTimeout, ...client }) as object)
 }
 
-/** A client of our own like one of the user's. */
+/** A separate client with the same settings as the user's. */
 function copyOf (client: Redis | Cluster): Redis | Cluster {
   if (!client.isCluster) return (client as Redis).duplicate(ofServer(client.options))
   const { redisOptions = {}, ...whole } = (client as Cluster).options
@@ -140,8 +140,8 @@ function copyOf (client: Redis | Cluster): Redis | Cluster {
 }
 
 /**
- * A connection to a node that answers. A node that is stopped accepts connections and says nothing, so the next one is
- * tried beside it. `timeout`: milliseconds.
+ * A connection to a node that responds. A stopped node accepts connections but sends nothing, so the next node is tried
+ * in parallel. `timeout`: milliseconds.
  */
 async function fromSomeNode (cluster: Cluster, known: KnownNodes, timeout: number): Promise<Redis> {
   for (const { options: { host, port } } of cluster.nodes()) {
@@ -180,7 +180,7 @@ async function fromSomeNode (cluster: Cluster, known: KnownNodes, timeout: numbe
     if (push === first) continue
     push.disconnect()
     const stream = push.stream as Redis['stream'] | undefined
-    stream?.destroy() // a server that is stopped would not close it
+    stream?.destroy() // a stopped server would not close it
   }
   if (first === undefined) throw reason
   return first

@@ -1,11 +1,11 @@
-// A server that evicts keys takes away parts of collections, locks among them. It is reported once for each server.
+// Warns about a server that evicts keys, and so may remove locks and parts of collections. Once per server.
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
 
 const reported = new Set<string>()
 
 /**
- * Emits a warning of the process where the server's policy is to evict. Where the user may not ask, nothing is known.
+ * Emits a process warning if the server's policy is to evict keys. Without permission for INFO, it does nothing.
  */
 export async function warnOfEviction (client: Redis | Cluster, server: string): Promise<void> {
   const [node] = nodesOf(client, 'master')
@@ -14,6 +14,6 @@ export async function warnOfEviction (client: Redis | Cluster, server: string): 
   if (policy === 'noeviction' || reported.has(server)) return
   reported.add(server)
   process.emitWarning(
-    `${server} evicts keys when its memory is full (maxmemory-policy ${policy}), locks and parts of collections among them; ` +
-    'set maxmemory-policy noeviction, and bound collections by maxKeys and maxBytes', 'StrongStoreWarning')
+    `${server} evicts keys when its memory is full (maxmemory-policy ${policy}), including locks and parts of collections; ` +
+    'set maxmemory-policy noeviction, and bound collections with maxKeys and maxBytes', 'StrongStoreWarning')
 }

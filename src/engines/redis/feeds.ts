@@ -17,7 +17,7 @@ export function placed (request: Request): Request {
   const { op, key, cursor, token, number = 1 } = request
   if (op === 'watch') {
     if (optionsOf(request) === undefined || !(cursor === undefined || LIST.test(cursor) || /^\d{1,16}$/.test(cursor))) {
-      throw new StoreError('STORE_OPTION_INVALID', 'a watch whose options or cursor are not known')
+      throw new StoreError('STORE_OPTION_INVALID', 'invalid options or cursor of a watch')
     }
     return request
   }

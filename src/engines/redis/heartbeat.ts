@@ -236,7 +236,7 @@ export class Heartbeat {
   #giveUp (state: CollectionState): void {
     for (const number of state.unanswered(this.#lastMark, this.#life)) {
       state.waiting.delete(number)
-      this.#handler.unanswered(number, new Error('an answer of the server did not arrive'))
+      this.#handler.unanswered(number, new Error('a reply of the server did not arrive'))
     }
   }
 

@@ -58,13 +58,13 @@ export function settle (options: EngineOptions): Settled {
   checkName(prefix, 'STORE_OPTION_INVALID')
   if (/[{}]/.test(prefix)) {
     throw new StoreError(
-      'STORE_OPTION_INVALID', 'invalid redis.prefix: braces choose the slot of a key, and must not be in it'
+      'STORE_OPTION_INVALID', 'invalid redis.prefix: expected no braces, which would determine the cluster slot of keys'
     )
   }
   const lifeMs = milliseconds(life, 'life', 1)
   if (lifeMs > MAX_LIFE) {
     throw new StoreError(
-      'STORE_OPTION_INVALID', `invalid redis.life: expected ${MAX_LIFE / 1000} seconds at most, got ${life}`
+      'STORE_OPTION_INVALID', `invalid redis.life: expected at most ${MAX_LIFE / 1000} seconds, got ${life}`
     )
   }
   const { client, cluster = false } = target
@@ -79,13 +79,13 @@ function checkTarget ({ url, client, cluster = false }: Target): void {
   if (client !== undefined) checkClientOptions(client, isCluster)
   if (isInstance(client) && !/^rediss?:$/.test(url)) {
     throw new StoreError(
-      'STORE_OPTION_INVALID', 'invalid url: redis.client says where the server is; use the url \'redis:\' with it'
+      'STORE_OPTION_INVALID', 'invalid url: expected \'redis:\' with an ioredis client in redis.client, which has the address'
     )
   }
   if (isCluster && address.db !== 0) {
-    throw new StoreError('STORE_OPTION_INVALID', `invalid url: a cluster has database 0 only, got ${address.db}`)
+    throw new StoreError('STORE_OPTION_INVALID', `invalid url: a cluster only has database 0, got ${address.db}`)
   }
   if (isCluster && address.path !== undefined) {
-    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: a cluster is not reached through a Unix socket')
+    throw new StoreError('STORE_OPTION_INVALID', 'invalid url: a cluster cannot be reached through a Unix socket')
   }
 }

@@ -1,5 +1,5 @@
-// The rights that a store needs on a server are checked when a connection is opened, so that what is missing is named
-// at once, and not found by a script in the middle of its work. docs/redis.md has the same as rules of an ACL.
+// Checks the user's permissions when a connection is opened, so that a missing one is reported immediately instead of
+// failing a script halfway. docs/redis.md lists the permissions as ACL rules.
 import type { Cluster, Redis } from 'ioredis'
 import { StoreError } from '../../core/errors.js'
 import type { Pipeline } from './pipeline.js'
@@ -10,8 +10,8 @@ export const COMMANDS = [...new Set(Array.from(TEXT.matchAll(/redis\.call\('(\w+
   ([, command, subcommand = '']) => `${command!} ${subcommand}`.trim().toLowerCase()))]
 
 /**
- * STORE_UNREACHABLE naming what the user may not do, or the server does not have. What loads and runs scripts, and
- * subscribes, is used by the opening itself: there the server's own error names it.
+ * Throws STORE_UNREACHABLE, with the missing permissions and commands. Connecting itself already loads and runs scripts
+ * and subscribes: if that is not permitted, the server's own error says so.
  */
 export async function checkRights (
   client: Redis | Cluster, pipeline: Pipeline, prefix: string, channel: string
@@ -23,7 +23,7 @@ export async function checkRights (
   ])
   if (missing.length > 0) {
     throw new StoreError(
-      'STORE_UNREACHABLE', `the user may not use, or the server does not have: ${missing.join(', ')}`
+      'STORE_UNREACHABLE', `the user lacks permission for, or the server does not support: ${missing.join(', ')}`
     )
   }
 }

@@ -51,7 +51,7 @@ export class ScriptCache {
       if ((error as Error).name !== 'ReplyError') throw error
       this.#Kind = ScriptGeneration
       await this.#open(channel).catch((second: Error) => {
-        second.message += `; nor are functions possible: ${(error as Error).message}`
+        second.message += `; functions cannot be used either: ${(error as Error).message}`
         throw second
       })
     }
@@ -101,7 +101,7 @@ export class ScriptCache {
       if (++this.#lost > MAX_LOST) {
         this.#lost = 0
         throw new StoreError(
-          'STORE_UNREACHABLE', 'the server loses the scripts of the store as soon as they are loaded'
+          'STORE_UNREACHABLE', 'the server keeps losing the scripts of the store right after they are loaded'
         )
       }
       next = new this.#Kind(randomUUID())

@@ -22,12 +22,12 @@ export function parse (text: string): Address {
   const [, db] = /^\/?(\d*)$/.exec(pathname) ?? []
   if (db === undefined && hostname !== '') {
     throw new StoreError(
-      'STORE_OPTION_INVALID', `invalid url: expected the number of a database as its path, got ${hide(text)}`
+      'STORE_OPTION_INVALID', `invalid url: expected a database number as the path, got ${hide(text)}`
     )
   }
   if (search !== '') {
     throw new StoreError(
-      'STORE_OPTION_INVALID', `invalid url: ${hide(text)} takes no ?parameters; use the option redis.client`
+      'STORE_OPTION_INVALID', `invalid url: ${hide(text)} has query parameters, which are not supported; use the option redis.client`
     )
   }
   return {

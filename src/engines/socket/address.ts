@@ -73,7 +73,7 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
     }
     const fail = (why: string): void => { finish(() => { reject(new StoreError('STORE_UNREACHABLE', why)) }) }
     const aborted = (): void => { fail('this store is closed') }
-    const closed = (): void => { fail('the connection to the parent process, which knows the store, is closed') }
+    const closed = (): void => { fail('the IPC channel to the parent process, which has the address of the store, is closed') }
     const stop = channel.listen(message => {
       const { version, path, token, refused, question } = contentOf(message) ?? {}
       if (typeof version !== 'number' || question === true) return

@@ -8,15 +8,15 @@ import { NO_REDIS, hasRedis, startServer } from '../../support/redis.js'
 t.test('options that would change the layout or the order are refused, and say why', async t => {
   const refused: Array<[object, RegExp]> = [
     [{ keyPrefix: 'app:' }, /redis\.client\.keyPrefix: .*use redis\.prefix/],
-    [{ retryStrategy: () => 100 }, /redis\.client\.retryStrategy: the store connects again by itself/],
+    [{ retryStrategy: () => 100 }, /redis\.client\.retryStrategy: the store reconnects by itself/],
     [{ maxRetriesPerRequest: null }, /maxRetriesPerRequest/],
-    [{ enableOfflineQueue: true }, /enableOfflineQueue: the store keeps calls itself/],
-    [{ enableAutoPipelining: true }, /enableAutoPipelining: .*change places/],
+    [{ enableOfflineQueue: true }, /enableOfflineQueue: the store itself queues calls/],
+    [{ enableAutoPipelining: true }, /enableAutoPipelining: .*would reorder/],
     [{ commandTimeout: 100 }, /commandTimeout: .*\{ timeout \}/],
     [{ stringNumbers: true }, /stringNumbers/],
-    [{ readOnly: true }, /readOnly: a replica/],
-    [{ role: 'slave', sentinels: [], name: 'main' }, /role: a replica/],
-    [{ redisOptions: {} }, /directly into redis\.client/]
+    [{ readOnly: true }, /readOnly: replicas/],
+    [{ role: 'slave', sentinels: [], name: 'main' }, /role: replicas/],
+    [{ redisOptions: {} }, /directly in redis\.client/]
   ]
   for (const [client, message] of refused) {
     t.throws(
@@ -24,13 +24,13 @@ t.test('options that would change the layout or the order are refused, and say w
     )
   }
   for (const [options, message] of [
-    [{ redis: { cluster: true, client: { scaleReads: 'slave' } } }, /scaleReads: a replica/],
-    [{ redis: { cluster: true, client: { db: 1 } } }, /a cluster has database 0 only/],
-    [{ url: 'redis://localhost/1', redis: { cluster: true } }, /a cluster has database 0 only/],
-    [{ url: 'redis:///run/s', redis: { cluster: true } }, /not reached through a Unix socket/],
-    [{ url: 'redis://localhost?db=1' }, /takes no \?parameters/],
-    [{ redis: { client: 'localhost' } }, /expected options of ioredis, or a client/],
-    [{ redis: { client: new Map() } }, /does not work with other clients/]
+    [{ redis: { cluster: true, client: { scaleReads: 'slave' } } }, /scaleReads: replicas/],
+    [{ redis: { cluster: true, client: { db: 1 } } }, /a cluster only has database 0/],
+    [{ url: 'redis://localhost/1', redis: { cluster: true } }, /a cluster only has database 0/],
+    [{ url: 'redis:///run/s', redis: { cluster: true } }, /cannot be reached through a Unix socket/],
+    [{ url: 'redis://localhost?db=1' }, /query parameters, which are not supported/],
+    [{ redis: { client: 'localhost' } }, /expected ioredis options or an ioredis client/],
+    [{ redis: { client: new Map() } }, /other clients are not supported/]
   ] as Array<[StoreOptions, RegExp]>) {
     t.throws(() => createStore({ url: 'redis:', ...options }), { code: 'STORE_OPTION_INVALID', message })
   }
@@ -82,7 +82,7 @@ t.test('a client of the application: the store opens connections like it, and le
   const client = new Redis({ ...settings, lazyConnect: true })
   t.throws(
     () => createStore({ url: 'redis://localhost', redis: { client } }),
-    { code: 'STORE_OPTION_INVALID', message: /use the url 'redis:' with it/ }
+    { code: 'STORE_OPTION_INVALID', message: /expected 'redis:' with an ioredis client/ }
   )
   t.throws(
     () => createStore({ url: 'redis:', redis: { client, cluster: true } }),

@@ -44,10 +44,10 @@ t.test('a server with TLS', { skip }, async t => {
   t.equal(await at({ url: `redis://${path}` }).collection('c').get('key'), 2, 'it is the same store without')
 
   for (const [options, message] of [
-    [{ url }, /self-signed certificate.*; the option redis.client.tls takes ca/],
-    [{ url, redis: { client: { tls: { ca, servername: 'localhost' } } } }, /localhost.*takes ca and servername/],
-    [{ url: `redis://${HOST}:${port}` }, /a server with TLS is reached by rediss:/],
-    [{ url, redis: { cluster: true } }, /takes ca/]
+    [{ url }, /self-signed certificate.*; set ca and servername in redis.client.tls/],
+    [{ url, redis: { client: { tls: { ca, servername: 'localhost' } } } }, /localhost.*set ca and servername/],
+    [{ url: `redis://${HOST}:${port}` }, /if the server uses TLS, use a rediss: URL/],
+    [{ url, redis: { cluster: true } }, /set ca/]
   ] as const) {
     await t.rejects(at(options as StoreOptions).collection('c').get('key'), { code: 'STORE_UNREACHABLE', message })
   }
@@ -55,7 +55,7 @@ t.test('a server with TLS', { skip }, async t => {
   await redis.config('SET', 'tls-auth-clients', 'yes')
   await t.rejects(
     at({ url, redis: { client: { tls: { ca } } } }).collection('c').get('key'),
-    { code: 'STORE_UNREACHABLE', message: /and cert and key where the server wants to see one/ }
+    { code: 'STORE_UNREACHABLE', message: /and cert and key if the server requires a client certificate/ }
   )
   t.equal(
     await outcome(
@@ -72,6 +72,6 @@ t.test('rediss: to a server without TLS', { skip }, async t => {
   t.teardown(() => store.close())
   await t.rejects(
     store.collection('c').get('key'),
-    { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*a server without TLS is reached by redis:/ }
+    { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*if the server does not use TLS, use a redis: URL/ }
   )
 })
