@@ -1,21 +1,21 @@
-// The calls of this process that are under way, and how much they are together.
+// The pending calls of this process, and their number and size.
 import type { RedisCall } from './call.js'
 
-/** Bytes of keys and values on their way to the server above which calls are refused. */
+/** Maximum size in bytes of the keys and values of pending calls. Above it, calls are rejected. */
 const MAX_BACKLOG = 256 * 2 ** 20
-/** Calls without an answer, unconfirmed ones included, above which calls are refused. */
+/** Maximum number of pending calls, including unconfirmed ones. Above it, calls are rejected. */
 const MAX_PENDING = 2 ** 19
 
 export class CallTable {
   /** By the slot in PendingCalls. */
   #byId: Array<RedisCall | undefined> = []
-  /** By the number that the server knows. */
+  /** By the number that identifies the call on the server. */
   readonly #byNumber = new Map<number, RedisCall>()
   #numbers = 0
   #unconfirmed = 0
   #backlog = 0
 
-  /** `pending`: calls that wait for an answer. */
+  /** `pending`: the number of calls that wait for a reply. */
   isFull (pending: number): boolean {
     return this.#backlog > MAX_BACKLOG || pending + this.#unconfirmed > MAX_PENDING
   }
@@ -26,7 +26,7 @@ export class CallTable {
     else this.#byId[call.id] = call
   }
 
-  /** Gives a call that is about to be sent its number. */
+  /** Assigns a number to a call that is about to be sent. */
   number (call: RedisCall): void {
     call.number = ++this.#numbers
     if (call.id !== 0) this.#byNumber.set(call.number, call)

@@ -1,4 +1,4 @@
-// A call of this process, from the moment it is made until it is settled.
+// A call of this process, until it is settled.
 import { Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Part } from './job.js'
@@ -6,43 +6,43 @@ import type { Part } from './job.js'
 export class RedisCall {
   /**
    * connecting: there is no connection yet. sent: handed to the connection. waiting: in the queue of a locked key, on
-   * the server. settled: answered, or given up.
+   * the server. settled: answered or abandoned.
    */
   state: 'connecting' | 'sent' | 'waiting' | 'settled' = 'connecting'
-  /** Names the call to the server, which pushes its answer under this number if it had to wait. */
+  /** Identifies the call on the server, which pushes the reply with this number if the call had to wait. */
   number = 0
-  /** What was asked of the server, as long as it may be withdrawn. */
+  /** The queued command, as long as it can be withdrawn. */
   part: Part | undefined
-  /** Pushed before the reply that says that the call waits: the two travel on different connections. */
+  /** A reply pushed before the command's own reply, that the call waits: they arrive on different connections. */
   early: string | undefined
   /** Until it is sent: see Pace. */
   pause: NodeJS.Timeout | undefined
   /** Milliseconds since the epoch. */
   at = 0
-  /** Bytes that it holds while it is under way, roughly. */
+  /** Approximate size in bytes while it is pending. */
   readonly size: number
 
   /**
-   * `id`: the call's slot in PendingCalls, 0 where no answer is wanted. `token`: of the lock that an acquire may bring.
+   * `id`: the call's slot in PendingCalls; 0 if no reply is wanted. `token`: the token for the lock of an acquire.
    */
   constructor (readonly request: Request, readonly id: number, readonly token: string | undefined) {
     this.size = request.key.length + (request.text?.length ?? 0)
   }
 
-  /** The number that the server knows it by, negative where no answer is wanted. */
+  /** Its number on the server; negative if no reply is wanted. */
   get signedNumber (): number {
     return this.id === 0 ? -this.number : this.number
   }
 
-  /** What the server knows it by: a channel to push to, and the number. */
+  /** Its name on the server: the channel to push to, and the number. */
   nameFor (channel: string): string {
     return `${channel} ${this.signedNumber}`
   }
 }
 
 /**
- * STORE_OPTION_INVALID where a change is to be on disk before the answer. `release`: ends the lock that such a change
- * was to end.
+ * STORE_OPTION_INVALID for a change that should be on disk before the reply. `release`: ends the lock that such a
+ * change should have ended.
  */
 export function refuseDurable (request: Request, release: (request: Request) => void): Request {
   const isDurable = request.durable || (request.op === 'configure' && request.text?.includes('"durable":true') === true)

@@ -1,4 +1,4 @@
-// A request as the scripts take it, and their answer as a reply.
+// Encodes requests for the scripts, and decodes their replies.
 import { hostname } from 'node:os'
 import { Reply, type Op, type Request } from '../../core/engine.js'
 import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
@@ -12,10 +12,10 @@ export function isRead (op: Op): boolean {
   return op === 'get' || op === 'entry' || op === 'peek' || op === 'head' || op === 'acquire'
 }
 
-/** Who makes a call. */
+/** The caller of a request. */
 export interface Caller {
   channel: string
-  /** Of the call; negative where no answer is wanted. */
+  /** The number of the call; negative if no reply is wanted. */
   number: number
   /** Milliseconds after which the process counts as dead. */
   life: number
@@ -37,7 +37,7 @@ export function scriptOf (
   }
 }
 
-/** What ends the lock of a request that was refused as there is no memory for its value. */
+/** Ends the lock of a request whose value was rejected because the server is out of memory. */
 export function releaseOf ({ key, token }: Request, base: string, { number }: Caller): [ScriptName, string, string[]] {
   return ['call', base, ['release', key, String(number), '', token!]]
 }
@@ -47,7 +47,7 @@ function scriptFor (op: Op): ScriptName {
   return op === 'get' || op === 'entry' || op === 'peek' ? 'read' : 'call'
 }
 
-/** `newToken`: of the lock that an acquire may bring. */
+/** `newToken`: the token of the lock that an acquire gets. */
 function textOf ({ op, text, token, owner }: Request, newToken: string | undefined): string {
   switch (op) {
     case 'acquire': return `${newToken} ${owner ?? OWNER}`
@@ -56,7 +56,7 @@ function textOf ({ op, text, token, owner }: Request, newToken: string | undefin
   }
 }
 
-/** What a call says beside its key and its text, as JSON; '' where that is nothing. */
+/** The fields of a call except its key and its text, as JSON; '' if there are none. */
 function optionsOf (request: Request): string {
   const options = JSON.stringify({
     ttl: request.ttl,
@@ -76,12 +76,12 @@ function optionsOf (request: Request): string {
   return options === '{}' ? '' : options
 }
 
-/** The answer of a script, whose long texts come apart from the rest. */
+/** Decodes the reply of a script. Long texts are separate elements. */
 export function wholeOf (answer: string | string[]): string {
   return typeof answer === 'string' ? answer : answer.join('')
 }
 
-/** "R version expiresIn number fence text", with nothing where there is none, or "E code". */
+/** "R version expiresIn number fence text", with empty fields for missing values, or "E code". */
 export function replyOf (answer: string): Reply {
   if (answer.charCodeAt(0) === 69) {
     const code = answer.slice(1)
@@ -103,18 +103,18 @@ export function replyOf (answer: string): Reply {
   return reply
 }
 
-/** What an error of the server, or of the way to it, means to a caller. */
+/** Converts an error of the server or of the connection. */
 export function codeOf (error: Error): StoreErrorCode {
   if (error instanceof StoreError) return error.code
   if (/\bOOM\b/.test(error.message)) return 'STORE_FULL'
-  // Nothing was done: the server can not, or must not, serve us.
+  // The call took no effect: the server cannot execute it, or does not permit it.
   if (/^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED|ASK)\b|^ERR unknown command|^ERR The user executing the script can't/.test(error.message)) {
     return 'STORE_UNREACHABLE'
   }
   return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
 }
 
-/** What is left of a time since it was asked for: the server may have counted from then on, and never from later. */
+/** Reduces the remaining time by the age of the request: the server may have started to count when it was made. */
 export function since (at: number, reply: Reply): Reply {
   if (reply.expiresIn !== undefined) reply.expiresIn = Math.max(0, reply.expiresIn - (Date.now() - at))
   return reply

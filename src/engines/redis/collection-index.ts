@@ -1,17 +1,16 @@
-// Lists the collections of a store in pages. An index on each server, or on each shard of a cluster, has their names in
-// order.
+// Lists the collections of a store in pages. A sorted index on the server, or several in a cluster, have their names.
 import type { Connection } from './connection.js'
 import type { KeyNames } from './keys.js'
 
 const COUNTERS = [
   'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'
 ] as const
-/** Those that add up over collections. */
+/** The fields that are summed over collections. */
 export const SUMMED = COUNTERS.slice(0, 8)
 
-/** Collections that one script describes. */
+/** Maximum number of collections that one script call describes. */
 const BATCH_SIZE = 50
-/** Indexes that are asked at the same time. */
+/** Number of indexes that are queried in parallel. */
 const MAX_CONCURRENT = 16
 
 export type Counters = Record<string, unknown> & { name: string }
@@ -21,7 +20,7 @@ export function countersOf (name: string, counts: string[]): Counters {
   return { name, ...Object.fromEntries(stats), evict: counts[COUNTERS.length] === '1' }
 }
 
-/** Where a page begins: behind a collection of an index. */
+/** The start of a page: after a collection in an index. */
 interface Position {
   index: number
   base: string
@@ -29,11 +28,11 @@ interface Position {
 
 export interface Page {
   collections: Counters[]
-  /** None on the last page. */
+  /** Undefined on the last page. */
   cursor: string | undefined
 }
 
-/** A page of the collections; undefined where the cursor is invalid. */
+/** A page of collections; undefined if the cursor is invalid. */
 export async function pageOf (
   connection: Connection, names: KeyNames, cursor: string | undefined, limit: number
 ): Promise<Page | undefined> {
@@ -60,7 +59,7 @@ interface Found {
   next: Position | undefined
 }
 
-/** At most `limit` collections; where only locked ones are wanted, some of these may be missing from a page. */
+/** At most `limit` collections. If only locked ones are wanted, a page may have fewer although more follow. */
 async function from (
   connection: Connection, names: KeyNames, { index, base }: Position, limit: number, isLocked: boolean
 ): Promise<Found> {
@@ -84,7 +83,7 @@ async function from (
   return { collections, next: next < names.indexes.length ? { index: next, base: '' } : undefined }
 }
 
-/** What is in front tells these cursors from those of other engines. */
+/** The prefix distinguishes these cursors from those of other engines. */
 const CURSOR = /^c(\d{1,3})_([\w-]*)$/
 
 function encode ({ index, base }: Position): string {

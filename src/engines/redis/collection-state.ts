@@ -1,42 +1,41 @@
-// What this process has in one collection: its locks, its waiting calls, and when its next heartbeat there is due.
+// The locks and waiting calls of this process in one collection, and when its next heartbeat there is due.
 
-/** Locks, and waiting calls, that one look checks: the next look takes the next ones. */
+/** Maximum number of locks, and of waiting calls, checked by one heartbeat. The next heartbeat checks the next ones. */
 const PAGE = 100
 
 /** A call that waits in a queue on the server. */
 interface Waiting {
-  /** None of a call that waits for changes or messages. */
+  /** Undefined if the call waits for changes or messages. */
   key: string | undefined
-  /** What the server calls it. */
+  /** Its name on the server. */
   who: string
   /**
-   * The first mark that was asked for after the server no longer knew of the call, and when that was (ms since the
-   * epoch).
+   * The first mark requested after the server no longer knew the call, and when it was requested (ms since the epoch).
    */
   missing: { mark: number, since: number } | undefined
 }
 
-/** As the script `leave` takes it. */
+/** The format of the script `leave`. */
 export interface Left {
   held: Array<[key: string, token: string]>
   waiting: string[]
 }
 
 export class CollectionState {
-  /** Reads since the last look. */
+  /** Reads since the last heartbeat. */
   reads = 0
-  /** Some keys have a ttl, or uses are tracked, as far as is known: a plain read is not enough. */
+  /** Some keys have a ttl, or uses are tracked, as far as this process knows: a plain read is not enough. */
   isTimed = false
-  /** Calls wait that were not confirmed. */
+  /** Unconfirmed calls are waiting. */
   isPosted = false
   /** Milliseconds since the epoch. */
   due: number
   isAsked = false
-  /** Key by token, of the locks that depend on this process's signs of life. */
+  /** The keys, by token, of the locks that depend on this process's heartbeats. */
   readonly held = new Map<string, string>()
   /** By the call's number. */
   readonly waiting = new Map<number, Waiting>()
-  /** What was lost with a node of a cluster: that node, or its replica, may come back with it. */
+  /** Lost with a node of a cluster. That node, or its replica, may come back and still have them. */
   readonly lost: Left = { held: [], waiting: [] }
 
   constructor (due: number) {
@@ -48,14 +47,14 @@ export class CollectionState {
     return this.held.size + this.waiting.size > 0
   }
 
-  /** Whether it holds nothing, and its calls wait for nothing but changes or messages. */
+  /** Whether it holds no locks, and its calls only wait for changes or messages. */
   get hasOnlyPolls (): boolean {
     if (this.held.size > 0) return false
     for (const { key } of this.waiting.values()) if (key !== undefined) return false
     return this.waiting.size > 0
   }
 
-  /** What the next look is about. */
+  /** What the next heartbeat checks. */
   page (): { held: Array<[key: string, token: string]>, keys: string[], waiting: string[] } {
     const waiting = rotate(this.waiting)
     return {
@@ -65,7 +64,7 @@ export class CollectionState {
     }
   }
 
-  /** All that is held and waited for. */
+  /** All locks and waiting calls. */
   all (): Left {
     return {
       held: Array.from(this.held, ([token, key]) => [key, token]),
@@ -73,14 +72,14 @@ export class CollectionState {
     }
   }
 
-  /** The server does not know of a call that waits: its answer is on its way, ahead of the mark, or lost. */
+  /** The server no longer knows a waiting call: its reply will arrive before the mark, or is lost. */
   miss (who: string, mark: number): void {
     const waiting = this.waiting.get(Number(who.slice(who.lastIndexOf(' ') + 1)))
     if (waiting !== undefined) waiting.missing ??= { mark, since: Date.now() }
   }
 
   /**
-   * The numbers of calls whose answer is lost: the mark behind it has arrived, or has not for `maxWait` milliseconds.
+   * The numbers of calls whose reply is lost: the mark has arrived without it, or not within `maxWait` milliseconds.
    */
   unanswered (lastMark: number, maxWait: number): number[] {
     const limit = Date.now() - maxWait
@@ -91,7 +90,7 @@ export class CollectionState {
     return found
   }
 
-  /** Moves all that is held and waited for to what is lost. */
+  /** Marks all locks and waiting calls as lost. */
   lose (): { tokens: string[], numbers: number[] } {
     const { held, waiting } = this.all()
     const lost = { tokens: [...this.held.keys()], numbers: [...this.waiting.keys()] }
@@ -103,12 +102,12 @@ export class CollectionState {
   }
 }
 
-/** The part of a list that one script takes. */
+/** The part of a list that one script call processes. */
 export function pageOf ({ held, waiting }: Left): Left {
   return { held: held.slice(0, PAGE), waiting: waiting.slice(0, PAGE) }
 }
 
-/** The first entries of a map, a page of them, which become its last. */
+/** The first page of entries of a map, which are moved to its end. */
 function rotate<K, V> (map: Map<K, V>): Array<[K, V]> {
   const page: Array<[K, V]> = []
   for (const entry of map) {

@@ -1,5 +1,5 @@
-// A process's connection to a server, or to a cluster: the client that carries calls and the subscriber that is pushed
-// to, from their opening to the end of one of them.
+// A process's connection to a server or a cluster: one client for calls and one that subscribes. It ends when one of them
+// does.
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf, type Clients } from './connect.js'
@@ -13,13 +13,13 @@ import type { ScriptName } from './scripts.js'
 import { codeOf } from './codec.js'
 import { warnOfEviction } from './eviction.js'
 
-/** The part of its life that a process's sign of life may take to reach the server. */
+/** How long a heartbeat may take to reach the server, relative to `life`. */
 const MAX_DELAY = 1 / 20
 
 export interface Handler extends PushHandler {
-  /** A node of a cluster is lost, or what was pushed in the last moments may not have arrived. */
+  /** A node of a cluster is lost, or messages pushed recently may not have arrived. */
   nodeLost (): void
-  /** The connection is over. Called once, unless by `end`. */
+  /** The connection has ended. Called once, but not by `end`. */
   closed (error: Error): void
 }
 
@@ -31,7 +31,7 @@ export interface Settings {
 }
 
 export class Connection {
-  /** Where the server reaches this process. With the number of a call behind it, it names the call to the scripts. */
+  /** The channel to this process. Followed by the number of a call, it identifies the call to the scripts. */
   readonly channel: string
   readonly #client: Redis | Cluster
   readonly #subscriber: Subscriber
@@ -62,7 +62,8 @@ export class Connection {
   }
 
   /**
-   * Resolves when the server has the scripts and knows where to push. STORE_UNREACHABLE naming a right that is missing.
+   * Resolves when the server has the scripts and this process is subscribed. STORE_UNREACHABLE if permissions are
+   * missing.
    */
   static async open (clients: Clients, settings: Settings): Promise<Connection> {
     const connection = new Connection(clients, settings)
@@ -82,10 +83,10 @@ export class Connection {
     return this.#isEnded
   }
 
-  /** A call has failed: ends the connection if that is about the connection. In a cluster it is about one node. */
+  /** A call has failed: ends the connection if it was the cause, except in a cluster, where it concerns one node. */
   doubt (error: Error): void {
     if (this.#client.isCluster) return
-    // A server that has become another's replica will not be of use again, and half a connection is none.
+    // A server that has become a replica is of no use any more, nor is one client without the other.
     if (codeOf(error) === 'STORE_DISCONNECTED' || error.message.startsWith('READONLY')) this.end(error)
   }
 
@@ -93,42 +94,42 @@ export class Connection {
     return this.#pipeline.run(name, base, args)
   }
 
-  /** As `run`, for what may be withdrawn. */
+  /** Like `run`, for commands that can be withdrawn. */
   submit (
     name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void
   ): Part {
     return this.#pipeline.submit(name, base, args, resolve, reject)
   }
 
-  /** Takes back what has not been sent yet. Whether that was possible. */
+  /** Withdraws a command that has not been sent yet. False if it has been sent. */
   withdraw (part: Part): boolean {
     return this.#pipeline.withdraw(part)
   }
 
-  /** What there is to know of a key without a script. `bytes`: of its long value, 0 not to read one. */
+  /** Reads a key without a script. `bytes`: the size of its long value; 0 to skip it. */
   read (base: string, key: string, bytes: number, reader: Reader): void {
     this.#pipeline.read(base, key, bytes, reader)
   }
 
-  /** Resolves with an empty reply once every node has answered. */
+  /** Resolves with an empty reply once every node has replied. */
   async ping (): Promise<string> {
     await Promise.all(nodesOf(this.#client, 'master').map(node => node.ping()))
     return 'R    '
   }
 
-  /** Makes sure that the server can still push. */
+  /** Checks that the server can still push. */
   probe (): void {
     this.#liveness.expect(this.#subscriber.connection)
   }
 
-  /** Whether the process is to go on for the sake of this connection. */
+  /** Whether this connection keeps the process alive. */
   setReferenced (isReferenced: boolean): void {
     if (isReferenced === this.#isReferenced) return
     this.#isReferenced = isReferenced
     for (const node of [this.#subscriber.connection, ...nodesOf(this.#client)]) this.#reference(node)
   }
 
-  /** Resolves when all that was asked is answered, or the connection is over. */
+  /** Resolves when all commands are answered, or the connection has ended. */
   async settled (): Promise<void> {
     await this.#pipeline.settled()
   }
@@ -145,7 +146,7 @@ export class Connection {
 
   #silent (node: Redis): void {
     const error = new Error(`the server has not answered for ${this.#life / 1000} s`)
-    // Of a cluster only this node is lost: all that was asked of it fails when its connection is closed.
+    // In a cluster, only this node is lost: its pending commands fail when its connection is closed.
     if (this.#client.isCluster) node.disconnect()
     else this.end(error)
     const stream = node.stream as Redis['stream'] | undefined

@@ -1,4 +1,4 @@
-// The engine of a store that lives in Redis: requests as scripts, which run one at a time where the keys are.
+// The engine of a store in Redis. Requests are script calls, which the server executes one at a time.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, type Engine, type Request } from '../../core/engine.js'
@@ -17,7 +17,7 @@ import { readPushed } from './pushed-answer.js'
 import { codeOf, isRead, releaseOf, replyOf, scriptOf, since, wholeOf } from './codec.js'
 import { Pace, placed, withCursor } from './feeds.js'
 
-/** The engine of a store at a url. STORE_OPTION_INVALID. */
+/** The engine for a URL. STORE_OPTION_INVALID. */
 export function redisEngine (options: EngineOptions): Engine {
   return new RedisEngine(settle(options))
 }
@@ -68,7 +68,7 @@ class RedisEngine implements Engine {
     this.#isClosed = true
     this.onclose?.()
     await this.#connecting
-    await this.#heartbeat?.leave().catch(() => {}) // then the connection is lost, and all of it with it
+    await this.#heartbeat?.leave().catch(() => {}) // if it fails, the connection is lost anyway
     await this.#connection?.settled()
     this.#connection?.end()
     this.#pending.fail('STORE_CLOSED')
@@ -77,7 +77,7 @@ class RedisEngine implements Engine {
   #send (asked: Request, id: number): void {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const request = placed(refuseDurable(asked, release => { this.post(release) }))
-    // The end of a lock is let through: refused, it would leave the key locked.
+    // The release of a lock is always allowed: otherwise the key would stay locked.
     const isFull = !request.release && request.op !== 'release' && this.#calls.isFull(this.#pending.pending)
     if (isFull) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, request.op === 'acquire' ? request.token ?? randomUUID() : undefined)
@@ -87,7 +87,7 @@ class RedisEngine implements Engine {
 
   #begin (call: RedisCall): void {
     call.pause = undefined
-    if (call.id !== 0 && this.#calls.withId(call.id) !== call) return // it has ended during the pause
+    if (call.id !== 0 && this.#calls.withId(call.id) !== call) return // it was settled during the pause
     if (this.#connection !== undefined) return this.#ask(this.#connection, call)
     this.#queue.push(call)
     this.#connecting ??= this.#connect()
@@ -106,7 +106,7 @@ class RedisEngine implements Engine {
     })
   }
 
-  /** Without a script, if that is enough. `bytes`: of the value, where it is known to be long. */
+  /** Reads without a script, if possible. `bytes`: the size of the value, if it is known to be long. */
   #read (connection: Connection, call: RedisCall, bytes = 0): void {
     const { request, request: { collection, key } } = call
     connection.read(this.#names.base(collection), key, bytes, (found, error) => {
@@ -143,13 +143,13 @@ class RedisEngine implements Engine {
     const caller = { channel: connection.channel, number: call.signedNumber, life: this.#life }
     call.part = connection.submit(...scriptOf(request, base, caller, token), answered, error => {
       if (!request.release || codeOf(error) !== 'STORE_FULL') return failed(error)
-      // The value was refused, and with it the end of the lock.
+      // The value was rejected, and with it the release of the lock.
       const fail = (): void => { failed(error) }
       connection.run(...releaseOf(request, base, caller)).then(fail, fail)
     })
   }
 
-  /** The call is in a queue on the server: its answer is pushed when its turn comes, and may have been already. */
+  /** The call is in a queue on the server. Its reply is pushed when its turn comes, and may have arrived already. */
   #wait (connection: Connection, call: RedisCall, expiresIn: number): void {
     if (call.state === 'settled') return
     call.part = undefined
@@ -211,7 +211,7 @@ class RedisEngine implements Engine {
     connection.doubt(error)
   }
 
-  /** Asks for an early end of a call. It reaches the server after the call, if that was sent. */
+  /** Asks the server to end a call early. The request arrives after the call, if that was sent. */
   #cancel (id: number, isAbandoned: boolean): void {
     const connection = this.#connection
     const call = this.#calls.withId(id)
@@ -255,7 +255,7 @@ class RedisEngine implements Engine {
         }
       }))
     } catch (error) {
-      this.#connecting = undefined // before any caller hears of it, who may call the store again at once
+      this.#connecting = undefined // before callers are notified: they may call the store again immediately
       this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
       return
     }
@@ -272,7 +272,7 @@ class RedisEngine implements Engine {
         const call = this.#calls.withNumber(number)
         if (call === undefined) return
         this.#heartbeat!.answered(call.request.collection, number)
-        // As happens where this process was stopped for too long. The connection is fine.
+        // Happens if this process was stopped for too long. The connection is fine.
         this.#answer(call, new Reply('STORE_DISCONNECTED'), detailOf(error))
       }
     })

@@ -1,25 +1,25 @@
-// Gets that do without a script: one plain command finds the value of a key, and whether there is more to it, a lock or
-// a deadline. Where there is, the get is repeated through the script. It takes effect later then than it was made, so
-// whatever this process has asked of that key since is held back until the get has been sent again.
+// Gets without a script: one plain command (HMGET) finds the value of a key, and whether the key is locked or expires.
+// If so, the get is repeated through the script, and takes effect later than it was made. To keep the order, later calls
+// of this process on that key are held back until the get has been sent again.
 import { Reply, type Request } from '../../core/engine.js'
 
 /**
- * What the plain command finds: the record and the lock of the key, whether uses of the collection are tracked, and the
- * text of a long value, if that was asked for. See scripts/collection.ts.
+ * The result of the plain command: the record and the lock of the key, whether the collection tracks uses, and the text
+ * of a long value, if requested. See scripts/collection.ts.
  */
 export type Found = [record: string | null, lock: string | null, tracked: string | null, text?: string | null]
 
-/** Sends a call off: as the plain command, or to its script. */
+/** Sends a call, as the plain command or to its script. */
 type Go = (isPlain: boolean) => void
 
-/** Plain gets that are not answered yet, of one key or of a whole collection. */
+/** Pending plain gets of one key, or of a whole collection. */
 class Unanswered {
   gets = 0
-  /** One of them has to be repeated, and so have those after it. */
+  /** One of them has to be repeated, and therefore all later ones. */
   isRepeated = false
   readonly heldBack: Go[] = []
 
-  /** Sends what was held back, in its order. */
+  /** Sends the calls that were held back, in order. */
   flush (): void {
     for (const go of this.heldBack) go(false)
   }
@@ -29,7 +29,7 @@ export class FastGet {
   readonly #keys = new Map<string, Unanswered>()
   readonly #collections = new Map<string, Unanswered>()
 
-  /** Sends a call off as soon as it overtakes no get. One that went as the plain command has to `leave`. */
+  /** Sends a call as soon as it overtakes no get. A call sent as the plain command has to `leave`. */
   enter (request: Request, mayBePlain: boolean, go: Go): void {
     const { op, collection } = request
     const id = idOf(request)
@@ -49,7 +49,7 @@ export class FastGet {
     }
   }
 
-  /** Whether a get that went as the plain command is answered by what that found; if not, `repeat` asks its script. */
+  /** Whether the result of the plain command answers the get; if not, `repeat` sends it to its script. */
   leave (request: Request, isAnswer: boolean, repeat: () => void): boolean {
     const { collection } = request
     const id = idOf(request)
@@ -70,7 +70,7 @@ export class FastGet {
   }
 }
 
-/** The reply to a get, if this alone is enough to tell. */
+/** The reply to a get, if the result is sufficient. */
 export function answerIn (found: Found): Reply | undefined {
   const [record, , tracked, text] = found
   if (isLocked(found)) return undefined
@@ -84,7 +84,7 @@ export function answerIn (found: Found): Reply | undefined {
   return reply
 }
 
-/** Bytes of a value that the plain command reads when it is asked to; 0 if that is not what is missing. */
+/** The size of a long value that has to be read separately; 0 if something else is missing, or nothing. */
 export function bytesToRead (found: Found): number {
   const [record, , tracked, text] = found
   if (record === null || tracked !== null || text !== undefined || isLocked(found)) return 0

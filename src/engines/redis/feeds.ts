@@ -1,18 +1,18 @@
-// The calls that follow changes and messages, as the scripts take them: see scripts/watch.ts and scripts/channels.ts.
+// Encodes the calls of watches and channels for the scripts: see scripts/watch.ts and scripts/channels.ts.
 import { Request, isPoll, type Abortion, type Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { WatchReply, WatchRequest } from '../../core/feed-replies.js'
 import { placeOf } from './keys.js'
 import type { ScriptName } from './scripts.js'
 
-/** What the cursor of a list begins with; behind it are the revision at its start and the last name, in base64url. */
+/** The prefix of a listing's cursor, followed by the revision at its start and the last name, in base64url. */
 const LIST = /^list\.(\d{1,16})\.([\w-]*)$/
-/** Subscribers that one process can stand for. */
+/** Maximum number of subscribers per process. */
 const MAX_COUNT = 2 ** 20
 const FIRST_PAUSE_MS = 1
 const MAX_PAUSE_MS = 16
 
-/** A request as it is sent: a channel has a place of its own among the collections. STORE_OPTION_INVALID. */
+/** The request as sent: a channel is stored like a collection, under a reserved name. STORE_OPTION_INVALID. */
 export function placed (request: Request): Request {
   const { op, key, cursor, token, number = 1 } = request
   if (op === 'watch') {
@@ -26,7 +26,7 @@ export function placed (request: Request): Request {
   return Object.assign(new Request(op, placeOf(key), key), { ...request, collection: placeOf(key) })
 }
 
-/** The script of such a request, with its arguments; undefined of any other. */
+/** The script of such a request, with its arguments; undefined for other requests. */
 export function feedScriptOf (
   request: Request, base: string, who: string, life: number
 ): [ScriptName, string, string[]] | undefined {
@@ -43,7 +43,7 @@ export function feedScriptOf (
   }
 }
 
-/** What is asked for, how, the revision and the last name. */
+/** The operation, its mode, the revision and the last name. */
 function watchArguments (request: Request): string[] {
   const { key, cursor = '', nowait } = request
   const { exact, values, list } = optionsOf(request)!
@@ -62,7 +62,7 @@ function optionsOf ({ text = '{}' }: Request): WatchRequest | undefined {
   }
 }
 
-/** The reply to a watch: where a list goes on, the script leaves the cursor to be made. */
+/** The reply to a watch. While listing, the cursor is built here, not by the script. */
 export function withCursor ({ op }: Request, reply: Reply): Reply {
   const { text, version, number } = reply
   if (op !== 'watch' || text === undefined || number !== 1) return reply
@@ -75,11 +75,11 @@ export function withCursor ({ op }: Request, reply: Reply): Reply {
 }
 
 /**
- * Paces the calls that follow a busy collection. While the next call finds changes at once, each is made a little later
- * than the one before, for more changes at once; after a call that had to wait, the next one is made immediately.
+ * Paces the calls of watches of a busy collection. While calls find changes immediately, the pause before the next one
+ * grows, so that each reply has more changes. After a call that had to wait, the next one is made immediately.
  */
 export class Pace {
-  /** Milliseconds, by the signal that the calls of one feed have in common. */
+  /** Milliseconds, by the signal that all calls of one feed share. */
   readonly #pauses = new WeakMap<AbortSignal | Abortion, number>()
 
   /** Calls `go`, now or after a pause. */
@@ -91,7 +91,7 @@ export class Pace {
     return undefined
   }
 
-  /** A call was answered at once, or has to wait. */
+  /** A call was answered immediately, or has to wait. */
   note (request: Request, hasWaited: boolean): void {
     const signal = isPoll(request) ? request.wait?.signal : undefined
     if (signal === undefined) return

@@ -1,4 +1,4 @@
-// The scripts under names that no other generation has.
+// A generation of the scripts: the same scripts under unique names. See script-cache.ts.
 import type { Cluster, Redis } from 'ioredis'
 import { makeLibrary, makeScripts, type Library, type ScriptName, type Scripts } from './scripts.js'
 

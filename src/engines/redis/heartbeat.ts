@@ -1,5 +1,5 @@
-// The heartbeat of this process: one timer renews its liveness in every collection in which it holds locks, waits, or
-// has read.
+// The heartbeat of this process. One timer renews its liveness in every collection in which it holds locks, waits, or
+// has read keys.
 import { isPoll, type Request } from '../../core/engine.js'
 import { CollectionState, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
@@ -7,16 +7,16 @@ import { codeOf } from './codec.js'
 import type { KeyNames } from './keys.js'
 import { Sweeper } from './sweeper.js'
 
-/** Heartbeats in the time after which a silent process counts as dead. */
+/** Number of heartbeats per `life`, after which a process without heartbeats counts as dead. */
 const BEATS = 10
-/** Beats between two looks at a collection in which calls only wait for changes. */
+/** Interval between heartbeats of a collection in which calls only wait for changes, in normal intervals. */
 const POLL_BEATS = 3
 /** The shortest interval between two heartbeats of a collection, in milliseconds. */
 const MIN_INTERVAL_MS = 10
 
 export interface HeartbeatHandler {
   lost (token: string): void
-  /** The answer to a call that waited will not arrive. */
+  /** The reply to a waiting call will not arrive. */
   unanswered (number: number, error: Error): void
 }
 
@@ -28,14 +28,14 @@ export class Heartbeat {
   readonly #handler: HeartbeatHandler
   readonly #states = new Map<string, CollectionState>()
   #timer: NodeJS.Timeout | undefined
-  /** When the timer fires; -Infinity once this has stopped. */
+  /** When the timer fires; -Infinity after `stop`. */
   #planned = Infinity
   #isReferenced = true
-  /** Marks that were asked for, and the last that has arrived: see `marked`. */
+  /** Number of marks requested, and the last one that has arrived: see `marked`. */
   #marks = 0
   #lastMark = 0
 
-  /** `life`: milliseconds without a sign of life after which the server counts this process as dead. */
+  /** `life`: milliseconds without a heartbeat after which the server considers this process dead. */
   constructor (connection: Connection, life: number, names: KeyNames, handler: HeartbeatHandler) {
     this.#connection = connection
     this.#life = life
@@ -45,12 +45,12 @@ export class Heartbeat {
     this.#wake(Date.now() + this.#interval)
   }
 
-  /** Counts a read; the next look at the collection reports it. */
+  /** Counts a read. The next heartbeat of the collection reports it. */
   read (collection: string): void {
     this.#state(collection).reads++
   }
 
-  /** A plain read was not enough. */
+  /** A plain read was not sufficient. */
   time (collection: string): void {
     this.#state(collection).isTimed = true
   }
@@ -71,7 +71,7 @@ export class Heartbeat {
     for (const { held } of this.#states.values()) held.delete(token)
   }
 
-  /** A call waits: there is a reason to look again in so many milliseconds, as when a lock ends. */
+  /** A call waits. `expiresIn`: milliseconds until the collection has to be visited, for example when a lease ends. */
   wait (request: Request, number: number, who: string, expiresIn: number): void {
     const { collection } = request
     const key = isPoll(request) ? undefined : request.key
@@ -83,14 +83,14 @@ export class Heartbeat {
     this.#states.get(collection)?.waiting.delete(number)
   }
 
-  /** As `wait`, for a call that was not confirmed. */
+  /** Like `wait`, for an unconfirmed call. */
   waitPosted (collection: string): void {
     this.#state(collection).isPosted = true
   }
 
   /**
-   * A mark was pushed. The server pushes it after the answers of all calls that it has just reported as unknown, so
-   * what has not arrived by now never will.
+   * A mark was pushed. The server pushes it after the replies to all calls that it has just reported as unknown, so
+   * replies that have not arrived by now never will.
    */
   marked (mark: number): void {
     this.#lastMark = Math.max(this.#lastMark, mark)
@@ -98,8 +98,8 @@ export class Heartbeat {
   }
 
   /**
-   * The answer of a script without its sign that work is left. If there is one, the collection is looked at again at
-   * once.
+   * Strips the flag that work is left from the reply of a script. If it is set, visits the collection again
+   * immediately.
    */
   unwrap (collection: string, answer: string): string {
     if (answer.charCodeAt(0) !== 43) return answer
@@ -107,7 +107,7 @@ export class Heartbeat {
     return answer.slice(1)
   }
 
-  /** Has a collection looked at in so many milliseconds, or before; 0 for at once. */
+  /** Sends the heartbeat of a collection within `after` milliseconds. */
   look (collection: string, after: number): void {
     const state = this.#state(collection)
     const at = Date.now() + (after === 0 ? 0 : Math.max(MIN_INTERVAL_MS, after + 2))
@@ -116,14 +116,14 @@ export class Heartbeat {
     this.#wake(at)
   }
 
-  /** A node of a cluster is gone: checks all locks and waits. */
+  /** Checks all locks and waits, after a node of a cluster was lost. */
   check (): void {
     for (const [collection, state] of this.#states) {
       if (state.isInUse) this.#look(collection, state)
     }
   }
 
-  /** Whether the process has to stay until the next beat. */
+  /** Whether the timer keeps the process alive. */
   setReferenced (isReferenced: boolean): void {
     this.#isReferenced = isReferenced
     if (isReferenced) this.#timer?.ref()
@@ -136,7 +136,7 @@ export class Heartbeat {
     await Promise.all(counted.map(([collection, state]) => this.#tend(collection, state)))
   }
 
-  /** Gives up all locks and waits. */
+  /** Releases all locks and ends all waits. */
   async leave (): Promise<void> {
     this.stop()
     await Promise.all(
@@ -154,7 +154,7 @@ export class Heartbeat {
     return this.#life / BEATS
   }
 
-  /** How often a collection is looked at; rarely where calls only wait for changes, as they may in very many. */
+  /** Longer for collections in which calls only wait for changes, because there may be very many of these. */
   #intervalOf (state: CollectionState): number {
     return state.hasOnlyPolls ? this.#interval * POLL_BEATS : this.#interval
   }
@@ -170,7 +170,7 @@ export class Heartbeat {
     this.#planned = at
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      // After a pause of this process: first read what the server has sent during it.
+      // If this process was paused, first read what the server has sent in the meantime.
       setImmediate(() => { this.#run() })
     }, at - Date.now())
     if (!this.#isReferenced) this.#timer.unref()
@@ -199,7 +199,7 @@ export class Heartbeat {
     this.#tend(collection, state).catch((error: Error) => {
       this.#connection.doubt(error)
       if (codeOf(error) === 'STORE_DISCONNECTED') this.#lose(state, error)
-      this.look(collection, this.#interval) // if the connection is over, there is no next look
+      this.look(collection, this.#interval) // if the connection has ended, `#run` does nothing
     }).finally(() => { state.isAsked = false })
   }
 
@@ -222,7 +222,7 @@ export class Heartbeat {
     this.#plan(collection, state, Number(next), reads > 0)
   }
 
-  /** Gives up what is listed, page by page, and removes it from the lists. */
+  /** Releases the listed locks and ends the listed waits, page by page, and removes them from the lists. */
   async #leave (collection: string, left: Left): Promise<void> {
     while (left.held.length + left.waiting.length > 0) {
       const page = JSON.stringify(pageOf(left))
@@ -240,14 +240,14 @@ export class Heartbeat {
     }
   }
 
-  /** The node that has a collection is gone, and with it the locks and waits there. */
+  /** The node of a collection was lost, and with it the locks and waits there. */
   #lose (state: CollectionState, error: Error): void {
     const { tokens, numbers } = state.lose()
     for (const token of tokens) this.#handler.lost(token)
     for (const number of numbers) this.#handler.unanswered(number, error)
   }
 
-  /** `isRead`: keys were read since the last look, so what is known of them is of use. */
+  /** `isRead`: keys were read since the last heartbeat, so knowing whether they are timed is useful. */
   #plan (collection: string, state: CollectionState, next: number, isRead: boolean): void {
     if (state.isInUse || state.reads > 0 || state.isPosted || (state.isTimed && isRead)) {
       this.look(collection, Math.min(next < 0 ? Infinity : next, this.#intervalOf(state)))

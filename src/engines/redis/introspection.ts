@@ -1,25 +1,25 @@
-// What is asked about collections as a whole, in parts: over all nodes of a cluster, and so that no script takes long.
+// Requests about whole collections, in parts: over all nodes of a cluster, and so that no script runs for long.
 import { DUMP_SEPARATOR, MAX_LOCKS, type Request } from '../../core/engine.js'
 import { SUMMED, countersOf, listAll, pageOf } from './collection-index.js'
 import type { Connection } from './connection.js'
 import type { Heartbeat } from './heartbeat.js'
 import type { KeyNames } from './keys.js'
 
-/** Locks that one script describes. */
+/** Maximum number of locks that one script call describes. */
 const LOCKS_AT_A_TIME = 100
-/** Collections on a page, at most. */
+/** Maximum number of collections per page. */
 const MAX_COLLECTIONS = 250
 
 const OPS = [
   'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'
 ] as const satisfies Array<Request['op']>
 
-/** Whether `introspect` answers a request. */
+/** Whether `introspect` handles a request. */
 export function isIntrospection (op: Request['op']): boolean {
   return (OPS as readonly string[]).includes(op)
 }
 
-/** The answer to a request, as scripts give it. */
+/** The reply to a request, in the format of the scripts. */
 export async function introspect (
   connection: Connection, heartbeat: Heartbeat, names: KeyNames, request: Request, maxValueBytes: number
 ): Promise<string> {
@@ -38,7 +38,7 @@ export async function introspect (
   }
 }
 
-/** A page of keys; in a dump with their values. */
+/** A page of keys; with their values for a dump. */
 async function scan (
   connection: Connection, base: string, { op, key: prefix, cursor, number = 100 }: Request
 ): Promise<string> {
@@ -52,8 +52,7 @@ async function scan (
 }
 
 /**
- * A cursor is the last name of a page, in base64url. What is in front of the name tells it from the cursors of other
- * engines.
+ * A cursor is the last name of a page, in base64url. Its prefix distinguishes it from the cursors of other engines.
  */
 const CURSOR = /^n([\w-]+)$/
 
@@ -61,7 +60,7 @@ function encode (name: string): string {
   return `n${Buffer.from(`:${name}`).toString('base64url')}`
 }
 
-/** Undefined where it is not one of these. */
+/** Undefined if it is not such a cursor. */
 function decode (cursor: string): string | undefined {
   const name = Buffer.from(CURSOR.exec(cursor)?.[1] ?? '', 'base64url').toString()
   return name.startsWith(':') ? name.slice(1) : undefined
@@ -85,7 +84,7 @@ async function collections (
   return page === undefined ? 'ESTORE_OPTION_INVALID' : answer(page)
 }
 
-/** The sums over all collections. What a process would count of itself is unknown here. */
+/** The sums over all collections. Statistics of a process do not exist here. */
 async function stats (connection: Connection, names: KeyNames, maxValueBytes: number): Promise<string> {
   const found = await listAll(connection, names, false)
   const sums = Object.fromEntries(
@@ -94,7 +93,7 @@ async function stats (connection: Connection, names: KeyNames, maxValueBytes: nu
   return answer({ collections: found.length, ...sums, maxValueBytes })
 }
 
-/** All locks, or as many as `limit`. */
+/** All locks, at most `limit`. */
 async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS): Promise<string> {
   const found: object[] = []
   for (const { name } of await listAll(connection, names, true)) {
@@ -110,7 +109,7 @@ async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS
   return answer(found.slice(0, limit))
 }
 
-/** The lock of a key, with the first of those who wait; no text if it is not locked. */
+/** The lock of a key, with the first waiters; no text if it is not locked. */
 async function lock (connection: Connection, base: string, collection: string, key: string): Promise<string> {
   const [held, ...queue] = await connection.run<string[][]>('queue', base, [key])
   if (held === undefined) return 'R    '
@@ -122,7 +121,7 @@ async function lock (connection: Connection, base: string, collection: string, k
   )
 }
 
-/** A call that waits without naming its owner is known by the channel of its process, whose id begins with the pid. */
+/** The owner of a waiting call without a label: the pid, with which the id in the channel of its process begins. */
 function ownerOf (name: string): string {
   const pid = /:([\da-f]{8})(?:-[\da-f]{4}){3}-[\da-f]{12}[01]$/.exec(name)?.[1]
   return pid === undefined ? name : `pid ${Number.parseInt(pid, 16)}`

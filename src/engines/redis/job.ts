@@ -1,7 +1,7 @@
-// One command for a server: a call, or several of one collection that follow each other and share it.
+// One command to a server: a call, or consecutive calls on one collection that share it.
 import type { ScriptName } from './scripts.js'
 
-/** Calls that share one command, which blocks the server while it runs, and bytes of their arguments. */
+/** Maximum number of calls per command, which blocks the server while it runs, and of bytes of their arguments. */
 const MAX_PARTS = 32
 const MAX_BYTES = 64 * 2 ** 10
 
@@ -17,16 +17,16 @@ export interface Part {
 /** One command. */
 export class Job {
   /**
-   * queued: more parts may be added. Sent jobs may be sent again, where the server did not have the script.
+   * queued: more parts may be added. A sent job may be sent again, if the server did not have the script.
    */
   state: 'queued' | 'sent' | 'settled' = 'queued'
   parts: Part[] = []
   size = 0
 
-  /** `script`: undefined for plain reads. `head`: the arguments in front of those of its parts, where it has parts. */
+  /** `script`: undefined for plain reads. `head`: the arguments before those of its parts, if it may have several. */
   constructor (readonly script: ScriptName | undefined, readonly base: string, readonly head: string[] | undefined) {}
 
-  /** Whether a part may be added: calls of one collection that follow each other share a command. */
+  /** Whether a part may be added. */
   takes (script: ScriptName | undefined, base: string, size: number): boolean {
     return this.state === 'queued' && this.head !== undefined && this.script === script && this.base === base &&
       this.parts.length < (script === 'read' ? 1 : MAX_PARTS) && this.size + size <= MAX_BYTES

@@ -1,18 +1,18 @@
-// The names of a store's keys in Redis. What stands in braces chooses the slot of a key in a Redis Cluster.
+// The names of a store's keys in Redis. The part in braces determines the slot of a key in a Redis Cluster.
 
-/** Of a cluster: collections are spread over so many slots, each of which has an index of those that live there. */
+/** In a cluster, collections are spread over this number of slots, each with an index of its collections. */
 const SHARDS = 256
 
-/** Half of a surrogate pair, which no name has: in front of a channel's name where a collection's is expected. */
+/** A lone surrogate, which no collection name has: the prefix of a channel's name in place of a collection's. */
 const CHANNEL = '\ud800'
 
-/** What a channel goes by among the collections. */
+/** The name of a channel among the collections. */
 export function placeOf (channel: string): string {
   return CHANNEL + channel
 }
 
 export class KeyNames {
-  /** The sorted sets that have the bases of all collections, by the time at which each should be looked at. */
+  /** The sorted sets of the bases of all collections, scored by the time at which each is due for a visit. */
   readonly indexes: string[]
   readonly #prefix: string
   readonly #isCluster: boolean
@@ -28,8 +28,7 @@ export class KeyNames {
   }
 
   /**
-   * What the names of all keys of a collection begin with. The scripts find the index by it: see setBase in
-   * collection.ts.
+   * The prefix of all keys of a collection. The scripts derive the index from it: see setBase in collection.ts.
    */
   base (collection: string): string {
     if (collection.startsWith(CHANNEL)) return this.#channelBase(collection.slice(CHANNEL.length))
@@ -42,7 +41,7 @@ export class KeyNames {
     return this.#isCluster ? `${this.#prefix}:{${shardOf(name)}}m:${name}` : `${this.#prefix}:{m:${name}}`
   }
 
-  /** The collection that has this base. */
+  /** The collection with this base. */
   collection (base: string): string {
     return this.#isCluster
       ? base.slice(

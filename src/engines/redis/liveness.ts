@@ -16,11 +16,11 @@ export class Liveness {
   readonly #silent: (node: Redis) => void
   readonly #timer: NodeJS.Timeout
 
-  /** `life`: milliseconds of silence that are too many. `isBusy`: whether calls are outstanding. */
+  /** `life`: maximum silence in milliseconds. `isBusy`: whether calls are outstanding. */
   constructor (life: number, isBusy: () => boolean, silent: (node: Redis) => void) {
     this.#silent = silent
     this.#timer = setInterval(() => {
-      // What has arrived while this process was busy is read first.
+      // First read what has arrived while this process was busy.
       setImmediate(() => { this.#beat(isBusy()) })
     }, life / BEATS).unref()
   }
@@ -37,7 +37,7 @@ export class Liveness {
     this.#lines.delete(node)
   }
 
-  /** Makes sure that a server answers on this connection. */
+  /** Pings the server, if no ping is pending on this connection. */
   expect (node: Redis): void {
     const line = this.#lines.get(node)
     if (line === undefined || line.isAwaited) return

@@ -9,22 +9,23 @@ const MAX_LIFE = 3_600_000
 
 export interface RedisStoreOptions {
   /**
-   * What the names of all keys and channels in Redis begin with, so that several stores can share one: 1024 bytes at
-   * most. Default 'strong-store'.
+   * The prefix of all keys and channels in Redis, at most 1024 bytes, so that several stores can share a server.
+   * Default 'strong-store'.
    */
   prefix?: string | undefined
   /**
-   * Seconds without a sign of life after which a process has lost its locks, and after which a server that says nothing
-   * counts as lost: 1 to 3600, default 10.
+   * Seconds without a heartbeat after which a process loses its locks, and without any data after which a server counts
+   * as lost: 1 to 3600, default 10.
    */
   life?: number | undefined
-  /** For a Redis Cluster: true where the url names one of its nodes, or nodes to begin with. Default false. */
+  /** For a Redis Cluster: true if the URL is that of a node, or a list of seed nodes. Default false. */
   cluster?: boolean | Array<{ host: string, port: number }> | undefined
   /**
-   * Options of ioredis: `path`, `sentinels` and `name`, `tls`, … Of a cluster they are those of its nodes, and
+   * Options of ioredis: `path`, `sentinels` and `name`, `tls`, … For a cluster, they apply to its nodes, except for
    * `natMap`, `dnsLookup`, `useSRVRecords`, `resolveSrv`, `slotsRefreshTimeout`, `slotsRefreshInterval` and
-   * `maxRedirections` of the whole. What would change the layout or the order is refused. Or a client that ioredis has
-   * made, Redis or Cluster, with the url 'redis:': the store opens connections like it, and leaves it alone.
+   * `maxRedirections`. Options that would change how keys are stored or the order of calls are rejected. Or, with the
+   * URL 'redis:', an ioredis client, Redis or Cluster: the store opens its own connections with the same settings, and
+   * does not use the client itself.
    */
   client?: object | undefined
 }
@@ -35,12 +36,12 @@ export interface Target extends Pick<RedisStoreOptions, 'cluster' | 'client'> {
   connectTimeout: number
 }
 
-/** What `createStore` takes. */
+/** As passed by `createStore`. */
 export interface EngineOptions extends RedisStoreOptions, Target {
   maxValueBytes?: number | undefined
 }
 
-/** What holds, defaults included. */
+/** Checked, with defaults. */
 export interface Settled {
   maxValueBytes: number
   prefix: string

@@ -1,6 +1,6 @@
 // The commands sent to a server. They take effect in the order they were issued, and those of one tick are written
-// together. A bounded number is in flight; the rest is queued here, where it can still be withdrawn and where
-// heartbeats overtake it.
+// together. A bounded number is in flight; the rest is queued here, where commands can be withdrawn, and heartbeats
+// overtake them.
 import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
@@ -12,32 +12,32 @@ import type { ScriptCache } from './script-cache.js'
 import type { ScriptName } from './scripts.js'
 
 /**
- * Calls that may be in flight in one lane: as many as are answered in time, between these bounds. And bytes of their
- * arguments.
+ * Bounds of the number of calls in flight per lane, which adapts to how fast they are answered, and the maximum size of
+ * their arguments.
  */
 const MIN_IN_FLIGHT = 64
 const MAX_IN_FLIGHT = 4096
 const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
-/** Heartbeats overtake what is queued: behind a long queue they would arrive too late. */
+/** Heartbeats bypass the queue, in which they could be delayed for too long. */
 const URGENT: ReadonlySet<ScriptName | undefined> = new Set<ScriptName>(['tend'])
 
 /** Called with the result of a plain read, or the error. */
 export type Reader = (found: Found | undefined, error: Error | undefined) => void
 
-/** Jobs that take effect in their order: all of a server, or those of a slot of a cluster, which is on one node. */
+/** Jobs that take effect in order: all jobs of a server, or those of one slot of a cluster. */
 class Lane {
   readonly queue = new Queue<Job>()
-  /** The newest job, to which more may be added as long as it is queued. */
+  /** The newest job. Calls may be added to it while it is queued. */
   last: Job | undefined
   inFlight = 0
   bytes = 0
-  /** Calls that may be in flight: it follows from how long the one took that is timed. */
+  /** Maximum number of calls in flight, adjusted by how long the timed job took. */
   limit = MIN_IN_FLIGHT
   timed: Job | undefined
   timedAt = 0
-  /** Where the server has lost the scripts: jobs to be sent again, once all that is in flight is answered. */
+  /** Jobs that failed because the server has lost the scripts. They are sent again when nothing is in flight. */
   missed: Job[] = []
-  /** That of all scripts in flight. */
+  /** The generation of all scripts in flight. */
   generation: Generation | undefined
 
   sends (part: Part): void {
@@ -45,14 +45,14 @@ class Lane {
     this.bytes += part.size
   }
 
-  /** Times one job after the other, from when it is sent. */
+  /** Times one job at a time, from when it is sent. */
   sent (job: Job): void {
     if (this.timed !== undefined) return
     this.timed = job
     this.timedAt = performance.now()
   }
 
-  /** `maxDelay`: milliseconds that a command may take to be answered. */
+  /** `maxDelay`: milliseconds within which a command should be answered. */
   answered (job: Job, maxDelay: number): void {
     this.inFlight -= job.parts.length
     this.bytes -= job.size
@@ -78,8 +78,8 @@ export class Pipeline {
   #onsettled: Array<() => void> = []
 
   /**
-   * `maxDelay`: milliseconds that what is in flight may take to be answered. `heads`: the scripts that take several
-   * calls, each with the arguments that stand in front of these.
+   * `maxDelay`: milliseconds within which commands in flight should be answered. `heads`: the scripts that take several
+   * calls, each with the arguments before those of the calls.
    */
   constructor (
     client: Redis | Cluster, scripts: ScriptCache, maxDelay: number, heads: Partial<Record<ScriptName, string[]>>
@@ -90,7 +90,7 @@ export class Pipeline {
     this.#heads = heads
   }
 
-  /** Whether anything is not answered. */
+  /** Whether any job is pending. */
   get isBusy (): boolean {
     return this.#outstanding.size > 0
   }
@@ -101,7 +101,7 @@ export class Pipeline {
     )
   }
 
-  /** As `run`, for what may be withdrawn. `bytes`: of a long answer. */
+  /** Like `run`, but the command can be withdrawn. `bytes`: the expected size of a long reply. */
   submit (
     script: ScriptName | undefined, base: string, args: string[], resolve: Part['resolve'], reject: Part['reject'],
     bytes = 0
@@ -126,7 +126,7 @@ export class Pipeline {
     return part
   }
 
-  /** A plain read of a key. `bytes`: of its long value, 0 not to read one. */
+  /** Reads a key without a script. `bytes`: the size of its long value; 0 to skip it. */
   read (base: string, key: string, bytes: number, reader: Reader): void {
     const fields = [`:${key}`, `!${key}`]
     if (bytes > 0) fields.push(`=${key}`)
@@ -136,7 +136,7 @@ export class Pipeline {
     )
   }
 
-  /** Withdraws what has not been sent. True if that was possible: it is then never settled. */
+  /** Withdraws a command that has not been sent. If it returns true, the command is never settled. */
   withdraw (part: Part): boolean {
     const { job } = part
     const { queue } = this.#lane(job.base)
@@ -201,10 +201,10 @@ export class Pipeline {
 
   #answered (lane: Lane, job: Job, error: Error | undefined, result: unknown): void {
     lane.answered(job, this.#maxDelay)
-    // A plain read that was sent after a script which was not run has read too early.
+    // A plain read sent after a script that did not run has read too early.
     const isEarly = job.script === undefined && lane.missed.length > 0
     if (job.state === 'settled') {
-      // It has failed with the connection.
+      // It failed when the connection ended.
     } else if (isEarly || (error !== undefined && isMissing(error))) {
       lane.missed.push(job)
     } else {
@@ -226,7 +226,7 @@ export class Pipeline {
     if (lane.inFlight === 0 && this.#client.isCluster) this.#lanes.delete(this.#idOf(base))
   }
 
-  /** Has the scripts loaded again; nothing is in flight, and nothing is sent before that is done. */
+  /** Loads the scripts again. Nothing is in flight, and nothing is sent until that is done. */
   #renew (lane: Lane, base: string): void {
     this.#scripts.renew(lane.generation!).then(() => {
       const jobs = lane.missed

@@ -4,7 +4,7 @@ import { Reply } from '../../core/engine.js'
 import { replyOf } from './codec.js'
 import type { Connection } from './connection.js'
 
-/** Gives the reply to `settle`: at once, unless its text has to be fetched. */
+/** Passes the reply to `settle`: immediately, unless its text has to be fetched. */
 export function readPushed (
   connection: Connection, base: string, answer: string, settle: (reply: Reply, why?: string) => void,
   failed: (error: Error) => void

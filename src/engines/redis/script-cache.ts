@@ -12,18 +12,17 @@ import { StoreError } from '../../core/errors.js'
 import { nodesOf } from './connect.js'
 import { FunctionGeneration, ScriptGeneration, type Generation } from './generation.js'
 
-/** Seconds for which the name of a generation outlives the last connection that was opened. */
+/** Seconds for which the published name of a generation is kept after the last connect. */
 const PUBLISHED = 30 * 86_400
 /**
- * Milliseconds for which one process may load scripts while the others wait for them; without that, each would load its
- * own.
+ * Milliseconds for which one process may load scripts while others wait. Otherwise each process would load its own.
  */
 const LOADING_MS = 5000
-/** Milliseconds between two looks at a server that loads its data, or at another process that loads scripts. */
+/** Milliseconds between attempts while the server loads its data, or another process loads scripts. */
 const RETRY_MS = 50
-/** Milliseconds for which a node of a cluster is waited for; calls to one that does not answer fail by themselves. */
+/** Milliseconds to wait for a node of a cluster. Calls to a node that does not respond fail anyway. */
 const NODE_TIMEOUT_MS = 1000
-/** Generations in a row that may be lost before a call was answered. */
+/** Maximum number of generations lost in a row without a successful call. */
 const MAX_LOST = 10
 
 export class ScriptCache {
@@ -40,8 +39,8 @@ export class ScriptCache {
   }
 
   /**
-   * Makes sure that the server has the scripts. `channel`: to which this process has subscribed already, so that all
-   * others know of it.
+   * Makes sure that the server has the scripts. `channel`: the channel that this process has subscribed to, so that
+   * other processes know that it is connected.
    */
   async open (channel: string): Promise<void> {
     await this.#whenLoaded()
@@ -66,7 +65,7 @@ export class ScriptCache {
     }
   }
 
-  /** A script was run. */
+  /** A script call has succeeded. */
   found (): void {
     this.#lost = 0
   }
@@ -75,7 +74,7 @@ export class ScriptCache {
     if (await this.#adopt()) return
     await this.#alone(async () => {
       if (await this.#adopt()) return
-      // The plain text may be loaded, also again after a restart, where nobody can have calls in flight that use it.
+      // The first generation may be loaded, even again after a restart, if no other process can have calls in flight.
       const isFirst = this.current.name === '' && await this.#isAlone(channel)
       if (!isFirst || !await this.#load(this.current)) await this.#makeNext()
     })
@@ -89,7 +88,7 @@ export class ScriptCache {
     })
   }
 
-  /** Whether the generation that is published, or the first, is there to be used. */
+  /** Switches to the published generation, or the first. Returns whether the server has it. */
   async #adopt (): Promise<boolean> {
     this.current = new this.#Kind(await this.#published() ?? '')
     return await this.#isLoaded(this.current)
@@ -110,7 +109,7 @@ export class ScriptCache {
     this.current = next
   }
 
-  /** Loads all scripts. False if some of them are lost again: from then on the server has all of them or none. */
+  /** Loads all scripts. Returns whether the server has all of them: if so, it can only lose all at once. */
   async #load (generation: Generation): Promise<boolean> {
     await this.#ask(node => generation.load(node))
     return await this.#isLoaded(generation)
@@ -121,14 +120,14 @@ export class ScriptCache {
     return found.every(isLoaded => isLoaded !== false)
   }
 
-  /** Whether no other process uses the store, or is about to. */
+  /** Whether no other process uses the store or is connecting to it. */
   async #isAlone (channel: string): Promise<boolean> {
     const pattern = `${this.#prefix.replace(/[\\*?[\]]/g, '\\$&')}:*`
     const found = await this.#ask(node => node.pubsub('CHANNELS', pattern) as Promise<string[]>)
     return found.every(channels => channels?.every(other => other === channel))
   }
 
-  /** Runs what only one process at a time should do. */
+  /** Runs `work` in one process at a time. */
   async #alone (work: () => Promise<void>): Promise<void> {
     const key = `${this.#key}:loading`
     while (await this.#inTime(this.#client.set(key, '', 'PX', LOADING_MS, 'NX')) === null) await delay(RETRY_MS)
@@ -156,12 +155,12 @@ export class ScriptCache {
     return await this.#inTime(this.#client.getex(this.#key, 'EX', PUBLISHED)) ?? undefined
   }
 
-  /** The answers of all nodes; undefined for a node of a cluster that does not answer. */
+  /** The replies of all nodes; undefined for a node of a cluster that does not respond. */
   async #ask<T> (command: (node: Redis) => Promise<T>): Promise<Array<T | undefined>> {
     return await Promise.all(nodesOf(this.#client, 'master').map(node => this.#inTime(command(node))))
   }
 
-  /** An answer; undefined from a node of a cluster that does not give one. */
+  /** The reply; undefined if a node of a cluster does not respond. */
   async #inTime<T> (answer: Promise<T>): Promise<T | undefined> {
     if (!this.#client.isCluster) return await answer
     const settled = answer.catch((error: Error) => {
@@ -171,7 +170,7 @@ export class ScriptCache {
     return await Promise.race([settled, delay(NODE_TIMEOUT_MS, undefined, { ref: false })])
   }
 
-  /** Versions of this package have texts of their own, and so do functions and scripts. */
+  /** Different for each version of the scripts, and for functions and plain scripts. */
   get #key (): string {
     return `${this.#prefix}:${this.#Kind.id}`
   }

@@ -1,5 +1,5 @@
-// The scripts, which decide everything, as the server takes them: as one library of functions (Redis 7 calls it that),
-// whose parts are made once, or as scripts, for a server on which functions must not be loaded.
+// Assembles the scripts, either as one library of functions, which the server initializes once, or as plain scripts if
+// functions may not be loaded.
 import { createHash } from 'node:crypto'
 import bounds from './scripts/bounds.js'
 import call from './scripts/call.js'
@@ -21,7 +21,7 @@ import visit from './scripts/visit.js'
 import watch from './scripts/watch.js'
 import watches from './scripts/watches.js'
 
-/** One text: what a part declares is local to all that follow. */
+/** One text: the locals of a part are visible in all parts that follow. */
 export const TEXT = [
   collection, fields, opening, saving, entries, bounds, locks, jobs, queue, number, turn, watches, call, visit, clear,
   watch, channels, listing, rights
@@ -43,19 +43,19 @@ export interface Script {
 export type Scripts = Record<ScriptName, Script>
 
 export interface Library {
-  /** With the hash of its text, so that other versions of this package have one of their own. */
+  /** Contains a hash of its text, so that each version of this package has its own library. */
   name: string
   code: string
-  /** The name of each function; a server has no two of one name. */
+  /** The name of each function, which must be unique on a server. */
   functions: Record<ScriptName, string>
 }
 
-// Full memory must keep nobody from giving some back, or from keeping a lock: only these are refused then.
+// When memory is full, releases, deletes and heartbeats still have to work: the server rejects only these two functions.
 const flagsOf = (name: ScriptName): string => name === 'write' || name === 'publish' ? '' : 'allow-oom'
 
 /**
- * Two scripts, one of which is refused when memory is full; each takes the name of what it is to do as its first
- * argument. `generation`: makes scripts of another hash that do the same.
+ * Two scripts, one of which the server rejects when memory is full. The first argument is the name of the function to
+ * call. `generation`: creates the same scripts with another hash.
  */
 export function makeScripts (generation = ''): Scripts {
   const script = (flags: string): Script => {
@@ -67,7 +67,7 @@ export function makeScripts (generation = ''): Scripts {
   return ofEach(name => flagsOf(name) === '' ? refused : allowed)
 }
 
-/** `generation`: makes a library of another name with the same functions. */
+/** `generation`: creates the same functions in a library of another name. */
 export function makeLibrary (generation = ''): Library {
   const name = `strong_store_${createHash('sha1').update(TEXT + generation).digest('hex').slice(0, 16)}`
   const functions = ofEach(script => `${name}_${script}`)

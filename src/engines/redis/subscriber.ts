@@ -12,7 +12,7 @@ export interface PushHandler {
 }
 
 interface Owner {
-  /** Monitors the connection like the others, and calls `closed` when it ends. */
+  /** Checks the liveness of a new connection, and calls `closed` when it ends. */
   watch (connection: Redis, closed: () => void): void
   /** Messages may have been missed while the subscription moved. */
   missed (): void

@@ -4,7 +4,7 @@ import { Timer } from '../../core/timer.js'
 import type { Connection } from './connection.js'
 
 const INTERVAL_MS = 5000
-/** Indexes in one round: there are many of a cluster. */
+/** Number of indexes per round. A cluster has many. */
 const AT_A_TIME = 64
 
 export class Sweeper {
@@ -15,7 +15,7 @@ export class Sweeper {
   #next = 0
   #isStopped = false
 
-  /** `life`: milliseconds after which this process counts as dead. */
+  /** `life`: milliseconds without a heartbeat after which this process counts as dead. */
   constructor (connection: Connection, life: number, indexes: string[]) {
     this.#connection = connection
     this.#args = [connection.channel, String(life)]
@@ -39,11 +39,11 @@ export class Sweeper {
     const count = Math.min(AT_A_TIME, this.#indexes.length)
     const indexes = Array.from({ length: count }, (_, i) => this.#indexes[(this.#next + i) % this.#indexes.length]!)
     this.#next = (this.#next + count) % this.#indexes.length
-    // it stays due, for the next round or another process
+    // if one fails, it stays due for the next round or another process
     await Promise.all(indexes.map(index => this.#sweep(index).catch(() => {})))
   }
 
-  /** Step by step, so that others are served in between. */
+  /** In steps, so that the server can execute other calls in between. */
   async #sweep (index: string): Promise<void> {
     while (!this.#isStopped && await this.#connection.run<number>('sweep', index, this.#args) === 1) {
       /* there is more */

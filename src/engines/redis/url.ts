@@ -41,7 +41,7 @@ export function parse (text: string): Address {
   }
 }
 
-/** A url without what must not be read in a log. */
+/** The URL without credentials, for logs. */
 export function hide (text: string): string {
   const { protocol, host, pathname } = new URL(text)
   return `${protocol}//${host}${pathname}`
