@@ -1,7 +1,7 @@
-// Requests to the admin API, which the page is a part of: all URLs are relative to it, so it works under any prefix.
+// Requests to the admin API that serves the page. All URLs are relative, so the page works under any prefix.
 import { setClock } from './format.js'
 
-/** Milliseconds without an answer after which a request fails. */
+/** Milliseconds without a response after which a request fails. */
 const TIMEOUT_MS = 10_000
 
 export interface Access {
@@ -23,7 +23,7 @@ export interface Answer {
   text: string
 }
 
-/** A request that failed; `status` is 0 if there was no answer. */
+/** A failed request; `status` is 0 if there was no response. */
 export class Failure extends Error {
   constructor (readonly status: number, readonly code: string, message: string, readonly problem: Problem = {}) {
     super(message)
@@ -37,9 +37,9 @@ interface Problem {
   holder?: string
 }
 
-/** The path of a resource, from names. */
+/** Builds the path of a resource from names. */
 export function path (...segments: string[]): string {
-  // Browsers resolve these, encoded or not, so that they would lead to another resource.
+  // Browsers resolve these, even if encoded, which would lead to another resource.
   const dots = segments.find(segment => segment === '.' || segment === '..')
   if (dots !== undefined) {
     throw new Failure(400, '', `The name "${dots}" cannot be part of a URL. Use npx strong-store or the API of Node.js for it.`)
@@ -51,7 +51,7 @@ export class Api {
   #token: string | undefined
   readonly #place = `strong-store ${location.pathname}`
   access: Access | undefined
-  /** Called when a request is refused with 401 or 403 after the login: the token lost rights, or is gone. */
+  /** Called when a request gets 401 or 403 after the login: the token has lost rights or was removed. */
   onrefused: ((status: number) => void) | undefined
 
   constructor () {
@@ -66,7 +66,7 @@ export class Api {
     return this.access?.access === 'write'
   }
 
-  /** Finds out what the token allows, or with none whether one is needed. The token is kept for this tab. */
+  /** Finds out what the token allows or, without one, whether a token is needed. Keeps the token for this tab. */
   async login (token = this.#token): Promise<void> {
     this.#token = token
     this.access = await this.json<Access>('access')
@@ -97,14 +97,14 @@ export class Api {
     }
   }
 
-  /** A response whose body is still to be read, for as long as it takes. */
+  /** Resolves with a response whose body is a stream without a time limit. */
   async stream (
     resource: string, signal: AbortSignal, headers: Record<string, string>
   ): Promise<ReadableStream<Uint8Array>> {
     return (await this.#fetch('GET', resource, { accept: 'text/event-stream', ...headers }, undefined, signal)).body!
   }
 
-  /** The command that sends this request, with the token in a variable of the shell. */
+  /** The curl command for a request, with the token in a shell variable. */
   curl (method: string, resource: string, { headers = {}, body }: Ask = {}): string {
     const url = new URL(resource, location.href.split('#')[0])
     const all = { ...this.#token === undefined ? {} : { authorization: 'Bearer $STORE_TOKEN' }, ...headers }
@@ -155,12 +155,12 @@ function failureOf (answer: Response, text: string): Failure {
   let problem: Problem = {}
   try {
     problem = JSON.parse(text) as Problem
-  } catch {} // from something in front of the API
+  } catch {} // the response comes from a proxy
   const { title = `Status ${answer.status}`, detail, code = '' } = problem
   return new Failure(answer.status, code, detail === undefined ? `${title}.` : `${title}: ${detail}.`, problem)
 }
 
-/** For a POSIX shell. */
+/** Quotes an argument for a POSIX shell. */
 function quote (text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }

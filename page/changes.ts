@@ -1,4 +1,4 @@
-// Changes of a collection as they happen: server-sent events, read by fetch, since an EventSource cannot send a token.
+// Live changes of a collection: server-sent events, read by fetch, because an EventSource cannot send a token.
 import { path } from './api.js'
 import { button, h, setText, shown } from './dom.js'
 import { count, plural, time } from './format.js'
@@ -16,7 +16,7 @@ interface Change {
 
 const MAX_CHANGES = 200
 const RECONNECT_MS = 2000
-/** Milliseconds between two updates of the list, however many changes there are. */
+/** Minimum interval between updates of the list, in milliseconds. */
 const DRAW_MS = 250
 
 export function changesView (page: Page, name: string, parameters: URLSearchParams): View {

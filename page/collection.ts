@@ -1,4 +1,4 @@
-// One collection: its figures, its options, its biggest keys.
+// One collection: its statistics, its options, its biggest keys.
 import { Failure, path } from './api.js'
 import { button, field, h, quoted, setText, shown } from './dom.js'
 import { bytes, count, plural, rate } from './format.js'
@@ -20,7 +20,7 @@ interface Biggest {
 
 const COLLECTION_INTERVAL_MS = 2000
 const BIGGEST = 20
-/** Keys that one request looks at. */
+/** Number of keys that one request examines. */
 const EXAMINED = 100_000
 
 export function collectionView (page: Page, name: string): View {
@@ -78,7 +78,7 @@ export function collectionView (page: Page, name: string): View {
   }
 }
 
-/** The form leaves alone what the user has changed and not yet saved. */
+/** The form of the options. Updates do not overwrite unsaved changes of the user. */
 class Options {
   readonly element: HTMLElement
   readonly #inputs = {

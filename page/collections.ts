@@ -1,4 +1,4 @@
-// All collections, with what they hold and how busy they are.
+// All collections, with their size and rates.
 import { h, setText, shown } from './dom.js'
 import { bytes, count, plural, rate } from './format.js'
 import { linkTo, setParameter } from './router.js'
@@ -27,16 +27,16 @@ interface Row extends Collection {
   writeRate: number
 }
 
-/** Collections that are listed: each page of 1000 is a request. */
+/** Maximum number of collections listed. Each page of 1000 is a request. */
 const MAX_LISTED = 5000
 const PAGE_SIZE = 1000
 const COLLECTIONS_INTERVAL_MS = 3000
 
-/** Rates of a collection from two looks at its counters. */
+/** Rates of a collection, from two readings of its counters. */
 export class Rates {
   #last = new Map<string, { at: number, collection: Collection }>()
 
-  /** Zero at the first look. */
+  /** Zero at the first reading. */
   of (collection: Collection): { readRate: number, writeRate: number } {
     const { name } = collection
     const at = performance.now()

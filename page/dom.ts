@@ -1,4 +1,4 @@
-// Builds elements. Text is always text: nothing here, and nothing the Content-Security-Policy allows, parses markup.
+// Builds elements. Text is always inserted as text; neither this code nor the Content-Security-Policy permits markup.
 
 export type Child = Node | string | undefined | false
 
@@ -32,7 +32,7 @@ export function button (label: string, onclick: () => unknown, attributes: Attri
   return h('button', { type: 'button', click: onclick, ...attributes }, label)
 }
 
-/** Leaves the node alone if it has that text already, so that a selection in it stays. */
+/** Does nothing if the node already has that text, so that a selection in it is kept. */
 export function setText (node: Node, text: string): void {
   if (node.textContent !== text) node.textContent = text
 }
@@ -42,7 +42,7 @@ export function field (label: string, input: HTMLElement, hint?: string): HTMLEl
   return h('label', { class: 'field' }, h('span', {}, label), input, hint !== undefined && h('small', {}, hint))
 }
 
-/** Names in text: in quotes, and with what cannot be seen made visible. */
+/** A name for use in text: quoted, with invisible characters made visible. */
 export function quoted (name: string): string {
   return JSON.stringify(name).replace(
     /[\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
@@ -50,7 +50,7 @@ export function quoted (name: string): string {
   )
 }
 
-/** The same without the quotes where they are not needed to see what it is. */
+/** The same, without quotes if it is clear without them. */
 export function shown (name: string): string {
   const text = quoted(name)
   return /\\[^"]/.test(text) || name === '' || name !== name.trim() ? text : name

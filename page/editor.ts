@@ -1,4 +1,4 @@
-// A value as text, saved only if nobody has changed it since.
+// Edits a value as text. It is saved only if the value has not changed since it was loaded.
 import { Failure, path } from './api.js'
 import { button, h, setText } from './dom.js'
 import { compact, spread } from './json.js'
@@ -11,10 +11,10 @@ export interface Stored {
   expiresAt: string | undefined
 }
 
-/** Seconds that saving may take. */
+/** Timeout of saving, in seconds. */
 const LEASE_SECONDS = 10
 
-/** Text that is not saved yet, by resource: other views, and logging in again, leave it alone. */
+/** Unsaved text by resource. It is kept while other views are shown, and across logins. */
 export const drafts = new Map<string, { text: string, base: Stored | undefined }>()
 
 export class Editor {
@@ -40,7 +40,7 @@ export class Editor {
     this.#text.focus()
   })
 
-  /** What the text was made from; undefined if the key had no value. */
+  /** The version that the text is based on; undefined if the key had no value. */
   #base: Stored | undefined
   #shown = ''
   #latest: Stored | undefined
@@ -66,12 +66,12 @@ export class Editor {
     return this.#text.value !== this.#shown
   }
 
-  /** Once the value is known: what is typed before would count as an edit of a key without one. */
+  /** Called once the value is known: text typed before would count as an edit of a key without a value. */
   open (): void {
     this.#text.readOnly = !this.#page.api.canWrite
   }
 
-  /** The value that is stored now. Text that the user has changed stays. */
+  /** Shows the value that is stored now, unless the user has changed the text. */
   show (stored: Stored | undefined): void {
     this.#latest = stored
     if (this.isChanged) this.#changed()
@@ -117,7 +117,7 @@ export class Editor {
       if (this.#base === undefined) {
         await this.#page.api.ask('PUT', this.#resource, { body, headers: { 'if-none-match': '*' } })
       } else await this.#replace(body, this.#base.version)
-      this.#shown = this.#text.value // shown as it is stored with the next look
+      this.#shown = this.#text.value // the next update shows it as it is stored
       drafts.delete(this.#resource)
       this.#page.say('Saved.')
     } catch (error) {
@@ -131,7 +131,7 @@ export class Editor {
     await this.#page.refresh()
   }
 
-  /** Under a lock of the key, because only then a write keeps the end that the key has. */
+  /** Under a lock of the key, because only then does a write keep the key's expiry. */
   async #replace (body: string, version: number): Promise<void> {
     const { api } = this.#page
     const token = Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
@@ -146,7 +146,7 @@ export class Editor {
         headers: { ...headers, 'if-match': `"${version}"` }, body
       })
     } catch (error) {
-      // Whatever failed, it must not leave the key locked.
+      // A failure must not leave the key locked.
       api.ask('DELETE', this.#lock, { headers }).catch(() => {})
       throw error
     }

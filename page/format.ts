@@ -1,4 +1,4 @@
-// Numbers, sizes and times in words.
+// Formats numbers, sizes and times.
 import { h, setText } from './dom.js'
 
 const whole = new Intl.NumberFormat('en')
@@ -10,7 +10,7 @@ export function count (number: number): string {
   return whole.format(number)
 }
 
-/** With three digits that count. */
+/** With three significant digits. */
 export function amount (number: number): string {
   return number >= 1000 ? whole.format(Math.round(number)) : short.format(number)
 }
@@ -48,7 +48,7 @@ export function now (): number {
   return Date.now() + skew
 }
 
-/** "3 minutes ago", with the moment as its title. It is kept up to date: see `tick`. */
+/** "3 minutes ago", with the time as its title. Kept up to date by `tick`. */
 export function time (iso: string | undefined, otherwise = ''): HTMLTimeElement {
   const element = h('time')
   setTime(element, iso, otherwise)
@@ -76,7 +76,7 @@ function ago (iso: string): string {
   return relative.format(Math.trunc(seconds / size), unit)
 }
 
-/** Brings all times in the page up to date. */
+/** Updates all times on the page. */
 export function tick (): void {
   for (const element of document.querySelectorAll('time[datetime]')) {
     setText(element, ago((element as HTMLTimeElement).dateTime))

@@ -1,12 +1,12 @@
-// JSON text as it is stored: laid out for reading without touching its strings and numbers.
+// Pretty-prints JSON text without changing its strings and numbers.
 
 /** Deeper levels are not indented any further. */
 const MAX_INDENT = 40
-/** Of a text field: browsers take minutes to lay out very many. */
+/** Maximum number of lines in a text field: browsers take minutes to lay out more. */
 const MAX_LINES = 5_000
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\],:]|[^\s{}[\],:"]+/g
 
-/** With line breaks and indentation, or as it is if these were very many lines. The text must be valid. */
+/** Adds line breaks and indentation, unless that would be too many lines. The text must be valid. */
 export function spread (text: string): string {
   const parts: string[] = []
   let depth = 0
@@ -29,17 +29,17 @@ export function spread (text: string): string {
   return parts.join('')
 }
 
-/** Without spaces between its parts. The text must be valid. */
+/** Removes whitespace between tokens. The text must be valid. */
 export function compact (text: string): string {
   return Array.from(text.matchAll(TOKENS), ([token]) => token).join('')
 }
 
-/** A number that is not exactly what JavaScript makes of it. */
+/** A number that JavaScript cannot represent exactly. */
 export class ExactNumber {
   constructor (readonly text: string) {}
 }
 
-/** The value. Numbers that JavaScript cannot hold exactly become an ExactNumber, where the browser can tell. */
+/** Parses a value. Numbers that JavaScript cannot represent exactly become an ExactNumber, if supported. */
 export function parse (text: string): unknown {
   if (!/\d{16}|[\d.]e/i.test(text)) return JSON.parse(text)
   return (

@@ -1,4 +1,4 @@
-// One key: its value as a tree and as text, edited under its version; its end; its deletion.
+// One key: its value as a tree and as text, edited under its version; its expiry; its deletion.
 import { Failure, path, type Api } from './api.js'
 import { button, field, h, quoted, setText, shown } from './dom.js'
 import { Editor, type Stored } from './editor.js'
@@ -9,7 +9,7 @@ import { treeOf } from './tree.js'
 import { confirmed, figures, toolbar, type Page, type View } from './view.js'
 
 const KEY_INTERVAL_MS = 2000
-/** Characters of a value up to which it is shown. */
+/** Maximum length in characters of a value that is shown. */
 const MAX_VALUE_LENGTH = 4 * 2 ** 20
 const encoder = new TextEncoder()
 
@@ -115,7 +115,7 @@ export function keyView (page: Page, collection: string, key: string): View {
   }
 }
 
-/** The value, if it has one and is not locked. `known` is what was there before, which is not sent again. */
+/** The value, if the key has one and is not locked. `known`: the previous value, which is not sent again. */
 async function load (
   api: Api, resource: string, known: Stored | undefined, signal: AbortSignal
 ): Promise<{ value: Stored | undefined | 'locked', problem?: string }> {

@@ -18,10 +18,10 @@ interface KeyPage {
   cursor?: string
 }
 
-/** A page has at least this many keys, if one view may look at enough of them. */
+/** Minimum number of keys per page, unless finding them requires too many requests. */
 const LEAST_KEYS = 100
 const MAX_REQUESTS = 200
-/** Keys that one request of a search looks at. */
+/** Number of keys that one request of a search examines. */
 const SEARCHED = 1000
 const NEVER = 'never'
 
@@ -83,7 +83,7 @@ export function keysView (page: Page, name: string, parameters: URLSearchParams)
   }
 }
 
-/** Asks for the name of a new key, whose view then takes its value. */
+/** Asks for the name of a new key, and opens its view, where the value is entered. */
 export function newKeyView (_: Page, name: string): View {
   const input = h('input', { required: true, autocomplete: 'off' })
   return {

@@ -1,4 +1,4 @@
-// Who holds which lock since when, who waits for it, and a button that breaks it.
+// All locks, with holder, start and waiters, and a button to break them.
 import { Failure, path } from './api.js'
 import { button, h, quoted, setText, shown } from './dom.js'
 import { count, duration, now, plural, setTime, time } from './format.js'
@@ -27,10 +27,10 @@ interface LockQueue extends Lock {
 }
 
 const LOCKS_INTERVAL_MS = 1000
-/** Locks that are listed, and those of them whose waiters are. */
+/** Maximum number of locks listed, and of locks listed with their waiters. */
 const MAX_LOCKS = 500
 const MAX_QUEUES = 4
-/** Waiters that are named in the list. */
+/** Maximum number of waiters shown per lock. */
 const MAX_NAMED = 3
 const WITH_HOLDER = 'with its holder'
 
@@ -148,7 +148,7 @@ async function queueOf (
     return await api.json<LockQueue>(`${path('collections', collection)}/locks/${path(key)}`, signal)
   } catch (error) {
     if (error instanceof Failure && error.status === 404) return undefined
-    if (error instanceof Failure && error.status === 400) return undefined // a name that no URL can have
+    if (error instanceof Failure && error.status === 400) return undefined // a name that cannot be part of a URL
     throw error
   }
 }
@@ -163,7 +163,7 @@ function idOf ({ collection, key, fence }: Lock): string {
   return JSON.stringify([collection, key, fence])
 }
 
-/** Breaks this grant of the lock, not one that another holder has got in the meantime. */
+/** Breaks this grant of the lock, but not a later one of another holder. */
 async function breakLock (page: Page, lock: Lock): Promise<void> {
   const { collection, key, owner, since, fence, waiters } = lock
   const { api } = page

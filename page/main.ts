@@ -1,4 +1,4 @@
-// The page: asks for a token, then shows the view that the address names, and keeps it up to date.
+// The page: asks for a token, then shows the view for the current URL, and keeps it up to date.
 import { Api, Failure } from './api.js'
 import { changesView } from './changes.js'
 import { collectionView } from './collection.js'
@@ -87,7 +87,7 @@ setInterval(() => {
 }, 1000)
 start().catch(() => {})
 
-/** With the token that this tab has, or without one if none is needed. */
+/** Logs in with the token of this tab, or without one if none is needed. */
 async function start (): Promise<void> {
   try {
     await api.login()
@@ -112,7 +112,7 @@ function enter (): void {
   open()
 }
 
-/** Says what the token allows. */
+/** Shows what the token allows. */
 function identify (): void {
   const { name, access = 'read', collections } = api.access!
   const scope =
@@ -196,7 +196,7 @@ function open (): void {
   const route = currentRoute()
   try {
     view = route && viewOf(route)
-  } catch (error) { // a name that no URL can have
+  } catch (error) { // a name that cannot be part of a URL
     view = { title: 'This cannot be shown', content: [h('p', {}, (error as Error).message)] }
   }
   view ??= { title: 'There is no such view', content: [h('p', {}, h('a', { href: linkTo([]) }, 'To the locks'))] }
@@ -228,7 +228,7 @@ function close (): void {
   view = undefined
 }
 
-/** Updates the view, now and after its interval. */
+/** Updates the view, now and after each interval. */
 async function update (): Promise<void> {
   updating.abort()
   clearTimeout(timer)
@@ -251,7 +251,7 @@ async function update (): Promise<void> {
   timer = setTimeout(() => { if (!document.hidden) update().catch(() => {}) }, isFailing ? RETRY_MS : interval)
 }
 
-/** What the view shows is old while there is trouble. */
+/** Marks the view as outdated while requests fail. */
 function report (error: unknown): void {
   trouble.hidden = error === undefined
   main.classList.toggle('stale', error !== undefined)

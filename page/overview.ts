@@ -1,4 +1,4 @@
-// The store as a whole: what is there now, and how that changed in the last quarter of an hour.
+// The whole store: current statistics, and plots of the last 15 minutes.
 import { h, setText } from './dom.js'
 import { amount, bytes, count, duration, rate } from './format.js'
 import { Plot } from './plot.js'

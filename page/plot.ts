@@ -1,14 +1,14 @@
-// A small plot of some values over the last quarter of an hour.
+// A small plot of values over the last 15 minutes.
 import { h, setText, svg } from './dom.js'
 import type { Sample } from './sampler.js'
 
 const WIDTH = 300
 const HEIGHT = 60
-/** The time that a plot shows at least; it grows to a quarter of an hour. */
+/** The minimum time span of a plot; it grows to 15 minutes. */
 const MIN_WINDOW_MS = 60_000
 
 export interface Series {
-  /** The name of a value of a Sample. */
+  /** The name of a field of Sample. */
   value: string
   /** Undefined if it is the only one. */
   label?: string
@@ -62,7 +62,7 @@ export class Plot {
   }
 }
 
-/** With a gap where the value is not known. */
+/** Draws a gap where the value is unknown. */
 function pathOf (samples: Sample[], name: string, max: number): string {
   const end = samples.at(-1)!.at
   const length = Math.max(MIN_WINDOW_MS, end - samples[0]!.at)

@@ -1,11 +1,11 @@
-// The address of a view is in the hash: names, percent-encoded, and parameters.
+// The hash of the URL names the view: percent-encoded names, and parameters.
 
 export interface Route {
   names: string[]
   parameters: URLSearchParams
 }
 
-/** Undefined if the percent-encoding is broken. */
+/** Undefined if the percent-encoding is invalid. */
 export function currentRoute (): Route | undefined {
   const [names = '', query = ''] = location.hash.replace(/^#\/?/, '').split(/\?(.*)/s)
   try {
@@ -25,7 +25,7 @@ export function linkTo (names: string[], parameters: Record<string, string | und
   return `#/${names.map(encodeURIComponent).join('/')}${query.size === 0 ? '' : `?${query.toString()}`}`
 }
 
-/** Changes a parameter of the current view without a new entry in the history. */
+/** Changes a parameter of the current view without adding an entry to the history. */
 export function setParameter (name: string, value: string): void {
   const route = currentRoute()
   if (route === undefined) return

@@ -1,4 +1,4 @@
-// Statistics of the store in the last quarter of an hour, for plots: what the server has kept, then the page's own.
+// Statistics of the store in the last 15 minutes, for plots: the server's history, then the page's own samples.
 import type { Api } from './api.js'
 
 const SAMPLE_INTERVAL_MS = 2000
@@ -43,17 +43,17 @@ interface History {
   samples: Array<{ age: number, figures?: Figures }>
 }
 
-/** What plots show: figures, and rates per second since the sample before. */
+/** A sample: statistics, and rates per second since the previous sample. */
 export interface Sample {
   at: number
-  /** Undefined if the store did not answer: a gap. */
+  /** Undefined if the store did not reply: a gap. */
   values: Record<string, number> | undefined
 }
 
 export class Sampler {
   readonly samples: Sample[] = []
   stats: Stats | undefined
-  /** Why there is no latest sample. */
+  /** The reason why the latest sample is missing. */
   error: unknown
   readonly #api: Api
   #last: { at: number, stats: Figures } | undefined
@@ -76,7 +76,7 @@ export class Sampler {
   }
 
   async #run (signal: AbortSignal): Promise<void> {
-    // Only of the store as a whole; without it the plots begin now.
+    // The history covers the whole store only. Without it, the plots begin now.
     if (this.#api.access!.collections === undefined) {
       const { samples } = await this.#api.json<History>('history', signal).catch(() => ({ samples: [] }))
       for (const { age, figures } of samples) this.#add(Date.now() - age * 1000, figures)
@@ -120,7 +120,7 @@ export class Sampler {
       heap: memory?.heap
     }
     const last = this.#last
-    // Counters start again with the process that has the store.
+    // Counters restart with the process that has the store.
     if (last !== undefined && at > last.at && (stats.uptime ?? 1) >= (last.stats.uptime ?? 0)) {
       const seconds = (at - last.at) / 1000
       const rate = (counter: (stats: Figures) => number): number =>

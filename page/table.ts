@@ -1,13 +1,13 @@
-// Tables whose rows stay the same elements while what they show changes, so that focus and selection stay.
+// Tables whose row elements are reused when their data changes, so that focus and selection are kept.
 import { button, h, setText } from './dom.js'
 
 export interface Column<T> {
   title: string
-  /** The text of a cell, or an element for it: made once for each row, then updated. */
+  /** The text of a cell, or its element, which is created once per row and then updated. */
   text?: (item: T) => string
   element?: (item: T, current: () => T) => HTMLElement
   update?: (element: HTMLElement, item: T) => void
-  /** What rows are sorted by. */
+  /** The sort key of a row. */
   by?: (item: T) => number | string
   isNumber?: boolean
 }
@@ -35,7 +35,7 @@ export class Table<T> {
   #rows = new Map<string, Row<T>>()
   #items: T[] = []
 
-  /** `empty` is shown where there are no rows. */
+  /** `empty` is shown if there are no rows. */
   constructor (label: string, columns: Array<Column<T>>, id: (item: T) => string, empty: string, sort?: Sort) {
     this.#columns = columns
     this.#id = id
@@ -47,7 +47,7 @@ export class Table<T> {
     }, sort !== undefined && column.by !== undefined
       ? button(column.title, () => { this.#sortBy(column) }, { class: 'sort' })
       : column.title))
-    // The roles are those of the elements, which some browsers forget where the style is not that of a table.
+    // Some browsers drop the implicit roles of these elements if CSS changes their display.
     this.element = h('div', { class: 'table' },
       h('table', { role: 'table', 'aria-label': label },
         h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...this.#heads)), this.#body),

@@ -1,9 +1,9 @@
-// A value as a tree that is built as far as it is opened.
+// Shows a value as a tree. Nodes are created when they are opened.
 import { button, h, quoted } from './dom.js'
 import { count, plural } from './format.js'
 import { ExactNumber } from './json.js'
 
-/** Items that are shown at a time, and characters of a string. */
+/** Maximum number of items shown at a time, and of characters of a string. */
 const MAX_ITEMS = 100
 const MAX_CHARACTERS = 500
 

@@ -8,9 +8,9 @@ export interface Page {
   api: Api
   /** Statistics since the page was opened. */
   sampler: Sampler
-  /** Tells the user what happened; screen readers say it. */
+  /** Shows a message, which screen readers announce. */
   say (message: string): void
-  /** Shows the error of something the user did. */
+  /** Shows the error of a user's action. */
   fail (error: unknown): void
   /** Updates the view now. */
   refresh (): Promise<void>
@@ -19,12 +19,12 @@ export interface Page {
 export interface View {
   title: string
   content: Child[]
-  /** Loads what the view shows; called again and again, with `interval` milliseconds between. */
+  /** Loads the data of the view. Called repeatedly, every `interval` milliseconds. */
   update? (signal: AbortSignal): Promise<void>
   interval?: number
-  /** Loads what comes with this view only on request, and is called once. */
+  /** Loads data only on request. Called once. */
   close? (): void
-  /** The request that gets the same. */
+  /** The request that returns the same data. */
   curl?: () => string
 }
 
@@ -43,13 +43,13 @@ export function figures (...items: Array<[name: string, value: Node]>): HTMLElem
 export interface Question {
   title: string
   text: string[]
-  /** The label of the button that does it. */
+  /** The label of the confirm button. */
   action: string
-  /** The request that will do it. */
+  /** The request that the action sends. */
   curl?: string
 }
 
-/** Asks before something happens, in a dialog; Escape is no. */
+/** Asks for confirmation in a dialog. Escape cancels. */
 export async function confirmed ({ title, text, action, curl }: Question): Promise<boolean> {
   return await new Promise(resolve => {
     let answer = false
@@ -75,7 +75,7 @@ export async function confirmed ({ title, text, action, curl }: Question): Promi
   })
 }
 
-/** A form that leads to the same view with another prefix. `more`: what else is in its line. */
+/** A form that opens the same view with another prefix. `more`: further elements in its line. */
 export function prefixSearch (input: HTMLInputElement, names: string[], action: string, ...more: Child[]): HTMLElement {
   return h('form', {
     class: 'toolbar',
@@ -87,7 +87,7 @@ export function prefixSearch (input: HTMLInputElement, names: string[], action: 
   }, field('Keys that begin with', input), h('button', {}, action), ...more)
 }
 
-/** Copies a command to the clipboard, or shows it where the browser does not allow that. */
+/** Copies a command to the clipboard, or shows it if the browser does not allow that. */
 export async function copyCommand (page: Page, command: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(command)

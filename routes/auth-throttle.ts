@@ -1,17 +1,17 @@
 // Limits failed authentications by network. They are counted in the store, for all workers together, and in this
-// process: a valid token costs no call, and failures count at once, even while the store is unreachable.
+// process: a valid token costs no call, and failures count immediately, even while the store is unreachable.
 import { isIPv6 } from 'node:net'
 import type { Collection } from '../src/api/collection.js'
 import type { Store } from '../src/api/store.js'
 
 /** Collection of the counters, by network. */
 const COLLECTION = 'admin-tries'
-/** Failures per network and window; beyond it, all requests of the network are refused until the window ends. */
+/** Maximum failures per network and window. Above it, requests of the network are rejected until the window ends. */
 const MAX_FAILURES = 20
 const WINDOW_SECONDS = 60
-/** Networks that are counted at a time, here and in the store. The oldest are evicted. */
+/** Maximum number of networks counted at a time, here and in the store. The oldest are evicted. */
 const MAX_NETWORKS = 10_000
-/** Length of an address; behind a proxy it is whatever the client has sent. */
+/** Maximum length of an address: behind a proxy, a client may send anything. */
 const MAX_ADDRESS = 64
 /** Timeout of calls to the store. */
 const COUNT_TIMEOUT_SECONDS = 2
@@ -33,14 +33,14 @@ export class AuthThrottle {
     this.#now = now
   }
 
-  /** Seconds for which requests from the address are refused; 0 if they are not. */
+  /** Seconds for which requests from the address are rejected; 0 if they are not. */
   blocked (address: string): number {
     if (this.#seen.size === 0) return 0
     const seen = this.#seen.get(networkOf(address))
     return seen === undefined || seen.count < MAX_FAILURES ? 0 : Math.max(0, Math.ceil((seen.end - this.#now()) / 1000))
   }
 
-  /** Counts a failure. Resolves with the seconds for which the address is now refused; 0 if it is not. */
+  /** Counts a failure. Resolves with the seconds for which the address is now rejected; 0 if it is not. */
   async add (address: string): Promise<number> {
     const name = networkOf(address)
     const seen = this.#see(name)

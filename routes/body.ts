@@ -7,7 +7,7 @@ import { Problem } from './problems.js'
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Refuses bodies in a content coding or charset that would be misread. */
+/** Rejects bodies in a content coding or charset that would be misread. */
 export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyReply): void {
   if (method === 'GET' || method === 'HEAD') return
   const coding = headers['content-encoding']
@@ -21,14 +21,14 @@ export function checkMedia ({ method, headers }: FastifyRequest, reply: FastifyR
   }
 }
 
-/** A preParsing hook that refuses a body as soon as it exceeds `limitOf(maxValueBytes)` bytes. */
+/** A preParsing hook that rejects a body as soon as it exceeds `limitOf(maxValueBytes)` bytes. */
 export function limitBody (
   store: Store, limitOf = (maxValueBytes: number): number => maxValueBytes
 ): preParsingAsyncHookHandler {
   let isKnown = false
   return async (request, _, payload) => {
     if (!isKnown) {
-      await store.ping() // maxValueBytes is known once the store has answered
+      await store.ping() // maxValueBytes is known once the store has replied
       isKnown = true
     }
     const limit = limitOf(store.maxValueBytes)

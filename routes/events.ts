@@ -18,7 +18,7 @@ export const EVENT_STREAM = 'text/event-stream'
 const RETRY_MS = 2000
 /** Interval of comment lines on a stream without events, and of checks whether the token is still valid. */
 const HEARTBEAT_MS = 15_000
-/** How long a client that does not read its stream may hold up the end of the app. */
+/** How long a client that does not read its stream may delay the shutdown of the app. */
 const STOP_MS = 1000
 
 export const EVENTS_RESPONSE = {
@@ -94,7 +94,7 @@ export async function sendEvents (
     end()
     throw new Problem('ADMIN_TOO_OLD')
   }
-  // Otherwise the connection of a stream that ends with the app would stay open, idle, and hold up the end of the app.
+  // Otherwise the idle connection of a stream that ends with the app would stay open and delay its shutdown.
   if (request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
   reply.type(EVENT_STREAM).headers({ 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' })
   return new EventBody(events, first, () => {

@@ -1,5 +1,5 @@
-// Figures of the store in the last quarter of an hour, for the plots of the admin page. Each process that serves the
-// page keeps its own, so that a page shows them as soon as it opens.
+// Statistics of the last 15 minutes, for the plots of the admin page. Each process that serves the page collects its
+// own, so that a page can show them as soon as it opens.
 import { performance } from 'node:perf_hooks'
 import { Type } from '@sinclair/typebox'
 import type { StoreStats } from '../src/core/stats.js'
@@ -11,10 +11,10 @@ import { FAILURES } from './schemas.js'
 
 const INTERVAL_MS = 10_000
 const WINDOW_MS = 15 * 60_000
-/** Where statistics are sums over the collections, as in Redis, each makes the next sample this much later. */
+/** If statistics are sums over collections, as in Redis, each collection delays the next sample by this much. */
 const MS_PER_COLLECTION = 10
 
-/** What is plotted. */
+/** The plotted values. */
 const FIGURES = [
   'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'processes', 'memory', 'uptime',
   'calls', 'waited', 'loopDelay'
@@ -44,7 +44,7 @@ export class History {
     this.#timer.stop()
   }
 
-  /** The oldest first. Without `figures`, the store did not answer. */
+  /** Oldest first. Without `figures`, the store did not reply. */
   read (): Array<{ age: number, figures?: Figures }> {
     const now = this.#now()
     return this.#samples.filter(({ at }) => at >= now - WINDOW_MS).map(({ at, figures }) => {

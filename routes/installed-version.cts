@@ -1,4 +1,4 @@
-// CommonJS, as only its `require.resolve` tells at once what is installed, looking from where this package is.
+// CommonJS, because only its `require.resolve` finds synchronously what is installed for this package.
 import fs = require('node:fs')
 
 /** The version of a package; '' if it is certainly missing. Undefined in a bundle: it may have the package inside. */

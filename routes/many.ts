@@ -14,7 +14,7 @@ import { done } from './problems.js'
 import { BODY, CollectionParams, FAILURES, LOCKED, NOTHING, WaitHeaders, Value, whole } from './schemas.js'
 
 const MAX_KEYS = 1000
-/** Size of a body with all its keys and values. */
+/** Maximum size of a body with all its keys and values. */
 const MAX_BYTES = 16 * 2 ** 20
 
 const key = Type.String({ maxLength: 1024, description: 'The key' })
@@ -124,7 +124,7 @@ async function writesIn (request: FastifyRequest, body: Buffer): Promise<unknown
   } catch (cause) {
     throw new StoreError('STORE_VALUE_INVALID', (cause as Error).message, { cause })
   }
-  if (!Array.isArray(writes) || !writes.every(isObject)) return writes // which the schema refuses
+  if (!Array.isArray(writes) || !writes.every(isObject)) return writes // which the schema rejects
   const texts = memberTexts(json, 'value')
   for (const [i, write] of writes.entries()) if ('value' in write) write.value = texts[i]
   return writes

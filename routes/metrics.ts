@@ -9,7 +9,7 @@ import type { RouteConfig } from './auth.js'
 import { FAILURES, PrometheusText } from './schemas.js'
 import { collectionsFor, statsFor } from './scope.js'
 
-/** Collections that have metrics of their own, and those among which they are chosen. */
+/** Number of collections with their own metrics, and number of collections from which they are selected. */
 const MAX_LABELS = 100
 const MAX_EXAMINED = 1000
 const COLLECTIONS_PER_PAGE = 250
@@ -101,7 +101,7 @@ function metricsOf (stats: StoreStats): Metric[] {
   ].filter(({ values }) => values.length > 0)
 }
 
-/** The largest of the first collections, so that neither the time series nor the work for them are without a bound. */
+/** The largest of the first collections. Both numbers are bounded, to bound the time series and the work. */
 async function largest (request: FastifyRequest, store: Store): Promise<CollectionStats[]> {
   const found: CollectionStats[] = []
   let cursor: string | undefined
@@ -113,7 +113,7 @@ async function largest (request: FastifyRequest, store: Store): Promise<Collecti
   return found.sort((a, b) => b.bytes - a.bytes).slice(0, MAX_LABELS)
 }
 
-/** Metrics with the label `collection`. A counter starts again when an empty collection is forgotten. */
+/** Metrics with the label `collection`. A counter restarts after an empty collection was removed. */
 function labelled (collections: CollectionStats[]): Metric[] {
   if (collections.length === 0) return []
   const metric = (type: Metric['type'], name: string, help: string, field: keyof CollectionStats): Metric => ({
@@ -147,7 +147,7 @@ function calls ({ calls = {}, refused = {} }: StoreStats): Value[] {
   })
 }
 
-/** Calls that did not wait were answered in the turn in which they arrived, so they count in every bucket. */
+/** Calls that did not wait were answered immediately, so they count in every bucket. */
 function durations ({ calls, waits, waited }: StoreStats): Value[] {
   if (calls === undefined || waits === undefined || waited === undefined) return []
   const all = Object.values(calls).reduce((sum, count) => sum + count, 0)

@@ -1,4 +1,4 @@
-// The admin page: static files that need no token, since they show nothing of the store. The page asks for a token and
+// The admin page: static files that need no token, because they contain no data. The page asks for a token and
 // sends it with every request to the API.
 import { createHash } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
@@ -13,7 +13,7 @@ const INDEX = 'index.html'
 const TYPES: Record<string, string> = {
   html: 'text/html; charset=utf-8', css: 'text/css; charset=utf-8', js: 'text/javascript; charset=utf-8'
 }
-/** Replaces that of the app, as from helmet. No policy of trusted types can be created, so no string becomes markup. */
+/** Replaces the app's policy, such as helmet's. No trusted types policy can be created: no string becomes markup. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", 'img-src data:',
   "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",

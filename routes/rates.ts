@@ -1,4 +1,4 @@
-// Rates of collections, from two looks at their counters.
+// Rates of collections, from two readings of their counters.
 import type { FastifyReply } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import { offAbort, onAbort } from '../src/core/abort-signals.js'
@@ -20,7 +20,7 @@ export const rates = Type.Optional(Type.Object({
   reads: rate('Reads'), writes: rate('Writes'), expired: rate('Expired keys'), evicted: rate('Evicted keys')
 }, { description: 'Per second, if `over` was given' }))
 
-/** The second of two looks, with rates. It comes early if the client disconnects or the server stops. */
+/** The second of two readings, with rates. Returns early if the client disconnects or the server stops. */
 export async function withRates (
   reply: Pick<FastifyReply, 'raw'>, stopping: AbortSignal, seconds: number, look: () => Promise<CollectionStats[]>
 ): Promise<Array<CollectionStats & { rates: Rates }>> {

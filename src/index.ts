@@ -1,4 +1,4 @@
-// The public face.
+// The public API.
 export { default, strongStore, type StrongStoreOptions } from './web/fastify.js'
 export {
   collection, type CallbackCollection, type CallbackKeyLock, type ErrorCallback, type LockCallback, type ValueCallback

@@ -11,8 +11,8 @@ export interface RateLimitOptions extends PickOptions {
   /** The collection of the counters, a name of at most 1024 bytes. Default 'rate-limits'. */
   collection?: string | undefined
   /**
-   * The prefix of this limiter's keys, at most 512 bytes. Limiters with the same prefix count together. Default: a
-   * prefix of its own, made of the limits and the number of limiters with the same limits that this process has
+   * The prefix of this limiter's keys, at most 512 bytes. Limiters with the same prefix share counters. Default: a
+   * separate prefix, derived from the limits and the number of limiters with the same limits that this process has
    * created before.
    */
   prefix?: string | undefined

@@ -1,6 +1,6 @@
 // SessionStores that use the default collection of one store. A process may build its application again, as tests and
 // hot reloads do: the new SessionStore takes over. Two applications that both run would share their sessions by
-// accident, so the newer one is refused as soon as the older one is read after it.
+// accident, so the newer one fails as soon as the older one is read after it.
 import { StoreError } from '../core/errors.js'
 import { shared } from '../core/shared.js'
 import type { Store } from '../api/store.js'

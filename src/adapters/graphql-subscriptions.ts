@@ -5,18 +5,17 @@ import type { ChannelEvent, Subscription } from '../api/channel.js'
 import { StoreError } from '../core/errors.js'
 
 export interface PubSubOptions extends PickOptions {
-  /** In front of the names of channels, which are those of the events. Default 'graphql:'. */
+  /** The prefix of the channels; the rest of their name is that of the event. Default 'graphql:'. */
   prefix?: string | undefined
   /**
-   * Called when a subscriber has missed messages: with the event and their number, Infinity if nobody knows it.
-   * Default: none.
+   * Called when a subscriber has missed messages, with the event and their number, Infinity if unknown. Default: none.
    */
   onmissed?: ((event: string, missed: number) => void) | undefined
 }
 
 /**
- * A PubSubEngine over channels. What is published is carried as JSON, `undefined` as null; it arrives at most once, in
- * the order of its process.
+ * A PubSubEngine over channels. Payloads are sent as JSON, `undefined` as null. They arrive at most once, and those of
+ * one process arrive in order.
  */
 export class StorePubSub extends PubSubEngine {
   readonly #store: Store
@@ -42,7 +41,7 @@ export class StorePubSub extends PubSubEngine {
     await this.#store.channel(this.#prefix + event).publish(payload ?? null)
   }
 
-  /** Resolves with the number to unsubscribe with, once whatever is published arrives. */
+  /** Resolves with the id for `unsubscribe` once the subscription is registered. */
   async subscribe (event: string, onMessage: (payload: any) => unknown): Promise<number> {
     const subscription = this.#store.channel(this.#prefix + event).subscribe()
     await subscription.ready
@@ -71,7 +70,7 @@ export class StorePubSub extends PubSubEngine {
     event: string, subscription: AsyncIterable<ChannelEvent<unknown>>, onMessage: (payload: unknown) => unknown
   ): Promise<void> {
     for await (const { message, missed } of subscription) {
-      // An exception of a listener ends nothing here: it is uncaught.
+      // An exception of a listener does not end the subscription: it is an uncaught exception.
       if (missed === undefined) queueMicrotask(() => { onMessage(message) })
       else this.#onmissed?.(event, missed)
     }

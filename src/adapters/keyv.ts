@@ -18,8 +18,7 @@ export interface KeyvStoreOptions extends PickOptions {
   /**
    * Seconds, at least 0.001: a missing value is computed by one process at a time, for `wrap` of cache-manager for
    * example. A `get` that finds no value locks the key until the same process sets or deletes it, for at most this
-   * long; all other calls on the key wait. Default: none, because Keyv does not tell a store whether a `set` is going
-   * to follow.
+   * long; all other calls on the key wait. Default: none, because a store does not know whether a `set` will follow.
    */
   lease?: number | undefined
 }
@@ -41,8 +40,8 @@ const METHODS = [
  * the namespace is written as %3A, or under `:key` without a namespace.
  *
  * Keyv 5 prefixes each key with the namespace. Keyv 6 leaves that to a store for version 6, and prefixes the keys of
- * other stores with `namespace::`. Neither tells its store which Keyv calls `clear`: it is refused if Keyvs with
- * different namespaces share the KeyvStore, and so is a Keyv whose keys could not be told apart from those of another.
+ * other stores with `namespace::`. Neither passes to its store which Keyv calls `clear`: it is rejected if Keyvs with
+ * different namespaces share the KeyvStore, and so is a Keyv whose keys could be confused with those of another.
  *
  * While the store cannot be reached, Keyv emits 'error', and a read is a miss unless `throwOnErrors` is set.
  * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID; the methods reject like those of a Collection.
@@ -84,7 +83,7 @@ export class KeyvStore extends EventEmitter {
     this.deleteMany = async keys => await Promise.all(keys.map(key => this.delete(key)))
   }
 
-  /** Set by Keyv. Throws STORE_OPTION_INVALID if its keys could not be told apart from those of another Keyv. */
+  /** Set by Keyv. Throws STORE_OPTION_INVALID if its keys could be confused with those of another Keyv. */
   get namespace (): string | undefined {
     return undefined // with a namespace, Keyv 5 would leave the keys of other Keyvs out of its iterator
   }

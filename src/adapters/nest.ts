@@ -14,7 +14,7 @@ export interface ThrottlerRecord {
 
 /**
  * `ThrottlerModule.forRoot({ throttlers, storage: new NestThrottlerStorage() })`. A request takes one call, and a
- * second one if it starts a block. While the store cannot be reached, requests fail with its error, whose status is
+ * second one if it starts a block. While the store cannot be reached, requests fail with its error, which has status
  * 503; before @nestjs/throttler 6, with STORE_OPTION_INVALID. The constructor throws STORE_OPTION_INVALID,
  * STORE_NAME_INVALID.
  */

@@ -30,8 +30,8 @@ export interface FastifyRateLimitStore {
 }
 
 /**
- * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. Routes with limits of their own
- * are counted separately, and so is each `app.rateLimit(limits)`. While the store cannot be reached, requests fail
+ * `register(rateLimit, { store: fastifyRateLimitStore() })` for @fastify/rate-limit. Routes with their own limits are
+ * counted separately, and so is each `app.rateLimit(limits)`. While the store cannot be reached, requests fail
  * with its error, or pass uncounted with `skipOnError: true`. Throws STORE_OPTION_INVALID, STORE_NAME_INVALID; with a
  * version of @fastify/rate-limit before 10, `register` fails with STORE_OPTION_INVALID.
  */
@@ -85,8 +85,7 @@ class RouteCounters implements FastifyRateLimitStore {
   }
 
   /**
-   * Returns the counters of a route. Limiters that code creates itself have none: they are told apart by their limits
-   * and their order.
+   * Returns the counters of a route. Limiters created without a route are identified by their limits and their order.
    */
   child (parameters: object): FastifyRateLimitStore {
     const { routeInfo: { method, url, constraints } = {} } = parameters as Parameters
@@ -107,13 +106,13 @@ class RouteCounters implements FastifyRateLimitStore {
   }
 }
 
-/** Versions before 10 leave out, or set to null, what later ones set to a function. */
+/** Versions before 10 omit functions that later ones pass, or pass null. */
 function isTooOld (parameters: Parameters): boolean {
   const { onExceeding, onExceeded, onBanReach } = parameters
   return [onExceeding, onExceeded, onBanReach].includes(null) || 'timeWindowInSeconds' in parameters
 }
 
-/** Whether a limit is passed where it is expected: earlier versions have others in its place. */
+/** Whether a limit is in its expected position: earlier versions pass other arguments there. */
 function isLimit (limit: unknown, expected: unknown): boolean {
   return typeof limit === 'number' && (typeof expected !== 'number' || Object.is(limit, expected))
 }
@@ -123,7 +122,7 @@ function notUnderstood (): StoreError {
     '@fastify/rate-limit passes them from version 10 on: npm install @fastify/rate-limit@11')
 }
 
-/** Limits that a function decides are told apart by their order alone. */
+/** Limits that are functions are identified by their order only. */
 function limitsOf ({ max, timeWindow }: Parameters): string {
   return [max, timeWindow].map(limit => typeof limit === 'function' ? 'fn' : String(limit)).join('/')
 }
@@ -142,10 +141,10 @@ function rateOf (hits: number, expiresAt: Date | undefined): { current: number, 
 /**
  * `rateLimit({ store: new ExpressRateLimitStore() })` for express-rate-limit: one for each limiter.
  * While the store cannot be reached, requests fail with its error, or pass uncounted with `passOnStoreError: true`.
- * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID. It needs express-rate-limit 6 or later.
+ * The constructor throws STORE_OPTION_INVALID, STORE_NAME_INVALID. It requires express-rate-limit 6 or later.
  */
 export class ExpressRateLimitStore {
-  /** Tells express-rate-limit that all processes count together. */
+  /** For express-rate-limit: all processes share the counters. */
   readonly localKeys = false
   readonly #counters: Counters
   #prefix: string | undefined
@@ -181,7 +180,7 @@ export class ExpressRateLimitStore {
     return entry && { totalHits: entry.value, resetTime: entry.expiresAt }
   }
 
-  /** Takes back a hit of a window that has not ended. */
+  /** Takes back a hit, if its window has not ended. */
   async decrement (key: string): Promise<void> {
     await this.#counters.takeBack(this.prefix, key)
   }

@@ -15,7 +15,7 @@ interface UndiciRequest {
   addHeader (name: string, value: string): void
 }
 
-/** From now on. Node publishes requests of node:http from 22.12 on. */
+/** Starts adding the header. Node.js publishes requests of node:http from 22.12 on. */
 export function followCalls (): void {
   if (calls.isFollowed) return
   calls.isFollowed = true
@@ -37,7 +37,7 @@ export function followCalls (): void {
   })
 }
 
-/** Whether a request was sent by a request that holds the session. */
+/** Whether a request was sent by a request that has locked the session. */
 export function isCallOfHolder (response: ServerResponse, sid: string): boolean {
   const request = response.req as IncomingMessage | undefined
   return request?.headers?.[HEADER] === markOf(sid)

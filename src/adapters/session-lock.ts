@@ -34,7 +34,7 @@ export class SessionLocks {
 
   /**
    * Reads a session. The first one of a request is locked until its response is closed. Outside of a request nothing
-   * would release a lock, so none is taken. STORE_DEADLOCK if the request was sent by a request that holds the
+   * would release a lock, so none is taken. STORE_DEADLOCK if the request was sent by a request that has locked the
    * session.
    */
   async entry (sid: string): Promise<LockedEntry> {

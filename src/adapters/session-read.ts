@@ -18,7 +18,7 @@ export class SessionRead {
     this.#cookie = { ...session.cookie }
   }
 
-  /** Whether the cookie is still the one that was read, apart from its end. */
+  /** Whether the cookie is still the one that was read, apart from its expiry. */
   hasCookieOf (session: StoredSession | undefined): boolean {
     return cookieText(this.#cookie) === cookieText(session?.cookie)
   }
@@ -65,7 +65,7 @@ interface Cookie {
   toJSON? (): Cookie
 }
 
-/** A cookie as stored, with whether it ends instead of when. */
+/** A cookie as stored, with whether it expires instead of when. */
 function cookieText (cookie: Cookie = {}): string {
   const { expires, originalExpires: _, ...others } = cookie.toJSON?.() ?? cookie
   return JSON.stringify({ ...others, expires: expires != null })

@@ -26,18 +26,18 @@ export interface SessionStoreOptions extends PickOptions {
    */
   collection?: string | undefined
   /**
-   * Seconds until a session ends whose cookie does not, at least 0.001; Infinity: never. Each save and each touch
-   * extends it. Default 86400.
+   * Seconds until a session expires if its cookie does not, at least 0.001; Infinity: never. Each save and each touch
+   * restarts it. Default 86400.
    */
   ttl?: number | undefined
   /**
    * True: requests of the same session run one after another, in all processes, so that none overwrites what another
-   * has saved. A request holds its session from the first read until the response has ended. Default false.
+   * has saved. A request locks its session from the first read until the response has ended. Default false.
    */
   locking?: boolean | undefined
   /**
-   * With `locking`: seconds, at least 0.001, after which a request that has not ended loses its session to the next
-   * one; Infinity: never. Its own save is then refused with STORE_LOCK_LOST. Default 30.
+   * With `locking`: seconds, at least 0.001, after which a request that has not ended loses the lock to the next one;
+   * Infinity: never. Its own save then fails with STORE_LOCK_LOST. Default 30.
    */
   lease?: number | undefined
   /**
@@ -101,7 +101,7 @@ export class SessionStore extends EventEmitter {
     this.#isTolerant = unreachable === 'no-session'
   }
 
-  /** Reads a session; undefined if there is none. With `locking`, after the requests that hold it or wait for it. */
+  /** Reads a session; undefined if there is none. With `locking`, waits for earlier requests of the session. */
   get (sid: string, callback: SessionCallback): void {
     answer(this.#tolerant(this.#read(sid)), (error, read) => {
       if (read === undefined) callback(error)
@@ -130,14 +130,14 @@ export class SessionStore extends EventEmitter {
   }
 
   /**
-   * Ends a session. Fails while the store cannot be reached even with 'no-session', so that no logout is reported that
-   * did not happen.
+   * Destroys a session. While the store cannot be reached, it fails even with 'no-session', so that a failed logout is
+   * not reported as successful.
    */
   destroy (sid: string, callback?: Callback): void {
     answer(this.#sessions.del(sid), callback)
   }
 
-  /** Lists all sessions, each with its `id`, by which it can be destroyed. */
+  /** Lists all sessions, each with its `id`, for `destroy`. */
   all (callback: (error: any, sessions?: any) => void): void {
     answer(this.#all(), callback)
   }
@@ -147,7 +147,7 @@ export class SessionStore extends EventEmitter {
     answer(this.#sessions.size(), callback)
   }
 
-  /** Ends all sessions of this collection. */
+  /** Destroys all sessions of this collection. */
   clear (callback?: Callback): void {
     answer(this.#locks === undefined ? this.#sessions.clear() : this.#clear(), callback)
   }
@@ -199,7 +199,7 @@ export class SessionStore extends EventEmitter {
     try {
       await this.#sessions.set(sid, session, { ttl, ifPresent: true })
     } catch (error) {
-      unless('STORE_NOT_FOUND', error) // it has ended
+      unless('STORE_NOT_FOUND', error) // it has expired
     }
   }
 
@@ -265,8 +265,8 @@ export class SessionStore extends EventEmitter {
 }
 
 /**
- * The stored session with the current end of its cookie, which `touch` has set on the key alone; undefined if it has
- * ended.
+ * The stored session with the current expiry of its cookie, which `touch` sets on the key only; undefined if it has
+ * expired.
  */
 function presentOf (entry: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
   const { value: session, expiresAt } = entry
@@ -278,7 +278,7 @@ function presentOf (entry: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): S
   return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
 }
 
-/** When the cookie of a session ends: a Date, or its text once it was stored. Undefined if it does not. */
+/** When the cookie of a session expires: a Date, or its text once it was stored. Undefined if it does not. */
 function endOf (session: StoredSession | undefined): number | undefined {
   const expires = session?.cookie?.expires
   const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN

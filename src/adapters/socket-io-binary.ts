@@ -1,5 +1,5 @@
-// Packets of Socket.IO that contain binary data, as JSON: in the place of each piece stands a mark that nobody can
-// guess, with its number, and the pieces are beside it in base64.
+// Encodes Socket.IO packets with binary data as JSON: each piece is replaced by an unguessable placeholder with its
+// number, and the pieces follow in base64.
 import { randomUUID } from 'node:crypto'
 
 interface Packed {
@@ -8,18 +8,18 @@ interface Packed {
   pieces: string[]
 }
 
-/** The message itself where it has no binary data. */
+/** Returns a message without binary data as it is. */
 export function packBinary (message: object): object {
   if (!hasBinary(message)) return { message }
   const packed: Packed = { mark: randomUUID(), text: '', pieces: [] }
   packed.text = JSON.stringify(message, function (this: Record<string, unknown>, key: string, value: unknown) {
-    const original = this[key] // a Buffer has been turned into an object by its toJSON
+    const original = this[key] // `value` is what toJSON of a Buffer has returned
     return isBinary(original) ? `${packed.mark}${packed.pieces.push(bufferOf(original).toString('base64')) - 1}` : value
   })
   return packed
 }
 
-/** Binary data comes back as Buffers. Undefined for what `packBinary` has not made. */
+/** Restores binary data as Buffers. Undefined if `packBinary` has not created the message. */
 export function unpackBinary (received: object | null): unknown {
   const { message, mark, text, pieces } = (received ?? {}) as Partial<Packed & { message: object }>
   if (message !== undefined || mark === undefined || text === undefined || pieces === undefined) return message

@@ -1,5 +1,5 @@
-// Socket.IO: rooms, acknowledgements and server-side events over all processes. A server subscribes to two channels for
-// each namespace: what all servers get, and the answers to its own requests.
+// Socket.IO: rooms, acknowledgements and server-side events across all processes. For each namespace, a server
+// subscribes to two channels: one for all servers, and one for the responses to its own requests.
 import {
   ClusterAdapterWithHeartbeat, type ClusterAdapterOptions, type ClusterMessage, type ClusterResponse
 } from 'socket.io-adapter'
@@ -10,11 +10,11 @@ import type { StoreError } from '../core/errors.js'
 import { packBinary, unpackBinary } from './socket-io-binary.js'
 
 export interface SocketAdapterOptions extends PickOptions {
-  /** In front of the names of channels. Default 'socket.io:'. */
+  /** The prefix of the channels. Default 'socket.io:'. */
   prefix?: string | undefined
-  /** Milliseconds, as everywhere in Socket.IO, between two signs of life of a server. Default 5000. */
+  /** Milliseconds (as everywhere in Socket.IO) between heartbeats of a server. Default 5000. */
   heartbeatInterval?: number | undefined
-  /** Milliseconds without a sign of life after which the others do not wait for a server. Default 10000. */
+  /** Milliseconds without a heartbeat after which other servers no longer wait for a server. Default 10000. */
   heartbeatTimeout?: number | undefined
 }
 
@@ -29,19 +29,19 @@ export function socketAdapter (options: SocketAdapterOptions = {}): (namespace: 
 
 export class StoreAdapter extends ClusterAdapterWithHeartbeat {
   readonly #store: Store
-  /** Of this namespace: all servers subscribe to it. */
+  /** The channel of this namespace, for all servers. */
   readonly #name: string
   readonly #ended = new AbortController()
   #hasWarned = false
 
-  /** Made by `socketAdapter`. */
+  /** Created by `socketAdapter`. */
   constructor (namespace: any, store: Store, prefix: string, options: ClusterAdapterOptions) {
     super(namespace, options)
     this.#store = store
     this.#name = prefix + (namespace as { name: string }).name
   }
 
-  /** Announces this server once it gets what others send. */
+  /** Announces this server once it is subscribed. */
   override init (): void {
     const { signal } = this.#ended
     const started = [
@@ -62,7 +62,7 @@ export class StoreAdapter extends ClusterAdapterWithHeartbeat {
 
   protected override async doPublish (message: ClusterMessage): Promise<string> {
     await this.#send(this.#name, message)
-    return '' // there is no log to continue from
+    return '' // there is no log to resume from
   }
 
   protected override async doPublishResponse (uid: string, response: ClusterResponse): Promise<void> {
@@ -97,7 +97,7 @@ export class StoreAdapter extends ClusterAdapterWithHeartbeat {
         started()
         for await (const { message } of subscription) {
           const received = message === undefined ? undefined : unpackBinary(message) as T | undefined
-          // An exception of the app's handlers ends nothing here: it is uncaught, as that of any listener.
+          // An exception of the app's handlers does not end the subscription: it is an uncaught exception.
           if (received !== undefined) queueMicrotask(() => { receive(received) })
         }
       } catch (error) {
@@ -108,7 +108,7 @@ export class StoreAdapter extends ClusterAdapterWithHeartbeat {
     }
   }
 
-  /** Once, so that an outage does not flood the log. */
+  /** Warns once, so that an outage does not flood the log. */
   #warn (error: StoreError): void {
     if (this.#hasWarned || this.#ended.signal.aborted || error.code === 'STORE_CLOSED') return
     this.#hasWarned = true

@@ -41,7 +41,7 @@ interface Variant extends CacheValue {
   body: string
 }
 
-/** Responses of one URL, which differ by method and by the headers that they vary with. */
+/** Responses of one URL, which differ by method and by the headers in `Vary`. */
 const MAX_VARIANTS = 16
 
 /**

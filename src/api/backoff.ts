@@ -1,5 +1,5 @@
 // Delays between attempts to reconnect: exponential with jitter, so that the processes of a server do not all
-// reconnect at once.
+// reconnect at the same time.
 import type { StoreError, StoreErrorCode } from '../core/errors.js'
 import { offAbort, onAbort } from '../core/abort-signals.js'
 import type { Abortion } from '../core/engine.js'

@@ -56,7 +56,7 @@ export class Channel<T = unknown> {
   }
 
   /**
-   * Subscribes at once; messages that arrive before the first `next` are kept. Ends when the loop is left, when its
+   * Subscribes immediately; messages that arrive before the first `next` are kept. Ends when the loop is left, when its
    * signal aborts, or with an error. Resubscribes automatically after a lost connection.
    */
   subscribe (options: SubscribeOptions = NONE): Subscription<T> {

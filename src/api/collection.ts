@@ -25,7 +25,7 @@ export type { Updater }
 /** The key of a counter. Where T excludes numbers no key is one, so that counting there is a type error. */
 export type CounterKey<T> = number extends T ? string : NotACollectionOfNumbers
 
-/** Named for the message of that type error. */
+/** The name appears in the message of that type error. */
 export type NotACollectionOfNumbers = string & { readonly number: never }
 
 /**
@@ -231,7 +231,7 @@ export class Collection<T = unknown> {
     yield * entryPages(this.#calls, options, (keys, wait) => this.getMany(keys, wait))
   }
 
-  /** One page of keys with their metadata. A page can be empty although more follow: only the cursor tells. */
+  /** One page of keys with their metadata. A page can be empty although more follow: check the cursor. */
   page (options: PageOptions = {}, wait?: WaitOptions): Promise<KeyPage> {
     return keyPage(this.#calls, options, wait)
   }

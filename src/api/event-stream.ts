@@ -34,7 +34,7 @@ export class EventStream<E> implements AsyncIterableIterator<E> {
   }
 }
 
-/** A wakeup event: `wait` resolves on the next `wake`, or at once if there was one since the last `wait`. */
+/** A wakeup event: `wait` resolves on the next `wake`, or immediately if there was one since the last `wait`. */
 export class Wake {
   #isAwake = false
   #resolve: (() => void) | undefined

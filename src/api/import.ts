@@ -147,7 +147,7 @@ class Import {
     return isAwaited || this.#lines.length >= MAX_LINES || this.#length >= MAX_LENGTH
   }
 
-  /** The calls are made at once: a store makes them in their order. */
+  /** All calls are made together: the store executes them in order. */
   async #write (): Promise<void> {
     const lines = this.#lines
     this.#lines = []

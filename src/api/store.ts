@@ -147,8 +147,8 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
   }
 
   /**
-   * Writes what `export` of any store gives. `source`: an iterable, async or not, of text or bytes that are split
-   * anywhere: an export, a stream, an array of lines. Rejects with the error of the first line that fails, as an
+   * Writes the `export` of any store. `source`: an iterable, async or not, of text or bytes in chunks of any size: an
+   * export, a stream, an array of lines. Rejects with the error of the first line that fails, as an
    * ImportFailure; lines before it have been written, some that follow it may have been. STORE_OPTION_INVALID,
    * STORE_VALUE_INVALID for a line that no export writes, and the codes of `set`, `acquire`, `configure` and `clear`.
    * STORE_ABORTED as soon as the signal aborts.

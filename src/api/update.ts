@@ -10,7 +10,7 @@ import { runUpdate } from './update-context.js'
 /** What `update` calls to compute the new value. */
 export type Updater<T> = (value: T | undefined, lock: KeyLock<T>) => T | undefined | Promise<T | undefined>
 
-/** `registry`: the locks among which this one is noted while it is held. */
+/** `registry`: the set in which the lock is registered while it is held. */
 export async function update<T> (
   calls: CollectionCalls, codec: Codec, key: string, fn: Updater<T>, options: UpdateOptions,
   registry: LockRegistry | undefined
@@ -31,7 +31,7 @@ export async function update<T> (
   return value === undefined ? lock.get() : value
 }
 
-/** Not among the locks of a web request, since other processes wait for the value. */
+/** Not registered with the web request, because other processes wait for the value. */
 export async function getOrSet<T> (
   calls: CollectionCalls, codec: Codec, key: string, fn: () => T | Promise<T>, options: GetOrSetOptions,
   get: (wait: WaitOptions) => Promise<T | undefined>

@@ -6,7 +6,7 @@ export interface Log {
   (level: Level, event: string, message: string, more?: object): void
 }
 
-/** All levels go to standard error, in order with errors of Node.js. A log that nobody reads any more ends nothing. */
+/** All levels go to standard error, in order with errors of Node.js. A closed log does not end the process. */
 export function logTo (stream: NodeJS.WritableStream, isJson: boolean): Log {
   stream.on('error', () => {})
   return (level, event, message, more = {}) => {

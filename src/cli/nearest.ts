@@ -1,8 +1,8 @@
-// Suggestions for words that are misspelt.
+// Suggestions for misspelled words.
 
 const MAX_EDITS = 2
 
-/** `; did you mean …?` with the name that takes the fewest edits, or nothing if none is near. */
+/** `; did you mean …?` with the closest name, or nothing if none is close. */
 export function suggestion (word: string, names: string[]): string {
   let nearest: string | undefined
   let least = Math.min(MAX_EDITS, word.length - 2) + 1

@@ -49,7 +49,7 @@ export class Output {
     } else await this.#write(value === undefined ? json : `${json.slice(0, -1)},"value":${onOneLine(value)}}`)
   }
 
-  /** Lines of JSON as they are, except on a terminal. */
+  /** Prints JSON lines unchanged, except on a terminal. */
   async text (lines: string): Promise<void> {
     await this.#write(this.#stream.isTTY ? visible(lines) : lines, '')
   }

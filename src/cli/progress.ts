@@ -1,4 +1,4 @@
-// How far a long transfer is, on one line of a terminal.
+// Shows the progress of a long transfer on one line of the terminal.
 
 const INTERVAL_MS = 200
 const NEWLINE = 10
@@ -24,7 +24,7 @@ export class Progress {
     if (performance.now() - this.#shown >= INTERVAL_MS) this.#show('')
   }
 
-  /** The chunks of a source, which count when they are taken. */
+  /** Passes on the chunks of a source, and counts them. */
   async * of (source: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> {
     for await (const chunk of source) {
       yield chunk
@@ -39,6 +39,6 @@ export class Progress {
   #show (end: string): void {
     this.#shown = performance.now()
     const text = `${this.#lines.toLocaleString('en')} lines, ${(this.#bytes / 2 ** 20).toFixed(1)} MiB`
-    this.#stream.write(`\r${text}\u001b[K${end}`) // and clears what is left of a longer one
+    this.#stream.write(`\r${text}\u001b[K${end}`) // and clears the rest of a longer line
   }
 }

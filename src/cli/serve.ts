@@ -24,7 +24,7 @@ import { packageVersion } from './version.js'
  * than a second.
  */
 const STOP_MS = 400
-/** Time between two lines of the log that tell how much of the data is loaded. */
+/** Interval between log lines about the progress of loading data. */
 const LOADING_LOG_MS = 1000
 const MAX_VALUE_BYTES = 32 * 2 ** 20
 
@@ -121,7 +121,7 @@ function pathOf (socket: string | undefined): string {
   return socketPath(`unix:${socket ?? defaultSocket(process.env, true)}`)
 }
 
-/** Resolves on a signal, or when `stop` is called. A second signal ends the process at once. */
+/** Resolves on a signal, or when `stop` is called. A second signal ends the process immediately. */
 function stopSignal (): { promise: Promise<{ reason: string, code: number }>, stop: (code: number) => void } {
   let stop: (code: number) => void
   const promise = new Promise<{ reason: string, code: number }>(resolve => {

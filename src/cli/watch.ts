@@ -1,4 +1,4 @@
-// `watch`: what is in a collection, then each change.
+// `watch`: the contents of a collection, then each change.
 import { CLIENT, withStore } from './client.js'
 import type { Command } from './command.js'
 import { EXIT } from './exit.js'

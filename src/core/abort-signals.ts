@@ -80,7 +80,7 @@ export async function * untilAborted<T> (
     }
   } finally {
     offAbort(signal, abort)
-    // Not awaited: a generator answers only after the chunk that it is waiting for.
+    // Not awaited: a generator would settle only after the chunk that it is waiting for.
     Promise.resolve().then(() => chunks.return?.()).catch(() => {})
   }
 }

@@ -18,9 +18,9 @@
 //   dump       text: JSON {keys: [[name, version, ttl left | null]], cursor} of all keys, paged like a scan, then
 //              DUMP_SEPARATOR and the value of each key, as last committed. Does not count as a use of the keys
 //   size       number
-//   clear      deletes the keys with prefix `key` ('': all) that were written before it: unlocked keys at once, locked
-//              keys when their lock ends, or not at all with `nowait`. Replies when all are deleted. A cancelled clear
-//              deletes no more keys
+//   clear      deletes the keys with prefix `key` ('': all) that were written before it: unlocked keys immediately,
+//              locked keys when their lock ends, or not at all with `nowait`. Replies when all are deleted. A cancelled
+//              clear deletes no more keys
 //   configure  `text`: JSON of the changed options
 //   collections    text: JSON {collections: [...], cursor}, paged like a scan; only `collection` if `key` is '1'
 //   locks          text: JSON of at most `number` locks
@@ -28,13 +28,13 @@
 //   stats          text: JSON of the whole store and of the process that has the keys
 //   ping       an empty reply. With `number`, the caller asks for a lease on its copies; it has read them so many times
 //   watch      waits for changes of keys with prefix `key`. `text`: JSON of a WatchRequest; `cursor`: the position of
-//              the previous call, absent at first. text: a WatchReply. Replies at once without a cursor, with
+//              the previous call, absent at first. text: a WatchReply. Replies immediately without a cursor, with
 //              `nowait`, or if there are changes to report
 //   publish    `text` is a message for the channel `key`; number: how many subscribers it is sent to
 //   subscribe  waits for messages in the channel `key`. `token` names the subscription, `number` is its number of
 //              subscribers, `cursor` is as in watch. text: a MessageReply. The first call, without a cursor, registers
-//              the subscription and replies at once, like one with `nowait`; one with `release` ends it. It also ends
-//              when its caller disconnects, and after SUBSCRIPTION_MS without a call
+//              the subscription and replies immediately, like one with `nowait`; one with `release` ends it. It also
+//              ends when its caller disconnects, and after SUBSCRIPTION_MS without a call
 //
 // Calls on one key are linearizable, and the calls of one engine take effect in the order they were made. While a key
 // is locked, calls without the lock's `token` wait in a FIFO queue.
@@ -104,7 +104,7 @@ export class Request<T = string> {
   nowait = false
   /** Set, del and increment: reply once the change is on disk. */
   durable = false
-  /** Watch and subscribe: the engine may send several replies, each of them as if the next call waited already. */
+  /** Watch and subscribe: the engine may send several replies, as if the next call were already waiting. */
   stream = false
 
   /** How the caller waits. Not sent. */
@@ -188,7 +188,7 @@ export interface Abortable {
 export interface Engine {
   /** Maximum size of a value, in bytes of JSON text. */
   readonly maxValueBytes: number
-  /** Sets the approximate maximum size of the values that this process keeps of collections with `near`. */
+  /** Sets the approximate maximum size of this process's copies of values, in bytes. */
   setNearBytes? (bytes: number): void
   /** Whether all users in this process share this engine. */
   readonly isShared: boolean

@@ -1,6 +1,6 @@
-// Warns once about each call that has waited long for a lock, and about one that still waits when the process ends
-// because nothing else keeps it alive. One timer scans the pending calls every few seconds while there are any. A call
-// only records the number of the scan before it.
+// Warns once about each call that has waited for a lock for too long, and about one that is still waiting when the
+// process exits because nothing else keeps it alive. One timer scans the pending calls every few seconds while there
+// are any. A call only records the number of the scan before it.
 import { MAX_LOCKS, Request, mayWait, type Reply } from './engine.js'
 import { installOnce, shared } from './shared.js'
 import type { RawLock } from './stats.js'

@@ -48,15 +48,15 @@ export interface DataStats {
   bytes: number
 }
 
-/** Of copies that processes keep of values in collections with `near`. */
+/** Statistics of the copies that processes keep in collections with `near`. */
 export interface NearStats {
-  /** Reads that processes have answered by themselves, as reported at the latest renewals of their leases. */
+  /** Reads answered from copies, as reported with the latest renewals of leases. */
   hits: number
-  /** How many there are now. */
+  /** The current number of copies. */
   copies: number
   /** Copies that were revoked. */
   revocations: number
-  /** Changes that had to wait for revocations, and for how long together, in seconds. */
+  /** Changes that had to wait for revocations, and their total wait time in seconds. */
   waits: number
   waited: number
 }
@@ -76,13 +76,13 @@ export interface CollectionStats extends Counts {
 }
 
 /**
- * Totals over all collections, including the forgotten ones (not in Redis, which forgets an empty collection after a
- * minute), and statistics of the process that has the keys.
+ * Totals over all collections, including removed ones (except in Redis, where the counters of an empty collection are
+ * removed after a minute), and statistics of the process that has the keys.
  */
 export interface StoreStats extends Counts {
   collections: number
   maxValueBytes: number
-  // The following fields exist only where the store is a process: not in Redis.
+  // The following fields do not exist in Redis.
   /** Processes that use the store now, including this one. */
   processes?: number
   /** The first 250 of them. */

@@ -96,7 +96,7 @@ function watched (handler: RouteHandlerMethod): RouteHandlerMethod {
   }
 }
 
-/** Tells the scope of a request that holds locks when its handler finishes. */
+/** Notifies the scope of a request that holds locks when its handler finishes. */
 function watchEnd (request: Decorated): void {
   const scope = request[SCOPE]!
   const { raw } = request[REPLY]

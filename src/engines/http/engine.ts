@@ -222,7 +222,7 @@ export class HttpEngine implements Engine {
     }
   }
 
-  /** Sends requests at once, bypassing the pipeline. Never rejects. */
+  /** Sends requests immediately, bypassing the pipeline. Never rejects. */
   async #askNow (requests: Request[]): Promise<Reply[]> {
     const replies: Reply[] = []
     const calls = requests.map((request, i) => {

@@ -26,7 +26,7 @@ interface Grant {
   expiresIn: number | undefined
 }
 
-/** Sends requests at once, bypassing other calls. Never rejects: failed replies have a code. */
+/** Sends requests immediately, bypassing other calls. Never rejects: failed replies have a code. */
 export type Ask = (requests: Request[]) => Promise<Reply[]>
 
 export class LeaseKeeper {
@@ -67,7 +67,7 @@ export class LeaseKeeper {
     this.#setEnd(lock, expiresIn - elapsed)
   }
 
-  /** Checks the lock of a key at once. */
+  /** Checks the lock of a key immediately. */
   check (collection: string, key: string): void {
     this.#check(
       [...this.#locks.values()].filter(({ request }) => request.collection === collection && request.key === key)

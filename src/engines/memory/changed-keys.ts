@@ -112,7 +112,7 @@ export class ChangedKeys implements Observer {
     try {
       await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
     } catch (error) {
-      if (error instanceof DamageError) { // nobody knows what it had
+      if (error instanceof DamageError) { // its content is unknown
         for (const { name } of this.#keyspace.collections.all()) this.#unmarked.add(name)
         this.isDirty = true
       }
@@ -177,7 +177,7 @@ export class ChangedKeys implements Observer {
     this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
   }
 
-  /** Marks all keys of the unmarked collections. Keys that are written meanwhile are marked when they change. */
+  /** Marks all keys of the unmarked collections. Keys written in the meantime are marked when they change. */
   async #markAll (isHurried: () => boolean): Promise<void> {
     let end = performance.now() + MIN_SLICE_MS
     for (const collection of this.#unmarked) { // may be configured again, which adds it once more

@@ -42,7 +42,7 @@ export class Channels {
     else caller.answer(id, Reply.of(this.#channels.get(key)?.publish(text) ?? 0))
   }
 
-  /** Replies at once, or when there are messages. */
+  /** Replies immediately, or when there are messages. */
   subscribe (request: Request<Bytes>, caller: Caller, id: number): void {
     const { key, token, release, number = 1 } = request
     if (token === undefined || !(number >= 0)) {

@@ -1,4 +1,4 @@
-// A clear of a collection or a prefix. Unlocked keys are deleted at once. Locked keys are deleted when their lock's
+// A clear of a collection or a prefix. Unlocked keys are deleted immediately. Locked keys are deleted when their lock's
 // queue reaches the clear: it does not stand in the queue, its position follows from its revision.
 import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'

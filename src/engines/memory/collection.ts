@@ -14,7 +14,7 @@ import { Table } from './table.js'
 const EMPTY_S = 10
 const EMPTY_S_OF_MANY = 1
 const MANY = 10_000
-/** Maximum number of keys and locks that are cleared at once instead of in slices. */
+/** Maximum number of keys and locks that are cleared immediately instead of in slices. */
 const MAX_AT_ONCE = 1000
 
 /** How often is looked whether keys can be evicted that had copies. */

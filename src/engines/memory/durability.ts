@@ -13,7 +13,7 @@ export interface Durability {
   stats (): DataStats
 }
 
-/** Replies at once, or for a durable change when it is on disk. */
+/** Replies immediately, or, for a durable change, when it is on disk. */
 export function answer (
   durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>,
   caller: Caller, id: number, reply: Reply<Bytes>

@@ -40,7 +40,7 @@ export class MemoryEngine implements Engine {
     if (data !== undefined) this.#open(data)
   }
 
-  /** Resolves when the data is loaded, or at once without data. Rejects if the data cannot be used. */
+  /** Resolves when the data is loaded, or immediately without data. Rejects if the data cannot be used. */
   async opened (): Promise<void> {
     await this.#opening
   }

@@ -140,7 +140,7 @@ export abstract class Entries extends Lifetimes {
     return { values: values.filter(entry => !this.isGone(entry)), next }
   }
 
-  /** Deletes unlocked keys with the prefix: at once for readers, from memory in slices. Then calls back. */
+  /** Deletes unlocked keys with the prefix: immediately for readers, from memory in slices. Then calls back. */
   clearPrefix (prefix: string, locked: { size: number, keys (): Iterable<string> }, ondone: () => void): void {
     const { changes } = this.context
     changes?.clearing(this.name, prefix, locked.keys())

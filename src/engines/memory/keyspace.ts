@@ -1,4 +1,4 @@
-// All keys of a store and the rules for calls on them. Synchronous code: requests are answered at once, or in the
+// All keys of a store and the rules for calls on them. Synchronous code: requests are answered immediately, or in the
 // order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'

@@ -7,7 +7,7 @@ import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 import type { Caller } from './lock.js'
 
-// A reply takes 10 to 50 µs. At low rates, each change is answered at once. Above this number of changes per
+// A reply takes 10 to 50 µs. At low rates, each change is answered immediately. Above this number of changes per
 // millisecond, replies are sent in rounds, and all calls that wait for the same keys share one text.
 const ANSWERS_PER_MS = 48
 const MIN_ANSWERS_PER_MS = 0.5

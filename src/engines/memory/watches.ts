@@ -45,7 +45,7 @@ export class Watches implements Observer, Watchable {
     return this.#watched.size
   }
 
-  /** Replies at once, or when there are changes. */
+  /** Replies immediately, or when there are changes. */
   watch (request: Request<Bytes>, caller: Caller, id: number): void {
     if (id === 0) return
     const { cursor, key } = request

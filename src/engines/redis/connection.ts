@@ -1,5 +1,5 @@
-// A process's connection to a server or a cluster: one client for calls and one that subscribes. It ends when one of them
-// does.
+// A process's connection to a server or a cluster: one client for calls and one that subscribes. It ends when one of
+// them does.
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf, type Clients } from './connect.js'

@@ -1,6 +1,6 @@
 // Gets without a script: one plain command (HMGET) finds the value of a key, and whether the key is locked or expires.
-// If so, the get is repeated through the script, and takes effect later than it was made. To keep the order, later calls
-// of this process on that key are held back until the get has been sent again.
+// If so, the get is repeated through the script, and takes effect later than it was made. To keep the order, later
+// calls of this process on that key are held back until the get has been sent again.
 import { Reply, type Request } from '../../core/engine.js'
 
 /**

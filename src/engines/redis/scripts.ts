@@ -50,7 +50,7 @@ export interface Library {
   functions: Record<ScriptName, string>
 }
 
-// When memory is full, releases, deletes and heartbeats still have to work: the server rejects only these two functions.
+// When memory is full, releases, deletes and heartbeats still have to work: only these two functions are rejected.
 const flagsOf = (name: ScriptName): string => name === 'write' || name === 'publish' ? '' : 'allow-oom'
 
 /**

@@ -183,7 +183,7 @@ export class ClientEngine implements Engine {
       await this.#reach()
       this.#connecting = undefined
     } catch (error) {
-      this.#connecting = undefined // before callers are notified: they may call the store again at once
+      this.#connecting = undefined // before callers are notified: they may call the store again immediately
       this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
     }
   }

@@ -20,7 +20,7 @@ export class Connection implements ReplyTarget {
   buffer = Buffer.allocUnsafeSlow(BUFFER)
   used = 0
   /**
-   * Milliseconds a slow peer may read nothing before the connection ends. Meanwhile nothing is read from it. 0: no
+   * Milliseconds a slow peer may read nothing before the connection ends. Until then, nothing is read from it. 0: no
    * limit, and reading continues. Only one of the two sides may set a limit, otherwise both could wait for each other.
    */
   slowTimeoutMs = 0

@@ -19,8 +19,8 @@ export const LIMITS = {
    */
   maxUnauthenticated: 128,
   /**
-   * Milliseconds a client with more than 4 MiB of unread replies may read nothing before it is disconnected. Meanwhile
-   * nothing is read from it.
+   * Milliseconds a client with more than 4 MiB of unread replies may read nothing before it is disconnected. Until
+   * then, nothing is read from it.
    */
   slowTimeoutMs: 30_000,
   /**

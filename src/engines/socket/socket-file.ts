@@ -1,5 +1,5 @@
 // A socket at a path chosen by the user. At most one process listens there, even if several are started, killed and
-// restarted at once: a live socket is never replaced, and one left by a killed process always is.
+// restarted at the same time: a live socket is never replaced, and one left by a killed process always is.
 //
 // A process listens under a temporary name in the same directory and hard-links it to the path, which fails if the
 // path exists. A dead socket is replaced by a rename. Only the process that holds the claim may rename: the claim is

@@ -1,5 +1,5 @@
-// `unix:PATH`, a store in a process of its own. Nobody can be asked whether it is there: it may not have started yet,
-// may be restarting, or the socket may belong to another program. The permissions of the socket decide who may
+// `unix:PATH`, a store in a process of its own. No other process knows whether it is running: it may not have started
+// yet, may be restarting, or the socket may belong to another program. The permissions of the socket decide who may
 // connect.
 import { lstatSync } from 'node:fs'
 import { hostname } from 'node:os'

@@ -1,11 +1,11 @@
-// How many keys and bytes fit, and what goes where they do not.
+// The bounds of a collection, expiry and eviction.
 export default String.raw`
 local function isOver (keys, bytes)
   return (meta.maxKeys > 0 and meta.keys + keys > meta.maxKeys) or (meta.maxBytes > 0 and meta.bytes +
     bytes > meta.maxBytes)
 end
 
--- Keys that are past their time and have not been removed.
+-- The number of expired keys that have not been removed yet.
 local function pastKeys ()
   local count = redis.call('ZCOUNT', ENDS, '-inf', '(' .. int(now))
   local limit = idleLimit()
@@ -13,7 +13,7 @@ local function pastKeys ()
   return count
 end
 
--- How many keys it has removed, and whether more may be left.
+-- Returns the number of removed keys, and whether more may be left.
 local function expireFrom (set, limit, count)
   local keys = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. int(limit), 'LIMIT', 0, count)
   for i, key in ipairs(keys) do
@@ -26,7 +26,7 @@ local function expireFrom (set, limit, count)
   return #keys, #keys == count
 end
 
--- Removes at least one of the keys that are past their time, up to so many; true if more may be left.
+-- Removes at least one expired key, up to that many. Returns true if more may be left.
 local function expireSome (count)
   local removed, isMore = expireFrom(ENDS, now, count)
   local limit = idleLimit()
@@ -40,7 +40,7 @@ local function evict (entry)
   change('evicted', meta.evicted + 1)
 end
 
--- Evicts the least recently used key that is not locked, other than "spared"; false if there is none.
+-- Evicts the least recently used unlocked key other than "spared". Returns false if there is none.
 local function evictOne (spared)
   local oldest, age = nil, math.huge
   for _, set in ipairs({ IDLE, TIMED }) do
@@ -54,22 +54,22 @@ local function evictOne (spared)
   return true
 end
 
-local MAX_VICTIMS = 100 -- of one write; and keys past their time that it removes before it evicts one that lives
+local MAX_VICTIMS = 100 -- per write; also the most expired keys it removes before it evicts
 local stepJobs -- from jobs.ts
 
--- Whether there is room for an entry of so many bytes, or can be made; "entry" is the one that it replaces. Nil where
--- that takes more than one script should do: part of it is done. If there can be no room, all keys stay.
+-- Whether an entry of that size fits, if necessary after evictions; "entry" is the one that it replaces. Nil if that is
+-- too much work for one script: part of it is done. If the entry cannot fit, nothing is evicted.
 function fits (entry, bytes, lock)
   if meta.maxKeys == 0 and meta.maxBytes == 0 then return true end
   local keys = entry and 0 or 1
   local more = bytes - (entry and entry.bytes or 0)
   if not isOver(keys, more) then return true end
-  -- What makes nothing worse is let through where bounds were lowered below what is stored.
+  -- Writes that do not grow a collection are allowed even if its bounds were lowered below its size.
   if keys == 0 and more <= 0 then return true end
   local pinned = (lock and entry) and entry.bytes or 0
   if meta.maxBytes > 0 and meta.lockedBytes - pinned + bytes > meta.maxBytes then return false end
   if meta.maxKeys > 0 and meta.lockedKeys + keys > meta.maxKeys then return false end
-  -- What was cleared, or is past its time, does not count.
+  -- Cleared and expired keys do not count.
   if meta.jobs > 0 then stepJobs() end
   local isMore = expireSome(MAX_VICTIMS) or meta.jobs > 0
   if not isOver(keys, more) then return true end
@@ -83,7 +83,7 @@ function fits (entry, bytes, lock)
   return nil
 end
 
--- Removes what is past its time, and what is over lowered bounds, as far as the work goes.
+-- Removes expired keys, and keys above lowered bounds, within the work budget.
 local function sweep ()
   while expireSome(50) do
     if isSpent() then return end

@@ -1,6 +1,6 @@
-// Calls on one key, and what is asked about them later.
+// Calls on one key.
 export default String.raw`
--- Through the lock that the call names.
+-- A call through a lock, by its token.
 local function withToken (call, lock)
   if call.op == 'renew' then
     setLease(lock, call.lease or lock.length)
@@ -17,7 +17,7 @@ local function withToken (call, lock)
   return answer
 end
 
--- The place of an acquire that still waits with the token that is named.
+-- The place of the acquire that waits with this token.
 local function giveUp (call)
   local who = redis.call('HGET', WAITING, 'token ' .. call.token)
   if not who or not withdraw(who) then return 'ESTORE_LOCK_LOST' end
@@ -25,7 +25,7 @@ local function giveUp (call)
   return 'R    '
 end
 
--- A call that takes more room, or reads more, than is left for one script: it goes on as if it waited for its key.
+-- A call that needs more evictions or reads than one script may do: it continues as if it waited for its key.
 local function postpone (call)
   local lock = lockFor(nextNumber(), call.key, load(call.key))
   enqueue(lock, call)
@@ -56,7 +56,7 @@ end
 
 local visit -- from visit.ts
 
--- "+" before an answer: work was left behind, and somebody should look at the collection at once.
+-- "+" before a reply: work is left, so the collection should be visited immediately.
 local function answered (answer, channel, life)
   if meta.due > 0 and now >= meta.due then
     if channel then stay(channel, life) end
@@ -69,8 +69,8 @@ local function answered (answer, channel, life)
   return answer
 end
 
--- A set without options, of a free key without a ttl, in a collection of which nothing is configured, ends or is due:
--- most are. Does the same as "submit" in a third of the time; nil where there is more to it.
+-- The common case: a set without options, of an unlocked key without a ttl, in a collection without options, expiry or
+-- due work. Does the same as "submit" in a third of the time; nil in all other cases.
 local function setPlainly (key, record, text)
   local m = meta
   if isRestChanged or not isRestZero or not packed or #text > LONG_TEXT then return nil end
@@ -114,11 +114,11 @@ end
 
 local scripts = {}
 
--- The calls of a process: its channel and life, then of each call: op, key, number, options as JSON or '', text or ''. In
--- place of a text, a release has the token, and an acquire that of the lock it is to have, and the owner. Answers each
--- as in turn.ts, or with "Q" and the milliseconds until the lock for which the call now waits runs out: its answer is
--- pushed when its turn comes. The answer to a single call is not in a list. "A" asks to make the call again: it goes through a lock, and some of the room that it
--- needs has been made.
+-- Calls of one process: its channel and life, then for each call: op, key, number, options as JSON or '', text or ''. In
+-- place of a text, a release has the token, and an acquire the token of the new lock and the owner. Replies to each as in
+-- turn.ts, or with "Q" and the milliseconds until the lock that it now waits for expires: its reply is pushed when its
+-- turn comes. The reply to a single call is not in a list. "A" asks to make the call again: it goes through a lock, and
+-- only some of the evictions it needs have been made.
 function scripts.call (keys, args)
   begin()
   local channel, life = args[1], args[2]
@@ -132,11 +132,11 @@ function scripts.call (keys, args)
   return #answers > 1 and answers or answers[1]
 end
 
--- As call: for what needs memory, not run where the server has none left, and for what may have a long answer.
+-- Like call: "write" for calls that need memory, which the server rejects if it is full; "read" for long replies.
 scripts.write, scripts.read = scripts.call, scripts.call
 
--- Takes a call that still waits out of its queue: who, key, token. If its turn has come already and it has brought the
--- lock of that token, which nobody wants any more, the lock ends. Answers with 1, or 0 if the call did not wait.
+-- Removes a waiting call from its queue: who, key, token. If it was already granted the lock of that token, the lock
+-- ends. Returns 1, or 0 if the call did not wait.
 function scripts.cancel (keys, args)
   begin()
   open(keys[1])
@@ -149,7 +149,7 @@ function scripts.cancel (keys, args)
   return call and 1 or 0
 end
 
--- The text of an answer that was too long to be told: version. Each that was told of it fetches it once.
+-- The text of a reply that was too long to be pushed: version. Each waiter that got the reply fetches it once.
 function scripts.fetch (keys, args)
   setBase(keys[1])
   local kept = keptAt(args[1])

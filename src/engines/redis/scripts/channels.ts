@@ -1,10 +1,10 @@
-// Channels: messages for whoever subscribes at the time. A channel has a base of its own, as a collection has, but no
-// keys; it exists while it has subscriptions, one for each process with subscribers.
+// Channels: messages for current subscribers. A channel has a base like a collection, but no keys. It exists while it
+// has subscriptions, one for each process with subscribers.
 export default String.raw`
--- The field "@" of RECORDS has { id, first, next, bytes, subs }: what tells the channel from earlier ones with its
--- name, the numbers of the first message that is kept and of the next one, the bytes that are kept, and by token the
--- subscriptions, each { count, channel, next, last, who }: the subscribers it stands for, its process, the first message
--- that it has not confirmed, its last use, and its call that waits. BASE:messages is a hash of messages by number.
+-- The field "@" of RECORDS has { id, first, next, bytes, subs }: an id that distinguishes the channel from earlier ones
+-- with its name, the numbers of the first buffered message and of the next one, the bytes buffered, and the
+-- subscriptions by token, each { count, channel, next, last, who }: the number of subscribers, the channel of its
+-- process, the first message not acknowledged, its last use, and its waiting call. BASE:messages: hash, by number.
 -- OWNED also has "channel @token" of each subscription.
 channels.MAX_MESSAGES, channels.MAX_BYTES, channels.REPLY_BYTES = 8192, 1048576, 262144
 channels.MAX_SUBSCRIPTIONS, channels.UNUSED = 4096, 30000
@@ -27,7 +27,7 @@ function channels.dropFirst (channel)
   channel.first = channel.first + 1
 end
 
--- Drops what everybody has, and what is over the bounds.
+-- Drops messages that all subscriptions have received, and those above the bounds.
 function channels.trim (channel)
   local least, isEmpty = channel.next, true
   for _, sub in pairs(channel.subs) do
@@ -52,7 +52,7 @@ function channels.drop (channel, token)
   if sub.who and withdraw(sub.who) then answer(sub.who, 'ESTORE_ABORTED') end
 end
 
--- Saves a channel, or forgets it where nobody subscribes.
+-- Saves a channel, or removes it if it has no subscriptions.
 function channels.save (channel)
   channels.trim(channel)
   local count = 0
@@ -61,14 +61,14 @@ function channels.save (channel)
   if count > 0 then write('@', cmsgpack.pack(channel)) else write('@', false) end
 end
 
--- The answer of a script; a channel without subscriptions is forgotten.
+-- Returns the reply of a script. Removes a channel without subscriptions.
 function channels.answered (found)
   if meta.subscriptions > 0 or meta.waits > 0 then return answered(found) end
   forget()
   return found
 end
 
--- A call that waited does so no more.
+-- Ends the wait of a call.
 function channels.left (call, who)
   local channel = channels.open()
   local sub = channel.subs[call.subscription]
@@ -83,12 +83,12 @@ function channels.unsubscribe (token)
   channels.save(channel)
 end
 
--- Of a process that is gone: an entry of OWNED.
+-- Ends the subscription of a dead process. "entry": from OWNED.
 function channels.bury (owned)
   if string.sub(owned, CHANNEL + 2, CHANNEL + 2) == '@' then channels.unsubscribe(string.sub(owned, CHANNEL + 3)) end
 end
 
--- Ends subscriptions that are not used any more.
+-- Ends unused subscriptions.
 function channels.visit ()
   if meta.subscriptions == 0 then return end
   local channel = channels.open()
@@ -104,7 +104,7 @@ function channels.reply (channel, at, missed, texts)
   return reply('', '', '', '', head .. (#texts > 0 and '\30' or '') .. table.concat(texts, '\30'))
 end
 
--- The messages from a number on, as many as fit into a reply.
+-- The messages from a number on that fit into a reply.
 function channels.messages (channel, at)
   local first = math.max(at, channel.first)
   local texts, bytes = {}, 0
@@ -123,7 +123,7 @@ function channels.messages (channel, at)
   return channels.reply(channel, at, first > at and ',"missed":' .. int(first - at) or '', texts)
 end
 
--- A message. Answers with the number of the subscribers there are.
+-- Publishes a message. Returns the number of current subscribers.
 function scripts.publish (keys, args)
   begin()
   open(keys[1])
@@ -157,8 +157,8 @@ function scripts.publish (keys, args)
   return channels.answered('R  ' .. int(count) .. '  ')
 end
 
--- who, token, count, cursor or '', how, life. "how": "wait" for messages, "now" for those there are, "end" for the end
--- of the subscription. Answers as call does.
+-- who, token, count, cursor or '', how, life. "how": "wait" for messages, "now" to return existing ones, "end" to end
+-- the subscription. Replies like call.
 function scripts.subscribe (keys, args)
   begin()
   open(keys[1])

@@ -1,6 +1,6 @@
 // Clearing a collection, and its options.
 export default String.raw`
-local MAX_CLEARS = 64 -- at a time, of those that are done in steps and of those that wait
+local MAX_CLEARS = 64 -- at a time, both of those done in steps and of those waiting
 
 -- All keys are gone at once, where none is locked.
 local function clearAll ()
@@ -15,8 +15,8 @@ local function clearAll ()
   packed = nil -- as the hash is a new one
 end
 
--- Deletes the keys that begin with a prefix: what is free now, and what is locked when its turn comes. who, prefix, '1'
--- for not to wait for locked keys, life. Answers as call does.
+-- Deletes the keys with a prefix: unlocked keys now, each locked key when its turn comes. who, prefix, '1' to skip
+-- locked keys, life. Replies like call.
 function scripts.clear (keys, args)
   begin()
   open(keys[1])
@@ -45,12 +45,12 @@ function scripts.clear (keys, args)
   return answered('Q0')
 end
 
--- Changes the options that are given: JSON of { idle, maxKeys, maxBytes, evict }.
+-- Changes the given options: JSON of { idle, maxKeys, maxBytes, evict }.
 function scripts.configure (keys, args)
   begin()
   open(keys[1])
   local changed = cjson.decode(args[1])
-  -- What is past its idle time by now must not come back.
+  -- Keys past their idle time must stay expired.
   change('gone', idleLimit())
   if changed.idle then change('idle', math.ceil(changed.idle)) end
   if changed.maxKeys then change('maxKeys', changed.maxKeys) end
@@ -63,7 +63,7 @@ function scripts.configure (keys, args)
     redis.call('DEL', BASE)
   end
   if meta.idle + meta.maxKeys + meta.maxBytes > 0 and meta.tracked == 0 then
-    -- Nobody knows when a key was used before: it counts as used now.
+    -- Earlier uses are unknown: every key counts as used now.
     change('tracked', micros)
     if meta.keys > 0 then addJob('track', micros, '') end
   end

@@ -1,11 +1,11 @@
 // The state of one collection on the server, and its clock.
 export default String.raw`
--- Only the collection's base is named by the caller. All its keys share the slot of the base in a Redis Cluster:
+-- The caller passes only the base of a collection. In a Redis Cluster, all keys share the slot of the base:
 --
---   BASE      string: the options that are configured; outlives everything else
---   RECORDS   hash: "#" -> the counters below; ":" and a key -> "version end text", end 0 where there is none, or where the
---             text is long "version =end bytes", and "=" and the key -> the text; "!" and a locked key -> its lock;
---             "tracked" where a plain command does not tell all there is to a key: see fast-get.ts
+--   BASE      string: the configured options; outlives everything else
+--   RECORDS   hash: "#" -> the counters below; ":" and a key -> "version end text", with end 0 for none, or for a long
+--             text "version =end bytes", and "=" and the key -> the text; "!" and a locked key -> its lock;
+--             "tracked" if a plain command is not sufficient to read a key: see fast-get.ts
 --   NAMES     sorted set, all of one score: the keys that have a value, by name
 --   ENDS      sorted set: key with a ttl by its end
 --   IDLE      sorted sets: key by its last use, those without a ttl
@@ -14,39 +14,39 @@ export default String.raw`
 --             behind the byte 255, which neither a channel nor UTF-8 has
 --   UNTIL     sorted set: locked key by the end of its lease, where it has one; by 0 if its queue is being served
 --   OWNED     sorted set, all of one score: "channel number" of each call that waits
---   ALIVE     sorted set: channel of a process by the time at which it counts as dead unless it is heard of again
+--   ALIVE     sorted set: channel of a process by the time at which it counts as dead without another heartbeat
 --   QUEUE     sorted set, all of one score: "lock:number:who" in the order in which they came
---   WAITING   hash: who -> the call that waits; "token TOKEN" -> who, of an acquire
---   CLEARS    sorted set: who has asked for a clear that waits for locked keys, by the number of the clear
---   JOBS      string: walks over the names that are done in steps: see jobs.ts
+--   WAITING   hash: who -> the waiting call; "token TOKEN" -> who, of an acquire
+--   CLEARS    sorted set: "who" of each clear that waits for locked keys, by the number of the clear
+--   JOBS      string: walks over the names, done in steps: see jobs.ts
 --
 -- A locked key is in none of ENDS, IDLE and TIMED: it neither expires nor is it evicted.
 local BASE, RECORDS, NAMES, ENDS, IDLE, TIMED, HELD, UNTIL, OWNED, ALIVE, QUEUE, WAITING, CLEARS, JOBS
 local CHANNEL -- length of the name of a channel: prefix, colon, UUID and a digit
 
--- Three sorted sets for all collections of a server, or of a shard of a Redis Cluster: base by the time at which the
--- collection should be looked at, base by the time until which it may exist, and all bases in their order. With them
--- nobody has to scan the database.
+-- Three sorted sets for all collections of a server, or of a slot of a Redis Cluster: base by the time at which the
+-- collection is due for a visit, base by the time until which it may exist, and all bases in order. They make it
+-- unnecessary to scan the database.
 local DUE, KNOWN, BASES
 
 local watches, channels = {}, {} -- from watches.ts and channels.ts
 
 local now, micros            -- the server's clock, in milliseconds and microseconds
-local meta = {}              -- the counters of the collection that is open
-local packed                 -- the counters as they are stored, nil where the collection does not exist
--- the packed counters that "meta" still has from the script before; nil where that did not save
+local meta = {}              -- the counters of the open collection
+local packed                 -- the counters as stored, nil if the collection does not exist
+-- the packed counters that "meta" still has from the previous script; nil if that did not save
 local current
-local before, seqBefore, dueBefore, knownBefore -- what they were when it was opened
+local before, seqBefore, dueBefore, knownBefore -- their values when it was opened
 
-local work = 0               -- units that this script may still spend, of roughly 10 microseconds
-local isUnfinished = false   -- work was left behind
+local work = 0               -- units of about 10 microseconds that this script may still spend
+local isUnfinished = false   -- work is left
 
 local WORK = 80
-local SLACK = 5000           -- ms that what has ended may stay: so that it goes in bulk, and not key by key
-local GRACE = 60000          -- ms that the server keeps what has ended if nobody looks
+local SLACK = 5000           -- ms that expired keys may stay, so that they are removed in bulk
+local GRACE = 60000          -- ms that the server keeps expired collections that no process visits
 local REMEMBERED = 25000     -- ms until an empty collection is noticed, and again until its counters are forgotten
 local DAY = 86400000
-local KEPT_DAYS = 30         -- for which options outlive the last use of their collection
+local KEPT_DAYS = 30         -- that options outlive the last use of their collection
 
 -- An integer of up to 53 bits as text: tostring() would round it, and so would the faster of these on a machine with
 -- short integers. Chosen by the first script, as a library cannot use "string" while it is loaded.
@@ -61,8 +61,8 @@ local function int (number)
   return string.format(PLAIN, number)
 end
 
-local seconds, fraction      -- the clock as the server gives it
-local caller                 -- the process whose calls this script makes, which is alive
+local seconds, fraction      -- the server's clock as returned by TIME
+local caller                 -- the calling process, which is alive
 
 -- Starts a script.
 local function begin ()
@@ -102,10 +102,10 @@ local function setBase (base)
   DUE, KNOWN, BASES = index .. ':due', index .. ':known', index .. ':bases'
 end
 
--- What most calls change is ten doubles; the rest is packed and unpacked only when it has changed.
+-- Most calls only change ten doubles; the rest is packed and unpacked only if it has changed.
 local OFTEN, OFTEN_BYTES = '<dddddddddd', 80
 local restPacked, isRestChanged = '', true
-local isRestZero = false     -- nothing is configured, nothing ends, nothing is to be done
+local isRestZero = false     -- no options, no expiry, no work to do
 
 local function change (field, value)
   if meta[field] == value then return end

@@ -1,16 +1,15 @@
-// Keys that have a value, and how long they stay.
+// Keys with a value, and their expiry.
 export default String.raw`
 local isWiped -- from jobs.ts
 
-local BYTES_OF_WORK = 8192 -- that are read, written or freed for a unit of work
-local LONG_TEXT = 8192     -- bytes of a text from which on it has a field of its own
+local BYTES_OF_WORK = 8192 -- read, written or freed per unit of work
+local LONG_TEXT = 8192     -- longer texts are stored in a separate field
 
--- The entry of a key, past its time or not; nil where it has no value. With "record": what is stored, where that is
--- known.
+-- The entry of a key, even if it has expired; nil if it has no value. "record": its stored record, if known.
 local function load (key, record)
   if record == nil then record = read(':' .. key) end
   if not record then return nil end
-  local space, last, finish, bytes = 17, 19, 0, nil -- most have no end
+  local space, last, finish, bytes = 17, 19, 0, nil -- for the common case without a ttl
   if string.sub(record, 17, 19) ~= ' 0 ' then
     space = string.find(record, ' ', 1, true)
     last = string.find(record, ' ', space + 1, true)
@@ -26,12 +25,12 @@ local function load (key, record)
   return entry
 end
 
--- What is done with the bytes of an entry.
+-- Charges the work budget for the bytes of an entry.
 local function spend (entry)
   work = work - entry.bytes / BYTES_OF_WORK
 end
 
--- Long strings are costly to take apart: it is done for those who ask.
+-- Splitting long strings is expensive, so it is done on demand.
 local function versionOf (entry)
   return entry.version or string.sub(entry.record, 1, entry.space - 1)
 end
@@ -43,7 +42,7 @@ local function textOf (entry)
   return read('=' .. entry.key) or ''
 end
 
--- Stores an entry, with its text if that is short or new.
+-- Stores an entry, and its text if it is short or new.
 local function store (entry)
   local finish = entry.finish == 0 and '0 ' or int(entry.finish) .. ' '
   local isLong = entry.isLong
@@ -59,13 +58,13 @@ local function store (entry)
   end
 end
 
--- Keys without a ttl must have been used since, in microseconds, not to be past their idle time.
+-- Keys without a ttl last used before this time (microseconds) have expired.
 local function idleLimit ()
   if meta.tracked == 0 then return 0 end
   return meta.idle > 0 and math.max(meta.gone, micros - meta.idle * 1000) or meta.gone
 end
 
--- Uses are kept in microseconds, made different, which tells their order.
+-- Times of use are in microseconds and unique, so they define an order.
 local function lastUse (entry)
   if not entry.used then
     entry.used = tonumber(redis.call('ZSCORE', entry.finish > 0 and TIMED or IDLE, entry.key) or 0)
@@ -73,7 +72,7 @@ local function lastUse (entry)
   return math.max(entry.used, meta.tracked)
 end
 
--- A locked key is never past its time; one whose queue is being served may be.
+-- A locked key never expires, but it may while its queue is being served.
 local function isPast (entry, lock)
   if entry.finish > 0 then return now > entry.finish and not (lock and lock.token ~= '') end
   if lock then return false end
@@ -106,7 +105,7 @@ local function pin (entry, sign)
   meta.lockedBytes = meta.lockedBytes + sign * entry.bytes
 end
 
--- "lock": that of the key, if it is locked. "kind": as in watches.ts, other than "d".
+-- "lock": the lock of the key, if any. "kind": as in watches.ts, default "d".
 local function remove (entry, lock, kind)
   if lock then pin(entry, -1) else unlist(entry) end
   write(':' .. entry.key, false)
@@ -127,7 +126,7 @@ local function expire (entry, lock)
   change('expired', meta.expired + 1)
 end
 
--- The entry of a key that has a value and is not past its time.
+-- The entry of a key, unless it has expired.
 local function find (key, lock, record)
   local entry = load(key, record)
   if not entry or not isPast(entry, lock) then return entry end
@@ -135,14 +134,14 @@ local function find (key, lock, record)
   return nil
 end
 
--- Milliseconds that an entry has left; '' if it stays.
+-- The milliseconds until an entry expires; '' if it does not.
 local function expiresIn (entry, lock)
   if entry.finish > 0 then return int(math.max(0, entry.finish - now)) end
   if meta.idle == 0 then return '' end
   return int(meta.idle - (lock and 0 or math.max(0, micros - lastUse(entry)) / 1000))
 end
 
--- Gives an entry its end, which is no change of its value.
+-- Sets the expiry of an entry. This does not change its value.
 local function setEnd (entry, finish, lock)
   if finish == entry.finish then return end
   if not lock and (finish == 0) ~= (entry.finish == 0) then unlist(entry) end
@@ -153,8 +152,8 @@ end
 
 local fits -- from bounds.ts
 
--- Writes, where the bounds allow: the new entry, nil if there is no room, and true as well if there is going to be.
--- "ttl": milliseconds, 0 for none, nil to leave the time of a key as it is.
+-- Writes, if the bounds allow it. Returns the new entry; nil if it does not fit, or nil and true if it will fit later.
+-- "ttl": milliseconds, 0 for none, nil to keep the current expiry.
 local function putText (key, entry, text, ttl, lock)
   local bytes = #key + #text
   local hasRoom = fits(entry, bytes, lock)

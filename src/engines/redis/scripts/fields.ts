@@ -1,11 +1,11 @@
-// What a script reads and changes of a collection: for all calls of a script at once.
+// Caches and batches the reads and writes of one script.
 export default String.raw`
--- Forgotten when another collection is opened; "heard" is a process whose sign of life has been noted.
+-- Reset when another collection is opened. "heard": a process whose heartbeat has been recorded.
 local caches, heard = {}, nil
 
 local grown = {}              -- structures that may be new ones
 
--- A structure that may be a new one gets the end that the others have, when all changes are made.
+-- A structure that may be new gets the same expiry as the others, after all changes.
 local function zadd (set, ...)
   if redis.call('ZADD', set, ...) > 0 and meta.expire > 0 then grown[set] = true end
 end
@@ -17,16 +17,16 @@ end
 local ask, forgetFields, write, read, stored, fetch, put, putAll, flush
 
 do
-  local MOST = 500            -- arguments of one command; even, as some come in pairs
+  local MOST = 500            -- arguments per command; even, because some come in pairs
   local more, less = {}, {}   -- arguments
-  local AHEAD = 25            -- keys; few, as their records may have 8 KB each
+  local AHEAD = 25            -- keys read ahead; few, because each record may have 8 KB
 
-  -- What is known of RECORDS: by field its value, false where it has none. These tables are used again by each script,
-  -- as new ones would have to grow.
+  -- Cache of RECORDS: the value by field, false if there is none. The tables are reused by all scripts, because new
+  -- ones would have to grow.
   local fields = {}
-  local names, asked = {}, 0                  -- fields that were read when the collection was opened
-  local changes, changed, written = {}, 0, 0  -- fields that were changed since then, and how many of them are written
-  local members = {}                          -- by sorted set what is to be added, true, or removed, false
+  local names, asked = {}, 0                  -- fields read when the collection was opened
+  local changes, changed, written = {}, 0, 0  -- fields changed since then, and how many of them were written
+  local members = {}                          -- by sorted set: members to add (true) or remove (false)
 
   function forgetFields ()
     for i = 1, asked do fields[names[i]] = nil end
@@ -62,7 +62,7 @@ do
     return value
   end
 
-  -- What is stored of a key: its record and its lock.
+  -- The stored record and lock of a key.
   function stored (key)
     local record, lock = fields[':' .. key], fields['!' .. key]
     if record ~= nil and lock ~= nil then return record, lock end
@@ -72,7 +72,7 @@ do
     return record, lock
   end
 
-  -- For a loop over keys that reads what is stored of each: reads it for some of them with one command.
+  -- Read-ahead for a loop over keys: reads the records and locks of several keys with one command.
   function fetch (keys, i)
     if i % AHEAD ~= 1 then return end
     local first = asked
@@ -90,7 +90,7 @@ do
     end
   end
 
-  -- Adds a member to a sorted set of one score, or removes it, before the set is read.
+  -- Adds a member to a sorted set of one score, or removes it. Applied before the set is read.
   function put (set, member, isMember)
     local list = members[set]
     if not list then
@@ -105,7 +105,7 @@ do
     return 0
   end
 
-  -- Makes the changes of sorted sets. All that reads NAMES, HELD, OWNED or QUEUE begins with it.
+  -- Applies changes of sorted sets. To be called before reading NAMES, HELD, OWNED or QUEUE.
   function putAll ()
     for set, list in pairs(members) do
       local added, removed = 0, 0
@@ -129,7 +129,7 @@ do
     end
   end
 
-  -- Makes all changes.
+  -- Applies all changes.
   function flush ()
     if next(members) then putAll() end
     local set, deleted = 0, 0

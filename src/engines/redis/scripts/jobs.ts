@@ -1,4 +1,4 @@
-// Walks over all names of a collection, or over those of a prefix, which are done in steps.
+// Walks over all names of a collection or of a prefix, in steps.
 export default String.raw`
 -- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what
 -- begins with the prefix and was written before the number: it is gone for every reader from the start. A key that was
@@ -88,7 +88,7 @@ local function stepJob (job)
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
   for i, key in ipairs(names) do
     fetch(names, i)
-    local entry = load(key) -- which removes what is wiped
+    local entry = load(key) -- which removes wiped keys
     if entry and job[1] == 'track' and not read('!' .. key) then
       zadd(entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
     end
@@ -98,7 +98,7 @@ local function stepJob (job)
   return job[4] ~= nil
 end
 
--- Goes on with the walks as far as the work goes.
+-- Continues the walks within the work budget.
 function stepJobs ()
   while meta.jobs > 0 do
     if isSpent() then break end

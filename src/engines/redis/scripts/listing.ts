@@ -1,15 +1,14 @@
-// What is told about keys, locks and collections, in parts.
+// Listings of keys, locks and collections, in pages.
 export default String.raw`
--- Keys that have a value and are not past their time; those that were cleared may count until they are removed.
+-- The number of keys that have not expired. Cleared keys may count until they are removed.
 local function keyCount ()
   return math.max(0, meta.keys - pastKeys())
 end
 
--- A page of names, in their order: the name behind which it begins, how many, prefix, and '' unless it is for a dump.
--- Answers with the JSON that engine.ts describes, with the last name, which becomes the cursor, and with the values of
--- a dump.
+-- A page of names, in order: the name after which it starts, the limit, the prefix, and '' unless it is for a dump.
+-- Returns the JSON described in core/engine.ts, the last name, which becomes the cursor, and the values of a dump.
 function scripts.scan (keys, args)
-  local MAX_BYTES = 262144 -- of texts that are read for one page, unless the first is longer
+  local MAX_BYTES = 262144 -- of texts per page, unless the first is longer
   local MAX_KEYS = 100
   begin()
   open(keys[1])
@@ -37,11 +36,11 @@ function scripts.scan (keys, args)
     last = key
   end
   local isEnd = not last or (last == names[#names] and #names < limit)
-  if meta.jobs > 0 then save() end -- what was cleared has been removed
+  if meta.jobs > 0 then save() end -- cleared keys may have been removed
   return { '[' .. table.concat(found, ',') .. ']', not isEnd and last or false, unpack(values) }
 end
 
--- How many keys there are, or -1 to be asked again: what was cleared is still being removed.
+-- The number of keys, or -1 to ask again, while cleared keys are being removed.
 function scripts.size (keys)
   begin()
   open(keys[1])
@@ -55,7 +54,7 @@ function scripts.size (keys)
   return keyCount()
 end
 
--- Counters and options, in the order in which they stand in an answer to "collections".
+-- Counters and options, in the order of a reply to "collections".
 local function counters ()
   putAll()
   return {
@@ -65,7 +64,7 @@ local function counters ()
   }
 end
 
--- Those of one collection; nothing if there is none.
+-- The counters and options of one collection; nothing if it does not exist.
 function scripts.describe (keys)
   begin()
   open(keys[1])
@@ -77,9 +76,9 @@ function scripts.describe (keys)
   return counters()
 end
 
--- A page of the collections in an index, in their order: the base behind which it begins, how many, '1' for only those
--- that have locked keys. Answers with the last base of the page if there may be more, then of each its base and its
--- counters. A collection that has ended is removed from the index.
+-- A page of the collections in an index, in order: the base after which it starts, the limit, '1' for only those with
+-- locked keys. Returns the last base of the page if there may be more, then the base and the counters of each. A
+-- collection that no longer exists is removed from the index.
 function scripts.list (keys, args)
   begin()
   local from, limit = args[1], tonumber(args[2])
@@ -119,8 +118,8 @@ function scripts.held (keys, args)
   return found
 end
 
--- The lock of a key, as in held, then of each of the first hundred who wait for it: owner, op, since. Nothing if it is
--- not locked.
+-- The lock of a key, as in held, then owner, op and since of each of the first hundred waiters. Nothing if it is not
+-- locked.
 function scripts.queue (keys, args)
   begin()
   open(keys[1])

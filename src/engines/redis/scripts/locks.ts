@@ -1,11 +1,10 @@
-// Locked keys: who holds them, and whether the holder is alive.
+// Locks, their holders, and the liveness of processes.
 export default String.raw`
--- "Who" is a process's channel and the number that the process gave its call; the number begins with "-" where nobody
--- wants to know.
+-- "Who" is the channel of a process and the number of its call; the number begins with "-" if no reply is wanted.
 
 local LOCK = '<ddddddddI4c0I4c0' -- doubles, then texts with their lengths; the owner follows
 
--- The lock in what is stored of it; nil where there is none.
+-- Decodes a stored lock; nil if there is none.
 local function lockFrom (key, stored)
   if not stored then return nil end
   local fence, since, isDetached, length, lease, isTimed, queue, place, token, channel, at =
@@ -18,9 +17,9 @@ local function lockOf (key)
   return lockFrom(key, read('!' .. key))
 end
 
--- "lease": when it runs out, 0 for never. "length": that of the lease, for a renewal that does not name one. "queue":
--- names the queue of the key. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL.
--- "token" is '' while the queue is being served.
+-- "lease": when it expires, 0 for never. "length": the length of the lease, the default for a renewal. "queue": the
+-- name of the key's queue. "place": the number of the call that got the lock. "isTimed": 1 if it is in UNTIL. "token"
+-- is '' while the queue is being served.
 local function keep (lock)
   write('!' .. lock.key, struct.pack(LOCK, lock.fence, lock.since, lock.isDetached, lock.length, lock.lease,
     lock.isTimed, lock.queue, lock.place, #lock.token, lock.token, #lock.channel, lock.channel) .. lock.owner)
@@ -60,7 +59,7 @@ local function channelOf (who)
   return string.sub(who, 1, CHANNEL)
 end
 
--- A process was heard of.
+-- Records a heartbeat of a process.
 local function isHeard (channel, life)
   if heard == channel then return end
   heard, caches['alive ' .. channel], caches['until ' .. channel] = channel, nil, nil
@@ -68,7 +67,7 @@ local function isHeard (channel, life)
   ends(now + life)
 end
 
--- Whether a process is connected, where that can be told: not in a Redis Cluster, where it may be to another node.
+-- Whether a process is connected. In a Redis Cluster this is unknown: it may be connected to another node.
 local function isConnected (channel)
   if string.sub(channel, -1) ~= '1' then return true end
   local key = 'connected ' .. channel
@@ -93,7 +92,7 @@ local function isOut (lock)
   return (lock.lease > 0 and now > lock.lease) or (lock.isDetached == 0 and not isAlive(lock.channel))
 end
 
--- When a lock runs out: by its lease, or because its process was not heard of.
+-- When a lock ends: by its lease, or because its process sends no heartbeat.
 local function runsOut (lock)
   if lock.token == '' then return now end
   if lock.isDetached == 1 then return lock.lease end
@@ -101,12 +100,12 @@ local function runsOut (lock)
   return lock.lease > 0 and math.min(lock.lease, life) or life
 end
 
--- The process that runs this script is alive, even if it was late: what others have not ended yet it keeps.
+-- The calling process is alive, even if its heartbeat was late: it keeps the locks that others have not ended yet.
 local function stay (channel, life)
   if aliveUntil(channel) > 0 then isHeard(channel, life) end
 end
 
--- What a process has in HELD or OWNED: the first.
+-- The first entry of a process in HELD or OWNED.
 local function firstOf (set, channel)
   putAll()
   return redis.call('ZRANGEBYLEX', set, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]

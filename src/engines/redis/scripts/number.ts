@@ -1,6 +1,6 @@
 // Counters.
 export default String.raw`
--- A number as JavaScript prints it (ECMA-262, Number::toString): the fewest digits from which it can be read again.
+-- Formats a number like JavaScript (ECMA-262, Number::toString): with the fewest digits that identify it.
 local function jsNumber (number)
   if number == 0 then return '0' end
   if math.abs(number) < 2 ^ 53 and number == math.floor(number) then return int(number) end
@@ -21,7 +21,7 @@ local function jsNumber (number)
   return sign .. string.sub(digits, 1, point) .. '.' .. string.sub(digits, point + 1)
 end
 
--- The sum of a stored number, 0 if there is none, and what the call adds; nil if it is none or the sum is not finite.
+-- The stored number, 0 if there is none, plus the amount of the call. Nil if it is not a number, or the sum not finite.
 local function sum (entry, call)
   if entry and not string.match(textOf(entry), '^%-?%d[%d%.eE+-]*$') then return nil end
   local before = entry and tonumber(textOf(entry)) or 0
@@ -31,10 +31,10 @@ local function sum (entry, call)
   return after
 end
 
--- Milliseconds that a window may have grown to: some 35,000 years, which a date can still hold.
+-- Maximum window in milliseconds: about 35,000 years, which a Date can still represent.
 local LONGEST = 2 ^ 50
 
--- The time to live that a counter gets with its new sum; nil where it keeps what it has.
+-- The new time to live of a counter with its new sum; nil to keep the current expiry.
 local function windowOf (isNew, result, call)
   if not call.ttl then return nil end
   if not call.limit or result <= call.limit then return isNew and call.ttl or nil end

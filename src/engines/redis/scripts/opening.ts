@@ -1,6 +1,6 @@
-// Opens a collection: its counters, its numbers, and how long it stays.
+// Opens a collection: its counters, its version numbers and its lifetime.
 export default String.raw`
--- Opens a collection. "calls": the arguments of scripts.call, if all that is stored of their keys is to be read.
+-- Opens a collection. "calls": the arguments of scripts.call, to read the records and locks of their keys as well.
 local function open (base, calls)
   if base ~= BASE then setBase(base) end
   if next(caches) then caches = {} end
@@ -12,15 +12,15 @@ local function open (base, calls)
   else
     m.seq, m.keys, m.bytes, m.reads, m.writes, m.expired, m.evicted, m.waits, m.clears, m.jobs = 0, 0, 0, 0, 0, 0, 0,
       0, 0, 0
-    m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those of them that have a value, and their bytes
+    m.locks, m.lockedKeys, m.lockedBytes = 0, 0, 0 -- locked keys, those with a value, and their bytes
     m.endless = 0 -- keys without a ttl
-    m.last = 0    -- the end of all that has one
-    m.expire = 0  -- when the server removes all of it, 0 for never
+    m.last = 0    -- the latest expiry of all keys that have one
+    m.expire = 0  -- when the server removes the collection, 0 for never
     m.due, m.known = 0, 0 -- as in DUE and KNOWN, 0 for never
-    m.empty = 0   -- when it was noticed that there is neither a key nor a lock
-    -- keys without a ttl that were not used since then are past their time, whatever is configured now; microseconds
+    m.empty = 0   -- when it was first seen without keys and locks
+    -- keys without a ttl last used before this time have expired, whatever is configured now; microseconds
     m.gone = 0
-    m.tracked = 0 -- since when uses are kept, microseconds
+    m.tracked = 0 -- since when uses are tracked, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
     m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
     m.watched, m.floor, m.instance = 0, 0, '' -- see watches.ts
@@ -37,8 +37,8 @@ local function open (base, calls)
   seqBefore, dueBefore, knownBefore = m.seq, m.due, m.known
 end
 
--- Versions, fences and places in queues. They grow, and by more than the clock does only where more than one comes in a
--- microsecond, so that they go on growing when all else has been forgotten.
+-- Versions, fences and places in queues. They follow the clock, and only exceed it if there is more than one per
+-- microsecond, so they keep growing even after all other state is lost.
 local function nextNumber ()
   local seq = meta.seq + 1
   if seq < micros then seq = micros end
@@ -46,12 +46,12 @@ local function nextNumber ()
   return seq
 end
 
--- As int, for what nextNumber has returned: most often it is the clock, which was text.
+-- Like int, for a result of nextNumber: usually that is the clock, which was text.
 local function numberText (number)
   return number == micros and #fraction == 6 and seconds .. fraction or int(number)
 end
 
--- Something in the collection ends at that time: it is looked at soon after, and kept by the server until then.
+-- Something in the collection expires at that time: it is visited soon after, and the server keeps it until then.
 local function ends (at)
   if at > meta.last then meta.last = at end
   if meta.due == 0 or at + SLACK < meta.due then change('due', at + SLACK) end

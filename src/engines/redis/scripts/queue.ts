@@ -1,8 +1,8 @@
-// Calls that wait for a locked key, and what they are told.
+// Calls that wait for a locked key, and the replies pushed to them.
 export default String.raw`
 local MAX_WAITERS = 65536
--- Bytes of a text that is told; a longer one is fetched, as a server cuts off who has too much to listen to. And the
--- milliseconds for which it is kept for that.
+-- Maximum size of a reply that is pushed. Longer ones have to be fetched, because a server disconnects subscribers
+-- whose output buffer grows too large. They are kept for LONG_KEPT milliseconds.
 local LONG = 1024
 local LONG_KEPT = 60000
 
@@ -43,7 +43,7 @@ local function waiters (lock)
   return redis.call('ZLEXCOUNT', QUEUE, queueOf(lock))
 end
 
--- "call": as in turn.ts, with what is to be known of it while it waits.
+-- "call": as in turn.ts, with additional fields for the wait.
 local function wait (who, call)
   meta.waits = meta.waits + 1
   call.since = now
@@ -65,7 +65,7 @@ local function waiting (who)
   return stored and cmsgpack.unpack(stored)
 end
 
--- Takes a call out of its queue; nil if it does not wait. "call": where it is known.
+-- Removes a call from its queue; nil if it does not wait. "call": the call, if known.
 local function withdraw (who, call)
   call = call or waiting(who)
   if not call then return nil end
@@ -87,7 +87,7 @@ local function withdraw (who, call)
   return call
 end
 
--- Clears that wait for a lock, as { who, call, number }.
+-- The clears that wait for a lock, as { who, call, number }.
 local function clearsOf (lock)
   local found = {}
   if meta.clears == 0 then return found end
@@ -101,7 +101,7 @@ local function clearsOf (lock)
   return found
 end
 
--- Of a lock: key, owner, fence, since, when its lease ends ('' without) and how many wait.
+-- Describes a lock: key, owner, fence, since, when its lease expires ('' if never), and the number of waiters.
 local function described (lock)
   work = work - 1
   local count = waiters(lock) + #clearsOf(lock)
@@ -109,8 +109,7 @@ local function described (lock)
     int(count) }
 end
 
--- Clears that were asked for before the call of that number, all where there is none, and come upon a key whose lock
--- has ended.
+-- Applies the clears requested before the call of that number, or all clears, to a key whose lock has ended.
 local function applyClears (lock, number)
   local due = redis.call('ZRANGEBYSCORE', CLEARS, '(' .. int(lock.place), number and '(' .. int(number) or 'inf',
     'WITHSCORES',
@@ -147,7 +146,7 @@ local function free (lock, entry)
   enlist(entry)
 end
 
--- Who has a place in a queue, and its number.
+-- Returns "who" of a place in a queue, and its number.
 local function placed (place)
   return string.sub(place, 35), tonumber(string.sub(place, 18, 33))
 end
@@ -166,8 +165,8 @@ local function leaveToNext (lock)
   isUnfinished = true
 end
 
--- Serves those who wait for a key that nobody holds, up to the next one who takes the lock. What is too much for one
--- script is left to whoever comes next: the lock stays without a holder meanwhile.
+-- Serves the waiters of a key without a holder, up to the next one that gets the lock. If that is too much for one
+-- script, the next script continues; until then the lock has no holder.
 local function serve (lock)
   local places, at = {}, 1
   while lock.token == '' and not isSpent() do
@@ -195,7 +194,7 @@ local function serve (lock)
   if lock.token == '' then leaveToNext(lock) end
 end
 
--- Ends a hold.
+-- Ends the current grant of a lock.
 local function finish (lock, isLost)
   if isLost and lock.channel ~= '' then tell(lock.channel, 'L ' .. lock.token) end
   if lock.isDetached == 0 then put(HELD, heldBy(lock), false) end
@@ -207,7 +206,7 @@ local function finish (lock, isLost)
   free(lock, entry)
 end
 
--- The lock of a key, if somebody holds it who has not lost it, or others come first.
+-- The lock of a key, if its holder has not lost it, or if other waiters come first.
 local function heldLock (key, lock)
   lock = lock or lockOf(key)
   while lock and (lock.token == '' or isOut(lock)) do
@@ -218,7 +217,7 @@ local function heldLock (key, lock)
   return lock
 end
 
--- Ends what a process holds, and its waits, as far as the work goes; true if that is all.
+-- Ends the locks and waits of a process within the work budget. Returns true if all are ended.
 local function bury (channel)
   while true do
     local held = firstOf(HELD, channel)

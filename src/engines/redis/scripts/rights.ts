@@ -1,7 +1,7 @@
-// What the scripts need and the user may not do, or the server does not have.
+// Finds commands that the scripts need, but that the user may not use or the server does not have.
 export default String.raw`
--- Each command is tried on a key that nobody uses, in a form that does not fail: errors are counted by the server. K
--- stands for the key.
+-- Each command is tried on an unused key, in a form that does not fail, because the server counts errors. K stands for
+-- the key, C for the channel.
 local FORMS = {
   time = '', pubsub = '', publish = 'C x',
   hdel = 'K x', hexists = 'K x', hget = 'K x', hincrby = 'K x 0', hmget = 'K x', hset = 'K x x', sadd = 'K x',
@@ -11,7 +11,7 @@ local FORMS = {
   zrangebyscore = 'K 0 0', zrem = 'K x', zscore = 'K x'
 }
 
--- Arguments: a channel of the store, then the commands. Answers with names.
+-- Arguments: a channel of the store, then the commands. Returns the missing ones.
 function scripts.rights (keys, args)
   local key, channel = keys[1], args[1]
   local missing, seen = {}, {}

@@ -1,6 +1,6 @@
-// Saves a collection: its counters, its place in the index, and the server's own expiry; or forgets it.
+// Saves a collection: its counters, its place in the index and its expiry on the server. Or removes it.
 export default String.raw`
--- The server's own expiry, the last resort: when all that is stored has an end, its structures have one as well.
+-- Expiry by the server, the last resort: if everything in a collection expires, so do its structures.
 local function setExpire ()
   local before = meta.expire
   if meta.endless > 0 and meta.idle == 0 then
@@ -18,7 +18,7 @@ local function setExpire ()
   end
 end
 
--- The sets of an index end with the last collection in it.
+-- The sets of an index expire with the last collection in it.
 local function setIndexEnd ()
   local last = redis.call('ZRANGE', KNOWN, -1, -1, 'WITHSCORES')[2]
   for _, set in ipairs({ DUE, KNOWN, BASES }) do
@@ -43,7 +43,7 @@ local function index ()
   end
 end
 
--- Brings all that depends on what ends, is configured or is to be done up to date. Answers with the packed counters.
+-- Updates everything that depends on expiry, options and pending work. Returns the packed counters.
 local function saveEnds (after)
   local last = meta.last
   if meta.keys + meta.locks + meta.watched + meta.subscriptions > 0 then
@@ -55,7 +55,7 @@ local function saveEnds (after)
   if mark > meta.marked then write('tracked', '1') end
   if mark < meta.marked then write('tracked', false) end
   change('marked', mark)
-  -- Before the expiry, which a hash that does not exist would not take.
+  -- Before the expiry, which cannot be set on a hash that does not exist.
   if not packed then
     write('#', '')
     flush()
@@ -65,7 +65,7 @@ local function saveEnds (after)
   return (isRestChanged or meta.last ~= last) and pack() or after
 end
 
--- Keeps what was counted. Every script that changes something ends with it.
+-- Saves the counters. Every script that changes something ends with this call.
 local function save ()
   local hasNoEnd = packed and isRestZero and not isRestChanged and meta.endless > 0
   local after = pack()
@@ -79,7 +79,7 @@ local function save ()
   current = after
 end
 
--- Forgets a collection in which there is nothing.
+-- Removes an empty collection.
 local function forget ()
   redis.call('UNLINK', RECORDS, unpack(structures()))
   if isConfigured() then

@@ -1,9 +1,8 @@
-// What a call does when its turn comes: on a free key, or on a locked one through its lock or between two holders of
-// it.
+// Executes a call when its turn comes: on an unlocked key, or on a locked one through its lock or between two holders.
 export default String.raw`
 -- A call is { op, key, channel, id, text, life }, with the options that the codec gives it; an answer is one line:
---   "R version expiresIn number fence text", with nothing where there is none, or "E code".
--- A long text stands apart, in a table, as the server takes its time for each long string that is made.
+--   "R version expiresIn number fence text", with empty fields for missing values, or "E code".
+-- A long text is a separate element of a table, because concatenating long strings is slow.
 local function reply (version, expires, number, fence, text)
   local head = 'R' .. version .. ' ' .. expires .. ' ' .. number .. ' ' .. fence .. ' '
   return #text > LONG_TEXT and { head, text } or head .. text
@@ -15,7 +14,7 @@ local function refusal (entry, call)
   if call.ifVersion and call.ifVersion ~= (entry and versionOf(entry) or '0') then return 'ESTORE_VERSION_MISMATCH' end
 end
 
--- Whether a text is not read by this script any more, which has read others.
+-- Whether a text is left to another script, because this one has already read enough.
 local function isTooMuch (entry)
   return entry and entry.isLong and isSpent()
 end

@@ -1,12 +1,12 @@
-// What is to be done for a collection now and then, whoever asks: what has run out, and what was left behind.
+// Periodic work of a collection, done for any caller: expiry, dead processes, and work left by earlier scripts.
 export default String.raw`
-local CHANNELS = 20 -- that one visit looks at
+local CHANNELS = 20 -- checked per visit
 
 local function buryDead ()
   for _, channel in ipairs(redis.call('ZRANGEBYSCORE', ALIVE, '-inf', '(' .. int(now), 'LIMIT', 0, CHANNELS)) do
     if not bury(channel) then return end
   end
-  -- Those whose connection is gone: others each time, where there are many.
+  -- Processes that have disconnected. If there are many, each visit checks others.
   local count = redis.call('ZCARD', ALIVE)
   local from = count > CHANNELS and micros % count or 0
   for _, channel in ipairs(redis.call('ZRANGE', ALIVE, from, from + CHANNELS - 1)) do
@@ -25,7 +25,7 @@ local function scoreOf (set, place)
   return tonumber(redis.call('ZRANGE', set, place, place, 'WITHSCORES')[2] or 0)
 end
 
--- When the collection is to be looked at again, and until when all of it has ended.
+-- When the collection is due for the next visit, and when everything in it has expired.
 local function plan ()
   change('due', 0)
   meta.last = now
@@ -42,7 +42,7 @@ local function plan ()
   if isUnfinished then lookAgain() end
 end
 
--- A bounded part of the work. What is left is told by isUnfinished, and the collection is due at once.
+-- Does a bounded part of the work. If some is left, isUnfinished is set, and the collection is due immediately.
 function visit ()
   buryDead()
   endLeases()
@@ -54,7 +54,7 @@ function visit ()
   plan()
 end
 
--- Saves a collection that was visited, or forgets it.
+-- Saves a visited collection, or removes it.
 local function settle ()
   if meta.keys + meta.locks + meta.jobs + meta.clears + meta.watched + meta.subscriptions == 0 and (not packed or (meta.empty > 0 and now >= meta.empty +
     REMEMBERED)) then
@@ -64,8 +64,8 @@ local function settle ()
   end
 end
 
--- Looks at some of the collections that are due, in an index: the channel and life of the process that does so. Answers
--- with 1 where there are more.
+-- Visits some of the due collections in an index: the channel and life of the calling process. Returns 1 if there are
+-- more.
 function scripts.sweep (keys, args)
   begin()
   for _, base in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 10)) do
@@ -80,12 +80,11 @@ function scripts.sweep (keys, args)
   return #redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 1)
 end
 
--- What a process does for a collection now and then while it uses it: a sign of life, and a look at its locks, at the
--- keys it waits for, and at its calls that wait. JSON of { channel, life, reads, mark, held: [[key, token]], keys,
--- waiting: who }, of which the lists are parts. Answers with the milliseconds until it makes sense to come again (-1:
--- nothing is to be expected), '1' where plain gets do not tell all, '1' where the process holds something or waits, "L
--- token" for locks that are not held any more and "G who" for calls that do not wait any more. Where there are such
--- calls, the mark is pushed behind their answers.
+-- The heartbeat of a process for a collection that it uses: renews its liveness, and checks its locks, the keys it
+-- waits for, and its waiting calls. JSON of { channel, life, reads, mark, held: [[key, token]], keys, waiting: who };
+-- the lists are pages. Returns the milliseconds until the next visit is useful (-1: none is), '1' if plain gets are not
+-- sufficient, '1' if the process holds locks or waits, "L token" for locks that it no longer holds and "G who" for
+-- calls that no longer wait. If there are such calls, the mark is pushed after their replies.
 function scripts.tend (keys, args)
   begin()
   open(keys[1])
@@ -130,8 +129,8 @@ function scripts.tend (keys, args)
   return found
 end
 
--- Gives up waiting calls, then locks: JSON of { held: [[key, token]], waiting: who }. Answers with how many of the locks
--- and of the calls it has dealt with; the rest is for the next call.
+-- Ends waiting calls, then locks: JSON of { held: [[key, token]], waiting: who }. Returns how many of the locks and of
+-- the calls it has processed; the next call continues.
 function scripts.leave (keys, args)
   begin()
   open(keys[1])

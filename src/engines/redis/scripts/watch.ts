@@ -1,8 +1,8 @@
-// Calls that follow a collection: what is there, and what has changed.
+// Watches: lists existing keys, and returns changes.
 export default String.raw`
 watches.PAGE, watches.PAGE_BYTES = 100, 262144 -- keys and bytes in one reply
 
--- The changes after a revision: descriptions, texts, the version of the last where there are more.
+-- The changes after a revision: descriptions, texts, and the version of the last one if there are more.
 function watches.changes (after, asked)
   local log, found = BASE .. ':changes', {}
   if asked.exact then
@@ -22,7 +22,7 @@ function watches.changes (after, asked)
         local record, lock = stored(key)
         entry = find(key, lockFrom(key, lock), record)
       end
-      -- Where there is none, it has just ended: that is noted as the last change.
+      -- If there is no entry, the key has just expired, which is recorded as a later change.
       if kind ~= 's' or entry then
         list[#list + 1] = watches.describe(kind, key, version)
         bytes = bytes + 40 + #key + (asked.values and entry and entry.bytes - #key or 0)
@@ -35,7 +35,7 @@ function watches.changes (after, asked)
   return list, texts, isMore and int(tonumber(found[#found])) or nil
 end
 
--- A page of what is there, behind a name. The list began at a revision.
+-- A page of existing keys, after a name. The listing began at a revision.
 function watches.list (since, asked, last)
   local names = { asked.key }
   if not asked.exact then
@@ -64,10 +64,10 @@ function watches.list (since, asked, last)
   return watches.withTexts(reply(int(since), '', '1', '', cjson.encode(last) .. '\30' .. head), texts)
 end
 
--- who, JSON of { key, exact, values }, how, revision, name, life. "how": "here" for the revision there is now; "list"
--- for a page of what is there, from the beginning without a revision, else behind the name; "now" for the changes after
--- the revision; "wait" for them, once there are some. Answers as call does; where a list goes on, it is the revision at
--- its start, 1, and the JSON of its last name in front of a head that has no cursor.
+-- who, JSON of { key, exact, values }, how, revision, name, life. "how": "here" for the current revision; "list" for a
+-- page of existing keys, after the name, or from the start without a revision; "now" for the changes after the
+-- revision; "wait" to wait until there are some. Replies like call. If a listing continues, the reply is the revision
+-- at its start, 1, and the JSON of its last name before a head without a cursor.
 function scripts.watch (keys, args)
   begin()
   open(keys[1])

@@ -1,27 +1,26 @@
-// The changes of a collection that is watched, and the calls that wait for them. A collection that nobody watches has
-// none of this.
+// The log of changes of a watched collection, and the calls that wait for changes. Other collections have neither.
 export default String.raw`
 --   BASE:changes  sorted set: the kind of the last change of a key and the key, by the version of the change
 --   BASE:armed    sorted set, all of one score: each call that waits for a change, as "=KEY", or as "^PREFIX" and also
---                 as "#" with the length of the prefix; behind that the byte 255, which no UTF-8 has, and "who"
+--                 as "#" with the length of the prefix; then the byte 255, which UTF-8 never contains, and "who"
 --
--- meta.watched is the time until which changes are kept, 0 where nobody watches. All changes after the version
--- meta.floor are known. meta.instance is the run id of the server that knows them, where that can be told: one that takes
--- over from it, or that loads what it has saved, may not have the last ones. It is "?" while calls that wait have to be
--- told that changes are not known any more.
+-- meta.watched is the time until which changes are kept, 0 if the collection is not watched. The log is complete after
+-- the version meta.floor. meta.instance is the run id of the server that wrote the log, if known: after a failover, or
+-- a restart from a snapshot, the latest changes may be missing. It is "?" while waiting calls have to be notified that
+-- the log was reset.
 watches.MAX_CHANGES, watches.KEPT = 65536, 60000
 
 watches.kinds = { s = 'set', d = 'del', e = 'expired', v = 'evicted' }
 watches.others = { s = { 'd', 'e', 'v' }, d = { 's', 'e', 'v' }, e = { 's', 'd', 'v' }, v = { 's', 'd', 'e' } }
 
--- "revision": up to where the changes are reported; "rest": what else is to be said, with a comma in front.
+-- "revision": changes are reported up to this one; "rest": further fields, with a leading comma.
 function watches.reply (list, revision, rest, texts)
   local head = '{"changes":[' .. table.concat(list, ',') .. '],"cursor":"' .. revision .. '","revision":' .. revision ..
     rest .. '}'
   return watches.withTexts(reply('', '', '', '', head), texts or {})
 end
 
--- A reply followed by texts. If they are long, each is an element of its own instead of a part of one string.
+-- A reply followed by texts. If they are long, each is a separate element instead of a part of one string.
 function watches.withTexts (answer, texts)
   if #texts == 0 then return answer end
   local bytes = 0
@@ -38,7 +37,7 @@ function watches.describe (kind, key, version)
   return '["' .. watches.kinds[kind] .. '",' .. cjson.encode(key) .. ',' .. version .. ']'
 end
 
--- Members of the sorted set of waiting calls.
+-- The members of BASE:armed for a call.
 function watches.places (call, who)
   local last = '\255' .. who
   if call.isExact then return '=' .. call.key .. last end
@@ -49,7 +48,7 @@ function watches.disarm (call, who)
   redis.call('ZREM', BASE .. ':armed', watches.places(call, who))
 end
 
--- Answers a call that waits, with a change or, where that is long or none is given, so that it asks for it.
+-- Answers a waiting call with a change. If that is long, or none is given, the call has to ask for it.
 function watches.wake (who, kind, key, version, text)
   local call = withdraw(who)
   if not call then return end
@@ -70,7 +69,7 @@ function watches.wakeAll (target, ...)
   end
 end
 
--- A key changes, if the collection is watched. "version": of a set; that of a removal is a number of its own.
+-- Logs a change of a key, if the collection is watched. "version": of a set; a removal gets a new number.
 function watches.note (kind, key, version, text)
   if meta.watched == 0 then return end
   work = work - 3
@@ -98,15 +97,15 @@ function watches.note (kind, key, version, text)
   end
 end
 
--- An empty log. A small sorted set would be stored as a list, in which each change of a key is a walk over all of them;
--- one long member prevents that.
+-- Starts an empty log. Redis would store a small sorted set as a list, which it has to scan for each change; one long
+-- member prevents that.
 function watches.start ()
   if meta.instance ~= '?' then change('floor', nextNumber()) end
   redis.call('UNLINK', BASE .. ':changes')
   zadd(BASE .. ':changes', 0, string.rep(' ', 65))
 end
 
--- Changes up to now are not known any more: all who watch have to list what is there.
+-- Resets the log: all watches have to list the keys again.
 function watches.forget ()
   watches.start()
   local armed = BASE .. ':armed'
@@ -120,7 +119,8 @@ function watches.forget ()
   lookAgain()
 end
 
--- The run id of the server, '' where the user may not ask for it, or where it would have to be asked for each time.
+-- The run id of the server; '' without permission for INFO, or in plain scripts, which would have to query it each
+-- time.
 function watches.server ()
   if not watches.runId then
     local found = isLibrary and redis.pcall('INFO', 'server')
@@ -129,13 +129,13 @@ function watches.server ()
   return watches.runId
 end
 
--- Forgets what another server, or this one before a restart, has noted.
+-- Resets the log if another server wrote it, or this one before a restart.
 function watches.renew ()
   local server = watches.server()
   if meta.instance == '?' or (server ~= '' and meta.instance ~= server) then watches.forget() end
 end
 
--- Keeps changes from now on, or for longer.
+-- Starts or extends the log.
 function watches.keep ()
   if meta.watched == 0 then
     watches.start()
@@ -147,7 +147,7 @@ function watches.keep ()
   ends(meta.watched)
 end
 
--- Stops where nobody has watched for a while.
+-- Drops the log if there was no watch for a while.
 function watches.visit ()
   if meta.watched == 0 then return end
   if meta.waits > 0 and redis.call('ZCARD', BASE .. ':armed') > 0 then
