@@ -237,17 +237,17 @@ export class Collection<T = unknown> {
   }
 
   /**
-   * The keys with the largest values, the largest first. It looks at a part of a large collection, page by page: at
-   * `examine` keys, in no particular order, from `cursor` on. STORE_OPTION_INVALID.
+   * The keys with the largest values, the largest first, among `examine` keys from `cursor` on, in no particular order.
+   * Call it again with the returned cursor to search a large collection. STORE_OPTION_INVALID.
    */
   biggest (options: BiggestOptions = {}): Promise<BiggestKeys> {
     return biggestKeys(this.#calls, options)
   }
 
   /**
-   * What is there, then each change, as an async iterable: see WatchEvent. It reports the latest state of each key, not
-   * each step, never an older version after a newer one, and continues by itself after a lost connection. It neither
-   * waits for locks nor counts as a read, and ends when the loop is left or its signal aborts.
+   * The current contents, then each change, as an async iterable: see WatchEvent. It reports the latest state of each
+   * key, not every intermediate one, never an older version after a newer one, and resumes after a lost connection. It
+   * neither waits for locks nor counts as a read, and ends when the loop is left or its signal aborts.
    */
   watch (options: WatchOptions & { values: false }): EventStream<WatchEvent<undefined>>
   watch (options?: WatchOptions): EventStream<WatchEvent<T>>

@@ -1,23 +1,23 @@
-// The lines of an export, written and read. It is NDJSON: a line for each collection that has options, then a line for
-// each of its keys.
+// Writes and reads the lines of an export, in NDJSON: one line for each collection with options, then one for each of
+// its keys.
 //
-//   {"collection": name, "options": {…}}                as `configure` takes them, without those that are the defaults
+//   {"collection": name, "options": {…}}                as for `configure`, without defaults
 //   {"collection": name, "key": key, "version": number, "expiresAt": time, "value": JSON}
 //
-// `expiresAt` is the end of a ttl, absent where the key has none. The version is for people: an import gives a new one.
+// `expiresAt` is set by a ttl, and absent without one. The version is informational: an import assigns a new one.
 import { StoreError } from '../core/errors.js'
 import { memberTexts } from '../core/member-texts.js'
 import type { CollectionOptions } from './options.js'
 
-/** What a line says. */
+/** The content of a line. */
 export interface ExportLine {
   collection: string
-  /** Undefined in a line of a key. */
+  /** Undefined in the line of a key. */
   options: CollectionOptions | undefined
   key: string
   /** The value as JSON text. */
   text: string
-  /** The end of a ttl in milliseconds since the epoch. */
+  /** When the ttl ends, in milliseconds since the epoch. */
   end: number | undefined
 }
 
@@ -38,22 +38,22 @@ export function optionsLine (collection: string, options: CollectionOptions): st
   return JSON.stringify({ collection, options: Object.fromEntries(changed) as CollectionOptions }) + '\n'
 }
 
-/** The value comes last, as it is stored, so that it is read without being parsed and written again. */
+/** The value is last, as stored, so that an import can extract its text without parsing it. */
 export function keyLine (
   collection: string, key: string, version: number, end: Date | undefined, text: string
 ): string {
-  // An object for each line would take twice as long.
+  // Building an object for each line would take twice as long.
   const expiresAt = end === undefined ? '' : `,"expiresAt":"${end.toISOString()}"`
   const names = `{"collection":${JSON.stringify(collection)},"key":${JSON.stringify(key)}`
   return `${names},"version":${version}${expiresAt}${VALUE}${onOneLine(text)}}\n`
 }
 
-/** JSON has line breaks between its parts only, where a space does as well. */
+/** JSON contains line breaks only between tokens, where a space is equivalent. */
 function onOneLine (json: string): string {
   return json.includes('\n') || json.includes('\r') ? json.replaceAll(/[\n\r]/g, ' ') : json
 }
 
-/** STORE_VALUE_INVALID. Names, options and values are checked by the calls that they are for. */
+/** STORE_VALUE_INVALID. Names, options and values are checked by the calls that use them. */
 export function parseLine (line: string): ExportLine {
   const { text, ...members } = split(line) ?? whole(line)
   const unknown = Object.keys(members).find(member => !MEMBERS.includes(member))
@@ -71,8 +71,8 @@ export function parseLine (line: string): ExportLine {
 }
 
 /**
- * The members of a line whose value comes last, with the text of the value. Undefined for any other line, which takes
- * longer. In a string, the quotes of VALUE would have backslashes.
+ * The members of a line whose value is last, with the text of the value. Undefined for other lines, which take longer
+ * to parse. In a string, the quotes of VALUE would have backslashes.
  */
 function split (line: string): Record<string, unknown> & { text: string } | undefined {
   const at = line.indexOf(VALUE)

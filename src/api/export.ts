@@ -1,4 +1,4 @@
-// Reads a whole store page by page: see export-lines.ts for what it gives.
+// Reads a whole store page by page, in the format of export-lines.ts.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DUMP_SEPARATOR, type Engine, type Op } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
@@ -9,13 +9,13 @@ import { keyLine, optionsLine } from './export-lines.js'
 import { KNOWN, moment, type WaitOptions } from './options.js'
 import { checkOptions, listOf, requestOf, type Defaults } from './requests.js'
 
-/** `timeout` is for each page. */
+/** `timeout` applies to each page. */
 export interface ExportOptions extends WaitOptions {
   /** The names of the collections to export. Default: all. */
   collections?: Iterable<string> | undefined
 }
 
-/** A page of a dump as engines send it, in front of the values. Times are in milliseconds. */
+/** A page of a dump as sent by engines, before the values. Times are in milliseconds. */
 interface RawPage {
   keys: Array<[key: string, version: number, ttlLeft: number | null]>
   cursor?: string
@@ -24,7 +24,7 @@ interface RawPage {
 const OPTIONS = [...KNOWN.wait, 'collections']
 const COLLECTIONS_PER_PAGE = 250
 const KEYS_PER_PAGE = 500
-/** Collections whose first pages are fetched together, as there may be one for each user. */
+/** Number of collections whose first pages are fetched together: there may be one collection per user. */
 const AT_A_TIME = 16
 
 export async function * exportLines (
@@ -52,7 +52,7 @@ export async function * exportLines (
         for (;;) {
           if (lines !== '') yield lines
           if (cursor === undefined) break
-          await nextTurn() // for a store in this process, where no call takes one
+          await nextTurn() // for a store in this process, whose calls do not yield to the event loop
           ;({ lines, cursor } = await dump(stats.name, cursor))
         }
       }

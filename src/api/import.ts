@@ -1,4 +1,4 @@
-// Reads the lines that an export has written, and writes their keys: some hundred calls at a time, in their order.
+// Reads the lines of an export, and writes their keys in order, some hundred calls at a time.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { untilAborted } from '../core/abort-signals.js'
 import { Request, type Engine } from '../core/engine.js'
@@ -12,10 +12,10 @@ import { checkOptions, checkSignal } from './requests.js'
 /** Text, or bytes of UTF-8, in pieces of any size: an export, a stream, or all at once. */
 export type ImportSource = string | Uint8Array | AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>
 
-/** `timeout` is for each key, in case it is locked. */
+/** `timeout` applies to each locked key. */
 export interface ImportOptions extends WaitOptions {
   /**
-   * What happens to what is there. 'merge': keys and options are overwritten, others stay. 'replace': each collection
+   * What happens to existing data. 'merge': keys and options are overwritten, others stay. 'replace': each collection
    * in the source is cleared before its first line, and has only the options of the source. 'absent': only keys that
    * have no value are written, and options of collections that do not exist. Default 'merge'.
    */
@@ -23,15 +23,15 @@ export interface ImportOptions extends WaitOptions {
 }
 
 export interface ImportResult {
-  /** Keys that were written. */
+  /** Number of keys written. */
   keys: number
-  /** Keys that were not: their ttl was over, or they had a value and the mode was 'absent'. */
+  /** Number of keys not written: they had expired, or had a value and the mode was 'absent'. */
   skipped: number
 }
 
 /** The error of a line that an import could not read or write. */
 export interface ImportFailure extends StoreError {
-  /** Its number; the first line has 1. */
+  /** The line number, starting at 1. */
   line: number
 }
 
@@ -42,10 +42,10 @@ interface Line extends Omit<ExportLine, 'collection'> {
 
 const OPTIONS = [...KNOWN.wait, 'mode']
 const MODES = ['merge', 'replace', 'absent'] as const
-/** What is on its way to the store at a time: lines, and characters of their values. */
+/** Maximum number of lines in flight, and of characters of their values. */
 const MAX_LINES = 500
 const MAX_LENGTH = 2 ** 20
-/** Characters of a line beside its value. */
+/** Maximum number of characters of a line without its value. */
 const MAX_HEAD = 2 ** 16
 
 export async function importLines (
@@ -60,7 +60,7 @@ export async function importLines (
   }
   const ping = new Request('ping', '', '')
   if (wait.signal !== undefined) ping.wait = { signal: checkSignal(wait.signal), timeout: undefined, scope: undefined }
-  await engine.call(ping) // maxValueBytes is known once the store has answered
+  await engine.call(ping) // maxValueBytes is known once the store has replied
   return await new Import(collection, mode, wait, engine.maxValueBytes + MAX_HEAD).run(source)
 }
 
@@ -76,9 +76,9 @@ class Import {
   #lines: Line[] = []
   #length = 0
   #last: Collection<string> | undefined
-  /** The clears of collections that are replaced. */
+  /** The clears of replaced collections. */
   readonly #replaced = new Map<string, Promise<unknown>>()
-  /** Keys with an end that are being written, by collection and key. */
+  /** Keys with a ttl that are being written, by collection and key. */
   #timed = new Map<string, Promise<void>>()
 
   constructor (
@@ -94,7 +94,7 @@ class Import {
     try {
       await this.#readAll(source)
     } catch (error) {
-      if (this.#wait.signal?.aborted !== true) await this.#write() // the lines before the one that could not be read
+      if (this.#wait.signal?.aborted !== true) await this.#write() // the lines before the invalid one
       throw error
     }
     await this.#write()
@@ -128,7 +128,7 @@ class Import {
     }
   }
 
-  /** True if it is time to write. */
+  /** Returns true if the batch is full. */
   #read (line: string): boolean {
     const number = ++this.#number
     if (number === 1 && line.startsWith('\ufeff')) line = line.slice(1) // the byte order mark of a text file
@@ -157,7 +157,7 @@ class Import {
     for (const [i, outcome] of outcomes.entries()) {
       if (outcome.status === 'rejected') this.#fail(lines[i]!.number, outcome.reason)
     }
-    await nextTurn() // for a store in this process, where no call takes one
+    await nextTurn() // for a store in this process, whose calls do not yield to the event loop
   }
 
   async #call (line: Line): Promise<void> {
@@ -188,7 +188,7 @@ class Import {
     }
   }
 
-  /** A key with an end may take two calls, which later lines with the same key have to wait for. */
+  /** A key with a ttl may take two calls, and later lines with the same key have to wait for both. */
   #setInOrder (line: Line): Promise<void> {
     if (line.end === undefined && this.#timed.size === 0) return this.#set(line, this.#wait)
     const id = JSON.stringify([line.collection.name, line.key])

@@ -64,7 +64,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
   readonly #registry: LockRegistry | undefined
   readonly #lease: number | undefined
   #expiresAt: number | undefined
-  /** With a lease: when it ends by the monotonic clock, and the timer that reports it, also if the store is silent. */
+  /** With a lease: when it ends by the monotonic clock, and the timer that reports it even if the store is silent. */
   #end: number | undefined
   #timer: Timer | undefined
   #state: 'held' | 'released' | 'lost' = 'held'
@@ -159,7 +159,7 @@ export class KeyLock<T = unknown> implements OwnedLock {
     request.token = this.token
     request.lease = lease === undefined ? this.#lease : milliseconds(lease, 'lease', MIN_SECONDS)
     const { expiresIn } = await this.#engine.call(request)
-    if (this.#state === 'lost') { // the store has renewed a lock that nobody would release
+    if (this.#state === 'lost') { // the store has renewed a lock that would never be released
       const release = new Request('release', this.#collection, this.key)
       release.token = this.token
       this.#engine.post(release)
@@ -190,9 +190,9 @@ export class KeyLock<T = unknown> implements OwnedLock {
   }
 
   /**
-   * Aborts with STORE_LOCK_LOST as soon as this process knows that the lock was lost, at the latest when its lease is
-   * over, even if the store does not answer; and with STORE_ABORTED when the
-   * client of its web request has disconnected. In the latter case the lock is still held until the handler finishes.
+   * Aborts with STORE_LOCK_LOST as soon as this process knows that the lock was lost: at the latest when its lease
+   * expires, even if the store does not reply. Aborts with STORE_ABORTED when the client of its web request has
+   * disconnected; the lock is then still held until the handler finishes.
    */
   get signal (): AbortSignal {
     this.#checkLease()

@@ -8,7 +8,7 @@ import {
 } from './options.js'
 import { checkOptions } from './requests.js'
 
-/** A page of keys as engines send it. Times are in milliseconds. */
+/** A page of keys as sent by engines. Times are in milliseconds. */
 interface RawKeyPage {
   keys: Array<[key: string, version: number, expiresIn: number | null, bytes: number]>
   cursor?: string
@@ -65,7 +65,7 @@ export async function * entryPages<T> (
   }
 }
 
-/** The keys with the largest values among some. */
+/** The keys with the largest values among those examined. */
 export async function biggestKeys (calls: CollectionCalls, options: BiggestOptions): Promise<BiggestKeys> {
   checkOptions(options, KNOWN.biggest)
   const { limit = 10, examine = 10_000, cursor: from, ...wait } = options

@@ -1,4 +1,4 @@
-// The options of createStore, and the engine that they lead to.
+// The options of createStore, and the engine that they select.
 import type { Engine } from '../core/engine.js'
 import { StoreError } from '../core/errors.js'
 import { MIN_SECONDS, milliseconds, onlyKnown, shown, wholeNumber } from '../core/validation.js'

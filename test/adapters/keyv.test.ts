@@ -166,7 +166,7 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.equal(await keys.size(), 1)
   })
 
-  t.test(`${version}: namespaces that start alike are kept apart, and so are keys without one`, async t => {
+  t.test(`${version}: namespaces with a common prefix are kept apart, and so are keys without one`, async t => {
     const { keyv: users, store } = alone(t, 'users')
     const NAMES = [
       'users:archive', 'users%3Aarchive', 'users-archive', 'users*', 'user',
@@ -212,7 +212,7 @@ t.test('both versions use the same names for keys', async t => {
   t.equal(await five.get('key'), 2)
 })
 
-t.test('two Keyvs on one KeyvStore have their own keys, or are refused', async t => {
+t.test('two Keyvs on one KeyvStore have separate keys, or are rejected', async t => {
   const refused = { code: 'STORE_OPTION_INVALID', message: /create a KeyvStore for each/ }
   const five = new KeyvStore({ url: 'memory:' })
   const [one, two] = ['one', 'two'].map(
@@ -244,7 +244,7 @@ t.test('two Keyvs on one KeyvStore have their own keys, or are refused', async t
   t.strictSame([await a.get('k'), await b.get('k')], [undefined, 'b'])
 })
 
-t.test('the version option decides what a time means, and looking at the store does not change it', async t => {
+t.test('the version option decides the meaning of times, and inspecting the store does not change it', async t => {
   const five = new KeyvStore({ url: 'memory:' })
   inspect(five, { getters: true, showHidden: true })
   t.equal(five.capabilities, undefined)

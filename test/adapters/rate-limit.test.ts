@@ -30,7 +30,7 @@ for (const [{ name }, requests] of [[SERVERS[0]!, 1000], [SERVERS[1]!, 1000], [S
   })
 }
 
-t.test('fastify: routes with limits of their own are counted apart, by all workers', async t => {
+t.test('fastify: routes with their own limits are counted separately, across all workers', async t => {
   const passed = async (path: string): Promise<number> => {
     const answers = await burst(path, 8)
     return answers.filter(({ status }) => status === 200).length
@@ -191,7 +191,7 @@ t.test('fastify: limiters with equal limits have their own counters, the same in
   t.strictSame([await again('/plain'), await more('/plain')], [200, 200], 'also where their limits are the same')
 })
 
-t.test('express: each limiter without a prefix has one of its own', async t => {
+t.test('express: each limiter without a prefix gets a separate one', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const limiters = [[1000, 5], [2000, 5], [2000, 5], [2000, () => 5]] as const
@@ -205,7 +205,7 @@ t.test('express: each limiter without a prefix has one of its own', async t => {
   t.equal(prefixes.size, limiters.length)
 })
 
-t.test('the window of a counter that was written by hand, without an end, begins with the next hit', async t => {
+t.test('the window of a manually written counter without an expiry begins with the next hit', async t => {
   const { hit, counters } = await limited(t, { max: 3 })
   t.equal(await hit(), 200)
   for await (const [key] of counters.entries()) await counters.set(key, 1)
@@ -226,7 +226,7 @@ t.test('the window of a counter that was written by hand, without an end, begins
   t.same((await limiter.get('me'))!.resetTime!.getTime() > Date.now(), true)
 })
 
-t.test('windows of extreme lengths never end, or end at once', async t => {
+t.test('extreme windows never end, or end immediately', async t => {
   const windows = [
     [Infinity, true], [NaN, true], [1e300, true], [Number.MAX_SAFE_INTEGER, true], [-5, false], [0, false]
   ] as const
@@ -248,7 +248,7 @@ t.test('windows of extreme lengths never end, or end at once', async t => {
   }
 })
 
-t.test('versions of the libraries that call it in another way are refused', async t => {
+t.test('unsupported versions of the libraries are rejected', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const RateLimitStore = fastifyRateLimitStore({ store })

@@ -180,7 +180,7 @@ t.test('a request that does not end loses its session after its lease, and canno
   await sessions.del(sid)
 })
 
-t.test('while no store answers, a request fails or has no session', async t => {
+t.test('while the store is unreachable, a request fails or has no session', async t => {
   const closed = createStore('memory:')
   await closed.close()
   const secret = 'a secret of some thirty-two characters'
@@ -360,7 +360,7 @@ t.test('an application can be built any number of times in one process', async t
   }
 })
 
-t.test('bad options are refused, and both libraries accept a SessionStore without a cast', async t => {
+t.test('invalid options are rejected, and both libraries accept a SessionStore without a cast', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const wrong = [
@@ -525,7 +525,7 @@ t.test('by app.inject, requests of one session run one after another', async t =
   }
 })
 
-t.test('over HTTP/2, too, and a client that goes lets the next one go on', async t => {
+t.test('the same over HTTP/2, and when a client disconnects, the next request continues', async t => {
   const hung: string[] = []
   const { app, store } = await locking(t, true, app => {
     add(app)

@@ -13,7 +13,7 @@ function codeOf (call: Promise<unknown>): Promise<string> {
   return call.then(() => 'none', (error: StoreError) => error.code)
 }
 
-t.test('a call that would wait for its own update rejects at once', async t => {
+t.test('a call that would wait for its own update rejects immediately', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number>('jobs')

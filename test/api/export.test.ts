@@ -220,7 +220,7 @@ t.test('a byte order mark at the start is ignored, in bytes and in text', async 
   }
 })
 
-t.test('a signal ends an import at once, even while the source has nothing to read', async t => {
+t.test('a signal ends an import immediately, even while the source has nothing to read', async t => {
   const store = inMemory(t)
   const reason = new RangeError('no longer wanted')
   let isEnded = false
@@ -256,7 +256,7 @@ t.test('a signal ends an import at once, even while the source has nothing to re
   })
 })
 
-t.test('a key that waits for its lock keeps its end', async t => {
+t.test('a key that waits for its lock keeps its expiry', async t => {
   const store = inMemory(t)
   const c = store.collection('c')
   const { now } = Date

@@ -228,7 +228,7 @@ t.test('--data keeps the keys over restarts', async t => {
   })
 })
 
-t.test('it goes on, and saves everything, when nobody reads its log any more', async t => {
+t.test('it continues, and saves everything, after its log is closed', async t => {
   const folder = directory(t)
   const path = join(folder, 'socket')
   const options = ['--socket', path, '--data', join(folder, 'data')]

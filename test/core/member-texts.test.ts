@@ -15,7 +15,7 @@ t.test('the texts of a member in a list of objects', async t => {
   ] as Array<[string, unknown[]]>) t.strictSame(memberTexts(json, 'value'), texts, json)
 })
 
-t.test('whatever the values are', async t => {
+t.test('with any values', async t => {
   const item = { key: fc.string(), value: fc.jsonValue(), other: fc.jsonValue() }
   const lists = fc.array(fc.record(item, { requiredKeys: [] }))
   fc.assert(fc.property(lists, fc.constantFrom(undefined, 2), (list, indent) => {

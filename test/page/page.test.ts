@@ -142,7 +142,7 @@ async function run (t: Test): Promise<void> {
     await lock.release()
   })
 
-  t.test('an edit that comes too late changes nothing, and one in time keeps the end of the key', async t => {
+  t.test('a late edit changes nothing, and one in time keeps the expiry of the key', async t => {
     const drafts = store.collection<unknown>('drafts')
     await drafts.set('a', { n: 1 }, { ttl: 3600 })
     const { page, complaints } = await open(t, '#/collections/drafts/keys/a')
@@ -240,7 +240,7 @@ async function run (t: Test): Promise<void> {
     for (const lock of locks) await lock.release()
   })
 
-  t.test('a hundred thousand keys: search, biggest keys, live changes, and the way back', async t => {
+  t.test('a hundred thousand keys: search, biggest keys, live changes, and navigating back', async t => {
     const many = store.collection<number | string>('many')
     await many.setMany(Array.from({ length: 100_000 }, (_, i) => [`user/${i}`, i] as const))
     await many.set('needle/1', 'x'.repeat(5000))

@@ -131,7 +131,7 @@ async function run (t: Test): Promise<void> {
     await waiting
   })
 
-  t.test('the overview shows what was before the page was opened, with gaps, and says how far back that goes', async t => {
+  t.test('the overview shows the history before the page was opened, with gaps, and says how far back it goes', async t => {
     const store = createStore('memory:')
     const { page, complaints, base } = await open(t, store, '')
     const keys = page.getByRole('img', { name: /^Keys:/ })

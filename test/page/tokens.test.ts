@@ -68,7 +68,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('made-up addresses', async t => {
+  t.test('invalid URLs', async t => {
     const c = store.collection('links')
     await c.set('k', 1)
     const { origin } = await serveAdmin(t, store)
@@ -166,7 +166,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('with and without the slash, at Express with helmet, behind a proxy that takes a path away', async t => {
+  t.test('with and without the slash, at Express with helmet, behind a proxy that removes part of the path', async t => {
     const app = express()
     app.use(helmet())
     app.use('/deep/er', expressAdmin({ store, admin: { auth: false } }))

@@ -51,7 +51,7 @@ t.before(async () => {
   await inFolder('npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', `./${filename}`)
 })
 
-t.test('it brings what it needs, and no more', async t => {
+t.test('the package contains the necessary files, and no others', async t => {
   const installed = readdirSync(join(folder, 'node_modules'))
   t.ok(installed.includes('strong-store'))
   for (const name of ['fastify', 'express', 'typescript', 'tap']) t.notOk(installed.includes(name), name)
@@ -172,7 +172,7 @@ t.test('adapters load without their libraries', async t => {
   t.equal(await node('adapters.mjs'), 'null 1 1 function\n')
 })
 
-t.test('listeners do not add up where each test file loads the package again', async t => {
+t.test('listeners do not accumulate if each test file loads the package again', async t => {
   writeFileSync(join(folder, 'again.cjs'), `
     const cluster = require('cluster')
     const diagnostics = require('diagnostics_channel')

@@ -132,7 +132,7 @@ t.test('a client that reconnects gets missed events', async t => {
   )
 })
 
-t.test('an id that is not one of the store begins with a reset, on any engine', async t => {
+t.test('an unknown event id starts with a reset, on any engine', async t => {
   const { store: memory, origin } = await serve(t)
   const http = createStore({ url: `${origin}/_store/v1`, token: TOKEN })
   const engines = hasRedis ? { memory, http, redis: createStore((await startServer(t)).options) } : { memory, http }
@@ -226,7 +226,7 @@ t.test('a stream and a waiting call end when the server stops, and a store in an
   await store.close()
 })
 
-t.test('closed streams leave no state, and one that is not read blocks nothing', async t => {
+t.test('closed streams leave no state, and an unread stream blocks nothing', async t => {
   const { store, port } = await serve(t)
   const items = store.collection('items')
   const paused = get({
@@ -255,7 +255,7 @@ t.test('closed streams leave no state, and one that is not read blocks nothing',
   paused.destroy()
 })
 
-t.test('a stream ends when its token is not valid any more, or does not cover the collection', async t => {
+t.test('a stream ends when its token is no longer valid, or no longer covers the collection', async t => {
   const store = createStore('memory:')
   const token = { name: 'ops', token: 'exchangeable', access: 'read' } as const
   let tokens: () => AdminTokenOptions[] = () => [token]

@@ -40,7 +40,7 @@ function historyOf (stats: () => Promise<Partial<Stats>>): {
   }
 }
 
-t.test('a sample every ten seconds, none older than a quarter of an hour', async t => {
+t.test('a sample every ten seconds, none older than 15 minutes', async t => {
   let keys = 0
   const { history, advance } = historyOf(async () => ({ keys: keys++, uptime: 1, maxValueBytes: 5 }))
   history.start()
@@ -59,7 +59,7 @@ t.test('a sample every ten seconds, none older than a quarter of an hour', async
   t.equal(history.read()[0]!.age, 891)
 })
 
-t.test('a gap while the store does not answer, or answers late', async t => {
+t.test('a gap while the store does not reply, or replies late', async t => {
   let answer = async (): Promise<Partial<Stats>> => ({ keys: 1, uptime: 1 })
   const { history, advance, asked } = historyOf(() => answer())
   history.start()
@@ -82,7 +82,7 @@ t.test('a gap while the store does not answer, or answers late', async t => {
   )
 })
 
-t.test('less often where statistics are sums over many collections', async t => {
+t.test('less often if statistics are sums over many collections', async t => {
   const { history, advance, asked } = historyOf(async () => ({ collections: 6000 }))
   history.start()
   await advance(10)

@@ -118,7 +118,7 @@ t.test('without options it is the store of the cluster, which app.close does not
   await createStore().close()
 })
 
-t.test('a store of its own is closed with the app, one that was passed in is not', async t => {
+t.test('the app closes its own store, but not one that was passed in', async t => {
   const own = fastify(t)
   await own.register(strongStore, { url: 'memory:' })
   await own.close()
@@ -131,7 +131,7 @@ t.test('a store of its own is closed with the app, one that was passed in is not
   await store.close()
 })
 
-t.test('a second registration is refused', async t => {
+t.test('a second registration is rejected', async t => {
   const app = fastify(t)
   await app.register(strongStore, { url: 'memory:' })
   await t.rejects(async () => await app.register(strongStore, { url: 'memory:' }), {

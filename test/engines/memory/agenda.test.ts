@@ -48,7 +48,7 @@ function setUp (start = 0) {
   return { keyspace, user, advance }
 }
 
-t.test('a quiet process does what is due, and is not kept alive for it', async t => {
+t.test('an idle process does the work that is due, and is not kept alive for it', async t => {
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const gone = new User(keyspace)
@@ -64,7 +64,7 @@ t.test('a quiet process does what is due, and is not kept alive for it', async t
   await engine.close()
 })
 
-t.test('leases come before keys, however many are due', async t => {
+t.test('leases are handled before keys, however many are due', async t => {
   const { keyspace, user, advance } = setUp()
   for (let i = 0; i < 10_000; i++) user.now('set', `key ${i}`, { text: '1', ttl: 100 })
   user.now('acquire', 'lock', { lease: 200 })
@@ -77,7 +77,7 @@ t.test('leases come before keys, however many are due', async t => {
   t.ok(keyspace.collection('c').size > 9000)
 })
 
-t.test('a slice ends as many as come between two looks at the time, whatever they are', async t => {
+t.test('a slice of any work checks the clock at the same interval', async t => {
   const { keyspace, user, advance } = setUp()
   const STEPS = 32
   const count = 2000
@@ -131,7 +131,7 @@ t.test('a slice ends as many as come between two looks at the time, whatever the
   }
 })
 
-t.test('to take or end one of very many locks moves no more than a part of them', async t => {
+t.test('acquiring or ending one of very many locks takes a bounded time', async t => {
   const { user } = setUp()
   const { add } = Shard.prototype
   t.teardown(() => { Shard.prototype.add = add })
@@ -153,7 +153,7 @@ t.test('to take or end one of very many locks moves no more than a part of them'
   t.ok(most < 3000, `${most} at once`)
 })
 
-t.test('costs do not depend on collections that are not asked about', async t => {
+t.test('costs do not depend on other collections', async t => {
   const { keyspace, user, advance } = setUp()
   const count = 10_000
   for (let i = 0; i < count; i++) user.now('set', 'key', { text: '1' }, `collection ${i}`)
@@ -199,7 +199,7 @@ function configureIdle (user: User): void {
   user.now('configure', '', { text: '{"idle":3600000}' }, 'configured')
 }
 
-t.test('sums over all collections are kept as they change', async t => {
+t.test('sums over all collections are updated with each change', async t => {
   const { keyspace, user, advance } = setUp()
   const names = ['a', 'b', 'c']
   let random = 7
@@ -269,7 +269,7 @@ t.test('a ttl that ends while the key is locked takes effect before the next in 
   t.equal(user.now('get', 'key').text, undefined)
 })
 
-t.test('a clear takes effect in its place in the order, whatever the number of keys', async t => {
+t.test('a clear takes effect in the order of calls, whatever the number of keys', async t => {
   const { keyspace, user, advance } = setUp()
   const entries = keyspace.collection('c')
   const clear = (prefix: string, fields = {}): number => user.ask('clear', prefix, fields)
@@ -323,7 +323,7 @@ t.test('a clear takes effect in its place in the order, whatever the number of k
   t.equal(keyspace.collections.size, 0, 'and the collection goes when all is done')
 })
 
-t.test('a clear ends in a table that has become smaller', async t => {
+t.test('a clear ends in a table that has shrunk', async t => {
   const { keyspace, user } = setUp()
   const sweep = (): boolean => {
     for (let slices = 0; slices < 1000; slices++) if (!keyspace.sweep(shortest())) return true
@@ -340,7 +340,7 @@ t.test('a clear ends in a table that has become smaller', async t => {
   t.equal(keyspace.collection('c').size, 0)
 })
 
-t.test('a slice of a clear is over after a few keys, also of those that another clear has met half-way', async t => {
+t.test('a slice of a clear ends after a few keys, even those that another clear has passed', async t => {
   const { keyspace, user } = setUp()
   const entries = keyspace.collection('c')
   for (let i = 0; i < 2000; i++) user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1' })
@@ -357,7 +357,7 @@ t.test('a slice of a clear is over after a few keys, also of those that another 
   t.equal(entries.size, 5, 'what was written after the clear')
 })
 
-t.test('a clear that waits ends with its caller; of many locked keys it keeps track in slices', async t => {
+t.test('a waiting clear ends with its caller, and tracks many locked keys in slices', async t => {
   const { keyspace, user } = setUp()
   const gone = new User(keyspace)
   const tokens = Array.from({ length: 5000 }, (_, i) => {
@@ -412,7 +412,7 @@ t.test('bounds are exceeded by one value at most, and not for long', async t => 
   t.match(keyspace.collection('kept'), { evicted: 0, expired: 1 })
 })
 
-t.test('years of uptime and of changes make no difference', async t => {
+t.test('years of uptime and changes have no effect', async t => {
   const behaves = (days: number, revision: number): void => {
     const { keyspace, user, advance } = setUp()
     advance(days * 86_400_000)

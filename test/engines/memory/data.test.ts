@@ -38,7 +38,7 @@ async function withStore<T> (
 // The warnings of the faults below, which are meant.
 process.removeAllListeners('warning')
 
-t.test('what was stored survives', async t => {
+t.test('data survives a restart', async t => {
   const data = folderFor(t)
   const { version, fence, expiresAt } = await withStore(data, async store => {
     const c = store.collection('käse')
@@ -122,7 +122,7 @@ t.test('options are checked', async t => {
   for (const options of [{ keep: 1 }, { durable: 'yes' }]) { await t.rejects(c.configure(options as object), { code: 'STORE_OPTION_INVALID' }) }
 })
 
-t.test('a second store in one folder is refused; that of a dead process is not', async t => {
+t.test('a second store in a folder is rejected, but not if the first process is dead', async t => {
   const data = folderFor(t)
   await withStore(data, async store => {
     await store.collection('c').set('a', 1)
@@ -210,7 +210,7 @@ t.test('data of a newer version is left alone', async t => {
   await again.close()
 })
 
-t.test('a folder that others can write to, or own, is refused', async t => {
+t.test('a folder that others own or can write to is rejected', async t => {
   const data = folderFor(t)
   mkdirSync(data)
   chmodSync(data, 0o770)
@@ -228,7 +228,7 @@ t.test('a folder that others can write to, or own, is refused', async t => {
   t.same(readdirSync(data), [])
 })
 
-t.test('a store whose folder vanishes works on, and says so', async t => {
+t.test('a store whose folder disappears keeps working, with a warning', async t => {
   const data = folderFor(t)
   await withStore(data, async (store, errors) => {
     const c = store.collection('c')
@@ -267,7 +267,7 @@ function mounted (t: Test): string | undefined {
   return undefined
 }
 
-t.test('a folder on a file system that is read-only is refused', async t => {
+t.test('a folder on a read-only file system is rejected', async t => {
   const folder = mounted(t)
   if (folder === undefined) return
   await withStore(folder, store => store.collection('c').set('a', 1))
@@ -279,7 +279,7 @@ t.test('a folder on a file system that is read-only is refused', async t => {
   await withStore(folder, async store => { t.equal(await store.collection('c').get('a'), 1) })
 })
 
-t.test('a store on a full disk works on, and says so', async t => {
+t.test('a store on a full disk keeps working, with a warning', async t => {
   const folder = mounted(t)
   if (folder === undefined) return
   await withStore(folder, async (store, errors) => {
@@ -295,7 +295,7 @@ t.test('a store on a full disk works on, and says so', async t => {
   })
 })
 
-t.test('a worker is refused data, and so is a store that is open without', async t => {
+t.test('data is rejected in a worker, and if the store is already open without it', async t => {
   const store = createStore()
   t.teardown(() => store.close())
   t.throws(() => createStore({ data: folderFor(t) }), {
@@ -303,7 +303,7 @@ t.test('a worker is refused data, and so is a store that is open without', async
   })
 })
 
-t.test('after kill -9 the store has a state in which each writer had been', async t => {
+t.test('after kill -9 the store has a past state of each writer', async t => {
   const data = folderFor(t)
   const durable = Array<number>(WORKERS).fill(0)
   for (let round = 0; round < 4; round++) {
@@ -330,7 +330,7 @@ t.test('after kill -9 the store has a state in which each writer had been', asyn
   }
 })
 
-t.test('nobody is logged out by a restart of the primary and all workers', async t => {
+t.test('a restart of the primary and all workers keeps all sessions', async t => {
   const data = folderFor(t)
   const path = join(mkdtempSync(join(tmpdir(), 'data-')), 'http')
   interface Answer { body: unknown, cookie: string | undefined }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Heap, type HeapNode } from '../../../src/engines/memory/heap.js'
 
-t.test('nodes come in the order of their times, and any can be removed', async t => {
+t.test('nodes are returned in the order of their times, and any can be removed', async t => {
   fc.assert(fc.property(fc.array(fc.nat(20)), fc.infiniteStream(fc.nat()), (times, picks) => {
     const heap = new Heap<HeapNode>()
     const nodes = new Map<HeapNode, number>()

@@ -61,7 +61,7 @@ function sliceOf (looks: number): Budget {
 const configure = (user: User, bounds: object, collection = 'c'): Reply =>
   user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
 
-t.test('idle time: reads and updates start it anew', async t => {
+t.test('idle time is restarted by reads and updates', async t => {
   const { user, advance } = setUp()
   configure(user, { idle: 1000 })
   for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle', 'peek']) {
@@ -83,7 +83,7 @@ t.test('idle time: reads and updates start it anew', async t => {
   t.equal(user.now('get', 'get').text, undefined, 'never seen after it, swept or not')
 })
 
-t.test('a changed idle time counts at once, for old keys too', async t => {
+t.test('a changed idle time applies immediately, to existing keys too', async t => {
   const { user, advance } = setUp()
   user.now('set', 'key', { text: '1' })
   advance(5000)
@@ -93,7 +93,7 @@ t.test('a changed idle time counts at once, for old keys too', async t => {
   t.equal(user.now('get', 'key').text, undefined)
 })
 
-t.test('a ttl is absolute, and takes the place of idle time', async t => {
+t.test('a ttl is absolute, and replaces idle time', async t => {
   const { user, advance, sweep } = setUp()
   configure(user, { idle: 100 })
   user.now('set', 'key', { text: '1', ttl: 1000 })
@@ -110,7 +110,7 @@ t.test('a ttl is absolute, and takes the place of idle time', async t => {
   t.equal(user.now('size', '').number, 0, 'a write without ttl gives it up')
 })
 
-t.test('a sweep removes all that is past its time, gives memory back, and stops when its slice is over', async t => {
+t.test('a sweep removes all expired keys, frees memory, and stops when its slice is over', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   configure(user, { idle: 1000 })
   for (let i = 0; i < 5000; i++) user.now('set', `idle ${i}`, { text: '1' })
@@ -132,7 +132,7 @@ t.test('a sweep removes all that is past its time, gives memory back, and stops 
   t.equal(keyspace.collection('c').nextEnd, Infinity)
 })
 
-t.test('a locked key neither expires nor is evicted; its time goes on after the release', async t => {
+t.test('a locked key neither expires nor is evicted; its idle time restarts after the release', async t => {
   const { user, advance, sweep } = setUp()
   configure(user, { idle: 100, maxKeys: 2 })
   user.now('set', 'locked', { text: '1' })
@@ -148,7 +148,7 @@ t.test('a locked key neither expires nor is evicted; its time goes on after the 
   t.equal(user.now('get', 'timed').text, undefined, 'a ttl that has passed meanwhile takes effect')
 })
 
-t.test('reading what is not there leaves nothing behind', async t => {
+t.test('reading missing keys leaves nothing behind', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   for (let i = 0; i < 100; i++) {
     for (const op of ['get', 'entry', 'head', 'touch', 'del'] as const) user.now(op, `none ${i}`)
@@ -173,7 +173,7 @@ t.test('reading what is not there leaves nothing behind', async t => {
   t.equal(keyspace.collections.size, 0, 'nor those that are empty again')
 })
 
-t.test('10,000 waiters on one key: in order, each hand-over and each way out costs the same', async t => {
+t.test('10,000 waiters on one key are served in order, and each grant and each cancel costs the same', async t => {
   const { keyspace, user } = setUp()
   const first = user.now('acquire', 'key').token!
   const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
@@ -195,7 +195,7 @@ t.test('10,000 waiters on one key: in order, each hand-over and each way out cos
   t.equal(user.waiting.size + user.holding.size, 0)
 })
 
-t.test('a place in a queue is left, and a turn comes, without a look at the rest of the queue', async t => {
+t.test('leaving a queue and being served do not scan the rest of the queue', async t => {
   const queue = () => {
     const { keyspace, user } = setUp()
     const token = user.now('acquire', 'key').token!
@@ -251,7 +251,7 @@ t.test('a place in a queue is left, and a turn comes, without a look at the rest
   )
 })
 
-t.test('a token that waits twice is given up by its last wait first', async t => {
+t.test('a token that waits twice: the last wait is cancelled first', async t => {
   const { user } = setUp()
   const { token } = user.now('acquire', 'key')
   const [first, second] = [1, 2].map(() => user.ask('acquire', 'key', { token: 'again' }))
@@ -262,7 +262,7 @@ t.test('a token that waits twice is given up by its last wait first', async t =>
   t.equal(user.now('release', 'key', { token: 'again' }).code, undefined)
 })
 
-t.test('a queue has an end', async t => {
+t.test('a queue is bounded', async t => {
   const { user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')
   user.ask('get', 'key')
@@ -270,7 +270,7 @@ t.test('a queue has an end', async t => {
   t.equal(user.now('get', 'key').code, 'STORE_QUEUE_FULL')
 })
 
-t.test('who leaves holds nothing, waits for nothing, and changes nothing', async t => {
+t.test('a disconnected caller holds nothing, waits for nothing, and changes nothing', async t => {
   const { keyspace, user } = setUp()
   const other = new User(keyspace)
   user.now('set', 'key', { text: '"before"' })
@@ -291,7 +291,7 @@ t.test('who leaves holds nothing, waits for nothing, and changes nothing', async
   t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock stays')
 })
 
-t.test('of thousands of locks and waits that a caller leaves, a slice ends as many as fit; nobody sees the rest', async t => {
+t.test('thousands of locks and waits of a disconnected caller are ended in slices; the rest is invisible', async t => {
   const { keyspace, user, advance } = setUp()
   const gone = new User(keyspace)
   const count = 10_000
@@ -341,7 +341,7 @@ t.test('of thousands of locks and waits that a caller leaves, a slice ends as ma
   t.equal(user.now('get', 'mine 9996').text, undefined)
 })
 
-t.test('who waits for the last of the locks that were left gets it by itself', async t => {
+t.test('a waiter gets the last of the locks of a disconnected caller without another call', async t => {
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const gone = new User(keyspace)
@@ -354,7 +354,7 @@ t.test('who waits for the last of the locks that were left gets it by itself', a
   await engine.close()
 })
 
-t.test('leases end at their time, renewals count from now', async t => {
+t.test('leases expire on time, and renewals count from now', async t => {
   const { user, keyspace, advance, sweep } = setUp()
   const first = user.now('acquire', 'key', { lease: 100 })
   t.equal(first.expiresIn, 100)
@@ -378,7 +378,7 @@ t.test('leases end at their time, renewals count from now', async t => {
   t.equal(user.lostTokens.length, 1)
 })
 
-t.test('a release ends the lock whatever becomes of the change', async t => {
+t.test('a release ends the lock even if the change fails', async t => {
   const { user } = setUp()
   configure(user, { maxBytes: 10, evict: false })
   const { token } = user.now('acquire', 'key')
@@ -386,7 +386,7 @@ t.test('a release ends the lock whatever becomes of the change', async t => {
   t.equal(user.now('get', 'key').text, undefined)
 })
 
-t.test('eviction takes the least recently used of all, and counts', async t => {
+t.test('eviction takes the least recently used key, and is counted', async t => {
   const { user, keyspace, advance, sweep } = setUp()
   configure(user, { maxKeys: 4 })
   user.now('set', 'a', { text: '1' })
@@ -410,7 +410,7 @@ t.test('eviction takes the least recently used of all, and counts', async t => {
   t.equal(user.now('size', '').number, 1, 'lowered bounds are seen to by the sweep')
 })
 
-t.test('bytes are those of names and values, and a full collection stays within its bound', async t => {
+t.test('bytes count names and values, and a full collection stays within its bound', async t => {
   const { user, keyspace } = setUp()
   configure(user, { maxBytes: 1000 })
   for (let i = 0; i < 500; i++) {
@@ -423,7 +423,7 @@ t.test('bytes are those of names and values, and a full collection stays within 
   t.equal(keyspace.collection('c').bytes, sum)
 })
 
-t.test('what cannot fit is refused before anything goes for it', async t => {
+t.test('a value that cannot fit is rejected before anything is evicted', async t => {
   const { user, keyspace } = setUp()
   const entries = keyspace.collection('c')
   const here = (): string[] => entries.page(0, Infinity).values.map(({ key }) => key).sort()
@@ -471,7 +471,7 @@ t.test('what cannot fit is refused before anything goes for it', async t => {
   t.strictSame(here(), ['d', 'f'])
 })
 
-t.test('clear drops deadlines too, and spares what is written after it', async t => {
+t.test('clear drops deadlines too, and keeps later writes', async t => {
   const { user, keyspace, advance, sweep } = setUp()
   for (let i = 0; i < 100; i++) user.now('set', `key ${i}`, { text: '1', ttl: 1000 })
   const { token } = user.now('acquire', 'key 5')
@@ -488,20 +488,20 @@ t.test('clear drops deadlines too, and spares what is written after it', async t
   t.equal(keyspace.collection('c').bytes, 6)
 })
 
-t.test('versions count on after a restart', async t => {
+t.test('versions keep growing after a restart', async t => {
   const before = setUp().user.now('set', 'key', { text: '1' }).version!
   const after = setUp().user.now('set', 'key', { text: '1' }).version!
   t.ok(after >= before && Number.isSafeInteger(after))
   t.ok(before > Date.now() * 1000 - 1e9)
 })
 
-t.test('values over the limit are refused here too', async t => {
+t.test('values over the limit are rejected here too', async t => {
   const { user } = setUp({ maxValueBytes: 10 })
   t.equal(user.now('set', 'key', { text: '12345678901' }).code, 'STORE_VALUE_TOO_LARGE')
   t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'and a write without a value')
 })
 
-t.test('no lock outlives a caller that cannot be asked to give it back', async t => {
+t.test('no lock outlives a caller that cannot be asked to release it', async t => {
   const { keyspace, user } = setUp()
   const { token } = user.now('acquire', 'key')
   const other = new User(keyspace)
@@ -523,7 +523,7 @@ t.test('no lock outlives a caller that cannot be asked to give it back', async t
   t.equal(keyspace.collection('c').locks.size, 0)
 })
 
-t.test('values that wait to be written take no more memory than they may', async t => {
+t.test('the memory of values that wait to be written is bounded', async t => {
   const { keyspace, user } = setUp({ maxWaitingBytes: 100 })
   const { token } = user.now('acquire', 'key')
   const text = 'x'.repeat(40)
@@ -539,7 +539,7 @@ t.test('values that wait to be written take no more memory than they may', async
   t.equal(user.waitingBytes + other.waitingBytes, 0)
 })
 
-t.test('a key that was cleared does not count as expired when its time ends before it is removed', async t => {
+t.test('a cleared key does not count as expired if its ttl ends before it is removed', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   const kinds = new Set<string>()
   for (let i = 0; i < 2000; i++) user.now('set', `key ${i}`, { text: '1', ttl: 2 })
@@ -569,7 +569,7 @@ t.test('a key may expire while a clear that does not cover it walks over the key
   t.equal(user.now('size', '').number, 0)
 })
 
-t.test('a clear waits in no queue that is full', async t => {
+t.test('a clear does not wait in a full queue', async t => {
   const { keyspace, user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')
   user.ask('clear', '')
@@ -578,7 +578,7 @@ t.test('a clear waits in no queue that is full', async t => {
   t.equal(keyspace.collection('c').waiters, 2)
 })
 
-t.test('of a hundred thousand locks a thousand are looked at, whatever is asked for', async t => {
+t.test('of a hundred thousand locks at most a thousand are listed, whatever the limit', async t => {
   const { keyspace, user } = setUp()
   for (let i = 0; i < 100_000; i++) user.now('acquire', `key ${i}`, {}, `collection ${i % 7}`)
   let looks = 0
@@ -594,7 +594,7 @@ t.test('of a hundred thousand locks a thousand are looked at, whatever is asked 
   }
 })
 
-t.test('options from another process are looked at', async t => {
+t.test('options from another process are validated', async t => {
   const { user } = setUp()
   for (const text of ['{"idle":1e999}', '{"idle":-1}', '{"maxKeys":"3"}', '{"maxBytes":null}', '{"evict":1}']) {
     t.equal(user.now('configure', '', { text }).code, 'STORE_OPTION_INVALID', text)
@@ -605,7 +605,7 @@ t.test('options from another process are looked at', async t => {
   t.equal(user.now('entry', 'key').expiresIn, undefined)
 })
 
-t.test('the pages of a dump are bounded in bytes, and have each key once', async t => {
+t.test('pages of a dump are bounded in bytes, and contain each key once', async t => {
   const { user } = setUp()
   const text = JSON.stringify('x'.repeat(10_000))
   for (let i = 0; i < 300; i++) {
@@ -626,7 +626,7 @@ t.test('the pages of a dump are bounded in bytes, and have each key once', async
   t.equal(user.now('dump', '', { cursor: 'x' }).code, 'STORE_OPTION_INVALID')
 })
 
-t.test('a page of a scan has its bounds, whatever is asked for', async t => {
+t.test('a page of a scan is bounded, whatever the limit', async t => {
   const { user } = setUp()
   for (let i = 0; i < 5000; i++) user.now('set', `key ${i}`, { text: '1' })
   for (const [number, least, most] of [[1e9, 1000, 2100], [0, 1, 1], [-5, 1, 1], [1.5, 1, 1]] as const) {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { loopDelay } from '../../../src/engines/memory/loop-delay.js'
 import { until } from '../../support/until.js'
 
-t.test('how late the event loop is, whoever looks and how often', async t => {
+t.test('the event loop delay does not depend on who reads it and how often', async t => {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => { mock.timers.reset() })
   t.equal(loopDelay(), undefined, 'nothing is known before the first sample')

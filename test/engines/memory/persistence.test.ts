@@ -83,7 +83,7 @@ async function dumpOf (state: ReadonlyMap<string, Buffer>): Promise<string> {
   return keyspace.dump()
 }
 
-t.test('each state of the disk is one that the keyspace was in, in order', async t => {
+t.test('every state on disk is a past state of the keyspace, in order', async t => {
   const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
   t.comment(`STRONG_STORE_SEED=${seed}`)
   let state = seed
@@ -145,7 +145,7 @@ t.test('each state of the disk is one that the keyspace was in, in order', async
   t.pass('all of them')
 })
 
-t.test('a flush that takes many turns has the state of its beginning', async t => {
+t.test('a flush that takes many slices writes the state at its start', async t => {
   const KEYS = 8000
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
@@ -188,7 +188,7 @@ t.test('a flush that takes many turns has the state of its beginning', async t =
   }
 })
 
-t.test('versions and fences go on growing, whatever the wall clock does', async t => {
+t.test('versions and fences keep growing, whatever the wall clock does', async t => {
   const disk = new MemoryDisk()
   const first = await Kept.open(disk)
   const version = first.set('c', 'a', '1')
@@ -212,7 +212,7 @@ t.test('versions and fences go on growing, whatever the wall clock does', async 
   }
 })
 
-t.test('an end is kept by the wall clock, idle time starts again', async t => {
+t.test('expiry is saved by the wall clock, and idle time restarts', async t => {
   let time = 0
   const disk = new MemoryDisk()
   const first = await Kept.open(disk, { time: () => time })
@@ -237,7 +237,7 @@ t.test('an end is kept by the wall clock, idle time starts again', async t => {
   await second.persistence.close()
 })
 
-t.test('while writing fails the store works on, and what has changed is written later', async t => {
+t.test('while writes fail the store keeps working, and changes are written later', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   disk.failure = new Error('no space')
@@ -260,7 +260,7 @@ t.test('while writing fails the store works on, and what has changed is written 
   await t.rejects(kept.persistence.close(), { message: 'no space' })
 })
 
-t.test('writes that go on failing are tried less and less often', async t => {
+t.test('failing writes are retried at growing intervals', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk)
   mock.timers.enable({ apis: ['setTimeout'] })
@@ -312,7 +312,7 @@ t.test('a durable change is answered when it is written', async t => {
   await loaded.persistence.close()
 })
 
-t.test('a collection that is not kept is not written, and one that is no longer kept is removed', async t => {
+t.test('a collection with keep: false is not written, and one that was written before is removed', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk)
   kept.call('configure', 'tmp', '', { text: '{"keep":false}' })
@@ -332,7 +332,7 @@ t.test('a collection that is not kept is not written, and one that is no longer 
   await last.persistence.close()
 })
 
-t.test('keep is switched while a flush takes many turns', async t => {
+t.test('keep is changed during a flush of many slices', async t => {
   const KEYS = 3000
   const TURNS = 60
   const disk = new MemoryDisk()
@@ -403,7 +403,7 @@ t.test('a large collection that is kept from now on is marked in pages, and save
   await loaded.persistence.close()
 })
 
-t.test('the log stays in proportion to what it stands for', async t => {
+t.test('the size of the log stays in proportion to the data', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   const text = JSON.stringify('x'.repeat(1000))
@@ -423,7 +423,7 @@ t.test('the log stays in proportion to what it stands for', async t => {
   t.equal(await dumpOf(disk.records), kept.dump())
 })
 
-t.test('a part of the log that gets damaged while the store is open is replaced', async t => {
+t.test('a chunk of the log that is damaged while the store is open is replaced', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   const text = JSON.stringify('x'.repeat(1000))

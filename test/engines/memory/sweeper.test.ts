@@ -4,7 +4,7 @@ import { createStore } from '../../../src/index.js'
 /** How many timers keep this process alive. */
 const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
 
-t.test('only what may bring an answer keeps the process alive', async t => {
+t.test('only pending work that may cause a reply keeps the process alive', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const c = store.collection<number>('c')

@@ -21,7 +21,7 @@ function walk (table: Table<Item>, limit: number, between = () => {}): string[] 
 }
 
 // The first of those that Linux has, in lib/siphash_kunit.c.
-t.test('the hash gives the test vectors of hsiphash', async t => {
+t.test('the hash matches the test vectors of hsiphash', async t => {
   const vectors = [
     0x5814c896, 0xe7e864ca, 0xbc4b0e30, 0x01539939, 0x7e059ea6, 0x88e3d89b, 0xa0080b65, 0x9d38d9d6, 0x577999b1,
     0xc839caed
@@ -30,7 +30,7 @@ t.test('the hash gives the test vectors of hsiphash', async t => {
   t.strictSame(vectors.map((_, length) => hash(bytes.slice(0, length), [0x03020100, 0x07060504])), vectors)
 })
 
-t.test('it holds what a Map holds, while it grows and shrinks', async t => {
+t.test('it has the same content as a Map while it grows and shrinks', async t => {
   const table = new Table<Item>()
   const model = new Map<string, number>()
   let random = 7
@@ -52,7 +52,7 @@ t.test('it holds what a Map holds, while it grows and shrinks', async t => {
   t.equal(table.size, 0)
 })
 
-t.test('pages have about the size that was asked for, and each key once', async t => {
+t.test('pages have about the requested size, and contain each key once', async t => {
   const table = new Table<Item>()
   const keys = Array.from({ length: 30_000 }, (_, i) => `key ${i}`)
   for (const key of keys) table.add(named(key))
@@ -63,7 +63,7 @@ t.test('pages have about the size that was asked for, and each key once', async 
   t.strictSame(walk(table, 100).sort(), keys.slice().sort())
 })
 
-t.test('a walk sees what is there all the while once, however the table changes', async t => {
+t.test('a walk sees each key that is present throughout exactly once, however the table changes', async t => {
   for (const [before, during] of [[500, 20_000], [30_000, -29_000], [3000, 3000]] as const) {
     const table = new Table<Item>()
     const stays = Array.from({ length: 300 }, (_, i) => `stays ${i}`)

@@ -86,7 +86,7 @@ function arrange (): {
 const keysOf = ({ head }: { head: WatchReply }): Array<[string, string]> =>
   head.changes.map(([type, key]) => [type, key])
 
-t.test('nobody pays for watches that are not there, and the log goes a minute after the last call', async t => {
+t.test('without watches there is no cost, and the log is dropped a minute after the last call', async t => {
   const { keyspace, client, pass } = arrange()
   t.equal(keyspace.context.changes, undefined)
   const { head } = (await client.changes(client.watch(undefined)))!
@@ -107,7 +107,7 @@ t.test('nobody pays for watches that are not there, and the log goes a minute af
   t.equal((await client.changes(client.watch(answer.head.cursor)))!.head.reset, true)
 })
 
-t.test('the log is bounded by keys; who is further behind starts again', async t => {
+t.test('the log is bounded by keys; a watch that is too far behind starts over', async t => {
   const { client } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   for (let i = 0; i < 200_000; i++) client.ask('set', `key ${i % 1000}`, { text: '1' })
@@ -124,7 +124,7 @@ t.test('the log is bounded by keys; who is further behind starts again', async t
   t.equal((await client.changes(client.watch(after)))!.head.reset, true)
 })
 
-t.test('changes of one tick make one answer, and calls with the same cursor the same one', async t => {
+t.test('changes of one tick cause one reply, and calls with the same cursor share it', async t => {
   const { client, other } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   const waiting = [client, other].map(caller => [caller, caller.watch(cursor, { values: true }, 'a')] as const)
@@ -168,7 +168,7 @@ t.test('a stream is answered for each batch of changes, and ends while its calle
   t.strictSame([other.streams, keyspace.watches.waiters], [0, 0])
 })
 
-t.test('more changes than a reply holds end a stream', async t => {
+t.test('a stream ends if a reply cannot hold all changes', async t => {
   const { client } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   const id = client.send('watch', '', { cursor, text: '{"values":true}', stream: true })
@@ -179,7 +179,7 @@ t.test('more changes than a reply holds end a stream', async t => {
   t.equal((await client.changes(client.watch(head.cursor)))!.head.changes.length, 6)
 })
 
-t.test('versions grow over expiry, eviction and refused writes', async t => {
+t.test('versions grow across expiry, eviction and rejected writes', async t => {
   const { keyspace, client, pass } = arrange()
   let { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   const seen: Array<[string, string, number]> = []
@@ -217,7 +217,7 @@ t.test('versions grow over expiry, eviction and refused writes', async t => {
   t.equal(keyspace.watches.waiters, 0)
 })
 
-t.test('a clear names its keys where somebody watches', async t => {
+t.test('a clear reports its keys if the collection is watched', async t => {
   const { client, pass } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   for (let i = 0; i < 5000; i++) client.ask('set', `key ${i}`, { text: '1' })
@@ -235,7 +235,7 @@ t.test('a clear names its keys where somebody watches', async t => {
   t.strictSame([...state].filter(([, type]) => type === 'set'), [['key 1', 'set']])
 })
 
-t.test('a list has each key once, in pages of a bounded size', async t => {
+t.test('a listing has each key once, in pages of a bounded size', async t => {
   const { client } = arrange()
   const text = JSON.stringify('x'.repeat(1000))
   for (let i = 0; i < 2000; i++) client.ask('set', `key ${i}`, { text })
@@ -263,7 +263,7 @@ t.test('a list has each key once, in pages of a bounded size', async t => {
   )
 })
 
-t.test('answers are rationed, and none is forgotten', async t => {
+t.test('replies are rate limited, and none is lost', async t => {
   const { keyspace, pass } = arrange()
   const clients = Array.from({ length: 1000 }, () => new Client(keyspace))
   const { head: { cursor } } = (await clients[0]!.changes(clients[0]!.watch(undefined)))!
@@ -276,7 +276,7 @@ t.test('answers are rationed, and none is forgotten', async t => {
   t.equal(answered(), 1000)
 })
 
-t.test('callers that leave, cancel or ask for nonsense leave nothing', async t => {
+t.test('callers that disconnect, cancel or send invalid requests leave no state', async t => {
   const { keyspace, client, other, pass } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   for (let i = 0; i < 100; i++) client.watch(cursor, { exact: i % 2 === 0 }, `key ${i}`)
@@ -304,7 +304,7 @@ t.test('callers that leave, cancel or ask for nonsense leave nothing', async t =
   t.equal(keyspace.watches.size, 0)
 })
 
-t.test('a subscription ends with its caller, when it asks for it, and without calls', async t => {
+t.test('a subscription ends with its caller, on request, and after a time without calls', async t => {
   const { keyspace, client, other, pass } = arrange()
   const first = client.messages(client.send('subscribe', 'x', { token: 'one', number: 3 }))
   other.send('subscribe', 'x', { token: 'two', number: 1 })
@@ -328,7 +328,7 @@ t.test('a subscription ends with its caller, when it asks for it, and without ca
   t.equal(other.ask('publish', 'y', { text: '4' }).number, 0)
 })
 
-t.test('a process that does not fetch its messages misses the oldest, and learns how many', async t => {
+t.test('a process that does not fetch its messages misses the oldest, and is notified how many', async t => {
   const { client, other } = arrange()
   const { head: { cursor } } = client.messages(client.send('subscribe', 'x', { token: 'one', number: 1 }))
   for (let i = 0; i < 10_000; i++) other.ask('publish', 'x', { text: String(i) })
@@ -349,7 +349,7 @@ t.test('a process that does not fetch its messages misses the oldest, and learns
   t.strictSame(head.missed, null, 'of another channel, or an earlier one')
 })
 
-t.test('a stream of messages has to be acknowledged, and is read again from there', async t => {
+t.test('a stream of messages has to be acknowledged, and resumes from there', async t => {
   const { client, other } = arrange()
   const subscribe = (cursor?: string): number => {
     return client.send('subscribe', 'x', { token: 'one', number: 1, cursor, stream: cursor !== undefined })

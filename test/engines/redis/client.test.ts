@@ -5,7 +5,7 @@ import { createStore, type StoreOptions } from '../../../src/index.js'
 import { startCluster } from '../../support/redis-cluster.js'
 import { NO_REDIS, hasRedis, startServer } from '../../support/redis.js'
 
-t.test('options that would change the layout or the order are refused, and say why', async t => {
+t.test('options that would change the layout or the order are rejected with the reason', async t => {
   const refused: Array<[object, RegExp]> = [
     [{ keyPrefix: 'app:' }, /redis\.client\.keyPrefix: .*use redis\.prefix/],
     [{ retryStrategy: () => 100 }, /redis\.client\.retryStrategy: the store reconnects by itself/],
@@ -40,7 +40,7 @@ t.test('options that would change the layout or the order are refused, and say w
   })
 })
 
-t.test('a client of the application: the store opens connections like it, and leaves it alone', { skip: !hasRedis && NO_REDIS }, async t => {
+t.test('with a client of the application, the store opens its own connections with the same settings', { skip: !hasRedis && NO_REDIS }, async t => {
   const { path, redis } = await startServer(t)
   await redis.config('SET', 'requirepass', 'secret')
   // All that would be refused as an option is the application's own business here.
@@ -96,7 +96,7 @@ t.test('a client of the application: the store opens connections like it, and le
   )
 })
 
-t.test('and a Cluster', { skip: !hasRedis && NO_REDIS }, async t => {
+t.test('the same with a Cluster', { skip: !hasRedis && NO_REDIS }, async t => {
   const { masters } = await startCluster(t)
   const client = new Cluster(
     masters.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', scaleReads: 'slave' }

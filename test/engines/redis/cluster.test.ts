@@ -55,7 +55,7 @@ if (!hasRedis) {
     return seen
   }
 
-  t.test('the connections that bring answers are lost: others take over, and nothing else is', async t => {
+  t.test('when subscriber connections are lost, others take over, and nothing else is lost', async t => {
     const store = createStore(options)
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })
@@ -74,7 +74,7 @@ if (!hasRedis) {
     t.strictSame(await Promise.all(waits), ['kept', 'kept', 'kept'])
   })
 
-  t.test('a node that is stopped fails what lives there, and nothing else', async t => {
+  t.test('a stopped node fails the calls on its collections, and no others', async t => {
     const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })
@@ -102,7 +102,7 @@ if (!hasRedis) {
     await next.release()
   })
 
-  t.test('a failover: calls fail or succeed, and go on with the node that takes over', async t => {
+  t.test('after a failover, calls continue with the new master', async t => {
     const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })

@@ -30,7 +30,7 @@ async function all (): Promise<void> {
     while (await redis.fcall(functions.sweep, 1, `${prefix}:index:due`) === 1) { /* there is more */ }
   }
 
-  t.test('counters that nobody reads go, whoever sees to them', async t => {
+  t.test('unused counters are removed, by any process', async t => {
     const c = storeAt(t, options, 'limits').collection('limits')
     for (let i = 0; i < 500; i++) await c.increment(`client ${i}`, 1, { ttl: 0.01 })
     await until(async () => await c.size() === 0)
@@ -38,7 +38,7 @@ async function all (): Promise<void> {
     t.equal(await redis.exists('limits:{c:limits}:names', 'limits:{c:limits}:ends'), 0)
   })
 
-  t.test('what has an end goes by itself where nobody is left', async t => {
+  t.test('without connected processes, expiring collections are removed by the server', async t => {
     const store = createStore({ ...options, redis: { prefix: 'abandoned' } })
     const c = store.collection('c')
     await c.set('key', 1, { ttl: 100 })
@@ -71,7 +71,7 @@ async function all (): Promise<void> {
     t.ok(await redis.pttl('abandoned:{c:c}:names') > 5_000_000)
   })
 
-  t.test('an empty collection leaves the index', async t => {
+  t.test('an empty collection is removed from the index', async t => {
     const store = storeAt(t, options, 'empty')
     const c = store.collection('c')
     await c.set('key', 1)
@@ -91,7 +91,7 @@ async function all (): Promise<void> {
     t.equal(await c.size(), 5)
   })
 
-  t.test('the keys of others are not looked at', async t => {
+  t.test('keys of other applications are not scanned', async t => {
     await redis.mset(...Array.from({ length: 100 }, (_, i) => [`other ${i}`, i]).flat())
     await redis.config('RESETSTAT')
     const store = storeAt(t, options, 'own')
@@ -106,7 +106,7 @@ async function all (): Promise<void> {
     t.notMatch(used, /cmdstat_(scan|keys|dbsize)/)
   })
 
-  t.test('many collections are listed in parts', async t => {
+  t.test('many collections are listed in steps', async t => {
     const store = storeAt(t, options, 'many')
     const names = Array.from({ length: 400 }, (_, i) => `c ${i}`)
     await Promise.all(names.map(name => store.collection(name).set('key', 1)))
@@ -120,7 +120,7 @@ async function all (): Promise<void> {
     t.strictSame(await store.locks(), [])
   })
 
-  t.test('a clear that is given up leaves the locked keys, and no trace', async t => {
+  t.test('a cancelled clear keeps the locked keys, and leaves no state', async t => {
     const store = storeAt(t, options, 'given-up')
     const c = store.collection('c')
     for (const how of ['timeout', 'close', 'kill'] as const) {
@@ -148,7 +148,7 @@ async function all (): Promise<void> {
     t.notMatch(await redis.info('errorstats'), /user_function|WRONGTYPE/)
   })
 
-  t.test('a clear takes effect in its place in the order', async t => {
+  t.test('a clear takes effect in the order of calls', async t => {
     const c = storeAt(t, options, 'place').collection<string>('c')
     for (const prefix of [undefined, 'a']) {
       await c.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
@@ -167,7 +167,7 @@ async function all (): Promise<void> {
     }
   })
 
-  t.test('an end that comes while a key is locked takes effect before who waits is served', async t => {
+  t.test('a ttl that ends while a key is locked takes effect before the next waiter is served', async t => {
     const c = storeAt(t, options, 'ends').collection('c')
     await c.set('key', 1, { ttl: 0.05 })
     const lock = await c.acquire('key')
@@ -180,7 +180,7 @@ async function all (): Promise<void> {
     t.strictSame([found[0], found[2], found[3]], [undefined, 3, true])
   })
 
-  t.test('what is past its time makes room, and nothing that lives goes for it', async t => {
+  t.test('expired keys are removed before live ones are evicted', async t => {
     const c = storeAt(t, options, 'room').collection('c')
     await c.configure({ maxKeys: 3, evict: false })
     await c.setMany([['a', 1], ['b', 1], ['c', 1]], { ttl: 0.01 })
@@ -194,7 +194,7 @@ async function all (): Promise<void> {
     t.equal((await c.stats())!.evicted, 0)
   })
 
-  t.test('a cursor of another engine is refused, and names of every length have one', async t => {
+  t.test('a cursor of another engine is rejected, and names of every length have a cursor', async t => {
     const c = storeAt(t, options, 'pages').collection('c')
     await c.setMany(Array.from({ length: 5 }, (_, i) => [`${'é'.repeat(300)} ${i}`, i]))
     const seen: string[] = []

@@ -22,7 +22,7 @@ async function all (): Promise<void> {
     return store
   }
 
-  t.test('a burst takes its time: it loses neither the connection nor a lock', async t => {
+  t.test('a burst of calls loses neither the connection nor a lock', async t => {
     const store = at(t, { life: 5 })
     const c = store.collection('burst')
     const lock = await c.acquire('mine')
@@ -37,7 +37,7 @@ async function all (): Promise<void> {
     t.equal(await c.get('key 998'), 19_998 - 1000)
   })
 
-  t.test('what is too much is refused, and the end of a lock is not', async t => {
+  t.test('calls above the limit are rejected, but not releases of locks', async t => {
     const store = at(t, { life: 60 }) // the event loop is blocked meanwhile
     const c = store.collection('limits')
     const lock = await c.acquire('mine')
@@ -63,7 +63,7 @@ async function all (): Promise<void> {
     t.equal(await outcome(c.set('key', 1).then(() => 'done')), 'gave done', 'and then there is room again')
   })
 
-  t.test('limits hold while connecting, and many calls can be given up', async t => {
+  t.test('limits apply while connecting, and many calls can be cancelled', async t => {
     const folder = join(server.path, '..', 'silent')
     const sockets: Socket[] = []
     const silent = createServer(socket => { sockets.push(socket) }).listen(folder)
@@ -95,7 +95,7 @@ async function all (): Promise<void> {
     await store.close()
   })
 
-  t.test('a process that was stopped loses what ran out, and nothing that it takes afterwards', async t => {
+  t.test('a stopped process loses its expired locks, and none that it acquires afterwards', async t => {
     const worker = await fork(t)
     const c = at(t).collection('stopped')
     const first = await c.acquire('first')
@@ -126,7 +126,7 @@ async function all (): Promise<void> {
     await first.release()
   })
 
-  t.test('a process whose event loop was blocked does not take that for silence of the server', async t => {
+  t.test('a blocked event loop does not count as silence of the server', async t => {
     const worker = await fork(t)
     const result = await worker.run(async ({ strongStore }, options) => {
       const store = strongStore.createStore(options)
@@ -147,7 +147,7 @@ async function all (): Promise<void> {
   })
 
   for (const mode of ['functions', 'scripts'] as const) {
-    t.test(`another process that loads lost ${mode} does not let calls change places`, async t => {
+    t.test(`another process that loads lost ${mode} does not change the order of calls`, async t => {
       const { options, redis } = await limitedServer(t, mode)
       const flush = (): Promise<unknown> =>
         mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')

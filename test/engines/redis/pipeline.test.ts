@@ -58,7 +58,7 @@ function world (maxDelay = Infinity): {
   }
 }
 
-t.test('scripts that the server has lost are sent again in their order, once all that is in flight is answered', async t => {
+t.test('lost scripts are sent again in order, when nothing is in flight', async t => {
   const { pipeline, sent, done, renewals, run, read } = world()
   run('a')
   run('b')
@@ -89,7 +89,7 @@ t.test('scripts that the server has lost are sent again in their order, once all
   t.strictSame(done.sort(), ['a', 'b', 'c', 'd', 'e', 'sign of life'])
 })
 
-t.test('scripts that cannot be loaded fail all that needs them, once', async t => {
+t.test('scripts that cannot be loaded fail all jobs that need them, once', async t => {
   const { pipeline, sent, done, renewals, run } = world()
   run('a')
   await turn()
@@ -106,7 +106,7 @@ t.test('scripts that cannot be loaded fail all that needs them, once', async t =
   t.equal(sent.length, 2, 'the next one is tried again')
 })
 
-t.test('what fails with the connection is neither answered nor sent again', async t => {
+t.test('jobs that failed with the connection are neither answered nor sent again', async t => {
   const { pipeline, sent, done, run, read } = world()
   run('slow')
   run('unknown')
@@ -123,7 +123,7 @@ t.test('what fails with the connection is neither answered nor sent again', asyn
   t.strictSame(done, [])
 })
 
-t.test('only so much is in flight; what is not sent yet can be withdrawn, and signs of life pass it', async t => {
+t.test('calls in flight are bounded; queued ones can be withdrawn, and heartbeats overtake them', async t => {
   const { pipeline, sent, done, run, read } = world()
   for (let i = 0; i < 5000; i++) run(`call ${i}`)
   const part = pipeline.submit('size', 'base', ['withdrawn'], () => done.push('never'), () => done.push('never'))
@@ -157,7 +157,7 @@ t.test('only so much is in flight; what is not sent yet can be withdrawn, and si
   t.equal(sent[5004]?.what, 'after it first')
 })
 
-t.test('where answers take too long, less is in flight', async t => {
+t.test('slow replies reduce the number of calls in flight', async t => {
   const { pipeline, sent, run } = world(-1)
   for (let i = 0; i < 1000; i++) run(`call ${i}`)
   let most = 0
@@ -169,7 +169,7 @@ t.test('where answers take too long, less is in flight', async t => {
   t.equal(most, 64)
 })
 
-t.test('calls of one collection that follow each other share a command, within bounds', async t => {
+t.test('consecutive calls on one collection share a command, within bounds', async t => {
   const { pipeline, sent, done, run, read } = world()
   for (let i = 0; i < 40; i++) run(`call ${i}`, 'call')
   run('other', 'size')
@@ -205,7 +205,7 @@ t.test('calls of one collection that follow each other share a command, within b
   t.strictSame(done.slice(-3), ['short', 'r2,l2,,t2', 'r3,l3,1,t3'])
 })
 
-t.test('a call can be withdrawn from the command that it shares, until that is sent', async t => {
+t.test('a call can be withdrawn from a shared command until it is sent', async t => {
   const { pipeline, sent, done, run } = world()
   run('sent', 'call')
   await turn()

@@ -34,7 +34,7 @@ async function all (): Promise<void> {
     new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0
   )
 
-  t.test('a killed process leaves its locks and its place in the queue, and nothing it changed', async t => {
+  t.test('a killed process loses its locks, its place in the queue, and its uncommitted changes', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
     const jobs = store.collection('jobs')
@@ -61,7 +61,7 @@ async function all (): Promise<void> {
     t.strictSame(await store.locks(), [])
   })
 
-  t.test('a lock lives as long as its process does, and not longer', async t => {
+  t.test('a lock lasts as long as its process', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
     const jobs = store.collection('alive')
@@ -93,7 +93,7 @@ async function all (): Promise<void> {
     t.equal(await jobs.get('mine'), 'kept')
   })
 
-  t.test('a commit that is late is refused, whether or not the loss is known already', async t => {
+  t.test('a late commit is rejected, whether or not the loss is known already', async t => {
     const store = storeAt(t, options)
     const jobs = store.collection('late')
     const lock = await jobs.acquire('key')
@@ -107,7 +107,7 @@ async function all (): Promise<void> {
     t.equal(await jobs.get('key'), 'late')
   })
 
-  t.test('a thousand waiters are no polls', async t => {
+  t.test('a thousand waiters do not poll', async t => {
     const store = storeAt(t, options)
     const other = storeAt(t, options)
     const lock = await other.collection('crowd').acquire('key')
@@ -127,7 +127,7 @@ async function all (): Promise<void> {
     t.strictSame(order, Array.from({ length: 1000 }, (_, i) => i))
   })
 
-  t.test('long values reach many who waited', async t => {
+  t.test('long values reach many waiters', async t => {
     const store = storeAt(t, options)
     const long = store.collection<string>('long')
     await long.set('key', 'x'.repeat(2 ** 20 - 2))
@@ -140,7 +140,7 @@ async function all (): Promise<void> {
     t.equal(await redis.exists('strong-store:{c:long}:kept'), 0)
   })
 
-  t.test('what is deleted or released leaves nothing, versions and fences go on growing', async t => {
+  t.test('deleted keys and released locks leave nothing, and versions and fences keep growing', async t => {
     const store = storeAt(t, options, { prefix: 'traces' })
     const traces = store.collection('c')
     await traces.configure({ expireKeys: 100 })
@@ -168,7 +168,7 @@ async function all (): Promise<void> {
     await next.release()
   })
 
-  t.test('numbers are written as JavaScript writes them', async t => {
+  t.test('numbers are formatted as in JavaScript', async t => {
     const numbers = storeAt(t, options).collection<number>('numbers')
     const samples = [
       0.1, -0.1, 1 / 3, 1e21, 1e20, 123456789012345680000, 2 ** 53, -(2 ** 60), 1e-6, 1e-7, 1.5e-7, 5e-324,
@@ -182,7 +182,7 @@ async function all (): Promise<void> {
     t.equal(await numbers.text.get('sum'), String(0.1 + 0.2))
   })
 
-  t.test('close releases, delivers what was posted, and fails what waits', async t => {
+  t.test('close releases locks, delivers posts, and fails waiting calls', async t => {
     const store = createStore(options)
     const jobs = store.collection('closing')
     const other = storeAt(t, options).collection('closing')
@@ -202,7 +202,7 @@ async function all (): Promise<void> {
     await Promise.all([lock.release(), theirs.release()])
   })
 
-  t.test('a process with nothing to wait for ends by itself', async t => {
+  t.test('an idle store does not keep the process alive', async t => {
     const worker = await fork(t)
     await worker.run(async ({ strongStore, kept }, options) => {
       const jobs = strongStore.createStore(options).collection('ending')
@@ -231,7 +231,7 @@ async function all (): Promise<void> {
     })
   }
 
-  t.test('scripts of which the server knows only some are no reason to change the order', async t => {
+  t.test('calls keep their order if the server has only some of the scripts', async t => {
     const c = storeAt(t, await withoutFunctions(server)).collection('known')
     for (let round = 0; round < 5; round++) {
       await redis.script('FLUSH')
@@ -258,7 +258,7 @@ async function all (): Promise<void> {
     t.equal((await store.collections()).find(({ name }) => name === 'plain')?.reads, 1000)
   })
 
-  t.test('gets of one tick that follow each other share a command', async t => {
+  t.test('consecutive gets of one tick share a command', async t => {
     const c = storeAt(t, options).collection('together')
     const other = storeAt(t, options).collection('together')
     await c.setMany(Array.from({ length: 100 }, (_, i) => [`key ${i}`, i]))
@@ -279,7 +279,7 @@ async function all (): Promise<void> {
     t.strictSame((await found).map((value, i) => i === 2 ? undefined : value), [0, 'one', undefined, 'zero', 2])
   })
 
-  t.test('metrics leave out what is not known', async t => {
+  t.test('metrics omit unknown values', async t => {
     const store = storeAt(t, options, { prefix: 'metrics' })
     await store.collection('c').set('key', 1)
     const { ask } = await serveAdmin(t, store)
@@ -303,7 +303,7 @@ async function all (): Promise<void> {
     )
   })
 
-  t.test('a get that the plain command does not answer keeps its place', async t => {
+  t.test('a get that the plain command cannot answer keeps its place in the order', async t => {
     const store = storeAt(t, options)
     const other = storeAt(t, options).collection('place')
     const c = store.collection('place')
@@ -332,7 +332,7 @@ async function all (): Promise<void> {
     t.strictSame(await Promise.all([c.get('timed'), c.del('timed'), c.get('timed')]), ['second', true, undefined])
   })
 
-  t.test('full memory refuses what would need more, and nothing else', async t => {
+  t.test('when memory is full, only writes that need more are rejected', async t => {
     const store = storeAt(t, options, { life: 1 })
     const c = store.collection('full')
     await c.configure({ expireKeys: 1000 })
@@ -360,7 +360,7 @@ async function all (): Promise<void> {
     t.equal(await c.get('more'), 1)
   })
 
-  t.test('a server that is stopped is waited for, up to a point', async t => {
+  t.test('calls wait for a stopped server, for a limited time', async t => {
     const patient = storeAt(t, options).collection('stopped')
     const other = storeAt(t, options, { life: 1 })
     const hasty = other.collection('stopped')
@@ -380,7 +380,7 @@ async function all (): Promise<void> {
     t.equal(await hasty.get('key'), 1, 'the next call connects again')
   })
 
-  t.test('a server that is killed fails all that was asked at once, and serves again when it is back', async t => {
+  t.test('a killed server fails all pending calls immediately, and works again after a restart', async t => {
     const store = storeAt(t, options)
     const c = store.collection('killed')
     const lock = await c.acquire('key')
@@ -400,7 +400,7 @@ async function all (): Promise<void> {
     await next.release()
   })
 
-  t.test('a connection that is cut in the middle of a reply is an error, not a miss', async t => {
+  t.test('a connection closed in the middle of a reply is an error, not a miss', async t => {
     const proxy = await cutter(t, server)
     const store = storeAt(t, { url: `redis://${proxy.path}` })
     const c = store.collection('cut')
@@ -420,7 +420,7 @@ async function all (): Promise<void> {
     await again.release()
   })
 
-  t.test('a server that cannot be reached, or does not answer, or does not let us in', async t => {
+  t.test('a server that is unreachable, does not reply, or rejects the login', async t => {
     const { path } = await cutter(t, server, true)
     for (const [options, message] of [
       [{ url: 'redis://127.0.0.1:1' }, /ECONNREFUSED/],

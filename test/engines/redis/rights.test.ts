@@ -15,7 +15,7 @@ else t.plan(0, NO_REDIS)
 async function all (): Promise<void> {
   for (const mode of ['functions', 'scripts'] as const) await withRights(mode)
 
-  t.test('where nothing is missing, the check is no error of the server, and leaves nothing', async t => {
+  t.test('with all permissions, the check causes no error on the server, and leaves nothing', async t => {
     const { options, redis } = await startServer(t)
     const store = createStore(options)
     t.teardown(() => store.close())
@@ -27,7 +27,7 @@ async function all (): Promise<void> {
     t.strictSame(await redis.keys('*rights*'), [])
   })
 
-  t.test('commands that the server does not have are named, at once', async t => {
+  t.test('missing commands are named immediately', async t => {
     for (const command of ['script', 'evalsha', 'fcall', 'zadd', 'time', 'subscribe']) {
       const without = ['script', 'evalsha'].includes(command) ? ['--rename-command', 'function', ''] : []
       const { options, redis } = await startServer(t, ['--rename-command', command, '', ...without])
@@ -45,7 +45,7 @@ async function all (): Promise<void> {
     }
   })
 
-  t.test('a server that evicts is reported once', async t => {
+  t.test('a server that evicts keys is reported once', async t => {
     const port = await freePort()
     const { redis } = await startServer(
       t, ['--port', String(port), '--bind', '127.0.0.1', '--maxmemory-policy', 'allkeys-lru']
@@ -85,7 +85,7 @@ async function withRights (mode: Mode): Promise<void> {
     })
   }
 
-  t.test(`each right that is missing is named, with ${mode}`, async t => {
+  t.test(`each missing permission is named, with ${mode}`, async t => {
     // What the server sees of another connected process. A store would load what is lost before the one under test.
     const other = redis.duplicate()
     t.teardown(() => { other.disconnect() })
@@ -116,7 +116,7 @@ async function withRights (mode: Mode): Promise<void> {
     t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
   })
 
-  t.test(`a database that cannot be selected is named, also when connecting again, with ${mode}`, async t => {
+  t.test(`a database that cannot be selected is named, also after a reconnect, with ${mode}`, async t => {
     await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
     const store = createStore({ url: 'redis://less:pw@localhost/5', redis: { client: { path } } })
     t.teardown(() => store.close())
@@ -132,7 +132,7 @@ async function withRights (mode: Mode): Promise<void> {
     t.notMatch(await redis.keys('*'), [/of database 5/], 'nothing is in database 0')
   })
 
-  t.test(`a right that is taken away is named by the next call that needs it, with ${mode}`, async t => {
+  t.test(`a revoked permission is named by the next call that needs it, with ${mode}`, async t => {
     const c = at('less').collection('c')
     const run = mode === 'functions' ? 'fcall' : 'evalsha'
     await c.set('key', 1)

@@ -67,7 +67,7 @@ async function all (): Promise<void> {
     return subscriber
   }
 
-  t.test('calls that wait are answered in parts, in their order', async t => {
+  t.test('waiting calls are answered in steps, in order', async t => {
     const subscriber = await listen(t, 1, 2)
     const told: string[] = []
     subscriber.on('message', (_channel, message: string) => { told.push(message) })
@@ -91,7 +91,7 @@ async function all (): Promise<void> {
     t.equal(await redis.zcard(`${base}:owned`), 0)
   })
 
-  t.test('calls that share a script come to wait, and are served, with few commands each', async t => {
+  t.test('calls that share a script wait and are served with few commands each', async t => {
     const subscriber = await listen(t, 1, 2)
     for (const [op, text, most] of [['get', '', 1], ['increment', '', 1], ['acquire', 'me', 2]] as const) {
       const base = names.base(`waits of ${op}`)
@@ -117,7 +117,7 @@ async function all (): Promise<void> {
     }
   })
 
-  t.test('pages of names, walks over them and keys that have ended take few commands', async t => {
+  t.test('pages of names, walks over names and expired keys take few commands', async t => {
     const base = await fill('few commands', 400)
     const [page, made] = await commandsOf(() => run<[string, string | null]>('scan', base, '', '1000', '', ''))
     const found = JSON.parse(page[0]) as unknown[]
@@ -135,7 +135,7 @@ async function all (): Promise<void> {
     t.ok(expired <= 3 * left + 100, `${expired} commands for ${left} keys that have ended`)
   })
 
-  t.test('long answers are kept once, and told of', async t => {
+  t.test('long replies are stored once and fetched', async t => {
     const subscriber = await listen(t, 1, 2)
     const told: string[] = []
     subscriber.on('message', (_channel, message: string) => { told.push(message) })
@@ -155,7 +155,7 @@ async function all (): Promise<void> {
     t.equal(await redis.exists(`${base}:kept:${version}`), 0)
   })
 
-  t.test('a dead process is buried in parts', async t => {
+  t.test('a dead process is cleaned up in steps', async t => {
     await listen(t, 1)
     const base = names.base('dead')
     await call(base, 'acquire', 'other', `${channel(1)} 1`, 'token me')
@@ -168,7 +168,7 @@ async function all (): Promise<void> {
     t.equal(await call(base, 'release', 'other', `${channel(1)} 2`, 'token'), 'R    ')
   })
 
-  t.test('locks are listed and given up in parts, by what they cost', async t => {
+  t.test('locks are listed and released in steps, by their cost', async t => {
     await listen(t, 1, 2)
     const base = names.base('locks')
     const held = Array.from({ length: 100 }, (_, i) => [`key ${i}`, `token-${i}`])
@@ -256,7 +256,7 @@ async function all (): Promise<void> {
     t.ok(counts.slice(1).every((count, i) => counts[i]! - count <= 10), counts.join())
   })
 
-  t.test('calls that share a script are answered one by one, in their order', async t => {
+  t.test('calls that share a script are answered one by one, in order', async t => {
     await listen(t, 1)
     const base = names.base('shared')
     const args = [
@@ -282,7 +282,7 @@ async function all (): Promise<void> {
     t.equal(await redis.exists(`${base}:held`), 0)
   })
 
-  t.test('long values are read by those who ask for them only, few by one script', async t => {
+  t.test('long values are read only on request, few per script', async t => {
     const subscriber = await listen(t, 1)
     const told: string[] = []
     subscriber.on('message', (_channel, message: string) => { told.push(message) })
@@ -308,7 +308,7 @@ async function all (): Promise<void> {
     t.strictSame((await redis.hkeys(`${base}:records`)).sort(), ['#', ':key 0', ':key 1', '=key 0'])
   })
 
-  t.test('a page of large values reads none of them, and one of a dump few', async t => {
+  t.test('a page of keys reads no large values, and a page of a dump few', async t => {
     const base = await fill('pages', 50, {}, 'x'.repeat(200_000))
     const [page, last] = await run<[string, string | null]>('scan', base, '', '100', '', '')
     t.equal((JSON.parse(page) as unknown[]).length, 50)
@@ -318,7 +318,7 @@ async function all (): Promise<void> {
     t.equal(next, 'key 0')
   })
 
-  t.test('a process that is late keeps what nobody has asked for yet', async t => {
+  t.test('a process with a late heartbeat keeps locks that nobody has requested', async t => {
     await listen(t, 1, 2)
     const base = names.base('late')
     await call(base, 'acquire', 'other', `${channel(1)} 1`, 'other me')
@@ -346,13 +346,13 @@ async function all (): Promise<void> {
     t.equal(await redis.hlen(`${base}:waiting`), 2)
   })
 
-  t.test('what has ended is removed in parts, and is never counted', async t => {
+  t.test('expired keys are removed in steps, and never counted', async t => {
     const base = await fill('ended', 2000, { ttl: 1 })
     await until(async () => await run('size', base) === 0)
     areSmall(t, await tend(base, () => redis.zcard(`${base}:names`)), 0)
   })
 
-  t.test('what went idle is removed in parts where the options change, and does not come back', async t => {
+  t.test('when options change, idle keys are removed in steps, and do not come back', async t => {
     const base = names.base('idle')
     await run('configure', base, '{"idle":50}')
     await fill('idle', 2000)
@@ -368,7 +368,7 @@ async function all (): Promise<void> {
     t.strictSame([await run('size', base), await redis.exists(`${base}:idle`)], [1, 0])
   })
 
-  t.test('uses are kept, and bounds enforced, in parts', async t => {
+  t.test('uses are tracked and bounds enforced in steps', async t => {
     const base = await fill('bounded', 2000)
     await run('configure', base, '{"maxKeys":10}')
     const left = (): Promise<number> => redis.zcard(`${base}:names`)
@@ -376,7 +376,7 @@ async function all (): Promise<void> {
     areSmall(t, await tend(base, left), 10)
   })
 
-  t.test('a clear takes effect at once and is carried out in parts', async t => {
+  t.test('a clear takes effect immediately and is carried out in steps', async t => {
     await listen(t, 1)
     const base = await fill('cleared', 2000)
     await call(base, 'set', 'other', `${channel(1)} 1`, '1')
@@ -395,7 +395,7 @@ async function all (): Promise<void> {
     t.strictSame(await redis.keys(`${base}:spared*`), [])
   })
 
-  t.test('a value for which many others must go waits until they are gone', async t => {
+  t.test('a write that has to evict many keys waits until they are evicted', async t => {
     const store = createStore(options)
     t.teardown(() => store.close())
     const c = store.collection<unknown>('room')

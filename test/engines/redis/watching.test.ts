@@ -21,7 +21,7 @@ function all (server: TestServer): void {
   }
   const members = (set: string): Promise<string[]> => redis.zrange(`strong-store:{c:${set}`, '0', '-1')
 
-  t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
+  t.test(`every watch reaches the state of the store despite faults, seed ${SEED}`, async t => {
     const [writer, reader] = [open(t), open(t)]
     const targets: WatchOptions[] = [
       {}, { prefix: 'a' }, { prefix: 'b1' }, { key: 'a3' }, { prefix: 'a', values: false }
@@ -38,7 +38,7 @@ function all (server: TestServer): void {
     await until(async () => (await members('model}:armed')).length + (await members('model}:owned')).length === 0)
   })
 
-  t.test('watches and subscriptions that have ended leave nothing that waits, and messages are not kept', async t => {
+  t.test('ended watches and subscriptions leave no waiting calls and no messages', async t => {
     const store = open(t)
     const items = store.collection<number>('ended')
     const channel = store.channel<unknown>('ended')
@@ -70,7 +70,7 @@ function all (server: TestServer): void {
     await subscription.return()
   })
 
-  t.test('a process that is killed is not counted, nor does it keep changes', async t => {
+  t.test('a killed process is not counted, and keeps no changes', async t => {
     const worker = await fork(t)
     await worker.run(async ({ strongStore, kept }, options) => {
       const store = strongStore.createStore(options)

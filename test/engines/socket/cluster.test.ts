@@ -87,7 +87,7 @@ t.test('a stopped worker without a lease keeps its lock, and its calls are answe
   t.equal(await read, 'kept')
 })
 
-t.test('close delivers unconfirmed writes, and process.exit may follow at once', async t => {
+t.test('close delivers unconfirmed writes, and process.exit may follow immediately', async t => {
   const worker = await fork(t)
   await worker.run(({ store }) => {
     const collection = store.collection('unconfirmed')
@@ -148,7 +148,7 @@ t.test('a closed store rejects its calls, releases its locks, and can be reopene
   t.strictSame(codes, ['STORE_CLOSED', 'STORE_CLOSED', true, true])
 })
 
-t.test('a lost connection: pending calls reject at once, locks are lost, the next call reconnects', async t => {
+t.test('a lost connection: pending calls reject immediately, locks are lost, the next call reconnects', async t => {
   const worker = await fork(t)
   const mine = await store.collection('cut').acquire('wanted')
   await worker.run(async ({ store, kept }) => {
@@ -234,7 +234,7 @@ t.test('a worker that aborts more waits than it keeps leaves no state', async t 
   t.equal(await lockOf('impatient'), undefined)
 })
 
-t.test('large values in both directions at once: neither side blocks on the other', async t => {
+t.test('large values in both directions at the same time: neither side blocks on the other', async t => {
   const worker = await fork(t)
   await store.collection('both').set('large', 'x'.repeat(1_000_000))
   t.strictSame(await worker.run(async ({ store }) => {

@@ -14,7 +14,7 @@ function withJson (program: Program): Program & { next (): Promise<any> } {
   return { ...program, next: async () => JSON.parse(await program.nextLine()) as unknown }
 }
 
-t.test('a killed primary: every call rejects at once, and the worker can exit', async t => {
+t.test('a killed primary: every call rejects immediately, and the worker can exit', async t => {
   const { child, next, ended } = start(t, 'primary-killed')
   t.match(await next(), { ready: true })
   child.kill('SIGKILL')

@@ -128,7 +128,7 @@ t.test('a peer that claims more than it sends takes little memory', async t => {
   t.ok(seen[1]!.buffer.length <= EAGER, 'and it is not kept')
 })
 
-t.test('a size that no frame may have is refused as soon as it is known', async t => {
+t.test('an invalid frame size is rejected as soon as it is known', async t => {
   for (const size of [0, 7, 2 ** 26 + 1]) {
     const { reader } = reading()
     const head = Buffer.alloc(4)

@@ -161,7 +161,7 @@ t.test('a client whose event loop was blocked does not blame the store', async t
   t.strictSame(store.errors, [])
 })
 
-t.test('a store that has almost been silent for too long gets another beat after a pause of the client', async t => {
+t.test('after a pause of the client, an almost silent store gets another interval', async t => {
   let beats = 0
   let questions = 0
   const calls = {
@@ -182,7 +182,7 @@ t.test('a store that has almost been silent for too long gets another beat after
   t.equal(questions, 1)
 })
 
-t.test('a quiet client sends nothing, and one that holds a lock now and then', async t => {
+t.test('an idle client sends nothing, and one that holds a lock pings now and then', async t => {
   const { path } = await served(t)
   const { url, writes } = await proxy(t, path)
   const store = storeAt(t, url, 1)

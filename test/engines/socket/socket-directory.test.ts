@@ -148,7 +148,7 @@ t.test('a socket for another user admits nobody else', NEEDS_ROOT, async t => {
   t.notOk(existsSync(dirname(path)))
 })
 
-t.test('a process that is not root cannot create a socket for another user, and says so', NEEDS_ROOT, async t => {
+t.test('a process that is not root cannot create a socket for another user, and reports that', NEEDS_ROOT, async t => {
   process.seteuid!(1234)
   t.teardown(() => { process.seteuid!(0) })
   const listener = new Listener(OTHER_USER, () => {})
