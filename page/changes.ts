@@ -39,11 +39,11 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
     { title: 'What', text: ({ type }) => type },
     { title: 'Key', element: ({ key }) => h('a', { href: linkTo(['collections', name, 'keys', key]) }, shown(key)) },
     { title: 'Version', text: ({ version }) => version === undefined ? '' : String(version), isNumber: true }
-  ], ({ id }) => String(id), 'Nothing has changed since you opened this.')
+  ], ({ id }) => String(id), 'Nothing has changed since you opened this view.')
   const draw = (): void => {
     timer = undefined
     setText(
-      note, isReady ? `${plural(seen, 'change')} since you opened this.` : `Reading what is there: ${count(existing)}…`
+      note, isReady ? `${plural(seen, 'change')} since you opened this view.` : `Reading existing keys: ${count(existing)}…`
     )
     if (!isPaused) table.show(changes)
   }
@@ -67,7 +67,7 @@ export function changesView (page: Page, name: string, parameters: URLSearchPara
   }
   const pause: HTMLButtonElement = button('Pause', () => {
     isPaused = !isPaused
-    setText(pause, isPaused ? 'Go on' : 'Pause')
+    setText(pause, isPaused ? 'Resume' : 'Pause')
     draw()
   })
   follow().catch(() => {})

@@ -141,7 +141,7 @@ class Options {
       title: `Change the options of ${quoted(name)}?`,
       text: [
         `For all processes: ${Object.entries(changed).map(([option, value]) => `${option} = ${value}`).join(', ')}.`,
-        'A lower bound, or a shorter time, removes keys at once.'
+        'A lower bound or a shorter time removes keys immediately.'
       ],
       action: 'Change the options',
       curl: page.api.curl('PATCH', resource, { body })
@@ -161,7 +161,7 @@ class BiggestKeys {
   readonly #resource: string
   readonly #table: Table<KeySize>
   readonly #note = h('p', { class: 'note' }, 'Looking…')
-  readonly #more = button('Look at more keys', () => this.#load().catch(error => { this.#page.fail(error) }))
+  readonly #more = button('Examine more keys', () => this.#load().catch(error => { this.#page.fail(error) }))
   #keys: KeySize[] = []
   #examined = 0
   #cursor: string | undefined
@@ -219,8 +219,8 @@ async function clear (page: Page, name: string): Promise<void> {
     const isSure = await confirmed({
       title: `Delete all keys of ${quoted(name)}?`,
       text: [
-        'They are gone for all processes, and cannot be brought back.',
-        'Locked keys are deleted when they are released. The options stay.'
+        'They are deleted for all processes, and cannot be restored.',
+        'Locked keys are deleted when they are released. The options are kept.'
       ],
       action: 'Delete all keys',
       curl: api.curl('DELETE', resource)

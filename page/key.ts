@@ -35,7 +35,7 @@ export function keyView (page: Page, collection: string, key: string): View {
       page.say(done)
     } catch (error) {
       if (error instanceof Failure && error.status === 412) {
-        page.say('Nothing was changed: the key has another version by now.')
+        page.say('Nothing was changed: the key has a newer version.')
       } else page.fail(error)
     }
     await page.refresh()
@@ -47,7 +47,7 @@ export function keyView (page: Page, collection: string, key: string): View {
       title: `Delete ${name}?`,
       text: [
         `Its value (${bytes(sizeOf(stored.text))}) is gone for all processes, and cannot be brought back.`,
-        'If it is changed before, nothing is deleted.'
+        'If it changes before then, nothing is deleted.'
       ],
       action: 'Delete the key',
       curl: api.curl('DELETE', resource, { headers })
@@ -57,23 +57,23 @@ export function keyView (page: Page, collection: string, key: string): View {
   const unlimited = async (): Promise<void> => {
     if (stored === undefined) return
     const ask = { headers: { 'if-match': `"${stored.version}"` }, body: stored.text }
-    await change('The key has no end of its own now.', 'PUT', '', ask)
+    await change('The key has no expiry now.', 'PUT', '', ask)
   }
   const changes = h('section', {},
-    h('h2', {}, 'Time and deletion'),
+    h('h2', {}, 'Expiry and deletion'),
     h('form', {
       class: 'toolbar',
       submit: event => {
         event.preventDefault()
         const body = JSON.stringify({ touch: true, ttl: Number(seconds.value) })
-        change('The end is set.', 'PATCH', '', { body }).catch(() => {})
+        change('The expiry is set.', 'PATCH', '', { body }).catch(() => {})
       }
-    }, field('Seconds from now', seconds), h('button', {}, 'Set the end'), button('No end', unlimited)),
+    }, field('Seconds from now', seconds), h('button', {}, 'Set the expiry'), button('No expiry', unlimited)),
     toolbar(
-      button('Touch', () => change('The idle time starts again.', 'PATCH', '', { body: '{"touch":true}' })),
+      button('Touch', () => change('The idle time was restarted.', 'PATCH', '', { body: '{"touch":true}' })),
       button('Delete…', remove, { class: 'danger' })
     ))
-  const parts = figures(['Version', version], ['Size', size], ['Ends', end])
+  const parts = figures(['Version', version], ['Size', size], ['Expires', end])
   const show = (): void => {
     const isShown = stored !== undefined && stored.text.length <= MAX_VALUE_LENGTH
     parts.hidden = tree.hidden = changes.hidden = stored === undefined

@@ -41,11 +41,11 @@ export function keysView (page: Page, name: string, parameters: URLSearchParams)
     { title: 'Size', text: ({ bytes: size }) => bytes(size), isNumber: true },
     { title: 'Version', text: ({ version }) => String(version), isNumber: true },
     {
-      title: 'Ends',
+      title: 'Expires',
       element: ({ expiresAt }) => time(expiresAt, NEVER),
       update: (element, { expiresAt }) => { setTime(element as HTMLTimeElement, expiresAt, NEVER) }
     }
-  ], ({ key }) => key, prefix === '' ? 'There are no keys.' : 'No key begins with that.')
+  ], ({ key }) => key, prefix === '' ? 'There are no keys.' : 'No key has this prefix.')
   const query = (cursor: string | undefined): string => new URLSearchParams({
     ...prefix === '' ? {} : { prefix },
     ...cursor === undefined ? {} : { cursor },
@@ -93,6 +93,6 @@ export function newKeyView (_: Page, name: string): View {
         event.preventDefault()
         location.hash = linkTo(['collections', name, 'keys', input.value])
       }
-    }, field('Name of the key', input), toolbar(h('button', {}, 'Go on')))]
+    }, field('Name of the key', input), toolbar(h('button', {}, 'Continue')))]
   }
 }

@@ -51,7 +51,7 @@ export function locksView (page: Page): View {
     { title: 'Held by', text: ({ owner }) => shown(owner) },
     { title: 'Since', element: ({ since }) => time(since) },
     {
-      title: 'Ends',
+      title: 'Expires',
       element: ({ expiresAt }) => time(expiresAt, WITH_HOLDER),
       update: (element, { expiresAt }) => { setTime(element as HTMLTimeElement, expiresAt, WITH_HOLDER) }
     },
@@ -97,7 +97,7 @@ export function lockView (page: Page, collection: string, key: string): View {
   const fence = h('span')
   const waiting = h('span')
   const free = h('p', {}, 'The key is not locked.')
-  const held = figures(['Held by', owner], ['Since', since], ['Ends', end], ['Fence', fence], ['Waiting', waiting])
+  const held = figures(['Held by', owner], ['Since', since], ['Expires', end], ['Fence', fence], ['Waiting', waiting])
   let current: LockQueue | undefined
   const breaker = api.canWrite && button('Break the lock…', async () => {
     if (current !== undefined) await breakLock(page, current)

@@ -5,7 +5,7 @@ import { Plot } from './plot.js'
 import { figures, type Page, type View } from './view.js'
 
 const OVERVIEW_INTERVAL_MS = 1000
-/** Of samples that cover a quarter of an hour but for an interval of the server. */
+/** Samples over this time count as 15 minutes, because the server takes one only every ten seconds. */
 const FULL_SECONDS = 880
 
 export function overviewView (page: Page): View {
@@ -68,7 +68,7 @@ export function overviewView (page: Page): View {
     for (const plot of plots) plot.draw(samples)
     const seconds = samples.length === 0 ? 0 : (samples.at(-1)!.at - samples[0]!.at) / 1000
     const extent = seconds > FULL_SECONDS
-      ? 'The plots show the last quarter of an hour.'
+      ? 'The plots show the last 15 minutes.'
       : `The plots go back ${duration(seconds)}: this server process has seen no more.`
     setText(note, seconds === 0 ? '' : extent)
     if (stats === undefined) return

@@ -36,11 +36,11 @@ const Biggest = Type.Object({
       key: name('Its name'),
       version: whole('Its version, as in its ETag'),
       bytes: whole('Bytes of its value'),
-      expiresAt: Type.Optional(moment('When it ends unless it is used before'))
+      expiresAt: Type.Optional(moment('When it expires unless it is used before'))
     }),
     { maxItems: 1000, description: 'The largest first' }
   ),
-  examined: whole('Keys that were looked at'),
+  examined: whole('Number of keys examined'),
   cursor: Type.Optional(
     Type.String({ maxLength: 2048, description: 'Looks at further keys; absent if there are none' })
   )

@@ -34,7 +34,7 @@ export const EVENTS_RESPONSE = {
 }
 
 const EventsQuery = Type.Object({
-  prefix: Type.Optional(name('Only keys that begin with this')),
+  prefix: Type.Optional(name('Only keys with this prefix')),
   values: Type.Optional(Type.Boolean({ description: 'Include values' })),
   since: Type.Optional(whole('Id of the event after which to continue; 410 if that is too long ago'))
 }, strict)

@@ -36,7 +36,7 @@ export const Stats = Type.Object({
     }),
     waited: Type.Number({ description: 'Total seconds that calls waited' }),
     near: Type.Object({
-      hits: whole('Reads that processes have answered by themselves'),
+      hits: whole('Reads answered from copies'),
       copies: whole('Copies there are now'),
       revocations: whole('Copies that were revoked'),
       waits: whole('Changes that waited for revocations'),
@@ -72,7 +72,7 @@ function readHealth ({ app, store }: Admin): void {
     config: { open: true } satisfies RouteConfig,
     schema: {
       operationId: 'readHealth',
-      summary: 'Check whether the store answers',
+      summary: 'Check whether the store replies',
       description: 'Needs no token.',
       tags,
       security: [],

@@ -79,7 +79,7 @@ export function historyRoute ({ app, store }: Admin): void {
   app.get('/history', {
     schema: {
       operationId: 'readHistory',
-      summary: 'Show figures of the last quarter of an hour',
+      summary: 'Show statistics of the last 15 minutes',
       description: 'As seen by the process that answers, since it was started: a sample every ten seconds, in Redis ' +
         'at longer intervals if there are more than a thousand collections. Only if the option `page` is not false, ' +
         'and not for scoped tokens.',

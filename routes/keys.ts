@@ -89,7 +89,7 @@ function changeKey ({ app, store, waiting }: Admin): void {
     schema: {
       operationId: 'changeKey',
       summary: 'Add to a number, or touch a key',
-      description: 'The ttl of an increment applies only if it creates the key. A touch is answered with 204.',
+      description: 'The ttl of an increment applies only if it creates the key. A touch returns 204.',
       tags,
       params: KeyParams,
       headers: ChangeHeaders,

@@ -28,7 +28,7 @@ const Found = Type.Object({
   value: Type.Optional(Value),
   version: Type.Optional(whole('Its version; absent if it has no value')),
   expiresAt: Type.Optional(
-    Type.String({ format: 'date-time', maxLength: 32, description: 'When it ends unless it is used before' })
+    Type.String({ format: 'date-time', maxLength: 32, description: 'When it expires unless it is used before' })
   ),
   ...failure
 })
@@ -41,7 +41,7 @@ const Write = Type.Object({
 }, { additionalProperties: false })
 const Written = Type.Object({ key, version: Type.Optional(whole('Its new version')), ...failure })
 const PrefixQuery = Type.Object({
-  prefix: Type.String({ maxLength: 1024, description: 'Only keys that begin with this' })
+  prefix: Type.String({ maxLength: 1024, description: 'Only keys with this prefix' })
 }, { additionalProperties: false })
 
 const tags = ['keys']

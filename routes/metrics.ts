@@ -20,7 +20,7 @@ export function metricsRoute ({ app, store }: Admin): void {
     schema: {
       operationId: 'readMetrics',
       summary: 'Show metrics of the whole store, for Prometheus',
-      description: 'Requires the package @platformatic/prom-client; without it the answer is 400.',
+      description: 'Requires the package @platformatic/prom-client; without it the response is 400.',
       tags: ['health'],
       response: {
         200: { description: 'Prometheus text', content: { 'text/plain': { schema: PrometheusText } } }, ...FAILURES

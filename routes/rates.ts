@@ -14,7 +14,7 @@ const rate = (description: string): ReturnType<typeof Type.Number> => Type.Numbe
 
 /** The query parameter. */
 export const over = Type.Optional(Type.Number({
-  minimum: 0.1, maximum: 60, description: 'Seconds over which rates are measured: the answer takes that long'
+  minimum: 0.1, maximum: 60, description: 'Seconds over which rates are measured: the response takes that long'
 }))
 export const rates = Type.Optional(Type.Object({
   reads: rate('Reads'), writes: rate('Writes'), expired: rate('Expired keys'), evicted: rate('Evicted keys')

@@ -28,7 +28,7 @@ export const KeyParams = Type.Object({
 
 const Prefer = Type.Optional(Type.String({
   maxLength: 256,
-  description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it the answer is 423 at once'
+  description: '`wait=N`: seconds to wait for a locked key (RFC 7240); without it the response is 423 immediately'
 }))
 const LockToken = Type.Optional(
   Type.String({ maxLength: 1024, description: 'Token of the lock under which this is done' })
@@ -98,7 +98,7 @@ export const CollectionsQuery = Type.Object({
   }))
 }, strict)
 export const PageQuery = Type.Object({
-  prefix: Type.Optional(name('Only keys that begin with this')),
+  prefix: Type.Optional(name('Only keys with this prefix')),
   cursor,
   limit: Type.Optional(
     Type.Number({ minimum: 1, maximum: 1000, multipleOf: 1, description: 'Number of keys to examine. Default: 100' })
@@ -124,7 +124,7 @@ const bounds = {
   maxKeys: whole('Maximum number of keys; 0: unlimited'),
   maxBytes: whole('Maximum number of bytes of names and values; 0: unlimited'),
   evict: Type.Boolean({
-    description: 'When full: true evicts the least recently used keys, false refuses writes with 507'
+    description: 'When full: true evicts the least recently used keys, false rejects writes with 507'
   })
 }
 
@@ -135,7 +135,7 @@ const persistence = {
 }
 
 const near = Type.Optional(Type.Number({
-  minimum: 0, maximum: 1, description: 'Seconds for which a process may answer reads by itself; 0: not at all'
+  minimum: 0, maximum: 1, description: 'Lease in seconds for which a process may answer reads from its own copies; 0: off'
 }))
 
 export const Bounds = Type.Partial(Type.Object({ ...bounds, ...persistence, near }), strict)
@@ -185,7 +185,7 @@ export const Page = Type.Object({
     key: name('Its name'),
     version: whole('Its version, as in its ETag'),
     bytes: whole('Bytes of its value'),
-    expiresAt: Type.Optional(moment('When it ends unless it is used before')),
+    expiresAt: Type.Optional(moment('When it expires unless it is used before')),
     value: Type.Optional(Type.Unknown({ description: 'The value, if values were requested' })),
     code: Type.Optional(Type.String({ maxLength: 64, description: 'Code of the error if the value could not be read' }))
   }), { maxItems: 10_000 }),
@@ -236,7 +236,7 @@ export const Value = Type.Unknown({ description: 'The JSON value itself' })
 const HEADERS = {
   ETag: Type.String({ maxLength: 18, pattern: '^"[0-9]{1,16}"$', description: 'The version of the key' }),
   'X-TTL': Type.Number({
-    minimum: 0, description: 'Remaining seconds of the key, or of the lease; absent if it has no end'
+    minimum: 0, description: 'Remaining seconds of the key, or of the lease; absent if it does not expire'
   }),
   'X-Deleted': Type.String({ maxLength: 5, pattern: '^(true|false)$', description: 'Whether the key had a value' }),
   Location: Type.String({ format: 'uri-reference', maxLength: 8192, description: 'The lock' }),

@@ -96,7 +96,7 @@ function importStore ({ app, store, waiting }: Admin): void {
     app.post('/import', {
       schema: {
         operationId: 'importStore',
-        summary: 'Import what was exported',
+        summary: 'Import an export',
         description: 'The body is read as fast as the store writes it, and may have any size. Keys whose `expiresAt` ' +
           'is over are skipped. Ends at the first line that fails; lines before it have been written, some that ' +
           'follow it may have been. A token with collections of its own cannot import.',

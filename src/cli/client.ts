@@ -8,7 +8,7 @@ import { CONFIG, type Flags, type Settings } from './settings.js'
 export const CLIENT: Flags = {
   url: { value: 'URL', help: 'of the store: unix:PATH, redis:…, http:…; default: the default socket of serve' },
   timeout: { value: 'SECONDS', help: 'to connect, and again for the reply; default 10' },
-  json: { help: 'print JSON lines, also on a terminal' },
+  json: { help: 'print JSON lines even on a terminal' },
   ...CONFIG
 }
 

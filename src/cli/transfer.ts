@@ -8,7 +8,7 @@ import { Progress } from './progress.js'
 import { local, type Flags } from './settings.js'
 
 const { json, ...FLAGS } = CLIENT
-const TRANSFER: Flags = { ...FLAGS, quiet: { help: 'no progress, which is shown where standard error is a terminal' } }
+const TRANSFER: Flags = { ...FLAGS, quiet: { help: 'do not show the progress, even if standard error is a terminal' } }
 
 export const exportCommand: Command = {
   usage: '[COLLECTION]',
@@ -35,11 +35,11 @@ export const exportCommand: Command = {
 
 export const importCommand: Command = {
   usage: '',
-  summary: 'Reads from standard input what `strong-store export` has printed, and writes it to the store.',
+  summary: 'Reads the output of `strong-store export` from standard input, and writes it to the store.',
   details: 'Ends at the first line that fails, which the error names. Lines before it have been written.',
   flags: {
     ...local({
-      mode: { value: 'MODE', help: 'merge, the default: overwrite keys; replace: clear their collections before; absent: only keys without a value' }
+      mode: { value: 'MODE', help: 'merge, the default: overwrite existing keys; replace: clear their collections first; absent: keep existing keys' }
     }),
     ...TRANSFER
   },

@@ -7,12 +7,12 @@ import { local } from './settings.js'
 
 export const watch: Command = {
   usage: 'COLLECTION [KEY]',
-  summary: 'Prints what is in a collection, or a key, then each change, until it is ended.',
+  summary: 'Prints the contents of a collection, or a key, then each change, until it is stopped.',
   details: 'Events are set, del, expired and evicted, with the latest state of a key. `ready` ends what was there; ' +
     '`reset` says that some were missed, and what is there follows.',
   flags: {
     ...local({
-      prefix: { value: 'TEXT', help: 'only keys that begin with it' },
+      prefix: { value: 'TEXT', help: 'only keys with this prefix' },
       'no-values': { help: 'without the values' }
     }),
     ...CLIENT

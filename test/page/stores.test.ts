@@ -32,7 +32,7 @@ async function run (t: Test): Promise<void> {
     await c.set('a', 1)
     const { page, complaints, base } = await open(t, store, '#/collections/c/changes')
     const trouble = page.getByRole('alert').filter({ hasText: /^The store cannot be reached.* Trying again…$/ })
-    await page.getByText('0 changes since you opened this.').waitFor()
+    await page.getByText('0 changes since you opened this view.').waitFor()
     first.kill('SIGKILL')
     await first.exited
     await trouble.waitFor()
@@ -46,7 +46,7 @@ async function run (t: Test): Promise<void> {
 
     const second = await serve(t, ['--socket', path])
     await trouble.waitFor({ state: 'hidden' })
-    await page.getByText('0 changes since you opened this.').waitFor()
+    await page.getByText('0 changes since you opened this view.').waitFor()
     await c.set('fresh', 1)
     await page.getByRole('row').filter({ hasText: 'fresh' }).waitFor()
     // The same stream goes on when the store is lost while it is open.
@@ -103,7 +103,8 @@ async function run (t: Test): Promise<void> {
       ['#/collections', '1 collection.'], ['#/collections/c', 'Of all 1 key'], ['#/collections/c/keys', '1 key.'],
       ['#/collections/c/keys/k', '{1 property}'], ['#/collections/c/keys/locked', 'The key is locked by a holder'],
       ['#/collections/c/keys/none', 'The key has no value'], ['#/collections/c/changes', '0 changes'],
-      ['#/collections/c/new', 'Go on'], ['#/locks/c/locked', 'a holder'], ['#/locks/c/none', 'The key is not locked'],
+      ['#/collections/c/new', 'Continue'], ['#/locks/c/locked', 'a holder'],
+      ['#/locks/c/none', 'The key is not locked'],
       ['#/collections/none', 'It has no keys'], ['#/processes', 'This store does not know the processes that use it.']
     ]
     for (const [hash, text] of views) {
@@ -154,7 +155,7 @@ async function run (t: Test): Promise<void> {
     const samples = Array.from({ length: 90 }, (_, i) => ({ age: 899 - 10 * i, ...i === 30 ? {} : { figures } }))
     await page.route('**/history', async route => { await route.fulfill({ json: { samples } }) })
     await page.reload()
-    await page.getByText('The plots show the last quarter of an hour.').waitFor()
+    await page.getByText('The plots show the last 15 minutes.').waitFor()
     await page.getByRole('img', { name: /^Keys: now 0; at most 7 in this time/ }).waitFor()
     t.match(await line(), /^M0\.0 [^M]*M[^M]*$/, 'one gap')
     t.notMatch(await page.getByRole('main').innerHTML(), /NaN|undefined/)
