@@ -26,8 +26,8 @@ export class CollectionState {
   reads = 0
   /** Some keys have a ttl, or uses are tracked, as far as this process knows: a plain read is not enough. */
   isTimed = false
-  /** Unconfirmed calls are waiting. */
-  isPosted = false
+  /** Reasons for heartbeats besides `held` and `waiting`, counted; 0 once the server reports that none is left. */
+  keepAlives = 0
   /** Milliseconds since the epoch. */
   due: number
   isAsked = false

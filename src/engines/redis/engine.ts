@@ -154,7 +154,7 @@ class RedisEngine implements Engine {
     if (call.state === 'settled') return
     call.part = undefined
     if (call.id === 0) {
-      this.#heartbeat!.waitPosted(call.request.collection)
+      this.#heartbeat!.keepAlive(call.request.collection)
       this.#settled(call)
       return
     }
@@ -182,9 +182,10 @@ class RedisEngine implements Engine {
 
   #answer (call: RedisCall, reply: Reply, why?: string): void {
     if (call.state === 'settled') return
-    const { request: { op, collection, key, detached, lease }, id, token } = call
+    const { request: { op, collection, key, detached, lease, release }, id, token } = call
     if (reply.code === undefined) {
       if (isRead(op)) this.#heartbeat!.read(collection)
+      if (op === 'subscribe' && !release) this.#heartbeat!.keepAlive(collection)
       if (op === 'acquire') {
         reply.token = token
         if (!detached) this.#heartbeat!.hold(collection, key, token!)

@@ -34,7 +34,7 @@ export function feedScriptOf (
   const how = nowait ? 'now' : 'wait'
   switch (op) {
     case 'watch': return ['watch', base, [who, ...watchArguments(request), String(life)]]
-    case 'publish': return ['publish', base, [text]]
+    case 'publish': return ['publish', base, [who, text, String(life)]]
     case 'subscribe': {
       const count = String(Math.min(Math.floor(number), MAX_COUNT))
       return ['subscribe', base, [who, token!, count, cursor, release ? 'end' : how, String(life)]]

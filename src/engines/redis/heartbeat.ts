@@ -83,9 +83,12 @@ export class Heartbeat {
     this.#states.get(collection)?.waiting.delete(number)
   }
 
-  /** Like `wait`, for an unconfirmed call. */
-  waitPosted (collection: string): void {
-    this.#state(collection).isPosted = true
+  /**
+   * Sends heartbeats until the server reports that nothing of this process is left there: for an unconfirmed call that
+   * waits, or for a subscription, even while no call waits for its messages.
+   */
+  keepAlive (collection: string): void {
+    this.#state(collection).keepAlives++
   }
 
   /**
@@ -205,14 +208,14 @@ export class Heartbeat {
 
   async #tend (collection: string, state: CollectionState): Promise<void> {
     await this.#leave(collection, state.lost)
-    const { reads } = state
+    const { reads, keepAlives } = state
     state.reads = 0
     const mark = ++this.#marks
     const asked = { channel: this.#connection.channel, life: this.#life, reads, mark, ...state.page() }
     const [next, isTimed, isInUse, ...found] = await this.#connection.run<string[]>(
       'tend', this.#names.base(collection), [JSON.stringify(asked)])
     state.isTimed = isTimed === '1'
-    state.isPosted &&= isInUse === '1'
+    if (isInUse !== '1' && state.keepAlives === keepAlives) state.keepAlives = 0
     for (const entry of found) {
       const rest = entry.slice(2)
       if (entry.startsWith('G')) state.miss(rest, mark)
@@ -249,7 +252,7 @@ export class Heartbeat {
 
   /** `isRead`: keys were read since the last heartbeat, so knowing whether they are timed is useful. */
   #plan (collection: string, state: CollectionState, next: number, isRead: boolean): void {
-    if (state.isInUse || state.reads > 0 || state.isPosted || (state.isTimed && isRead)) {
+    if (state.isInUse || state.reads > 0 || state.keepAlives > 0 || (state.isTimed && isRead)) {
       this.look(collection, Math.min(next < 0 ? Infinity : next, this.#intervalOf(state)))
     } else if (next === 0) {
       this.look(collection, 0)

@@ -1,6 +1,8 @@
 // What only watches and channels in Redis can show: what they leave on the server, and what happens when connections
 // and processes end. See ../../contract/watching.ts for the rest.
 import t, { type Test } from 'tap'
+import { Request } from '../../../src/core/engine.js'
+import { redisEngine } from '../../../src/engines/redis/engine.js'
 import { createStore, type Store, type WatchOptions } from '../../../src/index.js'
 import { fork } from '../../support/cluster.js'
 import { Follower, follow } from '../../support/follower.js'
@@ -67,6 +69,47 @@ function all (server: TestServer): void {
     }
     await until(async () => await redis.exists('strong-store:{m:ended}:messages') === 0)
     t.notOk((await store.collections()).some(({ name }) => name.includes('m:')), 'a channel is no collection')
+    await subscription.return()
+  })
+
+  t.test('a process sends heartbeats for a subscription even while no call waits for its messages', async t => {
+    const engine = redisEngine({ url: options.url, connectTimeout: 5000, life: 1 })
+    t.teardown(() => engine.close())
+    const subscribe = (change: Partial<Request>): Promise<unknown> => (
+      engine.call(Object.assign(new Request('subscribe', '', 'idle'), { token: 'token', number: 1 }, change))
+    )
+    await subscribe({ nowait: true })
+    const heartbeats = new Set<string>()
+    await until(async () => {
+      heartbeats.add((await redis.zrange('strong-store:{m:idle}:alive', '0', '-1', 'WITHSCORES'))[1]!)
+      return heartbeats.size > 5
+    })
+    await subscribe({ release: true })
+    await until(async () => (await redis.keys('strong-store:{m:idle}:*')).length === 0)
+  })
+
+  t.test('a silent process loses its subscription and is told so, unless it publishes first', async t => {
+    const [silent, other] = [0, 0].map(() => {
+      const store = createStore({ ...options, redis: { life: 3600 } }) // it sends no heartbeat during the test
+      t.teardown(() => store.close())
+      return store.channel('silent')
+    })
+    const subscription = silent!.subscribe()
+    await subscription.ready
+    const alive = 'strong-store:{m:silent}:alive'
+    const [process] = await redis.zrange(alive, '0', '-1')
+    const beSilent = async (): Promise<void> => {
+      await until(async () => await redis.hlen('strong-store:{m:silent}:waiting') === 1)
+      await redis.zadd(alive, 'XX', 1, process!)
+    }
+    await beSilent()
+    t.equal(await silent!.publish('its own'), 1)
+    t.strictSame((await subscription.next()).value, { message: 'its own' })
+    await beSilent()
+    t.equal(await other!.publish('not for it'), 0)
+    t.strictSame((await subscription.next()).value, { missed: Infinity })
+    await until(async () => await other!.publish('again') === 1)
+    t.strictSame((await subscription.next()).value, { message: 'again' })
     await subscription.return()
   })
 

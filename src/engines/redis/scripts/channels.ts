@@ -44,12 +44,13 @@ function channels.trim (channel)
   end
 end
 
-function channels.drop (channel, token)
+-- "why": the reply to its waiting call. Default: disconnected, so that the process subscribes again.
+function channels.drop (channel, token, why)
   local sub = channel.subs[token]
   if not sub then return end
   redis.call('ZREM', OWNED, sub.channel .. ' @' .. token)
   channel.subs[token] = nil
-  if sub.who and withdraw(sub.who) then answer(sub.who, 'ESTORE_ABORTED') end
+  if sub.who and withdraw(sub.who) then answer(sub.who, why or 'ESTORE_DISCONNECTED') end
 end
 
 -- Saves a channel, or removes it if it has no subscriptions.
@@ -61,9 +62,9 @@ function channels.save (channel)
   if count > 0 then write('@', cmsgpack.pack(channel)) else write('@', false) end
 end
 
--- Returns the reply of a script. Removes a channel without subscriptions.
-function channels.answered (found)
-  if meta.subscriptions > 0 or meta.waits > 0 then return answered(found) end
+-- Returns the reply of a script that a process runs. Removes a channel without subscriptions.
+function channels.answered (found, process, life)
+  if meta.subscriptions > 0 or meta.waits > 0 then return answered(found, process, life) end
   forget()
   return found
 end
@@ -123,12 +124,13 @@ function channels.messages (channel, at)
   return channels.reply(channel, at, first > at and ',"missed":' .. int(first - at) or '', texts)
 end
 
--- Publishes a message. Returns the number of current subscribers.
+-- Publishes a message: who, text, life. Returns the number of current subscribers.
 function scripts.publish (keys, args)
   begin()
   open(keys[1])
   if meta.subscriptions == 0 then return 'R  0  ' end
-  local channel, text = channels.open(), args[1]
+  caller = channelOf(args[1])
+  local channel, text = channels.open(), args[2]
   local number, count, isKept = channel.next, 0, false
   for token, sub in pairs(channel.subs) do
     if not isAlive(sub.channel) then
@@ -154,7 +156,7 @@ function scripts.publish (keys, args)
     channel.bytes = channel.bytes + #text
   end
   channels.save(channel)
-  return channels.answered('R  ' .. int(count) .. '  ')
+  return channels.answered('R  ' .. int(count) .. '  ', caller, args[3])
 end
 
 -- who, token, count, cursor or '', how, life. "how": "wait" for messages, "now" to return existing ones, "end" to end
@@ -166,7 +168,7 @@ function scripts.subscribe (keys, args)
   if how == 'end' and meta.subscriptions == 0 then return 'R    ' end
   local channel = channels.open()
   if how == 'end' then
-    channels.drop(channel, token)
+    channels.drop(channel, token, 'ESTORE_ABORTED')
     channels.save(channel)
     return channels.answered('R    ')
   end
