@@ -10,13 +10,14 @@ export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
 // V8 stores integers up to 2 ** 31 inline; a larger number in any field would cost every entry 16 bytes. Versions and
 // times exceed that within hours or weeks, so they are split: the low bits have a field each, and a third field holds
-// 18 high bits of the version, 10 of the time (70 years), 2 of the state and 1 of the class.
+// 18 high bits of the version, 10 of the time (70 years), 2 of the state, 1 of the class and 1 that tells of copies.
 const LOW_BITS = 2 ** 31 - 1
 const UNIT = 2 ** 31
 const STATE_BITS = 3
 const TIMED = 4
-const USED_SHIFT = 3
-const VERSION_SHIFT = 13
+const COPIED = 8
+const USED_SHIFT = 4
+const VERSION_SHIFT = 14
 const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 export class Entry {
@@ -74,6 +75,15 @@ export class Entry {
 
   set state (state: EntryState) {
     this.#high = this.#high & ~STATE_BITS | state
+  }
+
+  /** Whether clients may have copies of the value: see Copies. */
+  get isCopied (): boolean {
+    return (this.#high & COPIED) !== 0
+  }
+
+  set isCopied (isCopied: boolean) {
+    this.#high = this.#high & ~COPIED | (isCopied ? COPIED : 0)
   }
 
   get bytes (): number {

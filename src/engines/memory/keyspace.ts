@@ -197,7 +197,9 @@ export class Keyspace {
   #read (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     const reply = this.values.read(collection, request)
     const isNear = collection.bounds.near > 0 && lock === undefined // no copies of locked keys
-    if (isNear) this.context.copies.grant(collection, request.key, caller, reply)
+    if (!isNear) return reply
+    this.context.copies.grant(collection, request.key, caller, reply)
+    if (reply.near !== undefined) collection.find(request.key)!.isCopied = true
     return reply
   }
 

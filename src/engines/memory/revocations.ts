@@ -43,8 +43,12 @@ export class Revocations {
    * is being cleared, so does any call: no reader may see that before.
    */
   begin (collection: Collection, request: Request<Bytes>): Lock | undefined {
-    if (!isChange(request) && !this.#isCleared(collection, request.key)) return undefined
-    const wait = this.#context.copies.recall(collection, request.key)
+    const isCleared = this.#running.size > 0 && this.#isCleared(collection, request.key)
+    if (!isChange(request) && !isCleared) return undefined
+    const entry = collection.find(request.key)
+    // What is cleared has no entry, but may still have copies.
+    const wait = isCleared || entry?.isCopied === true ? this.#context.copies.recall(collection, request.key) : 0
+    if (entry !== undefined) entry.isCopied = wait > 0
     const lock = wait === 0 ? undefined : this.#hold(this.#locks.make(collection, request.key), wait)
     if (lock !== undefined || !isBlocked(collection, request, false)) return lock
     return this.#awaitRoom(collection, this.#locks.make(collection, request.key))

@@ -73,6 +73,24 @@ t.test('a change waits until the copies of others are acknowledged', async t => 
   t.match(keyspace.counters.near, { copies: 0, revocations: 2, waits: 1 })
 })
 
+t.test('copies are looked up only for changes of keys that had some', async t => {
+  const { keyspace, a, c } = setUp()
+  for (const key of ['k', 'kept', 'other']) c.call('set', key, { text: '1' })
+  a.copy('kept')
+  const id = a.copy('k')
+  const recalled: string[] = []
+  const { copies } = keyspace.context
+  const recall = copies.recall.bind(copies)
+  copies.recall = (collection, key) => {
+    recalled.push(key)
+    return recall(collection, key)
+  }
+  for (const key of ['other', 'new', 'k']) c.call('set', key, { text: '2' })
+  copies.acknowledge(a, id, 9)
+  for (let i = 0; i < 2; i++) c.call('set', 'k', { text: '2' })
+  t.strictSame(recalled, ['k', 'k'], 'and once more, since it may have got another since')
+})
+
 t.test('it waits no longer than the lease, which each read and each ping renews', async t => {
   const { a, b, c, pass } = setUp()
   for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
