@@ -7,7 +7,7 @@ import type { EventStream } from './event-stream.js'
 import type { KeyLock, LockRegistry } from './key-lock.js'
 import { biggestKeys, entryPages, keyPage, keyPages } from './key-pages.js'
 import {
-  KNOWN, boundsOf, moment, type AcquireOptions, type BiggestKeys, type BiggestOptions, type BreakOptions,
+  KNOWN, boundsOf, moment, withReason, type AcquireOptions, type BiggestKeys, type BiggestOptions, type BreakOptions,
   type CollectionOptions, type CountOptions, type DecrementOptions, type DelOptions, type Entry, type EntryOptions,
   type GetOrSetOptions, type KeyPage, type PageOptions, type PrefixOptions, type SetOptions, type TtlOptions,
   type UpdateOptions, type WaitOptions
@@ -282,7 +282,7 @@ export class Collection<T = unknown> {
     checkOptions(options)
     const request = this.#calls.request('configure', '', wait)
     request.text = JSON.stringify(boundsOf(options))
-    await this.#calls.send(request)
+    await this.#calls.send(request).catch((error: StoreError) => { throw withReason(error, options) })
   }
 
   #update (

@@ -23,7 +23,7 @@ export interface ExportLine {
 
 /** The options of a collection that has not been configured. */
 export const DEFAULT_OPTIONS = Object.freeze({
-  expireKeys: 0, maxKeys: 0, maxBytes: 0, evict: true, keep: true, durable: false
+  expireKeys: 0, maxKeys: 0, maxBytes: 0, evict: true, keep: true, durable: false, near: 0
 }) satisfies CollectionOptions
 
 const MEMBERS = ['collection', 'key', 'value', 'version', 'expiresAt', 'options']

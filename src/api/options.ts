@@ -230,6 +230,7 @@ export const KNOWN = {
 const BOUNDS = ['expireKeys', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable', 'near'] as const
 /** In seconds. */
 const MAX_NEAR = 1
+const EXCLUDED = 'near cannot be combined with expireKeys: reads from copies would not count as a use'
 
 /** The options of a collection in the form the keyspace keeps. STORE_OPTION_INVALID. */
 export function boundsOf (options: CollectionOptions): object {
@@ -243,7 +244,7 @@ export function boundsOf (options: CollectionOptions): object {
   const nearMs = near === undefined ? undefined : milliseconds(near, 'near')
   if (near !== undefined && near > MAX_NEAR) throw new StoreError('STORE_OPTION_INVALID', `near must be at most ${MAX_NEAR} second`)
   if (near !== undefined && near > 0 && expireKeys !== undefined && expireKeys > 0) {
-    throw new StoreError('STORE_OPTION_INVALID', 'near cannot be combined with expireKeys: reads from copies would not count as a use')
+    throw new StoreError('STORE_OPTION_INVALID', EXCLUDED)
   }
   return {
     idle: expireKeys === undefined ? undefined : milliseconds(expireKeys, 'expireKeys'),
@@ -254,6 +255,14 @@ export function boundsOf (options: CollectionOptions): object {
     durable,
     near: nearMs
   }
+}
+
+/** The error of a `configure` that a store refused. It may say no more than the code, and knows the other options. */
+export function withReason (error: StoreError, { near, expireKeys, keep, durable }: CollectionOptions): StoreError {
+  const isExcluded = (near ?? 0) > 0 || (expireKeys ?? 0) > 0
+  if (error.code !== 'STORE_OPTION_INVALID' || !isExcluded || durable === true || keep === false) return error
+  const other = (near ?? 0) > 0 ? 'expireKeys' : 'near'
+  return new StoreError(error.code, `${EXCLUDED}; the collection has ${other}, so set ${other}: 0 as well`, { cause: error })
 }
 
 /** The moment that a duration in milliseconds leads to. */

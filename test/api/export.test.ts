@@ -151,6 +151,19 @@ t.test('merge, replace, and only what is absent', async t => {
   })
 })
 
+t.test('near comes out as it was, and is replaced like the others', async t => {
+  const [before, after] = [inMemory(t), inMemory(t)]
+  await before.collection('near').configure({ near: 0.25 })
+  const lines = await collect(before.export())
+  t.equal(lines, '{"collection":"near","options":{"near":0.25}}\n')
+  await after.import(lines)
+  t.match(await after.collection('near').stats(), { near: 0.25 })
+  const other = '{"collection":"near","options":{"expireKeys":60}}'
+  await t.rejects(after.import(other), { code: 'STORE_OPTION_INVALID', message: /line 1: near .* expireKeys.*near: 0/ })
+  await after.import(other, { mode: 'replace' })
+  t.match(await after.collection('near').stats(), { near: 0, expireKeys: 60 })
+})
+
 t.test('a line that cannot be read or written ends an import, which names it', async t => {
   const good = '{"collection":"c","key":"good","value":1}\n\n'
   for (const [bad, code, message] of [
