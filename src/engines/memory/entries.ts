@@ -219,7 +219,7 @@ export abstract class Entries extends Lifetimes {
     if (!this.bounds.evict || !this.canFit(isLocked ? entry : undefined, bytes)) return false
     const isSpared = entry !== undefined && !isLocked
     if (isSpared) this.delist(entry)
-    const hasMore = evictFor(this, keys, more)
+    const hasMore = evictFor(this, keys, more, isLocked)
     if (hasMore) this.schedule(this.context.clock.now)
     if (isSpared) this.enlist(entry)
     return hasMore || !this.isOver(keys, more)
@@ -236,8 +236,9 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Evicts the least recently used unlocked entry that nobody can read a copy of. */
-  evictNext (): boolean {
-    const entry = this.hasCopies ? firstWithoutCopy(this.byUse(), this, this.context) : this.leastUsed()
+  evictNext (cannotWait = false): boolean {
+    const { hasCopies, context } = this
+    const entry = hasCopies ? firstWithoutCopy(this.byUse(), this, context, cannotWait) : this.leastUsed()
     if (entry === undefined) return false
     if (this.isGone(entry)) this.drop(entry)
     else {

@@ -4,15 +4,21 @@ import { isOver, type Bounds } from './bounds.js'
 import type { Copied, Copies } from './copies.js'
 import type { Entry } from './entry.js'
 
-/** Entries that are passed over in search of one without copies. */
-const MAX_PASSED = 20
+/** Entries that are passed over in search of one without copies; theirs are revoked. */
+const MAX_REVOKED = 20
+/** The same for a write that cannot wait until they are. The copies of further ones are not revoked. */
+const MAX_PASSED = 1000
 
 interface Evictable {
   readonly bounds: Bounds
   readonly size: number
   readonly bytes: number
   /** Evicts the least recently used entry. False if there is none to evict. */
-  evictNext (): boolean
+  evictNext (cannotWait: boolean): boolean
+}
+
+interface Used {
+  use (entry: Entry): void
 }
 
 /**
@@ -20,11 +26,11 @@ interface Evictable {
  * to the sweep: as soon as only this write exceeds the bounds, or, if the bounds were lowered, if it adds nothing.
  * True if work was left.
  */
-export function evictFor (entries: Evictable, keys: number, bytes: number): boolean {
+export function evictFor (entries: Evictable, keys: number, bytes: number, cannotWait: boolean): boolean {
   const { bounds } = entries
   const before = { keys: entries.size, bytes: entries.bytes }
   const budget = new Budget()
-  while (isOver(bounds, entries.size + keys, entries.bytes + bytes) && entries.evictNext()) {
+  while (isOver(bounds, entries.size + keys, entries.bytes + bytes) && entries.evictNext(cannotWait)) {
     if (!budget.isSpent()) continue
     if (!isOver(bounds, entries.size, entries.bytes)) return true
     if (entries.size + keys <= before.keys && entries.bytes + bytes <= before.bytes) return true
@@ -33,16 +39,26 @@ export function evictFor (entries: Evictable, keys: number, bytes: number): bool
 }
 
 /**
- * The first entry that nobody can read a copy of. Revokes the copies of those before it: which of them is in use is
- * known when they are read again.
+ * The least recently used entry that nobody can read a copy of. Revokes the copies of the first ones before it: which
+ * of them are in use is known when they are read again. If there is a later one without copies, those before it count
+ * as used now, so that the next search does not come past them.
  */
 export function firstWithoutCopy (
-  entries: Iterable<Entry>, collection: Copied, { copies }: { readonly copies: Copies }
+  entries: Iterable<Entry>, collection: Copied & Used, { copies }: { readonly copies: Copies }, cannotWait: boolean
 ): Entry | undefined {
-  let passed = 0
+  const passed: Entry[] = []
   for (const entry of entries) {
-    if (copies.recall(collection, entry.key) === 0) return entry
-    if (++passed === MAX_PASSED) return undefined
+    if (entry.isCopied) entry.isCopied = isCopied(copies, collection, entry.key, passed.length < MAX_REVOKED)
+    if (!entry.isCopied) {
+      for (const used of passed) collection.use(used)
+      return entry
+    }
+    if (passed.push(entry) === (cannotWait ? MAX_PASSED : MAX_REVOKED)) break
   }
+  for (const used of passed.slice(MAX_REVOKED)) collection.use(used)
   return undefined
+}
+
+function isCopied (copies: Copies, collection: Copied, key: string, isRevoked: boolean): boolean {
+  return isRevoked ? copies.recall(collection, key) > 0 : copies.of(collection)?.has(key) === true
 }

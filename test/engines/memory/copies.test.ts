@@ -273,6 +273,24 @@ t.test('keys with copies are evicted when they are revoked, and others before th
   t.equal(c.call('size', '').reply?.number, 2)
 })
 
+t.test('a write through a lock, which cannot wait for room, evicts what nobody reads from copies', async t => {
+  const { keyspace, a, c } = setUp({ maxKeys: 120 })
+  const used = Array.from({ length: 100 }, (_, i) => `used ${i}`)
+  const unused = Array.from({ length: 20 }, (_, i) => `unused ${i}`)
+  for (const key of [...used, ...unused]) c.call('set', key, { text: '1' })
+  const read = (): void => { for (const key of used) a.copy(key) }
+  read()
+  for (const key of unused) c.call('get', key)
+  for (let i = 0; i < unused.length; i++) {
+    c.call('acquire', `new ${i}`, { token: 't' })
+    const set = c.call('set', `new ${i}`, { text: '1', token: 't', release: true })
+    t.equal(set.reply?.code, undefined, `${i}`)
+    for (const id of a.revoked.splice(0)) keyspace.context.copies.acknowledge(a, id, 9)
+  }
+  t.ok(used.every(key => c.call('peek', key).reply?.text === '1'), 'those with copies got another chance')
+  t.ok(unused.every(key => c.call('peek', key).reply?.text === undefined))
+})
+
 t.test('a write that waits for room gets it, however often the others are read', async t => {
   const { keyspace, a, c, pass } = setUp({ maxKeys: 30 })
   for (let i = 0; i < 30; i++) c.call('set', `${i}`, { text: '1' })
