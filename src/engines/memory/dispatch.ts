@@ -129,12 +129,13 @@ function collections (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes>
   if (request.key === '1') {
     keyspace.sweep(new Budget()) // as for the size
     const collection = keyspace.collections.find(request.collection)
-    return json({ collections: collection === undefined ? [] : [describeCollection(collection)] })
+    return json({ collections: collection === undefined ? [] : [describeCollection(keyspace, collection)] })
   }
   const position = positionOf(request)
   if (position === undefined) return new Reply('STORE_OPTION_INVALID')
   const page = keyspace.collections.page(position, limitOf(request, MAX_COLLECTIONS))
-  return json({ collections: page.values.map(describeCollection), cursor: page.next?.toString() })
+  const found = page.values.map(collection => describeCollection(keyspace, collection))
+  return json({ collections: found, cursor: page.next?.toString() })
 }
 
 /**

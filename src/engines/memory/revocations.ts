@@ -27,6 +27,8 @@ export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
   readonly #running = new Set<RevokeAll>()
+  /** The locks of REVOKER, by collection. */
+  readonly #held = new Map<string, Set<Lock>>()
 
   constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
     this.#context = context
@@ -75,10 +77,26 @@ export class Revocations {
     return true
   }
 
+  /** The locks of REVOKER in a collection, or in all, and the calls that wait for them. Statistics leave them out. */
+  count (collection?: string): { locks: number, waiters: number } {
+    const some = collection === undefined ? this.#held.values() : [this.#held.get(collection) ?? []]
+    let [locks, waiters] = [0, 0]
+    for (const held of some) {
+      for (const lock of held) {
+        locks++
+        waiters += lock.waiters
+      }
+    }
+    return { locks, waiters }
+  }
+
   /** A lock of REVOKER ends: nobody can read copies of the key any more. */
   ended (collection: Collection, lock: Lock): void {
     const { copies, clock, counters } = this.#context
     copies.forget(collection, lock.key)
+    const held = this.#held.get(collection.name)!
+    held.delete(lock)
+    if (held.size === 0) this.#held.delete(collection.name)
     counters.near.waited += (clock.now - lock.since) / 1000
   }
 
@@ -108,6 +126,10 @@ export class Revocations {
     const { agenda, clock, counters } = this.#context
     lock.token = TOKEN
     lock.holder = REVOKER
+    const { name } = lock.collection
+    let held = this.#held.get(name)
+    if (held === undefined) this.#held.set(name, held = new Set())
+    held.add(lock)
     lock.since = clock.now
     lock.setLease(agenda, clock.now, duration)
     counters.near.waits++

@@ -207,8 +207,18 @@ t.test('calls that do not wait for a lock wait for a revocation', async t => {
   t.equal(c.call('lock', 'k').reply?.text, undefined, 'it is not a lock that anybody has')
   t.equal(c.call('locks', '').reply?.text, '[]')
   t.equal(c.call('break', 'k').reply?.number, 0)
+  const figures = (): unknown[] => {
+    const of = (op: 'stats' | 'collections', key: string): unknown => JSON.parse(c.call(op, key).reply!.text as string)
+    const [all, one] = [of('stats', ''), (of('collections', '1') as { collections: unknown[] }).collections[0]]
+    return [all, one].map(stats => {
+      const { locks, waiters } = stats as { locks: number, waiters: number }
+      return [locks, waiters]
+    })
+  }
+  t.strictSame(figures(), [[0, 1], [0, 1]], 'the clear waits')
   keyspace.context.copies.acknowledge(a, id, 9)
   t.type(lock.reply?.token, 'string')
+  t.strictSame(figures(), [[1, 0], [1, 0]])
   t.equal(late.reply?.code, 'STORE_LOCKED')
   t.equal(clear.reply?.code, 'STORE_LOCKED')
   t.equal(a.call('get', 'k').reply, undefined, 'locked keys are not read')
