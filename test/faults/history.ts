@@ -142,8 +142,20 @@ export function isLinearizable (operations: Operation[]): boolean {
     last.set(operation.process, i)
   }
   const open = all.flatMap(({ answered }, i) => answered === Infinity ? [i] : [])
+  // Open calls that no other call has to follow. Whatever can follow once some of them took effect can also follow if
+  // fewer of them did, as they may never do.
+  const optional = open.filter(i => !before.includes(i))
+  const necessary = open.filter(i => before.includes(i))
   const done = new Uint8Array(all.length)
-  const tried = new Set<string>()
+  /** For what was tried: the sets of optional calls that had taken effect, without those that include another. */
+  const tried = new Map<string, bigint[]>()
+  const isNew = (key: string): boolean => {
+    const set = optional.reduce((bits, i, at) => done[i] === 1 ? bits | 1n << BigInt(at) : bits, 0n)
+    const sets = tried.get(key) ?? []
+    if (sets.some(other => (other & set) === other)) return false
+    tried.set(key, [...sets.filter(other => (other & set) !== set), set])
+    return true
+  }
 
   // An explicit stack: histories are deeper than the call stack allows.
   const path: Array<{ low: number, candidates: Array<{ i: number, state: State }>, taken: number }> = []
@@ -159,9 +171,8 @@ export function isLinearizable (operations: Operation[]): boolean {
     }
     // What was done further on was called before `first` came to be as late as it is now: it lies within the window
     // or is open.
-    const key = `${low}|${window}|${open.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.top}|${state.holder}|${state.past.map(({ value }) => value).join()}`
-    if (!tried.has(key)) {
-      tried.add(key)
+    const key = `${low}|${window}|${necessary.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.top}|${state.holder}|${state.past.map(({ value }) => value).join()}`
+    if (isNew(key)) {
       const add = (i: number): void => {
         for (const next of outcomes(state, all[i]!)) candidates.push({ i, state: next })
       }
