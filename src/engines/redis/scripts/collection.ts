@@ -41,7 +41,7 @@ local before, seqBefore, dueBefore, knownBefore -- their values when it was open
 local work = 0               -- units of about 10 microseconds that this script may still spend
 local isUnfinished = false   -- work is left
 
-local WORK = 80
+local WORK = 60
 local SLACK = 5000           -- ms that expired keys may stay, so that they are removed in bulk
 local GRACE = 60000          -- ms that the server keeps expired collections that no process visits
 local REMEMBERED = 25000     -- ms until an empty collection is noticed, and again until its counters are forgotten
