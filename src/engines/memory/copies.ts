@@ -1,61 +1,63 @@
-// The copies of values that clients keep in their near caches (socket/near-cache.ts), and how they are revoked before
-// a key changes. Reads of copies are linearizable because of four rules:
+// Tracks the copies of values that clients keep in their near caches (socket/near-cache.ts), and revokes them before a
+// key changes. Four rules make reads of copies linearizable:
 //
-// 1. A client reads copies only while its lease runs, which it asks for by each read of the collection and by pings. It
-//    counts from the moment it asked, the store from the moment it granted, which is later. So a lease that is over for
-//    the store is over for the client.
-// 2. Before a key changes, its copies are revoked. The change waits behind a lock of REVOKER until each client has
-//    acknowledged or its lease is over. No copy of a locked key is granted.
-// 3. Replies and revocations are sent on one connection, in order. A client that gets a lease has seen all revocations
-//    sent before, so no lease revives a revoked copy; and it has seen every copy before the revocation of that copy.
-// 4. A client gives its own copy of a key up before it sends a change of that key, and reads a new one only when the
-//    store has answered a request that it sent no earlier than the change.
+// 1. A client reads copies only during its lease, which it requests by each read of the collection and by pings. The
+//    client counts the lease from the request, the store from the grant, which is later. So a lease that has expired
+//    for the store has expired for the client.
+// 2. Before a key changes, its copies are revoked. The change waits for a lock held by REVOKER until each client has
+//    acknowledged the revocation or its lease has expired. No copies of a locked key are granted.
+// 3. Replies and revocations are sent in order on one connection. A client that receives a lease has processed all
+//    revocations sent before it, so a lease cannot revive a revoked copy; and a client receives each copy before the
+//    revocation of that copy.
+// 4. A client drops its own copy of a key before it sends a change of that key, and reads a new one only after the
+//    store has answered the change or a request sent after it.
 //
-// A key that expires needs no revocation: each copy ends with its key, see NearCache. What a server that has been
-// replaced granted is not revoked: until such a lease ends, a client that has not noticed reads its copies.
+// An expiring key needs no revocation: each copy expires with its key, see NearCache. A store that takes over cannot
+// revoke copies granted by its predecessor: a client that has not noticed the takeover reads its copies until its lease
+// expires.
 import type { Reply } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Bounds } from './bounds.js'
 import type { Clock } from './clock.js'
 import type { Counters } from './counters.js'
 
-/** Copies that one client may have. */
+/** Maximum number of copies of one client. */
 export const MAX_COPIES = 2 ** 15
 const MAX_ID = 2 ** 32 - 1
-/** A copy pays if it is read this often before it is gone: to grant it and to revoke it takes as long as such reads. */
+/** Reads after which a copy pays: granting and revoking it takes about as long as this many reads from the store. */
 const PAYING_READS = 4
-/** Reads that copies of a collection may fall short of it before none are granted for a while. */
+/** By how many reads the copies of a collection may fall short of PAYING_READS before grants are paused. */
 const MAX_LOSS = 256
 const LOSS_PAUSE_MS = 1000
 
 /** A client that may keep copies. */
 interface Keeper {
   readonly keepsCopies: boolean
-  /** Disconnected: it reads no copies any more. */
+  /** It has disconnected and no longer reads copies. */
   readonly hasLeft: boolean
-  /** The copies that it has, by id. */
+  /** Its copies, by id. */
   copies: Map<number, Copy> | undefined
   /** The clock reading at the start of its lease. */
   leasedAt: number
-  /** Tells it that it must not read the copy any more. It acknowledges that. */
+  /** Sends it a revocation, which it has to acknowledge. */
   revoke (id: number): void
 }
 
 export interface Copy {
-  /** Unique on the connection, so that an acknowledgement cannot mean a later copy of the key. */
+  /** Unique on the connection, so that a late acknowledgement cannot match a later copy of the key. */
   readonly id: number
   readonly caller: Keeper
   readonly collection: Copied
   readonly key: string
-  /** Milliseconds of its lease. */
+  /** The lease in milliseconds. */
   readonly lease: number
-  /** When nobody can read it any more: known since it was revoked. */
+  /** When its lease expires; undefined until it is revoked. */
   until: number | undefined
   /** Another copy of the key. */
   next: Copy | undefined
 }
 
-/** A collection, as far as copies matter. */
+/** The parts of a collection that Copies uses. */
 export interface Copied {
   readonly name: string
   readonly bounds: Bounds
@@ -66,11 +68,11 @@ export class Copies {
   onfree: ((collection: string, key: string) => void) | undefined
   readonly #clock: Clock
   readonly #counts: Counters['near']
-  /** The first copy of each key that has any, by collection. Not in the collections: most of them never have any. */
+  /** The first copy of each key, by collection. Not a field of Collection, because most collections have no copies. */
   readonly #collections = new Map<Copied, Map<string, Copy>>()
-  /** Until when none are granted. */
+  /** Until when no copies are granted. */
   readonly #pauses = new WeakMap<Copied, number>()
-  /** Reads that copies have fallen short of PAYING_READS. */
+  /** By how many reads, in total, copies have fallen short of PAYING_READS. */
   readonly #losses = new WeakMap<Copied, number>()
   #lastId = 0
 
@@ -79,12 +81,15 @@ export class Copies {
     this.#counts = counts
   }
 
-  /** The first copy of each key that has any; undefined if there are none. */
+  /** The first copy of each key; undefined if the collection has no copies. */
   of (collection: Copied): ReadonlyMap<string, Copy> | undefined {
     return this.#collections.size === 0 ? undefined : this.#collections.get(collection)
   }
 
-  /** Lets the caller keep the value in `reply`, if it can, and renews its lease. Without `number`, it has the copy. */
+  /**
+   * Grants the caller a copy of the value in `reply`, if it keeps copies, and renews its lease. Sets `reply.near`, and
+   * `reply.number` only if the copy is new.
+   */
   grant (collection: Copied, key: string, caller: Keeper, reply: Reply<Bytes>): void {
     if (!caller.keepsCopies || reply.text === undefined) return
     const known = this.#copyOf(collection, key, caller)
@@ -98,7 +103,7 @@ export class Copies {
     const own = caller.copies ??= new Map()
     if (own.size >= MAX_COPIES) {
       const [oldest] = own.values()
-      this.#revoke(oldest!) // makes room for the next one
+      this.#revoke(oldest!) // makes room for a later grant
       return
     }
     const id = this.#lastId = this.#lastId % MAX_ID + 1
@@ -114,18 +119,18 @@ export class Copies {
     reply.number = lease
   }
 
-  /** Grants no copies for so many milliseconds: a write waits for room, and keys that are read must not hold it up. */
+  /** Grants no copies for `duration` milliseconds, so that reads cannot delay a write that waits for evictions. */
   pause (collection: Copied, duration: number): void {
     this.#pauses.set(collection, Math.max(this.#pauses.get(collection) ?? 0, this.#clock.now + duration))
   }
 
-  /** The caller asks for a lease, and has read copies this many times since it last did. */
+  /** Renews the lease of a caller, which has read copies `hits` times since its last renewal. */
   renew (caller: Keeper, hits: number): void {
     caller.leasedAt = this.#clock.now
     this.#counts.hits += Math.max(0, Math.floor(hits))
   }
 
-  /** Revokes the copies of a key. Returns the milliseconds until nobody can read one. */
+  /** Revokes the copies of a key. Returns the milliseconds until none can be read. */
   recall (collection: Copied, key: string): number {
     let wait = 0
     for (let copy = this.of(collection)?.get(key), next; copy !== undefined; copy = next) {
@@ -138,7 +143,7 @@ export class Copies {
     return wait
   }
 
-  /** The caller has no copy with that id any more, revoked or not. It has read it `hits` times. */
+  /** The caller has dropped a copy, revoked or not, after `hits` reads. */
   acknowledge (caller: Keeper, id: number, hits: number): void {
     const copy = caller.copies?.get(id)
     if (copy === undefined) return
@@ -146,21 +151,21 @@ export class Copies {
     this.release(copy)
   }
 
-  /** Nobody can read the copy any more. */
+  /** Removes a copy that can no longer be read. */
   release (copy: Copy): void {
     const { collection, key } = copy
     this.#remove(copy)
     if (this.of(collection)?.has(key) !== true) this.onfree?.(collection.name, key)
   }
 
-  /** Nobody can read copies of this key any more. */
+  /** Removes the copies of a key, which can no longer be read. Does not call `onfree`. */
   forget (collection: Copied, key: string): void {
     for (let copy; (copy = this.of(collection)?.get(key)) !== undefined;) this.#remove(copy)
   }
 
   #revoke (copy: Copy): void {
     if (copy.until !== undefined) return
-    // The clock is in whole milliseconds: the lease may have been granted up to one later.
+    // The clock counts whole milliseconds: the lease may have been granted up to one millisecond later.
     copy.until = copy.caller.leasedAt + copy.lease + 1
     this.#counts.revocations++
     copy.caller.revoke(copy.id)

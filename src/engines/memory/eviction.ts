@@ -1,19 +1,19 @@
-// Makes room for a write in a full collection, and finds what can be evicted.
+// Evicts keys to make room for a write in a full collection. Keys with copies are evicted only once those are revoked.
 import { Budget } from './agenda.js'
 import { isOver, type Bounds } from './bounds.js'
 import type { Copied, Copies } from './copies.js'
 import type { Entry } from './entry.js'
 
-/** Entries that are passed over in search of one without copies; theirs are revoked. */
+/** Maximum number of entries passed over in the search for one without copies. Their copies are revoked. */
 const MAX_REVOKED = 20
-/** The same for a write that cannot wait until they are. The copies of further ones are not revoked. */
+/** The same for a write that cannot wait for revocations. Beyond MAX_REVOKED, copies are not revoked. */
 const MAX_PASSED = 1000
 
 interface Evictable {
   readonly bounds: Bounds
   readonly size: number
   readonly bytes: number
-  /** Evicts the least recently used entry. False if there is none to evict. */
+  /** Evicts the least recently used entry that can be evicted; false if there is none. */
   evictNext (cannotWait: boolean): boolean
 }
 
@@ -24,7 +24,7 @@ interface Used {
 /**
  * Evicts until the write fits. A large value may replace very many small ones, so after one slice the rest may be left
  * to the sweep: as soon as only this write exceeds the bounds, or, if the bounds were lowered, if it adds nothing.
- * True if work was left.
+ * Returns whether work was left.
  */
 export function evictFor (entries: Evictable, keys: number, bytes: number, cannotWait: boolean): boolean {
   const { bounds } = entries
@@ -39,9 +39,9 @@ export function evictFor (entries: Evictable, keys: number, bytes: number, canno
 }
 
 /**
- * The least recently used entry that nobody can read a copy of. Revokes the copies of the first ones before it: which
- * of them are in use is known when they are read again. If there is a later one without copies, those before it count
- * as used now, so that the next search does not come past them.
+ * The least recently used entry without copies. Revokes the copies of the first entries passed over: if they are still
+ * in use, their next reads reach the store. If an entry is found, those passed over count as used now, so that the next
+ * search does not start with them.
  */
 export function firstWithoutCopy (
   entries: Iterable<Entry>, collection: Copied & Used, { copies }: { readonly copies: Copies }, cannotWait: boolean

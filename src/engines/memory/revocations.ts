@@ -1,5 +1,5 @@
-// Changes of keys that have copies: each waits behind a lock of REVOKER until its copies are revoked. So the queue of
-// the key keeps its order, and other keys are not held up.
+// Delays changes of keys that have copies: REVOKER holds the lock of the key until the copies are revoked, so calls on
+// the key keep their order, and other keys are not affected.
 import { randomUUID } from 'node:crypto'
 import type { Reply, Request, Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
@@ -9,16 +9,16 @@ import { ROOM_RETRY_MS, type Collection } from './collection.js'
 import type { Context } from './context.js'
 import { REVOKER, type Lock } from './lock.js'
 
-/** Of a counter. */
+/** Maximum length of a counter's value. */
 const MAX_DIGITS = 24
-/** Of all locks of REVOKER. No caller knows it. */
+/** The token of all locks held by REVOKER. No caller knows it. */
 const TOKEN = randomUUID()
 
-/** What it uses of the keyspace. */
+/** The parts of the keyspace that Revocations uses. */
 interface Locks {
-  /** Makes a lock without a holder. */
+  /** Creates a lock without a holder. */
   make (collection: Collection, key: string): Lock
-  /** Ends the holder's lock, and serves the queue. */
+  /** Ends a lock and serves its queue. */
   end (lock: Lock): void
   turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes>
 }
@@ -27,7 +27,7 @@ export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
   readonly #running = new Set<RevokeAll>()
-  /** The locks of REVOKER, by collection. */
+  /** The locks held by REVOKER, by collection. */
   readonly #held = new Map<string, Set<Lock>>()
 
   constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
@@ -41,14 +41,15 @@ export class Revocations {
   }
 
   /**
-   * Locks the key of a change until nobody can read a copy of what it changes. Undefined if nobody can now. If the key
-   * is being cleared, so does any call: no reader may see that before.
+   * Locks the key of a change until no copy of what it changes can be read; undefined if none can be read now. While
+   * the key is being cleared, this applies to all calls, including reads: none may see the key deleted while others can
+   * still read copies.
    */
   begin (collection: Collection, request: Request<Bytes>): Lock | undefined {
     const isCleared = this.#running.size > 0 && this.#isCleared(collection, request.key)
     if (!isChange(request) && !isCleared) return undefined
     const entry = collection.find(request.key)
-    // What is cleared has no entry, but may still have copies.
+    // A cleared key has no entry, but may still have copies.
     const wait = isCleared || entry?.isCopied === true ? this.#context.copies.recall(collection, request.key) : 0
     if (entry !== undefined) entry.isCopied = wait > 0
     const lock = wait === 0 ? undefined : this.#hold(this.#locks.make(collection, request.key), wait)
@@ -57,8 +58,8 @@ export class Revocations {
   }
 
   /**
-   * Revokes the copies of all keys with a prefix, in slices, and calls back when nobody can read one. If the keys are
-   * cleared, calls on those that somebody can still read wait.
+   * Revokes the copies of all keys with a prefix, in slices, and calls `ondone` when none can be read any more. If
+   * `isClear`, calls on keys whose copies can still be read wait.
    */
   revokeAll (collection: Collection, prefix: string, isClear: boolean, ondone: () => void): void {
     const work = new RevokeAll(this.#context, collection, prefix, isClear, () => {
@@ -70,14 +71,14 @@ export class Revocations {
     if (next !== undefined) this.#context.agenda.schedule(work, next)
   }
 
-  /** Whether the first call in the queue has to wait longer, for copies of keys that it evicts. */
+  /** Whether the first call in the queue has to wait longer, for copies of keys that it has to evict. */
   isContinued (collection: Collection, lock: Lock, request: Request<Bytes>): boolean {
     if (!collection.hasCopies || !isBlocked(collection, request, true)) return false
     this.#awaitRoom(collection, lock)
     return true
   }
 
-  /** The locks of REVOKER in a collection, or in all, and the calls that wait for them. Statistics leave them out. */
+  /** The locks held by REVOKER in one or all collections, and the calls that wait for them. Statistics exclude them. */
   count (collection?: string): { locks: number, waiters: number } {
     const some = collection === undefined ? this.#held.values() : [this.#held.get(collection) ?? []]
     let [locks, waiters] = [0, 0]
@@ -90,7 +91,7 @@ export class Revocations {
     return { locks, waiters }
   }
 
-  /** A lock of REVOKER ends: nobody can read copies of the key any more. */
+  /** A lock held by REVOKER has ended: no copy of its key can be read any more. */
   ended (collection: Collection, lock: Lock): void {
     const { copies, clock, counters } = this.#context
     copies.forget(collection, lock.key)
@@ -100,7 +101,7 @@ export class Revocations {
     counters.near.waited += (clock.now - lock.since) / 1000
   }
 
-  /** After a lock of REVOKER, the key has got a holder: answers the calls that do not wait for one. */
+  /** The lock has passed from REVOKER to a caller: rejects the waiting calls that do not wait for other holders. */
   passed (collection: Collection, lock: Lock): void {
     for (const waiter of [...lock.queue()]) {
       if (!waiter.request.nowait) continue
@@ -145,7 +146,7 @@ class RevokeAll implements Task {
   #searched = 0
   /** Keys with copies that have not been acknowledged. */
   readonly #left = new Set<string>()
-  /** When the last lease on one is over. */
+  /** When the last lease on their copies expires. */
   #end = 0
 
   constructor (
@@ -169,7 +170,7 @@ class RevokeAll implements Task {
     return undefined
   }
 
-  /** All copies of a key are acknowledged. */
+  /** All copies of a key have been acknowledged. */
   freed (key: string): void {
     if (!this.#left.delete(key) || this.#left.size > 0 || this.#searched < this.#keys.length) return
     this.context.agenda.cancel(this)
@@ -177,7 +178,7 @@ class RevokeAll implements Task {
   }
 }
 
-/** Whether a call on an unlocked key may change what a copy has. */
+/** Whether a call on an unlocked key may change what copies contain. */
 function isChange ({ op, token, ttl }: Request<Bytes>): boolean {
   switch (op) {
     case 'acquire': return true
@@ -191,7 +192,7 @@ function isChange ({ op, token, ttl }: Request<Bytes>): boolean {
 
 const ADDING: readonly Op[] = ['set', 'increment']
 
-/** Whether a write cannot evict enough yet, since others may still read copies. */
+/** Whether a write has to wait, because copies of the keys that it has to evict can still be read. */
 function isBlocked (collection: Collection, { op, key, text }: Request<Bytes>, isLocked: boolean): boolean {
   return ADDING.includes(op) && collection.awaitsRoom(key, key.length + (text?.length ?? MAX_DIGITS), isLocked)
 }

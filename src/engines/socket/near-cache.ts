@@ -1,20 +1,21 @@
-// The copies of values that this process keeps and reads by itself: the client's side of memory/copies.ts, which says
-// why such reads are linearizable. What this side has to do for that:
+// The client side of near caches: copies of values that this process reads without calling the store. The server side,
+// memory/copies.ts, explains why such reads are linearizable. For that, the client follows these rules:
 //
-// - The lease on all copies is counted from the moment at which it was asked for. Each read that the store answers with
-//   a copy, new or known, renews it. While copies are read, it is also renewed after a quarter of its time.
-// - A revoked copy is dropped before anything else is read from the connection.
-// - The calls of this process keep their order. Copies are read only if all changes that this process has sent have
-//   reached the store, and a copy only if all reads of its key have. A request that was answered has reached the store,
-//   and so have all sent before it; its answer follows the revocations that they caused. The copy of a key is given up
-//   before a change of the key is sent. A new copy may be older than calls that were sent after its read: it is not
-//   read until they have reached the store.
-//   A change that has reached the store may still wait there for a lock. Reads of other keys do not wait for it, as
-//   they would not if they were sent. A clear may still revoke copies, so none are read until it is answered.
-//   Reads of different keys that are under way at a time have no order, except those of a series: it reads no copies
-//   after the first read that was sent.
-// - A copy is given up when a read of its key is answered without one, as the store may know of none then.
-// - A copy ends with its key: its time is counted from the moment at which it was asked for.
+// - All copies share one lease, counted from the moment it was requested. Each reply that comes with a copy, new or
+//   known, renews it. While copies are read, a ping also renews it once a quarter of it has passed.
+// - A revoked copy is dropped before the next frame of the connection is processed.
+// - The calls of this process keep their order. Copies are read only once every change that this process has sent has
+//   reached the store, and the copy of a key only once every read of that key has. A reply shows that its request and
+//   all requests sent before it have reached the store, and it arrives after the revocations that they caused. The copy
+//   of a key is dropped before a change of that key is sent. A new copy may be older than calls that were sent after
+//   the read that returned it, so it is not read until they have reached the store.
+//   A change that has reached the store may still wait there for a lock. Reads of other keys do not wait for it; they
+//   would not if they were sent to the store either. A clear may still revoke copies, so none are read until it is
+//   answered.
+//   Concurrent reads of different keys have no order, except those of one series: after its first read that was sent to
+//   the store, a series reads no copies.
+// - If a read of a key is answered without a copy, the copy of that key is dropped: the store may not know of it.
+// - A copy expires with its key, whose remaining time is counted from the moment the read was sent.
 import { Reply, Request, type Op } from '../../core/engine.js'
 import { append, moveToEnd, remove } from '../../core/linked-list.js'
 import { MAX_COPIES } from '../memory/copies.js'
@@ -22,12 +23,12 @@ import { MAX_COPIES } from '../memory/copies.js'
 const DEFAULT_BYTES = 32 * 2 ** 20
 /** Approximate memory overhead of a copy. */
 const COPY_BYTES = 300
-/** Reads are answered for so many milliseconds before they let the event loop turn. */
+/** A read of a copy yields to the event loop if the last one that did so is more milliseconds ago. */
 const MAX_BUSY_MS = 1
-/** The calls that are answered with copies. */
+/** Calls whose replies may come with a copy. */
 const GRANTING: readonly Op[] = ['get', 'entry']
 const READING: readonly Op[] = [...GRANTING, 'head', 'peek']
-/** The calls that change nothing. */
+/** Calls that change nothing. */
 const HARMLESS = new Set<Op>([
   ...READING, 'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping', 'watch', 'subscribe'
 ])
@@ -39,13 +40,13 @@ interface Copy {
   readonly text: string
   readonly version: number | undefined
   readonly bytes: number
-  /** Milliseconds. */
+  /** In milliseconds. */
   readonly lease: number
   /** When its key expires; Infinity if it does not. */
   readonly end: number
-  /** Read it only if the request with this number has reached the store. */
+  /** It must not be read until the request with this number has reached the store. */
   after: number
-  /** How often it was read. */
+  /** Number of reads. */
   hits: number
   // Neighbors in the list by last use.
   prev: Copy | undefined
@@ -61,10 +62,10 @@ interface Sent {
 
 const NOT_NUMBERED: Sent = { number: 0, at: -Infinity }
 
-/** What it needs of the connection. */
+/** The parts of the connection that a NearCache uses. */
 export interface Link {
   call (request: Request): Promise<Reply>
-  /** The copy with this id is gone. It was read so many times. */
+  /** Tells the store that the copy with this id was dropped after `hits` reads. */
   acknowledge (id: number, hits: number): void
 }
 
@@ -73,29 +74,29 @@ export class NearCache {
   maxBytes = DEFAULT_BYTES
   bytes = 0
   /**
-   * Whether there has been a copy. Requests sent before that are not numbered: they have reached the store by the time
-   * of the first lease.
+   * Whether there has been a copy. Requests sent before the first one are not numbered: they have reached the store by
+   * the time the first lease is granted.
    */
   isUsed = false
   readonly #link: Link
   readonly #now: () => number
   readonly #collections = new Map<string, Map<string, Copy>>()
   readonly #copies = new Map<number, Copy>()
-  /** The least recently used: the first of a linked list. */
+  /** The least recently used copy, the first of a linked list. */
   #first: Copy | undefined
   #sent = 0
-  /** By the ids of the calls. */
+  /** By call id. */
   readonly #pending: Sent[] = []
   /** The number of the last request that has reached the store. */
   #reached = 0
-  /** That of the last change that was sent. */
+  /** The number of the last change that was sent. */
   #lastChange = 0
   /** Clears that are not answered yet. */
   #clears = 0
-  /** When the current lease was asked for. */
+  /** When the current lease was requested. */
   #leasedAt = -Infinity
   #isRenewing = false
-  /** Since the last request for a lease. */
+  /** Reads of copies since the last ping that renewed the lease. */
   #hits = 0
   #readAt = 0
   #turnedAt = 0
@@ -105,17 +106,17 @@ export class NearCache {
     this.#now = now
   }
 
-  /** Whether reads have to let the event loop turn: a loop that awaits thousands of them keeps the rest waiting. */
+  /** Whether reads have to yield to the event loop: otherwise a loop that awaits thousands of them would block it. */
   get isBusy (): boolean {
     return this.#readAt - this.#turnedAt > MAX_BUSY_MS
   }
 
-  /** The event loop has turned. */
+  /** Called when a read has yielded to the event loop. */
   turned (): void {
     this.#turnedAt = this.#now()
   }
 
-  /** The reply to a request, if there is a copy that may be read. */
+  /** The reply to a request, if a copy may be read. */
   read (request: Request): Reply | undefined {
     const copy = this.#collections.get(request.collection)?.get(request.key)
     if (copy === undefined || this.#clears > 0) return undefined
@@ -141,7 +142,7 @@ export class NearCache {
     return reply
   }
 
-  /** A request is going to be sent. `id`: that of the call, or 0. Only needed if `isUsed`. */
+  /** Called before a request is sent, if `isUsed`. `id` is that of the call, or 0. */
   sent ({ op, collection, key, series }: Request, id: number): void {
     this.#pending[id] = { number: ++this.#sent, at: this.#now() }
     if (series !== undefined) series.isSent = true
@@ -153,7 +154,7 @@ export class NearCache {
     else this.#giveUp(copy)
   }
 
-  /** A call is answered. Only needed if `isUsed`, or with a copy. */
+  /** Called for each reply, if `isUsed` or if it comes with a copy. */
   answered (id: number, request: Request | undefined, reply: Reply): void {
     const { number, at } = this.#pending[id] ?? NOT_NUMBERED
     this.#reached = Math.max(this.#reached, number)
@@ -166,7 +167,7 @@ export class NearCache {
     } else if (reply.near !== undefined) {
       this.#leasedAt = Math.max(this.#leasedAt, at)
       if (reply.number !== undefined) this.#keep(request, reply, at)
-      else if (!this.#copies.has(reply.near)) this.#link.acknowledge(reply.near, 0) // the store has to grant a new one
+      else if (!this.#copies.has(reply.near)) this.#link.acknowledge(reply.near, 0) // the store then grants a new one
     } else if (GRANTING.includes(op)) {
       this.#giveUpOf(collection, key)
     }
@@ -176,12 +177,12 @@ export class NearCache {
     this.isUsed = true
     const bytes = COPY_BYTES + Buffer.byteLength(text!) + Buffer.byteLength(key)
     const end = expiresIn === undefined ? Infinity : sentAt + expiresIn
-    // After a long wait, the end would be much too early.
+    // `end` is counted from the request: after a long wait for the reply, it would be much too early.
     if (bytes > this.maxBytes || (end !== Infinity && this.#now() - sentAt > lease!)) {
       this.#link.acknowledge(near!, 0)
       return
     }
-    this.#giveUpOf(collection, key) // it may be past its end
+    this.#giveUpOf(collection, key) // the previous copy may have expired
     this.#add({
       id: near!,
       collection,
@@ -199,14 +200,14 @@ export class NearCache {
     while (this.bytes > this.maxBytes || this.#copies.size > MAX_COPIES) this.#giveUp(this.#first!)
   }
 
-  /** The store revokes a copy. */
+  /** The store has revoked a copy. */
   revoke (id: number): void {
     const copy = this.#copies.get(id)
     if (copy === undefined) this.#link.acknowledge(id, 0)
     else this.#giveUp(copy)
   }
 
-  /** The connection is lost: there are neither copies nor a lease any more. */
+  /** The connection is lost: drops all copies and the lease. */
   clear (): void {
     this.#collections.clear()
     this.#copies.clear()
@@ -223,7 +224,7 @@ export class NearCache {
     const ping = new Request('ping', '', '')
     ping.number = this.#hits
     this.#hits = 0
-    // If it fails, there is no lease, and reads ask the store.
+    // If it fails, the lease expires, and reads go to the store.
     this.#link.call(ping).catch(() => { this.#isRenewing = false })
   }
 
@@ -241,7 +242,7 @@ export class NearCache {
     if (copy !== undefined) this.#giveUp(copy)
   }
 
-  /** Drops a copy, and tells the store. */
+  /** Drops a copy and notifies the store. */
   #giveUp (copy: Copy): void {
     const keys = this.#collections.get(copy.collection)!
     keys.delete(copy.key)
