@@ -3,13 +3,13 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Pause {
-  /** As of performance.now(). */
+  /** On the clock of performance.now(). */
   start: number
-  /** Milliseconds. */
+  /** In milliseconds. */
   duration: number
 }
 
-/** Collects pauses from now on; the function stops it, and gives them once the last of them has been reported. */
+/** Starts recording pauses. The returned function stops and, once the last pause was reported, resolves with them. */
 export function watchGc (): () => Promise<Pause[]> {
   const pauses: Pause[] = []
   const observer = new PerformanceObserver(list => {

@@ -1,17 +1,17 @@
-// What is to hold in one run.
+// The goals, checked against the figures of one run.
 import { ratio, type Measured } from './measure.js'
 import { markdown } from './table.js'
 
-/** A row of a comparison, and one of its figures. */
+/** One figure of a row. */
 type Of = [comparison: string, row: string, figure: string]
 
 interface Goal {
   of: Of
-  /** What it is divided by; without it the figure itself counts. */
+  /** The divisor; without it, the goal is for the figure itself. */
   by?: Of
   atLeast?: number
   atMost?: number
-  /** What keeps it from being better. */
+  /** The limiting factor. */
   limit?: string
 }
 
@@ -117,7 +117,7 @@ const goals: Goal[] = [
   { of: ['beside', OWN, 'p999OnCore'], atMost: 2 }
 ]
 
-/** A table of the goals of what was measured; empty if there are none. */
+/** A table of the goals for the measured comparisons; empty if there are none. */
 export function judge (measured: Record<string, Measured[]>): string {
   const lines: string[][] = []
   for (const { of, by, atLeast = -Infinity, atMost = Infinity, limit = '' } of goals) {

@@ -1,5 +1,5 @@
-// Runs rows side by side, each in a process of its own, round after round: a machine that slows down affects all of
-// them.
+// Runs the rows of a comparison in alternation, each in its own process: when the machine slows down, all of them are
+// affected.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -8,24 +8,24 @@ export type Figures = Record<string, number | undefined>
 
 export interface Row {
   name: string
-  /** A program of rows/, and its options as JSON; it prints Figures as JSON. */
+  /** A program in rows/. It gets `options` as JSON and prints Figures as JSON. */
   program: string
   options: object
 }
 
 export interface Figure {
-  /** One of each round. */
+  /** One per round. */
   values: number[]
   median: number
-  /** Half the distance between the smallest and the largest. */
+  /** Half the range. */
   spread: number
-  /** To the first row. */
+  /** The ratio to the first row. */
   ratio: number
 }
 
 export interface Measured {
   name: string
-  /** Undefined: it could not be run. */
+  /** Undefined if the row failed. */
   figures: Record<string, Figure> | undefined
   why?: string
 }
@@ -75,7 +75,7 @@ function summary (samples: Figures[], base: Figures[]): Record<string, Figure> {
   return figures
 }
 
-/** The median of the ratios that each round has found: the rows of one round ran on the machine as it was then. */
+/** The median of the ratios of each round: the rows of one round ran under similar conditions. */
 export function ratio (values: number[], base: number[]): number {
   return median(values.map((value, round) => value / (base[round] ?? NaN)))
 }

@@ -1,6 +1,6 @@
-// npm run bench [-- SUBJECT … [--rounds N] [--seconds N] [--write]]: measures subjects, by default all, and prints a
-// table for each comparison and the goals; --write replaces the sections of these subjects in RESULTS.md. --seconds
-// shortens each row, to see whether it works.
+// npm run bench [-- SUBJECT … [--rounds N] [--seconds N] [--write]]: measures the subjects, by default all, and prints
+// a table for each comparison, and the goals. --write replaces the sections of these subjects in RESULTS.md. --seconds
+// shortens each row, to check that it works.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'

@@ -1,4 +1,4 @@
-// What is compared with what, under which conditions.
+// The comparisons: their rows and conditions.
 import type { Row } from './measure.js'
 import type { RivalName } from './rivals/index.js'
 import type { BesideOptions } from './rows/beside.js'
@@ -13,7 +13,7 @@ import type { Column } from './table.js'
 export interface Comparison {
   title: string
   columns: Column[]
-  /** Ratios are to the first. */
+  /** Ratios are relative to the first row. */
   rows: Row[]
 }
 
@@ -89,12 +89,12 @@ const PRIMARY_STORES: RivalName[] = [
 ]
 const REDIS: RivalName[] = ['Redis, ioredis', 'Redis, ioredis with auto-pipelining', 'Redis, redis']
 
-/** Without copies in the workers and with them. lmdb reads the memory that it shares. */
+/** Without and with copies in the workers. lmdb reads from shared memory. */
 const CACHED: RivalName[] = [
   'strong-store', 'strong-store, near', 'Redis, redis', 'Redis, redis with its cache', 'lmdb'
 ]
 
-/** The store without data, with it, and what else keeps what it has. */
+/** The store without and with `data`, and rivals that persist their data. */
 const KEPT: RivalName[] = ['strong-store', 'strong-store, data', 'Redis, ioredis', 'Redis, appendfsync everysec']
 
 type Conditions = Partial<CallsOptions>
@@ -119,7 +119,7 @@ function locks (title: string, names: RivalName[], conditions: Conditions, more:
   return { title, columns: CALLS, rows: [...names.map(name => calls(name, conditions)), ...more] }
 }
 
-/** The larger the value, the fewer of them at a time. */
+/** The larger the values, the fewer calls in flight. */
 const SIZES: Array<[bytes: number, inFlight: number]> = [
   [100, 64], [1024, 64], [16_384, 32], [65_536, 16], [262_144, 4], [1_048_576, 2]
 ]

@@ -1,5 +1,4 @@
-// Figures as a table in Markdown: medians, how far they spread, and the ratio to the first row. The first figure is
-// also drawn.
+// Formats figures as a Markdown table: medians, spread, and ratios to the first row, with a bar for the first figure.
 import type { Measured } from './measure.js'
 
 export interface Column {
@@ -19,7 +18,7 @@ export function table (columns: Column[], rows: Measured[]): string {
     ? [name, '', why ?? '', ...columns.slice(1).map(() => '')]
     : [name, bar((figures[drawn]?.median ?? 0) / most), ...columns.map(({ figure, digits = 0 }) => {
         const found = figures[figure]
-        if (found === undefined || !Number.isFinite(found.median)) return '' // not to be had of this row
+        if (found === undefined || !Number.isFinite(found.median)) return '' // not measured by this row
         const { median, spread, ratio } = found
         return (
           `${format(median, digits)} ±${format(spread, digits)}` +
@@ -34,7 +33,7 @@ function bar (share: number): string {
   return '█'.repeat(eighths >> 3) + EIGHTHS[eighths & 7]!
 }
 
-/** `left`: number of columns that are aligned to the left. */
+/** `left`: number of left-aligned columns. */
 export function markdown (heads: string[], lines: string[][], left = 1): string {
   return [
     `| ${heads.join(' | ')} |`,

@@ -1,4 +1,4 @@
-// A program that forks itself: the primary has all its workers start at the same moment and gathers what they found.
+// For programs that fork themselves: the primary starts the work of all its workers at once and gathers their results.
 import cluster from 'node:cluster'
 
 interface Message {
@@ -6,7 +6,7 @@ interface Message {
   data?: unknown
 }
 
-/** In the primary: forks `count` workers and resolves, once all are ready, with what sets them off. */
+/** In the primary: forks `count` workers and, once all are ready, resolves with the function that starts their work. */
 export async function forkWorkers<T> (count: number, environment: object = {}): Promise<() => Promise<T[]>> {
   const forks = Array.from({ length: count }, () => cluster.fork(environment))
   const all = (type: Message['type']): Promise<unknown[]> =>
@@ -32,7 +32,7 @@ export async function forkWorkers<T> (count: number, environment: object = {}): 
   }
 }
 
-/** In a worker: says that it is ready, and does `work` when it is told to. */
+/** In a worker: reports that it is ready, and runs `work` when the primary starts it. */
 export function workWhenTold (work: () => Promise<unknown>): void {
   process.on('message', message => {
     if (message === 'go') work().then(data => process.send!({ type: 'done', data }), error => { throw error })
@@ -41,7 +41,7 @@ export function workWhenTold (work: () => Promise<unknown>): void {
   process.send!({ type: 'ready' })
 }
 
-/** Prints the row's result and ends workers and primary, in the order that lets --cpu-prof write all profiles. */
+/** Prints the row's figures, and ends the workers before the primary, so that --cpu-prof can write all profiles. */
 export async function finish (figures: object): Promise<void> {
   process.stdout.write(JSON.stringify(figures) + '\n')
   await Promise.all(Object.values(cluster.workers ?? {}).map(fork => new Promise(resolve => {

@@ -66,7 +66,7 @@ export class Api {
     return this.access?.access === 'write'
   }
 
-  /** Finds out what the token allows or, without one, whether a token is needed. Keeps the token for this tab. */
+  /** Finds out what the token allows or, without one, whether one is needed. Keeps the token for this tab. */
   async login (token = this.#token): Promise<void> {
     this.#token = token
     this.access = await this.json<Access>('access')

@@ -1,4 +1,4 @@
-// One collection: its statistics, its options, its biggest keys.
+// One collection: its statistics, options and biggest keys.
 import { Failure, path } from './api.js'
 import { button, field, h, quoted, setText, shown } from './dom.js'
 import { bytes, count, plural, rate } from './format.js'
@@ -155,7 +155,7 @@ class Options {
 
 class BiggestKeys {
   readonly element: HTMLElement
-  /** Of the whole collection. */
+  /** Size of the whole collection. */
   bytes = 0
   readonly #page: Page
   readonly #resource: string
@@ -190,7 +190,7 @@ class BiggestKeys {
     this.element = h('section', {}, h('h2', {}, 'Biggest keys'), this.#note, this.#table.element, toolbar(this.#more))
   }
 
-  /** Loads them once. */
+  /** Loads the biggest keys. Called once. */
   async start (signal: AbortSignal): Promise<void> {
     if (this.#isStarted) return
     await this.#load(signal)

@@ -1,4 +1,4 @@
-// One key: its value as a tree and as text, edited under its version; its expiry; its deletion.
+// One key: its value as a tree and as editable text, its expiry, and its deletion.
 import { Failure, path, type Api } from './api.js'
 import { button, field, h, quoted, setText, shown } from './dom.js'
 import { Editor, type Stored } from './editor.js'

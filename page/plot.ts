@@ -8,7 +8,7 @@ const HEIGHT = 60
 const MIN_WINDOW_MS = 60_000
 
 export interface Series {
-  /** The name of a field of Sample. */
+  /** A field of Sample. */
   value: string
   /** Undefined if it is the only one. */
   label?: string

@@ -1,5 +1,4 @@
-// npm run figure: draws the README's figure from bench/RESULTS.md, gets per second with their spread beside the
-// rivals.
+// npm run figure: draws the figure of the README, gets per second compared with the rivals, from bench/RESULTS.md.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -17,7 +16,7 @@ const [BEGIN, END] = ['<!-- figure: begin -->', '<!-- figure: end -->']
 
 interface Row { name: string, rate: number, spread: number }
 
-/** The rows of the first table below a heading of the results. */
+/** The rows of the first table below a heading of RESULTS.md. */
 function rowsBelow (results: string, heading: string): Row[] {
   const section = results.slice(results.indexOf(heading) + heading.length).split('\n### ')[0]!
   const found = Array.from(
@@ -59,7 +58,7 @@ function inThousands (rate: number): string {
   return `${Math.round(rate / 1000)} k`
 }
 
-/** The sentence below the picture. */
+/** The caption. */
 function caption ([ours, ...others]: Row[]): string {
   const redis = others.find(({ name }) => name === 'Redis, ioredis')!
   const [rate, spread] = [ours!.rate, ours!.spread].map(inThousands)

@@ -1,5 +1,5 @@
-// npm run openapi: writes openapi.yaml, the description that the admin API serves at its default prefix. A test
-// compares the two.
+// npm run openapi: writes openapi.yaml, the OpenAPI document that the admin API serves at its default prefix. A test
+// checks that the file is up to date.
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
@@ -7,7 +7,7 @@ import { strongStore } from '../src/index.js'
 
 export const file = fileURLToPath(new URL('../../openapi.yaml', import.meta.url))
 
-/** The text that openapi.yaml should have. */
+/** The expected text of openapi.yaml. */
 export async function describe (): Promise<string> {
   const app = Fastify()
   await app.register(strongStore, { url: 'memory:', admin: { auth: false } })

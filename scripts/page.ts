@@ -1,4 +1,4 @@
-// Compiles the admin page for browsers into one script, and writes its files as a module of strings beside
+// Compiles the admin page into one script, and writes the files of the page as a module of strings next to
 // routes/page.js: code that reads no files at run time also works in bundles.
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -27,7 +27,7 @@ export function buildPage (dist: string, write: (file: string, text: string) => 
   return outputs
 }
 
-/** By name. */
+/** The files of the page by name. */
 function pageFiles (): Record<string, string> {
   const style = readFileSync(join(PAGE, 'style.css'), 'utf8')
   return {
@@ -37,7 +37,7 @@ function pageFiles (): Record<string, string> {
   }
 }
 
-/** The scripts by their path, those that others import first. */
+/** The compiled scripts by path. Each follows those that it imports. */
 function compile (): Map<string, string> {
   const host: ts.ParseConfigFileHost = {
     ...ts.sys,
@@ -62,7 +62,7 @@ function compile (): Map<string, string> {
   return sorted
 }
 
-/** One module of all of them, without the spaces that only people need. Their top-level names must differ. */
+/** Bundles the scripts into one minified module. No two of them may declare the same top-level name. */
 function inOne (scripts: Map<string, string>): string {
   const files = Array.from(scripts, ([name, text]) => ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true))
   const owners = new Map<string, string>()
@@ -83,7 +83,7 @@ function inOne (scripts: Map<string, string>): string {
   }).join('')
 }
 
-/** Of those top-level names that stand for nothing else in any file. */
+/** Short names for the top-level names that have no other meaning in any file. */
 function shortNames (files: ts.SourceFile[], topLevel: Iterable<string>): Map<string, string> {
   const others = new Set<string>()
   const visit = (node: ts.Node): void => {
@@ -116,7 +116,7 @@ function namesOf (statement: ts.Statement): string[] {
 
 class Shortener {
   text = ''
-  /** Of private members, which nothing outside of their class sees. */
+  /** Short names of private members, which are invisible outside of their class. */
   readonly #names = new Map<string, string>()
   readonly #file: ts.SourceFile
   readonly #topLevel: Map<string, string>
@@ -127,7 +127,7 @@ class Shortener {
     this.#topLevel = topLevel
   }
 
-  /** Line breaks stay where they may end a statement. */
+  /** Appends a node, without spaces; keeps line breaks that may end a statement. */
   add (node: ts.Node): void {
     if (node.kind === ts.SyntaxKind.ExportKeyword) {
       this.#end = node.end

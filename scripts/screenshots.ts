@@ -1,4 +1,4 @@
-// npm run screenshots: the pictures of docs/admin-page.md, taken of the example server with Chromium.
+// npm run screenshots: takes the pictures of docs/admin-page.md with Chromium, of the example server.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -6,7 +6,7 @@ import { chromium, type Page } from 'playwright-core'
 
 const TOKEN = 'for-the-screenshots'
 const SIZE = { width: 960, height: 560 }
-/** Seconds of the plots. */
+/** The time span of the plots, in seconds. */
 const HISTORY_SECONDS = 45
 
 const server = spawn(process.execPath, [fileURLToPath(new URL('../examples/server.js', import.meta.url))], {

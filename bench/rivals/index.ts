@@ -1,4 +1,4 @@
-// All that can be measured, by the name it has in a table.
+// Everything that can be measured, by its name in the tables.
 import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
 import { batchedEcho, pingPong, relay } from './limits.js'
 import { lmdb } from './lmdb.js'

@@ -1,4 +1,4 @@
-// Other stores that keep keys in the primary, all of them with a message on the cluster's IPC channel for each call.
+// Other stores that keep keys in the primary. Each sends a message on the cluster's IPC channel for each call.
 import { load, ownCpu, type Rival } from './rival.js'
 
 interface SharedMemory {
@@ -65,7 +65,7 @@ export const lruCacheForClusters: Rival = {
     return { address: '', cpu: ownCpu }
   },
   async client () {
-    // By default it takes an answer that does not come within 100 ms for a miss.
+    // By default, it treats a call without a reply after 100 ms as a miss.
     const cache = await load<LruCacheModule>('lru-cache-for-clusters-as-promised').getInstance({
       max: 2e6, timeout: 60_000, failsafe: 'reject'
     })

@@ -1,11 +1,11 @@
-// What cannot be beaten: the bytes of a call there and back over the same kind of socket, and nothing done with them.
+// Upper bounds: sends the bytes of calls and replies over the same kind of socket, without processing them.
 import { connect, createServer, type Socket } from 'node:net'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ownCpu, type Load, type Rival, type Served } from './rival.js'
 
-// The frames of strong-store: heads of 16 and 12 bytes, a key of 8, and a version of 8 in the reply to a set.
+// The frames of strong-store: headers of 16 and 12 bytes, a key of 8 bytes, and 8 bytes of version in replies to sets.
 const REQUEST_HEAD = 24
 const REPLY_HEAD = 12
 const VERSION = 8
@@ -18,7 +18,7 @@ function sizesOf ({ bytes, operation }: Load): Sizes {
     : { request: REQUEST_HEAD, reply: REPLY_HEAD + bytes }
 }
 
-/** One call at a time: each is a write and a read on both sides. */
+/** One call at a time: each takes a write and a read on both sides. */
 export const pingPong: Rival = {
   serve: load => serve(load, (socket, { request, reply }) => {
     const content = Buffer.alloc(reply)
@@ -38,7 +38,7 @@ export const pingPong: Rival = {
   }
 }
 
-/** Each message passes through the primary to the other workers. */
+/** The primary forwards each message to the other workers. */
 export const relay: Rival = {
   async serve (load) {
     const sockets = new Set<Socket>()
@@ -62,7 +62,7 @@ export const relay: Rival = {
   }
 }
 
-/** Many calls at a time: one write for all that there is to say, as strong-store does. */
+/** Many calls at a time: pending frames are combined into one write, as strong-store does. */
 export const batchedEcho: Rival = {
   serve: load => serve(load, (socket, { request, reply }) => {
     const content = Buffer.alloc(reply)
@@ -116,7 +116,7 @@ async function open (path: string): Promise<Socket> {
   return socket
 }
 
-/** Tells how many more messages of `size` have come. */
+/** Calls `received` with the number of complete messages of `size` bytes that have arrived. */
 function receive (socket: Socket, size: number, received: (messages: number) => void): void {
   let rest = 0
   socket.on('data', chunk => {

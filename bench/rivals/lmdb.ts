@@ -1,4 +1,4 @@
-// lmdb: a file mapped into the memory of every process. Reads are local; writes are visible to all after their commit.
+// lmdb: a file mapped into the memory of every process. Reads are local; writes become visible when committed.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

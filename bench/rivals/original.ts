@@ -1,4 +1,4 @@
-// strong-store-cluster of 2013: callbacks, and a message on the cluster's IPC channel for each call.
+// strong-store-cluster (2013): callbacks, and a message on the cluster's IPC channel for each call.
 import { load, ownCpu, type Rival } from './rival.js'
 
 type Callback<T = void> = (error: Error | null, value: T) => void

@@ -1,4 +1,4 @@
-// Redis over a Unix socket, through both of its usual clients, and redlock on top of one of them.
+// Redis over a Unix socket, with its two common clients, and redlock on top of one of them.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -36,7 +36,7 @@ type Redlock = new (clients: unknown[], options: object) => {
 const MEMORY_ONLY = ['--save', '', '--appendonly', 'no']
 const EVERY_SECOND = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec']
 
-/** A server that ends with this process, by default with nothing but memory. Its address is the path of its socket. */
+/** Starts a server that exits with this process, by default without persistence. Its address is a socket path. */
 export async function serveRedis (options = MEMORY_ONLY): Promise<Served & { pid: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-redis-'))
   const address = join(folder, 'socket')
@@ -57,7 +57,7 @@ export async function serveRedis (options = MEMORY_ONLY): Promise<Served & { pid
   return { address, cpu: () => cpuOf(server.pid!), pid: server.pid! }
 }
 
-/** As it comes: a write for each command. */
+/** With default settings: one write per command. */
 export const ioredis: Rival = {
   serve: () => serveRedis(),
   async client (path) {
@@ -65,7 +65,7 @@ export const ioredis: Rival = {
     const client = new Redis({ path })
     return {
       ...parsed(client),
-      watch: async (prefix, changed) => { // the name of the key, without its value
+      watch: async (prefix, changed) => { // receives the name of the key, without its value
         await client.config('SET', 'notify-keyspace-events', 'K$')
         const subscriber = new Redis({ path })
         subscriber.on('pmessage', changed)
@@ -84,10 +84,10 @@ export const ioredis: Rival = {
   }
 }
 
-/** With a log on disk, synced every second. */
+/** With an append-only file, synced every second. */
 export const ioredisAppending: Rival = { ...ioredis, serve: () => serveRedis(EVERY_SECOND) }
 
-/** Its option for many commands at a time. */
+/** With the option that pipelines commands automatically. */
 export const ioredisPipelined: Rival = {
   serve: () => serveRedis(),
   async client (path) {
@@ -99,13 +99,13 @@ export const ioredisPipelined: Rival = {
 export const nodeRedis: Rival = {
   serve: () => serveRedis(),
   async client (path) {
-    const client = load<NodeRedisModule>('redis').createClient({ socket: { path } }) // pipelines by itself
+    const client = load<NodeRedisModule>('redis').createClient({ socket: { path } }) // pipelines by default
     await client.connect()
     return parsed(client)
   }
 }
 
-/** With its cache in the client: Redis tells it of changes, which do not wait for that. */
+/** With client-side caching: Redis invalidates cached keys, but changes do not wait for that. */
 export const nodeRedisCached: Rival = {
   serve: () => serveRedis(),
   async client (path) {
@@ -121,7 +121,7 @@ export const redlock: Rival = {
   async client (path) {
     const { Redis } = load<IoredisModule>('ioredis')
     const client = new Redis({ path })
-    // Its own delay of 200 ms between two attempts would make it a bench of sleeping: as short as still pays here.
+    // With its default delay of 200 ms between attempts, the bench would measure sleeping. A shorter one gains nothing.
     const redlock = new (load<Redlock>('redlock'))([client], { retryCount: -1, retryDelay: 5, retryJitter: 5 })
     return {
       ...parsed(client),
@@ -138,7 +138,7 @@ interface Parsed {
   set (key: string, value: unknown): Promise<unknown>
 }
 
-/** Operations as an application uses them: with objects as values. */
+/** Operations with objects as values, as applications use them. */
 function parsed (client: Commands): Commands & Parsed {
   return {
     get: async key => {

@@ -1,48 +1,48 @@
-// What a rival has to offer to be measured, and how its package is found.
+// The interface of what is measured, and helpers for its implementations.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 export interface Client {
   get (key: string): Promise<unknown>
   set (key: string, value: unknown): Promise<unknown>
-  /** Takes the lock of a key; what it resolves with releases it. */
+  /** Acquires the lock of a key. Resolves with the function that releases it. */
   lock? (key: string): Promise<() => Promise<unknown>>
-  /** Resolves when `changed` is called for each change of a key with this prefix. */
+  /** Resolves once `changed` will be called for each change of a key with this prefix. */
   watch? (prefix: string, changed: () => void): Promise<unknown>
   publish? (channel: string, message: unknown): Promise<unknown>
-  /** Resolves when `received` is called for each message. */
+  /** Resolves once `received` will be called for each message. */
   subscribe? (channel: string, received: () => void): Promise<unknown>
 }
 
 export interface Served {
-  /** What a client needs to know. */
+  /** Passed to `client`. */
   address: string
-  /** Microseconds of CPU that the process has used in which the keys are; undefined if they are with the clients. */
+  /** Microseconds of CPU used by the process that has the keys; undefined if the clients have them. */
   cpu: (() => number) | undefined
 }
 
 export interface Load {
-  /** Of a value's JSON text. */
+  /** The size of a value's JSON text. */
   bytes: number
   operation: string
 }
 
 export interface Rival {
-  /** In the primary, before workers are forked. */
+  /** Called in the primary, before workers are forked. */
   serve (load: Load): Promise<Served>
-  /** In each worker. */
+  /** Called in each worker. */
   client (address: string): Promise<Client>
 }
 
-/** The CPU of this process. */
+/** Microseconds of CPU used by this process. */
 export function ownCpu (): number {
   const { user, system } = process.cpuUsage()
   return user + system
 }
 
-const TICK = 10_000 // µs in which Linux counts
+const TICK = 10_000 // µs per clock tick of Linux
 
-/** The CPU of another process. */
+/** Microseconds of CPU used by another process. */
 export function cpuOf (pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')
   return (Number(fields[11]) + Number(fields[12])) * TICK
@@ -50,7 +50,7 @@ export function cpuOf (pid: number): number {
 
 const require = createRequire(new URL('../../../bench/package.json', import.meta.url))
 
-/** A rival's package, from bench/node_modules or the project's own. */
+/** Loads a package of a rival, from bench/node_modules or the project's node_modules. */
 export function load<T> (name: string): T {
   try {
     return require(name) as T

@@ -1,4 +1,4 @@
-// What is asked over HTTP, each in a worker of its own.
+// The sites that are measured over HTTP.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -18,18 +18,18 @@ import { serveRedis, type IoredisModule, type NodeRedisModule } from './redis.js
 import { load } from './rival.js'
 
 export interface Site {
-  /** In the primary; gives what `listen` needs to know. */
+  /** Called in the primary. Resolves with the argument of `listen`. */
   serve (): Promise<string>
-  /** In the worker. */
+  /** Called in the worker. */
   listen (address: string): Promise<Listening>
   path: string
-  /** What is to be sent as a bearer token. */
+  /** The bearer token to send. */
   token?: string
 }
 
 export interface Listening {
   port: number
-  /** Of the process that answers. */
+  /** The id of the process that serves the requests. */
   pid: number
 }
 
@@ -54,7 +54,7 @@ function site (
 
 type SessionOptions = FastifySessionOptions & { store: NonNullable<FastifySessionOptions['store']> }
 
-/** A session that is read by each request, and kept by the settings as they come. */
+/** Each request reads a session, which is saved according to the default settings of @fastify/session. */
 async function session (app: FastifyInstance, store: SessionOptions['store']): Promise<void> {
   await app.register(fastifyCookie)
   await app.register(fastifySession, { store, secret: 's'.repeat(32), cookie: { secure: false } })
@@ -88,10 +88,10 @@ function expressSite (storeOf: (address: string) => Promise<expressSession.Store
 
 const begun = { user: 'x'.repeat(200), cookie: { originalMaxAge: null } }
 
-/** A memory store of one worker: it has whatever session is asked for, as if this worker had begun it. */
+/** A memory store of one worker that has every requested session, as if this worker had created it. */
 class WorkerMemory extends fastifySession.MemoryStore {
   override get (id: string, callback: (error: unknown, session: any) => void): void {
-    super.get(id, (error, session) => { callback(error, session ?? begun) }) // the request will save it
+    super.get(id, (error, session) => { callback(error, session ?? begun) }) // the request saves it
   }
 }
 
@@ -99,7 +99,7 @@ class ExpressWorkerMemory extends expressSession.MemoryStore {
   readonly #begun = new Set<string>()
 
   override get (id: string, callback: (error: unknown, session?: SessionData | null) => void): void {
-    if (!this.#begun.has(id)) this.set(id, begun as unknown as SessionData) // so that the request's touch finds it
+    if (!this.#begun.has(id)) this.set(id, begun as unknown as SessionData) // so that the touch of the request finds it
     this.#begun.add(id)
     super.get(id, callback)
   }
@@ -107,7 +107,7 @@ class ExpressWorkerMemory extends expressSession.MemoryStore {
 
 type RedisStoreClass<S> = { RedisStore: new (options: object) => S }
 
-/** connect-redis over the Redis at a socket's path. */
+/** connect-redis, for the Redis at a socket path. */
 async function connectRedis<S> (path: string): Promise<S> {
   const client = load<NodeRedisModule>('redis').createClient({ socket: { path } })
   await client.connect()
@@ -136,7 +136,7 @@ export const sites = {
     token: TOKEN
   },
 
-  /** HTTP over Redis, as Debian has it: an answer in plain text is as near to a JSON value as it comes. */
+  /** Redis over HTTP, from the Debian package. Its plain text format is the closest to a JSON value. */
   webdis: {
     path: '/GET/value.txt',
     serve: redisAddress,
@@ -164,7 +164,7 @@ export const sites = {
 
 export type SiteName = keyof typeof sites
 
-/** Webdis over the Redis at a socket's path; it ends with this process. */
+/** Starts Webdis for the Redis at a socket path. It exits with this process. */
 async function serveWebdis (path: string): Promise<Listening> {
   const port = await freePort()
   const config = join(mkdtempSync(join(tmpdir(), 'bench-webdis-')), 'webdis.json')

@@ -1,4 +1,4 @@
-// What this project makes, over the engines there are.
+// This project, with each of its engines.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,7 @@ import strongStore, { createStore } from '../../src/index.js'
 import { serveRedis } from './redis.js'
 import { cpuOf, ownCpu, type Client, type Rival } from './rival.js'
 
-/** Removed when this process ends. */
+/** Creates a folder that is removed when this process exits. */
 export function temporaryFolder (): string {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   process.on('exit', () => { rmSync(folder, { recursive: true, force: true }) })
@@ -57,7 +57,7 @@ export const clusterStore: Rival = {
   client: async () => client('cluster:')
 }
 
-/** The same, with copies of values in the workers. */
+/** The same with near caches. */
 export const nearStore: Rival = {
   async serve () {
     await createStore('cluster:').collection('bench').configure({ near: 0.05 })
@@ -66,7 +66,7 @@ export const nearStore: Rival = {
   client: async () => client('cluster:')
 }
 
-/** The first, saved in a folder. */
+/** The first one with `data`. */
 export const dataStore: Rival = {
   async serve () {
     const store = createStore({ url: 'cluster:', data: temporaryFolder() })
@@ -76,7 +76,7 @@ export const dataStore: Rival = {
   client: async () => client('cluster:')
 }
 
-/** The store in a process of its own. */
+/** A store in a process of its own. */
 export const unixStore: Rival = {
   async serve () {
     const path = join(temporaryFolder(), 'socket')
@@ -91,19 +91,19 @@ export const unixStore: Rival = {
   client: async path => client(`unix:${path}`)
 }
 
-/** The same API on a Redis of its own. */
+/** The engine for Redis. */
 export const redisStore: Rival = {
   serve: () => serveRedis(),
   client: async path => client(`redis://${path}`)
 }
 
-/** No crossing at all: each worker has a keyspace of its own. */
+/** Without calls between processes: each worker has its own keyspace. */
 export const memoryStore: Rival = {
   serve: async () => ({ address: '', cpu: undefined }),
   client: async () => client('memory:')
 }
 
-/** The admin API, here of the process that has the keys, and the engine over it. */
+/** The engine for http:, with the admin API served by the process that has the keys. */
 export const httpStore: Rival = {
   async serve () {
     const app = fastify()

@@ -1,4 +1,4 @@
-// One worker gets small values, one at a time, while another sets and gets a large one as fast as it can.
+// One worker gets small values, one at a time, while another one sets and gets a large value as fast as it can.
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
 import { waitedForCore } from '../core.js'
@@ -8,7 +8,7 @@ import { finish, forkWorkers, workWhenTold } from '../workers.js'
 
 export interface BesideOptions {
   rival: RivalName
-  /** Of the large value; 0: there is none, and the other worker rests. */
+  /** The size of the large value; 0 if the other worker is idle. */
   bytes: number
   seconds: number
 }
@@ -21,7 +21,7 @@ const WARM_UP = 1
 interface Result {
   large: number
   latencies: number[]
-  /** Less the waits of this process and of the primary for a core. */
+  /** Latencies minus the times for which this process and the primary waited for a core. */
   onCore: number[]
 }
 

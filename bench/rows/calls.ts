@@ -1,4 +1,4 @@
-// Calls, or locks, for a while, from workers that have so many in flight at a time.
+// Calls, or locks, from workers that keep a fixed number of them in flight.
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,7 +8,7 @@ import { finish, forkWorkers, workWhenTold } from '../workers.js'
 
 export interface CallsOptions {
   rival: RivalName
-  /** 'lock' takes and releases locks that nobody else wants, 'hot lock' one that all want. */
+  /** 'lock' acquires and releases uncontended locks, 'hot lock' one lock that all workers contend for. */
   operation: 'get' | 'set' | '99/1' | '95/5' | '80/20' | 'lock' | 'hot lock'
   workers: number
   inFlight: number
@@ -23,9 +23,9 @@ const options = JSON.parse(process.argv[2]!) as CallsOptions
 const { rival, operation, workers, inFlight, bytes, keys, seconds, watched } = options
 const { serve, client }: Rival = rivals[rival]
 const value = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
-// Seconds in which V8 compiles what it will. Of a lock that all want, each worker has but a part of not so many calls.
+// Seconds until V8 has compiled the hot code. With a contended lock, each worker makes fewer calls per second.
 const WARM_UP = operation === 'hot lock' ? 4 : 0.7
-let events = 0 // of the watch of this worker
+let events = 0 // received by the watch of this worker
 
 interface Result {
   calls: number
@@ -65,7 +65,7 @@ async function worker (): Promise<void> {
   workWhenTold(() => run(asked, seconds))
 }
 
-/** Each worker its part of the keys. */
+/** Each worker writes its part of the keys. */
 async function fill (client: Client): Promise<void> {
   const part = Math.ceil(keys / workers)
   const first = (cluster.worker!.id - 1) * part
@@ -92,7 +92,7 @@ async function run (client: Client, seconds: number): Promise<Result> {
       if (!isTimed) continue
       const now = performance.now()
       latencies.push(now - start)
-      isOver ||= now > end // the timer alone would never fire where a call needs no turn of the event loop
+      isOver ||= now > end // the timer cannot fire if calls do not yield to the event loop
     }
   }
   const over = sleep(seconds * 1000).then(() => { isOver = true })
@@ -101,8 +101,8 @@ async function run (client: Client, seconds: number): Promise<Result> {
 }
 
 function caller (client: Client, lane: number): () => Promise<unknown> {
-  // A prime step visits all keys. Workers begin at different ones, and lanes far apart: otherwise they would catch up
-  // with each other at the first key that a cache does not have yet, and all ask for each key that follows together.
+  // A prime step visits all keys. Workers start at different keys, and lanes far apart: otherwise they would all wait
+  // for the first key that a cache does not have yet, and from then on request the same keys at the same time.
   let at = (lane * Math.ceil(keys / inFlight) * 7919 + process.pid * 104_729) % keys
   const next = (): string => keyAt(at = (at + 7919) % keys)
   let calls = lane

@@ -1,4 +1,4 @@
-// A store that is saved in a folder: how long its start and its end take, and how large its file gets.
+// A store with `data`: how long it takes to start and to close, and how large its file grows.
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
@@ -9,7 +9,7 @@ import { temporaryFolder } from '../rivals/strong-store.js'
 export interface DataOptions {
   measure: 'load' | 'close' | 'size'
   keys: number
-  /** For the size: how long values are overwritten. */
+  /** For 'size': how long values are overwritten. */
   seconds?: number
 }
 
@@ -41,7 +41,7 @@ async function load (): Promise<object> {
 }
 
 async function close (): Promise<object> {
-  const before = createStore({ url: 'memory:', data: folder, flush: 60 }) // everything is left to the end
+  const before = createStore({ url: 'memory:', data: folder, flush: 60 }) // close() writes everything
   await before.ping()
   await fill(before, 100)
   const start = performance.now()
@@ -50,7 +50,7 @@ async function close (): Promise<object> {
   return { seconds: duration / 1000, keys: await open().collection('bench').size() }
 }
 
-/** As many overwrites as an hour has with OVERWRITES / 60 a second. */
+/** Makes as many overwrites in a minute as OVERWRITES / 60 per second make in an hour. */
 async function size (): Promise<object> {
   const store = open()
   await fill(store, 1000)

@@ -1,5 +1,5 @@
-// How long a message, or a change that somebody watches, takes from one worker to another: two workers answer each
-// other, and each has one half of every round.
+// How long a message, or a change of a watched key, takes from one worker to another: two workers play ping-pong, and a
+// sample is half a round trip.
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,14 +16,14 @@ export interface DeliveryOptions {
 
 const { rival, by, bytes, seconds } = JSON.parse(process.argv[2]!) as DeliveryOptions
 const { serve, client }: Rival = rivals[rival]
-/** Seconds in which V8 compiles what it will. */
+/** Seconds until V8 has compiled the hot code. */
 const WARM_UP = 2
 const message = { text: 'x'.repeat(bytes - '{"text":""}'.length) }
 
 interface Result {
-  /** With those of the warm-up. */
+  /** Including the warm-up. */
   count: number
-  /** Milliseconds. */
+  /** In milliseconds. */
   rounds: number[]
 }
 

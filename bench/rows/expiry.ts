@@ -1,4 +1,4 @@
-// What a sweep does to the process it runs in: keys that all go idle at once, while others arrive.
+// How a sweep affects its process: many keys go idle at once while others arrive.
 import cluster from 'node:cluster'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,7 @@ import { finish, forkWorkers, workWhenTold } from '../workers.js'
 export interface ExpiryOptions {
   expires: boolean
   keys: number
-  /** Keys that arrive meanwhile. */
+  /** Keys that arrive during the sweep, per second. */
   perSecond: number
   seconds: number
 }
@@ -58,8 +58,8 @@ async function primary (): Promise<object> {
 }
 
 /**
- * How late each of a chain of 1 ms timers fired. monitorEventLoopDelay measures the same, but without the moments,
- * which it takes to tell the share of the garbage collector.
+ * How late each of a series of 1 ms timers fired. Unlike monitorEventLoopDelay, this has the time of each delay, which
+ * is needed to subtract garbage collections.
  */
 function watchDelays (): () => Pause[] {
   const delays: Pause[] = []
@@ -75,7 +75,7 @@ function watchDelays (): () => Pause[] {
   }
 }
 
-/** What is left of times without the collections that they had to wait for. */
+/** Subtracts garbage collections from delays. */
 function lessGc (times: Pause[], pauses: Pause[]): Pause[] {
   return times.map(({ start, duration }) => {
     const end = start + duration

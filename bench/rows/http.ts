@@ -1,4 +1,4 @@
-// Requests over HTTP, from wrk, to a site that one worker serves, or several.
+// HTTP requests from wrk to a site that one or more workers serve.
 import cluster from 'node:cluster'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -13,9 +13,9 @@ export interface HttpOptions {
   seconds: number
 }
 
-/** Requests for each worker until V8 has compiled what it will, however fast they are. */
+/** Requests per worker until V8 has compiled the hot code. */
 const WARM_UP = 8000
-/** Seconds that this may take. */
+/** Maximum duration of the warm-up, in seconds. */
 const MAX_WARM_UP = 30
 
 const { site, workers, connections, seconds } = JSON.parse(process.argv[2]!) as HttpOptions
@@ -31,7 +31,7 @@ async function primary (): Promise<object> {
   const environment = { BENCH_ADDRESS: await serve() }
   const listening = await Promise.all(Array.from({ length: workers }, () => forkWorker(environment)))
   const cpu = (): number => listening.reduce((sum, { pid }) => sum + cpuOf(pid), 0)
-  const url = `http://127.0.0.1:${listening[0]!.port}${path}` // the port of one worker is that of all
+  const url = `http://127.0.0.1:${listening[0]!.port}${path}` // all workers share one port
   const authorization = `Bearer ${token ?? ''}`
   const { status, headers } = await fetch(url, { headers: { authorization } })
   if (status !== 200) throw new Error(`${url} answers ${status}`)

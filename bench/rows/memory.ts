@@ -1,4 +1,4 @@
-// What a key takes when there are very many, and how the process that has them fares with its garbage collector.
+// The memory of a key when there are very many, and the garbage collections of the process that has them.
 import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
@@ -11,7 +11,7 @@ import { finish, forkWorkers, workWhenTold } from '../workers.js'
 export interface MemoryOptions {
   store: 'strong-store' | 'strong-store-cluster' | 'Map' | 'Redis'
   keys: number
-  /** Of 80/20 gets and sets once it is full. */
+  /** Seconds of 80/20 gets and sets once the store is full. */
   seconds: number
 }
 
@@ -35,7 +35,7 @@ async function map (): Promise<object> {
   const map = new Map<string, string>()
   for (let i = 0; i < keys; i++) map.set(flat(keyAt(i)), flat(JSON.stringify(value)))
   const figures = perKey(before, ownMemory())
-  map.clear() // it was there until now
+  map.clear() // keeps the map alive until here
   return figures
 }
 
@@ -81,7 +81,7 @@ function keyAt (i: number): string {
   return `key-${String(i).padStart(KEY - 4, '0')}`
 }
 
-/** The text in one piece, one byte a character, as it comes from a socket. */
+/** The text as a flat one-byte string, like one read from a socket. */
 function flat (text: string): string {
   return Buffer.from(text).toString('latin1')
 }

@@ -9,12 +9,12 @@ const EXECUTABLE = ['chromium', 'chromium-browser', 'google-chrome'].find(
 export const hasBrowser = EXECUTABLE !== undefined
 export const NO_BROWSER = 'chromium is not installed: the admin page is not tested in a browser'
 
-/** For a wait that only a fault makes long. */
+/** Timeout in milliseconds of waits that are short unless something fails. */
 const TIMEOUT_MS = 60_000
 
 export interface Tab {
   page: Page
-  /** What the browser complained about, requests that were refused aside. */
+  /** Errors reported by the browser, except for rejected requests. */
   complaints: string[]
 }
 

@@ -1,9 +1,9 @@
-// Watchers that keep the state they are told, and random changes for them to follow.
+// Watchers that rebuild the state of a collection from events, and random changes for them to follow.
 import type { Collection, EventStream, StoreError, WatchEvent, WatchOptions } from '../../src/index.js'
 import { random } from '../faults/attack.js'
 import { until } from './until.js'
 
-/** Follows a watch, and checks that no version goes back. */
+/** Follows a watch, and checks that versions never decrease. */
 export class Follower {
   readonly state = new Map<string, unknown>()
   readonly #versions = new Map<string, number>()
@@ -12,19 +12,19 @@ export class Follower {
   #isReady = false
   resets = 0
   errors: unknown[] = []
-  /** Pauses before it reads on. */
+  /** Reading pauses until this resolves. */
   stall: Promise<void> | undefined
 
   constructor (readonly collection: Collection<any>, readonly options: WatchOptions) {}
 
   start (): void {
-    // What was listed before 'ready' is incomplete, and so is no state to continue from.
+    // Before 'ready', the listing is incomplete, so the watch cannot continue from it.
     const since = this.#isReady ? this.#revision : undefined
     if (since === undefined) this.state.clear()
     this.#events = this.collection.watch({ ...this.options, since })
     const events = this.#events
     this.#follow(events).catch((error: unknown) => {
-      // A watch that has never reached the store ends with this.
+      // A watch that has never reached the store ends with this error.
       if ((error as StoreError).code !== 'STORE_UNREACHABLE') this.errors.push(error)
       else if (this.#events === events) this.start()
     })
@@ -56,11 +56,11 @@ export class Follower {
     }
   }
 
-  /** Resolves when what it was told is what there is, or when it has failed. */
+  /** Resolves when its state equals that of the store, or when it has failed. */
   async arrives (): Promise<void> {
     await until(async () => {
       if (this.errors.length > 0) return true
-      const state = await this.#read().catch(() => undefined) // after a cut the next call may fail as well
+      const state = await this.#read().catch(() => undefined) // after a lost connection, the next call may fail too
       return state?.size === this.state.size && [...state].every(([key, value]) => {
         return this.state.has(key) && this.state.get(key) === value
       })
@@ -80,17 +80,17 @@ export class Follower {
 export interface Course {
   seed: number
   steps: number
-  /** Number of keys that are sometimes written at once. */
+  /** Number of keys in an occasional bulk write. */
   many: number
-  /** Disconnects everybody. */
+  /** Disconnects all clients. */
   cut (): unknown
-  /** Loses all keys. */
+  /** Makes the store lose all keys. */
   replace (): unknown
 }
 
 /**
- * Changes a collection at random while followers read, pause and begin again. Then each of them must reach the state of
- * the store, whatever it has missed.
+ * Changes a collection at random while followers read, pause and restart. Then each of them must reach the state of the
+ * store, whatever it has missed.
  */
 export async function follow (
   items: Collection<any>, followers: readonly Follower[], { seed, steps, many, cut, replace }: Course
@@ -99,7 +99,7 @@ export async function follow (
   const below = (n: number): number => Math.floor(next() * n)
   const pick = <T> (list: readonly T[]): T => list[below(list.length)]!
   const keys = Array.from({ length: 20 }, (_, i) => `${'ab'[i % 2]}${i}`)
-  const ignore = (): void => {} // failed calls write nothing
+  const ignore = (): void => {} // a failed call has written nothing
   for (const follower of followers) follower.start()
   for (let step = 0; step < steps; step++) {
     const key = pick(keys)

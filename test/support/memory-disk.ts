@@ -1,4 +1,4 @@
-// A disk that keeps every state it was in.
+// A disk in memory that records its state after each write.
 import type { Disk } from '../../src/engines/memory/disk.js'
 
 export class MemoryDisk implements Disk {

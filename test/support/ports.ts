@@ -1,12 +1,12 @@
-// Ports for servers that have to be told one, in the tests, the bench and the checks of the guides.
+// Ports for servers that cannot listen on port 0, in the tests, the bench and the checks of the guides.
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
 let nextPort = 10_000 + process.pid % 400 * 50
 
 /**
- * A free port of this machine. It is below those that systems choose by themselves, and each process starts at another
- * one, so that nothing else takes it before the server listens.
+ * A free port. It is below the range of ephemeral ports, and each process starts its search at a different one, so that
+ * it is unlikely to be taken before the server listens.
  */
 export async function freePort (): Promise<number> {
   for (;;) {

@@ -1,4 +1,4 @@
-// Starts programs as a user would.
+// Starts programs in the way a user does.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +10,7 @@ import type { Test } from 'tap'
 
 export interface Program {
   child: ChildProcess
-  /** Its folder for temporary files. */
+  /** Its temporary folder. */
   folder: string
   /** The next line printed by it or its workers. Rejects with their output if it exits instead. */
   nextLine (): Promise<string>
@@ -28,7 +28,7 @@ interface StartOptions {
 /** Starts a compiled program by its path in dist/. It is killed with all its workers at the end of the test. */
 export function start (t: Test, name: string, { args = [], env = {} }: StartOptions = {}): Program {
   const folder = mkdtempSync(join(tmpdir(), 'program-'))
-  // Without the loaders of the test runner.
+  // Drops the loaders of the test runner.
   const command = [
     '-u', 'NODE_OPTIONS', process.execPath, fileURLToPath(new URL(`../../${name}`, import.meta.url)), ...args
   ]

@@ -75,7 +75,7 @@ export async function withoutFunctions ({ path, redis }: TestServer): Promise<St
   return { url: 'redis:', redis: { client: { path, username: 'scripts', password: 'password' } } }
 }
 
-/** Starts a Valkey that needs only Node. It ends with the test. */
+/** Starts a Valkey from npm packages. It is stopped at the end of the test. */
 export async function startValkey (t: Test): Promise<StoreOptions> {
   const port = await freePort()
   const child = fork(

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { Agent, request } from 'undici'
 
-/** They show what is shared by all of them as well as more would, each of which takes a second of CPU to start. */
+/** Enough to show what workers share. Each takes a second of CPU to start. */
 export const WORKERS = 2
 
 export interface Answer {
@@ -19,7 +19,7 @@ export interface Servers {
   get (path: string, headers?: Record<string, string>): Promise<Answer>
   /** Sends many requests at once, the same number to each worker. */
   burst (path: string, count: number): Promise<Answer[]>
-  /** The output of the workers: empty if there were no errors. */
+  /** The output of the workers; empty unless there were errors. */
   output (): string
 }
 
@@ -45,7 +45,7 @@ export async function servers (t: Test, fixture: string, what: object): Promise<
     })
     const failed = once(worker, 'exit').then(() => { throw new Error(`the worker has ended: ${output}`) })
     failed.catch(() => {})
-    // Their stores send messages, too.
+    // The stores of the workers send messages, too.
     const listening = new Promise<number>(resolve => {
       worker.on('message', message => { if (typeof message === 'number') resolve(message) })
     })

@@ -4,8 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 const MAX_PAUSE_MS = 20
 
 /**
- * Resolves with the first result of `look` that is not false or undefined. Rejects after `seconds`. It looks less and
- * less often, since the CPU that looking takes is missing where the condition is brought about.
+ * Resolves with the first result of `look` that is neither false nor undefined; rejects after `seconds`. The intervals
+ * grow, to leave the CPU to the code that has to fulfil the condition.
  */
 export async function until<T> (look: () => T | Promise<T>, seconds = 10): Promise<Exclude<T, false | undefined>> {
   const end = Date.now() + seconds * 1000
