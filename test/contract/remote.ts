@@ -1,4 +1,4 @@
-// A store in another process, driven over a channel of messages: calls there, results and error codes back.
+// Calls a store in another process over a message channel.
 import { StoreError, type Store, type StoreErrorCode } from '../../src/index.js'
 import type { Peer, PeerCollection, PeerLock } from './suite.js'
 
@@ -7,7 +7,7 @@ export interface Channel {
   onmessage: ((message: Message) => void) | undefined
 }
 
-/** A call (with `target`: a collection's name, or the number of a lock), or its result. */
+/** A call or its result. `target`: the name of a collection, the number of a lock, or null for the store itself. */
 export interface Message {
   contract: 'call' | 'result'
   id: number
@@ -19,7 +19,7 @@ export interface Message {
   error?: { code: StoreErrorCode, message: string }
 }
 
-/** Has `store` driven from the other end. */
+/** Executes calls from the other end on `store`. */
 export function offer (store: Store, channel: Channel): void {
   const locks: PeerLock[] = []
   channel.onmessage = ({ contract, id, target, method, args = [] }) => {
@@ -50,7 +50,7 @@ export function remote (channel: Channel): Peer {
   const proxy = (target: string | number | null): object => new Proxy({}, {
     get: (_, method) => {
       if (method === 'name') return target
-      if (method === 'then') return undefined // a lock is the result of a promise, but none itself
+      if (method === 'then') return undefined // otherwise a promise could not resolve to it
       return (...args: unknown[]) => new Promise((resolve, reject) => {
         calls.set(++ids, { resolve, reject })
         channel.send({ contract: 'call', id: ids, target, method: String(method), args })

@@ -1,9 +1,9 @@
-// What every engine has to do. `a` and `b` are two users of one store: in one process or in two.
+// The behaviour that all engines share. `a` and `b` are two users of one store, in one process or in two.
 import type { Test } from 'tap'
 import type { Collection, Entry, KeyLock, LockInfo, Store } from '../../src/index.js'
 import { until } from '../support/until.js'
 
-/** A store, or one in another process at the other end of a channel, where what is not a promise becomes one. */
+/** A store, or a proxy of one in another process, whose methods all return promises. */
 export interface Peer {
   collection (name: string): PeerCollection
   locks (): ReturnType<Store['locks']>
@@ -28,9 +28,9 @@ const LIMIT = 2 ** 20
 let collections = 0
 
 export function contract (t: Test, name: string, arrange: () => Promise<Arrangement>): void {
-  t.test(`${name} keeps the contract`, async t => {
+  t.test(`${name} fulfils the contract`, async t => {
     const { a, b, end } = await arrange()
-    /** A collection of the test's own, as both see it. */
+    /** A new collection, as seen by both users. */
     const fresh = (): { mine: Collection<any>, theirs: PeerCollection } => {
       const name = `contract ${process.pid} ${++collections}`
       return { mine: a.collection(name), theirs: b.collection(name) }
@@ -47,7 +47,7 @@ export function contract (t: Test, name: string, arrange: () => Promise<Arrangem
 type Contract = (t: Test, pair: { mine: Collection<any>, theirs: PeerCollection }, a: Store, b: Peer) => Promise<void>
 
 const TESTS: Record<string, Contract> = {
-  async 'what one writes the other reads' (t, { mine, theirs }) {
+  async 'one user reads what the other writes' (t, { mine, theirs }) {
     t.equal(await mine.get('key'), undefined)
     const value = { a: 0, b: 'Hiya', c: { d: [99, null, true] }, e: 'é€😀\u0000"\\' }
     await mine.set('key', value)
@@ -61,7 +61,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.del('key'), false)
   },
 
-  async 'a value is a copy of its own' (t, { mine }) {
+  async 'values are copied' (t, { mine }) {
     const value = { list: [1] }
     await mine.set('key', value)
     value.list.push(2)
@@ -71,7 +71,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(await mine.get('key'), { list: [1] })
   },
 
-  async 'every value that JSON has comes back' (t, { mine, theirs }) {
+  async 'every JSON value can be stored' (t, { mine, theirs }) {
     for (const value of [
       null, false, true, 0, -1.5, 1e300, '', 'text', '\u2028', [], {}, [[]], { __proto__: null, a: 1 }
     ]) {
@@ -89,7 +89,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.has('key'), false)
   },
 
-  async 'what JSON cannot hold is refused, and nothing is changed' (t, { mine }) {
+  async 'values without a JSON form are rejected, and nothing changes' (t, { mine }) {
     await mine.set('key', 'kept')
     for (const value of [() => {}, Symbol('s'), 1n]) {
       await t.rejects(mine.set('key', value), { code: 'STORE_VALUE_INVALID' })
@@ -107,10 +107,10 @@ const TESTS: Record<string, Contract> = {
     }
     const wide = '€'.repeat((LIMIT - 2) / 3)
     await mine.set('key', wide)
-    t.ok(await theirs.get('key') === wide, 'counted in bytes of UTF-8')
+    t.ok(await theirs.get('key') === wide, 'sizes are in bytes of UTF-8')
     await t.rejects(mine.set('key', wide + '€'), { code: 'STORE_VALUE_TOO_LARGE' })
     await t.rejects(mine.set('key', 'x'.repeat(LIMIT - 1)), { code: 'STORE_VALUE_TOO_LARGE' })
-    t.ok(await mine.get('key') === wide, 'the old value stays')
+    t.ok(await mine.get('key') === wide, 'the old value is kept')
     await mine.set('key', 1)
     t.equal(await theirs.get('key'), 1, 'a one-byte value')
   },
@@ -141,14 +141,14 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'more collections than a connection has numbers for' (t, { mine }, a) {
+  async 'more collections than a connection has slots' (t, { mine }, a) {
     const names = Array.from({ length: 600 }, (_, i) => `${mine.name} ${i}`)
     await Promise.all(names.map((name, i) => a.collection(name).set('key', i)))
     t.strictSame(await Promise.all(names.map(name => a.collection(name).get('key'))), names.map((_, i) => i))
     await Promise.all(names.map(name => a.collection(name).clear()))
   },
 
-  async 'versions grow and never repeat, not even after a delete' (t, { mine, theirs }) {
+  async 'versions increase and never repeat, even after a delete' (t, { mine, theirs }) {
     const versions = [await mine.set('key', 1), await theirs.set('key', 2)]
     await mine.increment('key')
     versions.push((await mine.entry('key'))!.version)
@@ -179,7 +179,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), undefined)
   },
 
-  async 'read, check and write loops lose no update' (t, { mine, theirs }) {
+  async 'optimistic updates by version lose nothing' (t, { mine, theirs }) {
     await mine.set('key', 0)
     const add = async (user: Collection<number>): Promise<void> => {
       for (;;) {
@@ -196,7 +196,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 20)
   },
 
-  async 'increment counts for all' (t, { mine, theirs }) {
+  async 'increments of all users add up' (t, { mine, theirs }) {
     t.equal(await mine.increment('n'), 1)
     t.equal(await theirs.increment('n', 2.5), 3.5)
     t.equal(await mine.increment('n', -4), -0.5)
@@ -221,31 +221,31 @@ const TESTS: Record<string, Contract> = {
     const start = Date.now()
     await mine.set('key', 1, { ttl: 0.1 })
     await until(async () => await theirs.get('key') === undefined)
-    t.ok(Date.now() >= start + 100, 'not before its time')
+    t.ok(Date.now() >= start + 100, 'it does not expire early')
     await mine.set('key', 1, { ttl: 1000 })
     await mine.set('key', 2)
-    t.equal((await mine.entry('key'))!.expiresAt, undefined, 'a write without ttl has none')
+    t.equal((await mine.entry('key'))!.expiresAt, undefined, 'a write without a ttl removes it')
     for (const ttl of [0, -1, NaN, Infinity, '5']) {
       await t.rejects(mine.set('key', 3, { ttl: ttl as number }), { code: 'STORE_OPTION_INVALID' })
     }
   },
 
-  async 'touch moves the end' (t, { mine }) {
+  async 'touch changes the ttl' (t, { mine }) {
     t.equal(await mine.touch('key'), false)
     const version = await mine.set('key', 1, { ttl: 5 })
     t.equal(await mine.touch('key', { ttl: 100 }), true)
     const entry = (await mine.entry('key'))!
     t.ok(entry.expiresAt!.getTime() > Date.now() + 90_000)
-    t.equal(entry.version, version, 'and is no change of the value')
+    t.equal(entry.version, version, 'the value keeps its version')
   },
 
-  async 'the ttl of a counter is fixed at its first hit' (t, { mine }) {
+  async 'the first hit sets the ttl of a counter' (t, { mine }) {
     t.equal(await mine.increment('n', 1, { ttl: 100 }), 1)
     t.equal(await mine.increment('n', 1, { ttl: 1000 }), 2)
     t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000)
   },
 
-  async 'a counter tells when its window ends, which can start anew above a limit' (t, { mine, theirs }) {
+  async 'a counter returns the end of its window, which can restart above a limit' (t, { mine, theirs }) {
     const isLeft = ({ expiresAt }: Entry<number>, seconds: number): boolean => {
       const left = (new Date(expiresAt!).getTime() - Date.now()) / 1000
       return left <= seconds && left > seconds - 60
@@ -253,24 +253,24 @@ const TESTS: Record<string, Contract> = {
     const first = await mine.count('n', 1, { ttl: 100, limit: 2 })
     t.match(first, { value: 1, version: (await mine.entry('n'))!.version })
     t.ok(isLeft(first, 100))
-    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2 }), 100), 'fixed at the first hit')
+    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2 }), 100), 'set by the first hit')
     t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2 }), 1000))
     t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 2000))
     t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 4000))
     t.ok(isLeft(await mine.count('n', 0), 4000))
     const far = await mine.count('n', 2000, { ttl: 1000, limit: 2, backoff: true })
-    t.ok(far.expiresAt!.getTime() > Date.now() + 2 ** 49, 'but not for longer than a date can say')
+    t.ok(far.expiresAt!.getTime() > Date.now() + 2 ** 49, 'the backoff is limited to what a Date can represent')
     t.equal((await mine.count('free')).expiresAt, undefined)
     await t.rejects(mine.count('n', 1, { limit: 2 }), { code: 'STORE_OPTION_INVALID' })
     await t.rejects(mine.count('n', 1, { ttl: 1, limit: NaN }), { code: 'STORE_OPTION_INVALID' })
   },
 
-  async 'a decrement takes back what was counted, and no more' (t, { mine, theirs }) {
+  async 'a decrement takes back counted hits, but not below 0' (t, { mine, theirs }) {
     t.equal(await mine.decrement('n'), 0)
     t.equal(await theirs.has('n'), false)
     await mine.increment('n', 3, { ttl: 100 })
     t.equal(await theirs.decrement('n'), 2)
-    t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000, 'and keeps its end')
+    t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000, 'it keeps the ttl')
     t.equal(await mine.decrement('n', 5), 0)
     t.equal(await mine.decrement('n'), 0)
     await mine.set('n', -3)
@@ -291,13 +291,13 @@ const TESTS: Record<string, Contract> = {
     await until(async () => {
       const now = Date.now()
       const value = await theirs.get('used')
-      await mine.entry('idle', { peek: true }) // which is no use of it
+      await mine.entry('idle', { peek: true }) // does not count as a use
       if (Date.now() - used < 195) t.equal(value, 1)
-      else await mine.set('used', 1) // this machine has slept for too long
+      else await mine.set('used', 1) // the machine was too slow to use it in time
       used = now
       return await mine.size() === 1
     })
-    t.ok(Date.now() - start >= 195, 'not before its time')
+    t.ok(Date.now() - start >= 195, 'it does not expire early')
     t.equal(await mine.get('idle'), undefined)
     await until(async () => await mine.size() === 0)
     await mine.configure({ expireKeys: 0 })
@@ -305,7 +305,7 @@ const TESTS: Record<string, Contract> = {
     t.equal((await mine.entry('stays'))!.expiresAt, undefined)
   },
 
-  async 'many at once' (t, { mine, theirs }) {
+  async 'many keys in one call' (t, { mine, theirs }) {
     const entries = Array.from({ length: 300 }, (_, i) => [`key ${i}`, { i }] as const)
     const versions = await mine.setMany(entries)
     t.equal(new Set(versions).size, 300)
@@ -314,7 +314,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.size(), 300)
   },
 
-  async 'keys come in pages, each once, and those of a prefix' (t, { mine }) {
+  async 'keys are listed once each, all or by prefix' (t, { mine }) {
     const names = Array.from({ length: 3000 }, (_, i) => `${i % 3 === 0 ? 'käse' : 'brot'}:${i}`)
     await mine.setMany(names.map(name => [name, 1] as const))
     const seen: string[] = []
@@ -343,7 +343,7 @@ const TESTS: Record<string, Contract> = {
     for await (const key of mine.keys()) t.fail(key)
   },
 
-  async 'bounds: the least recently used keys go' (t, { mine }) {
+  async 'a full collection evicts the least recently used keys' (t, { mine }) {
     await mine.configure({ maxKeys: 3 })
     for (const key of ['a', 'b', 'c']) await mine.set(key, 1)
     await mine.get('a')
@@ -352,7 +352,7 @@ const TESTS: Record<string, Contract> = {
     await mine.configure({ evict: false })
     await t.rejects(mine.set('e', 1), { code: 'STORE_FULL' })
     await mine.set('a', 2)
-    t.equal(await mine.get('a'), 2, 'what is there can be changed')
+    t.equal(await mine.get('a'), 2, 'existing keys can still be changed')
     await mine.configure({ maxKeys: 0, maxBytes: 10, evict: true })
     await until(async () => await mine.size() === 3)
     await mine.set('x', 12345)
@@ -364,7 +364,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'a key that is past its time does not come back with another configuration' (t, { mine }) {
+  async 'an expired key does not come back with another configuration' (t, { mine }) {
     await mine.configure({ expireKeys: 0.05 })
     await mine.set('idle', 1)
     const end = Date.now() + 100
@@ -376,7 +376,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('kept'), 1)
   },
 
-  async 'a write that cannot fit makes nothing go' (t, { mine }) {
+  async 'a write that cannot fit evicts nothing' (t, { mine }) {
     await mine.configure({ maxBytes: 20 })
     await mine.set('free', 1)
     await mine.set('held', 123456)
@@ -389,7 +389,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('held'), 123456)
   },
 
-  async 'a lock excludes everybody else, its own process too' (t, { mine, theirs }, a) {
+  async 'a lock excludes all others, including its own process' (t, { mine, theirs }, a) {
     await mine.set('key', 1)
     const lock = await mine.acquire('key')
     t.equal(lock.get(), 1)
@@ -404,7 +404,7 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.get('key', { timeout: 0 }), { code: 'STORE_LOCKED' })
     await t.rejects(mine.set('key', 9, { timeout: 0 }), { code: 'STORE_LOCKED' })
     await until(async () => (await a.locks()).find(lock => lock.collection === mine.name)?.waiters === 4)
-    t.equal(await mine.get('other'), undefined, 'other keys are free')
+    t.equal(await mine.get('other'), undefined, 'other keys are not locked')
     lock.set(10)
     t.equal(lock.get(), 10)
     t.strictSame(done, [])
@@ -460,7 +460,7 @@ const TESTS: Record<string, Contract> = {
     t.ok((await mine.entry('sum'))!.expiresAt !== undefined)
   },
 
-  async 'one computes what many ask for' (t, { mine, theirs }) {
+  async 'concurrent getOrSet calls compute once' (t, { mine, theirs }) {
     let computed = 0
     const compute = async (): Promise<number> => {
       computed++
@@ -482,17 +482,17 @@ const TESTS: Record<string, Contract> = {
     ])
     t.match(
       outcomes, [{ reason: { message: 'mine' } }, { value: 'value' }, { value: 'value' }],
-      'whose computing fails gets the error, the next in line computes'
+      'if a function throws, its caller gets the error, and the next waiter computes'
     )
   },
 
-  async 'changes stay with the lock until the release, once' (t, { mine, theirs }) {
+  async 'changes are committed by the release, once' (t, { mine, theirs }) {
     await mine.set('key', 'old', { ttl: 100 })
     const lock = await mine.acquire('key')
     const value = { n: 1 }
     lock.set(value)
     value.n = 2
-    t.strictSame(lock.get(), { n: 1 }, 'what is set is the value of that moment')
+    t.strictSame(lock.get(), { n: 1 }, 'set() copies the value')
     t.throws(() => { lock.set(() => {}) }, { code: 'STORE_VALUE_INVALID' })
     await lock.release()
     t.strictSame(await theirs.get('key'), { n: 1 })
@@ -514,7 +514,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.has('key'), false)
   },
 
-  async 'fences grow, tokens differ' (t, { mine, theirs }) {
+  async 'fences increase, tokens differ' (t, { mine, theirs }) {
     const first = await mine.acquire('key')
     await first.release()
     const their = await theirs.acquire('key')
@@ -528,13 +528,13 @@ const TESTS: Record<string, Contract> = {
     t.ok(first.token.length >= 32)
   },
 
-  async 'a lease that runs out takes the lock away' (t, { mine, theirs }) {
+  async 'a lock ends when its lease expires' (t, { mine, theirs }) {
     await mine.set('key', 'before')
     const lock = await mine.acquire('key', { lease: 0.2 })
     t.ok(lock.expiresAt!.getTime() <= Date.now() + 201)
     lock.set('too late')
     const aborted = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
-    t.equal(await theirs.get('key'), 'before', 'who waits is served')
+    t.equal(await theirs.get('key'), 'before', 'the next waiter is served')
     await aborted
     t.match(lock.signal.reason, { code: 'STORE_LOCK_LOST' })
     t.equal(lock.held, false)
@@ -543,7 +543,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 'before')
   },
 
-  async 'a lease ends by the clock of its holder, whose event loop may be blocked' (t, { mine, theirs }) {
+  async 'a lease expires by the clock of its holder, even if its event loop is blocked' (t, { mine, theirs }) {
     const renewed = await mine.acquire('renewed', { lease: 1 })
     await renewed.renew(100)
     const lock = await mine.acquire('key', { lease: 0.5 })
@@ -558,7 +558,7 @@ const TESTS: Record<string, Contract> = {
     await renewed.release()
   },
 
-  async 'a lease that is renewed does not' (t, { mine }) {
+  async 'a renewed lease does not expire' (t, { mine }) {
     const lock = await mine.acquire('key', { lease: 0.4 })
     const later = Date.now() + 700
     await until(async () => {
@@ -574,7 +574,7 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.acquire('key', { lease: 0 }), { code: 'STORE_OPTION_INVALID' })
   },
 
-  async 'a locked key does not expire, and does so after' (t, { mine, theirs }) {
+  async 'a locked key expires only after its release' (t, { mine, theirs }) {
     await mine.set('key', 'kept', { ttl: 1 })
     const lock = await mine.acquire('key')
     const later = Date.now() + 1030
@@ -585,7 +585,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), undefined)
   },
 
-  async 'a wait can be given up' (t, { mine, theirs }, a) {
+  async 'a wait can time out or be aborted' (t, { mine, theirs }, a) {
     const lock = await mine.acquire('key')
     const waiters = async (): Promise<number | undefined> => {
       return (await a.locks()).find(lock => lock.collection === mine.name)?.waiters
@@ -603,12 +603,12 @@ const TESTS: Record<string, Contract> = {
     for (const wait of waits) await t.rejects(wait, { code: 'STORE_ABORTED', cause: { message: 'changed my mind' } })
     await until(async () => await waiters() === 1)
     await lock.release()
-    t.equal(await last, undefined, 'the others keep their place')
+    t.equal(await last, undefined, 'other waiters are not affected')
     await t.rejects(mine.get('key', { signal: controller.signal }), { code: 'STORE_ABORTED' })
-    t.equal(await mine.get('key'), undefined, 'nothing of it happened')
+    t.equal(await mine.get('key'), undefined, 'aborted calls have no effect')
   },
 
-  async 'a lock given up at any moment is never kept' (t, { mine }) {
+  async 'an acquire that is aborted at any moment leaves no lock' (t, { mine }) {
     for (let i = 0; i < 40; i++) {
       const controller = new AbortController()
       const lock = await mine.acquire('key')
@@ -623,7 +623,7 @@ const TESTS: Record<string, Contract> = {
     t.ok(await mine.tryAcquire('key').then(async lock => { await lock?.release(); return lock }))
   },
 
-  async 'a token is as good as the handle' (t, { mine, theirs }) {
+  async 'a token can be used in place of the handle' (t, { mine, theirs }) {
     const lock = await mine.acquire('key', { lease: 100, detached: true, owner: 'é 😀' })
     await mine.set('key', 1, { token: lock.token })
     await mine.increment('key', 1, { token: lock.token })
@@ -638,13 +638,13 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.acquire('key', { detached: true }), { code: 'STORE_OPTION_INVALID' })
   },
 
-  async 'whoever names the token can give up the wait, or the lock, without an answer' (t, { mine, theirs }, a) {
+  async 'the token of an acquire without a reply cancels its wait or releases its lock' (t, { mine, theirs }, a) {
     const token = `token of ${mine.name}`.replaceAll(' ', '-')
     const lock = await mine.acquire('key')
     const wait = mine.acquire('key', { token, lease: 100, detached: true })
     const next = theirs.get('key')
     await until(async () => (await mine.lockInfo('key'))?.waiters === 2)
-    const aborted = t.rejects(wait, { code: 'STORE_ABORTED' }) // its answer may come before that of the release
+    const aborted = t.rejects(wait, { code: 'STORE_ABORTED' }) // its reply may arrive before that of the release
     await mine.release('key', token)
     await aborted
     await t.rejects(mine.release('key', token), { code: 'STORE_LOCK_LOST' })
@@ -661,7 +661,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(await a.locks(), [])
   },
 
-  async 'a lock tells who waits, in which order' (t, { mine, theirs }) {
+  async 'lockInfo lists the waiters in order' (t, { mine, theirs }) {
     t.equal(await mine.lockInfo('key'), undefined)
     const lock = await mine.acquire('key', { owner: 'the holder' })
     const waiters = async (): Promise<number | undefined> => (await mine.lockInfo('key'))?.waiters
@@ -682,7 +682,7 @@ const TESTS: Record<string, Contract> = {
     await Promise.all(waits)
   },
 
-  async 'writes tell what they did, pages what is there' (t, { mine }) {
+  async 'put, count and page return versions and sizes' (t, { mine }) {
     const first = await mine.put('é', 'x')
     t.equal(first.isNew, true)
     const second = await mine.put('é', 'yé', { ttl: 100 })
@@ -704,7 +704,7 @@ const TESTS: Record<string, Contract> = {
     await lock.release()
   },
 
-  async 'a lock can be seen, and broken' (t, { mine, theirs }, a) {
+  async 'locks are listed and can be broken' (t, { mine, theirs }, a) {
     const lock = await mine.acquire('kéy', { owner: 'the é 😀 job', lease: 100 })
     const wait = theirs.get('kéy')
     const isWaitedFor = (lock: LockInfo): boolean => lock.collection === mine.name && lock.waiters === 1
@@ -714,7 +714,7 @@ const TESTS: Record<string, Contract> = {
     t.ok(seen.expiresAt!.getTime() > Date.now() + 90_000)
     t.notOk(JSON.stringify(seen).includes(lock.token))
     const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
-    t.equal(await mine.breakLock('kéy', { fence: lock.fence - 1 }), false, 'another lock is meant')
+    t.equal(await mine.breakLock('kéy', { fence: lock.fence - 1 }), false, 'the fence is that of another lock')
     t.ok(lock.held)
     t.equal(await mine.breakLock('kéy', { fence: lock.fence }), true)
     await wait
@@ -739,7 +739,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'of many locks some are told' (t, { mine }, a) {
+  async 'listings of locks are limited' (t, { mine }, a) {
     const held = await Promise.all(Array.from({ length: 12 }, (_, i) => mine.acquire(`key ${i}`)))
     t.equal((await a.locks({ limit: 5 })).length, 5)
     t.strictSame((await a.locks({ limit: 12 })).map(({ key }) => key).sort(), held.map(({ key }) => key).sort())
@@ -760,7 +760,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.size(), 0)
   },
 
-  async 'clear does not wait for locked keys where it is not to' (t, { mine, theirs }) {
+  async 'clear with timeout: 0 does not wait for locked keys' (t, { mine, theirs }) {
     const names = ['free', 'held', 'taken', 'other']
     for (const options of [{}, { prefix: '' }]) {
       await mine.setMany(names.map(name => [name, 1] as const))
@@ -769,11 +769,11 @@ const TESTS: Record<string, Contract> = {
       await t.rejects(mine.clear({ ...options, timeout: 0 }), { code: 'STORE_LOCKED' })
       t.strictSame(
         [await theirs.get('free'), await mine.get('other'), await mine.size()], [undefined, undefined, 2],
-        'free keys go all the same'
+        'unlocked keys are deleted'
       )
       await lock.release()
       await other.release()
-      t.strictSame(await mine.getMany(['held', 'taken']), [1, 1], 'locked ones stay')
+      t.strictSame(await mine.getMany(['held', 'taken']), [1, 1], 'locked keys are kept')
       await mine.clear({ ...options, timeout: 0 })
       t.equal(await mine.size(), 0)
     }
@@ -782,7 +782,7 @@ const TESTS: Record<string, Contract> = {
     await lock.release()
   },
 
-  async 'a clear takes effect in its place in the order' (t, { mine, theirs }) {
+  async 'a clear takes effect in the order of calls' (t, { mine, theirs }) {
     for (const options of [{}, { prefix: 'a' }]) {
       await mine.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
       const cleared = mine.clear(options)
@@ -799,12 +799,12 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(given, { code: 'STORE_TIMEOUT' })
     await lock.set('kept')
     await lock.release()
-    t.equal(await theirs.get('a1'), 'kept', 'given up, it deletes nothing more')
+    t.equal(await theirs.get('a1'), 'kept', 'a clear that has timed out deletes nothing more')
     await mine.clear({ prefix: 'a' })
     t.strictSame(await mine.getMany(['a1', 'b']), [undefined, 'old'])
   },
 
-  async 'a ttl that ends while the key is locked takes effect before the next in the queue' (t, { mine, theirs }) {
+  async 'a ttl that ends while the key is locked takes effect before the next call in the queue' (t, { mine, theirs }) {
     await mine.set('key', 1, { ttl: 0.05 })
     const lock = await mine.acquire('key')
     const waits = [theirs.get('key'), mine.touch('key', { ttl: 1000 }), mine.increment('key')]
@@ -812,7 +812,7 @@ const TESTS: Record<string, Contract> = {
     await until(async () => Date.now() > later && ((await mine.lockInfo('key'))?.waiters ?? 0) === 3)
     await lock.release()
     t.strictSame(await Promise.all(waits.slice(1)), [false, 1])
-    t.ok([undefined, 1].includes(await waits[0] as number), 'nobody sees what has ended')
+    t.ok([undefined, 1].includes(await waits[0] as number), 'no call reads an expired value')
     t.equal((await mine.entry('key'))!.expiresAt, undefined)
   },
 
@@ -828,7 +828,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined)
   },
 
-  async 'a write that takes the room of many keys' (t, { mine }) {
+  async 'a write that evicts many keys' (t, { mine }) {
     const many = Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i] as [string, number])
     await mine.configure({ maxBytes: 50_000 })
     const large = 'x'.repeat(40_000)
@@ -841,10 +841,10 @@ const TESTS: Record<string, Contract> = {
     lock.set(large)
     await lock.release()
     t.equal(await mine.get('locked'), large)
-    t.ok((await mine.stats())!.bytes <= 50_000 + large.length, 'exceeded by one value at most')
+    t.ok((await mine.stats())!.bytes <= 50_000 + large.length, 'exceeds the bound by at most one value')
   },
 
-  async 'collections come in pages' (t, { mine }, a) {
+  async 'collections are listed in pages' (t, { mine }, a) {
     const names = Array.from({ length: 12 }, (_, i) => `${mine.name} ${i} é`)
     for (const name of names) await a.collection(name).set('key', 1)
     const found: string[] = []
@@ -855,7 +855,7 @@ const TESTS: Record<string, Contract> = {
       found.push(...page.collections.map(({ name }) => name))
       cursor = page.cursor
     } while (cursor !== undefined)
-    t.strictSame(names.filter(name => found.filter(other => other === name).length !== 1), [], 'each of them once')
+    t.strictSame(names.filter(name => found.filter(other => other === name).length !== 1), [], 'each is listed once')
     await t.rejects(a.page({ cursor: 'no-cursor' }), { code: 'STORE_OPTION_INVALID', message: /invalid cursor/ })
     await t.rejects(mine.page({ cursor: 'no-cursor' }), { code: 'STORE_OPTION_INVALID', message: /invalid cursor/ })
     for (const name of names) await a.collection(name).clear()
@@ -869,7 +869,7 @@ const TESTS: Record<string, Contract> = {
     const pages = [page]
     while (page.cursor !== undefined) pages.push(page = await a.page({ limit: 5, cursor: page.cursor }))
     const paged = pages.flatMap(({ collections }) => collections.map(({ name }) => name))
-    t.ok(paged.includes(mine.name) && new Set(paged).size === paged.length, 'each once')
+    t.ok(paged.includes(mine.name) && new Set(paged).size === paged.length, 'each is listed once')
     for (const options of [{ limit: 0 }, { cursor: '' }]) {
       await t.rejects(a.page(options), { code: 'STORE_OPTION_INVALID' })
     }
@@ -881,14 +881,14 @@ const TESTS: Record<string, Contract> = {
     await mine.set('c', 'text')
     await t.rejects(mine.increment('c'), { code: 'STORE_NOT_A_NUMBER' })
     const later = await a.stats()
-    if (later.processes === undefined) return // not a process, which could count
+    if (later.processes === undefined) return // an engine without a process that counts calls
     t.ok(later.calls!.increment! > sums.calls!.increment! && later.refused!.increment!.STORE_NOT_A_NUMBER! >= 1)
     t.ok(later.processes >= 1 && later.uptime! > 0)
     t.ok((await until(async () => (await a.stats()).loopDelay)).max >= 0)
     t.ok(later.waits!.length === 9 && later.waits!.every(count => count >= 0))
   },
 
-  async 'text is carried as it is' (t, { mine, theirs }) {
+  async 'JSON text is stored unchanged' (t, { mine, theirs }) {
     await mine.text.set('key', '{ "a" : [1, "é"] }')
     t.equal(await mine.text.get('key'), '{ "a" : [1, "é"] }')
     t.strictSame(await theirs.get('key'), { a: [1, 'é'] })

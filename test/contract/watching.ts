@@ -1,4 +1,4 @@
-// What every engine that can be watched has to do. `a` and `b` are two users of one store, as in suite.ts.
+// The behaviour that all engines with watches share. `a` and `b` are two users of one store, as in suite.ts.
 import type { Test } from 'tap'
 import type { Collection, Store, WatchEvent } from '../../src/index.js'
 import type { Arrangement, PeerCollection } from './suite.js'
@@ -20,7 +20,7 @@ export function watching (t: Test, name: string, arrange: () => Promise<Arrangem
 
 type Contract = (t: Test, pair: { mine: Collection<any>, theirs: PeerCollection }, a: Store) => Promise<void>
 
-/** What a watch says in short: its type, with the key, and the value of a 'set'. */
+/** An event in short form: its type, with the key, and the value of a 'set'. */
 type Said = string | [type: string, key: string, value?: unknown]
 
 function short (event: WatchEvent<unknown>): Said {
@@ -37,14 +37,14 @@ async function take (events: Events): Promise<WatchEvent<any>> {
   return value!
 }
 
-/** The next events, `count` of them. */
+/** The next `count` events. */
 async function said (events: Events, count = 1): Promise<Said[]> {
   const found = []
   for (let i = 0; i < count; i++) found.push(short(await take(events)))
   return found
 }
 
-/** Reads what is listed. Gives the revision of 'ready'. */
+/** Reads the listing. Resolves with the revision of 'ready'. */
 async function ready (events: Events, state = new Map<string, unknown>()): Promise<number> {
   for (;;) {
     const event = await take(events)
@@ -54,7 +54,7 @@ async function ready (events: Events, state = new Map<string, unknown>()): Promi
 }
 
 const TESTS: Record<string, Contract> = {
-  async 'what is there, then each change, whoever makes it' (t, { mine, theirs }) {
+  async 'a watch lists the existing keys, then the changes of all users' (t, { mine, theirs }) {
     await mine.setMany([['a1', 'é😀'], ['b', 1]])
     const all = mine.watch()
     const some = mine.watch({ prefix: 'a' })
@@ -84,7 +84,7 @@ const TESTS: Record<string, Contract> = {
     await ready(events)
     await theirs.set('short', 1, { ttl: 0.02 })
     let end = await take(events)
-    if (end.type === 'set') end = await take(events) // it may be gone before the watch looks
+    if (end.type === 'set') end = await take(events) // unless it had expired when the watch read it
     t.strictSame(short(end), ['expired', 'short'])
     await mine.configure({ maxKeys: 2 })
     await mine.setMany([['a', 1], ['b', 2]])
@@ -100,7 +100,7 @@ const TESTS: Record<string, Contract> = {
     await events.return()
   },
 
-  async 'a locked key holds nothing up, and shows what is committed' (t, { mine, theirs }) {
+  async 'a locked key delays no events, and shows what is committed' (t, { mine, theirs }) {
     await mine.setMany([['a', 'before'], ['b', 1]])
     const lock = await theirs.acquire('a')
     const events = mine.watch()
@@ -115,7 +115,7 @@ const TESTS: Record<string, Contract> = {
     await events.return()
   },
 
-  async 'a slow reader gets the latest state of each key, and versions only grow' (t, { mine, theirs }) {
+  async 'a slow reader gets the latest state of each key, and versions only increase' (t, { mine, theirs }) {
     const events = mine.watch()
     await ready(events)
     const state = new Map<string, unknown>()
@@ -125,7 +125,7 @@ const TESTS: Record<string, Contract> = {
       for (let i = 0; i < 3000; i++) {
         (++writes % 2 === 0 ? mine : theirs).set(`key ${i % 5}`, writes, { confirm: false }).catch(t.threw)
       }
-      await theirs.set('round', round) // their writes are done
+      await theirs.set('round', round) // after their other writes
       await mine.set('my round', round)
       let count = 0
       for (; state.get('round') !== round || state.get('my round') !== round; count++) {
@@ -144,7 +144,7 @@ const TESTS: Record<string, Contract> = {
     await events.return()
   },
 
-  async 'it continues after a revision, or resets where that is not known' (t, { mine, theirs }) {
+  async 'a watch continues after a revision, or resets if that is unknown' (t, { mine, theirs }) {
     await mine.set('old', 1)
     const first = mine.watch()
     const revision = await ready(first)
@@ -198,14 +198,14 @@ const TESTS: Record<string, Contract> = {
     await names.return()
   },
 
-  async 'the end of a loop, the signal and return end it at once' (t, { mine }) {
+  async 'leaving the loop, the signal and return() end a watch at once' (t, { mine }) {
     await mine.set('key', 1)
     for await (const { type } of mine.watch()) if (type === 'ready') break
     const controller = new AbortController()
     const types: string[] = []
     for await (const { type } of mine.watch({ signal: controller.signal })) {
       types.push(type)
-      if (type === 'ready') setTimeout(() => { controller.abort() }, 5) // while the next event is waited for
+      if (type === 'ready') setTimeout(() => { controller.abort() }, 5) // while the loop waits for the next event
     }
     t.strictSame(types, ['set', 'ready'])
     for await (const { type } of mine.watch({ signal: controller.signal })) t.fail(type)
@@ -219,7 +219,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame([await unused.return(), await unused.next()], Array(2).fill({ value: undefined, done: true }))
   },
 
-  async 'options that are wrong' (t, { mine }, a) {
+  async 'invalid options' (t, { mine }, a) {
     t.throws(() => mine.watch({ key: 'a', prefix: 'a' }), { code: 'STORE_OPTION_INVALID' })
     t.throws(() => mine.watch({ prefixes: 'a' } as object), { code: 'STORE_OPTION_INVALID' })
     t.throws(() => mine.watch({ since: -1 }), { code: 'STORE_OPTION_INVALID' })
@@ -231,7 +231,7 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(a.channel('a').publish('x'.repeat(2 ** 20)), { code: 'STORE_VALUE_TOO_LARGE' })
   },
 
-  async 'messages reach the subscribers that there are, in their order' (t, { mine: { name } }, a) {
+  async 'messages reach all current subscribers in order' (t, { mine: { name } }, a) {
     const channel = a.channel<unknown>(name)
     t.equal(await channel.publish('nobody is there'), 0)
     const first = channel.subscribe()
@@ -262,7 +262,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await channel.publish('nobody is left'), 0)
   },
 
-  async 'a subscriber that does not read is told what it has missed' (t, { mine: { name } }, a) {
+  async 'a subscriber that does not read gets the number of missed messages' (t, { mine: { name } }, a) {
     const channel = a.channel<[number, string]>(name)
     const filler = 'x'.repeat(500)
     const lazy = channel.subscribe()
