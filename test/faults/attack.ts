@@ -1,5 +1,5 @@
-// An attack is a function that throws if a guarantee is violated, and returns figures of what it did. The tests run
-// each for a few rounds, `npm run soak` for minutes.
+// An attack is a function that throws if a guarantee is violated, and otherwise returns figures. The tests run each
+// attack for a few rounds, `npm run soak` for minutes.
 
 /** Cleans up after an attack; a tap test is one. */
 export interface Owner {

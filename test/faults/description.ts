@@ -20,7 +20,7 @@ interface Expected {
 
 export interface Answer { statusCode: number, headers: Record<string, unknown>, body: string }
 
-/** Headers added by HTTP itself, and headers of any response. */
+/** Headers added by HTTP itself, and headers that any response may have. */
 const GENERAL = [
   'content-type', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'date', 'cache-control',
   'preference-applied', 'retry-after'
@@ -49,7 +49,7 @@ export class Description {
     const app = Fastify({
       ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, strict: false } }
     })
-    app.post('/', { schema: { body: {} } }, async () => {}) // or it would have none
+    app.post('/', { schema: { body: {} } }, async () => {}) // without a schema, it would have no validator
     await app.ready()
     const compile = (schema: Schema): Check =>
       app.validatorCompiler!({ schema, method: '', url: '', httpPart: '' }) as Check
@@ -66,30 +66,30 @@ export class Description {
   /** Throws unless the document describes this response. */
   check (operation: string, isHead: boolean, { statusCode, headers, body }: Answer, what: string): void {
     const expected = this.#operations.get(operation)!.get(statusCode)
-    assert.ok(expected !== undefined, `the status is not in openapi.yaml: ${what}`)
+    assert.ok(expected !== undefined, `this status is not in openapi.yaml: ${what}`)
     for (const [name, value] of Object.entries(headers)) {
       if (GENERAL.includes(name)) continue
       const header = expected.headers.get(name)
       assert.ok(header !== undefined, `the header ${name} is not in openapi.yaml: ${what}`)
       assert.ok(
         header.check(header.isNumber ? Number(value) : value),
-        `the header ${name} is not as in openapi.yaml: ${value as string} ${what}`
+        `the header ${name} does not match openapi.yaml: ${value as string} ${what}`
       )
     }
     assert.match(String(headers['cache-control'] ?? 'no-store'), /^no-store$/, what)
     assert.match(String(headers['preference-applied'] ?? 'wait=0'), /^wait=\d+$/, what)
     if (expected.content.size === 0) {
-      assert.deepEqual([body, headers['content-type']], ['', undefined], `no body is in openapi.yaml: ${what}`)
+      assert.deepEqual([body, headers['content-type']], ['', undefined], `openapi.yaml describes no body: ${what}`)
       return
     }
     const type = String(headers['content-type']).split(';')[0]!
     const check = expected.content.get(type)
-    assert.ok(check !== undefined, `the type ${type} is not in openapi.yaml: ${what}`)
+    assert.ok(check !== undefined, `the media type ${type} is not in openapi.yaml: ${what}`)
     if (isHead) assert.equal(body, '', what)
     else {
       assert.ok(
         check(/[/+]json$/.test(type) ? JSON.parse(body) : body),
-        `the body is not as in openapi.yaml: ${JSON.stringify(check.errors)} ${what}`
+        `the body does not match openapi.yaml: ${JSON.stringify(check.errors)} ${what}`
       )
     }
   }

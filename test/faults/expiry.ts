@@ -45,28 +45,27 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
     const entries = keyspace.collection('c')
     now += IDLE
     keyspace.clock.tick()
-    while (keyspace.sweep(new Budget())) { /* those with a ttl of less */ }
+    while (keyspace.sweep(new Budget())) { /* removes the keys with a shorter ttl */ }
     const due = count / 4 * 0.96
-    assert.equal(entries.size, count - due, 'nothing goes before its time is over')
+    assert.equal(entries.size, count - due, 'no key expires early')
     now += 1
     keyspace.clock.tick()
-    assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'nor is seen after it')
-    // A slice is bounded by how often it reads the clock: one that is over at the first reading has done this many
-    // steps.
+    assert.equal(ask(new Request('get', 'c', 'key 1')).text, undefined, 'an unswept key is invisible')
+    // A slice reads the clock after every LOOK steps: one whose time is over at the first reading has done LOOK steps.
     let [size, looks] = [entries.size, -1]
     assert.equal(keyspace.sweep(new Budget(() => ++looks * 1000)), true)
     assert.equal(size - entries.size, LOOK)
     for (let more = true; more;) {
       size = entries.size
       looks = 0
-      const start = process.cpuUsage() // a slice that was preempted by another process does not count as long
+      const start = process.cpuUsage() // CPU time does not include preemption by other processes
       more = keyspace.sweep(new Budget(() => {
         looks++
         return performance.now()
       }))
       const { user, system } = process.cpuUsage(start)
       slices.push((user + system) / 1000)
-      assert.ok(size - entries.size <= looks * LOOK, 'it looks after so many steps, however many keys there are')
+      assert.ok(size - entries.size <= looks * LOOK, 'it reads the clock every LOOK steps')
     }
     assert.deepEqual([entries.size, entries.bytes, entries.expired], [0, 0, count])
     assert.equal(entries.nextEnd, Infinity)
@@ -77,7 +76,7 @@ export const expiry: Attack = async ({ rounds, secondsLeft }) => {
   slices.sort((a, b) => a - b)
   return {
     keys: done,
-    'bytes of heap for each, before': Math.round(held * 1000 / count),
+    'bytes of heap per key, before': Math.round(held * 1000 / count),
     slices: slices.length,
     'slices, median/p99.9/longest ms of CPU': [0.5, 0.999, 1].map(share => slices[Math.ceil(slices.length * share) - 1]!.toFixed(2)).join('/'),
     'slices over 2 ms': slices.filter(time => time > 2).length

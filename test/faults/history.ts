@@ -18,7 +18,7 @@ export interface Operation {
   called: number
   /** When the reply arrived. Infinity without one: it may have taken effect at any time, or never. */
   answered: number
-  /** The connection was lost: it may have taken effect then, after later calls of its process, or never. */
+  /** The connection was lost: it may have taken effect then, even after later calls of its process, or never. */
   isLost?: boolean | undefined
   /** The call was answered when its change was on disk. */
   durable?: boolean | undefined
@@ -142,12 +142,12 @@ export function isLinearizable (operations: Operation[]): boolean {
     last.set(operation.process, i)
   }
   const open = all.flatMap(({ answered }, i) => answered === Infinity ? [i] : [])
-  // Open calls that no other call has to follow. Whatever can follow once some of them took effect can also follow if
-  // fewer of them did, as they may never do.
+  // Open calls that are no predecessors. As they may never take effect, whatever can follow after some of them can also
+  // follow after fewer of them.
   const optional = open.filter(i => !before.includes(i))
   const necessary = open.filter(i => before.includes(i))
   const done = new Uint8Array(all.length)
-  /** For what was tried: the sets of optional calls that had taken effect, without those that include another. */
+  /** For each state that was tried, the minimal sets of optional calls that had taken effect. */
   const tried = new Map<string, bigint[]>()
   const isNew = (key: string): boolean => {
     const set = optional.reduce((bits, i, at) => done[i] === 1 ? bits | 1n << BigInt(at) : bits, 0n)
@@ -169,8 +169,8 @@ export function isLinearizable (operations: Operation[]): boolean {
       if (done[i] === 1) window += `${i},`
       else if (all[i]!.answered < first) first = all[i]!.answered
     }
-    // What was done further on was called before `first` came to be as late as it is now: it lies within the window
-    // or is open.
+    // Every call done above `low` was called before some earlier `first`, which was not later than this one: it lies
+    // in the window or is open.
     const key = `${low}|${window}|${necessary.filter(i => done[i] === 1).join()}|${state.value}|${state.version}|${state.floor}|${state.top}|${state.holder}|${state.past.map(({ value }) => value).join()}`
     if (isNew(key)) {
       const add = (i: number): void => {

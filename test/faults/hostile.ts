@@ -6,7 +6,7 @@ import { random } from './attack.js'
 
 export interface Assault { path: string, token: string, seed: number, rounds: number, seconds: number }
 
-/** The address of this module. */
+/** The URL of this module. */
 export interface Program { assail: typeof assail }
 
 class Paper implements Target {

@@ -11,7 +11,8 @@ const PREFIX = '/s'
 const COLLECTIONS = ['c', 'd', '__proto__', 'ä/ö', ' ', 'x'.repeat(1024), 'x'.repeat(1025)]
 const KEYS = ['k', 'l', 'a/b', '__proto__', '😀', '%', '...', '?&#', 'y'.repeat(1024), 'y'.repeat(1025)]
 /**
- * Keys with numeric values, each a multiple of a number of its own, since a number cannot contain the name of its key.
+ * Keys with numeric values. A number cannot contain the name of its key, so the values of each key are multiples of a
+ * number that identifies it.
  */
 const NUMBERS = new Map([['n', 1009], ['m', 1013]])
 
@@ -27,7 +28,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     await store.close()
   })
   const description = await Description.read()
-  const operations = description.operations.filter(operation => !operation.endsWith('/events')) // never end
+  const operations = description.operations.filter(operation => !operation.endsWith('/events')) // endless
   assert.ok(operations.length >= 15)
   const values = operations.filter(operation => /^(PUT|GET) .*keys\/\{key\}$/.test(operation))
   const tokens = ['no-such-token']
@@ -131,7 +132,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const path = template.replace(
       '{collection}', encodeURIComponent(collection)
     ).replace('{key}', encodeURIComponent(key))
-    const isPlain = next() < 0.5 // otherwise hardly any request would pass
+    const isPlain = next() < 0.5 // otherwise few requests would succeed
     const query = isPlain
       ? ''
       : [maybe(0.1, `ttl=${pick('10', '0.01', '0', '-1', 'x', '1e999')}`),
@@ -223,7 +224,7 @@ export const http: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
       !(template.includes('locks') && method === 'GET')
     ) {
       if (!memory.isTokenOf(collection, key, token)) {
-        assert.ok(status >= 400, `a token of another key is taken: ${what}`)
+        assert.ok(status >= 400, `the token of another key is accepted: ${what}`)
         count('foreign tokens')
       }
     }

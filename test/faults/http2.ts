@@ -28,7 +28,7 @@ export const http2: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
   app.post('/add/:key', async (request, reply) => {
     const { key } = request.params as { key: string }
     const lock = await request.store.collection<number>('counts').acquire(key)
-    if (inside.has(key)) errors.push(new Error(`two requests have ${key}`))
+    if (inside.has(key)) errors.push(new Error(`two requests hold the lock of ${key}`))
     inside.add(key)
     try {
       for (let i = upTo(5); i > 0; i--) await (next() < 0.2 ? delay(upTo(3)) : tick())
@@ -90,7 +90,7 @@ export const http2: Attack = async ({ seed, rounds, secondsLeft, owner }) => {
     const [least, more] = [answered.get(key)!, cancelled.get(key)!]
     const value = await app.store.collection<number>('counts').get(key) ?? 0
     assert.ok(
-      least <= value && value <= least + more, `${key} is ${value}, ${least} requests were answered, ${more} were not`
+      least <= value && value <= least + more, `${key} is ${value} after ${least} answered and ${more} unanswered requests`
     )
   }
   session.destroy()

@@ -58,7 +58,7 @@ async function intrude (folder: string, home: string): Promise<void> {
       socket.destroy()
       if (isIn) figures.succeeded.push('connect')
     }
-    // Alternates one of its folders between a folder and a link to the home of the other user.
+    // Repeatedly replaces a folder with a link to the home of the other user, and back.
     renameSync(swaps, `${swaps}-away`)
     symlinkSync(home, swaps)
     await new Promise(resolve => { setTimeout(resolve, 5) }) // a trap for others

@@ -17,7 +17,7 @@ const OPERATIONS: Op[] = [
   'clear'
 ]
 
-// Times are even, leases odd: a key and a lease never end at the same time, so the order of events is defined.
+// Times are even, leases odd: no key expires at the same time as a lease, so the order of events is defined.
 const even = fc.constantFrom(2, 10, 40, 200)
 const odd = fc.constantFrom(5, 31, 101)
 
@@ -82,7 +82,7 @@ class User extends Caller {
   lost (token: string): void { this.seen.lost.push(token) }
 }
 
-/** Keys that exist only in the keyspace: enough of them that clears run in slices. */
+/** Number of keys that exist only in the keyspace: enough for clears to run in slices. */
 const CROWD = 1100
 const CROWD_PREFIX = 'crowd '
 
@@ -284,14 +284,14 @@ class Pair {
   #compareVersions (version: number, expected: number): void {
     const known = this.#versions.get(expected)
     if (known !== undefined) {
-      assert.equal(version, known, 'a version')
+      assert.equal(version, known, 'versions differ')
       return
     }
-    for (const [other, seen] of this.#versions) assert.equal(seen < version, other < expected, 'the order of versions')
+    for (const [other, seen] of this.#versions) assert.equal(seen < version, other < expected, 'the order differs')
     this.#versions.set(expected, version)
   }
 
-  /** All callers disconnect and all times pass: nothing may be left. */
+  /** Disconnects all callers and lets all leases and ttls expire: nothing may be left. */
   end (): void {
     for (let caller = 0; caller < CALLERS; caller++) this.take({ do: 'leave', caller })
     this.#advance(1000) // ends leases of disconnected callers, and then

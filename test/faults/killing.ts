@@ -19,7 +19,7 @@ const LOCKS = 5
 interface Life { worker: TestWorker, end (): Promise<void> }
 
 interface Place {
-  /** Where the store is. */
+  /** How others connect to the store. */
   options: StoreOptions
   /** How many other processes are connected to it. Not over HTTP, where each has many connections. */
   peers? (): number | Promise<number>
@@ -39,7 +39,7 @@ export const killingOverUnix = over(async owner => {
   return { options, peers: async () => await peers() - 1 } // this process is one of them
 })
 
-/** Locks of killed processes last until their lease ends. */
+/** Locks of killed processes last until their lease expires. */
 export const killingOfHttp = over(async owner => {
   const store = createStore('memory:')
   owner.teardown(() => store.close())
@@ -71,11 +71,11 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
     worker.kill('SIGKILL')
     // The next worker starts right after the kill.
     const [another] = await Promise.all([begin(owner), worker.exited])
-    assert.deepEqual(await theirs, Array(LOCKS).fill('before'), 'the locks go to who waits, without what was changed')
+    assert.deepEqual(await theirs, Array(LOCKS).fill('before'), 'waiters get the locks, without uncommitted changes')
     await until(async () => (await locks()).length === 1, 30)
     await until(async () => (await locks())[0]!.waiters === 0, 30)
     await mine.release()
-    assert.equal(await jobs.get('wanted'), undefined, 'what waited was not done')
+    assert.equal(await jobs.get('wanted'), undefined, 'waiting calls of killed processes have no effect')
     if (peers !== undefined) await until(async () => await peers() <= 1 + LANES, 30)
     await life.end()
     await jobs.clear()
@@ -100,7 +100,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, { options, p
   for (const { name } of lanes) assert.equal(await store.collection(name).size(), 0)
   // Connections of HTTP stay open while they are idle.
   await until(() => (figures.after = descriptors()) <= figures['file descriptors before'], 20).catch(() => {
-    throw new Error(`${figures.after} descriptors are open, before there were ${figures['file descriptors before']}`)
+    throw new Error(`${figures.after} descriptors are open; before, there were ${figures['file descriptors before']}`)
   })
   figures['heap after, KB'] = heap()
   const grown = figures['heap after, KB'] - figures['heap before, KB']
@@ -121,7 +121,7 @@ async function begin (owner: Owner): Promise<Life> {
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-/** Holds locks, waits for one in several ways, and always has calls in flight. */
+/** Holds locks, waits for one in several ways, and keeps calls in flight. */
 async function live ({ strongStore, kept }: Tools, options: StoreOptions, name: string, count: number): Promise<void> {
   kept.store ??= strongStore.createStore(options)
   const jobs = kept.store.collection(name)

@@ -21,7 +21,7 @@ const MOST = 1_000_000
 /** Runs `times` operations at once, in the process of the given store. Sent to a worker as text. */
 const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   async 'missing reads' (store, times) {
-    const from = Date.now() // different names each time
+    const from = Date.now() // different names in each run
     await Promise.all(
       Array.from({ length: times }, (_, i) => store.collection(`leaks ${(from + i) % 2000}`).get(`key ${from} ${i}`))
     )
@@ -40,7 +40,7 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
       i % 2 === 0 ? leaks.acquire('locked', { signal, timeout: 100 }) : leaks.get('locked', { signal })
     ))
     for (const controller of controllers.slice(0, times / 2)) controller.abort()
-    await leaks.get('free') // the others are waiting by now
+    await leaks.get('free') // after this, the others are waiting
     for (const controller of controllers) controller.abort()
     await waits
     await leaks.get('free')
@@ -51,7 +51,7 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
       const watch = leaks.watch({ key: `key ${i}` })
       const subscription = store.channel(`leaks ${i}`).subscribe()
       await watch.next()
-      const next = i % 2 === 0 ? watch.next() : undefined // it waits in the store, or is about to
+      const next = i % 2 === 0 ? watch.next() : undefined // waits in the store, or is about to
       await Promise.all([watch.return(), subscription.return(), next])
     }))
   },
@@ -61,12 +61,12 @@ const HABITS: Record<string, (store: Store, times: number) => Promise<void>> = {
   }
 }
 
-/** Where the store is. */
+/** The store under attack. */
 interface Place {
   options: StoreOptions
-  /** Connects so many times, and ends the connections. */
+  /** Opens and closes this many connections. */
   connect (times: number): Promise<unknown>
-  /** Throws if something is left that should not be. */
+  /** Throws if anything is left on the server. */
   check? (): Promise<void>
 }
 
@@ -87,7 +87,7 @@ export const leaks = over(async () => {
   }
 })
 
-/** With only the rights listed in docs/redis.md, among data of another application. */
+/** With only the permissions listed in docs/redis.md, among data of another application. */
 export const leaksOfRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'functions')
   await fill(redis)
@@ -111,14 +111,14 @@ export const leaksOfRedis = over(async owner => {
 export const leaksOfHttp = over(async owner => {
   const store = createStore('memory:')
   owner.teardown(() => store.close())
-  // Idle connections are closed while handles are compared.
+  // Idle connections would distort the comparison of handles, so they are closed.
   const { origin } = await serveAdmin(owner, store, {}, { keepAliveTimeout: 5000 })
   const options = { url: `${origin}/_store/v1`, token: TOKEN }
   const others = (): StoreOptions => ({ ...options, http: { headers: {} } }) // equal options share an engine
   return { options, connect: async times => { await reconnect(others, times) } }
 })
 
-/** Opens and closes stores, some with a lock, a wait and a call under way. */
+/** Opens and closes stores, some with a lock, a wait and a call in progress. */
 async function reconnect (options: () => StoreOptions, times: number): Promise<void> {
   for (let i = 0; i < times; i += 50) {
     await Promise.all(Array.from({ length: 10 }, async (_, j) => {
@@ -148,7 +148,7 @@ async function attack ({ rounds, secondsLeft, owner }: Order, { options, connect
 
   /** Repeats an operation `most` times or until the time is up, and compares. */
   const watch = async (name: string, habit: (times: number) => Promise<unknown>): Promise<void> => {
-    await habit(Math.min(most, 2 * AT_ONCE)) // warms up everything that is compiled or created once
+    await habit(Math.min(most, 2 * AT_ONCE)) // compiles and creates what is created only once
     await habit(AT_ONCE)
     const before = await settled()
     const handles = process.getActiveResourcesInfo().length
@@ -224,7 +224,7 @@ function resources (): string {
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
 async function indulge ({ kept }: Tools, text: string, times: number): Promise<void> {
-  // eslint-disable-next-line no-eval -- it comes from above
+  // eslint-disable-next-line no-eval -- the text of a function above
   const habit = (0, eval)(`(${text})`) as (store: Store, times: number) => Promise<void>
   await habit(kept.store, times)
 }

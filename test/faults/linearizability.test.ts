@@ -23,38 +23,38 @@ const CUT: Partial<Operation> = { isCut: true }
 
 t.test('linearizable histories', async t => {
   const right = {
-    'one after the other': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets(1)],
+    'sequential calls': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets(1)],
       ['b', 'del', 4, 5, gets(1)], ['a', 'get', 6, 7, gets()]),
-    'at once, seen by one and not by the other': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets()],
+    'a concurrent write, seen by one of two': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets()],
       ['c', 'get', 3, 4, gets(1)]),
-    'counted at once': history(['a', 'increment', 0, 5, { value: 1, ...gets(2) }],
+    'concurrent increments': history(['a', 'increment', 0, 5, { value: 1, ...gets(2) }],
       ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
-    'no answer, and it happened': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }],
+    'no reply, and it took effect': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }],
       ['b', 'get', 5, 6, gets(1)]),
-    'no answer, and it did not': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets()]),
-    'no answer, and it happened later than it might have': history(
+    'no reply, and no effect': history(['a', 'set', 0, Infinity, { value: 1, ...OPEN }], ['b', 'get', 5, 6, gets()]),
+    'no reply, and it took effect late': history(
       ['a', 'set', 0, 1, { value: 1 }], ['b', 'set', 0, Infinity, { value: 2, ifAbsent: true, ...OPEN }],
       ['a', 'del', 2, 3, gets(1)], ['c', 'get', 4, 5, gets(2)]),
-    'a lock that went with its process': history(
+    'a lock that ended with its process': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'release', 2, Infinity, { lock: 'l', value: 1, ...OPEN }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 1, 5, gets()]),
-    'a lock whose lease ran out': history(
+    'a lock whose lease expired': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }],
       ['b', 'set', 2, 4, { value: 1 }],
       ['a', 'release', 5, 6, { lock: 'l', value: 2, result: { code: 'STORE_LOCK_LOST' } }]),
     'a store that was killed': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 5],
       ['b', 'get', 3, 4, gets(1)], ['b', 'get', 6, 7, gets()]),
-    'a store that was killed and has lost the last changes': history(
+    'a store that was killed and lost its last changes': history(
       ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }],
       ['a', 'set', 2, 3, { value: 2, result: { version: 6 }, ...CUT }], ['a', 'set', 4, 5, { value: 3, ...CUT }],
       ['the store', 'restart', 6, 9], ['b', 'get', 10, 11, gets(1, 5)],
       ['b', 'set', 12, 13, { value: 4, result: { version: 7 } }]),
-    'one of them': history(
+    'a store that lost one of its last changes': history(
       ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }],
       ['a', 'del', 4, 5, { ...gets(1), ...CUT }], ['the store', 'restart', 6, 9], ['b', 'get', 10, 11, gets(2)]),
-    'none of them': history(
+    'a store that lost none of its last changes': history(
       ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }],
       ['a', 'set', 4, Infinity, { value: 3, ...CUT, ...OPEN }], ['the store', 'restart', 6, 9],
       ['b', 'get', 10, 11, gets(3)]),
@@ -70,47 +70,47 @@ t.test('histories that are not linearizable', async t => {
   const wrong = {
     'a stale read': history(['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2 }],
       ['b', 'get', 4, 5, gets(1)]),
-    'two reads against the order': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets(1)],
+    'a value that disappears between two reads': history(['a', 'set', 0, 9, { value: 1 }], ['b', 'get', 1, 2, gets(1)],
       ['c', 'get', 3, 4, gets()]),
     'a lost update': history(['a', 'increment', 0, 5, { value: 1, ...gets(1) }],
       ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
     'a lost write': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets()]),
-    'a value out of nothing': history(['a', 'get', 0, 1, gets(7)]),
+    'a value that was never written': history(['a', 'get', 0, 1, gets(7)]),
     'two holders': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['b', 'acquire', 2, 3, { lock: 'm', result: { fence: 2, version: 0 } }],
       ['a', 'release', 4, 5, { lock: 'l' }], ['b', 'release', 4, 5, { lock: 'm' }]),
-    'a read in spite of a lock': history(
+    'a read of a locked key': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['b', 'get', 2, 3, gets()],
       ['a', 'release', 4, 5, { lock: 'l' }]),
-    'a lock refused that is free': history(['a', 'get', 0, 1, { nowait: true, result: { code: 'STORE_LOCKED' } }]),
-    'a fence that falls': history(
+    'a free lock that is refused': history(['a', 'get', 0, 1, { nowait: true, result: { code: 'STORE_LOCKED' } }]),
+    'a fence that decreases': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 2, version: 0 } }], ['a', 'release', 2, 3, { lock: 'l' }],
       ['b', 'acquire', 4, 5, { lock: 'm', result: { fence: 1, version: 0 } }]),
-    'two of whom only one can have had this version': history(
+    'two conditional writes to the same version': history(
       ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }],
       ['b', 'set', 2, 9, { value: 2, ifVersion: 5, result: { version: 6 } }],
       ['c', 'set', 2, 9, { value: 3, ifVersion: 5, result: { version: 7 } }]),
     'a version that repeats': history(['a', 'set', 0, 1, { value: 1, result: { version: 5 } }],
       ['a', 'del', 2, 3, gets(1)], ['a', 'set', 4, 5, { value: 1, result: { version: 5 } }]),
-    'one process, against its own order': history(
+    'calls of one process out of order': history(
       ['a', 'set', 0, 9, { value: 1 }], ['a', 'set', 1, 9, { value: 2 }], ['b', 'get', 10, 11, gets(1)]),
-    'a lock that is lost and held': history(
+    'a lock that is lost, yet held': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'set', 2, 3, { lock: 'l', value: 1, result: { code: 'STORE_LOCK_LOST' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 2 }]),
     'a value that outlives its store': history(['a', 'set', 0, 1, { value: 1 }], ['the store', 'wipe', 2, 3],
       ['b', 'get', 4, 5, gets(1)]),
-    'what was safe is lost': history(['a', 'set', 0, 1, { value: 1, ...CUT }], ['a', 'set', 2, 3, { value: 2 }],
+    'a change on disk that is lost': history(['a', 'set', 0, 1, { value: 1, ...CUT }], ['a', 'set', 2, 3, { value: 2 }],
       ['the store', 'restart', 4, 5], ['b', 'get', 6, 7, gets(1)]),
-    'what was lost comes back': history(
+    'a lost change that comes back': history(
       ['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2, ...CUT }], ['the store', 'restart', 4, 5],
       ['b', 'get', 6, 7, gets(1)], ['b', 'get', 8, 9, gets(2)]),
-    'a version that was lost is given again': history(
+    'a lost version that is reused': history(
       ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }],
       ['a', 'set', 2, 3, { value: 2, result: { version: 6 }, ...CUT }], ['the store', 'restart', 4, 5],
       ['b', 'get', 6, 7, gets(1)], ['b', 'set', 8, 9, { value: 3, result: { version: 6 } }]),
-    'a change that a killed holder did not live to commit': history(
+    'an uncommitted change of a killed holder': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
   }
@@ -119,7 +119,7 @@ t.test('histories that are not linearizable', async t => {
     ...wrong['a stale read'],
     ...history(['c', 'get', 6, 7, gets(2)], ['c', 'set', 8, 9, { value: 3 }], ['d', 'get', 1.1, 1.2, gets(1)])
   ])
-  t.strictSame(part, wrong['a stale read'], 'and what is shown of it is what matters')
+  t.strictSame(part, wrong['a stale read'], 'offence() returns only the relevant calls')
 })
 
 short('histories of five processes with kills are linearizable', linearizability, 3)

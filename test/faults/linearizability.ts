@@ -20,7 +20,7 @@ import { serveStore } from './store-process.js'
 const WORKERS = 4
 const PROGRAM = new URL('./program.js', import.meta.url).href
 
-/** The URL of the store. */
+/** The store under attack. */
 interface Place {
   options: StoreOptions
   /** Lease in seconds. Without it, locks of killed processes would last long. */
@@ -31,12 +31,12 @@ interface Place {
   disturb? (next: () => number): Promise<unknown>
   /**
    * Kills and restarts the store in the middle of every third round. If the store keeps its data, resolves with the
-   * time from which on it may have lost changes.
+   * time since which changes may have been lost.
    */
   restart? (): Promise<number | undefined>
   /** The store has `data`. */
   durable?: boolean
-  /** Seconds for which processes may read copies. Event loops are blocked, and connections lost. */
+  /** The lease of copies, in seconds. If set, event loops are blocked and connections lost. */
   near?: number
 }
 
@@ -50,7 +50,7 @@ export const linearizabilityOfNear = over(async () => ({ options: {}, ...NEAR })
 
 export const linearizabilityOfNearOverUnix = over(async owner => ({ ...await serveStore(owner), ...NEAR }))
 
-/** What was confirmed a while before the store is killed survives, and so does what was written as durable. */
+/** Changes confirmed some time before the kill survive it, and so do durable writes. */
 export const linearizabilityOfData = over(async owner => ({ ...await serveStore(owner, true), durable: true }))
 
 export const linearizabilityOfHttp = over(async owner => {
@@ -106,8 +106,8 @@ export const linearizabilityOfRedis = over(async owner => {
 })
 
 /**
- * With only the rights listed in docs/redis.md, among data of another application, and with repeated flushes of all
- * scripts.
+ * With only the permissions listed in docs/redis.md, among data of another application, and with repeated flushes of
+ * all scripts.
  */
 export const linearizabilityOfBesetRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'scripts')
@@ -144,7 +144,7 @@ async function attack (
     rounds: 0, calls: 0, unanswered: 0, kills: 0, pauses: 0, disturbances: 0, 'stores killed': 0, 'connections lost': 0
   }
   const counted = { hits: 0, revocations: 0 }
-  /** A store that is killed takes its counts with it. */
+  /** The counters of a store are lost when it is killed. */
   const count = async (): Promise<void> => {
     const { hits, revocations } = (await store.stats()).near!
     counted.hits += hits
@@ -228,7 +228,7 @@ async function attack (
         for (const operation of history) operation.isCut = !isSafe(operation)
         history.push({ process: 'the store', kind: since === undefined ? 'wipe' : 'restart', ...times, result: {} })
       }
-      // The final state is part of the history, and takes the locks that nobody may hold anymore.
+      // Reading the final state is part of the history. It waits for locks that are left.
       const called = Number(process.hrtime.bigint())
       const { value } = await until(
         () =>
@@ -246,7 +246,7 @@ async function attack (
       figures.calls += history.length
       figures.unanswered += history.filter(({ kind, answered }) => kind !== 'drop' && answered === Infinity).length
       const part = offence(history)
-      assert.ok(part === undefined, `round ${round}, key ${key}: this cannot have happened\n${print(part ?? [])}`)
+      assert.ok(part === undefined, `round ${round}, key ${key}: not linearizable\n${print(part ?? [])}`)
     }
     await until(() => store.collection(own.collection).clear().then(() => true, () => false), 60)
     if (doomed !== -1) workers[doomed] = await fork(owner)

@@ -1,4 +1,4 @@
-// What a sequential client knows about the keys: tokens granted for each, and the last version seen.
+// What a sequential client knows about each key: the granted tokens and the last version seen.
 import assert from 'node:assert/strict'
 
 export interface Exchange {
@@ -38,12 +38,12 @@ export class Memory {
     return this.#of(collection, key).tokens.has(token)
   }
 
-  /** A collection may have been cleared or evicted. */
+  /** Keys of a collection may have been cleared or evicted. */
   forget (collection: string): void {
     for (const [name, known] of this.#keys) if (name.startsWith(`${collection}\0`)) known.version = undefined
   }
 
-  /** A call on a key. Throws if the response contradicts the known state. True if a condition let it pass. */
+  /** Records a call on a key. Throws if the response contradicts the known state. True if its condition was met. */
   learn ({ method, collection, key, sent, status, etag, deleted }: Exchange, what: string): boolean {
     const known = this.#of(collection, key)
     const version = etag === undefined ? undefined : Number(/\d+/.exec(String(etag)))
@@ -94,7 +94,7 @@ export class Memory {
   }
 }
 
-/** The versions named by a condition; weak ones only where those are compared. */
+/** The versions named by a condition; weak ones only for weak comparison. */
 function tagsOf (header: string, isWeak: boolean): number[] {
   return Array.from(header.matchAll(/(W\/)?"(\d+)"/g))
     .filter(([, weak]) => isWeak || weak === undefined)

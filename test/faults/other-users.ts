@@ -55,7 +55,7 @@ export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
   assert.deepEqual(succeeded, [])
   assert.ok(attempts > 0)
   assert.ok(existsSync(join(home, 'socket')), "the user's own file is there")
-  return { ...figures, attempts, 'folders left by the last ones that were killed': readdirSync(folder).length - 6 }
+  return { ...figures, attempts, 'folders left by killed clusters': readdirSync(folder).length - 6 }
 }
 
 /** A home directory that only its user can enter, with a dead socket in it. */

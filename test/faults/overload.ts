@@ -1,5 +1,5 @@
 // Attack: more calls than the store's process can handle. Memory must stay bounded, excess calls must be rejected with
-// a code, nothing may be lost, and other processes must be served normally afterwards.
+// an error code, nothing may be lost, and other processes must be served normally afterwards.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createStore, type Store, type StoreOptions } from '../../src/index.js'
@@ -11,13 +11,14 @@ import { serveOverHttp, serveStore } from './store-process.js'
 
 const BOUND = 8 * 2 ** 20
 
-/** Where the store is, and the memory of its process in bytes. */
+/** The store under attack. */
 interface Place {
   options: StoreOptions
+  /** Memory of its process in bytes. */
   memory (): number
-  /** In KB, of what it has stored. */
+  /** Memory used by its data, in KB. */
   used (): number
-  /** What waits for a locked key is bounded for each process, together with its other calls, not for each key. */
+  /** Calls that wait for a locked key are bounded per process, together with its other calls, not per key. */
   isBoundedByProcess?: boolean
 }
 
@@ -33,7 +34,7 @@ export const overloadOfHttp = over(async owner => {
   return { options, memory, used: () => memory() / 1000 }
 })
 
-/** With only the rights listed in docs/redis.md, among data of another application. */
+/** With only the permissions listed in docs/redis.md, among data of another application. */
 export const overloadOfRedis = over(async owner => {
   const { options, redis } = await limitedServer(owner, 'functions')
   await fill(redis)
@@ -83,8 +84,8 @@ async function attack (
       }
       const outcome = await ended
       await served
-      assert.deepEqual(outcome.codes, ['STORE_OVERLOADED'], 'what is too much is refused, and nothing else')
-      assert.equal(outcome.released, true, 'the end of a lock is not')
+      assert.deepEqual(outcome.codes, ['STORE_OVERLOADED'], 'excess calls are rejected, and no others')
+      assert.equal(outcome.released, true, 'releases are not rejected')
       assert.ok(outcome.done > 0 && outcome.refused > 0)
       figures.calls += outcome.done + outcome.refused
       figures.refused += outcome.refused
@@ -112,10 +113,10 @@ async function attack (
     }
     await Promise.all(writes)
     const { bytes } = (await store.collections()).find(({ name }) => name === 'overload full')!
-    assert.ok(bytes <= BOUND, `${bytes} bytes are more than ${BOUND}`)
+    assert.ok(bytes <= BOUND, `${bytes} bytes exceed the bound of ${BOUND}`)
     if (written > 4 * BOUND) least = Math.min(least, bytes)
   } while (!isDone())
-  assert.ok(least > 0.95 * BOUND, `${least} bytes are much less than ${BOUND}`)
+  assert.ok(least > 0.95 * BOUND, `only ${least} bytes of ${BOUND} are used`)
   const seconds = (Date.now() - filling) / 1000
   const real = used() - empty
   await full.clear()
@@ -126,13 +127,13 @@ async function attack (
   return {
     ...figures,
     'memory of the store at most, MB': Math.round(most / 1e6),
-    'a call of others, median/p99 µs, before': quantiles(before),
-    'a call of others, during': quantiles(during),
-    'a call of others, after': quantiles(after),
+    'calls of others, median/p99 µs, before': quantiles(before),
+    'calls of others, during': quantiles(during),
+    'calls of others, after': quantiles(after),
     'written to a full collection, MB': Math.round(written / 1e6),
     'in seconds': Math.round(seconds),
-    'of its bound it uses, %': `${Math.round(least / BOUND * 1000) / 10} to 100`,
-    'and of memory, for each byte of the bound': Math.round(real * 1000 / BOUND * 100) / 100
+    'used part of its bound, %': `${Math.round(least / BOUND * 1000) / 10} to 100`,
+    'bytes of memory per byte of the bound': Math.round(real * 1000 / BOUND * 100) / 100
   }
 }
 

@@ -11,7 +11,7 @@ import { serveStore } from './store-process.js'
 
 const PROGRAM = new URL('./hostile.js', import.meta.url).href
 
-/** The server of this process. */
+/** The socket server of this process. */
 export function serverOf (process: object): SocketServer {
   const { engine } = (process as Record<symbol, { engine: { server: SocketServer } }>)[
     Symbol.for(`strong-store.cluster.${PROTOCOL_VERSION}`)
@@ -22,7 +22,7 @@ export function serverOf (process: object): SocketServer {
 /** The socket to attack. */
 interface Target {
   options: StoreOptions
-  /** After the first call of a worker. */
+  /** Called after the first call of a worker. */
   address (): Promise<{ path: string, token: string }>
   peers (): number | Promise<number>
   /** Memory of its process in bytes. */
@@ -73,11 +73,11 @@ async function attack (
   await until(async () => await target.peers() === peers, 30)
   // Valid calls may leave locks that end only with their lease.
   for (const { collection, key, expiresAt } of await store.locks()) {
-    assert.ok(expiresAt !== undefined, `${collection} ${key} is locked for ever`)
+    assert.ok(expiresAt !== undefined, `${collection} ${key} is locked without a lease`)
     await store.collection(collection).breakLock(key)
   }
   for (const { name, waiters } of await store.collections()) {
-    assert.equal(waiters, 0, `somebody still waits in ${name}`)
+    assert.equal(waiters, 0, `calls still wait in ${name}`)
     if (name !== 'victim') await store.collection(name).clear()
   }
   assert.equal(await worker.run(({ kept }) => kept.victim.get('key')), 'kept')
@@ -87,9 +87,9 @@ async function attack (
   await Promise.all([hostile.exited, worker.exited])
   return {
     assaults: Object.values(counts).reduce((sum, count) => sum + count, 0),
-    'a call of others, median/p99 µs, before': quantiles(before),
-    'a call of others, during': quantiles(during),
-    'a call of others, after': quantiles(after),
+    'calls of others, median/p99 µs, before': quantiles(before),
+    'calls of others, during': quantiles(during),
+    'calls of others, after': quantiles(after),
     'memory of the store at most, MB': Math.round(most / 1e6)
   }
 }
@@ -99,7 +99,7 @@ async function work ({ kept }: Tools, calls: number): Promise<number[]> {
   const times: number[] = []
   for (let i = 0; i < calls; i++) {
     const start = process.hrtime.bigint()
-    if (await kept.victim.get('key') !== 'kept') throw new Error('the value is gone')
+    if (await kept.victim.get('key') !== 'kept') throw new Error('the value is lost')
     times.push(Number(process.hrtime.bigint() - start) / 1000)
   }
   return times

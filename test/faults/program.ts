@@ -18,9 +18,9 @@ export interface Plan {
   lease?: number | undefined
   /** A lock may be lost at any time, since its process may be stopped for longer than the lease. */
   mayLose?: boolean | undefined
-  /** Some calls are answered when their change is on disk. */
+  /** Some calls are answered only once their change is on disk. */
   durable?: boolean | undefined
-  /** Most calls are reads, and the event loop is blocked for longer than so many seconds now and then. */
+  /** If set, most calls are reads, and the event loop is sometimes blocked for longer than this many seconds. */
   near?: number | undefined
 }
 
@@ -126,7 +126,7 @@ function block (ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
 
-/** The address of this module. */
+/** The URL of this module. */
 export interface Program { perform: typeof perform }
 
 type Line = Call & { id: number, key?: string, process: string, at: string, result?: Operation['result'] }
@@ -135,7 +135,7 @@ type Line = Call & { id: number, key?: string, process: string, at: string, resu
 export function read ({ file, lease, mayLose }: Plan, histories: Map<string, Operation[]>, killed?: bigint): void {
   const calls = new Map<number, Operation>()
   for (const line of readFileSync(file, 'utf8').split('\n')) {
-    if (!line.endsWith('}')) continue // the end of a file, or a line that was cut off by the kill, before the call
+    if (!line.endsWith('}')) continue // the end of the file, or a line cut off by a kill, whose call was not sent
     const { id, key, at, result, ...call } = JSON.parse(line) as Line
     if (key === undefined) {
       if (result?.code === 'STORE_DISCONNECTED') calls.get(id)!.isLost = true

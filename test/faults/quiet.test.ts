@@ -3,6 +3,6 @@ import { NO_REDIS, hasRedis } from '../support/redis.js'
 import { quiet, quietOfRedis } from './quiet.js'
 import { short } from './short.js'
 
-short('a quiet store serves whoever waits and ends what is due', quiet, 6)
-if (hasRedis) short('and so does one in Redis', quietOfRedis, 1)
+short('a quiet store serves waiters and expires keys in time', quiet, 6)
+if (hasRedis) short('a quiet store in Redis serves waiters and expires keys in time', quietOfRedis, 1)
 else t.comment(`a quiet store in Redis: ${NO_REDIS}`)

@@ -1,5 +1,5 @@
 // Attack: a worker with many locks in many collections is killed, or leases and keys end, while nobody calls the store.
-// What has to happen then must not depend on a later call: everybody who waits or watches is told.
+// What has to happen then must not depend on a later call: all waiters and watchers are notified.
 import assert from 'node:assert/strict'
 import { createStore, type KeyLock, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
@@ -10,15 +10,16 @@ import { serveStore } from './store-process.js'
 interface Plan {
   options: StoreOptions
   collections: string[]
-  /** Locks, and keys with a ttl, in each collection. */
+  /** Number of locks per collection. */
   locks: number
+  /** Number of keys with a ttl per collection. */
   keys: number
-  /** Of the locks that end by themselves, in seconds; undefined for those that end with their worker. */
+  /** The lease of the locks, in seconds; undefined if they end with their worker. */
   lease: number | undefined
   ttl: number
 }
 
-/** A store in a process of its own, as this one is never quiet. */
+/** A store in a process of its own, because this process is never quiet. */
 export const quiet = over(serveStore)
 export const quietOfRedis = over(startServer)
 
@@ -50,7 +51,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, options: Sto
     await survivor.run(async ({ kept }) => { await kept.waiting })
     if (plan.lease === undefined) holder.kill('SIGKILL')
     assert.deepEqual(
-      await told, Array(count * plan.locks).fill('before'), 'every waiter is served, without what was changed'
+      await told, Array(count * plan.locks).fill('before'), 'every waiter is served, without uncommitted changes'
     )
     await exit(holder)
     assert.deepEqual(await store.locks(), [])
@@ -70,7 +71,7 @@ async function exit ({ worker, exited }: TestWorker): Promise<void> {
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-/** Takes all locks and changes what they lock. */
+/** Acquires all locks and changes the locked values. */
 async function hold ({ strongStore, kept }: Tools, { options, collections, locks, lease }: Plan): Promise<number> {
   const store = strongStore.createStore(options)
   const all = await Promise.all(collections.flatMap(name => Array.from({ length: locks }, async (_, i) => {
@@ -84,7 +85,7 @@ async function hold ({ strongStore, kept }: Tools, { options, collections, locks
   return all.length
 }
 
-/** Waits for every lock, and for the end of the last key of every collection. Resolves with the values it got. */
+/** Waits for every lock, and for the last key of every collection to expire. Resolves with the locked values. */
 async function wait (
   { strongStore, kept }: Tools, { options, collections, locks, keys, ttl }: Plan
 ): Promise<unknown[]> {
@@ -95,7 +96,7 @@ async function wait (
     const jobs = store.collection<string>(name)
     for (let i = 0; i < locks; i++) served.push(jobs.acquire(`locked ${i}`))
     const watch = jobs.watch({ key: 'last' })
-    await watch.next() // it is ready
+    await watch.next() // 'ready'
     await jobs.setMany(Array.from({ length: keys }, (_, i) => [`ending ${i}`, 'x'] as const), { ttl })
     await jobs.set('last', 'x', { ttl: ttl + 0.1 })
     ends.push((async () => {
@@ -105,7 +106,7 @@ async function wait (
   await kept.waiting
   const [all] = await Promise.all([Promise.all(served), Promise.all(ends)])
   const values = all.map(lock => lock.get())
-  // Not before all are served, so that no call comes in between.
+  // Only after all are served, so that no call comes in between.
   await Promise.all(all.map(async lock => {
     lock.del()
     await lock.release()

@@ -1,5 +1,5 @@
-// Attack: a cluster is stopped under load. Every call must be answered or rejected with a code, all processes must
-// exit, and no file and, in Redis, no lock may be left.
+// Attack: a cluster is stopped under load. Every call must be answered or rejected with an error code, all processes
+// must exit, and no file may be left, nor, in Redis, a lock.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -52,7 +52,7 @@ async function attack (
     assert.equal(lines.length, 4, what)
     for (const { asked, outcomes = {} } of lines.slice(1, 3)) {
       assert.equal(
-        Object.values(outcomes).reduce((sum, count) => sum + count), asked, `no call without an outcome, ${what}`
+        Object.values(outcomes).reduce((sum, count) => sum + count), asked, `every call has an outcome, ${what}`
       )
       for (const [outcome, count] of Object.entries(outcomes)) {
         assert.ok(outcome === 'answered' || isErrorCode(outcome), what)

@@ -15,8 +15,8 @@ export interface StoreProcess {
   /** Its memory in bytes. */
   memory (): number
   /**
-   * Kills it and starts another one at the same path. With `data`, resolves with the time, in nanoseconds, from which
-   * on changes may not have been on disk.
+   * Kills it and starts another one at the same path. With `data`, resolves with the time, in nanoseconds, since which
+   * changes may not have been on disk.
    */
   restart (): Promise<number | undefined>
 }

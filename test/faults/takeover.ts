@@ -1,5 +1,5 @@
-// Attack: many processes try to serve one path at once, where a killed one has left its socket; some are killed at any
-// step.
+// Attack: many processes try at once to serve a path where a killed process has left its socket; some are killed at a
+// random step.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -59,8 +59,8 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     )
     assert.ok(outcomes.every(outcome => ['serves', 'in use', 'killed'].includes(outcome)), outcomes.join())
     let serving = outcomes.indexOf('serves')
-    assert.equal(serving, outcomes.lastIndexOf('serves'), `two serve at once: ${outcomes.join()}`)
-    if (serving === -1) { // won by a process that was killed then
+    assert.equal(serving, outcomes.lastIndexOf('serves'), `two serve at the same time: ${outcomes.join()}`)
+    if (serving === -1) { // the winner was killed
       assert.ok(outcomes.includes('killed'))
       serving = CONTENDERS - 1
       assert.equal(await contenders[serving]!.tell(`serve ${path} ${ALL}`), 'serves')
@@ -82,5 +82,5 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     }
   }
   await Promise.all(contenders.map(contender => contender.kill()))
-  return { ...figures, 'names left by those that were killed': readdirSync(folder).length }
+  return { ...figures, 'files left by killed processes': readdirSync(folder).length }
 }

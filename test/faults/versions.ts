@@ -1,5 +1,5 @@
-// Attack: a rolling upgrade. Workers of two protocol versions come, call and are killed in one cluster, whose primary
-// has loaded both. Each version has a store of its own: nothing is lost, seen by the other, or left locked.
+// Attack: a rolling upgrade. Workers of two protocol versions start, make calls and are killed in one cluster, whose
+// primary has loaded both. Each version has its own store: nothing may be lost, visible to the other, or left locked.
 import assert from 'node:assert/strict'
 import type * as strongStore from '../../src/index.js'
 import { PROTOCOL_VERSION } from '../../src/engines/socket/protocol.js'
@@ -61,7 +61,7 @@ export const versions: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-/** Increments a key under its lock, so often. */
+/** Increments a key under its lock `calls` times. */
 async function count (_: Tools, url: string, calls: number): Promise<number> {
   const { createStore } = await import(`${url}index.js`) as typeof strongStore
   const counts = createStore().collection<number | string>('counts')

@@ -1,5 +1,5 @@
-// Attack: watches are opened and left at every point of their life, a million of them; then very many keys are watched
-// by a process that reads and by one that does not.
+// Attack: up to a million watches are opened and ended at every stage; then very many keys are watched by a process
+// that reads and by one that does not.
 import assert from 'node:assert/strict'
 import { NO_DEFAULTS } from '../../src/api/collection-calls.js'
 import { Collection } from '../../src/api/collection.js'
@@ -22,11 +22,11 @@ const MAX_BACKLOG = 2 * 256 * 1024
 
 type Tools = Parameters<Parameters<TestWorker['run']>[0]>[0]
 
-/** Where the store is. */
+/** The store under attack. */
 interface Place {
-  /** For this process, which has the keys. */
+  /** Used by this process, which has the keys. */
   store: Store
-  /** For others. */
+  /** Used by other processes. */
   options: StoreOptions
   /** The number of waiting calls. */
   waiting (): number | Promise<number>
@@ -93,7 +93,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, place: Place
   return figures
 }
 
-/** A process opens and leaves watches of a store in Redis; neither there nor in the process anything is left. */
+/** A process opens and ends watches of a store in Redis: nothing may be left, neither there nor in the process. */
 export const watchingOfRedis: Attack = async ({ rounds, secondsLeft, owner }) => {
   const { options, redis } = await startServer(owner)
   const worker = await fork(owner)
@@ -121,7 +121,7 @@ interface Repeated {
 /** Neither heap nor handles may grow. */
 async function openAndLeave ({ most, seconds, visit, measure }: Repeated): Promise<string> {
   for (let i = 0; i < Math.min(most, 10_000); i += AT_ONCE) {
-    await visit(AT_ONCE) // compiles and creates what is made once
+    await visit(AT_ONCE) // compiles and creates what is created only once
   }
   let before = await measure()
   for (let last = Infinity; last - before > 50; before = await measure()) last = before
@@ -140,24 +140,24 @@ async function openAndLeave ({ most, seconds, visit, measure }: Repeated): Promi
   return `${times}, ${pace} a second, heap ${grown} KB larger`
 }
 
-/** Opens watches and leaves each at another point. `isLossy`: connections may be lost. Sent to a worker as text. */
+/** Opens watches and ends them at different stages. `isLossy`: connections may be lost. Sent to a worker as text. */
 async function visit (items: Collection<number>, times: number, isLossy: boolean): Promise<void> {
   const leave = async (i: number): Promise<void> => {
     const key = `key ${i % 50}`
     const controller = new AbortController()
     const watch = items.watch({ [i % 3 === 0 ? 'key' : 'prefix']: key, signal: controller.signal })
     switch (i % 7) {
-      case 0: // it has never been read
+      case 0: // before the first read
         await watch.return()
         break
-      case 1: // the signal has already aborted
+      case 1: // with a signal that has already aborted
         controller.abort()
         for await (const { type } of watch) if (type !== undefined) throw new Error(type)
         break
-      case 2: // while its first event is on its way
+      case 2: // before the first event has arrived
         await Promise.all([watch.next(), watch.return()])
         break
-      case 3: // at its first change
+      case 3: // at the first change
         for await (const { type } of watch) {
           if (type === 'ready') items.set(key, i).catch(() => {})
           else if (type !== 'set') break
@@ -165,7 +165,7 @@ async function visit (items: Collection<number>, times: number, isLossy: boolean
           else break
         }
         break
-      case 4: { // while it waits
+      case 4: { // while it waits for a change
         while ((await watch.next()).value?.type !== 'ready');
         const next = watch.next()
         controller.abort()
@@ -190,7 +190,7 @@ function openStore ({ strongStore, kept }: Tools, options: StoreOptions): void {
 }
 
 async function visitFromWorker ({ kept }: Tools, text: string, times: number, isLossy: boolean): Promise<void> {
-  // eslint-disable-next-line no-eval -- it comes from above
+  // eslint-disable-next-line no-eval -- the text of a function above
   const visit = (0, eval)(`(${text})`) as (items: object, times: number, isLossy: boolean) => Promise<void>
   await visit(kept.store.collection('watching'), times, isLossy)
 }
@@ -202,8 +202,8 @@ async function heapOfWorker (_: Tools, module: string): Promise<number> {
 }
 
 /**
- * One process watches all keys and does not read on, another one reads all of them and their changes, while they are
- * written and others make calls.
+ * While all keys are written and others make calls, one process watches them without reading, and another one reads all
+ * keys and changes.
  */
 async function manyKeys (
   { store, drop }: Place, idle: TestWorker, reader: TestWorker, count: number
@@ -239,7 +239,7 @@ async function manyKeys (
   await items.set('key end', 2)
   const { resets, events } = await reading
   await calling
-  assert.ok(figures.backlog <= MAX_BACKLOG, `a connection had ${figures.backlog} bytes to read`)
+  assert.ok(figures.backlog <= MAX_BACKLOG, `a connection had ${figures.backlog} unread bytes`)
   const left = await idle.run(async ({ kept }) => {
     await kept.watch.return()
     return (await kept.watch.next()).done as boolean
@@ -249,12 +249,12 @@ async function manyKeys (
   return {
     'keys watched': count,
     'events of the process that reads': `${events}, with ${resets} resets`,
-    'calls of others meanwhile': figures.calls,
-    'unread bytes of a connection at most': figures.backlog
+    'calls of others': figures.calls,
+    'maximum unread bytes of a connection': figures.backlog
   }
 }
 
-/** Reads until it knows all keys in their last state. */
+/** Reads until it has the last state of all keys. */
 async function read ({ kept }: Tools, count: number): Promise<{ resets: number, events: number }> {
   const state = new Map<string, number>()
   let isReady = false
