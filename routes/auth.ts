@@ -15,7 +15,7 @@ export interface RouteConfig {
   open?: true
   /** Changes nothing, although its method is neither GET nor HEAD. */
   reads?: true
-  /** Not about a single collection: limits its answer to those of the token. Otherwise a scoped token gets 403. */
+  /** Not about a single collection: limits its response to those of the token. Otherwise a scoped token gets 403. */
   isScoped?: true
 }
 

@@ -57,7 +57,7 @@ export function callRoutes ({ app, store, maxLease, stopping }: Admin): void {
     schema: {
       operationId: 'makeCalls',
       summary: 'Make many calls in order',
-      description: 'Used by createStore({ url }). Each line of the answer is a JSON array of pairs: the index of a ' +
+      description: 'Used by createStore({ url }). Each line of the response is a JSON array of pairs: the index of a ' +
         'call, and its reply. The first line is sent when all calls have reached the store. Calls without a reply ' +
         'in it wait for a locked key, for changes or for messages; their replies follow in later lines. An empty ' +
         'line is a heartbeat. If the client disconnects, its waits are cancelled.',

@@ -20,7 +20,7 @@ export const Stats = Type.Object({
       name: name('Its process id, with the host where that may be another'),
       locks: whole('Locks that end with it'),
       waiting: whole('Its calls that wait for a locked key'),
-      backlog: whole('Bytes of answers that it has not read yet')
+      backlog: whole('Bytes of replies that it has not read yet')
     }), { maxItems: 250, description: 'The first 250 of these processes' }),
     memory: Type.Object(
       { rss: whole('All of it'), heap: whole("JavaScript's heap") },
@@ -63,7 +63,7 @@ function readHealth ({ app, store }: Admin): void {
       await store.ping({ timeout: HEALTH_TIMEOUT_SECONDS })
     } catch (error) {
       if ((error as StoreError).code !== 'STORE_TIMEOUT') throw error
-      throw new StoreError('STORE_UNREACHABLE', `no answer within ${HEALTH_TIMEOUT_SECONDS} s`)
+      throw new StoreError('STORE_UNREACHABLE', `no reply within ${HEALTH_TIMEOUT_SECONDS} s`)
     } finally {
       asked = undefined
     }

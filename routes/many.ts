@@ -140,7 +140,7 @@ function clearKeys ({ app, store, waiting }: Admin): void {
       operationId: 'clearKeys',
       summary: 'Delete the keys that begin with a prefix',
       description: 'Unlocked keys are deleted at once. `Prefer: wait=N` waits for locked ones; without it they are ' +
-        'kept, and the answer is 423.',
+        'kept, and the response is 423.',
       tags,
       params: CollectionParams,
       headers: WaitHeaders,

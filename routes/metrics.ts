@@ -92,7 +92,7 @@ function metricsOf (stats: StoreStats): Metric[] {
     metric('counter', 'near_wait_seconds_total', 'How long they waited, in seconds', stats.near?.waited),
     metric(
       'histogram', 'call_duration_seconds',
-      'Time from the arrival of a call at the store to its answer, spent waiting for a lock', ...durations(stats)
+      'Time from the arrival of a call at the store to its reply, spent waiting for a lock', ...durations(stats)
     ),
     metric(
       'gauge', 'event_loop_delay_seconds',

@@ -205,7 +205,7 @@ t.test('health is 503 while the store is stalled, also on a kept-alive connectio
     t.match(answer, {
       status: 503,
       headers: { 'cache-control': 'no-store' },
-      json: { status: 503, code: 'STORE_UNREACHABLE', detail: 'no answer within 1.5 s' }
+      json: { status: 503, code: 'STORE_UNREACHABLE', detail: 'no reply within 1.5 s' }
     })
   }
   process.kill(primary, 'SIGCONT')

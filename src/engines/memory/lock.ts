@@ -24,7 +24,7 @@ export abstract class Caller {
   leasedAt = -Infinity
   /** Shown as the owner in listings of locks. */
   abstract readonly label: string
-  /** Bytes of answers that it has not read yet. */
+  /** Bytes of replies that it has not read yet. */
   get backlog (): number { return 0 }
   get keepsCopies (): boolean { return false }
   revoke (_id: number): void {}

@@ -52,7 +52,7 @@ export async function connect<T> (
   const timer = new Timer()
   const late = new Promise<never>((_resolve, reject) => {
     timer.start(
-      target.connectTimeout, () => { reject(new Error(`no answer within ${target.connectTimeout / 1000} s`)) }
+      target.connectTimeout, () => { reject(new Error(`no reply within ${target.connectTimeout / 1000} s`)) }
     )
   })
   try {
@@ -91,7 +91,7 @@ function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
   if (parse(url).tls === undefined && !('tls' in client)) {
     return /closed|ECONNRESET|EPIPE/.test(message) ? '; if the server uses TLS, use a rediss: URL' : ''
   }
-  return !/certificate|no answer|closed|ECONNRESET|EPIPE/.test(message)
+  return !/certificate|no reply|closed|ECONNRESET|EPIPE/.test(message)
     ? ''
     : '; set ca and servername in redis.client.tls, and cert and key if the server requires a client certificate; if the server does not use TLS, use a redis: URL'
 }

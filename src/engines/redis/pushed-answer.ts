@@ -16,6 +16,6 @@ export function readPushed (
   const version = answer.slice(1, answer.indexOf(' '))
   connection.run<string | null>('fetch', base, [version]).then(text => {
     if (text !== null) settle(replyOf(`R${answer.slice(1)}${text}`))
-    else settle(new Reply('STORE_DISCONNECTED'), 'the server has dropped the answer to a call that waited')
+    else settle(new Reply('STORE_DISCONNECTED'), 'the server has dropped the reply to a call that waited')
   }, failed)
 }

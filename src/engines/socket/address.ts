@@ -46,7 +46,7 @@ interface Message extends Partial<Address> {
 export interface Question {
   timeout: number
   signal: AbortSignal
-  /** What the user can do if there is no answer. */
+  /** What the user can do if there is no reply. */
   remedy: string
   /** Whether waiting keeps the process alive. */
   isReferenced?: boolean
@@ -93,7 +93,7 @@ export function ask (channel: Channel, { timeout, signal, remedy, isReferenced =
     repeat.setReferenced(isReferenced)
     limit.start(timeout, () => {
       fail(others.size === 0
-        ? `no answer within ${timeout / 1000} s; ${remedy}`
+        ? `no reply within ${timeout / 1000} s; ${remedy}`
         : `the store uses protocol ${[...others].join(' and ')} of strong-store, this process uses ${PROTOCOL_VERSION}; ` +
           'load the same version in both, and restart the primary after an upgrade')
     })

@@ -233,7 +233,7 @@ export class ClientEngine implements Engine {
         reject(error ?? new Error('the server closed the connection without a reply'))
       }
       const seconds = this.#options.connectTimeout / 1000
-      limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no answer within ${seconds} s`)) })
+      limit.start(Math.max(timeout, 1), () => { socket.destroy(new Error(`no reply within ${seconds} s`)) })
       socket.once('error', fail)
       socket.once('connect', () => {
         connection = new Connection(socket, {

@@ -425,7 +425,7 @@ async function all (): Promise<void> {
     for (const [options, message] of [
       [{ url: 'redis://127.0.0.1:1' }, /ECONNREFUSED/],
       [{ url: 'redis:///nowhere/s' }, /ENOENT/],
-      [{ url: 'redis:', connectTimeout: 0.1, redis: { client: { path } } }, /no answer within 0.1 s/],
+      [{ url: 'redis:', connectTimeout: 0.1, redis: { client: { path } } }, /no reply within 0.1 s/],
       [{ url: 'redis://:secret@localhost', redis: { client: { path: server.path } } }, /WRONGPASS/]
     ] as const) {
       if (message.source === 'WRONGPASS') await redis.config('SET', 'requirepass', 'other')

@@ -72,6 +72,6 @@ t.test('rediss: to a server without TLS', { skip }, async t => {
   t.teardown(() => store.close())
   await t.rejects(
     store.collection('c').get('key'),
-    { code: 'STORE_UNREACHABLE', message: /no answer within 0.2 s.*if the server does not use TLS, use a redis: URL/ }
+    { code: 'STORE_UNREACHABLE', message: /no reply within 0.2 s.*if the server does not use TLS, use a redis: URL/ }
   )
 })

@@ -32,7 +32,7 @@ t.test('without an import in the primary, the error says what to do', async t =>
   const { next, ended } = start(t, 'no-import')
   const { outcomes, errors, again } = await next()
   for (const outcome of outcomes) {
-    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^The store cannot be reached: [gs]et of "key" in collection "c": no answer within 0.2 s; import 'strong-store' in the primary/ })
+    t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^The store cannot be reached: [gs]et of "key" in collection "c": no reply within 0.2 s; import 'strong-store' in the primary/ })
   }
   t.strictSame(errors, ['STORE_UNREACHABLE'])
   t.equal(again, 'STORE_UNREACHABLE', 'also for who calls again as soon as he hears of it')

@@ -87,7 +87,7 @@ t.test('each error of a failed connect says what to do', async t => {
   await listen(t, at('echo'), socket => { socket.pipe(socket) })
   await fails(at('echo'), /is the socket of another program/)
   await listen(t, at('silent'), socket => { socket.resume() })
-  await fails(at('silent'), /silent: no answer within 0.2 s/)
+  await fails(at('silent'), /silent: no reply within 0.2 s/)
   await listen(t, at('rude'), socket => { socket.destroy() })
   await fails(at('rude'), /rude: the server closed the connection without a reply/)
 })
