@@ -51,7 +51,7 @@ export async function serveRedis (options = MEMORY_ONLY): Promise<Served & { pid
   })
   while (!await answers(address)) {
     if (isMissing) throw new Error('missing: redis-server (apt-get install redis-server)')
-    if (server.exitCode !== null) throw new Error('redis-server has ended')
+    if (server.exitCode !== null) throw new Error('redis-server has exited')
     await sleep(10)
   }
   return { address, cpu: () => cpuOf(server.pid!), pid: server.pid! }

@@ -34,7 +34,7 @@ async function primary (): Promise<object> {
   const url = `http://127.0.0.1:${listening[0]!.port}${path}` // all workers share one port
   const authorization = `Bearer ${token ?? ''}`
   const { status, headers } = await fetch(url, { headers: { authorization } })
-  if (status !== 200) throw new Error(`${url} answers ${status}`)
+  if (status !== 200) throw new Error(`${url} responds with ${status}`)
   const cookie = headers.getSetCookie().map(cookie => cookie.split(';')[0]).join('; ')
   const sent = [
     ...(cookie === '' ? [] : [`Cookie: ${cookie}`]),

@@ -45,7 +45,7 @@ export async function fork (t: Owner): Promise<TestWorker> {
   })
   const exited = once(worker, 'exit') as Promise<[number | null, string | null]>
   exited.then(([code, signal]) => {
-    for (const call of calls.values()) call.reject(new Error(`the worker is gone: ${code ?? signal} ${output}`))
+    for (const call of calls.values()) call.reject(new Error(`the worker has exited: ${code ?? signal} ${output}`))
   }, t.threw)
   t.teardown(async () => {
     worker.process.kill('SIGKILL')

@@ -52,7 +52,7 @@ export function start (t: Test, name: string, { args = [], env = {} }: StartOpti
     folder,
     async nextLine () {
       const { value, done } = await lines.next()
-      if (done === true) throw new Error(`${name} has ended: ${errors}`)
+      if (done === true) throw new Error(`${name} has exited: ${errors}`)
       return value
     },
     ended: once(child, 'close') as Promise<[number | null, string | null]>,

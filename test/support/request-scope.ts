@@ -114,7 +114,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
           await collection.tryAcquire('key'), await collection.get('other'),
           await collection.set('key', 'y', { token: lock.token })
         ]
-        t.strictSame(others.slice(0, 2), [undefined, undefined], 'what does not wait is not refused')
+        t.strictSame(others.slice(0, 2), [undefined, undefined], 'calls that do not wait are not rejected')
         return codes.join()
       },
       '/together': async store => {
@@ -132,17 +132,17 @@ export async function requestScope (t: Test, name: string, application: Applicat
     const now = async (): Promise<unknown> => await jobs.get('key', { timeout: 0 })
 
     t.strictSame(await get('/reply'), [200, 'done'])
-    t.equal(await now(), 'reply', 'a reply commits')
+    t.equal(await now(), 'reply', 'a successful response commits')
     t.equal(kept!.isReleased, true)
     t.equal((await get('/throw'))[0], 500)
-    t.equal(await now(), 'reply', 'a failure drops the changes')
+    t.equal(await now(), 'reply', 'a handler that throws drops its changes')
     t.strictSame(await get('/refuse'), [404, 'no'])
-    t.equal(await now(), 'refuse', 'a refusal is a reply')
+    t.equal(await now(), 'refuse', 'a response with status 4xx commits')
     t.strictSame(await get('/fail'), [502, 'no'])
-    t.equal(await now(), 'refuse', 'a failure of the server is none')
+    t.equal(await now(), 'refuse', 'a response with status 5xx drops the changes')
 
     const [lost, why] = await get('/lost')
-    t.equal(lost, 409, 'a commit that fails is the answer')
+    t.equal(lost, 409, 'a failed commit becomes the response')
     t.match(why, 'The lock was lost')
     t.equal(await now(), 'refuse')
 
@@ -153,7 +153,7 @@ export async function requestScope (t: Test, name: string, application: Applicat
     t.equal(await now(), 'self')
     t.strictSame(
       await get('/together'), [200, 'together,together'],
-      'an update ends by itself, so its own request may wait for it'
+      'an update ends without its request, so the request may wait for it'
     )
 
     const lock = await jobs.acquire('key')
@@ -258,41 +258,41 @@ export async function requestScope (t: Test, name: string, application: Applicat
     for (const path of ['/work', '/nothing', '/release', '/set', '/update']) {
       await hangUp(path)
       await until(() => lock!.signal.aborted)
-      t.match(lock!.signal.reason, { code: 'STORE_ABORTED' }, `${path}: is told to its handler`)
-      t.equal(await jobs.tryAcquire('key'), undefined, 'which keeps its lock')
+      t.match(lock!.signal.reason, { code: 'STORE_ABORTED' }, `${path}: the handler is notified`)
+      t.equal(await jobs.tryAcquire('key'), undefined, 'the lock is held while the handler runs')
       open()
       await free()
-      t.equal(await jobs.get('key'), 'before', 'until it has ended, and without its changes')
+      t.equal(await jobs.get('key'), 'before', 'the end of the handler releases it without its changes')
       if (path !== '/work' && path !== '/nothing') t.match(failed, { code: 'STORE_ABORTED' })
       t.throws(() => { lock!.set('x') }, { code: 'STORE_ABORTED' })
     }
 
     await hangUp('/compute')
     open()
-    t.equal(await jobs.getOrSet('computed', () => 'anew'), 'computed', 'what is computed is for all')
+    t.equal(await jobs.getOrSet('computed', () => 'anew'), 'computed', 'the computed value is stored for others')
 
     mock.timers.enable({ apis: ['setTimeout'] })
     t.teardown(() => { mock.timers.reset() })
     await hangUp('/hang')
     await until(() => lock!.signal.aborted)
     mock.timers.tick(29_000)
-    t.equal(await holds(), true, 'a handler that never ends keeps its lock')
+    t.equal(await holds(), true, 'a handler that does not end keeps its lock')
     mock.timers.tick(1000)
-    t.equal(await holds(), false, 'for half a minute')
+    t.equal(await holds(), false, 'the lock is released after 30 seconds')
     mock.timers.reset()
 
     const other = await jobs.acquire('key')
     await hangUp('/wait', async () => (await store.locks())[0]!.waiters === 1)
     await until(async () => (await store.locks())[0]!.waiters === 0)
     await until(() => failed !== undefined)
-    t.match(failed, { code: 'STORE_ABORTED' }, 'waits are given up')
+    t.match(failed, { code: 'STORE_ABORTED' }, 'waits are aborted')
     await other.release()
 
     await hangUp('/too-late', async () => isAsked)
     await until(() => failed !== undefined)
-    t.match(failed, { code: 'STORE_ABORTED' }, 'there is no lock for a client that has gone')
+    t.match(failed, { code: 'STORE_ABORTED' }, 'acquire fails after the client has disconnected')
     t.strictSame(await get('/late'), [200, 'done'])
-    await t.rejects(late!, { code: 'STORE_ABORTED' }, 'nor for one that has its answer')
+    await t.rejects(late!, { code: 'STORE_ABORTED' }, 'acquire fails after the response was sent')
     await free()
   })
 }

@@ -92,7 +92,7 @@ export async function serve (
       const ready = said.split('\n').find(line => line.includes('"event":"ready"') && line.endsWith('}'))
       if (ready !== undefined) resolve((JSON.parse(ready) as { url: string }).url)
     })
-    child.on('close', () => { reject(new Error(`serve has ended: ${said}`)) })
+    child.on('close', () => { reject(new Error(`serve has exited: ${said}`)) })
   })
   return {
     pid: child.pid!,

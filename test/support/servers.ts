@@ -43,7 +43,7 @@ export async function servers (t: Test, fixture: string, what: object): Promise<
       worker.process.kill('SIGKILL')
       await once(worker, 'exit')
     })
-    const failed = once(worker, 'exit').then(() => { throw new Error(`the worker has ended: ${output}`) })
+    const failed = once(worker, 'exit').then(() => { throw new Error(`the worker has exited: ${output}`) })
     failed.catch(() => {})
     // The stores of the workers send messages, too.
     const listening = new Promise<number>(resolve => {

@@ -12,7 +12,7 @@ export async function until<T> (look: () => T | Promise<T>, seconds = 10): Promi
   for (let pause = 1; ; pause = Math.min(pause * 1.5, MAX_PAUSE_MS)) {
     const found = await look()
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>
-    if (Date.now() > end) throw new Error(`still not: ${look.toString()}`)
+    if (Date.now() > end) throw new Error(`the condition was not met in time: ${look.toString()}`)
     await delay(pause)
   }
 }
