@@ -9,30 +9,36 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { isErrorCode } from '../../src/core/errors.js'
+import { createStore } from '../../src/index.js'
 import { startServer } from '../support/redis.js'
 import { random, type Attack, type Order } from './attack.js'
 
 const PROGRAM = fileURLToPath(new URL('../fixtures/stopping.js', import.meta.url))
-const WAYS = ['app', 'api', 'worker', 'primary'] as const
 
-export const stopping: Attack = order => attack(order, {})
+export const stopping: Attack = order => attack(order, ['app', 'api', 'worker', 'primary'], {})
 
 export const stoppingOfRedis: Attack = async order => {
-  const { options, redis } = await startServer(order.owner)
-  const figures = await attack(order, { STRONG_STORE_URL: options.url })
-  assert.equal(await redis.exists(...['held', 'until', 'waiting', 'queue'].map(of => `strong-store:{c:stopping}:${of}`)), 0)
+  const { options } = await startServer(order.owner)
+  const figures = await attack(order, ['app', 'worker', 'primary'], { STRONG_STORE_URL: options.url })
+  const store = createStore(options)
+  order.owner.teardown(() => store.close())
+  for (const key of ['locked', 'counter', 'key 0', 'key 1', 'key 2']) {
+    const lock = await store.collection('stopping').acquire(key, { timeout: 5 })
+    await lock.release()
+  }
+  assert.deepEqual(await store.locks(), [], 'no lock is left')
   return figures
 }
 
 async function attack (
-  { seed, rounds, secondsLeft, owner }: Order, environment: NodeJS.ProcessEnv
+  { seed, rounds, secondsLeft, owner }: Order, ways: readonly string[], environment: NodeJS.ProcessEnv
 ): ReturnType<Attack> {
   const next = random(seed)
   const folder = mkdtempSync(join(tmpdir(), 'stopping-'))
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const figures: Record<string, number> = { stops: 0, calls: 0 }
   while (figures.stops! < rounds && secondsLeft() > 0) {
-    const way = WAYS[figures.stops!++ % WAYS.length]!
+    const way = ways[figures.stops!++ % ways.length]!
     const child = spawn(process.execPath, [PROGRAM, way], {
       env: { ...process.env, ...environment, TMPDIR: folder }, stdio: ['ignore', 'pipe', 'pipe']
     })
