@@ -1,11 +1,12 @@
 // The calls of one request. They are validated and passed to the store in order; replies are sent as NDJSON lines.
 import { Readable } from 'node:stream'
-import { MAX_LOCKS, Request, isPoll, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
+import { MAX_LOCKS, Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
 import { StoreError } from '../src/core/errors.js'
 import { checkCollection, checkCursor, checkKey, checkName, checkNewToken, checkToken } from '../src/core/validation.js'
 import { text } from '../src/core/value.js'
 import { boundsOf } from '../src/api/options.js'
 import type { Store } from '../src/api/store.js'
+import { CLOSING } from './prefer.js'
 import type { Identity } from './tokens.js'
 import {
   HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall, type SentReply
@@ -59,8 +60,6 @@ export class Batch {
   readonly #store: Store
   readonly #rights: Rights
   readonly #waits = new Waits()
-  /** Calls waiting for changes or messages. */
-  readonly #polls = new Waits()
   #isStopping = false
   /** Replies not yet written. */
   #replies: Array<[index: number, reply: SentReply]> = []
@@ -103,17 +102,16 @@ export class Batch {
     return this.#stream
   }
 
-  /** Answers calls that wait for changes or messages, because the server is closing. */
+  /** Fails the calls that wait: the server is closing. */
   stop (): void {
     this.#isStopping = true
-    this.#polls.abort()
+    this.#waits.abort()
   }
 
   /** Ends with the response. If that is incomplete, releases the locks whose grants the client has not received. */
   end (isWhole: boolean): void {
     clearInterval(this.#heartbeat)
     this.#waits.abort()
-    this.#polls.abort()
     if (!isWhole) for (const request of this.#grants.values()) this.#giveBack(request)
     this.#grants.clear()
     this.#isEnded = true
@@ -136,7 +134,7 @@ export class Batch {
       this.#done()
       return true
     }
-    request.wait = { timeout: call.timeout, signal: undefined, scope: isPoll(request) ? this.#polls : this.#waits }
+    request.wait = { timeout: call.timeout, signal: undefined, scope: this.#waits }
     const isEarly = (): boolean => this.#stream === undefined
     this.#store.call(request).then(
       reply => {
@@ -149,8 +147,8 @@ export class Batch {
         } // so that the disconnect of a client is seen before the lock is granted to it
       },
       (error: StoreError) => {
-        const isStopped = this.#isStopping && isPoll(request) && error.code === 'STORE_ABORTED'
-        this.#answer(i, isStopped ? { code: 'STORE_DISCONNECTED', detail: 'the server is closing' } : failureOf(error))
+        const isStopped = this.#isStopping && error.code === 'STORE_ABORTED'
+        this.#answer(i, isStopped ? { code: 'STORE_DISCONNECTED', detail: CLOSING } : failureOf(error))
       }
     )
     return true
@@ -159,7 +157,7 @@ export class Batch {
   #grant (i: number, request: Request, reply: Reply): void {
     request.token = reply.token
     const answer = this.#fitted('acquire', reply)
-    if (this.#waits.aborted || answer.code !== undefined) this.#giveBack(request)
+    if (this.#isEnded || answer.code !== undefined) this.#giveBack(request)
     else this.#grants.set(i, request)
     this.#answer(i, answer)
   }

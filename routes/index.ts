@@ -33,7 +33,10 @@ const MAX_PARAM_LENGTH = 4096
 /** More than any store accepts; the actual limit is checked while the body arrives. */
 const MAX_BODY_BYTES = 64 * 2 ** 20
 
-/** Creates the admin API. `prefix` begins with a slash or is ''; `stopping` ends streams. STORE_OPTION_INVALID. */
+/**
+ * Creates the admin API. `prefix` begins with a slash or is ''; `stopping` ends streams and waits.
+ * STORE_OPTION_INVALID.
+ */
 export function adminApp (
   store: Store, options: AdminOptions, prefix = '', stopping: AbortSignal = new AbortController().signal
 ): App {
@@ -69,7 +72,7 @@ export function adminApp (
     const admin: Admin = {
       app: app.withTypeProvider<TypeBoxTypeProvider>(),
       store,
-      waiting: new PreferredWait(store, maxWait),
+      waiting: new PreferredWait(store, maxWait, stopping),
       maxLease,
       stopping,
       describe: path => description.at(path)

@@ -1,9 +1,14 @@
 // `Prefer: wait=N` (RFC 7240): how long a request waits for a locked key. Without it, a request does not wait.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Collection } from '../src/api/collection.js'
-import { storeForResponse } from '../src/web/request-scope.js'
 import type { Store } from '../src/api/store.js'
+import { offAbort, onAbort } from '../src/core/abort-signals.js'
+import { StoreError } from '../src/core/errors.js'
+import { RequestScope, storeForResponse } from '../src/web/request-scope.js'
 import { preferencesOf } from './preferences.js'
+
+/** Why calls that wait fail when the app closes. */
+export const CLOSING = 'the server is closing'
 
 /** The values of `collection` are JSON text. */
 export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
@@ -11,21 +16,46 @@ export type OnKey<T> = (collection: Collection<any>, key: string, timeout: numbe
 export class PreferredWait {
   readonly #store: Store
   readonly #maxWait: number
+  readonly #stopping: AbortSignal
 
-  constructor (store: Store, maxWait: number) {
+  constructor (store: Store, maxWait: number, stopping: AbortSignal) {
     this.#store = store
     this.#maxWait = maxWait
+    this.#stopping = stopping
   }
 
-  /** Calls the store with the request's key. If the client disconnects, cancels the wait and releases a late grant. */
+  /**
+   * Calls the store with the request's key. If the client disconnects, cancels the wait and releases a late grant. If
+   * the app closes, a call that waits fails with STORE_DISCONNECTED.
+   */
   async onKey<T> (request: FastifyRequest, reply: FastifyReply, call: OnKey<T>, locks = false): Promise<T> {
     const { collection: name, '*': key } = request.params as { collection: string, '*': string }
     const timeout = this.seconds(request, reply) ?? 0
     const store = timeout > 0 || locks ? storeForResponse(this.#store, reply.raw) : this.#store
     const collection = store.collection(name).text
-    const result = await call(collection, key, timeout)
+    const result = timeout > 0
+      ? await this.#untilStopped(reply, call(collection, key, timeout))
+      : await call(collection, key, timeout)
     if (locks) await turns() // so that a disconnect is seen before the response is sent
     return result
+  }
+
+  async #untilStopped<T> (reply: FastifyReply, result: Promise<T>): Promise<T> {
+    const stop = (): void => {
+      RequestScope.of(reply.raw).cancelWaits()
+      // The idle connection would stay open and delay the shutdown.
+      if (reply.request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+    }
+    onAbort(this.#stopping, stop)
+    if (this.#stopping.aborted) stop()
+    try {
+      return await result
+    } catch (error) {
+      const isStopped = this.#stopping.aborted && (error as StoreError).code === 'STORE_ABORTED'
+      throw isStopped ? new StoreError('STORE_DISCONNECTED', CLOSING) : error
+    } finally {
+      offAbort(this.#stopping, stop)
+    }
   }
 
   /** The client's preference in seconds, limited to maxWait; undefined if there is none. */

@@ -58,6 +58,11 @@ export class RequestScope implements Scope, Uncommitted {
     this.#waits.delete(wait)
   }
 
+  /** Fails the calls that wait with STORE_ABORTED. */
+  cancelWaits (): void {
+    for (const wait of this.#waits) wait.abort()
+  }
+
   get hasChanges (): boolean {
     return this.locks.size > 0 && this.#changed().length > 0
   }
@@ -101,7 +106,7 @@ export class RequestScope implements Scope, Uncommitted {
   #closed (): void {
     if (this.aborted) return
     this.aborted = true
-    for (const wait of this.#waits) wait.abort()
+    this.cancelWaits()
     const isSuccess = isWhole(this.#response) && this.#response.statusCode < 500
     if (isSuccess || this.#isHandled) {
       this.#end(isSuccess)

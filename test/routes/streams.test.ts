@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import strongStore, { createStore, type Store } from '../../src/index.js'
+import strongStore, { createStore, type Store, type StoreError } from '../../src/index.js'
 import { TOKEN } from '../support/admin.js'
 import { until } from '../support/until.js'
 
@@ -46,6 +46,27 @@ async function open (port: number): Promise<{ response: IncomingMessage, text ()
 async function waiting (store: Store): Promise<number> {
   return (await store.stats()).connections!.reduce((sum, { waiting }) => sum + waiting, 0)
 }
+
+t.test('the app closes while requests wait for a locked key', async t => {
+  const { app, store, port } = await serve(t)
+  const lock = await store.collection('items').acquire('key')
+  const url = `http://127.0.0.1:${port}/_store/v1`
+  const client = createStore({ url, token: TOKEN })
+  t.teardown(() => client.close())
+  const acquired = client.collection('items').acquire('key').catch((error: StoreError) => error)
+  const put = fetch(`${url}/collections/items/keys/key`, {
+    method: 'PUT', body: '1', headers: { ...HEADERS, 'content-type': 'application/json', prefer: 'wait=600' }
+  })
+  await until(async () => await waiting(store) === 2)
+  await app.close()
+  t.match(await acquired, { code: 'STORE_DISCONNECTED' })
+  const response = await put
+  t.equal(response.status, 503)
+  t.match(await response.json(), { code: 'STORE_DISCONNECTED', detail: 'the server is closing' })
+  t.equal(await waiting(store), 0)
+  await lock.release()
+  t.equal(await store.collection('items').get('key'), undefined)
+})
 
 t.test('the app closes under a hundred streams', async t => {
   const { app, store, port } = await serve(t)
