@@ -17,6 +17,7 @@ interface Goal {
 
 const OWN = 'strong-store'
 const DATA = 'strong-store, data'
+const NEAR = 'strong-store, near'
 const UNIX = 'strong-store, unix:'
 const SMALLEST = '1 × workers, 1,000 keys'
 const LARGEST = '8 × workers, 1,000,000 keys'
@@ -32,7 +33,7 @@ const goals: Goal[] = [
     limit: CORES
   },
   { of: ['get', OWN, 'microseconds'], by: ['get', 'strong-store-cluster', 'microseconds'], atMost: 1 / 5 },
-  { of: ['get', OWN, 'callsPerSecond'], by: ['get', 'Redis, ioredis', 'callsPerSecond'], atLeast: 2.2, limit: CORES },
+  { of: ['get', OWN, 'callsPerSecond'], by: ['get', 'Redis, ioredis', 'callsPerSecond'], atLeast: 1.7, limit: CORES },
   {
     of: ['get', OWN, 'callsPerSecond'],
     by: ['get', 'Redis, ioredis with auto-pipelining', 'callsPerSecond'],
@@ -53,6 +54,8 @@ const goals: Goal[] = [
   },
   { of: ['one', OWN, 'p50'], by: ['one', 'bare ping-pong', 'p50'], atMost: 1.35, limit: WAKING },
   { of: ['one', OWN, 'p50'], by: ['one', 'Redis, ioredis', 'p50'], atMost: 1.3, limit: WAKING },
+  { of: ['nearGet', NEAR, 'callsPerSecond'], by: ['nearGet', OWN, 'callsPerSecond'], atLeast: 3 },
+  { of: ['nearOne', NEAR, 'callsPerSecond'], by: ['nearOne', OWN, 'callsPerSecond'], atLeast: 15 },
   { of: ['unixGet', UNIX, 'callsPerSecond'], by: ['unixGet', OWN, 'callsPerSecond'], atLeast: 0.95 },
   { of: ['unixGet', UNIX, 'microseconds'], by: ['unixGet', OWN, 'microseconds'], atMost: 1.05 },
   { of: ['unixSet', UNIX, 'callsPerSecond'], by: ['unixSet', OWN, 'callsPerSecond'], atLeast: 0.95 },
