@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { offAbort, onAbort } from '../../src/core/abort-signals.js'
 
-t.test('one listener on a signal, however many calls use it, and none when they are done', async t => {
+t.test('a signal has one listener, however many calls use it, and none once they are done', async t => {
   const controller = new AbortController()
   const called = new Set<number>()
   const calls = Array.from({ length: 1000 }, (_, i) => () => { called.add(i) })

@@ -14,13 +14,13 @@ function namesOf (first: Letter | undefined): string {
   let names = ''
   for (let node = first; node !== undefined; node = node.next) {
     names += node.name
-    if (node.next === undefined) t.equal(first!.prev, node, 'the first knows the last')
+    if (node.next === undefined) t.equal(first!.prev, node, 'prev of the first node is the last one')
     else t.equal(node.next.prev, node)
   }
   return names
 }
 
-t.test('append, remove and moveToEnd, at the ends and in the middle', async t => {
+t.test('append, remove and moveToEnd work at both ends and in the middle', async t => {
   for (const [name, removed, moved] of [['a', 'bcd', 'bcda'], ['b', 'acd', 'acdb'], ['d', 'abc', 'abcd']] as const) {
     const one = listOf('abcd')
     t.equal(namesOf(remove(one.first!, one.byName[name]!)), removed)

@@ -1,9 +1,9 @@
-// The texts of values within JSON are those that were written, whatever surrounds them.
+// memberTexts returns the text of each value as it was written, whatever surrounds it.
 import fc from 'fast-check'
 import t from 'tap'
 import { memberTexts } from '../../src/core/member-texts.js'
 
-t.test('the texts of a member in a list of objects', async t => {
+t.test('memberTexts: returns the text of a member for each object in a list', async t => {
   for (const [json, texts] of [
     ['[]', []],
     ['[{}]', [undefined]],
@@ -15,7 +15,7 @@ t.test('the texts of a member in a list of objects', async t => {
   ] as Array<[string, unknown[]]>) t.strictSame(memberTexts(json, 'value'), texts, json)
 })
 
-t.test('with any values', async t => {
+t.test('memberTexts: finds the same values as JSON.parse in arbitrary lists', async t => {
   const item = { key: fc.string(), value: fc.jsonValue(), other: fc.jsonValue() }
   const lists = fc.array(fc.record(item, { requiredKeys: [] }))
   fc.assert(fc.property(lists, fc.constantFrom(undefined, 2), (list, indent) => {

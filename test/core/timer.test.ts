@@ -5,7 +5,7 @@ import { Timer } from '../../src/core/timer.js'
 
 const DAY_MS = 86_400_000
 
-t.test('a delay of any length, restarted and stopped', async t => {
+t.test('a timer fires after a delay of any length, and can be restarted and stopped', async t => {
   let now = 0
   mock.timers.enable({ apis: ['setTimeout'] })
   const clock = mock.method(performance, 'now', () => now)
@@ -25,12 +25,12 @@ t.test('a delay of any length, restarted and stopped', async t => {
   advance(1)
   t.equal(calls, 1)
   advance(60)
-  t.equal(calls, 1, 'once')
+  t.equal(calls, 1, 'it fires once')
 
   timer.start(DAY_MS, () => { calls += 10 })
   timer.start(2 * DAY_MS, () => { calls += 100 })
   advance(1)
-  t.equal(calls, 1, 'a new start replaces the call that was pending')
+  t.equal(calls, 1, 'start replaces the pending call')
   advance(1)
   t.equal(calls, 101)
   timer.start(DAY_MS, () => { calls++ })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { fromBytes, json, text, toBytes } from '../../src/core/value.js'
 
-t.test('values that JSON cannot represent are rejected with the reason', async t => {
+t.test('values that JSON cannot represent are rejected', async t => {
   const cyclic: { self?: unknown } = {}
   cyclic.self = cyclic
   for (const value of [undefined, () => {}, Symbol('s'), 1n, cyclic, { toJSON: () => undefined }, { deep: [1n] }]) {
@@ -18,7 +18,7 @@ t.test('the size limit applies to the UTF-8 encoding', async t => {
   t.throws(() => json.encode('é'.repeat(50), 100), { code: 'STORE_VALUE_TOO_LARGE' })
 })
 
-t.test('JSON text is passed through unchanged', async t => {
+t.test('JSON text is validated and passed through unchanged', async t => {
   t.equal(text.encode('{ "a" : 1 }', 100), '{ "a" : 1 }')
   t.equal(text.decode('{ "a" : 1 }'), '{ "a" : 1 }')
   for (const value of ['{', '', 'undefined', '"\ud800"', 5]) {
@@ -27,14 +27,14 @@ t.test('JSON text is passed through unchanged', async t => {
   t.throws(() => text.encode('"four"', 5), { code: 'STORE_VALUE_TOO_LARGE' })
 })
 
-t.test('bytes form has one character per byte, and converts back to the same text', async t => {
+t.test('toBytes returns one character per byte, and fromBytes restores the text', async t => {
   for (const sample of ['', 'ascii', 'é', '€', '😀', '\u0000\u007f\u0080\u00ff', 'mixed é€😀 text']) {
     t.equal(toBytes(sample).length, Buffer.byteLength(sample))
     t.equal(fromBytes(toBytes(sample)), sample)
   }
 })
 
-t.test('text that is not JSON is an error of the store, not a miss', async t => {
+t.test('decoding text that is not JSON throws STORE_PROTOCOL', async t => {
   for (const text of ['', '{', '\u{fffd}', 'undefined']) {
     t.throws(() => json.decode(text), { code: 'STORE_PROTOCOL' }, text)
   }
