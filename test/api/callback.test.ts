@@ -1,11 +1,11 @@
-// The documentation of strong-store-cluster, sentence by sentence, in one process.
+// The callback API as strong-store-cluster documents it, statement by statement, in one process.
 import { EventEmitter } from 'node:events'
 import t from 'tap'
 import { StoreError, collection, createStore, type CallbackKeyLock } from '../../src/index.js'
 
 t.after(async () => { await createStore().close() })
 
-/** The arguments of a callback. */
+/** Resolves with the arguments that the callback is called with. */
 function called (start: (callback: (...args: any[]) => void) => void): Promise<any[]> {
   return new Promise(resolve => { start((...args) => { resolve(args) }) })
 }
@@ -20,10 +20,10 @@ t.test('a collection is an EventEmitter, and the same object per name', async t 
   t.throws(() => collection(undefined as unknown as string), { code: 'STORE_NAME_INVALID' })
 })
 
-t.test('the example of its README', async t => {
+t.test('the example in its README works', async t => {
   test.configure({ expireKeys: 0 })
   const value = { a: 0, b: 'Hiya', c: { d: 99 } }
-  t.strictSame(await called(cb => { test.set('ThisIsMyKey', value, cb) }), [null], 'only one argument')
+  t.strictSame(await called(cb => { test.set('ThisIsMyKey', value, cb) }), [null], 'the callback gets one argument')
   t.strictSame(await called(cb => { test.get('ThisIsMyKey', cb) }), [null, value])
 })
 
@@ -50,7 +50,7 @@ t.test('del, and set without a value or with undefined, delete the key', async t
   }
 })
 
-t.test('without a callback errors are ignored, and calls stay in order', async t => {
+t.test('calls without a callback ignore errors, and stay in order', async t => {
   test.set('silent', 1n)
   test.set(5 as unknown as string, 1)
   for (let i = 0; i < 10; i++) test.set('silent', i)
@@ -67,17 +67,17 @@ t.test('errors are passed to the callback, with a code', async t => {
   t.throws(() => { test.acquire('key', undefined as never) }, { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('a lock sees its changes at once, others after the release', async t => {
+t.test('the lock shows its changes immediately, other calls see them after release', async t => {
   test.set('locked', { n: 1 })
   const [err, lock, value] = (await called(cb => {
     test.acquire('locked', cb)
   })) as [null, CallbackKeyLock, { n: number }]
   t.equal(err, null)
   t.strictSame(value, { n: 1 })
-  t.strictSame(lock.get(), value, 'initially get() is the value')
+  t.strictSame(lock.get(), value, 'get() initially returns the value')
   value.n = 100
   lock.get().n = 100
-  t.strictSame(lock.get(), { n: 1 }, 'each time in a copy of its own')
+  t.strictSame(lock.get(), { n: 1 }, 'get() returns a new copy each time')
   const read = called(cb => { test.get('locked', cb) })
   lock.set({ n: 2 })
   t.strictSame(lock.get(), { n: 2 })
@@ -114,7 +114,7 @@ t.test('keys expire after the idle time', async t => {
   t.strictSame(await called(cb => { brief.get('key', cb) }), [null, undefined])
 })
 
-t.test('an error of no single call is emitted as an event, or else as a warning', async t => {
+t.test('an error that belongs to no call is emitted as an error event, or as a warning if nobody listens', async t => {
   const warned = new Promise<Error>(resolve => { process.once('warning', resolve) })
   collection('nobody').configure({ expireKeys: -1 })
   t.match(await warned, { code: 'STORE_OPTION_INVALID' })
@@ -130,7 +130,7 @@ t.test('errors thrown by a callback are not swallowed', async t => {
   t.match(await thrown, { message: 'mine' })
 })
 
-t.test('without a shared store in the process, all calls still use the same store', async t => {
+t.test('with the URL memory:, all calls on a collection still use the same store', async t => {
   await createStore().close()
   process.env.STRONG_STORE_URL = 'memory:'
   t.teardown(() => { delete process.env.STRONG_STORE_URL })

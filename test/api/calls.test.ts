@@ -1,4 +1,4 @@
-// How calls wait, and which ones are rejected: in one process, with mock timers.
+// How calls wait, and which ones are rejected, in one process with mock timers.
 import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { mock } from 'node:test'
@@ -63,12 +63,12 @@ t.test('a call that would wait for its own update rejects immediately', async t 
     later = until(async () => await jobs.lockInfo('key') === undefined).then(() => jobs.get('key'))
     return 5
   })
-  t.equal(await jobs.get('key'), 5, 'who is not called by it waits')
+  t.equal(await jobs.get('key'), 5, 'a call made outside the update waits')
   await waiting
-  t.equal(await later, 5, 'and so does what is left of it')
+  t.equal(await later, 5, 'a call that outlives the update is not a deadlock')
 })
 
-t.test('update reports the outcome of its function first', async t => {
+t.test('update: an error thrown by its function takes precedence over a lost lock or a closed store', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number>('jobs')
@@ -78,7 +78,7 @@ t.test('update reports the outcome of its function first', async t => {
   await t.rejects(jobs.update('key', async () => { await lose(); return undefined }), { code: 'STORE_LOCK_LOST' })
   await t.rejects(jobs.update('key', () => 1, { ttl: 0 }), { code: 'STORE_OPTION_INVALID' })
   await t.rejects(jobs.update('key', () => 1n as never), { code: 'STORE_VALUE_INVALID' })
-  t.equal(await jobs.update('key', (_, lock) => { lock.set(1); return 2 }), 2, 'what is returned counts')
+  t.equal(await jobs.update('key', (_, lock) => { lock.set(1); return 2 }), 2, 'the returned value wins')
   t.equal(await jobs.update('key', async (_, lock) => { lock.set(3); await lock.release(); return undefined }), 3)
   const other = createStore('memory:')
   await t.rejects(
@@ -91,7 +91,7 @@ t.test('update reports the outcome of its function first', async t => {
   t.strictSame(await store.locks(), [])
 })
 
-t.test('getOrSet computes one value, even if callers give up', async t => {
+t.test('getOrSet: computes the value once, even if other callers give up', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const jobs = store.collection<number | null>('jobs')
@@ -110,7 +110,7 @@ t.test('getOrSet computes one value, even if callers give up', async t => {
   end(7)
   t.equal(await first, 7)
   t.equal(await jobs.getOrSet('null', () => null), null)
-  t.equal(await jobs.getOrSet('null', () => 1), null, 'null is a value')
+  t.equal(await jobs.getOrSet('null', () => 1), null, 'null counts as a value')
   await t.rejects(
     jobs.getOrSet(
       'late',
@@ -140,7 +140,7 @@ t.test('a wait of more than ten seconds causes one warning', async t => {
   ]
   for (let i = 0; i < 4; i++) mock.timers.tick(2_500)
   t.equal(warnings.length, 0)
-  waits.push(jobs.set('key', 1)) // only in time for the next scan
+  waits.push(jobs.set('key', 1)) // reported by the next scan
   mock.timers.tick(2_500)
   await until(() => warnings.length === 2)
   t.match(warnings.map(({ message }) => message).sort(), [
@@ -179,12 +179,12 @@ t.test('a process that exits while a call waits for a lock warns once', async t 
   t.equal(await ends("jobs.acquire('key'); await lock.release()"), '')
   t.equal(
     await ends("jobs.watch().next(); await jobs.set('other', 1); await lock.release()"), '',
-    'nor about what waits for events'
+    'a watch that waits for events causes no warning'
   )
   t.equal(await ends("jobs.acquire('key'); process.exit()"), '')
 })
 
-t.test('the listener for that is removed', async t => {
+t.test('the stores of a process share one beforeExit listener, which is removed when no call waits', async t => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => { mock.timers.reset() })
   mock.timers.tick(2_500) // for earlier tests
@@ -197,7 +197,7 @@ t.test('the listener for that is removed', async t => {
   for (const store of stores) await store.close()
 })
 
-t.test('the errors of a store that cannot be used name the call', async t => {
+t.test('errors of a closed or unreachable store name the call', async t => {
   const missing = createStore({ url: 'unix:/nowhere/strong-store.sock', connectTimeout: 0.01 })
   const closed = createStore('memory:')
   await closed.close()
@@ -223,7 +223,7 @@ t.test('the errors of a store that cannot be used name the call', async t => {
   }
 })
 
-t.test('timeouts of months, and one signal for very many calls', async t => {
+t.test('timeouts can be years long, and thousands of calls can share a signal', async t => {
   const warnings: Error[] = []
   const onwarning = (warning: Error): void => { warnings.push(warning) }
   process.on('warning', onwarning)
@@ -249,7 +249,7 @@ t.test('timeouts of months, and one signal for very many calls', async t => {
   t.strictSame(warnings, [])
 })
 
-t.test('a store has default options for its calls', async t => {
+t.test('timeout and lease of a store are defaults for its calls', async t => {
   const url = 'memory:'
   const store = createStore({ url, timeout: 0.02, lease: 1000 })
   t.teardown(() => store.close())
@@ -359,7 +359,7 @@ t.test('arguments of the wrong shape are rejected before anything is sent', asyn
   await t.rejects(c.set('a', 2, { ttl: Infinity }), { message: /at least 0\.001 and below 2\^40, got Infinity/ })
 })
 
-t.test('createStore takes a URL as text or object, and nothing else', async t => {
+t.test('createStore rejects invalid URLs and arguments of the wrong type', async t => {
   t.throws(() => createStore(new URL('unix:relative')), { code: 'STORE_OPTION_INVALID', message: /unix:/ })
   for (const options of [42, true, [], null, () => {}, { url: new URL('memory:') }]) {
     t.throws(() => createStore(options as never), { code: 'STORE_OPTION_INVALID' })

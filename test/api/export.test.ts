@@ -1,4 +1,4 @@
-// A store comes out of an export and an import as it was, whichever engines it passes through.
+// An export followed by an import reproduces a store, whichever engines it passes through.
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createStore, type Store } from '../../src/index.js'
@@ -11,7 +11,7 @@ const NAMES = [
   '', ' ', '\n', '\u0000', '__proto__', 'constructor', 'a/b?c#d%', ',"value":', '"}', '\\', '\u001e', '\u2028',
   '\u007f\u0080\u00ff\u0100', 'é€😀', '\ufeff', '😀'.repeat(256), 'k'.repeat(1024)
 ]
-/** JSON texts, each of them as it is to come out. */
+/** JSON texts, which must be exported as they are. */
 const TEXTS = [
   'null', '0', '-0', '1.0', '1e400', '12345678901234567890.10', '""', '"\\ud800"', '"\u2028\u007f\u009b"',
   '{"__proto__":{"x":1}}', '{"a":1,"a":2}', '{"value":1,"key":",\\"value\\":"}', '[ 1 ,\t2 ]', '"\\u001e\\n"',
@@ -26,7 +26,7 @@ async function collect (source: AsyncIterable<string>): Promise<string> {
 
 interface Line { collection: string, key?: string, expiresAt?: string, version?: number, options?: object }
 
-/** What an export has, in an order of its own and without what an import makes anew. Ends are rounded. */
+/** The lines of an export, sorted, without the versions and expiry times, which differ from store to store. */
 async function contentOf (store: Store): Promise<string[]> {
   const lines = (await collect(store.export())).split('\n').slice(0, -1)
   return lines.map(line => {
@@ -62,17 +62,17 @@ async function fill (store: Store): Promise<void> {
 
 const engines: Record<string, (t: Test) => Promise<Store>> = {
   'this process': async t => inMemory(t),
-  'a process of its own': async t => createStore((await serve(t, ['--socket', join(directory(t), 'socket')])).url),
+  'a separate process': async t => createStore((await serve(t, ['--socket', join(directory(t), 'socket')])).url),
   'an admin API': async t => {
     const { origin } = await serveAdmin(t, inMemory(t))
     return createStore({ url: `${origin}/_store/v1`, token: TOKEN })
   },
   Redis: async t => createStore(hasRedis ? (await startServer(t)).options : await startValkey(t))
 }
-if (!hasRedis) t.comment(`redis-server ${NO_REDIS}: Valkey takes its place`)
+if (!hasRedis) t.comment(`redis-server ${NO_REDIS}: using Valkey instead`)
 
 for (const [name, open] of Object.entries(engines)) {
-  t.test(`from memory to ${name} and back a store is equal`, async t => {
+  t.test(`a store copied from memory to ${name} and back is unchanged`, async t => {
     const before = inMemory(t)
     await fill(before)
     const between = await open(t)
@@ -87,15 +87,18 @@ for (const [name, open] of Object.entries(engines)) {
       content.includes('{"collection":"texts","key":"text 5","value":12345678901234567890.10}'),
       'values are not parsed'
     )
-    t.ok(content.includes('{"collection":"breaks","key":"key","value":{   "a": 1 }}'), 'a line is a line')
-    t.ok(content.includes('{"collection":"bounded","key":"idle","value":1}'), 'an idle time is no end')
+    t.ok(
+      content.includes('{"collection":"breaks","key":"key","value":{   "a": 1 }}'),
+      'line breaks in a value become spaces'
+    )
+    t.ok(content.includes('{"collection":"bounded","key":"idle","value":1}'), 'an idle time is not an expiry')
     t.ok(content.includes('{"collection":"bounded","key":"timed","expiresAt":"later","value":1}'))
     t.ok(content.includes('{"collection":"empty","options":{"maxKeys":5}}'))
     t.ok(content.includes('{"collection":"bounded","options":{"expireKeys":3600,"maxKeys":1000,"maxBytes":1000000,"evict":false}}'))
     t.strictSame(await contentOf(between), content)
     t.strictSame(await contentOf(after), content)
     const [was, is] = await Promise.all([before, after].map(store => store.collection('').entry('')))
-    t.ok(Math.abs(is!.expiresAt!.getTime() - was!.expiresAt!.getTime()) < 300_000, 'ends are those that were')
+    t.ok(Math.abs(is!.expiresAt!.getTime() - was!.expiresAt!.getTime()) < 300_000, 'the expiry is preserved')
 
     t.strictSame(
       await collect(between.export({ collections: ['empty', 'no such collection'] })),
@@ -106,7 +109,7 @@ for (const [name, open] of Object.entries(engines)) {
     t.match(
       await collect(between.export({ collections: ['texts'] })),
       /"key":"text 1","version":\d+,"value":0}/,
-      'a locked key as it was committed last'
+      'a locked key is exported as last committed'
     )
     await lock.release()
     await t.rejects(collect(between.export({ collections: ['\ud800'] })), { code: 'STORE_NAME_INVALID' })
@@ -115,13 +118,13 @@ for (const [name, open] of Object.entries(engines)) {
   })
 }
 
-t.test('merge, replace, and only what is absent', async t => {
+t.test('import merges, replaces, or writes only absent keys', async t => {
   const source = [
     '{"collection":"c","options":{"maxKeys":7}}', '{"collection":"c","key":"both","value":"new"}',
     '{"collection":"c","key":"new","value":"new"}', '{"collection":"d","options":{"maxKeys":7}}',
     '{"collection":"d","key":"new","value":"new"}',
     '{"collection":"c","key":"over","expiresAt":"2001-01-01T00:00:00Z","value":1}'
-  ].join('\n') // the last line may be without a break
+  ].join('\n') // the last line needs no line break
   const cases = [
     [
       undefined, { keys: 3, skipped: 1 }, { both: 'new', old: 'old', new: 'new', over: 'old' },
@@ -151,7 +154,7 @@ t.test('merge, replace, and only what is absent', async t => {
   })
 })
 
-t.test('near comes out as it was, and is replaced like the others', async t => {
+t.test('the option near is exported, and imported like the others', async t => {
   const [before, after] = [inMemory(t), inMemory(t)]
   await before.collection('near').configure({ near: 0.25 })
   const lines = await collect(before.export())
@@ -164,7 +167,7 @@ t.test('near comes out as it was, and is replaced like the others', async t => {
   t.match(await after.collection('near').stats(), { near: 0, expireKeys: 60 })
 })
 
-t.test('a line that cannot be read or written ends an import, which names it', async t => {
+t.test('an import ends at the first line that it cannot read or write, and names it', async t => {
   const good = '{"collection":"c","key":"good","value":1}\n\n'
   for (const [bad, code, message] of [
     ['{', 'STORE_VALUE_INVALID', /line 3: expected a JSON object/],
@@ -186,7 +189,7 @@ t.test('a line that cannot be read or written ends an import, which names it', a
     await t.rejects(
       store.import([good, bad, '\n', good]), { name: 'StoreError', code, message, line: 3 }, bad.slice(0, 60)
     )
-    t.equal(await store.collection('c').get('good'), 1, 'what precedes it is written')
+    t.equal(await store.collection('c').get('good'), 1, 'the lines before it are written')
   }
   const store = inMemory(t)
   await t.rejects(store.import([good, Uint8Array.of(0xff, 0x0a)]), {
@@ -199,7 +202,7 @@ t.test('a line that cannot be read or written ends an import, which names it', a
     yield good
     throw new RangeError('no more')
   }
-  await t.rejects(store.import(broken()), RangeError, 'an error of the source is that of the import')
+  await t.rejects(store.import(broken()), RangeError, 'an error of the source rejects the import')
   await store.close()
   await t.rejects(store.import(good), { code: 'STORE_CLOSED' })
 })
@@ -233,7 +236,7 @@ t.test('a byte order mark at the start is ignored, in bytes and in text', async 
   }
 })
 
-t.test('a signal ends an import immediately, even while the source has nothing to read', async t => {
+t.test('a signal aborts an import immediately, even while it waits for its source or for a lock', async t => {
   const store = inMemory(t)
   const reason = new RangeError('no longer wanted')
   let isEnded = false
@@ -269,7 +272,7 @@ t.test('a signal ends an import immediately, even while the source has nothing t
   })
 })
 
-t.test('a key that waits for its lock keeps its expiry', async t => {
+t.test('an imported key that waits for a lock keeps its expiry', async t => {
   const store = inMemory(t)
   const c = store.collection('c')
   const { now } = Date
@@ -292,7 +295,7 @@ t.test('a key that waits for its lock keeps its expiry', async t => {
       )
       const entry = await c.entry('key')
       t.equal(entry?.value, hasValue ? 1 : undefined)
-      if (hasValue) t.ok(Math.abs(entry!.expiresAt!.getTime() - end) < HOUR / 10, 'the end is that of the line')
+      if (hasValue) t.ok(Math.abs(entry!.expiresAt!.getTime() - end) < HOUR / 10, 'the expiry is that of the line')
       t.equal(await c.lockInfo('key'), undefined)
     }
   }
@@ -307,7 +310,7 @@ t.test('a key that waits for its lock keeps its expiry', async t => {
   await until(async () => ((await c.lockInfo('key'))?.waiters ?? 0) > 0)
   await lock.release()
   t.strictSame(await both, { keys: 2, skipped: 0 })
-  t.equal(await c.get('key'), 2, 'the last line of a key counts')
+  t.equal(await c.get('key'), 2, 'the last line of a key wins')
   await c.clear()
   lock = await c.acquire('key')
   const absent = store.import(JSON.stringify({ collection: 'c', key: 'key', expiresAt: at, value: 3 }), {
@@ -320,7 +323,7 @@ t.test('a key that waits for its lock keeps its expiry', async t => {
   t.equal(await c.get('key'), 4)
 })
 
-t.test('a collection that could not be cleared is not replaced', async t => {
+t.test('replace: nothing is written to a collection that cannot be cleared', async t => {
   const store = inMemory(t)
   const c = store.collection('c')
   await c.set('old', 1)
@@ -337,13 +340,13 @@ t.test('a collection that could not be cleared is not replaced', async t => {
   t.same([await c.get('old'), await c.get('new')], [undefined, 1])
 })
 
-t.test('an option without an equivalent: durable, in a store without data', async t => {
+t.test('the option durable is ignored in a store without data', async t => {
   const store = inMemory(t)
   await store.import('{"collection":"c","options":{"durable":true,"maxKeys":3}}')
   t.match(await store.collection('c').stats(), { durable: false, maxKeys: 3 })
 })
 
-t.test('an export does not count as a use and does not wait; a locked key delays an import, or ends it', async t => {
+t.test('a locked key delays an import, or ends it; an export does not count as a read', async t => {
   const store = inMemory(t)
   const lock = await store.collection('c').acquire('key')
   const line = '{"collection":"c","key":"key","value":1}'
@@ -356,7 +359,7 @@ t.test('an export does not count as a use and does not wait; a locked key delays
   t.equal((await store.collection('c').stats())!.reads, reads)
 })
 
-t.test('other calls are served while a store is copied within a process', async t => {
+t.test('copying a store within a process does not block the event loop', async t => {
   const [from, to] = [inMemory(t), inMemory(t)]
   await from.collection('c').setMany(Array.from({ length: 6000 }, (_, i) => [`key ${i}`, 'x'.repeat(100)]))
   let turns = 0
@@ -367,5 +370,5 @@ t.test('other calls are served while a store is copied within a process', async 
   let timer = setImmediate(count)
   t.strictSame(await to.import(from.export()), { keys: 6000, skipped: 0 })
   clearImmediate(timer)
-  t.ok(turns >= 12, `one at least for 500 keys: ${turns}`)
+  t.ok(turns >= 12, `at least one turn of the event loop per 500 keys: ${turns}`)
 })

@@ -1,4 +1,4 @@
-// Bugs of strong-store-cluster (2013). This process is the primary.
+// Bugs that strong-store-cluster (2013) had. This process is the primary.
 import t from 'tap'
 import { collection, createStore, type CallbackKeyLock } from '../../src/index.js'
 import { fork } from '../support/cluster.js'
@@ -7,7 +7,7 @@ import { until } from '../support/until.js'
 const store = createStore()
 t.after(async () => { await store.close() })
 
-t.test('a killed lock owner kept its lock forever', async t => {
+t.test('a lock is released when its owner is killed', async t => {
   const worker = await fork(t)
   await worker.run(({ strongStore }) => new Promise<void>(resolve => {
     strongStore.collection('killed').acquire('key', () => { resolve() })
@@ -19,7 +19,7 @@ t.test('a killed lock owner kept its lock forever', async t => {
   (await lock).release()
 })
 
-t.test('a reply to a dead worker crashed the primary', async t => {
+t.test('a reply to a dead worker does not crash the primary', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   const lock = await store.collection('dead').acquire('key')
   await worker.run(({ store, kept }) => {
@@ -36,7 +36,7 @@ t.test('a reply to a dead worker crashed the primary', async t => {
   t.equal(await store.collection('dead').get('key'), 'other')
 })
 
-t.test('an acquire behind a waiting del hung', async t => {
+t.test('an acquire queued after a waiting del is granted', async t => {
   const key = collection('behind')
   const order: string[] = []
   await new Promise<void>((resolve, reject) => {
@@ -54,21 +54,21 @@ t.test('an acquire behind a waiting del hung', async t => {
   t.strictSame(order, ['del', 'acquire'])
 })
 
-t.test('the key __proto__ was lost', async t => {
+t.test('the key __proto__ is stored like any other', async t => {
   const names = collection<string>('__proto__')
   for (const key of ['__proto__', 'constructor', 'hasOwnProperty']) names.set(key, key)
   for (const key of ['__proto__', 'constructor', 'hasOwnProperty']) t.equal(await names.promises.get(key), key)
   t.equal(({} as Record<string, unknown>).key, undefined)
 })
 
-t.test('reading a missing key leaked an entry', async t => {
+t.test('reading a missing key leaves no entry', async t => {
   const missing = store.collection('missing')
   await missing.getMany(Array.from({ length: 1000 }, (_, i) => `key ${i}`))
   t.equal(await missing.size(), 0)
   t.match((await store.collections()).find(({ name }) => name === 'missing'), { keys: 0, bytes: 0, locks: 0 })
 })
 
-t.test('releasing a lock that was not held failed an assertion in the primary', async t => {
+t.test('releasing a lock that is not held is an error of the call, not of the primary', async t => {
   const worker = await fork(t)
   await t.rejects(
     worker.run(({ store }) => store.collection('wrong').release('key', 'no such token')), { code: 'STORE_LOCK_LOST' }
@@ -87,7 +87,7 @@ t.test('releasing a lock that was not held failed an assertion in the primary', 
   t.equal(await worker.run(({ store }) => store.collection('wrong').get('key')), undefined)
 })
 
-t.test('errors arrived as {}', async t => {
+t.test('errors keep their class, code, message and status on the way to a worker', async t => {
   const worker = await fork(t)
   const error = await worker.run(async ({ store, strongStore }) => {
     await store.collection('errors').set('text', 'x')

@@ -1,4 +1,4 @@
-// Watches and channels at the API: compared with a model, their sharing, and their cleanup.
+// Watches and channels of the API: compared with a model, shared, and cleaned up.
 import t from 'tap'
 import { collection, createStore, type WatchEvent, type WatchOptions } from '../../src/index.js'
 import { unstorageDriver } from '../../src/adapters/unstorage.js'
@@ -71,7 +71,7 @@ class Fragile implements Engine {
   }
 }
 
-t.test(`every watcher gets to the state of the store, whatever happens to it, seed ${SEED}`, async t => {
+t.test(`every watch converges to the state of the store, across disconnects and restarts, seed ${SEED}`, async t => {
   const engine = new Fragile()
   const items = new Collection<any>(engine, 'model', NO_DEFAULTS)
   const targets: WatchOptions[] = [
@@ -86,7 +86,7 @@ t.test(`every watcher gets to the state of the store, whatever happens to it, se
   await engine.close()
 })
 
-t.test('a thousand watches of the same keys cost the store as much as one', async t => {
+t.test('a thousand watches of the same keys cost the store no more than one', async t => {
   const engine = new Fragile()
   const items = new Collection<number>(engine, 'shared', NO_DEFAULTS)
   const watches = Array.from({ length: 1000 }, () => items.watch({ prefix: 'a' }))
@@ -134,7 +134,7 @@ t.test('closed watches and subscriptions leave no state', async t => {
   await engine.close()
 })
 
-t.test('a watch that is not read costs the store nothing, and continues where it stopped', async t => {
+t.test('a watch that is not read makes no calls, and continues with the latest state', async t => {
   const engine = new Fragile()
   const items = new Collection<number>(engine, 'unread', NO_DEFAULTS)
   const watch = items.watch()
@@ -160,7 +160,7 @@ t.test('a watch that is not read costs the store nothing, and continues where it
   await engine.close()
 })
 
-t.test('errors', async t => {
+t.test('watches and subscriptions reject when the store is closed or unreachable', async t => {
   const store = createStore('memory:')
   const waits = store.collection('a').watch()
   t.match((await waits.next()).value, { type: 'ready' })
@@ -177,7 +177,7 @@ t.test('errors', async t => {
   await nowhere.close()
 })
 
-t.test("a callback collection emits 'change' while it has listeners", async t => {
+t.test("a callback collection emits 'change' events while it has listeners", async t => {
   const items = collection<number>('callback changes')
   const events: unknown[] = []
   const listener = (event: WatchEvent<number>): void => {
@@ -199,7 +199,7 @@ t.test("a callback collection emits 'change' while it has listeners", async t =>
   await createStore().close()
 })
 
-t.test('unstorage: watch', async t => {
+t.test('unstorage: watch reports updates and removals until it is stopped', async t => {
   const store = createStore('memory:')
   const driver = unstorageDriver({ store })
   await driver.setItem('there', 'x')
