@@ -1,4 +1,4 @@
-// The behaviour that all engines share. `a` and `b` are two users of one store, in one process or in two.
+// The contract of all engines. `a` and `b` are two clients of one store, in one process or in two.
 import type { Test } from 'tap'
 import type { Collection, Entry, KeyLock, LockInfo, Store } from '../../src/index.js'
 import { until } from '../support/until.js'
@@ -30,7 +30,7 @@ let collections = 0
 export function contract (t: Test, name: string, arrange: () => Promise<Arrangement>): void {
   t.test(`${name} fulfils the contract`, async t => {
     const { a, b, end } = await arrange()
-    /** A new collection, as seen by both users. */
+    /** A new collection, as seen by both clients. */
     const fresh = (): { mine: Collection<any>, theirs: PeerCollection } => {
       const name = `contract ${process.pid} ${++collections}`
       return { mine: a.collection(name), theirs: b.collection(name) }
@@ -47,7 +47,7 @@ export function contract (t: Test, name: string, arrange: () => Promise<Arrangem
 type Contract = (t: Test, pair: { mine: Collection<any>, theirs: PeerCollection }, a: Store, b: Peer) => Promise<void>
 
 const TESTS: Record<string, Contract> = {
-  async 'one user reads what the other writes' (t, { mine, theirs }) {
+  async 'one client reads what the other writes' (t, { mine, theirs }) {
     t.equal(await mine.get('key'), undefined)
     const value = { a: 0, b: 'Hiya', c: { d: [99, null, true] }, e: 'é€😀\u0000"\\' }
     await mine.set('key', value)
@@ -83,13 +83,13 @@ const TESTS: Record<string, Contract> = {
     t.equal(JSON.stringify(await theirs.get('key')), JSON.stringify(tricky))
   },
 
-  async 'setting undefined deletes' (t, { mine, theirs }) {
+  async 'set(undefined) deletes the key' (t, { mine, theirs }) {
     await mine.set('key', 1)
     t.equal(await mine.set('key', undefined), 0)
     t.equal(await theirs.has('key'), false)
   },
 
-  async 'values without a JSON form are rejected, and nothing changes' (t, { mine }) {
+  async 'values that JSON cannot represent are rejected, and the key keeps its value' (t, { mine }) {
     await mine.set('key', 'kept')
     for (const value of [() => {}, Symbol('s'), 1n]) {
       await t.rejects(mine.set('key', value), { code: 'STORE_VALUE_INVALID' })
@@ -97,7 +97,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), 'kept')
   },
 
-  async 'values up to the limit, and one byte over it' (t, { mine, theirs }) {
+  async 'values are accepted up to the size limit, and rejected one byte above it' (t, { mine, theirs }) {
     for (const bytes of [3, 32 * 1024 - 1, 32 * 1024, 64 * 1024, LIMIT]) {
       const value = 'x'.repeat(bytes - 2)
       await mine.set('key', value)
@@ -107,7 +107,7 @@ const TESTS: Record<string, Contract> = {
     }
     const wide = '€'.repeat((LIMIT - 2) / 3)
     await mine.set('key', wide)
-    t.ok(await theirs.get('key') === wide, 'sizes are in bytes of UTF-8')
+    t.ok(await theirs.get('key') === wide, 'sizes are UTF-8 bytes')
     await t.rejects(mine.set('key', wide + '€'), { code: 'STORE_VALUE_TOO_LARGE' })
     await t.rejects(mine.set('key', 'x'.repeat(LIMIT - 1)), { code: 'STORE_VALUE_TOO_LARGE' })
     t.ok(await mine.get('key') === wide, 'the old value is kept')
@@ -115,7 +115,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 1, 'a one-byte value')
   },
 
-  async 'any key of up to 1024 bytes' (t, { mine, theirs }) {
+  async 'any well-formed key of up to 1024 bytes is valid' (t, { mine, theirs }) {
     const keys = [
       '', ' ', '/', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'toString', 'hasOwnProperty', '\u0000',
       '\n', 'é', '😀', '😀'.repeat(256), 'k'.repeat(1024), '\u007f\u0080\u00ff\u0100', '\ufffd', 'NaN', '0', '-0'
@@ -130,7 +130,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'any name for a collection' (t, _, a, b) {
+  async 'any well-formed collection name of up to 1024 bytes is valid' (t, _, a, b) {
     for (const name of ['', '__proto__', 'a/b', 'é€😀', 'c'.repeat(1024)]) {
       await a.collection(name).set('key', name.length)
       t.equal(await b.collection(name).get('key'), name.length)
@@ -141,7 +141,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'more collections than a connection has slots' (t, { mine }, a) {
+  async 'a client can use more collections than its connection has slots' (t, { mine }, a) {
     const names = Array.from({ length: 600 }, (_, i) => `${mine.name} ${i}`)
     await Promise.all(names.map((name, i) => a.collection(name).set('key', i)))
     t.strictSame(await Promise.all(names.map(name => a.collection(name).get('key'))), names.map((_, i) => i))
@@ -160,7 +160,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.entry('none'), undefined)
   },
 
-  async 'conditional writes' (t, { mine, theirs }) {
+  async 'conditional writes apply only if their condition holds' (t, { mine, theirs }) {
     const version = await mine.set('key', 1, { ifAbsent: true })
     await t.rejects(mine.set('key', 2, { ifAbsent: true }), { code: 'STORE_EXISTS' })
     await t.rejects(mine.set('key', 2, { ifVersion: version - 1 }), { code: 'STORE_VERSION_MISMATCH' })
@@ -179,7 +179,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), undefined)
   },
 
-  async 'optimistic updates by version lose nothing' (t, { mine, theirs }) {
+  async 'concurrent updates with ifVersion lose no increment' (t, { mine, theirs }) {
     await mine.set('key', 0)
     const add = async (user: Collection<number>): Promise<void> => {
       for (;;) {
@@ -196,7 +196,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 20)
   },
 
-  async 'increments of all users add up' (t, { mine, theirs }) {
+  async 'increments by all clients add up' (t, { mine, theirs }) {
     t.equal(await mine.increment('n'), 1)
     t.equal(await theirs.increment('n', 2.5), 3.5)
     t.equal(await mine.increment('n', -4), -0.5)
@@ -239,13 +239,13 @@ const TESTS: Record<string, Contract> = {
     t.equal(entry.version, version, 'the value keeps its version')
   },
 
-  async 'the first hit sets the ttl of a counter' (t, { mine }) {
+  async 'the first increment sets the ttl of a counter' (t, { mine }) {
     t.equal(await mine.increment('n', 1, { ttl: 100 }), 1)
     t.equal(await mine.increment('n', 1, { ttl: 1000 }), 2)
     t.ok((await mine.entry('n'))!.expiresAt!.getTime() < Date.now() + 101_000)
   },
 
-  async 'a counter returns the end of its window, which can restart above a limit' (t, { mine, theirs }) {
+  async 'count returns the expiry of the window, and restarts the window above its limit' (t, { mine, theirs }) {
     const isLeft = ({ expiresAt }: Entry<number>, seconds: number): boolean => {
       const left = (new Date(expiresAt!).getTime() - Date.now()) / 1000
       return left <= seconds && left > seconds - 60
@@ -253,7 +253,7 @@ const TESTS: Record<string, Contract> = {
     const first = await mine.count('n', 1, { ttl: 100, limit: 2 })
     t.match(first, { value: 1, version: (await mine.entry('n'))!.version })
     t.ok(isLeft(first, 100))
-    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2 }), 100), 'set by the first hit')
+    t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2 }), 100), 'the first call sets the ttl')
     t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2 }), 1000))
     t.ok(isLeft(await mine.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 2000))
     t.ok(isLeft(await theirs.count('n', 1, { ttl: 1000, limit: 2, backoff: true }), 4000))
@@ -265,7 +265,7 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.count('n', 1, { ttl: 1, limit: NaN }), { code: 'STORE_OPTION_INVALID' })
   },
 
-  async 'a decrement takes back counted hits, but not below 0' (t, { mine, theirs }) {
+  async 'decrement lowers a counter, but not below 0' (t, { mine, theirs }) {
     t.equal(await mine.decrement('n'), 0)
     t.equal(await theirs.has('n'), false)
     await mine.increment('n', 3, { ttl: 100 })
@@ -305,7 +305,7 @@ const TESTS: Record<string, Contract> = {
     t.equal((await mine.entry('stays'))!.expiresAt, undefined)
   },
 
-  async 'many keys in one call' (t, { mine, theirs }) {
+  async 'setMany and getMany handle many keys in one call' (t, { mine, theirs }) {
     const entries = Array.from({ length: 300 }, (_, i) => [`key ${i}`, { i }] as const)
     const versions = await mine.setMany(entries)
     t.equal(new Set(versions).size, 300)
@@ -314,7 +314,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.size(), 300)
   },
 
-  async 'keys are listed once each, all or by prefix' (t, { mine }) {
+  async 'keys and entries list each key once, all or by prefix' (t, { mine }) {
     const names = Array.from({ length: 3000 }, (_, i) => `${i % 3 === 0 ? 'käse' : 'brot'}:${i}`)
     await mine.setMany(names.map(name => [name, 1] as const))
     const seen: string[] = []
@@ -364,7 +364,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'an expired key does not come back with another configuration' (t, { mine }) {
+  async 'changing expireKeys does not bring back an expired key' (t, { mine }) {
     await mine.configure({ expireKeys: 0.05 })
     await mine.set('idle', 1)
     const end = Date.now() + 100
@@ -389,7 +389,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('held'), 123456)
   },
 
-  async 'a lock excludes all others, including its own process' (t, { mine, theirs }, a) {
+  async 'a lock excludes all other calls, including those of its own process' (t, { mine, theirs }, a) {
     await mine.set('key', 1)
     const lock = await mine.acquire('key')
     t.equal(lock.get(), 1)
@@ -416,7 +416,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 11)
   },
 
-  async 'first come, first served' (t, { mine, theirs }, a) {
+  async 'acquire grants the lock in arrival order' (t, { mine, theirs }, a) {
     const holder = await theirs.acquire('key')
     const order: number[] = []
     const waits: Array<Promise<void>> = []
@@ -449,7 +449,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('sum'), 40)
     t.equal(await mine.update('sum', async sum => sum + 2), 42)
     await t.rejects(mine.update('sum', () => { throw new Error('no') }), { message: 'no' })
-    t.equal(await mine.update('sum', () => undefined), 42, 'a forgotten return changes nothing')
+    t.equal(await mine.update('sum', () => undefined), 42, 'returning undefined changes nothing')
     t.equal(await mine.update('sum', (_, lock) => { lock.set(43) }), 43)
     t.equal(await theirs.get('sum'), 43)
     t.equal(await mine.update('sum', (_, lock) => { lock.del() }), undefined)
@@ -460,7 +460,7 @@ const TESTS: Record<string, Contract> = {
     t.ok((await mine.entry('sum'))!.expiresAt !== undefined)
   },
 
-  async 'concurrent getOrSet calls compute once' (t, { mine, theirs }) {
+  async 'concurrent getOrSet calls compute the value once' (t, { mine, theirs }) {
     let computed = 0
     const compute = async (): Promise<number> => {
       computed++
@@ -486,7 +486,7 @@ const TESTS: Record<string, Contract> = {
     )
   },
 
-  async 'changes are committed by the release, once' (t, { mine, theirs }) {
+  async 'release commits the changes, once' (t, { mine, theirs }) {
     await mine.set('key', 'old', { ttl: 100 })
     const lock = await mine.acquire('key')
     const value = { n: 1 }
@@ -514,7 +514,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.has('key'), false)
   },
 
-  async 'fences increase, tokens differ' (t, { mine, theirs }) {
+  async 'each grant has a higher fence and a new token' (t, { mine, theirs }) {
     const first = await mine.acquire('key')
     await first.release()
     const their = await theirs.acquire('key')
@@ -528,13 +528,13 @@ const TESTS: Record<string, Contract> = {
     t.ok(first.token.length >= 32)
   },
 
-  async 'a lock ends when its lease expires' (t, { mine, theirs }) {
+  async 'a lock is lost when its lease expires' (t, { mine, theirs }) {
     await mine.set('key', 'before')
     const lock = await mine.acquire('key', { lease: 0.2 })
     t.ok(lock.expiresAt!.getTime() <= Date.now() + 201)
     lock.set('too late')
     const aborted = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
-    t.equal(await theirs.get('key'), 'before', 'the next waiter is served')
+    t.equal(await theirs.get('key'), 'before', 'the next waiter gets the key, without the uncommitted change')
     await aborted
     t.match(lock.signal.reason, { code: 'STORE_LOCK_LOST' })
     t.equal(lock.held, false)
@@ -543,7 +543,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await theirs.get('key'), 'before')
   },
 
-  async 'a lease expires by the clock of its holder, even if its event loop is blocked' (t, { mine, theirs }) {
+  async 'a lease expires on the clock of the lock owner, even while its event loop is blocked' (t, { mine, theirs }) {
     const renewed = await mine.acquire('renewed', { lease: 1 })
     await renewed.renew(100)
     const lock = await mine.acquire('key', { lease: 0.5 })
@@ -608,7 +608,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined, 'aborted calls have no effect')
   },
 
-  async 'an acquire that is aborted at any moment leaves no lock' (t, { mine }) {
+  async 'an acquire that is aborted at any stage leaves no lock' (t, { mine }) {
     for (let i = 0; i < 40; i++) {
       const controller = new AbortController()
       const lock = await mine.acquire('key')
@@ -638,7 +638,7 @@ const TESTS: Record<string, Contract> = {
     await t.rejects(mine.acquire('key', { detached: true }), { code: 'STORE_OPTION_INVALID' })
   },
 
-  async 'the token of an acquire without a reply cancels its wait or releases its lock' (t, { mine, theirs }, a) {
+  async 'releasing by the token of an acquire cancels its wait or releases its lock' (t, { mine, theirs }, a) {
     const token = `token of ${mine.name}`.replaceAll(' ', '-')
     const lock = await mine.acquire('key')
     const wait = mine.acquire('key', { token, lease: 100, detached: true })
@@ -661,7 +661,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(await a.locks(), [])
   },
 
-  async 'lockInfo lists the waiters in order' (t, { mine, theirs }) {
+  async 'lockInfo lists the waiters in queue order' (t, { mine, theirs }) {
     t.equal(await mine.lockInfo('key'), undefined)
     const lock = await mine.acquire('key', { owner: 'the holder' })
     const waiters = async (): Promise<number | undefined> => (await mine.lockInfo('key'))?.waiters
@@ -699,7 +699,7 @@ const TESTS: Record<string, Contract> = {
     }
     t.match(await mine.stats(), { name: mine.name, keys: 2, bytes: 11, writes: 3 })
     const lock = await mine.acquire('n')
-    t.equal((await mine.entry('n', { token: lock.token }))!.value, 2.5, 'the holder can read through its lock')
+    t.equal((await mine.entry('n', { token: lock.token }))!.value, 2.5, 'the lock owner can read with its token')
     await t.rejects(mine.entry('n', { token: 'another' }), { code: 'STORE_LOCK_LOST' })
     await lock.release()
   },
@@ -714,7 +714,7 @@ const TESTS: Record<string, Contract> = {
     t.ok(seen.expiresAt!.getTime() > Date.now() + 90_000)
     t.notOk(JSON.stringify(seen).includes(lock.token))
     const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
-    t.equal(await mine.breakLock('kéy', { fence: lock.fence - 1 }), false, 'the fence is that of another lock')
+    t.equal(await mine.breakLock('kéy', { fence: lock.fence - 1 }), false, 'a fence of another grant')
     t.ok(lock.held)
     t.equal(await mine.breakLock('kéy', { fence: lock.fence }), true)
     await wait
@@ -723,7 +723,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.breakLock('kéy'), false)
   },
 
-  async 'the biggest keys' (t, { mine }) {
+  async 'biggest lists the largest entries, and continues from a cursor' (t, { mine }) {
     await mine.setMany(Array.from({ length: 30 }, (_, i) => [`key ${i}`, 'x'.repeat(i)] as const))
     const { keys, examined, cursor } = await mine.biggest({ limit: 2 })
     t.match(keys, [{ key: 'key 29', bytes: 31, expiresAt: undefined }, { key: 'key 28', bytes: 30 }])
@@ -739,7 +739,7 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
-  async 'listings of locks are limited' (t, { mine }, a) {
+  async 'locks returns at most the given number of locks' (t, { mine }, a) {
     const held = await Promise.all(Array.from({ length: 12 }, (_, i) => mine.acquire(`key ${i}`)))
     t.equal((await a.locks({ limit: 5 })).length, 5)
     t.strictSame((await a.locks({ limit: 12 })).map(({ key }) => key).sort(), held.map(({ key }) => key).sort())
@@ -748,7 +748,7 @@ const TESTS: Record<string, Contract> = {
     await Promise.all(held.map(lock => lock.release()))
   },
 
-  async 'clear waits its turn on a locked key' (t, { mine, theirs }) {
+  async 'clear waits for a locked key' (t, { mine, theirs }) {
     await mine.setMany([['free', 1], ['held', 1]])
     const lock = await mine.acquire('held')
     const cleared = mine.clear()
@@ -782,7 +782,7 @@ const TESTS: Record<string, Contract> = {
     await lock.release()
   },
 
-  async 'a clear takes effect in the order of calls' (t, { mine, theirs }) {
+  async 'clear takes effect in call order' (t, { mine, theirs }) {
     for (const options of [{}, { prefix: 'a' }]) {
       await mine.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
       const cleared = mine.clear(options)
@@ -804,7 +804,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(await mine.getMany(['a1', 'b']), [undefined, 'old'])
   },
 
-  async 'a ttl that ends while the key is locked takes effect before the next call in the queue' (t, { mine, theirs }) {
+  async 'a ttl that passes while the key is locked applies before the next call in the queue' (t, { mine, theirs }) {
     await mine.set('key', 1, { ttl: 0.05 })
     const lock = await mine.acquire('key')
     const waits = [theirs.get('key'), mine.touch('key', { ttl: 1000 }), mine.increment('key')]
@@ -816,7 +816,7 @@ const TESTS: Record<string, Contract> = {
     t.equal((await mine.entry('key'))!.expiresAt, undefined)
   },
 
-  async 'unconfirmed writes keep the order of one process' (t, { mine, theirs }) {
+  async 'unconfirmed writes stay in order with the other calls of a process' (t, { mine, theirs }) {
     for (let i = 0; i < 200; i++) {
       mine.set('key', i, { confirm: false }).catch(t.threw)
       if (i % 50 === 0) t.equal(await mine.get('key'), i)
@@ -828,7 +828,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined)
   },
 
-  async 'a write that evicts many keys' (t, { mine }) {
+  async 'a single write can evict many keys' (t, { mine }) {
     const many = Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i] as [string, number])
     await mine.configure({ maxBytes: 50_000 })
     const large = 'x'.repeat(40_000)
@@ -861,7 +861,7 @@ const TESTS: Record<string, Contract> = {
     for (const name of names) await a.collection(name).clear()
   },
 
-  async 'counters and sizes' (t, { mine }, a) {
+  async 'stats report sizes, options and counters' (t, { mine }, a) {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])
     await mine.get('c')
@@ -881,7 +881,7 @@ const TESTS: Record<string, Contract> = {
     await mine.set('c', 'text')
     await t.rejects(mine.increment('c'), { code: 'STORE_NOT_A_NUMBER' })
     const later = await a.stats()
-    if (later.processes === undefined) return // an engine without a process that counts calls
+    if (later.processes === undefined) return // no process counts the calls of this engine
     t.ok(later.calls!.increment! > sums.calls!.increment! && later.refused!.increment!.STORE_NOT_A_NUMBER! >= 1)
     t.ok(later.processes >= 1 && later.uptime! > 0)
     t.ok((await until(async () => (await a.stats()).loopDelay)).max >= 0)

@@ -1,4 +1,4 @@
-// The behaviour that all engines with watches share. `a` and `b` are two users of one store, as in suite.ts.
+// The contract of all engines that support watches. `a` and `b` are two clients of one store, as in suite.ts.
 import type { Test } from 'tap'
 import type { Collection, Store, WatchEvent } from '../../src/index.js'
 import type { Arrangement, PeerCollection } from './suite.js'
@@ -54,7 +54,7 @@ async function ready (events: Events, state = new Map<string, unknown>()): Promi
 }
 
 const TESTS: Record<string, Contract> = {
-  async 'a watch lists the existing keys, then the changes of all users' (t, { mine, theirs }) {
+  async 'a watch lists the existing keys, then reports the changes of all clients' (t, { mine, theirs }) {
     await mine.setMany([['a1', 'é😀'], ['b', 1]])
     const all = mine.watch()
     const some = mine.watch({ prefix: 'a' })
@@ -79,7 +79,7 @@ const TESTS: Record<string, Contract> = {
     for (const watch of [all, some, one]) await watch.return()
   },
 
-  async 'keys that expire, are evicted or cleared' (t, { mine, theirs }) {
+  async 'a watch reports keys that expire, are evicted or cleared' (t, { mine, theirs }) {
     const events = mine.watch()
     await ready(events)
     await theirs.set('short', 1, { ttl: 0.02 })
@@ -100,7 +100,7 @@ const TESTS: Record<string, Contract> = {
     await events.return()
   },
 
-  async 'a locked key delays no events, and shows what is committed' (t, { mine, theirs }) {
+  async 'a locked key delays no events, and only its committed changes are reported' (t, { mine, theirs }) {
     await mine.setMany([['a', 'before'], ['b', 1]])
     const lock = await theirs.acquire('a')
     const events = mine.watch()
@@ -144,7 +144,7 @@ const TESTS: Record<string, Contract> = {
     await events.return()
   },
 
-  async 'a watch continues after a revision, or resets if that is unknown' (t, { mine, theirs }) {
+  async 'a watch continues after a revision, or resets if the revision is unknown' (t, { mine, theirs }) {
     await mine.set('old', 1)
     const first = mine.watch()
     const revision = await ready(first)
@@ -172,7 +172,7 @@ const TESTS: Record<string, Contract> = {
     for (const watch of [second, third, lost]) await watch.return()
   },
 
-  async 'many keys and large values' (t, { mine }) {
+  async 'a watch delivers many keys and large values' (t, { mine }) {
     const large = 'x'.repeat(300_000)
     await mine.setMany(Array.from({ length: 3000 }, (_, i) => [`key ${i}`, i]))
     await mine.setMany(Array.from({ length: 4 }, (_, i) => [`large ${i}`, large]))
@@ -184,7 +184,7 @@ const TESTS: Record<string, Contract> = {
     await mine.setMany(Array.from({ length: 3000 }, (_, i) => [`key ${i}`, -i]))
     await mine.setMany(Array.from({ length: 4 }, (_, i) => [`large ${i}`, large + String(i)]))
     const again = mine.watch({ since: revision })
-    for (const [name, watch] of [['the same', events], ['another', again]] as const) {
+    for (const [name, watch] of [['the same watch', events], ['another watch', again]] as const) {
       const seen = new Map<string, unknown>()
       while (seen.size < 3004) {
         const event = await take(watch)
@@ -198,7 +198,7 @@ const TESTS: Record<string, Contract> = {
     await names.return()
   },
 
-  async 'leaving the loop, the signal and return() end a watch at once' (t, { mine }) {
+  async 'leaving the loop, aborting the signal and calling return() end a watch immediately' (t, { mine }) {
     await mine.set('key', 1)
     for await (const { type } of mine.watch()) if (type === 'ready') break
     const controller = new AbortController()
@@ -219,7 +219,7 @@ const TESTS: Record<string, Contract> = {
     t.strictSame([await unused.return(), await unused.next()], Array(2).fill({ value: undefined, done: true }))
   },
 
-  async 'invalid options' (t, { mine }, a) {
+  async 'invalid options and arguments are rejected' (t, { mine }, a) {
     t.throws(() => mine.watch({ key: 'a', prefix: 'a' }), { code: 'STORE_OPTION_INVALID' })
     t.throws(() => mine.watch({ prefixes: 'a' } as object), { code: 'STORE_OPTION_INVALID' })
     t.throws(() => mine.watch({ since: -1 }), { code: 'STORE_OPTION_INVALID' })
@@ -262,7 +262,7 @@ const TESTS: Record<string, Contract> = {
     t.equal(await channel.publish('nobody is left'), 0)
   },
 
-  async 'a subscriber that does not read gets the number of missed messages' (t, { mine: { name } }, a) {
+  async 'a subscriber that falls behind gets the number of messages it missed' (t, { mine: { name } }, a) {
     const channel = a.channel<[number, string]>(name)
     const filler = 'x'.repeat(500)
     const lazy = channel.subscribe()
