@@ -7,7 +7,7 @@ import { expressStore, expressStoreErrors } from '../../src/web/express.js'
 import { createStore } from '../../src/index.js'
 import { overHttp1, requestScope, serve, type Application } from '../support/request-scope.js'
 
-// Version 4 under a name of its own, which has no types of its own.
+// Express 4, which is installed under another name and has no types.
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 const applicationOf = (make: typeof express): Application => async (t, store, routes) => {
@@ -27,7 +27,7 @@ const applicationOf = (make: typeof express): Application => async (t, store, ro
 await requestScope(t, 'Express 5', applicationOf(express))
 await requestScope(t, 'Express 4', applicationOf(express4))
 
-t.test('req.store is one store per request, by default that of the cluster', async t => {
+t.test('req.store is one object per request, by default for the store of the cluster', async t => {
   t.teardown(() => createStore().close())
   const app = express()
   app.use(expressStore())
@@ -41,7 +41,7 @@ t.test('req.store is one store per request, by default that of the cluster', asy
   t.equal(await createStore().collection('express').get('n'), 2)
 })
 
-t.test('a failed commit goes to the error handlers after the route, and the response is not sent', async t => {
+t.test('a failed commit is passed to the error handlers after the route, and the response is not sent', async t => {
   for (const make of [express, express4]) {
     const store = createStore('memory:')
     t.teardown(() => store.close())
@@ -72,13 +72,13 @@ t.test('a failed commit goes to the error handlers after the route, and the resp
     const { get } = await overHttp1(t, app as RequestListener)
     t.strictSame(await get('/routed/json'), [409, '{"code":"STORE_LOCK_LOST","handled":true}'])
     const [status, body] = await get('/stream')
-    t.equal(status, 409, 'where the handler still writes, it is answered without them')
+    t.equal(status, 409, 'while the handler is still writing, the error handlers are bypassed')
     t.match(JSON.parse(body), { code: 'STORE_LOCK_LOST', handled: undefined })
     t.equal(await store.collection('c').get('key'), undefined)
   }
 })
 
-t.test('with expressStoreErrors, the changes of a handler that fails are dropped whatever the status of its error', async t => {
+t.test('expressStoreErrors: the changes of a failed handler are dropped, whatever the status of its error', async t => {
   for (const make of [express, express4]) {
     const store = createStore('memory:')
     t.teardown(() => store.close())
@@ -102,7 +102,7 @@ t.test('with expressStoreErrors, the changes of a handler that fails are dropped
     t.strictSame(await get('/fail'), [422, 'no'])
     t.equal(await jobs.get('key', { timeout: 5 }), undefined)
     t.equal((await get('/send'))[0], 422)
-    t.equal(await jobs.get('key', { timeout: 5 }), '/send', 'a handler that answers by itself has not failed')
+    t.equal(await jobs.get('key', { timeout: 5 }), '/send', 'a handler that sends the status itself has not failed')
   }
 })
 

@@ -33,7 +33,7 @@ function fastify (t: { teardown (fn: () => unknown): void }): FastifyInstance {
   return app
 }
 
-t.test('app.store and req.store are one store, everywhere in the app', async t => {
+t.test('app.store and req.store use one store throughout the app', async t => {
   const app = fastify(t)
   await app.register(named, { url: 'memory:' })
   t.ok(app.store instanceof Store)
@@ -93,7 +93,7 @@ t.test('changes are committed before the reply, however it is sent', async t => 
   t.equal((await get('/failed'))[0], 500)
   t.equal((await get('/missing'))[0], 404)
   t.equal((await get('/hook'))[0], 404)
-  t.strictSame(await get('/sent'), [200, 'sent'], 'once, though its handler returns nothing')
+  t.strictSame(await get('/sent'), [200, 'sent'], 'sent once, although the handler returns nothing')
   t.strictSame(await get('/callback'), [200, 'called'])
   t.strictSame(await get('/lost'), [409, '{"code":"STORE_LOCK_LOST"}'], 'the error handler of the app answers')
   t.equal(streamed!.destroyed, true)
@@ -106,10 +106,10 @@ t.test('changes are committed before the reply, however it is sent', async t => 
     ['set', undefined, undefined, undefined, 'set', 'set', undefined, 'set', 'set']
   )
   t.equal((await app.inject({ method: 'POST', url: '/_store/v1/collections/c/locks/taken' })).statusCode, 201)
-  t.match(await app.store.locks(), [{ key: 'taken' }], 'a lock that the client knows of stays')
+  t.match(await app.store.locks(), [{ key: 'taken' }], 'a lock whose token the client has received is kept')
 })
 
-t.test('without options it is the store of the cluster, which app.close does not close', async t => {
+t.test('without options, app.store is the store of the cluster, which app.close does not close', async t => {
   const app = fastify(t)
   await app.register(strongStore)
   t.equal(app.store, createStore())

@@ -1,4 +1,4 @@
-// A response that is written by hand, as by a hijacked reply or a middleware: over plain servers of both transports.
+// Responses that are written directly, as by a hijacked reply or a middleware, on plain HTTP/1.1 and HTTP/2 servers.
 import { createServer as createHttp2Server } from 'node:http2'
 import { once } from 'node:events'
 import type { RequestListener, ServerResponse } from 'node:http'
@@ -24,11 +24,11 @@ const transports: Record<string, (t: Test, listener: Listener) => Promise<Client
 }
 
 for (const [name, serve] of Object.entries(transports)) {
-  t.test(`${name}: writes wait for the commit`, async t => {
+  t.test(`${name}: writes to the response wait for the commit`, async t => {
     const store = createStore('memory:')
     t.teardown(() => store.close())
     const jobs: Collection<string> = store.collection('jobs')
-    /** Whether the lock is lost before the answer. */
+    /** Whether the lock is lost before the response is sent. */
     let isLost = false
     let told = ''
     const hold = async (scoped: Store, change: string): Promise<KeyLock<string>> => {
@@ -41,7 +41,7 @@ for (const [name, serve] of Object.entries(transports)) {
       '/stream': async (store, response) => {
         await hold(store, 'stream')
         response.writeHead(200, { 'x-of': 'the handler' })
-        t.strictSame([response.headersSent, response.writableEnded], [true, false], 'it looks as if the head was sent')
+        t.strictSame([response.headersSent, response.writableEnded], [true, false], 'the handler sees the head as sent')
         t.equal(response.write('a'), false)
         if (!isLost) await once(response, 'drain')
         t.equal(await jobs.get('key', { timeout: 0 }), isLost ? 'changed later' : 'stream')
@@ -77,10 +77,10 @@ for (const [name, serve] of Object.entries(transports)) {
     })
 
     t.strictSame(await get('/changed-later'), [200, 'begun, done'])
-    t.equal(await jobs.get('key', { timeout: 0 }), 'changed later', 'what is changed later is committed before the end')
+    t.equal(await jobs.get('key', { timeout: 0 }), 'changed later', 'changes after the first write are committed')
     isLost = true
     const warned = once(process, 'warning')
-    await t.rejects(get('/changed-later'), 'and where it is not, the body is cut off')
+    await t.rejects(get('/changed-later'), 'the body is cut off if that commit fails')
     t.match(await warned, [{ code: 'STORE_LOCK_LOST' }])
     for (const path of ['/stream', '/end']) {
       const [status, body] = await get(path)
@@ -96,7 +96,7 @@ for (const [name, serve] of Object.entries(transports)) {
 
     told = 'the token'
     t.strictSame(await get('/detached'), [200, told])
-    t.match(await store.locks(), [{ key: 'detached' }], 'a detached lock stays, if its client knows of it')
+    t.match(await store.locks(), [{ key: 'detached' }], 'a detached lock is kept if the client gets the response')
     const controller = new AbortController()
     const answer = get('/detached-hang', controller.signal)
     await until(async () => (await store.locks()).length === 2)
@@ -117,7 +117,7 @@ t.test('when a client disconnects, its queued requests end as well', async t => 
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n'.repeat(3))
   await until(async () => (await store.locks()).length === 3)
-  waiting[1]!() // nothing of it is sent before the first
+  waiting[1]!() // held back until the first response has been sent
   socket.destroy()
   await until(async () => (await store.locks()).length === 2)
   waiting[0]!()

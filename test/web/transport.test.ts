@@ -1,4 +1,4 @@
-// What is left of a request that was answered before it was read.
+// discardBody, which handles the rest of a request that was answered before it was read.
 import { once } from 'node:events'
 import { createServer as createHttp1Server, type ServerResponse } from 'node:http'
 import { connect, constants, createServer, type ClientHttp2Stream } from 'node:http2'
@@ -10,7 +10,7 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM } = constants
 const CHUNK = Buffer.alloc(16_384)
 const NEVER = 2 ** 31 - 1
 
-/** A request to a server that refuses it at once, and then discards its body within these limits. */
+/** Sends a request to a server that rejects it immediately, and then discards its body within these limits. */
 async function refused (t: Test, limits: { bytes: number, milliseconds: number }): Promise<ClientHttp2Stream> {
   const server = createServer((_request, response) => {
     t.equal(discardBody(response as unknown as ServerResponse, limits), true)
@@ -23,37 +23,37 @@ async function refused (t: Test, limits: { bytes: number, milliseconds: number }
     server.close()
   })
   const stream = session.request({ ':method': 'PUT' })
-  stream.on('error', () => {}).resume() // a reset is an error
+  stream.on('error', () => {}).resume() // a reset emits 'error'
   const [headers] = await once(stream, 'response')
   t.equal(headers[':status'], 413)
   return stream
 }
 
-/** The code with which a stream is closed. */
+/** The error code that the stream is closed with. */
 async function closed (stream: ClientHttp2Stream): Promise<number> {
   if (!stream.destroyed) await new Promise(resolve => { stream.once('close', resolve) })
   return stream.rstCode
 }
 
-t.test('a body within the limits is read to its end', async t => {
+t.test('a body within the limits is read to the end', async t => {
   const stream = await refused(t, { bytes: 4 * CHUNK.length, milliseconds: NEVER })
   for (let i = 0; i < 4; i++) stream.write(CHUNK)
   stream.end()
   t.equal(await closed(stream), NGHTTP2_NO_ERROR)
 })
 
-t.test('a sender of too many bytes is reset', async t => {
+t.test('a stream that sends too many bytes is reset', async t => {
   const stream = await refused(t, { bytes: 4 * CHUNK.length, milliseconds: NEVER })
   for (let i = 0; i < 5; i++) stream.write(CHUNK)
   t.equal(await closed(stream), NGHTTP2_ENHANCE_YOUR_CALM)
 })
 
-t.test('a sender that takes too long is reset', async t => {
+t.test('a stream that takes too long is reset', async t => {
   const stream = await refused(t, { bytes: Infinity, milliseconds: 1 })
   t.equal(await closed(stream), NGHTTP2_ENHANCE_YOUR_CALM)
 })
 
-t.test('over HTTP/1.1 nothing is discarded', async t => {
+t.test('nothing is discarded over HTTP/1.1', async t => {
   const server = createHttp1Server((_request, response) => {
     response.end(String(discardBody(response)))
   }).listen(0, '127.0.0.1')
