@@ -1,4 +1,4 @@
-// The commands that ask a store, and how flags are set.
+// The commands that use a running store, and how flags are read.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -17,7 +17,7 @@ import { BIN, PLAIN, cleanEnv, cli, command, directory, serve } from '../support
 
 const lines = (out: string): any[] => out.trim().split('\n').filter(line => line !== '').map(line => JSON.parse(line))
 
-t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
+t.test('the commands read and change a store, and print JSON lines to a pipe', async t => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const env = { STRONG_STORE_URL: url }
   const run = (...args: string[]): ReturnType<typeof command> => command(args, { env })
@@ -50,7 +50,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
 
   const long = '[12345678901234567890,\n0.1000]\n'
   t.match(await command(['set', 'long', 'key'], { env, input: long }), { code: 0 })
-  t.equal((await run('get', 'long', 'key')).out, '[12345678901234567890, 0.1000]\n', 'no digit is lost')
+  t.equal((await run('get', 'long', 'key')).out, '[12345678901234567890, 0.1000]\n', 'numbers keep all digits')
   t.match(await run('del', 'long', 'key'), { code: 0 })
 
   const exported = await run('export')
@@ -71,7 +71,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   const store = createStore(url)
   t.teardown(() => store.close())
   await watched(t, url, store)
-  // Here they would share the connection of `store`, and its lock.
+  // Commands run in this process would share the connection of `store`, and its lock.
   const other = (...args: string[]): ReturnType<typeof cli> => cli(args, { env })
   const lock = await store.collection('c').acquire('held')
   t.match(lines((await other('locks')).out), [
@@ -87,7 +87,7 @@ t.test('get, set, del and keys; in a pipe they print JSON lines', async t => {
   })
 })
 
-/** What `watch` prints while a store changes. */
+/** Tests what `watch` prints while the store changes. */
 async function watched (t: Test, url: string, store: Store): Promise<void> {
   const collection = store.collection('watched')
   await collection.set('there', [1])
@@ -139,7 +139,7 @@ t.test('misspelled commands, flags and arguments are rejected', async t => {
   t.match(await cli(['--version']), { code: 0, out: /^\d+\.\d+\.\d+\n$/ })
 })
 
-t.test('flags: the command line, else the environment, else the file of --config', async t => {
+t.test('flags are read from the command line, then the environment, then the file named by --config', async t => {
   const file = join(directory(t), 'config.json')
   const settings = (
     content: unknown, argv: string[] = [], env: NodeJS.ProcessEnv = {}
@@ -179,7 +179,7 @@ t.test('negative numbers are values, not flags', t => {
   t.end()
 })
 
-t.test('suggestions for misspelled names', t => {
+t.test('misspelled names get a suggestion', t => {
   const names = ['get', 'set', 'keys', 'serve', 'stats', 'unix:', '--socket']
   for (const [word, name] of [
     ['gte', 'get'], ['sets', 'set'], ['key', 'keys'], ['servr', 'serve'], ['state', 'stats'], ['unxi:', 'unix:'],
@@ -191,7 +191,7 @@ t.test('suggestions for misspelled names', t => {
   t.end()
 })
 
-t.test('on a terminal: tables, with control characters escaped', async t => {
+t.test('a terminal gets tables, with control characters escaped', async t => {
   let printed = ''
   const print = async (isTTY: boolean, use: (output: Output) => Promise<void>): Promise<string> => {
     printed = ''
@@ -222,7 +222,7 @@ t.test('on a terminal: tables, with control characters escaped', async t => {
   t.equal(await print(true, output => output.text('{"a":"\u009b"}\n')), '{"a":"\\u009b"}\n')
 })
 
-t.test('progress is one line of a terminal', async t => {
+t.test('progress is one line, shown only on a terminal', async t => {
   let printed = ''
   const progress = (isTTY: boolean, isQuiet = false): Progress => {
     printed = ''

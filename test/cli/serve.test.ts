@@ -13,14 +13,14 @@ import { BIN, PLAIN, cleanEnv, cli, command, directory, serve } from '../support
 import { until } from '../support/until.js'
 
 const NOBODY = 65534
-const needsRoot = process.geteuid?.() === 0 ? {} : { skip: 'needs root, to play two users' }
+const needsRoot = process.geteuid?.() === 0 ? {} : { skip: 'needs root, to run as two users' }
 
-t.test('of six started at once exactly one serves, and the others exit with 3', async t => {
+t.test('of six processes started at once, exactly one serves, and the others exit with 3', async t => {
   const path = join(directory(t), 'socket')
   const killed = await serve(t, ['--socket', path])
   killed.kill('SIGKILL')
   await killed.exited
-  t.ok(existsSync(path), 'a socket is left that nobody listens on')
+  t.ok(existsSync(path), 'the killed process leaves a stale socket')
   const children = Array.from({ length: 6 }, () => {
     const child = spawn('env', [...PLAIN, process.execPath, BIN, 'serve', '--socket', path], {
       env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe']
@@ -39,10 +39,10 @@ t.test('of six started at once exactly one serves, and the others exit with 3', 
   t.match(await command(['check', '--url', `unix:${path}`]), { code: 0 })
   serving!.child.kill('SIGTERM')
   t.strictSame(await serving!.exited, [0, null])
-  t.strictSame(readdirSync(join(path, '..')), [], 'nothing is left')
+  t.strictSame(readdirSync(join(path, '..')), [], 'no file is left')
 })
 
-t.test('files that are not its socket are left alone', async t => {
+t.test('serve leaves files alone that are not its socket', async t => {
   const folder = directory(t)
   const at = (name: string): string => join(folder, name)
   const refused = async (path: string, code: number, err: RegExp): Promise<void> => {
@@ -69,7 +69,7 @@ t.test('files that are not its socket are left alone', async t => {
   t.strictSame(readdirSync(folder).sort(), ['dangling', 'directory', 'file', 'link', 'other'])
 })
 
-t.test('files of another user are left alone', needsRoot, async t => {
+t.test('serve leaves files of other users alone', needsRoot, async t => {
   const folder = directory(t)
   chmodSync(folder, 0o1777)
   const path = join(folder, 'socket')
@@ -87,14 +87,14 @@ t.test('files of another user are left alone', needsRoot, async t => {
   chmodSync(folder, 0o755)
   t.match(
     await run(), { code: 4, err: /EACCES: uid 65534 may not create a socket in .*; correct its owner and mode/ },
-    'a folder in which it may not make a socket'
+    'a directory in which it may not create a socket'
   )
   t.match(await cli(['serve', '--socket', path, '--user', 'root'], { uid: NOBODY }), {
     code: 4, err: /--user root requires root/
   })
 })
 
-t.test('--user, --group and --mode', needsRoot, async t => {
+t.test('--user, --group and --mode apply to the socket, and the process drops root privileges', needsRoot, async t => {
   const folder = directory(t)
   chmodSync(folder, 0o755)
   const path = join(folder, 'socket')
@@ -102,15 +102,15 @@ t.test('--user, --group and --mode', needsRoot, async t => {
   const served = await serve(t, args)
   const { uid, gid, mode } = lstatSync(path)
   t.strictSame([uid, gid, (mode & 0o777).toString(8)], [NOBODY, NOBODY, '660'])
-  t.equal(statSync(`/proc/${served.pid}`).uid, NOBODY, 'it has given up the rights of root')
+  t.equal(statSync(`/proc/${served.pid}`).uid, NOBODY, 'the process has dropped root privileges')
   t.match(await cli(['check', '--url', served.url], { uid: NOBODY }), { code: 0 })
   served.kill('SIGKILL')
   await served.exited
-  await serve(t, args) // what it has left as that user is replaced by root
+  await serve(t, args) // root replaces the socket that this user left
   t.match(await cli(['check', '--url', served.url], { uid: NOBODY }), { code: 0 })
 })
 
-t.test('SIGTERM: calls that have arrived are answered, then it exits', async t => {
+t.test('SIGTERM: serve answers the calls that have arrived, then exits', async t => {
   const folder = directory(t)
   const { url, exited, kill, said } = await serve(t, ['--socket', join(folder, 'socket')])
   const store = createStore({ url, connectTimeout: 0.1 })
@@ -131,7 +131,7 @@ t.test('SIGTERM: calls that have arrived are answered, then it exits', async t =
   await t.rejects(store.ping(), { code: 'STORE_UNREACHABLE' })
 })
 
-t.test('it exits although a client stays connected', async t => {
+t.test('SIGINT: serve exits even if a client stays connected', async t => {
   const { path, exited, kill } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const silent = connect({ path, allowHalfOpen: true })
   t.teardown(() => { silent.destroy() })
@@ -140,14 +140,14 @@ t.test('it exits although a client stays connected', async t => {
   t.strictSame(await exited, [0, null])
 })
 
-t.test('a removed socket is created again; if another process serves the path by then, it exits', async t => {
+t.test('serve creates a removed socket again, or exits if another process is listening there by then', async t => {
   const path = join(directory(t), 'socket')
   const first = await serve(t, ['--socket', path])
   const store = createStore(first.url)
   await store.collection('c').set('key', 1)
   rmSync(path)
   await until(() => existsSync(path), 60)
-  t.match(await command(['get', 'c', 'key', '--url', first.url]), { code: 0, out: '1\n' }, 'with what was stored')
+  t.match(await command(['get', 'c', 'key', '--url', first.url]), { code: 0, out: '1\n' }, 'the keys are kept')
   await store.close()
   rmSync(path)
   const other = createServer(socket => { socket.destroy() }).listen(path)
@@ -156,16 +156,16 @@ t.test('a removed socket is created again; if another process serves the path by
   t.ok(existsSync(path))
 })
 
-t.test('LISTEN_FDS: a socket that the service manager has opened', async t => {
+t.test('LISTEN_FDS: serve listens on the socket that the service manager has opened', async t => {
   const folder = directory(t)
   const path = join(folder, 'socket')
-  // What systemd does: it opens the socket, and the process finds it as number 3 with its own pid in the environment.
+  // As systemd does, it opens the socket and passes it as file descriptor 3, with the pid in the environment.
   const program = (listen: string): string => `
     import { spawnSync } from 'node:child_process'
     import { createServer } from 'node:net'
     const server = createServer().listen(${listen}, () => {
       const shell = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"'
-      // It waits, and accepts nothing itself.
+      // Blocks, and accepts no connection itself.
       const stdio = ['inherit', 'inherit', 'inherit', server._handle.fd]
       process.exit(spawnSync('sh', ['-c', shell, ...process.argv.slice(1)], { stdio }).status)
     })`
@@ -210,14 +210,14 @@ t.test('--admin serves the admin API as well', async t => {
   })
 })
 
-t.test('--data keeps the keys over restarts', async t => {
+t.test('--data keeps the keys across restarts', async t => {
   const folder = directory(t)
   const data = join(folder, 'data')
   const options = ['--socket', join(folder, 'socket'), '--data', data]
   const first = await serve(t, options)
   t.equal(statSync(data).mode & 0o777, 0o700)
   t.match(await command(['set', 'c', 'key', '1', '--url', first.url]), { code: 0 })
-  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*in use by process \d+[^\n]*\n$/ }, 'one store a folder; it is said once')
+  t.match(await cli(['serve', '--socket', join(folder, 'other'), '--data', data]), { code: 1, err: /^strong-store: STORE_UNREACHABLE: [^\n]*in use by process \d+[^\n]*\n$/ }, 'a directory serves one store, and the error is printed once')
   t.notOk(existsSync(join(folder, 'other')))
   first.kill()
   t.strictSame(await first.exited, [0, null])
@@ -228,7 +228,7 @@ t.test('--data keeps the keys over restarts', async t => {
   })
 })
 
-t.test('it continues, and saves everything, after its log is closed', async t => {
+t.test('serve keeps running, and saves everything, after its log is closed', async t => {
   const folder = directory(t)
   const path = join(folder, 'socket')
   const options = ['--socket', path, '--data', join(folder, 'data')]
@@ -240,7 +240,7 @@ t.test('it continues, and saves everything, after its log is closed', async t =>
   child.stdout.destroy()
   child.stderr.destroy()
   rmSync(path)
-  await until(() => existsSync(path), 30) // which it has logged
+  await until(() => existsSync(path), 30) // which is logged
   t.match(await command(['set', 'c', 'key', '1', '--url', `unix:${path}`]), { code: 0 })
   child.kill('SIGTERM')
   t.strictSame(await exited, [0, null])
@@ -255,7 +255,7 @@ t.test('the default socket is private', async t => {
   t.equal(path, join(home, '.strong-store/store.sock'))
   t.equal(statSync(join(home, '.strong-store')).mode & 0o777, 0o700)
   t.equal(lstatSync(path).mode & 0o777, 0o600)
-  t.match(await cli(['check'], { env: plain }), { code: 0 }, 'which commands without a URL use')
+  t.match(await cli(['check'], { env: plain }), { code: 0 }, 'commands without a URL use it')
   kill()
   await exited
   chmodSync(join(home, '.strong-store'), 0o755)
