@@ -1,4 +1,4 @@
-// Servers that are no admin API, or not any more: whatever they answer, no call of a store succeeds.
+// Servers that are not an admin API, or are broken: whatever they respond, calls reject with the reason.
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -40,7 +40,7 @@ const problem = (status: number, code?: string): Answer => response => {
   )
 }
 
-/** By what it is: the answer, the code of the error, and what its message has. */
+/** For each response, the code and the message of the error. */
 const ANSWERS: Record<string, [answer: Answer, code: string, message: RegExp]> = {
   'a redirect': [
     response => { response.writeHead(302, { location: 'https://login.example/' }).end() }, 'STORE_UNREACHABLE',
@@ -59,7 +59,7 @@ const ANSWERS: Record<string, [answer: Answer, code: string, message: RegExp]> =
     response => { response.setHeader('content-type', 'application/json').end('[[0,{}]]') }, 'STORE_UNREACHABLE',
     /200 application\/json/
   ],
-  'a gateway whose server is gone': [
+  'a gateway without its server': [
     response => { response.writeHead(502, { 'content-type': 'text/html' }).end() }, 'STORE_DISCONNECTED',
     /502 text\/html/
   ],
@@ -67,26 +67,26 @@ const ANSWERS: Record<string, [answer: Answer, code: string, message: RegExp]> =
     problem(401, 'ADMIN_TOKEN_WRONG'), 'STORE_UNREACHABLE',
     /401 ADMIN_TOKEN_WRONG.* requires a token of this admin API; said by the server/
   ],
-  'a limit of the app': [problem(429), 'STORE_UNREACHABLE', /429.*said by the server/],
-  'an error of the store behind': [problem(503, 'STORE_UNREACHABLE'), 'STORE_UNREACHABLE', /said by the server/],
-  'no JSON': [lines('nonsense\n'), 'STORE_PROTOCOL', /nonsense/],
-  'no list': [lines('{"a":1}\n'), 'STORE_PROTOCOL', /"a":1/],
-  'no pairs': [lines('[1]\n'), 'STORE_PROTOCOL', /\[1\]/],
+  'a rate limit of the app': [problem(429), 'STORE_UNREACHABLE', /429.*said by the server/],
+  'an error of the store of the server': [problem(503, 'STORE_UNREACHABLE'), 'STORE_UNREACHABLE', /said by the server/],
+  'invalid JSON': [lines('nonsense\n'), 'STORE_PROTOCOL', /nonsense/],
+  'JSON that is not a list': [lines('{"a":1}\n'), 'STORE_PROTOCOL', /"a":1/],
+  'a list without pairs': [lines('[1]\n'), 'STORE_PROTOCOL', /\[1\]/],
   'a reply to another call': [lines('[[7,{}]]\n'), 'STORE_PROTOCOL', /7/],
   'no reply': [lines('[[0,null]]\n'), 'STORE_PROTOCOL', /null/],
-  'a reply of another shape': [
+  'a reply of the wrong shape': [
     lines('[[0,{"text":5,"version":"x","number":"x","expiresIn":"x"}]]\n[[0,{"code":"X"}]]\n'), 'STORE_PROTOCOL', /./
   ],
-  'an end before the replies': [lines('[]\n'), 'STORE_DISCONNECTED', /ended early/],
+  'a body without the replies': [lines('[]\n'), 'STORE_DISCONNECTED', /ended early/],
   'an empty body': [lines(''), 'STORE_DISCONNECTED', /ended early/],
-  'a body that is cut': [
+  'a truncated body': [
     response => {
       response.writeHead(200, { 'content-type': 'application/x-ndjson', 'content-length': 100 }).write('[[0,{"te')
       setImmediate(() => response.destroy())
     },
     'STORE_DISCONNECTED', /./
   ],
-  'a connection that is cut': [response => { response.destroy() }, 'STORE_DISCONNECTED', /./]
+  'a closed connection': [response => { response.destroy() }, 'STORE_DISCONNECTED', /./]
 }
 
 t.test('a call fails on any unexpected response, and its error says why', async t => {
@@ -104,8 +104,8 @@ t.test('a call fails on any unexpected response, and its error says why', async 
   for (const [what, [respond, code, message]] of Object.entries(ANSWERS)) {
     answer = respond
     for (const [name, call] of Object.entries(CALLS)) {
-      // A reply that is empty is right for some.
-      if (what === 'a reply of another shape' && ['release', 'clear', 'configure'].includes(name)) continue
+      // For these, an empty reply is valid.
+      if (what === 'a reply of the wrong shape' && ['release', 'clear', 'configure'].includes(name)) continue
       const error = await call(store.collection('c'), store).then(
         value => ({ code: `resolved with ${String(value)}`, message: '' }), error => error as StoreError
       )
@@ -113,7 +113,7 @@ t.test('a call fails on any unexpected response, and its error says why', async 
         t.fail(`${what}: ${name}: ${error.code} ${error.message}`)
       }
     }
-    t.ok(codes.includes(code), `${what}: event 'error'`)
+    t.ok(codes.includes(code), `${what}: emits 'error'`)
     codes.length = 0
   }
 })
@@ -158,23 +158,23 @@ t.test('calls to a silent server time out, and queued calls continue', async t =
   await until(
     () => store.collection('c').get('b').then(() => false, ({ code }: StoreError) => code === 'STORE_UNREACHABLE'), 30
   )
-  t.equal(await first, 'STORE_DISCONNECTED', 'it may have been done')
+  t.equal(await first, 'STORE_DISCONNECTED', 'the write may have been done')
   await lost
-  t.equal(lock.held, false, 'a lease ends by the own clock')
-  t.equal(kept.held, true, 'and not before')
+  t.equal(lock.held, false, 'the lease expires on the clock of the client')
+  t.equal(kept.held, true, 'a longer lease is kept')
   isMute = false
-  t.equal(await collection.get('b'), undefined, 'when it answers again, all is well')
+  t.equal(await collection.get('b'), undefined, 'calls succeed when the server answers again')
   isMute = true
   collection.set('c', 1, { confirm: false }).catch(t.threw)
   await collection.get('d', { timeout: 0.01 }).catch(() => {})
   await store.close()
   t.equal(kept.held, false)
   await t.rejects(collection.get('e'), { code: 'STORE_CLOSED' })
-  t.equal(await stalled, 'STORE_DISCONNECTED', 'a wait that the server says nothing about ends')
+  t.equal(await stalled, 'STORE_DISCONNECTED', 'a wait without news from the server ends')
   await other.close()
 })
 
-t.test('a connection that the server has closed is no reason to fail', async t => {
+t.test('a store connects again if the server closes its first connection', async t => {
   let requests = 0
   const server = createServer((request, response) => {
     request.resume()

@@ -1,4 +1,4 @@
-// The contract over HTTP: two servers, as two workers are, that share a store, and a client of each.
+// The contract over HTTP, with two servers that share a store, as two workers do, and a client of each.
 import t from 'tap'
 import { createStore } from '../../../src/index.js'
 import { TOKEN, serveAdmin } from '../../support/admin.js'

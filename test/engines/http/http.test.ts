@@ -1,4 +1,4 @@
-// What is special about a store over HTTP. The contract is tested in http.contract.test.ts.
+// What is specific to stores over HTTP. contract.test.ts runs the contract.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
@@ -13,7 +13,7 @@ const { origin } = await serveAdmin(t, store)
 const url = `${origin}/_store/v1`
 t.teardown(() => store.close())
 
-t.test('one store for a URL and a token, until it is closed', async t => {
+t.test('createStore returns one store per URL and token, until it is closed', async t => {
   const remote = createStore({ url, token: TOKEN })
   t.equal(createStore({ url, token: TOKEN }), remote)
   t.not(createStore({ url: `${url}/`, token: TOKEN }), remote)
@@ -45,7 +45,7 @@ t.test('a lock that was granted after a wait longer than its lease is held for i
   t.equal(await store.collection('waits').get('key'), 'kept')
 })
 
-t.test('errors of a wrong URL or token are not misses', async t => {
+t.test('a wrong URL or token rejects calls, and is not a miss', async t => {
   const other = createServer(
     (_, response) => {
       response.writeHead(404, { 'content-type': 'application/json' }).end('{"message":"Route not found"}')
@@ -89,7 +89,7 @@ t.test('when the server exits, pending calls fail, later calls report it, and th
   const remote = createStore({ url: `http://127.0.0.1:${(flaky.address() as AddressInfo).port}`, token: TOKEN })
   await remote.stats()
   await t.rejects(
-    remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit is the server\'s'
+    remote.collection('c').set('k', 'x'.repeat(1000)), { code: 'STORE_VALUE_TOO_LARGE' }, 'the limit of the server'
   )
   const calls = [
     remote.collection('c').get('a'), remote.collection('c').set('b', 1), remote.collection('c').acquire('c')
@@ -105,7 +105,7 @@ t.test('when the server exits, pending calls fail, later calls report it, and th
   await remote.close()
 })
 
-t.test('a lock without a lease is renewed as long as its process lives', async t => {
+t.test('a lock without a lease is renewed until it is released or its store is closed', async t => {
   const worker = await fork(t)
   await worker.run(async ({ strongStore, kept }, url, token) => {
     kept.remote = strongStore.createStore({ url, token })
@@ -127,10 +127,10 @@ t.test('a lock without a lease is renewed as long as its process lives', async t
   t.equal(await store.collection('held').get('key'), 'done')
   t.ok(await store.collection('held').lockInfo('other') !== undefined)
   await worker.run(({ kept }) => kept.remote.close())
-  t.strictSame(await store.locks(), [], 'close releases')
+  t.strictSame(await store.locks(), [], 'close releases the locks')
 })
 
-t.test('the holder notices a broken lock', async t => {
+t.test('a lock owner notices that its lock was broken', async t => {
   const remote = createStore({ url, token: TOKEN })
   for (const options of [{}, { lease: 100 }, { lease: 100, detached: true }]) {
     const lock = await remote.collection('broken').acquire('key', options)
@@ -142,7 +142,7 @@ t.test('the holder notices a broken lock', async t => {
   await remote.close()
 })
 
-t.test('a lock is released although the request of its release was lost', async t => {
+t.test('a lock is released even if the request to release it was lost', async t => {
   const app = Fastify({ forceCloseConnections: true })
   let lost = 0
   app.addHook('onRequest', async (request, reply) => {

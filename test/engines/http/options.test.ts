@@ -1,4 +1,4 @@
-// Connection options: headers, TLS, a Unix socket, a dispatcher; and URLs with parts that are not supported.
+// Connection options: headers, TLS, Unix sockets and dispatchers, and unsupported parts of URLs.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ const file = (name: string): string => readFileSync(
   new URL(`../../../../test/fixtures/${name}`, import.meta.url), 'utf8'
 )
 
-t.test('parts of a URL that are not supported are refused', async t => {
+t.test('unsupported parts of a URL and invalid options are rejected', async t => {
   for (const [url, message] of [
     ['http://user:secret@localhost/s', /user and password are not supported; pass the token/],
     ['http://user@localhost/s', /user and password are not supported/],
@@ -23,7 +23,7 @@ t.test('parts of a URL that are not supported are refused', async t => {
     t.throws(() => createStore(url), { code: 'STORE_OPTION_INVALID', message })
   }
   t.notOk(
-    /secret/.test(String(t.throws(() => createStore('http://user:secret@localhost/s')))), 'a password is not repeated'
+    /secret/.test(String(t.throws(() => createStore('http://user:secret@localhost/s')))), 'passwords are not repeated'
   )
   const url = 'http://localhost/s'
   for (const options of [
@@ -38,7 +38,7 @@ t.test('parts of a URL that are not supported are refused', async t => {
   }
 })
 
-t.test('custom headers, and TLS with a custom CA', async t => {
+t.test('a store sends custom headers, and uses TLS with a custom CA', async t => {
   const app = Fastify({
     forceCloseConnections: true, https: { cert: file('tests-only-cert.pem'), key: file('tests-only-key.pem') }
   })
@@ -59,7 +59,7 @@ t.test('custom headers, and TLS with a custom CA', async t => {
   await store.close()
 })
 
-t.test('a Unix socket, and a dispatcher, which stays open when the store is closed', async t => {
+t.test('a store connects through a Unix socket or a dispatcher, and close leaves the dispatcher open', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'http-'))
   const socketPath = join(folder, 's')
   const app = Fastify({ forceCloseConnections: true })
@@ -69,7 +69,7 @@ t.test('a Unix socket, and a dispatcher, which stays open when the store is clos
   const url = 'http://localhost/_store/v1'
   const http = { connect: { socketPath } }
   const store = createStore({ url, token: TOKEN, http })
-  t.equal(createStore({ url, token: TOKEN, http: { ...http } }), store, 'the same options, the same store')
+  t.equal(createStore({ url, token: TOKEN, http: { ...http } }), store, 'equal options share a store')
   t.not(createStore({ url, token: TOKEN }), store)
   await store.collection('c').set('k', 1)
   await store.close()

@@ -1,4 +1,4 @@
-// How many requests calls need, in which order they take effect, and what becomes of waits.
+// The number of requests for calls, the order in which calls take effect, and waits.
 import Fastify from 'fastify'
 import t from 'tap'
 import strongStore, { createStore } from '../../../src/index.js'
@@ -7,7 +7,7 @@ import { until } from '../../support/until.js'
 const TOKEN = 'a-token-for-tests'
 const store = createStore('memory:')
 let requests = 0
-// Several servers on one store, as workers are: a client's requests go to any of them.
+// Two servers that share a store, as workers do.
 const apps = [1, 2].map(() => Fastify({ forceCloseConnections: true }))
 const origins = await Promise.all(apps.map(async app => {
   app.addHook('onRequest', async () => { requests++ })
@@ -27,7 +27,7 @@ async function count (calls: () => Promise<unknown>): Promise<number> {
   return requests - before
 }
 
-t.test('calls of one turn of the event loop share a request', async t => {
+t.test('calls made in one turn of the event loop share a request', async t => {
   const many = remote.collection<number>('many')
   await many.set('first', 1)
   const keys = Array.from({ length: 400 }, (_, i) => `key ${i}`)
@@ -44,11 +44,11 @@ t.test('calls of one turn of the event loop share a request', async t => {
     await count(
       async () => { for await (const [key, value] of many.entries({ prefix: 'key' })) found.set(key, value) }
     ),
-    2, 'names, then values'
+    2, 'keys, then values'
   )
   t.strictSame([...found].sort(), keys.map((key, i) => [key, i]).sort())
   t.equal(await count(() => Promise.all(keys.map(key => many.increment(key)))), 1)
-  // More than fit into one request go in several.
+  // Calls that do not fit into one request are sent in several.
   t.equal(await count(() => Promise.all([...keys, ...keys].map(key => many.get(key)))), 2)
   const large = 'x'.repeat(2 ** 20 - 2)
   const texts = remote.collection<string>('large')
@@ -75,7 +75,7 @@ t.test('calls on different keys take effect in the order they were made, unconfi
     if (i % 5 === 0) await Promise.all(writes)
     if (i % 7 === 0) await new Promise(resolve => { setImmediate(resolve) })
   }
-  t.equal(await writer.get('y'), 400, 'it reads its own writes')
+  t.equal(await writer.get('y'), 400, 'a client reads its own writes')
   course.isOver = true
   await reading
   t.strictSame(seen, [])
@@ -99,14 +99,14 @@ t.test('a wait may exceed maxWait, keeps its place in the queue, and takes effec
   const start = Date.now()
   await until(() => Date.now() - start > 200) // four times the server's maxWait
   await waiting(4)
-  t.equal(await waits.get('other'), undefined, 'others are served meanwhile')
+  t.equal(await waits.get('other'), undefined, 'other calls are answered in the meantime')
   await lock.release()
   const results = await Promise.all(calls)
   t.strictSame([results[0], results[2], results[3]], [1, 11, 11])
   t.equal(await direct.get('n'), 11)
 })
 
-t.test('a cancelled wait leaves the queue, others stay', async t => {
+t.test('aborted and timed-out waits leave the queue, and the others stay', async t => {
   const queue = remote.collection<number>('queue')
   const direct = store.collection<number>('queue')
   const lock = await direct.acquire('k')
@@ -153,7 +153,7 @@ t.test('a disconnect cancels waits and releases locks whose grants were not rece
   t.strictSame(await store.locks(), [])
 })
 
-t.test('the server refuses calls one by one, with details', async t => {
+t.test('the server rejects individual calls of a request, with details', async t => {
   const some = remote.collection<any>('refused')
   const results = await Promise.allSettled([
     some.set('a', 1), some.acquire('b', { lease: 21 }), some.increment('a'), some.set('c', 'x'.repeat(2 ** 20)),
@@ -167,7 +167,7 @@ t.test('the server refuses calls one by one, with details', async t => {
   const lock = await some.acquire('d')
   t.ok(
     (await store.collection('refused').lockInfo('d'))!.expiresAt!.getTime() < Date.now() + 20_500,
-    'a lease that is not asked for is no longer than one may be'
+    'the default lease does not exceed maxLease'
   )
   await lock.release()
 })

@@ -1,4 +1,4 @@
-// What the http engine and the admin API say to each other.
+// The protocol between the http engine and the admin API.
 import t from 'tap'
 import { OPS, Reply, Request } from '../../../src/core/engine.js'
 import {
@@ -7,11 +7,11 @@ import {
 
 const VALUES = { text: '{"a":1}', version: 5, expiresIn: 10.5, number: 0, token: 'token', fence: 7 }
 
-t.test('every operation is described', async t => {
+t.test('the protocol describes every operation', async t => {
   t.strictSame(Object.keys(OPERATIONS).sort(), [...OPS].sort())
 })
 
-t.test('a call arrives as it was made', async t => {
+t.test('calls arrive unchanged', async t => {
   const request = Object.assign(new Request('set', 'c/ö', '__proto__'), {
     text: '"\u2028\\"',
     ttl: 5,
@@ -28,7 +28,7 @@ t.test('a call arrives as it was made', async t => {
   })
 })
 
-t.test('a reply arrives as it was sent, and an invalid one is refused', async t => {
+t.test('replies arrive unchanged, and invalid ones are rejected', async t => {
   for (const op of OPS) {
     const { always, maybe, isJson } = OPERATIONS[op]
     const fields = [...always, ...maybe]
