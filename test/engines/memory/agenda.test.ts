@@ -1,4 +1,4 @@
-// Work that is due, in a process in which nothing else happens, and in slices that do not depend on how much there is.
+// Background work: it is done even in an idle process, in slices that do not depend on how much is due.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -31,7 +31,7 @@ class User extends Caller {
   }
 }
 
-/** Over at the first look at the time. */
+/** A budget that is spent at the first reading of the clock. */
 function shortest (): Budget {
   let looks = 0
   return new Budget(() => looks++ * 1000)
@@ -48,7 +48,7 @@ function setUp (start = 0) {
   return { keyspace, user, advance }
 }
 
-t.test('an idle process does the work that is due, and is not kept alive for it', async t => {
+t.test('an idle process does the work that is due, with at most one timer', async t => {
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const gone = new User(keyspace)
@@ -58,13 +58,13 @@ t.test('an idle process does the work that is due, and is not kept alive for it'
   const waits = [0, 2500, 4999].map(i => engine.call(new Request('acquire', 'c', `held ${i}`)))
   t.ok(process.getActiveResourcesInfo().filter(name => name === 'Timeout').length <= timers + 1)
   keyspace.leave(gone, shortest())
-  t.ok(gone.holding.size > 4000, 'a slice is not all')
+  t.ok(gone.holding.size > 4000, 'one slice does not release all locks')
   for (const wait of waits) t.ok((await wait).token)
   t.equal(gone.holding.size, 0)
   await engine.close()
 })
 
-t.test('leases are handled before keys, however many are due', async t => {
+t.test('leases are expired before keys, however many keys are due', async t => {
   const { keyspace, user, advance } = setUp()
   for (let i = 0; i < 10_000; i++) user.now('set', `key ${i}`, { text: '1', ttl: 100 })
   user.now('acquire', 'lock', { lease: 200 })
@@ -131,7 +131,7 @@ t.test('a slice of any work checks the clock at the same interval', async t => {
   }
 })
 
-t.test('acquiring or ending one of very many locks takes a bounded time', async t => {
+t.test('acquiring or releasing one of very many locks moves a bounded number of entries', async t => {
   const { user } = setUp()
   const { add } = Shard.prototype
   t.teardown(() => { Shard.prototype.add = add })
@@ -153,12 +153,12 @@ t.test('acquiring or ending one of very many locks takes a bounded time', async 
   t.ok(most < 3000, `${most} at once`)
 })
 
-t.test('costs do not depend on other collections', async t => {
+t.test('costs do not depend on the number of collections', async t => {
   const { keyspace, user, advance } = setUp()
   const count = 10_000
   for (let i = 0; i < count; i++) user.now('set', 'key', { text: '1' }, `collection ${i}`)
   advance(60_000)
-  while (keyspace.sweep(new Budget())) { /* looks at what may be empty */ }
+  while (keyspace.sweep(new Budget())) { /* checks collections that may be empty */ }
   configureIdle(user)
   let looks = 0
   const budget = new Budget(() => { looks++; return 0 })
@@ -167,7 +167,7 @@ t.test('costs do not depend on other collections', async t => {
   t.match(JSON.parse(user.now('stats', '').text!), {
     collections: count + 1, keys: count, bytes: 4 * count, writes: count
   })
-  t.ok(looks <= 2, `${looks} looks at the time`)
+  t.ok(looks <= 2, `${looks} readings of the clock`)
 
   const seen: string[] = []
   let cursor: string | undefined
@@ -199,7 +199,7 @@ function configureIdle (user: User): void {
   user.now('configure', '', { text: '{"idle":3600000}' }, 'configured')
 }
 
-t.test('sums over all collections are updated with each change', async t => {
+t.test('totals of all collections are updated with each change', async t => {
   const { keyspace, user, advance } = setUp()
   const names = ['a', 'b', 'c']
   let random = 7
@@ -232,10 +232,10 @@ t.test('sums over all collections are updated with each change', async t => {
       t.fail(`after ${i} steps: ${keys},${bytes},${locks},${waiters} for ${expected.join()}`)
     }
   }
-  t.pass('at every moment')
+  t.pass('the totals match after every step')
 })
 
-t.test('a ttl that ends while the key is locked takes effect before the next in the queue', async t => {
+t.test('a ttl that passes while the key is locked takes effect before the next call in the queue', async t => {
   const { keyspace, user, advance } = setUp()
   for (const sweeps of [true, false]) {
     user.now('set', 'key', { text: '1', ttl: 100 })
@@ -247,7 +247,7 @@ t.test('a ttl that ends while the key is locked takes effect before the next in 
     const next = user.ask('acquire', 'key')
     advance(101)
     if (sweeps) while (keyspace.sweep(new Budget())) { /* to the end */ }
-    t.equal(user.now('get', 'key', { token: token! }).text, '1', 'the holder still has it')
+    t.equal(user.now('get', 'key', { token: token! }).text, '1', 'the lock owner can still read it')
     t.equal(user.now('entry', 'key', { token: token! }).expiresIn, 0)
     user.now('release', 'key', { token: token! })
     t.strictSame(
@@ -262,14 +262,14 @@ t.test('a ttl that ends while the key is locked takes effect before the next in 
   user.now('set', 'key', { text: '1', ttl: 100 })
   const { token } = user.now('acquire', 'key')
   advance(101)
-  while (keyspace.sweep(new Budget())) { /* its end has been seen */ }
+  while (keyspace.sweep(new Budget())) { /* handles the expiry */ }
   user.now('set', 'key', { text: '2', ttl: 100, token: token!, release: true })
-  t.equal(user.now('get', 'key').text, '2', 'the holder can give it a new one')
+  t.equal(user.now('get', 'key').text, '2', 'the lock owner can set a new ttl')
   advance(101)
   t.equal(user.now('get', 'key').text, undefined)
 })
 
-t.test('a clear takes effect in the order of calls, whatever the number of keys', async t => {
+t.test('clear takes effect in call order, whatever the number of keys', async t => {
   const { keyspace, user, advance } = setUp()
   const entries = keyspace.collection('c')
   const clear = (prefix: string, fields = {}): number => user.ask('clear', prefix, fields)
@@ -282,7 +282,7 @@ t.test('a clear takes effect in the order of calls, whatever the number of keys'
   const aborted = given.ask('clear', 'a:')
   const refused = clear('a:', { nowait: true })
   const size = user.ask('size', '')
-  t.equal(user.now('get', 'a:100').text, undefined, 'gone for all at once')
+  t.equal(user.now('get', 'a:100').text, undefined, 'cleared for all callers immediately')
   t.equal(user.now('set', 'a:100', { text: '"new"' }).number, 1)
   t.equal(user.now('set', 'a:19998', { text: '"new"', ifVersion: 0 }).number, 1)
   t.equal(user.now('touch', 'a:102', { ttl: 1e6 }).number, 0)
@@ -296,7 +296,7 @@ t.test('a clear takes effect in the order of calls, whatever the number of keys'
   user.now('set', 'a:2', { text: '"held"', token: held[0]!, release: true })
   t.ok(user.answers.has(before))
   t.equal(
-    user.now('get', 'a:2').text, '"after"', 'what the holder wrote was cleared, what came after the clear was not'
+    user.now('get', 'a:2').text, '"after"', 'the write of the lock owner is cleared, the write after the clear is kept'
   )
   given.keyspace.cancel(given, aborted)
   t.equal(given.answers.get(aborted)?.code, 'STORE_ABORTED')
@@ -306,24 +306,24 @@ t.test('a clear takes effect in the order of calls, whatever the number of keys'
   t.equal(user.answers.get(refused)?.code, 'STORE_LOCKED')
   t.ok(user.answers.has(second))
   t.notOk(user.answers.has(first), 'it waits for the locked keys')
-  t.equal(user.answers.get(size)?.number, entries.size, 'the size does not count what is cleared')
-  t.equal(entries.size, 10_000 + 4, 'of a: those that are locked, and what was written after it')
+  t.equal(user.answers.get(size)?.number, entries.size, 'the size does not include cleared keys')
+  t.equal(entries.size, 10_000 + 4, 'of the prefix a:, the locked keys and later writes are left')
   user.now('release', 'a:4', { token: held[1]! })
   t.equal(user.now('get', 'a:4').text, undefined)
   keyspace.cancel(user, first)
   user.now('release', 'a:6', { token: held[2]! })
-  t.equal(user.now('get', 'a:6').text, '1', 'given up, it deletes nothing more')
+  t.equal(user.now('get', 'a:6').text, '1', 'a canceled clear deletes nothing more')
   user.now('release', 'b:1', { token: held[3]! })
-  t.equal(user.now('get', 'b:1').text, '1', 'other keys stay')
+  t.equal(user.now('get', 'b:1').text, '1', 'other keys are kept')
   user.now('clear', '')
   t.equal(entries.size, 0)
   t.equal(keyspace.collection('c').waiters + user.waiting.size, 0)
   advance(60_000)
   while (keyspace.sweep(new Budget())) { /* to the end */ }
-  t.equal(keyspace.collections.size, 0, 'and the collection goes when all is done')
+  t.equal(keyspace.collections.size, 0, 'the empty collection is removed')
 })
 
-t.test('a clear ends in a table that has shrunk', async t => {
+t.test('clear completes if the table shrinks', async t => {
   const { keyspace, user } = setUp()
   const sweep = (): boolean => {
     for (let slices = 0; slices < 1000; slices++) if (!keyspace.sweep(shortest())) return true
@@ -340,7 +340,7 @@ t.test('a clear ends in a table that has shrunk', async t => {
   t.equal(keyspace.collection('c').size, 0)
 })
 
-t.test('a slice of a clear ends after a few keys, even those that another clear has passed', async t => {
+t.test('a slice of a clear ends after a few keys, even if another clear has passed them', async t => {
   const { keyspace, user } = setUp()
   const entries = keyspace.collection('c')
   for (let i = 0; i < 2000; i++) user.now('set', `${i % 2 === 0 ? 'a' : 'b'}:${i}`, { text: '1' })
@@ -354,7 +354,7 @@ t.test('a slice of a clear ends after a few keys, even those that another clear 
   const second = user.ask('clear', 'b:')
   for (let i = 0; i < 5; i++) user.now('set', `a:${2 * i}`, { text: '2' })
   while (!user.answers.has(second)) t.ok(removed() <= 32)
-  t.equal(entries.size, 5, 'what was written after the clear')
+  t.equal(entries.size, 5, 'writes after the clear are kept')
 })
 
 t.test('a waiting clear ends with its caller, and tracks many locked keys in slices', async t => {
@@ -379,7 +379,7 @@ t.test('a waiting clear ends with its caller, and tracks many locked keys in sli
   t.equal(keyspace.collection('c').size, 5000 - 1111)
 })
 
-t.test('bounds are exceeded by one value at most, and not for long', async t => {
+t.test('bounds are exceeded by one value at most, until the next sweep', async t => {
   const { keyspace, user, advance } = setUp()
   const entries = keyspace.collection('c')
   const maxBytes = 2 ** 20
@@ -400,7 +400,7 @@ t.test('bounds are exceeded by one value at most, and not for long', async t => 
   for (let i = 0; i < 20_000; i++) user.now('set', `key ${i}`, { text: '1' })
   user.now('configure', '', { text: '{"maxKeys":10}' })
   t.equal(user.now('set', 'one more', { text: '1' }).code, undefined)
-  t.ok(entries.size <= 20_000, 'a write adds nothing to what is over lowered bounds')
+  t.ok(entries.size <= 20_000, 'a write does not exceed lowered bounds any further')
   while (keyspace.sweep(shortest())) { /* to the end */ }
   t.equal(entries.size, 10)
 
@@ -408,7 +408,7 @@ t.test('bounds are exceeded by one value at most, and not for long', async t => 
   for (const key of ['a', 'b', 'c']) user.now('set', key, { text: '1', ttl: 100 }, 'kept')
   t.equal(user.now('set', 'd', { text: '1' }, 'kept').code, 'STORE_FULL')
   advance(101)
-  t.equal(user.now('set', 'd', { text: '1' }, 'kept').code, undefined, 'what is past its time does not count')
+  t.equal(user.now('set', 'd', { text: '1' }, 'kept').code, undefined, 'expired keys do not count')
   t.match(keyspace.collection('kept'), { evicted: 0, expired: 1 })
 })
 
@@ -443,10 +443,10 @@ t.test('keys and collections take little memory, and no more after years', async
   t.comment(stdout)
   t.ok(fresh!.keys! <= 133, 'a key')
   t.ok(fresh!.collections! <= 400, 'a collection with one key')
-  t.ok(fresh!.timedCollections! <= 500, 'and a ttl')
+  t.ok(fresh!.timedCollections! <= 500, 'with a ttl')
   for (const aged of [month, years]) {
     for (const [name, bytes] of Object.entries(fresh!)) {
-      t.ok(Math.abs(aged![name]! / bytes - 1) < 0.07, `${name}: ${aged![name]} bytes each, ${bytes} at first`)
+      t.ok(Math.abs(aged![name]! / bytes - 1) < 0.07, `${name}: ${aged![name]} bytes each, ${bytes} when new`)
     }
   }
 })
@@ -464,12 +464,12 @@ t.test('a collection that has been empty for a while takes no memory', async t =
   advance(59_000)
   while (keyspace.sweep(new Budget())) { /* to the end */ }
   t.equal(keyspace.collections.size, 0)
-  t.ok(heap() < before, 'all of it is free again')
+  t.ok(heap() < before, 'all memory is freed')
   use()
   t.equal(keyspace.collections.size, count)
 })
 
-t.test('times beyond 24.8 days', async t => {
+t.test('a ttl and a lease can be longer than 24.8 days', async t => {
   const store = createStore('memory:')
   const collection = store.collection('long')
   const seconds = 40 * 86_400

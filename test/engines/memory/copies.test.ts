@@ -1,4 +1,5 @@
-// Copies of values that clients keep, and changes that wait until they are revoked: at the keyspace, by the clock.
+// Near caches in the keyspace, on a clock that the tests advance: the copies that clients keep, and changes that wait
+// for their revocation.
 import t from 'tap'
 import { Request, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
@@ -25,7 +26,7 @@ class Client extends Caller {
   answer (id: number, reply: Reply<Bytes>): void { this.replies.set(id, reply) }
   lost (): void {}
 
-  /** The reply, if there is one at once. */
+  /** The reply, if there is one immediately. */
   call (op: Request['op'], key: string, fields: Partial<Request> = {}): { readonly reply: Reply<Bytes> | undefined } {
     const id = ++this.#ids
     const { replies } = this
@@ -53,7 +54,7 @@ function setUp (options: object = {}) {
   return { keyspace, a, b, c, pass }
 }
 
-t.test('a change waits until the copies of others are acknowledged', async t => {
+t.test('a change waits until other clients have acknowledged the revocation of their copies', async t => {
   const { keyspace, a, b, c } = setUp()
   c.call('set', 'k', { text: '1' })
   t.match(a.call('get', 'k').reply, { text: '1', number: LEASE, near: Number, version: Number })
@@ -62,11 +63,11 @@ t.test('a change waits until the copies of others are acknowledged', async t => 
   const get = c.call('get', 'k')
   t.equal(set.reply, undefined)
   t.match([a.revoked, b.revoked], [[first], [second]])
-  t.equal(c.call('set', 'other', { text: '1' }).reply?.code, undefined, 'others are not held up')
+  t.equal(c.call('set', 'other', { text: '1' }).reply?.code, undefined, 'other keys are not delayed')
   keyspace.context.copies.acknowledge(a, first, 9)
   t.equal(set.reply, undefined)
   keyspace.context.copies.acknowledge(b, first, 9)
-  t.equal(set.reply, undefined, 'an id is of one connection')
+  t.equal(set.reply, undefined, 'an id is valid for one connection')
   keyspace.context.copies.acknowledge(b, second, 9)
   t.ok(set.reply)
   t.equal(get.reply?.text, '2')
@@ -88,15 +89,15 @@ t.test('copies are looked up only for changes of keys that had some', async t =>
   for (const key of ['other', 'new', 'k']) c.call('set', key, { text: '2' })
   copies.acknowledge(a, id, 9)
   for (let i = 0; i < 2; i++) c.call('set', 'k', { text: '2' })
-  t.strictSame(recalled, ['k', 'k'], 'and once more, since it may have got another since')
+  t.strictSame(recalled, ['k', 'k'], 'twice, since another copy may have been granted during the first change')
 })
 
-t.test('it waits no longer than the lease, which each read and each ping renews', async t => {
+t.test('a change waits no longer than the lease, which each read and each ping renews', async t => {
   const { a, b, c, pass } = setUp()
   for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
   a.call('get', 'k')
   pass(LEASE + 2)
-  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the lease is over')
+  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the lease has expired')
   t.equal(a.revoked.length, 1)
   for (const read of [() => b.call('get', 'other'), () => b.call('ping', '', { number: 1 })]) {
     b.call('get', 'k')
@@ -128,7 +129,7 @@ t.test('a client that has a copy keeps it when it reads the key again, unless it
   t.equal(a.call('get', 'k').reply?.near, undefined)
 })
 
-t.test('no copies are granted for a while when they are gone before they were read a few times', async t => {
+t.test('no copies are granted for a while if they are revoked before they are read a few times', async t => {
   for (const [hits, isPaused] of [[3, true], [4, false]] as const) {
     const { keyspace, a, c, pass } = setUp()
     c.call('set', 'other', { text: '1' })
@@ -140,13 +141,13 @@ t.test('no copies are granted for a while when they are gone before they were re
     }
     for (let i = 0; i < 300; i++) change()
     t.equal(a.call('get', 'k').reply?.near === undefined, isPaused)
-    t.equal(a.call('get', 'other').reply?.near, kept, 'those that nobody changes stay')
+    t.equal(a.call('get', 'other').reply?.near, kept, 'copies of unchanged keys are kept')
     pass(1001)
     t.type(a.call('get', 'k').reply?.near, 'number')
   }
 })
 
-t.test('the lock that changes wait behind has a token that nobody can know', async t => {
+t.test('the lock that delays changes during a revocation has an unguessable token', async t => {
   const { keyspace, a, b, c } = setUp()
   c.call('set', 'k', { text: '1' })
   a.copy('k')
@@ -160,7 +161,7 @@ t.test('the lock that changes wait behind has a token that nobody can know', asy
   t.equal(set.reply, undefined)
 })
 
-t.test('a lower lease, and idle time, begin when all copies are revoked', async t => {
+t.test('a lower lease or an idle time takes effect when all copies are revoked', async t => {
   for (const options of [{ near: 0 }, { near: LEASE / 2 }, { near: 0, idle: 10 }]) {
     const { keyspace, a, b, c, pass } = setUp()
     for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
@@ -170,11 +171,11 @@ t.test('a lower lease, and idle time, begin when all copies are revoked', async 
     const configure = c.call('configure', '', { text: JSON.stringify(options) })
     t.equal(configure.reply, undefined)
     t.match([a.revoked, b.revoked], [[first, second], [Number]])
-    t.equal(a.call('get', 'k').reply?.near, undefined, 'no new ones are granted')
+    t.equal(a.call('get', 'k').reply?.near, undefined, 'no new copies are granted')
     for (const id of [first, second]) keyspace.context.copies.acknowledge(a, id, 9)
     pass(20)
     t.equal(c.call('get', 'k').reply?.text, '1')
-    t.equal(configure.reply, undefined, 'a client has not acknowledged, and its lease runs')
+    t.equal(configure.reply, undefined, 'one client has not acknowledged, and its lease has not expired')
     pass(LEASE - 38)
     t.equal(configure.reply?.code, undefined)
     t.match(keyspace.collection('c').bounds, options)
@@ -182,11 +183,11 @@ t.test('a lower lease, and idle time, begin when all copies are revoked', async 
   const { a, c } = setUp()
   c.call('set', 'k', { text: '1' })
   a.copy('k')
-  t.ok(c.call('configure', '', { text: JSON.stringify({ near: LEASE, maxKeys: 9 }) }).reply, 'others begin at once')
+  t.ok(c.call('configure', '', { text: JSON.stringify({ near: LEASE, maxKeys: 9 }) }).reply, 'others do not wait')
   t.strictSame(a.revoked, [])
 })
 
-t.test('a client that leaves has no copies', async t => {
+t.test('a client that disconnects loses its copies', async t => {
   const { keyspace, a, c } = setUp()
   c.call('set', 'k', { text: '1' })
   a.copy('k')
@@ -204,7 +205,7 @@ t.test('calls that do not wait for a lock wait for a revocation', async t => {
   const late = c.call('set', 'k', { text: '2', nowait: true })
   const clear = c.call('clear', '', { nowait: true })
   t.strictSame([lock.reply, late.reply, clear.reply], [undefined, undefined, undefined])
-  t.equal(c.call('lock', 'k').reply?.text, undefined, 'it is not a lock that anybody has')
+  t.equal(c.call('lock', 'k').reply?.text, undefined, 'the revocation is not listed as a lock')
   t.equal(c.call('locks', '').reply?.text, '[]')
   t.equal(c.call('break', 'k').reply?.number, 0)
   const figures = (): unknown[] => {
@@ -221,10 +222,10 @@ t.test('calls that do not wait for a lock wait for a revocation', async t => {
   t.strictSame(figures(), [[1, 0], [1, 0]])
   t.equal(late.reply?.code, 'STORE_LOCKED')
   t.equal(clear.reply?.code, 'STORE_LOCKED')
-  t.equal(a.call('get', 'k').reply, undefined, 'locked keys are not read')
+  t.equal(a.call('get', 'k').reply, undefined, 'a read waits for the lock')
 })
 
-t.test('a clear deletes keys with copies when they are revoked', async t => {
+t.test('clear deletes keys with copies when the copies are revoked', async t => {
   const { keyspace, a, c } = setUp()
   for (const key of ['a', 'b']) c.call('set', key, { text: '1' })
   const id = a.copy('a')
@@ -237,7 +238,7 @@ t.test('a clear deletes keys with copies when they are revoked', async t => {
   }
 })
 
-t.test('a clear revokes copies in slices; calls on its keys wait for them', async t => {
+t.test('clear revokes copies in slices, and calls on its keys wait for their revocation', async t => {
   const { keyspace, a, c, pass } = setUp()
   const ids = new Map<string, number>()
   for (let i = 0; i < 20_000; i++) {
@@ -250,7 +251,7 @@ t.test('a clear revokes copies in slices; calls on its keys wait for them', asyn
   const reads = (['get', 'head'] as const).map(op => c.call(op, last))
   const set = c.call('set', last, { text: '2' })
   t.equal(a.revoked.at(-1), ids.get(last))
-  t.same(reads.map(({ reply }) => reply), [undefined, undefined], 'others can still read it')
+  t.same(reads.map(({ reply }) => reply), [undefined, undefined], 'other clients can still read their copies')
   keyspace.context.copies.acknowledge(a, ids.get(last)!, 9)
   t.match(reads.map(({ reply }) => reply), [{ text: undefined }, { version: undefined }])
   t.ok(set.reply?.version)
@@ -265,7 +266,7 @@ t.test('a clear revokes copies in slices; calls on its keys wait for them', asyn
   t.equal(keyspace.counters.near.copies, 0)
 })
 
-t.test('keys with copies are evicted when they are revoked, and others before them', async t => {
+t.test('keys without copies are evicted first, and keys with copies when the copies are revoked', async t => {
   const { keyspace, a, c, pass } = setUp({ maxKeys: 2 })
   for (const key of ['old', 'new']) c.call('set', key, { text: '1' })
   const old = a.copy('old')
@@ -276,14 +277,14 @@ t.test('keys with copies are evicted when they are revoked, and others before th
   t.strictSame(a.revoked, [old])
   a.copy('x')
   const set = c.call('set', 'y', { text: '1' })
-  t.equal(set.reply, undefined, 'both are used')
+  t.equal(set.reply, undefined, 'both keys have copies')
   keyspace.context.copies.acknowledge(a, old, 9)
   pass(20)
   t.ok(set.reply?.version)
   t.equal(c.call('size', '').reply?.number, 2)
 })
 
-t.test('a write through a lock, which cannot wait for room, evicts what nobody reads from copies', async t => {
+t.test('a write through a lock, which cannot wait for space, evicts keys without copies', async t => {
   const { keyspace, a, c } = setUp({ maxKeys: 120 })
   const used = Array.from({ length: 100 }, (_, i) => `used ${i}`)
   const unused = Array.from({ length: 20 }, (_, i) => `unused ${i}`)
@@ -297,11 +298,11 @@ t.test('a write through a lock, which cannot wait for room, evicts what nobody r
     t.equal(set.reply?.code, undefined, `${i}`)
     for (const id of a.revoked.splice(0)) keyspace.context.copies.acknowledge(a, id, 9)
   }
-  t.ok(used.every(key => c.call('peek', key).reply?.text === '1'), 'those with copies got another chance')
+  t.ok(used.every(key => c.call('peek', key).reply?.text === '1'), 'keys with copies are kept')
   t.ok(unused.every(key => c.call('peek', key).reply?.text === undefined))
 })
 
-t.test('a write that waits for room gets it, however often the others are read', async t => {
+t.test('a write that waits for space gets it, however often other keys are read', async t => {
   const { keyspace, a, c, pass } = setUp({ maxKeys: 30 })
   for (let i = 0; i < 30; i++) c.call('set', `${i}`, { text: '1' })
   const read = (): void => { for (let i = 0; i < 30; i++) a.call('get', `${i}`) }
@@ -318,7 +319,7 @@ t.test('a write that waits for room gets it, however often the others are read',
   t.ok(set.reply?.version)
 })
 
-t.test('a key with copies expires once, and they with it', async t => {
+t.test('a key expires once, and its copies expire with it', async t => {
   const { keyspace, a, b, c, pass } = setUp()
   c.call('set', 'k', { text: '1', ttl: 30 })
   const changes: string[] = []
@@ -332,12 +333,12 @@ t.test('a key with copies expires once, and they with it', async t => {
   t.equal(keyspace.counters.near.copies, 2)
   pass(21)
   t.equal(keyspace.counters.near.copies, 0)
-  t.strictSame([a.revoked, b.revoked], [[], []], 'clients know the end')
-  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the next value waits for nobody')
-  t.strictSame(changes, ['expired k', 'set k'], 'those who watch learn of it once')
+  t.strictSame([a.revoked, b.revoked], [[], []], 'clients know the expiry')
+  t.ok(c.call('set', 'k', { text: '2' }).reply, 'the next write does not wait')
+  t.strictSame(changes, ['expired k', 'set k'], 'watches are notified once')
 })
 
-t.test('near is refused together with idle time, and above a second', async t => {
+t.test('near is rejected together with an idle time, and above a second', async t => {
   const { c } = setUp()
   for (const options of [{ idle: 1 }, { near: 1001 }, { near: -1 }, { near: 'x' }]) {
     t.equal(c.call('configure', '', { text: JSON.stringify(options) }).reply?.code, 'STORE_OPTION_INVALID')

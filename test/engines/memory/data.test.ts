@@ -35,7 +35,7 @@ async function withStore<T> (
   }
 }
 
-// The warnings of the faults below, which are meant.
+// The faults below cause warnings on purpose.
 process.removeAllListeners('warning')
 
 t.test('data survives a restart', async t => {
@@ -64,12 +64,12 @@ t.test('data survives a restart', async t => {
     t.equal((await c.get('large')).length, 500_000)
     t.equal(await c.get('gone'), undefined)
     const left = (await c.entry('ttl'))!.expiresAt!.getTime() - expiresAt!.getTime()
-    t.ok(Math.abs(left) < 1000, `the end differs by ${left} ms`)
+    t.ok(Math.abs(left) < 1000, `the expiry differs by ${left} ms`)
     t.equal(await store.collection<number>('n').increment('hits'), 42)
     t.match(await c.stats(), { expireKeys: 500, evict: false })
     t.equal(await store.collection('cleared').size(), 0)
     const lock = await c.tryAcquire('größe')
-    t.ok(lock!.fence > fence, 'a lock ends with the process, and fences grow')
+    t.ok(lock!.fence > fence, 'locks end with the process, and fences increase')
     t.ok(await c.set('later', 1) > version)
     t.match((await store.stats()).data, { errors: 0 })
   })
@@ -110,11 +110,11 @@ t.test('a durable change is on disk when it is answered', async t => {
   const lock = await memory.collection('c').acquire('a')
   lock.set(1)
   await t.rejects(lock.release({ durable: true }), { code: 'STORE_OPTION_INVALID' })
-  t.equal(await memory.collection('c').get('a', { timeout: 0 }), undefined, 'it is released all the same')
+  t.equal(await memory.collection('c').get('a', { timeout: 0 }), undefined, 'the lock is released anyway')
   await t.rejects(memory.collection('c').configure({ durable: true }), { code: 'STORE_OPTION_INVALID' })
 })
 
-t.test('options are checked', async t => {
+t.test('invalid options are rejected', async t => {
   for (const options of [
     { data: '' }, { data: 1 }, { flush: 1 }, { data: 'x', flush: 61 }, { data: 'x', flush: 0.001 }, { url: 'redis://localhost', data: 'x' }, { url: 'http://localhost', data: 'x' }
   ]) t.throws(() => createStore(options as object), { code: 'STORE_OPTION_INVALID' }, JSON.stringify(options))
@@ -122,7 +122,7 @@ t.test('options are checked', async t => {
   for (const options of [{ keep: 1 }, { durable: 'yes' }]) { await t.rejects(c.configure(options as object), { code: 'STORE_OPTION_INVALID' }) }
 })
 
-t.test('a second store in a folder is rejected, but not if the first process is dead', async t => {
+t.test('a second store in a folder is rejected, unless the process of the first is dead', async t => {
   const data = folderFor(t)
   await withStore(data, async store => {
     await store.collection('c').set('a', 1)
@@ -158,7 +158,7 @@ t.test('a damaged file is moved aside, and the store starts empty', async t => {
       }
     ],
     [
-      'no database',
+      'not a database',
       () => {
         writeFileSync(file, 'hello, this is something else\n'.repeat(1000))
       }
@@ -185,14 +185,14 @@ t.test('a damaged file is moved aside, and the store starts empty', async t => {
     })
     const aside = readdirSync(data).filter(name => name.includes('damaged'))
     t.equal(aside.length, 1)
-    t.equal(statSync(join(data, aside[0]!)).size, size, 'as it was')
+    t.equal(statSync(join(data, aside[0]!)).size, size, 'the file is unchanged')
     rmSync(join(data, aside[0]!))
     await withStore(data, async store => { t.equal(await store.collection('c').get('new'), 1) })
     rmSync(data, { recursive: true })
   }
 })
 
-t.test('data of a newer version is left alone', async t => {
+t.test('data of a newer format is rejected, and not changed', async t => {
   const data = folderFor(t)
   await withStore(data, store => store.collection('c').set('a', 1))
   const disk = await openLmdb(data)
@@ -210,7 +210,7 @@ t.test('data of a newer version is left alone', async t => {
   await again.close()
 })
 
-t.test('a folder that others own or can write to is rejected', async t => {
+t.test('a folder that other users own or can write to is rejected', async t => {
   const data = folderFor(t)
   mkdirSync(data)
   chmodSync(data, 0o770)
@@ -252,7 +252,7 @@ t.test('a store whose folder disappears keeps working, with a warning', async t 
   await withStore(data, async store => { t.same(await store.collection('c').getMany(['a', 'b', 'c']), [1, 2, 3]) })
 })
 
-/** A small file system of its own, which takes root. Undefined if that is not possible. */
+/** Mounts a small file system, which needs root. Undefined if that is not possible. */
 function mounted (t: Test): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), 'data-'))
   const isMounted =
@@ -263,7 +263,7 @@ function mounted (t: Test): string | undefined {
     rmSync(folder, { recursive: true, force: true })
   })
   if (isMounted) return folder
-  t.comment('a small file system needs root: left out')
+  t.comment('skipped: mounting a file system needs root')
   return undefined
 }
 
@@ -291,11 +291,11 @@ t.test('a store on a full disk keeps working, with a warning', async t => {
     await c.set('small', 1)
   }, 0.01)
   await withStore(folder, async store => {
-    t.ok((await store.collection('c').size()) <= 30, 'the folder can still be read')
+    t.ok((await store.collection('c').size()) <= 30, 'the data can still be loaded')
   })
 })
 
-t.test('data is rejected in a worker, and if the store is already open without it', async t => {
+t.test('data is rejected if the store is already open without it', async t => {
   const store = createStore()
   t.teardown(() => store.close())
   t.throws(() => createStore({ data: folderFor(t) }), {
@@ -303,7 +303,7 @@ t.test('data is rejected in a worker, and if the store is already open without i
   })
 })
 
-t.test('after kill -9 the store has a past state of each writer', async t => {
+t.test('after kill -9, the store has a past state of each writer', async t => {
   const data = folderFor(t)
   const durable = Array<number>(WORKERS).fill(0)
   for (let round = 0; round < 4; round++) {
@@ -324,13 +324,13 @@ t.test('after kill -9 the store has a past state of each writer', async t => {
           (n, i) => n === first || (n === first - 1 && values.slice(i).every(later => later === n))
         )
         t.ok(isInOrder, `${values.join()} is a state in the order of writes`)
-        t.ok(values.at(-1)! >= durable[writer]!, `and not before ${durable[writer]}, which was durable`)
+        t.ok(values.at(-1)! >= durable[writer]!, `not older than the durable write ${durable[writer]}`)
       }
     })
   }
 })
 
-t.test('a restart of the primary and all workers keeps all sessions', async t => {
+t.test('sessions survive a restart of the primary and all workers', async t => {
   const data = folderFor(t)
   const path = join(mkdtempSync(join(tmpdir(), 'data-')), 'http')
   interface Answer { body: unknown, cookie: string | undefined }

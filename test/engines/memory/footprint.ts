@@ -1,6 +1,6 @@
-// What a key and a collection of one key take on the heap, in a process of its own: node --expose-gc
-// --single-threaded. With more threads a pending optimization may keep an earlier keyspace alive while the heap is
-// measured.
+// Measures how much heap a key takes, and a collection with one key. Run it in a separate process, with node
+// --expose-gc --single-threaded: with more threads, a pending optimization may keep an earlier keyspace alive while
+// the heap is measured.
 import { Request, type Reply } from '../../../src/core/engine.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
@@ -16,11 +16,11 @@ class User extends Caller {
   lost (): void {}
 }
 
-/** The one that is measured: it must not be collected before. Its predecessors are garbage, which makes gc() fast. */
+/** Keeps the measured keyspace alive. Its predecessors become garbage, which keeps gc() fast. */
 const kept: Keyspace[] = []
 const user = new User()
 
-/** Bytes that each of `count` writes takes, `write` naming their collection and key. */
+/** The bytes that each of `count` writes takes. `write` returns their collection and key. */
 function footprint (
   count: number, days: number, revision: number, ttl: number | undefined, write: (i: number) => [string, string]
 ): number {
@@ -53,7 +53,7 @@ const keys = (days: number, revision: number, ttl?: number): number =>
 const collections = (days: number, revision: number, ttl?: number): number =>
   footprint(COLLECTIONS, days, revision, ttl, i => [`user ${i}`, 'key'])
 
-for (const ttl of [undefined, MONTH, undefined, MONTH]) keys(0, 0, ttl) // allocates what is allocated once
+for (const ttl of [undefined, MONTH, undefined, MONTH]) keys(0, 0, ttl) // allocates what is needed only once
 const measured = [[0, 0], [26, 2 ** 31], [4000, 2 ** 48]].map(([days, revision]) => ({
   keys: keys(days!, revision!),
   timedKeys: keys(days!, revision!, MONTH),

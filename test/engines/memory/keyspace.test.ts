@@ -1,4 +1,4 @@
-// The promises about keys, decided with a clock that is set by hand.
+// Keys, locks and queues in the keyspace, on a clock that the tests advance.
 import t from 'tap'
 import { type Reply, Request, type Op } from '../../../src/core/engine.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
@@ -26,7 +26,7 @@ class User extends Caller {
     return this.#ids
   }
 
-  /** The answer to a call that need not wait. */
+  /** The reply to a call that does not wait. */
   now (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): Reply {
     const reply = this.answers.get(this.ask(op, key, fields, collection))
     if (reply === undefined) throw new Error(`${op} of ${key} waits`)
@@ -44,7 +44,7 @@ function setUp (options: KeyspaceOptions = {}) {
       time += ms
       keyspace.clock.tick()
     },
-    /** Sweeps to the end; gives the number of slices it took, each of which is over after `steps` looks at the time. */
+    /** Sweeps to the end. Returns the number of slices, each of which ends when it has read the clock `steps` times. */
     sweep (steps = Infinity) {
       let slices = 1
       while (keyspace.sweep(sliceOf(steps))) slices++
@@ -54,14 +54,14 @@ function setUp (options: KeyspaceOptions = {}) {
 }
 
 function sliceOf (looks: number): Budget {
-  let seen = -1 // the first look is at the beginning
+  let seen = -1 // the first reading is at the start
   return new Budget(() => ++seen < looks ? 0 : 1000)
 }
 
 const configure = (user: User, bounds: object, collection = 'c'): Reply =>
   user.now('configure', '', { text: JSON.stringify(bounds) }, collection)
 
-t.test('idle time is restarted by reads and updates', async t => {
+t.test('reads and updates restart the idle time', async t => {
   const { user, advance } = setUp()
   configure(user, { idle: 1000 })
   for (const key of ['get', 'entry', 'head', 'touch', 'set', 'increment', 'idle', 'peek']) {
@@ -71,16 +71,16 @@ t.test('idle time is restarted by reads and updates', async t => {
     advance(999)
     for (const op of ['get', 'entry', 'head', 'touch', 'increment'] as const) user.now(op, op)
     user.now('set', 'set', { text: '2' })
-    if (i === 0) t.match(user.now('peek', 'peek'), { text: '1', expiresIn: 1 }, 'a look is no use')
+    if (i === 0) t.match(user.now('peek', 'peek'), { text: '1', expiresIn: 1 }, 'peek is not a use')
     if (i === 0) t.equal(user.now('size', '').number, 8)
   }
   t.equal(user.now('size', '').number, 6)
   t.equal(user.now('get', 'idle').text, undefined)
   advance(1000)
-  t.equal(user.now('get', 'get').text, '1', 'not before its time is over')
+  t.equal(user.now('get', 'get').text, '1', 'it does not expire early')
   t.equal(user.now('entry', 'get').expiresIn, 1000)
   advance(1001)
-  t.equal(user.now('get', 'get').text, undefined, 'never seen after it, swept or not')
+  t.equal(user.now('get', 'get').text, undefined, 'an expired key is not seen, even before a sweep')
 })
 
 t.test('a changed idle time applies immediately, to existing keys too', async t => {
@@ -107,10 +107,10 @@ t.test('a ttl is absolute, and replaces idle time', async t => {
   user.now('set', 'key', { text: '2' })
   advance(101)
   sweep()
-  t.equal(user.now('size', '').number, 0, 'a write without ttl gives it up')
+  t.equal(user.now('size', '').number, 0, 'a write without a ttl removes it')
 })
 
-t.test('a sweep removes all expired keys, frees memory, and stops when its slice is over', async t => {
+t.test('a sweep removes all expired keys, in slices that end on time', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   configure(user, { idle: 1000 })
   for (let i = 0; i < 5000; i++) user.now('set', `idle ${i}`, { text: '1' })
@@ -121,7 +121,7 @@ t.test('a sweep removes all expired keys, frees memory, and stops when its slice
   const slices = sweep(1)
   t.ok(
     slices >= Math.floor(10_000 / 33) && slices <= 10_000 / 32 + 1,
-    `32 removals between two looks at the time: ${slices} slices`
+    `32 removals between two readings of the clock: ${slices} slices`
   )
   t.equal(entries.size, 1)
   t.equal(entries.expired, 10_000)
@@ -132,7 +132,7 @@ t.test('a sweep removes all expired keys, frees memory, and stops when its slice
   t.equal(keyspace.collection('c').nextEnd, Infinity)
 })
 
-t.test('a locked key neither expires nor is evicted; its idle time restarts after the release', async t => {
+t.test('a locked key neither expires nor is evicted, and its release restarts the idle time', async t => {
   const { user, advance, sweep } = setUp()
   configure(user, { idle: 100, maxKeys: 2 })
   user.now('set', 'locked', { text: '1' })
@@ -141,14 +141,14 @@ t.test('a locked key neither expires nor is evicted; its idle time restarts afte
   advance(500)
   sweep()
   t.equal(user.now('size', '').number, 2)
-  t.equal(user.now('set', 'third', { text: '1' }).code, 'STORE_FULL', 'nothing may go')
+  t.equal(user.now('set', 'third', { text: '1' }).code, 'STORE_FULL', 'nothing can be evicted')
   user.now('release', 'locked', { token: locks[0]! })
   user.now('release', 'timed', { token: locks[1]! })
-  t.equal(user.now('get', 'locked').text, '1', 'idle time starts anew with the release')
-  t.equal(user.now('get', 'timed').text, undefined, 'a ttl that has passed meanwhile takes effect')
+  t.equal(user.now('get', 'locked').text, '1', 'the release restarts the idle time')
+  t.equal(user.now('get', 'timed').text, undefined, 'a ttl that passed while the key was locked takes effect')
 })
 
-t.test('reading missing keys leaves nothing behind', async t => {
+t.test('reading missing keys leaves no state', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   for (let i = 0; i < 100; i++) {
     for (const op of ['get', 'entry', 'head', 'touch', 'del'] as const) user.now(op, `none ${i}`)
@@ -163,17 +163,17 @@ t.test('reading missing keys leaves nothing behind', async t => {
   configure(user, { idle: 1 }, 'configured')
   advance(59_000)
   sweep()
-  t.equal(keyspace.collections.size, 3, 'nor do collections that nobody has put anything into')
+  t.equal(keyspace.collections.size, 3, 'unused collections are removed')
   t.equal(keyspace.collections.get('configured').bounds.idle, 1)
   user.now('del', 'used', {}, 'used')
   user.now('release', 'locked', { token: token! }, 'locked')
   configure(user, { idle: 0 }, 'configured')
   advance(59_000)
   sweep()
-  t.equal(keyspace.collections.size, 0, 'nor those that are empty again')
+  t.equal(keyspace.collections.size, 0, 'emptied collections are removed')
 })
 
-t.test('10,000 waiters on one key are served in order, and each grant and each cancel costs the same', async t => {
+t.test('10,000 waiters on one key are served in order, and any of them can be canceled', async t => {
   const { keyspace, user } = setUp()
   const first = user.now('acquire', 'key').token!
   const ids = Array.from({ length: 10_000 }, () => user.ask('acquire', 'key'))
@@ -195,7 +195,7 @@ t.test('10,000 waiters on one key are served in order, and each grant and each c
   t.equal(user.waiting.size + user.holding.size, 0)
 })
 
-t.test('leaving a queue and being served do not scan the rest of the queue', async t => {
+t.test('canceling a wait and granting a lock do not scan the queue', async t => {
   const queue = () => {
     const { keyspace, user } = setUp()
     const token = user.now('acquire', 'key').token!
@@ -204,7 +204,7 @@ t.test('leaving a queue and being served do not scan the rest of the queue', asy
     )
     return { keyspace, user, token, ids, waiters: ids.map(id => user.waiting.get(id) as Waiter) }
   }
-  /** Does something that may look at no other waiters than those in these places. */
+  /** Runs `act`, which throws if it accesses a waiter at another place in the queue. */
   const touching = (waiters: Waiter[], places: number[], act: () => void): void => {
     const others = waiters
       .filter((_, place) => !places.includes(place))
@@ -236,7 +236,7 @@ t.test('leaving a queue and being served do not scan the rest of the queue', asy
   })
   touching(waiters, [7000, 7001, 7002], () => { user.now('release', 'key', { token: 'named 7001' }) })
   t.equal(user.answers.get(ids[7001]!)?.code, 'STORE_ABORTED')
-  t.equal(user.now('release', 'key', { token: 'named 7001' }).code, 'STORE_LOCK_LOST', 'its wait is over')
+  t.equal(user.now('release', 'key', { token: 'named 7001' }).code, 'STORE_LOCK_LOST', 'its wait has ended')
   touching(waiters, [0, 1], () => { user.now('release', 'key', { token }) })
   t.ok(user.answers.get(ids[0]!)?.token)
   const other = queue()
@@ -247,16 +247,16 @@ t.test('leaving a queue and being served do not scan the rest of the queue', asy
       })
     },
     { message: 'touched' },
-    'it would be seen'
+    'the check detects an access'
   )
 })
 
-t.test('a token that waits twice: the last wait is cancelled first', async t => {
+t.test('releasing a token that waits twice cancels its last wait first', async t => {
   const { user } = setUp()
   const { token } = user.now('acquire', 'key')
   const [first, second] = [1, 2].map(() => user.ask('acquire', 'key', { token: 'again' }))
   user.now('release', 'key', { token: 'again' })
-  t.equal(user.answers.get(second!)?.code, 'STORE_ABORTED', 'who asks again has usually given up the wait before')
+  t.equal(user.answers.get(second!)?.code, 'STORE_ABORTED')
   user.now('release', 'key', { token: token! })
   t.equal(user.answers.get(first!)?.token, 'again')
   t.equal(user.now('release', 'key', { token: 'again' }).code, undefined)
@@ -270,7 +270,7 @@ t.test('a queue is bounded', async t => {
   t.equal(user.now('get', 'key').code, 'STORE_QUEUE_FULL')
 })
 
-t.test('a disconnected caller holds nothing, waits for nothing, and changes nothing', async t => {
+t.test('a disconnected caller loses its locks and waits, except detached locks and unconfirmed writes', async t => {
   const { keyspace, user } = setUp()
   const other = new User(keyspace)
   user.now('set', 'key', { text: '"before"' })
@@ -284,18 +284,18 @@ t.test('a disconnected caller holds nothing, waits for nothing, and changes noth
   const mine = user.ask('get', 'key')
   keyspace.leave(other)
   t.equal(user.answers.get(mine)?.text, '"before"')
-  t.notOk(other.answers.has(theirs), 'nobody is told')
+  t.notOk(other.answers.has(theirs), 'it gets no reply')
   t.equal(other.waiting.size + other.holding.size, 0)
   user.now('release', 'posted', { token: lock })
-  t.equal(user.now('get', 'posted').text, '"done"', 'what was written without confirmation is written all the same')
-  t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock stays')
+  t.equal(user.now('get', 'posted').text, '"done"', 'an unconfirmed write is applied')
+  t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock is kept')
 })
 
-t.test('thousands of locks and waits of a disconnected caller are ended in slices; the rest is invisible', async t => {
+t.test('thousands of locks and waits of a disconnected caller end in slices, and have no effect before', async t => {
   const { keyspace, user, advance } = setUp()
   const gone = new User(keyspace)
   const count = 10_000
-  const step = 32 // between two looks at the time
+  const step = 32 // between two readings of the clock
   const collection = keyspace.collection('c')
   const tokens = Array.from(
     { length: count }, (_, i) => gone.now('acquire', `held ${i}`, i % 2 === 0 ? {} : { lease: 1000 }).token!
@@ -309,31 +309,31 @@ t.test('thousands of locks and waits of a disconnected caller are ended in slice
   t.equal(gone.holding.size, count - step)
   t.equal(
     waits.filter(id => user.answers.has(id)).length, step,
-    'who waited is served in the order in which the locks were taken'
+    'waiters are served in the order in which the locks were acquired'
   )
   t.ok(user.answers.get(waits[step - 1]!)?.token)
 
   t.equal(
     user.now('release', 'held 9000', { token: tokens[9000]! }).code, 'STORE_LOCK_LOST',
-    'what is left is no good any more'
+    'a lock that is still to be released is not valid'
   )
-  t.ok(user.answers.get(waits[9000]!)?.token, 'and served before whoever comes now')
+  t.ok(user.answers.get(waits[9000]!)?.token, 'its waiter is served before later calls')
   t.equal((JSON.parse(user.now('lock', 'held 9001').text!) as { owner: string, queue: [] }).queue.length, 0)
   t.ok(user.answers.get(waits[9001]!)?.token)
-  t.equal(user.now('get', 'held 9002', { nowait: true }).code, 'STORE_LOCKED', 'by the next holder')
-  t.equal(user.now('renew', 'detached', { token: kept }).code, undefined, 'a detached lock stays')
+  t.equal(user.now('get', 'held 9002', { nowait: true }).code, 'STORE_LOCKED', 'the next waiter has it')
+  t.equal(user.now('renew', 'detached', { token: kept }).code, undefined, 'a detached lock is kept')
   user.now('release', 'mine 9998', { token: mine[9998]! })
-  t.equal(user.now('get', 'mine 9998', { nowait: true }).code, undefined, 'a lock is not granted to who is gone')
+  t.equal(user.now('get', 'mine 9998', { nowait: true }).code, undefined, 'no grant to the disconnected caller')
   user.now('release', 'mine 9997', { token: mine[9997]! })
-  t.equal(user.now('get', 'mine 9997').text, '"posted"', 'what was posted is done, the rest is not')
+  t.equal(user.now('get', 'mine 9997').text, '"posted"', 'its unconfirmed write is applied, its other writes are not')
 
-  advance(1001) // leases of the dead run out meanwhile
+  advance(1001) // leases of the disconnected caller expire
   let slices = 1
   while (keyspace.sweep(sliceOf(1))) slices++
   t.ok(slices >= Math.floor(2 * (count - step - 3) / step), `${slices} slices`)
   t.equal(gone.holding.size + gone.waiting.size + gone.waitingBytes, 0)
   gone.answers.delete(0)
-  t.equal(gone.answers.size, count + 1, 'nobody is told')
+  t.equal(gone.answers.size, count + 1, 'its waits get no reply')
   t.ok(waits.every(id => user.answers.get(id)?.token !== undefined))
   for (const [i, id] of waits.entries()) user.now('release', `held ${i}`, { token: user.answers.get(id)!.token! })
   for (const [i, token] of mine.entries()) if (i < 9997 || i > 9998) user.now('release', `mine ${i}`, { token })
@@ -341,7 +341,7 @@ t.test('thousands of locks and waits of a disconnected caller are ended in slice
   t.equal(user.now('get', 'mine 9996').text, undefined)
 })
 
-t.test('a waiter gets the last of the locks of a disconnected caller without another call', async t => {
+t.test('waiters get the locks of a disconnected caller without further calls', async t => {
   const keyspace = new Keyspace()
   const engine = new MemoryEngine(keyspace)
   const gone = new User(keyspace)
@@ -354,7 +354,7 @@ t.test('a waiter gets the last of the locks of a disconnected caller without ano
   await engine.close()
 })
 
-t.test('leases expire on time, and renewals count from now', async t => {
+t.test('leases expire on time, and a renewed lease starts when it is renewed', async t => {
   const { user, keyspace, advance, sweep } = setUp()
   const first = user.now('acquire', 'key', { lease: 100 })
   t.equal(first.expiresIn, 100)
@@ -407,10 +407,10 @@ t.test('eviction takes the least recently used key, and is counted', async t => 
   t.equal(keyspace.collection('c').evicted, 4)
   configure(user, { maxKeys: 0, maxBytes: 8 })
   sweep()
-  t.equal(user.now('size', '').number, 1, 'lowered bounds are seen to by the sweep')
+  t.equal(user.now('size', '').number, 1, 'the sweep enforces lowered bounds')
 })
 
-t.test('bytes count names and values, and a full collection stays within its bound', async t => {
+t.test('bytes count keys and values, and a full collection stays within its bound', async t => {
   const { user, keyspace } = setUp()
   configure(user, { maxBytes: 1000 })
   for (let i = 0; i < 500; i++) {
@@ -435,24 +435,24 @@ t.test('a value that cannot fit is rejected before anything is evicted', async t
   t.equal(user.now('set', 'n', { text: 'x'.repeat(40) }).code, 'STORE_FULL', '60 bytes are locked, and 41 are too many')
   t.equal(user.now('set', 'b', { text: 'x'.repeat(40) }).code, 'STORE_FULL')
   t.equal(
-    user.now('set', 'l', { text: 'x'.repeat(100), token: token! }).code, 'STORE_FULL', 'by itself it is too large'
+    user.now('set', 'l', { text: 'x'.repeat(100), token: token! }).code, 'STORE_FULL', 'the value alone is too large'
   )
   t.strictSame(here(), ['a', 'b', 'l'])
   t.equal(
     user.now('set', 'l', { text: 'x'.repeat(79), token: token! }).code, undefined,
-    'what is locked can grow where there is room'
+    'a locked value can grow if there is space'
   )
   t.equal(user.now('set', 'b', { text: 'x'.repeat(20) }).code, 'STORE_FULL')
   t.equal(user.now('set', 'b', { text: 'x'.repeat(19) }).code, undefined)
   t.strictSame([here(), entries.bytes, entries.evicted], [['b', 'l'], 100, 1])
   user.now('del', 'l', { token: token! })
   user.now('set', 'c', { text: 'x'.repeat(79) })
-  t.strictSame(here(), ['b', 'c'], 'a locked key without a value takes no room')
+  t.strictSame(here(), ['b', 'c'], 'a locked key without a value takes no space')
   user.now('set', 'l', { text: 'x'.repeat(29), token: token! })
-  t.strictSame(here(), ['l'], 'one that gets one does')
+  t.strictSame(here(), ['l'], 'a locked key with a value does')
   t.equal(user.now('set', 'c', { text: 'x'.repeat(70) }).code, 'STORE_FULL')
   user.ask('clear', '')
-  t.equal(user.now('set', 'c', { text: 'x'.repeat(70) }).code, 'STORE_FULL', 'also after a clear that waits')
+  t.equal(user.now('set', 'c', { text: 'x'.repeat(70) }).code, 'STORE_FULL', 'a waiting clear frees no locked space')
   user.now('release', 'l', { token: token! })
   t.equal(user.now('set', 'c', { text: 'x'.repeat(99) }).code, undefined)
   t.equal(entries.bytes, 100)
@@ -471,7 +471,7 @@ t.test('a value that cannot fit is rejected before anything is evicted', async t
   t.strictSame(here(), ['d', 'f'])
 })
 
-t.test('clear drops deadlines too, and keeps later writes', async t => {
+t.test('clear removes ttls, and keeps later writes', async t => {
   const { user, keyspace, advance, sweep } = setUp()
   for (let i = 0; i < 100; i++) user.now('set', `key ${i}`, { text: '1', ttl: 1000 })
   const { token } = user.now('acquire', 'key 5')
@@ -488,20 +488,20 @@ t.test('clear drops deadlines too, and keeps later writes', async t => {
   t.equal(keyspace.collection('c').bytes, 6)
 })
 
-t.test('versions keep growing after a restart', async t => {
+t.test('versions increase across restarts', async t => {
   const before = setUp().user.now('set', 'key', { text: '1' }).version!
   const after = setUp().user.now('set', 'key', { text: '1' }).version!
   t.ok(after >= before && Number.isSafeInteger(after))
   t.ok(before > Date.now() * 1000 - 1e9)
 })
 
-t.test('values over the limit are rejected here too', async t => {
+t.test('the keyspace rejects values over the limit', async t => {
   const { user } = setUp({ maxValueBytes: 10 })
   t.equal(user.now('set', 'key', { text: '12345678901' }).code, 'STORE_VALUE_TOO_LARGE')
-  t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'and a write without a value')
+  t.equal(user.now('set', 'key', {}).code, 'STORE_VALUE_TOO_LARGE', 'a write without a value')
 })
 
-t.test('no lock outlives a caller that cannot be asked to release it', async t => {
+t.test('a lock without a lease ends with its caller, even if it is detached or has no call id', async t => {
   const { keyspace, user } = setUp()
   const { token } = user.now('acquire', 'key')
   const other = new User(keyspace)
@@ -511,10 +511,10 @@ t.test('no lock outlives a caller that cannot be asked to release it', async t =
       dispatch(keyspace, acquire('key'), other, 0)
     },
     { code: 'STORE_PROTOCOL' },
-    'a wait that nobody could be told the end of'
+    'a wait that could not be answered'
   )
   dispatch(keyspace, acquire('key'), other, 7)
-  t.throws(() => { dispatch(keyspace, acquire('key'), other, 7) }, { code: 'STORE_PROTOCOL' }, 'two waits of one name')
+  t.throws(() => { dispatch(keyspace, acquire('key'), other, 7) }, { code: 'STORE_PROTOCOL' }, 'two waits with one id')
   other.now('acquire', 'for ever', { detached: true })
   dispatch(keyspace, acquire('unasked'), other, 0)
   t.equal(keyspace.collection('c').locks.size, 3)
@@ -523,7 +523,7 @@ t.test('no lock outlives a caller that cannot be asked to release it', async t =
   t.equal(keyspace.collection('c').locks.size, 0)
 })
 
-t.test('the memory of values that wait to be written is bounded', async t => {
+t.test('the memory of waiting writes is bounded', async t => {
   const { keyspace, user } = setUp({ maxWaitingBytes: 100 })
   const { token } = user.now('acquire', 'key')
   const text = 'x'.repeat(40)
@@ -532,14 +532,14 @@ t.test('the memory of values that wait to be written is bounded', async t => {
   user.ask('get', 'key')
   const other = new User(keyspace)
   other.ask('set', 'key', { text })
-  t.notOk(other.answers.has(1), 'each caller has a bound of its own')
+  t.notOk(other.answers.has(1), 'each caller has its own bound')
   keyspace.cancel(user, waits[0]!)
   user.ask('set', 'key', { text })
   user.now('release', 'key', { token: token! })
   t.equal(user.waitingBytes + other.waitingBytes, 0)
 })
 
-t.test('a cleared key does not count as expired if its ttl ends before it is removed', async t => {
+t.test('a cleared key does not count as expired if its ttl passes before it is removed', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   const kinds = new Set<string>()
   for (let i = 0; i < 2000; i++) user.now('set', `key ${i}`, { text: '1', ttl: 2 })
@@ -555,12 +555,12 @@ t.test('a cleared key does not count as expired if its ttl ends before it is rem
   t.match(keyspace.collection('c'), { size: 0, expired: 0 })
 })
 
-t.test('a key may expire while a clear that does not cover it walks over the keys', async t => {
+t.test('a key can expire during a clear that does not cover it', async t => {
   const { keyspace, user, advance } = setUp()
   for (let i = 0; i < 2000; i++) user.now('set', `key ${i}`, { text: '1' })
   for (let i = 0; i < 50; i++) user.now('set', `other ${i}`, { text: '1', ttl: 2 })
   user.ask('clear', 'key')
-  keyspace.sweep(sliceOf(1)) // has read a batch of keys, and removed a part of them
+  keyspace.sweep(sliceOf(1)) // reads a batch of keys, and removes a part of them
   advance(3)
   for (let i = 0; i < 50; i++) t.equal(user.now('get', `other ${i}`).text, undefined)
   while (keyspace.sweep(sliceOf(1))) {
@@ -569,7 +569,7 @@ t.test('a key may expire while a clear that does not cover it walks over the key
   t.equal(user.now('size', '').number, 0)
 })
 
-t.test('a clear does not wait in a full queue', async t => {
+t.test('clear does not wait in a full queue', async t => {
   const { keyspace, user } = setUp({ maxWaiters: 2 })
   user.now('acquire', 'key')
   user.ask('clear', '')

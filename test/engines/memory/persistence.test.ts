@@ -17,7 +17,7 @@ class User extends Caller {
   lost (): void {}
 }
 
-/** A keyspace with what a disk has. */
+/** A keyspace that is loaded from a disk and saved to it. */
 class Kept {
   readonly keyspace: Keyspace
   readonly user = new User()
@@ -142,7 +142,7 @@ t.test('every state on disk is a past state of the keyspace, in order', async t 
     }
     if (dumps.at(-1) !== await dumpOf(disk.records)) return t.fail(`round ${round}: close has not written everything`)
   }
-  t.pass('all of them')
+  t.pass('all states match')
 })
 
 t.test('a flush that takes many slices writes the state at its start', async t => {
@@ -173,7 +173,7 @@ t.test('a flush that takes many slices writes the state at its start', async t =
         for (const key of [...expected.keys()]) if (i % 2 === 0 || key.startsWith('k1')) expected.delete(key)
       }
     }
-    // The last step may have been half done only at the end of a turn, never within one.
+    // Steps are synchronous, and a flush starts between two turns of the event loop: it contains only complete steps.
     const found = new Map(
       loaded.keyspace
         .collection('c')
@@ -188,7 +188,7 @@ t.test('a flush that takes many slices writes the state at its start', async t =
   }
 })
 
-t.test('versions and fences keep growing, whatever the wall clock does', async t => {
+t.test('versions and fences increase across restarts, whatever the wall clock does', async t => {
   const disk = new MemoryDisk()
   const first = await Kept.open(disk)
   const version = first.set('c', 'a', '1')
@@ -199,20 +199,20 @@ t.test('versions and fences keep growing, whatever the wall clock does', async t
   for (const [i, jump] of [-1e9, 1e9, -2e9].entries()) {
     Date.now = () => now() + jump
     const kept = await Kept.open(disk)
-    t.equal(kept.call('entry', 'c', 'a').reply!.version, version, 'what is kept has its version')
+    t.equal(kept.call('entry', 'c', 'a').reply!.version, version, 'saved keys keep their version')
     const fences = [kept.call('acquire', 'c', `x${i}`).reply!.fence!]
     // A crash before anything else was written.
     const next = await Kept.open(new MemoryDisk(disk.records))
     fences.push(next.call('acquire', 'c', 'y').reply!.fence!)
-    t.ok(fences[0]! > fence!, 'a fence grows over a restart')
-    t.ok(fences[1]! > fences[0]!, 'and over a crash')
-    t.ok(next.set('c', 'new', '1') > version, 'and so does a version')
+    t.ok(fences[0]! > fence!, 'fences increase across a restart')
+    t.ok(fences[1]! > fences[0]!, 'fences increase across a crash')
+    t.ok(next.set('c', 'new', '1') > version, 'versions increase as well')
     await kept.persistence.close()
     await next.persistence.close()
   }
 })
 
-t.test('expiry is saved by the wall clock, and idle time restarts', async t => {
+t.test('expiry is saved in wall-clock time, and idle time restarts', async t => {
   let time = 0
   const disk = new MemoryDisk()
   const first = await Kept.open(disk, { time: () => time })
@@ -237,7 +237,7 @@ t.test('expiry is saved by the wall clock, and idle time restarts', async t => {
   await second.persistence.close()
 })
 
-t.test('while writes fail the store keeps working, and changes are written later', async t => {
+t.test('while writes fail, the store keeps working, and changes are written later', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   disk.failure = new Error('no space')
@@ -260,7 +260,7 @@ t.test('while writes fail the store keeps working, and changes are written later
   await t.rejects(kept.persistence.close(), { message: 'no space' })
 })
 
-t.test('failing writes are retried at growing intervals', async t => {
+t.test('failed writes are retried at increasing intervals', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk)
   mock.timers.enable({ apis: ['setTimeout'] })
@@ -302,7 +302,7 @@ t.test('a durable change is answered when it is written', async t => {
   const loaded = await Kept.open(new MemoryDisk(disk.records))
   t.equal(loaded.get('c', 'a'), '1')
   kept.call('configure', 'd', '', { text: '{"durable":true}' })
-  t.equal(kept.call('set', 'd', 'a', { text: '1' }).reply, undefined, 'as a default of a collection')
+  t.equal(kept.call('set', 'd', 'a', { text: '1' }).reply, undefined, 'durable as an option of the collection')
   t.not(kept.call('set', 'c', 'b', { text: '1' }).reply, undefined)
   kept.call('configure', 'loose', '', { text: '{"keep":false}' })
   t.equal(kept.call('set', 'loose', 'a', { text: '1', durable: true }).reply!.code, 'STORE_OPTION_INVALID')
@@ -332,7 +332,7 @@ t.test('a collection with keep: false is not written, and one that was written b
   await last.persistence.close()
 })
 
-t.test('keep is changed during a flush of many slices', async t => {
+t.test('keep can be changed during a flush of many slices', async t => {
   const KEYS = 3000
   const TURNS = 60
   const disk = new MemoryDisk()
@@ -341,7 +341,7 @@ t.test('keep is changed during a flush of many slices', async t => {
     for (let i = 0; i < KEYS; i++) if (i % 3 === n % 3) kept.set('c', `k${i}`, String(n))
     kept.set('last', 'n', String(n))
     await new Promise(resolve => { setImmediate(resolve) })
-    // Between two turns, as a call of another process would.
+    // Between two turns, as for a call of another process.
     if (n % 5 === 0) kept.call('configure', 'c', '', { text: JSON.stringify({ keep: n % 2 === 0 }) })
     kept.set('last', 'n', String(n + 0.5))
     await new Promise(resolve => { setImmediate(resolve) })
@@ -372,7 +372,7 @@ t.test('keep is changed during a flush of many slices', async t => {
   t.ok(looked > 0, `${looked} states`)
 })
 
-t.test('a large collection that is kept from now on is marked in pages, and saved as a whole', async t => {
+t.test('setting keep: true on a large collection marks its keys in pages, and saves all of them', async t => {
   const KEYS = 50_000
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
@@ -387,7 +387,7 @@ t.test('a large collection that is kept from now on is marked in pages, and save
     return page(...args)
   }
   kept.call('configure', 'c', '', { text: '{"keep":true}' })
-  t.equal(pages.length, 0, 'not by the call')
+  t.equal(pages.length, 0, 'the call itself marks no keys')
   for (; disk.states.length === 0 || kept.persistence.stats().lag > 0; turn++) {
     if (turn < 100) {
       kept.call('del', 'c', `k${turn}`)

@@ -1,4 +1,4 @@
-// Starts and ends of a store with data: what a deploy does to it, and a kill at any moment of a start.
+// Starts and stops of a store with data: deploys, and kills at any stage of a start.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
@@ -13,7 +13,7 @@ import { until } from '../../support/until.js'
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
 
-/** They take a few slices to load. */
+/** Enough to take several slices to load. */
 const KEYS = 40_000
 
 process.removeAllListeners('warning')
@@ -52,7 +52,7 @@ t.test('close writes tens of thousands of changed keys', async t => {
   await withStore(filled, async store => { t.equal(await count(store, KEYS), KEYS) })
 })
 
-t.test('calls wait while the data is loaded, which is reported', async t => {
+t.test('calls wait while the data is loaded, and progress is reported', async t => {
   await withStore(filled, async store => {
     const events: Array<[number, number]> = []
     store.on('loading', (loaded, all) => { events.push([loaded, all]) })
@@ -86,7 +86,7 @@ t.test('a store that is killed during its first start can be opened', async t =>
   for (let round = 0; round < 4; round++) {
     const { child, nextLine, signal, ended } = start(t, 'test/fixtures/data-open.js', { args: [data] })
     await nextLine()
-    // Once these files are there, whatever it is doing then; in the last round it is open.
+    // The process is killed as soon as these files exist; in the last round, when the store is open.
     const sign = [[], ['lock'], ['lock', 'data.mdb'], undefined][round]
     if (sign === undefined) t.equal(await nextLine(), 'open: 0')
     else {
@@ -116,7 +116,7 @@ function namesIn (folder: string): string[] {
   }
 }
 
-t.test('a damaged file stays where it was moved to if the store is killed right after that', async t => {
+t.test('a damaged file that was moved aside is kept if the store is killed right after the move', async t => {
   const data = folderFor(t)
   await withStore(data, store => fill(store, 100))
   const { pid } = spawnSync(process.execPath, ['-e', ''])
@@ -130,10 +130,10 @@ t.test('a damaged file stays where it was moved to if the store is killed right 
     await store.collection('c').set('new', 1)
   })
   renameSync(join(data, 'data.mdb.damaged-before'), join(data, 'data.mdb'))
-  await withStore(data, async store => { t.equal(await count(store, 100), 100, 'it is as it was') })
+  await withStore(data, async store => { t.equal(await count(store, 100), 100, 'the moved file is unchanged') })
 })
 
-t.test('ten thousand collections, values of many megabytes, and the longest names', async t => {
+t.test('ten thousand collections, values of many megabytes and the longest names survive restarts', async t => {
   const data = folderFor(t)
   const long = '😀'.repeat(256)
   const COLLECTIONS = 10_000
@@ -159,7 +159,7 @@ t.test('ten thousand collections, values of many megabytes, and the longest name
   await withStore(data, async store => { t.equal((await store.collection(long).get(long) as string).length, 33e6) })
 })
 
-t.test('without the package lmdb the error says what to install', async t => {
+t.test('without the package lmdb, the error says what to install', async t => {
   const data = folderFor(t)
   const hook = 'export const resolve = (name, context, next) => { ' +
     'if (name !== "lmdb") return next(name, context); throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" }) }'
@@ -176,7 +176,7 @@ t.test('without the package lmdb the error says what to install', async t => {
   t.same(readdirSync(data), [], 'the folder is not locked')
 })
 
-t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves everything', async t => {
+t.test('the server in the guide replaces its workers on SIGHUP, and saves everything on SIGTERM', async t => {
   const guide = readFileSync(join(ROOT, 'docs/surviving-restarts.md'), 'utf8')
   const recipe = Array.from(guide.matchAll(/^```js\n(.*?)^```$/gms), ([, text]) => text!).find(text =>
     text.includes('SIGHUP')
@@ -184,11 +184,11 @@ t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves ever
   t.ok(recipe.includes('cluster.fork()'))
   const data = folderFor(t)
   const socket = `${data}-http`
-  const programs = join(ROOT, 'dist/documents') // inside of the package, where its own name leads to it
+  const programs = join(ROOT, 'dist/documents') // inside the package, where it can be imported by its own name
   mkdirSync(programs, { recursive: true })
   const file = join(programs, `restarts-${process.pid}.mjs`)
   t.teardown(() => { rmSync(file, { force: true }) })
-  // Each answer tells its worker, too.
+  // Each response also names its worker.
   writeFileSync(
     file,
     recipe
@@ -220,7 +220,7 @@ t.test('the server of the guide: SIGHUP replaces the workers, SIGTERM saves ever
     await ask().then(([, next]) => { t.equal(next, ++hits) })
   }
   await until(async () => {
-    const [from, next] = await ask() // every request is answered meanwhile
+    const [from, next] = await ask() // every request is answered
     t.equal(next, ++hits)
     return !old.has(from)
   }, 40)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createStore } from '../../../src/index.js'
 
-/** How many timers keep this process alive. */
+/** The number of timers that keep this process alive. */
 const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
 
 t.test('only pending work that may cause a reply keeps the process alive', async t => {
@@ -19,7 +19,7 @@ t.test('only pending work that may cause a reply keeps the process alive', async
   await first
 
   const leased = await c.acquire('leased', { lease: 3600 })
-  t.equal(timers(), before, 'nobody waits for the lease to end')
+  t.equal(timers(), before, 'no call waits for the end of the lease')
   const second = c.get('leased')
   await c.size()
   t.equal(timers(), before + 1)
@@ -39,7 +39,7 @@ t.test('only pending work that may cause a reply keeps the process alive', async
 
   await c.setMany(Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i]))
   const cleared = c.clear()
-  await Promise.resolve() // it has been sent
+  await Promise.resolve() // the call has been sent
   t.equal(timers(), before + 1, 'a clear is carried out in steps')
   await cleared
   t.equal(timers(), before)

@@ -8,7 +8,7 @@ interface Item {
 }
 const named = (key: string): Item => ({ key, value: 0 })
 
-/** All keys, page by page; `between` may change the table meanwhile. */
+/** All keys, page by page. `between` may change the table between two pages. */
 function walk (table: Table<Item>, limit: number, between = () => {}): string[] {
   const seen: string[] = []
   for (let at: number | undefined = 0; at !== undefined;) {
@@ -20,7 +20,7 @@ function walk (table: Table<Item>, limit: number, between = () => {}): string[] 
   return seen
 }
 
-// The first of those that Linux has, in lib/siphash_kunit.c.
+// The first test vectors of Linux, in lib/siphash_kunit.c.
 t.test('the hash matches the test vectors of hsiphash', async t => {
   const vectors = [
     0x5814c896, 0xe7e864ca, 0xbc4b0e30, 0x01539939, 0x7e059ea6, 0x88e3d89b, 0xa0080b65, 0x9d38d9d6, 0x577999b1,
@@ -30,7 +30,7 @@ t.test('the hash matches the test vectors of hsiphash', async t => {
   t.strictSame(vectors.map((_, length) => hash(bytes.slice(0, length), [0x03020100, 0x07060504])), vectors)
 })
 
-t.test('it has the same content as a Map while it grows and shrinks', async t => {
+t.test('a table has the same content as a Map while it grows and shrinks', async t => {
   const table = new Table<Item>()
   const model = new Map<string, number>()
   let random = 7

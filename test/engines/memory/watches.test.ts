@@ -1,4 +1,4 @@
-// Watches and channels in the keyspace, with a clock of its own: what is kept for how long, and what is left behind.
+// Watches and channels in the keyspace, on a clock that the tests advance: what is kept, for how long, and cleanup.
 import t from 'tap'
 import { Request, SUBSCRIPTION_MS, type Op, type Reply } from '../../../src/core/engine.js'
 import { readParts, type MessageReply, type WatchReply, type WatchRequest } from '../../../src/core/feed-replies.js'
@@ -34,7 +34,7 @@ class Client extends Caller {
     return id
   }
 
-  /** The reply to a call that is answered at once. */
+  /** The reply to a call that is answered immediately. */
   ask (op: Op, key: string, fields: Partial<Request> = {}): Reply<Bytes> {
     const reply = this.replies.get(this.send(op, key, fields))
     if (reply === undefined) throw new Error(`${op} waits`)
@@ -45,7 +45,7 @@ class Client extends Caller {
     return this.send('watch', key, { cursor, text: JSON.stringify(options) })
   }
 
-  /** What a watch was answered; undefined while it waits. */
+  /** The reply to a watch. Undefined while it waits. */
   async changes (id: number): Promise<{ head: WatchReply, texts: string[] } | undefined> {
     await turn()
     const reply = this.replies.get(id)
@@ -57,7 +57,7 @@ class Client extends Caller {
   }
 }
 
-/** After the ticks that answers are sent in. */
+/** Resolves after the ticks in which replies are sent. */
 const turn = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
 
 function arrange (): {
@@ -86,28 +86,28 @@ function arrange (): {
 const keysOf = ({ head }: { head: WatchReply }): Array<[string, string]> =>
   head.changes.map(([type, key]) => [type, key])
 
-t.test('without watches there is no cost, and the log is dropped a minute after the last call', async t => {
+t.test('changes are logged only for watches, until a minute after their last call', async t => {
   const { keyspace, client, pass } = arrange()
   t.equal(keyspace.context.changes, undefined)
   const { head } = (await client.changes(client.watch(undefined)))!
   t.ok(keyspace.context.changes !== undefined)
   const id = client.watch(head.cursor)
   await pass(3_600_000)
-  t.equal(keyspace.watches.size, 1, 'somebody waits')
+  t.equal(keyspace.watches.size, 1, 'the log is kept while a watch waits')
   client.ask('set', 'key', { text: '1' })
   const answer = (await client.changes(id))!
   t.strictSame(keysOf(answer), [['set', 'key']])
   await pass(59_000)
   client.ask('set', 'later', { text: '1' })
   t.strictSame(
-    keysOf((await client.changes(client.watch(answer.head.cursor)))!), [['set', 'later']], 'it is still there'
+    keysOf((await client.changes(client.watch(answer.head.cursor)))!), [['set', 'later']], 'the log is still there'
   )
   await pass(61_000)
   t.strictSame([keyspace.watches.size, keyspace.context.changes], [0, undefined])
   t.equal((await client.changes(client.watch(answer.head.cursor)))!.head.reset, true)
 })
 
-t.test('the log is bounded by keys; a watch that is too far behind starts over', async t => {
+t.test('the log is bounded, with one change per key, and a watch that falls behind it resets', async t => {
   const { client } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   for (let i = 0; i < 200_000; i++) client.ask('set', `key ${i % 1000}`, { text: '1' })
@@ -119,7 +119,7 @@ t.test('the log is bounded by keys; a watch that is too far behind starts over',
     after = head.cursor
     more = head.more === true
   }
-  t.equal(count, 1000, 'once each')
+  t.equal(count, 1000, 'each key once')
   for (let i = 0; i < 65_537; i++) client.ask('set', `many ${i}`, { text: '1' })
   t.equal((await client.changes(client.watch(after)))!.head.reset, true)
 })
@@ -140,7 +140,7 @@ t.test('changes of one tick cause one reply, and calls with the same cursor shar
   t.strictSame(keysOf((await other.changes(exact))!), [['del', 'a2']])
 })
 
-t.test('a stream is answered for each batch of changes, and ends while its caller does not read', async t => {
+t.test('a stream gets a reply per batch of changes, and ends if its caller does not read', async t => {
   const { keyspace, client, other } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   const streams = [client, other].map(caller => {
@@ -159,7 +159,7 @@ t.test('a stream is answered for each batch of changes, and ends while its calle
   client.unread = 2 ** 20
   client.ask('set', 'a1', { text: '4' })
   const answer = (await client.changes(streams[0]!))!
-  t.strictSame([answer.texts, client.replies.get(streams[0]!)!.more], [['4'], false], 'the last one')
+  t.strictSame([answer.texts, client.replies.get(streams[0]!)!.more], [['4'], false], 'the last reply')
   t.strictSame([client.waiting.size, client.streams, other.streams, keyspace.watches.waiters], [0, 0, 1, 1])
   client.ask('set', 'a1', { text: '5' })
   const next = (await client.changes(client.watch(answer.head.cursor, { values: true }, 'a')))!
@@ -179,7 +179,7 @@ t.test('a stream ends if a reply cannot hold all changes', async t => {
   t.equal((await client.changes(client.watch(head.cursor)))!.head.changes.length, 6)
 })
 
-t.test('versions grow across expiry, eviction and rejected writes', async t => {
+t.test('versions increase across expiry, eviction and rejected writes', async t => {
   const { keyspace, client, pass } = arrange()
   let { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   const seen: Array<[string, string, number]> = []
@@ -217,7 +217,7 @@ t.test('versions grow across expiry, eviction and rejected writes', async t => {
   t.equal(keyspace.watches.waiters, 0)
 })
 
-t.test('a clear reports its keys if the collection is watched', async t => {
+t.test('clear reports its keys if the collection is watched', async t => {
   const { client, pass } = arrange()
   const { head: { cursor } } = (await client.changes(client.watch(undefined)))!
   for (let i = 0; i < 5000; i++) client.ask('set', `key ${i}`, { text: '1' })
@@ -259,7 +259,7 @@ t.test('a listing has each key once, in pages of a bounded size', async t => {
   t.equal(new Set(found).size, 2001)
   t.ok(pages > 8)
   t.strictSame(
-    keysOf((await client.changes(client.watch(cursor)))!), [['set', 'key 7']], 'what has changed since its start'
+    keysOf((await client.changes(client.watch(cursor)))!), [['set', 'key 7']], 'changes since the start of the listing'
   )
 })
 
@@ -271,7 +271,7 @@ t.test('replies are rate limited, and none is lost', async t => {
   clients[0]!.ask('set', 'key', { text: '1' })
   await turn()
   const answered = (): number => waiting.filter(([client, id]) => client.replies.has(id)).length
-  t.ok(answered() > 0 && answered() < 500, `${answered()} at once`)
+  t.ok(answered() > 0 && answered() < 500, `${answered()} immediately`)
   for (let i = 0; i < 100; i++) await pass(1)
   t.equal(answered(), 1000)
 })
@@ -285,7 +285,7 @@ t.test('callers that disconnect, cancel or send invalid requests leave no state'
   t.equal(client.replies.get(id)!.code, 'STORE_ABORTED')
   t.equal(keyspace.watches.waiters, 100)
   keyspace.leave(client)
-  await pass(1) // what was too much for one slice
+  await pass(1) // what did not fit into one slice
   t.equal(keyspace.watches.waiters, 0)
   for (const fields of [
     { text: '{' }, { cursor: 'x' }, { cursor: 'list.' }, { cursor: 'list.-1.0' }, { cursor: '1.5' }
@@ -315,7 +315,7 @@ t.test('a subscription ends with its caller, on request, and after a time withou
   await pass(SUBSCRIPTION_MS / 2)
   const waits = client.send('subscribe', 'x', { token: 'one', number: 3, cursor: client.messages(id).head.cursor })
   await pass(SUBSCRIPTION_MS)
-  t.equal(client.ask('publish', 'x', { text: '2' }).number, 3, 'the other has not asked for long')
+  t.equal(client.ask('publish', 'x', { text: '2' }).number, 3, 'the other subscription has timed out')
   await turn()
   t.strictSame(client.messages(waits).texts, ['2'])
   keyspace.leave(client)
@@ -328,7 +328,7 @@ t.test('a subscription ends with its caller, on request, and after a time withou
   t.equal(other.ask('publish', 'y', { text: '4' }).number, 0)
 })
 
-t.test('a process that does not fetch its messages misses the oldest, and is notified how many', async t => {
+t.test('a process that does not fetch its messages misses the oldest, and gets their number', async t => {
   const { client, other } = arrange()
   const { head: { cursor } } = client.messages(client.send('subscribe', 'x', { token: 'one', number: 1 }))
   for (let i = 0; i < 10_000; i++) other.ask('publish', 'x', { text: String(i) })
@@ -346,10 +346,10 @@ t.test('a process that does not fetch its messages misses the oldest, and is not
   t.strictSame([found.length + missed, found[0]], [10_000, String(missed)])
   t.ok(missed > 0)
   const { head } = client.messages(client.send('subscribe', 'x', { token: 'one', number: 1, cursor: '1.1' }))
-  t.strictSame(head.missed, null, 'of another channel, or an earlier one')
+  t.strictSame(head.missed, null, 'an unknown cursor')
 })
 
-t.test('a stream of messages has to be acknowledged, and resumes from there', async t => {
+t.test('a stream of messages ends without acknowledgements, and resumes after the last one', async t => {
   const { client, other } = arrange()
   const subscribe = (cursor?: string): number => {
     return client.send('subscribe', 'x', { token: 'one', number: 1, cursor, stream: cursor !== undefined })
@@ -378,5 +378,5 @@ t.test('a stream of messages has to be acknowledged, and resumes from there', as
   t.strictSame([client.messages(next).texts, client.replies.get(next)!.more], [['64'], true])
   const late = subscribe(cursor)
   await turn()
-  t.equal(client.messages(late).head.missed, 64, 'what was acknowledged is no longer there')
+  t.equal(client.messages(late).head.missed, 64, 'acknowledged messages are dropped')
 })
