@@ -1,4 +1,4 @@
-// The client engine with stores that do not answer or do not read.
+// The client engine, with stores that cannot be found, do not answer or do not read.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -48,11 +48,11 @@ t.test('calls that wait for a connection are bounded, confirmed or not; releases
   const both = clientOf(NOWHERE, 200)
   const text = 'x'.repeat(700)
   for (let i = 0; i < 300_000; i++) both.post(Object.assign(new Request('set', 'c', 'key'), { text }))
-  await t.rejects(both.call(get()), { code: 'STORE_OVERLOADED' }, 'what the calls take counts, beside their values')
+  await t.rejects(both.call(get()), { code: 'STORE_OVERLOADED' }, 'the limit covers calls and their values')
   await t.rejects(both.close(), { code: 'STORE_UNREACHABLE' })
 })
 
-t.test('60,000 calls that wait for a connection are aborted in any order, which frees their memory', async t => {
+t.test('60,000 calls that wait for a connection can be aborted, which frees their memory', async t => {
   const client = clientOf(NOWHERE, 200)
   const waits: Abortable[] = []
   const scope = { aborted: false, add: (wait: Abortable) => { waits.push(wait) }, delete: () => {} }
@@ -75,7 +75,7 @@ t.test('60,000 calls that wait for a connection are aborted in any order, which 
   await t.rejects(closed, { code: 'STORE_UNREACHABLE', message: /unconfirmed writes before this close are lost/ })
 })
 
-t.test('close delivers posted requests, or rejects if they may not have arrived', async t => {
+t.test('close delivers unconfirmed requests, or rejects if they may not have arrived', async t => {
   const { server, discovery } = serverOf(t)
   const client = clientOf(discovery)
   client.post(Object.assign(new Request('set', 'c', 'key'), { text: '1' }))

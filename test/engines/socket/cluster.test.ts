@@ -11,7 +11,7 @@ t.after(async () => { await store.close() })
 const lockOf = async (collection: string) => (await store.locks()).find(lock => lock.collection === collection)
 const waiters = async (collection: string): Promise<number | undefined> => (await lockOf(collection))?.waiters
 
-t.test('a killed worker: its locks are released, its changes dropped, its waits removed', async t => {
+t.test('a killed worker loses its locks, its uncommitted changes and its waits', async t => {
   const jobs = store.collection('killed')
   await jobs.set('held', 'before')
   const [holder, other] = await Promise.all([fork(t), fork(t)])
@@ -38,7 +38,7 @@ t.test('a killed worker: its locks are released, its changes dropped, its waits 
   t.strictSame(await store.locks(), [])
 })
 
-t.test('a worker that exits or disconnects: the same, and the store does not keep it alive', async t => {
+t.test('a worker that exits or disconnects loses its locks, and the store does not keep it alive', async t => {
   for (const end of ['disconnect', 'exit'] as const) {
     const worker = await fork(t)
     await worker.run(async ({ store, kept }) => { kept.lock = await store.collection('ending').acquire('key') })
@@ -51,7 +51,7 @@ t.test('a worker that exits or disconnects: the same, and the store does not kee
   }
 })
 
-t.test('a stopped worker: others continue, its lease expires, and it is notified', async t => {
+t.test('a stopped worker loses a lock when the lease expires, and is notified when it continues', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   await worker.run(async ({ store, kept }) => {
     kept.lock = await store.collection('stopped').acquire('key', { lease: 0.3 })
@@ -98,7 +98,7 @@ t.test('close delivers unconfirmed writes, and process.exit may follow immediate
   await until(async () => await store.collection('unconfirmed').size() === 5000)
 })
 
-t.test('unconfirmed writes are delivered even if replies arrive that nobody reads anymore', async t => {
+t.test('unconfirmed writes are delivered even if replies arrive after the process has stopped reading', async t => {
   const worker = await fork(t)
   await worker.run(({ store }) => store.collection('unread').set('closing', false))
   worker.run(async ({ store }) => {
@@ -117,7 +117,7 @@ t.test('unconfirmed writes are delivered even if replies arrive that nobody read
       if (message === 'closing') resolve()
     })
   })
-  // The primary is blocked, and finds the worker disconnected when it answers the first call.
+  // While the primary is blocked, the worker disconnects. The primary notices when it answers the first call.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
   t.strictSame(await worker.exited, [0, null])
   t.equal(await store.collection('unread').size(), 251)
@@ -148,7 +148,7 @@ t.test('a closed store rejects its calls, releases its locks, and can be reopene
   t.strictSame(codes, ['STORE_CLOSED', 'STORE_CLOSED', true, true])
 })
 
-t.test('a lost connection: pending calls reject immediately, locks are lost, the next call reconnects', async t => {
+t.test('when the connection is lost, pending calls reject, locks are lost, and the next call reconnects', async t => {
   const worker = await fork(t)
   const mine = await store.collection('cut').acquire('wanted')
   await worker.run(async ({ store, kept }) => {
@@ -185,7 +185,7 @@ t.test('a lost connection: pending calls reject immediately, locks are lost, the
   await mine.release()
 })
 
-t.test('10,000 waits of one worker for one key end in order', async t => {
+t.test('10,000 waiters of one worker get the lock in order', async t => {
   const worker = await fork(t)
   const mine = await store.collection('queue').acquire('key')
   const order = worker.run(async ({ store }) => {
@@ -203,7 +203,7 @@ t.test('10,000 waits of one worker for one key end in order', async t => {
   t.equal(await order, true)
 })
 
-t.test('concurrent large values of several workers are not mixed up', async t => {
+t.test('concurrent large values of several workers arrive intact', async t => {
   const workers = await Promise.all([fork(t), fork(t)])
   const oks = await Promise.all(workers.map((worker, i) => worker.run(async ({ store }, i) => {
     const large = store.collection('large')
@@ -218,7 +218,7 @@ t.test('concurrent large values of several workers are not mixed up', async t =>
   t.strictSame(oks, [true, true])
 })
 
-t.test('a worker that aborts more waits than it keeps leaves no state', async t => {
+t.test('waits that time out leave no state', async t => {
   const worker = await fork(t)
   const mine = await store.collection('impatient').acquire('key')
   await worker.run(async ({ store }) => {
@@ -234,7 +234,7 @@ t.test('a worker that aborts more waits than it keeps leaves no state', async t 
   t.equal(await lockOf('impatient'), undefined)
 })
 
-t.test('large values in both directions at the same time: neither side blocks on the other', async t => {
+t.test('large values can be sent in both directions at the same time', async t => {
   const worker = await fork(t)
   await store.collection('both').set('large', 'x'.repeat(1_000_000))
   t.strictSame(await worker.run(async ({ store }) => {
@@ -247,7 +247,7 @@ t.test('large values in both directions at the same time: neither side blocks on
   await store.collection('both').clear()
 })
 
-t.test('watches and subscriptions of killed, disconnected and stopped workers', async t => {
+t.test('watches and subscriptions survive a lost connection and a stop, and end with their worker', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   const follow = async ({ store, kept }: Tools): Promise<void> => {
     kept.state = {}

@@ -72,7 +72,7 @@ function send (connection: Connection, text: string): void {
   connection.commit(frame.length)
 }
 
-t.test('frames split at every byte boundary', async t => {
+t.test('frames that are split at any byte arrive complete', async t => {
   const { ours, theirs } = await ends(t)
   const log = listen(ours)
   const bytes = framed('first one', 'the second', 'a third frame')
@@ -89,7 +89,7 @@ t.test('frames split at every byte boundary', async t => {
   }
 })
 
-t.test('frames in a buffer that is reused after each read', async t => {
+t.test('frames arrive complete if the buffer is reused after each read', async t => {
   const { ours } = await ends(t)
   const log = listen(ours)
   const bytes = framed('first one', 'the second', 'a third frame')
@@ -101,7 +101,7 @@ t.test('frames in a buffer that is reused after each read', async t => {
   t.strictSame(log.frames, ['first one', 'the second', 'a third frame'])
 })
 
-t.test('a socket without an accessible handle reads as usual', async t => {
+t.test('a socket without an accessible handle is used as it is', async t => {
   const { ours } = await ends(t)
   const accepted = Object.assign(new Socket(), { resume: () => ours })
   t.equal(adopt(accepted, () => t.fail('must not be asked') as never), ours)
@@ -120,7 +120,7 @@ t.test('all reads of a socket use one buffer', async t => {
   }
 })
 
-t.test('single bytes, and many frames in one read', async t => {
+t.test('frames can arrive byte by byte, or thousands in one read', async t => {
   const { ours, theirs } = await ends(t)
   theirs.setNoDelay()
   const log = listen(ours)
@@ -205,7 +205,7 @@ t.test('an error thrown by the handler ends the connection, and later frames are
   t.strictSame(log.frames, ['good frame', 'bad frame'])
 })
 
-t.test('nothing is read from a slow peer: its backlog is bounded, and nothing is lost', async t => {
+t.test('reading stops while the peer does not read: its backlog is bounded, and no frame is lost', async t => {
   const { ours, theirs } = await ends(t)
   theirs.pause()
   const log = listen(ours)

@@ -1,4 +1,4 @@
-// The contract over real processes: a primary, a worker that runs the tests, and a second worker as the other user.
+// The contract with real processes: a primary, a worker that runs the tests, and a second worker as the other client.
 import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createStore } from '../../../src/index.js'
@@ -13,7 +13,7 @@ interface End {
   send? (message: object): unknown
 }
 
-/** Messages between two processes; `via` tells the primary the receiver. */
+/** Messages between two processes. `via` names the receiver to the primary, which forwards them. */
 function channelTo (end: End, via = {}): Channel {
   const channel: Channel = { send: message => { end.send!({ ...message, ...via }) }, onmessage: undefined }
   end.on('message', message => {
@@ -52,7 +52,7 @@ async function worker (): Promise<void> {
   const { watching } = await import('../../contract/watching.js')
   for (const to of ['helper', 'primary']) {
     for (const suite of [contract, watching]) {
-      suite(t, `a worker, with the ${to} at the other end,`, async () => {
+      suite(t, `a worker, with the ${to} as the other client,`, async () => {
         process.channel!.ref() // tap has released it
         return { a: createStore(), b: remote(channelTo(process as End, { to })), end: async () => {} }
       })

@@ -1,4 +1,4 @@
-// How processes find the store of their cluster, and the errors if they cannot.
+// How processes find the store of their cluster, and the errors when they cannot.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
@@ -27,7 +27,7 @@ t.test('with two protocol versions in one cluster, each worker uses the store of
   const [outcomes, { longest }, { heard }] = await copies(t, [HERE, next], [HERE, next])
   t.strictSame(outcomes, [1, 1], 'each is the first in its store')
   t.strictSame(heard, [1, 1])
-  t.ok(longest < 100, 'what the primary receives is small')
+  t.ok(longest < 100, 'the primary receives only short messages')
 })
 
 t.test('the error of a version mismatch names both versions', async t => {
@@ -76,7 +76,7 @@ t.test('under PM2, whose daemon has no store, calls fail quickly with advice', a
   for (const outcome of outcomes) t.match(outcome, { code: 'STORE_UNREACHABLE', message: /PM2 is the parent of this process .*strong-store serve.* STRONG_STORE_URL .*exec_mode 'fork', instances 1/ })
 })
 
-t.test('a warning, once, if several instances have separate stores, unless that is configured', async t => {
+t.test('instances with separate stores warn once, unless that is configured', async t => {
   const program = `const { createStore } = await import(${JSON.stringify(`${HERE}index.js`)}); for (const key of ['a', 'b']) await createStore().collection('c').set(key, 1)`
   const warnings = async (env: NodeJS.ProcessEnv): Promise<number> => {
     const { stderr } = await run(process.execPath, ['--input-type=module', '-e', program], {

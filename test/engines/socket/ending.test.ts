@@ -1,4 +1,4 @@
-// How processes start and exit: separate programs, since the primary may be killed.
+// How processes start and exit. They are separate programs, since the primary is killed in some tests.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,12 +14,12 @@ function withJson (program: Program): Program & { next (): Promise<any> } {
   return { ...program, next: async () => JSON.parse(await program.nextLine()) as unknown }
 }
 
-t.test('a killed primary: every call rejects immediately, and the worker can exit', async t => {
+t.test('when the primary is killed, every call of a worker rejects immediately, and the worker can exit', async t => {
   const { child, next, ended } = start(t, 'primary-killed')
   t.match(await next(), { ready: true })
   child.kill('SIGKILL')
   t.strictSame(await next(), { codes: Array(4).fill('STORE_DISCONNECTED'), held: false, later: 'STORE_UNREACHABLE' })
-  await ended // the worker had the output open as well
+  await ended // the worker has the output open as well
 })
 
 t.test('a worker forked before the import in the primary gets its replies', async t => {
@@ -28,14 +28,14 @@ t.test('a worker forked before the import in the primary gets its replies', asyn
   t.strictSame(await ended, [0, null])
 })
 
-t.test('without an import in the primary, the error says what to do', async t => {
+t.test('if the primary does not import the package, the error says what to do', async t => {
   const { next, ended } = start(t, 'no-import')
   const { outcomes, errors, again } = await next()
   for (const outcome of outcomes) {
     t.match(outcome, { code: 'STORE_UNREACHABLE', message: /^The store cannot be reached: [gs]et of "key" in collection "c": no reply within 0.2 s; import 'strong-store' in the primary/ })
   }
   t.strictSame(errors, ['STORE_UNREACHABLE'])
-  t.equal(again, 'STORE_UNREACHABLE', 'also for who calls again as soon as he hears of it')
+  t.equal(again, 'STORE_UNREACHABLE', 'a call made in the error listener fails as well')
   t.strictSame(await ended, [0, null])
 })
 
@@ -47,10 +47,10 @@ t.test('a primary that exits leaves no directory', async t => {
     ['listener', 'SIGTERM', [5, null]]
   ] as const).map(async ([way, signal, outcome]) => {
     const { child, folder, next, ended } = start(t, 'ending', way)
-    t.strictSame((await next()).signals, [], 'importing it changes nothing in what signals do')
+    t.strictSame((await next()).signals, [], 'importing the package adds no signal handlers')
     if (signal !== undefined) child.kill(signal)
     t.strictSame(await ended, outcome, way)
-    t.strictSame(readdirSync(folder), [], 'nothing is left')
+    t.strictSame(readdirSync(folder), [], 'no directory is left')
   }))
 })
 
@@ -67,7 +67,7 @@ t.test('directories of killed primaries are removed by the next primary of their
     t.strictSame(await ended, [null, name])
   }))
   // An earlier primary that was still cleaning up may have removed the directories of others.
-  t.ok(readdirSync(folder).length > 0, 'a process that is killed cannot tidy up')
+  t.ok(readdirSync(folder).length > 0, 'a killed process leaves its directory')
   const { child, next, ended } = begin()
   await next()
   await until(() => readdirSync(folder).length === 1)

@@ -12,7 +12,7 @@ function framed (size: number, fill: number): Buffer {
 
 interface Seen { buffer: Buffer, size: number, isOwned: boolean }
 
-/** A reader, and the frames that it has handled. `keeps`: the handler keeps the buffers that it may. */
+/** A reader, and the frames that it has handled. `keeps`: the handler keeps the buffers that it is given. */
 function reading (keeps = false): { reader: FrameReader, seen: Seen[], gate: { isReady: boolean } } {
   const seen: Seen[] = []
   const gate = { isReady: true }
@@ -27,7 +27,7 @@ function reading (keeps = false): { reader: FrameReader, seen: Seen[], gate: { i
   return { reader: new FrameReader(handler, () => gate.isReady), seen, gate }
 }
 
-/** Receives as a socket does: in `target` if there is one, else in a buffer that is overwritten. Returns the reads. */
+/** Receives like a socket: into `target` if there is one, else into a buffer that is reused. Returns the reads. */
 function receive (reader: FrameReader, bytes: Buffer, most = READ): Array<{ size: number, inPlace: boolean }> {
   const reads = []
   const reused = Buffer.alloc(READ)
@@ -43,7 +43,7 @@ function receive (reader: FrameReader, bytes: Buffer, most = READ): Array<{ size
   return reads
 }
 
-t.test('frames of any size, received in pieces of any size, are handled whole and in order', async t => {
+t.test('frames of any size, received in pieces of any size, are handled complete and in order', async t => {
   const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
   t.comment(`SEED=${seed}`)
   const next = random(seed)
@@ -55,7 +55,7 @@ t.test('frames of any size, received in pieces of any size, are handled whole an
     for (let at = 0; at < bytes.length;) {
       const end = at + 1 + below([10, 5000, 300_000][below(3)]!)
       if (gate.isReady) receive(reader, bytes.subarray(at, end))
-      else reader.receive(bytes.subarray(at, end)) // has been read before the socket was paused
+      else reader.receive(bytes.subarray(at, end)) // was read before the socket was paused
       at = end
       gate.isReady = below(4) > 0
       if (gate.isReady) reader.receive(Buffer.alloc(0))
@@ -76,7 +76,7 @@ t.test('no frame is handled while the handler is not ready', async t => {
   t.strictSame(seen.map(({ size }) => size), [10, 20, 30])
 })
 
-t.test('a long frame is copied only until its size is known; the rest is received in its place', async t => {
+t.test('the rest of a long frame is received in place, once its size is known', async t => {
   const { reader, seen } = reading()
   const reads = receive(reader, Buffer.concat([framed(100, 1), framed(2 ** 20, 2), framed(100, 3)]), 2 ** 30)
   t.strictSame(seen.map(({ size }) => size), [100, 2 ** 20, 100])
@@ -87,15 +87,15 @@ t.test('a long frame is copied only until its size is known; the rest is receive
   ])
 })
 
-t.test('a handler that keeps the buffer of a long frame has it for itself', async t => {
+t.test('a handler can keep the buffer of a long frame, which contains nothing else', async t => {
   const { reader, seen } = reading(true)
   for (let i = 0; i < 3; i++) receive(reader, framed(2 ** 20, i))
-  t.ok(seen.every(({ buffer, isOwned }) => isOwned && buffer.length === 4 + 2 ** 20), 'nothing else is in it')
+  t.ok(seen.every(({ buffer, isOwned }) => isOwned && buffer.length === 4 + 2 ** 20), 'only the frame is in it')
   t.equal(new Set(seen.map(({ buffer }) => buffer.buffer)).size, 3)
   for (const [i, { buffer }] of seen.entries()) t.equal(buffer.at(-1), i)
 })
 
-t.test('other long frames share one buffer, which is not given away where it is larger than the frame', async t => {
+t.test('long frames that are not kept share a buffer, which cannot be kept if it is larger than the frame', async t => {
   const { reader, seen } = reading()
   for (const size of [2 ** 20, 2 ** 20, 2 ** 19]) receive(reader, framed(size, 1))
   t.equal(new Set(seen.map(({ buffer }) => buffer.buffer)).size, 1)
@@ -111,7 +111,7 @@ t.test('a peer that claims more than it sends takes little memory', async t => {
     const { target } = reader
     if (target !== undefined) {
       const held = target.buffer.byteLength
-      t.ok(held <= Math.max(EAGER, 2 * at), `${held} bytes for the ${at} that have arrived`)
+      t.ok(held <= Math.max(EAGER, 2 * at), `${held} bytes allocated when ${at} have arrived`)
       most = Math.max(most, held)
     }
     const bytes = frame.subarray(at, at + READ)
@@ -125,7 +125,7 @@ t.test('a peer that claims more than it sends takes little memory', async t => {
   t.equal(most, size + 4)
   t.equal(seen.length, 1)
   receive(reader, framed(2 * READ, 1))
-  t.ok(seen[1]!.buffer.length <= EAGER, 'and it is not kept')
+  t.ok(seen[1]!.buffer.length <= EAGER, 'the large buffer is not kept')
 })
 
 t.test('an invalid frame size is rejected as soon as it is known', async t => {

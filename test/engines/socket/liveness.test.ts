@@ -1,4 +1,4 @@
-// Stores that are stopped, busy or slow, and clients that are.
+// Stores and clients that are stopped, busy or slow.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -84,7 +84,7 @@ t.test('calls to a stopped store fail, and locks are lost', async t => {
   await lost
   t.match(lock.signal.reason, { code: 'STORE_LOCK_LOST' })
   t.match(store.errors, [{ code: 'STORE_DISCONNECTED', message: SILENT }])
-  await t.rejects(collection.get('kept'), { code: 'STORE_UNREACHABLE' }, 'it is looked for again')
+  await t.rejects(collection.get('kept'), { code: 'STORE_UNREACHABLE' }, 'the next call tries to connect')
   const waiting = other.collection('c').acquire('key')
   serving.kill('SIGCONT')
   await (await waiting).release() // the store releases what the lost connection held
@@ -113,7 +113,7 @@ t.test('a process that only writes without confirmation notices that the store i
   serving.kill('SIGCONT')
 })
 
-t.test('a stopped primary', async t => {
+t.test('when the primary is stopped, the calls of a worker reject and its locks are lost', async t => {
   const { child, nextLine, ended } = start(t, 'test/fixtures/primary-killed.js', { env: { CONNECT_TIMEOUT: '1' } })
   t.match(JSON.parse(await nextLine()), { ready: true })
   child.kill('SIGSTOP')
@@ -123,7 +123,7 @@ t.test('a stopped primary', async t => {
   await ended
 })
 
-t.test('calls that wait for a lock, and a store that is busy for a while, are not mistaken for silence', async t => {
+t.test('waiting for a lock, and a store that is busy for a while, are not taken for silence', async t => {
   const serving = await served(t)
   const store = storeAt(t, serving.url, 1)
   const patient = storeAt(t, serving.url, 5)
@@ -142,7 +142,7 @@ t.test('calls that wait for a lock, and a store that is busy for a while, are no
   t.strictSame(patient.errors, [])
 })
 
-t.test('a client whose event loop was blocked does not blame the store', async t => {
+t.test('a blocked event loop of the client is not taken for silence of the store', async t => {
   const serving = await served(t)
   const store = storeAt(t, serving.url, 1)
   const lock = await store.collection('c').acquire('key')
@@ -161,7 +161,7 @@ t.test('a client whose event loop was blocked does not blame the store', async t
   t.strictSame(store.errors, [])
 })
 
-t.test('after a pause of the client, an almost silent store gets another interval', async t => {
+t.test('after a pause of the client, the store gets another interval to answer', async t => {
   let beats = 0
   let questions = 0
   const calls = {
@@ -182,12 +182,12 @@ t.test('after a pause of the client, an almost silent store gets another interva
   t.equal(questions, 1)
 })
 
-t.test('an idle client sends nothing, and one that holds a lock pings now and then', async t => {
+t.test('an idle client sends nothing, and a client that holds a lock pings the store', async t => {
   const { path } = await served(t)
   const { url, writes } = await proxy(t, path)
   const store = storeAt(t, url, 1)
   await store.ping()
-  await delay(300) // for a check that was due
+  await delay(300) // for a ping that was due
   const before = writes()
   await delay(1500)
   t.equal(writes(), before)
@@ -204,14 +204,14 @@ t.test('a process that only holds a lock can exit while the store is stopped', a
     const lock = await createStore({ url: ${JSON.stringify(serving.url)}, connectTimeout: 3 }).collection('c').acquire('key')
     process.kill(${serving.pid}, 'SIGSTOP')
     process.on('exit', () => { console.log(lock.held) })
-    setTimeout(() => {}, 1500) // until the store has been asked
+    setTimeout(() => {}, 1500) // until the store has been pinged
   `
   const argv = [...PLAIN, process.execPath, '--input-type=module', '-e', program]
   const child = spawn('env', argv, { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.equal(await text(child.stdout), 'true\n', 'before the lock was lost')
+  t.equal(await text(child.stdout), 'true\n', 'it exits before the lock is lost')
 })
 
-t.test('a lease ends by the clock of the holder while the store is silent', async t => {
+t.test('a lease expires on the clock of the lock owner while the store is silent', async t => {
   const serving = await served(t)
   const lock = await storeAt(t, serving.url, 1000).collection('c').acquire('key', { lease: 0.3 })
   serving.kill('SIGSTOP')
@@ -222,7 +222,7 @@ t.test('a lease ends by the clock of the holder while the store is silent', asyn
   serving.kill('SIGCONT')
 })
 
-t.test('a lock whose lease is renewed too late for its holder is released', async t => {
+t.test('a lock whose renewal reaches its owner too late is released', async t => {
   const { path, url } = await served(t)
   const { url: slow, hold, go } = await proxy(t, path)
   const lock = await storeAt(t, slow, 1000).collection('c').acquire('key', { lease: 0.5 })

@@ -1,7 +1,6 @@
-// Explores the protocol of near caches, with the real cache and the real keyspace: two clients and one key, in every
-// order of calls, deliveries in both directions, passing time and a lost connection. A client that is stopped is one
-// that nothing is delivered to. The history of each run must be linearizable, and faults that are introduced on purpose
-// must be found.
+// Explores the protocol of near caches with the real cache and keyspace: two clients and one key, in every order of
+// calls, deliveries in both directions, passing time and a lost connection. A stopped client is one without deliveries.
+// The history of each run must be linearizable, and faults that are introduced on purpose must be found.
 import t from 'tap'
 import { Reply, Request, type Op } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
@@ -20,14 +19,14 @@ const STEP = 60
 const NEVER = new Promise<never>(() => {})
 
 const FAULTS = [
-  'the lease is counted from the arrival of its grant',
-  'copies are read while a change of their key is unanswered',
+  'the lease starts when its grant arrives',
+  'copies are read while a change of their key is pending',
   'a revoked copy is acknowledged, but kept',
-  'the store does not know the leases',
+  'the store does not track leases',
   'copies are kept when the connection is lost',
-  'copies are read while a clear is unanswered',
-  'a copy that was given up is taken for a new one',
-  'a copy is read before reads that were sent'
+  'copies are read while a clear is pending',
+  'a dropped copy is taken for a new one',
+  'a copy is read ahead of reads that were sent before'
 ] as const
 type Fault = typeof FAULTS[number]
 
@@ -40,7 +39,7 @@ interface Scenario {
   steps: number
   /** The first client loses its connection once. */
   isLost?: boolean
-  /** There was no copy before, so that requests are not numbered yet. */
+  /** There have been no copies yet, so requests are not numbered. */
   isFirstUse?: boolean
 }
 
@@ -68,7 +67,7 @@ class Peer extends Caller {
 }
 
 class Client {
-  /** What is under way to the store, and from it. */
+  /** Messages on their way to the store, and from it. */
   toStore: Array<() => void> = []
   toClient: Array<(client: Client) => void> = []
   near: NearCache
@@ -162,7 +161,7 @@ class Client {
 
 class World {
   now = 0
-  /** Numbers what happens. */
+  /** Numbers the events. */
   at = 0
   history: Operation[] = []
   completed = ''
@@ -181,7 +180,7 @@ class World {
     this.clients = [new Client('a', this), new Client('b', this)]
   }
 
-  /** What may happen next. */
+  /** The possible next events. */
   actions (): Array<() => void> {
     const all: Array<() => void> = []
     const { scenario: { scripts, steps, isLost } } = this
@@ -222,20 +221,20 @@ class World {
     return all
   }
 
-  /** Two runs with the same state go on alike: each side has seen the same, and the same was over before each call. */
+  /** Runs with the same state continue alike: both sides saw the same, and the same calls ended before each call. */
   get state (): string {
     return `${this.now}|${this.storeLog}|${this.clients.map(({ log }) => log).join('|')}`
   }
 }
 
-/** More than the largest scenario has. A change that multiplies the orders must not make the test run for hours. */
+/** More than the largest scenario has. A change that multiplies the orders must fail, not run for hours. */
 const MAX_STATES = 150_000
 
 interface Exploration {
   /** Complete orders. */
   runs: number
   states: number
-  /** Reads of copies in them. */
+  /** Reads of copies in those orders. */
   hits: number
   wrong: Operation[] | undefined
 }
@@ -270,12 +269,12 @@ function explore (scenario: Scenario, fault?: Fault): Exploration {
 }
 
 const SCENARIOS: Record<string, Scenario> = {
-  'an own write': { scripts: [['get', 'get', 2, 'get'], []], steps: 1 },
+  'a write by the same client': { scripts: [['get', 'get', 2, 'get'], []], steps: 1 },
   'the first use': { scripts: [['get', 'get', 'get'], [2]], steps: 0, isFirstUse: true },
-  'an own clear': { scripts: [['get', 'get', 'clear', 'get'], []], steps: 1 },
+  'a clear by the same client': { scripts: [['get', 'get', 'clear', 'get'], []], steps: 1 },
   'a lost connection': { scripts: [['get', 'get'], [2]], steps: 0, isLost: true },
-  'reads, and a write of another': { scripts: [['get', 'get'], [2]], steps: 2 },
-  'reads of both, and a delete': { scripts: [['get', 'get'], ['del', 'get']], steps: 0 }
+  'reads, and a write by the other client': { scripts: [['get', 'get'], [2]], steps: 2 },
+  'reads by both clients, and a delete': { scripts: [['get', 'get'], ['del', 'get']], steps: 0 }
 }
 
 for (const [name, scenario] of Object.entries(SCENARIOS)) {
@@ -321,7 +320,7 @@ function withCopy (fields: Partial<Reply> = {}) {
     near.sent(request(op), id)
     near.answered(id, request(op), Object.assign(new Reply(), reply))
   }
-  near.isUsed = true // or the first request is not numbered
+  near.isUsed = true // otherwise the first request is not numbered
   call('get', 1, { text: '1', near: 7, number: LEASE, ...fields })
   const renew = (): void => {
     const ping = pings.shift()!
@@ -333,7 +332,7 @@ function withCopy (fields: Partial<Reply> = {}) {
   }
 }
 
-t.test('a read that is answered without a copy ends the copy of before', async t => {
+t.test('a read that is answered without a copy ends the earlier copy', async t => {
   const { near, acknowledged, request, call } = withCopy()
   t.equal(near.read(request('get'))?.text, '1')
   call('get', 1, { code: 'STORE_OVERLOADED' })
@@ -341,7 +340,7 @@ t.test('a read that is answered without a copy ends the copy of before', async t
   t.strictSame(acknowledged, [7])
 })
 
-t.test('a process that changes a key gives its own copy up before', async t => {
+t.test('a process that changes a key drops its own copy first', async t => {
   const { near, acknowledged, request } = withCopy()
   near.sent(request('set'), 0)
   t.equal(near.read(request('get')), undefined)
@@ -353,10 +352,10 @@ t.test('copies are not read until the changes that this process has sent have re
   near.sent(request('set', 'other'), 2)
   t.equal(near.read(request('get')), undefined)
   call('head', 3)
-  t.equal(near.read(request('get'))?.text, '1', 'the change waits for a lock')
+  t.equal(near.read(request('get'))?.text, '1', 'the change is waiting for a lock')
 })
 
-t.test('a copy is read while reads of other keys are under way', async t => {
+t.test('a copy is read while reads of other keys are in flight', async t => {
   const { near, request } = withCopy()
   near.sent(request('get', 'other'), 2)
   t.equal(near.read(request('get'))?.text, '1')
@@ -368,11 +367,11 @@ t.test('reads of a series keep their order', async t => {
   const read = (key: string): Request => Object.assign(request('get', key), { series })
   t.equal(near.read(read('k'))?.text, '1')
   near.sent(read('other'), 2)
-  t.equal(near.read(read('k')), undefined, 'it would be older')
+  t.equal(near.read(read('k')), undefined, 'the copy may be older than the other value')
   t.equal(near.read(request('get'))?.text, '1')
 })
 
-t.test('after a clear was sent, no copies are read until it is answered', async t => {
+t.test('after a clear is sent, no copies are read until it is answered', async t => {
   const { near, request, call } = withCopy()
   near.sent(request('clear', ''), 2)
   call('head', 3)
@@ -381,7 +380,7 @@ t.test('after a clear was sent, no copies are read until it is answered', async 
   t.equal(near.read(request('get'))?.text, '1')
 })
 
-t.test('the lease is renewed after a quarter of its time, by reads', async t => {
+t.test('reads renew the lease after a quarter of its time', async t => {
   const { near, pings, request, renew, pass } = withCopy()
   pass(LEASE / 4)
   near.read(request('get'))
@@ -405,12 +404,12 @@ t.test('a read that the store answers renews the lease of all copies, which are 
   call('get', 2, { text: '1', near: 7 })
   t.equal(near.read(request('get'))?.text, '1')
   call('get', 2, { text: '1', near: 8 })
-  t.strictSame(acknowledged, [8], 'the store takes it for one that is kept')
+  t.strictSame(acknowledged, [8], 'a copy that the process does not have is acknowledged')
   pass(LEASE - 1)
   t.equal(near.read(request('get'))?.text, '1')
 })
 
-t.test('a lease that could not be asked for is asked for again', async t => {
+t.test('a failed renewal of the lease is sent again', async t => {
   const { near, pings, fail, request, pass } = withCopy()
   pass(LEASE / 2)
   near.read(request('get'))
@@ -419,7 +418,7 @@ t.test('a lease that could not be asked for is asked for again', async t => {
   t.equal(pings.length, 2)
 })
 
-t.test('reads let the event loop turn once a millisecond', async t => {
+t.test('the cache is busy after a millisecond of reads without a turn of the event loop', async t => {
   const { near, request, pass } = withCopy()
   near.turned()
   near.read(request('get'))
@@ -432,7 +431,7 @@ t.test('reads let the event loop turn once a millisecond', async t => {
   t.notOk(near.isBusy)
 })
 
-t.test('a value above the bound is not kept, and does not displace the others', async t => {
+t.test('a value above the bound is not kept, and does not evict the others', async t => {
   const { near, acknowledged, request, call } = withCopy()
   near.maxBytes = 2000
   near.sent(request('get', 'large'), 2)
@@ -443,7 +442,7 @@ t.test('a value above the bound is not kept, and does not displace the others', 
   t.equal(near.read(request('get'))?.text, '1')
 })
 
-t.test('no more copies are kept than the store grants, however many it has forgotten at their end', async t => {
+t.test('no more copies are kept than the store grants, even if the store has dropped expired ones', async t => {
   const { near, acknowledged, request } = withCopy()
   for (let i = 0; i < MAX_COPIES; i++) {
     near.sent(request('get', `${i}`), 2)
@@ -453,14 +452,14 @@ t.test('no more copies are kept than the store grants, however many it has forgo
   t.strictSame(acknowledged, [7])
 })
 
-t.test('the store learns how often a copy was read', async t => {
+t.test('an acknowledgement tells the store how often the copy was read', async t => {
   const { near, hits, request } = withCopy()
   for (let i = 0; i < 3; i++) near.read(request('get'))
   near.revoke(7)
   t.strictSame(hits, [3])
 })
 
-t.test('a copy is never read past the end of its key', async t => {
+t.test('a copy is never read after its key has expired', async t => {
   const { near, acknowledged, request, renew, pass } = withCopy({ expiresIn: 2 * LEASE })
   pass(LEASE - 1)
   t.match(near.read(request('entry')), { text: '1', expiresIn: LEASE + 1 })

@@ -12,7 +12,7 @@ class Paper implements ReplyTarget {
   #reserved = 0
   reserve (size: number): void { this.#reserved = size }
   commit (size: number): void {
-    if (size > this.#reserved) throw new Error(`${size} bytes where room was made for ${this.#reserved}`)
+    if (size > this.#reserved) throw new Error(`${size} bytes committed, ${this.#reserved} reserved`)
     this.used += size
   }
 
@@ -25,7 +25,7 @@ function frame (write: (target: ReplyTarget) => void): { buffer: Buffer, at: num
   paper.used = 5 // frames do not start at the beginning of a buffer
   write(paper)
   const size = paper.buffer.readUInt32LE(5)
-  if (paper.used !== 5 + 4 + size) throw new Error(`a frame of ${paper.used - 9} bytes says ${size}`)
+  if (paper.used !== 5 + 4 + size) throw new Error(`a frame of ${paper.used - 9} bytes has the size ${size}`)
   return { buffer: paper.buffer, at: 9, end: paper.used }
 }
 
@@ -86,7 +86,7 @@ t.test('replies arrive unchanged, with bytes as text', async t => {
   }
 })
 
-t.test('notices', async t => {
+t.test('notices and control frames arrive unchanged', async t => {
   const error = frame(target => { writeNotice(target, ERROR, 'STORE_LOCKED', 5) })
   t.equal(readReply(error.buffer, error.at, error.end).code, 'STORE_LOCKED')
   t.equal(idOf(error.buffer, error.at), 5)
@@ -112,7 +112,7 @@ t.test('notices', async t => {
   t.strictSame([codeOf(cancel.buffer, cancel.at), idOf(cancel.buffer, cancel.at)], [CANCEL, 9])
 })
 
-t.test('hello', async t => {
+t.test('a hello arrives unchanged, and a malformed one is rejected', async t => {
   const { buffer, at, end } = frame(target => { writeHello(target, 'f'.repeat(64), 'pid 5') })
   t.strictSame(readHello(buffer, at, end), { token: 'f'.repeat(64), label: 'pid 5' })
   for (let i = 0; i < 5; i++) {

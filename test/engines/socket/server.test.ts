@@ -1,4 +1,4 @@
-// The socket of the server with broken and unauthenticated peers.
+// The server with broken and unauthenticated peers.
 import { existsSync, statSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { dirname } from 'node:path'
@@ -65,7 +65,7 @@ t.test('only its owner can enter the directory of the socket', async t => {
   )
 })
 
-t.test('unauthenticated peers are rejected: no token, a wrong token, another protocol, or no hello', async t => {
+t.test('peers without a token, with a wrong token, another protocol or no hello are disconnected', async t => {
   const friend = await new Peer().greet()
   for (const hello of ['x'.repeat(64), '', token.slice(1), token.toUpperCase(), 'é'.repeat(64)]) {
     const peer = new Peer()
@@ -114,7 +114,7 @@ t.test('a malformed frame ends only its own connection', async () => {
   await friend.get()
 })
 
-t.test('the end of a connection ends its locks and waits, and leaves no state', async t => {
+t.test('a closed connection loses its locks and waits, and leaves no state', async t => {
   const holder = await new Peer().greet()
   writeRequest(holder, new Request('acquire', 'collection', 'held'), 0, 2)
   holder.send()
@@ -139,7 +139,7 @@ t.test('an incomplete frame does not block other connections', async () => {
   half.socket.destroy()
 })
 
-t.test('a flood of connections neither keeps clients out nor stays open', async t => {
+t.test('a flood of connections is closed, and does not keep clients out', async t => {
   const peers = Array.from({ length: 200 }, () => new Peer())
   const friend = await new Peer().greet()
   await until(() => peers.filter(({ isClosed }) => !isClosed).length <= 20)
@@ -163,9 +163,9 @@ t.test('a client that does not read gets STORE_OVERLOADED, and is disconnected a
   const { peers } = server
   holder.socket.destroy()
   await until(() => keyspace.collection('collection').waiters === 0)
-  t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'not the 25 MB that it has asked for')
+  t.ok(process.memoryUsage().arrayBuffers - before < 15e6, 'less than the 25 MB that it has requested')
   const friend = await new Peer().greet()
-  await until(() => server.peers === peers - 1) // one opened, two closed
+  await until(() => server.peers === peers - 1) // one was opened, two were closed
   await friend.get()
   keyspace.collection('collection').clearPrefix('', new Map(), () => {})
 })

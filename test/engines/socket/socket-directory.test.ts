@@ -1,4 +1,4 @@
-// Where the socket is created, who can enter its directory, and that cleanup removes only our own files.
+// Where the socket is created, which users can enter its directory, and what cleanup removes.
 import { once } from 'node:events'
 import {
   chmodSync, chownSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, renameSync, rmSync,
@@ -13,7 +13,7 @@ import { SocketDirectory, removeAbandoned, socketParents } from '../../../src/en
 
 const OTHER_USER = 65534
 const isRoot = process.geteuid?.() === 0
-const NEEDS_ROOT = { skip: isRoot ? false : 'needs root, to play two users' }
+const NEEDS_ROOT = { skip: isRoot ? false : 'needs root, to run as two users' }
 
 /** Creates a folder, and restores TMPDIR afterwards. */
 function folderOf (t: Test): string {
@@ -71,7 +71,7 @@ t.test('a directory in which another user could replace the socket is not used',
   }
   if (isRoot) {
     chownSync(folder, OTHER_USER, -1)
-    t.not(firstParent(folder), folder, 'another user has it')
+    t.not(firstParent(folder), folder, 'it belongs to another user')
   }
   t.end()
 })
@@ -84,7 +84,7 @@ t.test('a directory that is not writable is skipped', async t => {
   listener.close()
 })
 
-t.test('only its user can enter the directory, and remove deletes only what was created', t => {
+t.test('only its user can enter the directory, and remove deletes only what it created', t => {
   const folder = folderOf(t)
   const directory = new SocketDirectory(folder)
   t.equal(statSync(dirname(directory.path)).mode & 0o777, 0o700)
@@ -139,7 +139,7 @@ t.test('cleanup removes only dead sockets of this user', async t => {
   await removeAbandoned(join(folder, 'missing')) // as if it could not be listed
 })
 
-t.test('a socket for another user admits nobody else', NEEDS_ROOT, async t => {
+t.test('a socket for another user is accessible only to that user', NEEDS_ROOT, async t => {
   const listener = new Listener(OTHER_USER, () => {})
   const path = await listener.path()
   t.match(statSync(path), { uid: OTHER_USER, mode: 0o140600 })
@@ -148,7 +148,7 @@ t.test('a socket for another user admits nobody else', NEEDS_ROOT, async t => {
   t.notOk(existsSync(dirname(path)))
 })
 
-t.test('a process that is not root cannot create a socket for another user, and reports that', NEEDS_ROOT, async t => {
+t.test('a process that is not root reports that it cannot create a socket for another user', NEEDS_ROOT, async t => {
   process.seteuid!(1234)
   t.teardown(() => { process.seteuid!(0) })
   const listener = new Listener(OTHER_USER, () => {})

@@ -1,4 +1,4 @@
-// The contract over `unix:`: the store, the tests and the other user in three separate processes.
+// The contract over `unix:`, with the store, the tests and the other client in three separate processes.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { remote, type Channel, type Message } from '../../contract/remote.js'
 import { contract } from '../../contract/suite.js'
 import { cleanEnv, directory, serve } from '../../support/serve.js'
 
-contract(t, 'a store in a process of its own', async () => {
+contract(t, 'a store in a separate process', async () => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const store = createStore(url)
   const user = fork(fileURLToPath(new URL('../../fixtures/contract-user.js', import.meta.url)), {

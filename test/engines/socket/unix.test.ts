@@ -25,7 +25,7 @@ function storeAt (t: Test, path: string, connectTimeout = 0.2): Store {
   return store
 }
 
-t.test('URLs, and their named pipes on Windows', async t => {
+t.test('unix: URLs become paths, or named pipes on Windows', async t => {
   t.equal(socketPath('unix:/run/app/store.sock', 'linux'), '/run/app/store.sock')
   t.equal(socketPath('unix:///run/app//store.sock', 'linux'), '/run/app/store.sock')
   t.equal(socketPath('unix:/run/app/store.sock', 'win32'), '\\\\.\\pipe\\run-app-store.sock')
@@ -38,7 +38,7 @@ t.test('URLs, and their named pipes on Windows', async t => {
   }
   t.throws(() => createStore('unix://run/app/store.sock'), { code: 'STORE_OPTION_INVALID', message: /did you mean unix:\/run\/app\/store\.sock\?/ })
   t.throws(() => createStore({ url: 'unix:/run/store', maxValueBytes: 1 }), { code: 'STORE_OPTION_INVALID' })
-  t.equal(createStore('unix:/run/store'), createStore('unix:///run/store'), 'one store for a path')
+  t.equal(createStore('unix:/run/store'), createStore('unix:///run/store'), 'one store per path')
 })
 
 t.test('STRONG_STORE_URL is the default URL', async t => {
@@ -51,10 +51,10 @@ t.test('STRONG_STORE_URL is the default URL', async t => {
   process.env.STRONG_STORE_URL = url
   const store = createStore()
   await store.collection('c').acquire('key')
-  t.match(await store.locks(), [{ owner: `pid ${process.pid} on ${hostname()}` }], 'owners name host and pid')
+  t.match(await store.locks(), [{ owner: `pid ${process.pid} on ${hostname()}` }], 'owners include host and pid')
   await store.close()
   process.env.STRONG_STORE_URL = ''
-  t.notOk(createStore().isClosed, 'an empty variable is no URL')
+  t.notOk(createStore().isClosed, 'an empty variable is ignored')
   await createStore().close()
 })
 
@@ -103,8 +103,8 @@ t.test('the error of a version mismatch names the versions', async t => {
 })
 
 t.test(
-  'the permissions of the socket decide who may connect',
-  { skip: process.geteuid?.() !== 0 && 'needs root, to play two users' },
+  'the permissions of the socket decide which users can connect',
+  { skip: process.geteuid?.() !== 0 && 'needs root, to run as two users' },
   async t => {
     const folder = directory(t)
     chmodSync(folder, 0o755)
@@ -139,10 +139,10 @@ t.test('when a store exits, pending calls reject, locks are lost, and later call
   await first.exited
   const second = await serve(t, ['--socket', path])
   await Promise.all(late)
-  t.equal(await jobs.get('other'), 2, 'in their order')
+  t.equal(await jobs.get('other'), 2, 'in call order')
   await t.rejects(lock.release(), { code: 'STORE_LOCK_LOST' })
   const again = await jobs.acquire('key')
-  t.ok(again.fence > fence, 'fences grow over restarts')
+  t.ok(again.fence > fence, 'fences increase across restarts')
   await again.release()
   second.kill()
   t.strictSame(await second.exited, [0, null])
