@@ -1,4 +1,4 @@
-// How the client library is used: which of its options are taken, and clients that the application has made.
+// The client library: which of its options are accepted, and clients created by the application.
 import { Cluster, Redis } from 'ioredis'
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
@@ -43,7 +43,7 @@ t.test('options that would change the layout or the order are rejected with the 
 t.test('with a client of the application, the store opens its own connections with the same settings', { skip: !hasRedis && NO_REDIS }, async t => {
   const { path, redis } = await startServer(t)
   await redis.config('SET', 'requirepass', 'secret')
-  // All that would be refused as an option is the application's own business here.
+  // Settings that are rejected as options are allowed here: they are those of the application.
   const settings = {
     path,
     password: 'secret',
@@ -72,7 +72,7 @@ t.test('with a client of the application, the store opens its own connections wi
     await lock.release()
     t.equal(await wait, 3)
     await redis.select(2)
-    t.equal(await redis.exists(`protocol ${protocol}:{c:c}:records`), 1, 'in its database, under the name of the store')
+    t.equal(await redis.exists(`protocol ${protocol}:{c:c}:records`), 1, 'in its database, without keyPrefix')
     await store.close()
     await client.set('mine', 'still')
     t.equal(await client.get('mine'), 'still')
@@ -88,7 +88,7 @@ t.test('with a client of the application, the store opens its own connections wi
     () => createStore({ url: 'redis:', redis: { client, cluster: true } }),
     { code: 'STORE_OPTION_INVALID', message: /redis\.cluster/ }
   )
-  t.equal(client.status, 'wait', 'one that is not connected stays so')
+  t.equal(client.status, 'wait', 'a client that is not connected stays so')
   const wrong = new Redis({ ...settings, password: 'wrong', lazyConnect: true })
   await t.rejects(
     createStore({ url: 'redis:', redis: { client: wrong } }).collection('c').get('key'),
@@ -96,7 +96,7 @@ t.test('with a client of the application, the store opens its own connections wi
   )
 })
 
-t.test('the same with a Cluster', { skip: !hasRedis && NO_REDIS }, async t => {
+t.test('with a Cluster of the application, the store uses its nodes', { skip: !hasRedis && NO_REDIS }, async t => {
   const { masters } = await startCluster(t)
   const client = new Cluster(
     masters.map(({ port }) => ({ host: '127.0.0.1', port })), { keyPrefix: 'app:', scaleReads: 'slave' }

@@ -1,4 +1,4 @@
-// The contract over a Redis Cluster of three, and what happens when one of them fails.
+// The contract on a Redis Cluster with three masters, and what happens when one of them fails.
 import t from 'tap'
 import { KeyNames } from '../../../src/engines/redis/keys.js'
 import { createStore, type Collection } from '../../../src/index.js'
@@ -23,13 +23,13 @@ if (!hasRedis) {
   }
 
   const names = new KeyNames('strong-store', true)
-  /** The name of a collection that lives at a node. */
+  /** The name of a collection that is stored on a node. */
   const nameAt = async (wanted: TestNode, start: string): Promise<string> => {
     for (let i = 0; ; i++) {
       if (await masterOf(names.base(`${start} ${i}`)) === wanted) return `${start} ${i}`
     }
   }
-  /** Connections at these nodes that bring answers. */
+  /** The number of subscriber connections at these nodes. */
   const listeners = async (nodes: TestNode[]): Promise<number> => {
     const channels = await Promise.all(
       nodes.map(({ redis }) => redis.call('PUBSUB', 'CHANNELS', 'strong-store:*') as Promise<string[]>)
@@ -37,7 +37,7 @@ if (!hasRedis) {
     return channels.flat().length
   }
 
-  /** What a watch of a collection says is there. */
+  /** Follows a collection with a watch, and tracks the state that it reports. */
   const follow = (collection: Collection<any>) => {
     const seen = { state: new Map<string, unknown>(), isReady: false, resets: 0, end: () => events.return() }
     const events = collection.watch()
@@ -55,7 +55,7 @@ if (!hasRedis) {
     return seen
   }
 
-  t.test('when subscriber connections are lost, others take over, and nothing else is lost', async t => {
+  t.test('when subscriber connections are lost, others take over, and locks and waits are kept', async t => {
     const store = createStore(options)
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })
@@ -92,7 +92,8 @@ if (!hasRedis) {
     t.equal(lost.held, false)
     t.equal(await outcome(other.set('key', 1).then(() => 'done')), 'gave done')
     t.equal(lock.held, true)
-    await until(async () => await listeners(masters.slice(1)) === 1) // what brings answers may have been there
+    // The subscriber connection may have been at the stopped node.
+    await until(async () => await listeners(masters.slice(1)) === 1)
     first!.child.kill('SIGCONT')
     lock.set('kept')
     await lock.release()
@@ -121,7 +122,7 @@ if (!hasRedis) {
     const seenOf = [failing, other].map(follow)
     await failing.set('watched', 'kept')
     await until(() => seenOf.every(({ isReady }) => isReady) && seenOf[0]!.state.get('watched') === 'kept')
-    await until(async () => await offset(first!) === await offset(replica)) // what was not copied yet would be lost
+    await until(async () => await offset(first!) === await offset(replica)) // or the writes would be lost
     replica.child.kill('SIGSTOP')
     await first!.redis.call('CLIENT', 'KILL', 'TYPE', 'replica')
     await failing.set('watched', 'lost')
@@ -131,14 +132,14 @@ if (!hasRedis) {
     replica.child.kill('SIGCONT')
     t.equal(await wait, 'STORE_DISCONNECTED')
     t.equal(lock.held, false)
-    t.match(await outcome(failing.get('key')), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'nobody has it now')
-    t.match(await outcome(store.collections()), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'a part is not all')
-    t.equal(await other.get('key'), 'old', 'what lives elsewhere goes on')
+    t.match(await outcome(failing.get('key')), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'no node serves the collection')
+    t.match(await outcome(store.collections()), /^STORE_(DISCONNECTED|UNREACHABLE)$/, 'a partial list is not returned')
+    t.equal(await other.get('key'), 'old', 'collections on other nodes are not affected')
     t.equal(stays.held, true)
     stays.set('kept')
     await stays.release()
     t.equal(await otherWait, 'kept')
-    // without the seconds that the others take to agree on it
+    // a takeover skips the seconds that an election takes
     await replica.redis.call('CLUSTER', 'FAILOVER', 'TAKEOVER')
     const seen = new Set<string>()
     await until(async () => {
@@ -150,7 +151,7 @@ if (!hasRedis) {
     seen.delete('STORE_UNREACHABLE')
     t.strictSame([...seen], ['gave old'])
     await until(() => seenOf[0]!.state.get('watched') === 'kept')
-    t.strictSame(seenOf.map(({ resets }) => resets > 0), [true, false], 'a watch starts anew where changes may be lost')
+    t.strictSame(seenOf.map(({ resets }) => resets > 0), [true, false], 'a watch resets where changes may be lost')
     t.ok(await failing.set('key', 'new') > version)
     await until(() => seenOf[0]!.state.get('key') === 'new')
     await Promise.all(seenOf.map(({ end }) => end()))

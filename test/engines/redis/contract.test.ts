@@ -1,4 +1,4 @@
-// The contract over two connections to one server: Redis where the machine has it, and Valkey, which npm brings.
+// The contract with two clients of one server: Valkey, which is installed from npm, and redis-server if there is one.
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
 import { contract } from '../../contract/suite.js'
@@ -16,5 +16,5 @@ function over (name: string, options: StoreOptions): void {
 }
 
 over('valkey', await startValkey(t))
-if (hasRedis) over('redis-server', (await startServer(t)).options) // and without functions: see rights.test.ts
+if (hasRedis) over('redis-server', (await startServer(t)).options) // for servers without functions, see rights.test.ts
 else t.comment(`redis-server ${NO_REDIS}`)

@@ -1,4 +1,4 @@
-// What stays in Redis, how long, and who removes it.
+// What a store leaves in Redis, for how long, and what removes it.
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../../../src/index.js'
 import { makeLibrary } from '../../../src/engines/redis/scripts.js'
@@ -19,18 +19,18 @@ async function all (): Promise<void> {
   const { redis, options } = await startServer(t)
   const { functions } = makeLibrary()
   const keysOf = (prefix: string): Promise<string[]> => redis.keys(`${prefix}:*`)
-  /** Seconds that each key of a store stays, at most; -1 where one stays for ever. */
+  /** The seconds until the last key of a store expires; -1 if a key never does. */
   const stays = async (prefix: string): Promise<number> => {
     const left = await Promise.all((await keysOf(prefix)).map(key => redis.pttl(key)))
     return left.includes(-1) ? -1 : Math.max(...left) / 1000
   }
-  /** Makes a collection due, and has a sweep look at it. */
+  /** Marks a collection as due, and sweeps it. */
   const sweep = async (prefix: string, base: string): Promise<void> => {
     await redis.zadd(`${prefix}:index:due`, 0, base)
     while (await redis.fcall(functions.sweep, 1, `${prefix}:index:due`) === 1) { /* there is more */ }
   }
 
-  t.test('unused counters are removed, by any process', async t => {
+  t.test('expired counters are removed by a sweep', async t => {
     const c = storeAt(t, options, 'limits').collection('limits')
     for (let i = 0; i < 500; i++) await c.increment(`client ${i}`, 1, { ttl: 0.01 })
     await until(async () => await c.size() === 0)
@@ -61,12 +61,12 @@ async function all (): Promise<void> {
 
     const other = storeAt(t, options, 'abandoned')
     await other.collection('c').set('stays', 1)
-    t.equal(await redis.pttl('abandoned:{c:c}:records'), -1, 'what has no end stays')
+    t.equal(await redis.pttl('abandoned:{c:c}:records'), -1, 'keys without an expiry stay')
     t.equal(await redis.pttl('abandoned:index:due'), -1)
     await other.collection('c').del('stays')
     t.ok(await stays('abandoned') > 0)
     await other.collection('c').set('key', 2, { ttl: 5000 })
-    t.ok(await redis.pttl('abandoned:{c:c}:records') > 5_000_000, 'and is kept as long as there is something')
+    t.ok(await redis.pttl('abandoned:{c:c}:records') > 5_000_000, 'the collection is kept until its last key expires')
     t.ok(await redis.pttl('abandoned:{c:c}:ends') > 5_000_000)
     t.ok(await redis.pttl('abandoned:{c:c}:names') > 5_000_000)
   })
@@ -76,9 +76,9 @@ async function all (): Promise<void> {
     const c = store.collection('c')
     await c.set('key', 1)
     await c.clear()
-    t.equal((await store.collections()).length, 1, 'its counters are remembered for a while')
+    t.equal((await store.collections()).length, 1, 'its statistics are kept for a while')
     const empty = 'empty:{c:c}'
-    await until(async () => { // as if the while were over
+    await until(async () => { // as if that time had passed
       await redis.del(`${empty}:records`)
       await sweep('empty', empty)
       return (await keysOf('empty')).length === 0
@@ -86,7 +86,7 @@ async function all (): Promise<void> {
     await c.configure({ maxKeys: 5 })
     await redis.del(`${empty}:records`)
     await sweep('empty', empty)
-    t.match(await store.collections(), [{ name: 'c', maxKeys: 5 }], 'options stay')
+    t.match(await store.collections(), [{ name: 'c', maxKeys: 5 }], 'its options are kept')
     await c.setMany(Array.from({ length: 7 }, (_, i) => [`key ${i}`, i]))
     t.equal(await c.size(), 5)
   })
@@ -120,7 +120,7 @@ async function all (): Promise<void> {
     t.strictSame(await store.locks(), [])
   })
 
-  t.test('a cancelled clear keeps the locked keys, and leaves no state', async t => {
+  t.test('a canceled clear keeps the locked keys, and leaves no state', async t => {
     const store = storeAt(t, options, 'given-up')
     const c = store.collection('c')
     for (const how of ['timeout', 'close', 'kill'] as const) {
@@ -148,7 +148,7 @@ async function all (): Promise<void> {
     t.notMatch(await redis.info('errorstats'), /user_function|WRONGTYPE/)
   })
 
-  t.test('a clear takes effect in the order of calls', async t => {
+  t.test('clear takes effect in call order', async t => {
     const c = storeAt(t, options, 'place').collection<string>('c')
     for (const prefix of [undefined, 'a']) {
       await c.setMany([['a1', 'old'], ['a2', 'old'], ['b', 'old']])
@@ -167,7 +167,7 @@ async function all (): Promise<void> {
     }
   })
 
-  t.test('a ttl that ends while a key is locked takes effect before the next waiter is served', async t => {
+  t.test('a ttl that passes while a key is locked takes effect before the next waiter is served', async t => {
     const c = storeAt(t, options, 'ends').collection('c')
     await c.set('key', 1, { ttl: 0.05 })
     const lock = await c.acquire('key')
@@ -194,7 +194,7 @@ async function all (): Promise<void> {
     t.equal((await c.stats())!.evicted, 0)
   })
 
-  t.test('a cursor of another engine is rejected, and names of every length have a cursor', async t => {
+  t.test('pages of long keys have a cursor, and cursors of another engine are rejected', async t => {
     const c = storeAt(t, options, 'pages').collection('c')
     await c.setMany(Array.from({ length: 5 }, (_, i) => [`${'é'.repeat(300)} ${i}`, i]))
     const seen: string[] = []

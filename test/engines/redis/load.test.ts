@@ -1,5 +1,4 @@
-// Much to do: a busy server is not a silent one, limits hold, and a process that was stopped loses no more than what
-// ran out.
+// Under load, a busy server is not taken for a silent one, limits hold, and a stopped process loses only what expired.
 import { once, setMaxListeners } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -38,7 +37,7 @@ async function all (): Promise<void> {
   })
 
   t.test('calls above the limit are rejected, but not releases of locks', async t => {
-    const store = at(t, { life: 60 }) // the event loop is blocked meanwhile
+    const store = at(t, { life: 60 }) // longer than the event loop is blocked
     const c = store.collection('limits')
     const lock = await c.acquire('mine')
     const value = 'x'.repeat(2 ** 20 - 2)
@@ -56,14 +55,14 @@ async function all (): Promise<void> {
     t.equal(outcomes.filter(outcome => outcome === 'STORE_ABORTED').length, 256)
     t.ok(
       Number(/total_net_input_bytes:(\d+)/.exec(await redis.info('stats'))![1]) < 30 * 2 ** 20,
-      'what was given up in time was not sent'
+      'calls that are aborted in time are not sent'
     )
     const next = await c.acquire('mine')
     await next.release()
-    t.equal(await outcome(c.set('key', 1).then(() => 'done')), 'gave done', 'and then there is room again')
+    t.equal(await outcome(c.set('key', 1).then(() => 'done')), 'gave done', 'later calls are accepted again')
   })
 
-  t.test('limits apply while connecting, and many calls can be cancelled', async t => {
+  t.test('limits apply while connecting, and many calls can be aborted', async t => {
     const folder = join(server.path, '..', 'silent')
     const sockets: Socket[] = []
     const silent = createServer(socket => { sockets.push(socket) }).listen(folder)
@@ -89,7 +88,7 @@ async function all (): Promise<void> {
     const value = 'x'.repeat(2 ** 20 - 2)
     for (let i = 0; i < 257; i++) c.set('key', value, { confirm: false }).catch(count)
     await c.get('key').catch(count)
-    t.equal(given.overloaded, 1, 'unconfirmed calls count')
+    t.equal(given.overloaded, 1, 'unconfirmed calls count toward the limit')
     for (const socket of sockets) socket.destroy()
     silent.close()
     await store.close()
@@ -109,7 +108,7 @@ async function all (): Promise<void> {
     }, { ...options, redis: { life: 1 } })
     await until(async () => (await c.lockInfo('first'))?.waiters === 1)
     worker.kill('SIGSTOP')
-    // Until its lock and its wait have ended: had it gone on before anybody looked, it would have kept them.
+    // Until its lock and its wait have ended: if it continued before another process checks, it would keep them.
     await until(
       async () => await c.tryAcquire('second').then(async lock => { await lock?.release(); return lock !== undefined })
     )
@@ -126,7 +125,7 @@ async function all (): Promise<void> {
     await first.release()
   })
 
-  t.test('a blocked event loop does not count as silence of the server', async t => {
+  t.test('a blocked event loop is not taken for a silent server', async t => {
     const worker = await fork(t)
     const result = await worker.run(async ({ strongStore }, options) => {
       const store = strongStore.createStore(options)

@@ -1,4 +1,4 @@
-// What is asked of a server in what order, with answers that come when the test wants them to.
+// The order in which commands are sent to a server. The test decides when they are answered.
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t from 'tap'
@@ -58,7 +58,7 @@ function world (maxDelay = Infinity): {
   }
 }
 
-t.test('lost scripts are sent again in order, when nothing is in flight', async t => {
+t.test('calls whose scripts were lost are sent again in order, once nothing is in flight', async t => {
   const { pipeline, sent, done, renewals, run, read } = world()
   run('a')
   run('b')
@@ -70,26 +70,26 @@ t.test('lost scripts are sent again in order, when nothing is in flight', async 
   sent[1]!.reject(new Error('NOSCRIPT'))
   await turn()
   run('e')
-  run('sign of life', 'tend')
-  sent[2]!.resolve([null, null, null]) // has read before b was run
+  run('heartbeat', 'tend')
+  sent[2]!.resolve([null, null, null]) // was answered before b ran
   await turn()
   t.equal(renewals.length, 0, 'd is in flight')
   sent[3]!.reject(new Error('NOSCRIPT'))
   await turn()
   t.equal(renewals.length, 1)
-  t.equal(sent.length, 4, 'nothing is sent before the scripts are there')
+  t.equal(sent.length, 4, 'nothing is sent before the scripts are loaded')
   renewals[0]!()
   await turn()
   t.strictSame(
-    sent.slice(4).map(({ what }) => what), ['b second', 'sign of life second', 'tracked :c !c', 'd second', 'e second']
+    sent.slice(4).map(({ what }) => what), ['b second', 'heartbeat second', 'tracked :c !c', 'd second', 'e second']
   )
   for (const { resolve } of sent.slice(4)) resolve([null, null, null])
   await pipeline.settled()
   await turn()
-  t.strictSame(done.sort(), ['a', 'b', 'c', 'd', 'e', 'sign of life'])
+  t.strictSame(done.sort(), ['a', 'b', 'c', 'd', 'e', 'heartbeat'])
 })
 
-t.test('scripts that cannot be loaded fail all jobs that need them, once', async t => {
+t.test('scripts that cannot be loaded fail all calls that need them, once', async t => {
   const { pipeline, sent, done, renewals, run } = world()
   run('a')
   await turn()
@@ -103,10 +103,10 @@ t.test('scripts that cannot be loaded fail all jobs that need them, once', async
   t.equal(sent.length, 1)
   run('c')
   await turn()
-  t.equal(sent.length, 2, 'the next one is tried again')
+  t.equal(sent.length, 2, 'the next call is sent again')
 })
 
-t.test('jobs that failed with the connection are neither answered nor sent again', async t => {
+t.test('calls that failed with the connection are neither answered nor sent again', async t => {
   const { pipeline, sent, done, run, read } = world()
   run('slow')
   run('unknown')
@@ -130,9 +130,9 @@ t.test('calls in flight are bounded; queued ones can be withdrawn, and heartbeat
   for (let i = 0; i < 40; i++) read(`key ${i}`)
   await turn()
   t.equal(sent.length, 64)
-  run('sign of life', 'tend')
+  run('heartbeat', 'tend')
   await turn()
-  t.equal(sent[64]?.what, 'sign of life first')
+  t.equal(sent[64]?.what, 'heartbeat first')
   t.equal(pipeline.withdraw(part), true)
   t.equal(pipeline.withdraw(part), false)
   let most = 0
@@ -141,9 +141,9 @@ t.test('calls in flight are bounded; queued ones can be withdrawn, and heartbeat
     for (const { resolve } of sent.slice(answered, answered = sent.length)) resolve([null, null, null])
   }
   await until(() => !pipeline.isBusy)
-  t.ok(most > 1000, 'more where answers come in time')
+  t.ok(most > 1000, 'the limit grows while replies arrive in time')
   t.ok(most <= 4096)
-  t.equal(sent.length, 5000 + 1 + 2, 'reads that waited share commands')
+  t.equal(sent.length, 5000 + 1 + 2, 'queued reads share commands')
   t.equal(done.length, 5000 + 1 + 40)
   t.strictSame(done.filter(name => name.startsWith('call')), Array.from({ length: 5000 }, (_, i) => `call ${i}`))
 
@@ -151,7 +151,7 @@ t.test('calls in flight are bounded; queued ones can be withdrawn, and heartbeat
   run('after it')
   await turn()
   t.equal(large.job.state, 'sent')
-  t.equal(sent.length, 5003 + 1, 'bytes count, too')
+  t.equal(sent.length, 5003 + 1, 'bytes in flight are bounded, too')
   sent[5003]!.resolve('')
   await turn()
   t.equal(sent[5004]?.what, 'after it first')

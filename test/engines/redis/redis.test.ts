@@ -1,4 +1,4 @@
-// What happens to a store in Redis, and to those who use it: the server is real, and so are its ends.
+// Stores in Redis and their processes, with a real server that is flushed, stopped and killed.
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -34,7 +34,7 @@ async function all (): Promise<void> {
     new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0
   )
 
-  t.test('a killed process loses its locks, its place in the queue, and its uncommitted changes', async t => {
+  t.test('a killed process loses its locks, its waits and its uncommitted changes', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
     const jobs = store.collection('jobs')
@@ -50,18 +50,18 @@ async function all (): Promise<void> {
     const waits = [jobs.get('key'), jobs.acquire('key')] as const
     await until(async () => await waitersOf(store, 'key') === 5)
     worker.kill('SIGKILL')
-    t.equal(await waits[0], 'before', 'who waited is served')
+    t.equal(await waits[0], 'before', 'the next waiter is served')
     const lock = await waits[1]
     t.equal(lock.get(), 'before')
     await lock.release()
     t.ok(
       await jobs.tryAcquire('other').then(async lock => { await lock?.release(); return lock }),
-      'who comes now finds it free'
+      'its other lock is free'
     )
     t.strictSame(await store.locks(), [])
   })
 
-  t.test('a lock lasts as long as its process', async t => {
+  t.test('a lock without a lease lasts as long as its process sends heartbeats', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
     const jobs = store.collection('alive')
@@ -75,7 +75,7 @@ async function all (): Promise<void> {
     const start = Date.now()
     worker.kill('SIGSTOP')
     const theirs = await jobs.acquire('theirs')
-    t.ok(Date.now() - start >= 800, 'not before its life was over')
+    t.ok(Date.now() - start >= 800, 'not before its heartbeat expired')
     t.equal(theirs.get(), undefined)
     await until(() => Date.now() - start > 1500)
     worker.kill('SIGCONT')
@@ -86,14 +86,14 @@ async function all (): Promise<void> {
       return { reason: signal.reason.code, held: kept.lock.held, code }
     }), { reason: 'STORE_LOCK_LOST', held: false, code: 'STORE_LOCK_LOST' })
     await theirs.release()
-    t.equal(await jobs.get('theirs'), undefined, 'the late commit was refused')
+    t.equal(await jobs.get('theirs'), undefined, 'the late commit is rejected')
     t.equal(lock.held, true)
     lock.set('kept')
     await lock.release()
     t.equal(await jobs.get('mine'), 'kept')
   })
 
-  t.test('a late commit is rejected, whether or not the loss is known already', async t => {
+  t.test('a commit is rejected if the server has lost the lock', async t => {
     const store = storeAt(t, options)
     const jobs = store.collection('late')
     const lock = await jobs.acquire('key')
@@ -102,7 +102,7 @@ async function all (): Promise<void> {
     t.equal(await outcome(release), 'gave undefined')
     const second = await jobs.acquire('key')
     second.set('later')
-    await redis.hdel('strong-store:{c:late}:records', '!key') // as a failover may lose it
+    await redis.hdel('strong-store:{c:late}:records', '!key') // as in a failover
     t.equal(await outcome(second.release()), 'STORE_LOCK_LOST')
     t.equal(await jobs.get('key'), 'late')
   })
@@ -132,7 +132,7 @@ async function all (): Promise<void> {
     const long = store.collection<string>('long')
     await long.set('key', 'x'.repeat(2 ** 20 - 2))
     const lock = await long.acquire('key')
-    // more than the 32 MB that the server keeps for who listens
+    // more than the 32 MB that the server buffers for a subscriber
     const waits = Array.from({ length: 40 }, () => long.get('key'))
     await until(async () => await waitersOf(store, 'key') === 40)
     await lock.release()
@@ -140,7 +140,7 @@ async function all (): Promise<void> {
     t.equal(await redis.exists('strong-store:{c:long}:kept'), 0)
   })
 
-  t.test('deleted keys and released locks leave nothing, and versions and fences keep growing', async t => {
+  t.test('deleted keys and released locks leave only keys that expire, and versions and fences increase', async t => {
     const store = storeAt(t, options, { prefix: 'traces' })
     const traces = store.collection('c')
     await traces.configure({ expireKeys: 100 })
@@ -160,7 +160,7 @@ async function all (): Promise<void> {
     await traces.configure({ expireKeys: 0 })
     const left = await redis.keys('traces:*')
     t.strictSame(left.filter(key => /:(names|ends|idle|timed|until|owned|queue|waiting|clears|jobs)$/.test(key)), [])
-    for (const key of left) t.ok(await redis.pttl(key) > 0, `${key} goes, too`)
+    for (const key of left) t.ok(await redis.pttl(key) > 0, `${key} expires`)
     await redis.flushall()
     t.ok(await traces.set('key', 1) > version)
     const next = await traces.acquire('key')
@@ -182,7 +182,7 @@ async function all (): Promise<void> {
     t.equal(await numbers.text.get('sum'), String(0.1 + 0.2))
   })
 
-  t.test('close releases locks, delivers posts, and fails waiting calls', async t => {
+  t.test('close releases locks, completes unconfirmed writes, and fails waiting calls', async t => {
     const store = createStore(options)
     const jobs = store.collection('closing')
     const other = storeAt(t, options).collection('closing')
@@ -235,7 +235,7 @@ async function all (): Promise<void> {
     const c = storeAt(t, await withoutFunctions(server)).collection('known')
     for (let round = 0; round < 5; round++) {
       await redis.script('FLUSH')
-      await c.set('key', 'old') // this one is known now
+      await c.set('key', 'old') // the server knows this script now
       const calls = [c.clear(), c.set('key', round), c.clear(), c.set('key', round + 1), c.get('key')]
       t.equal((await Promise.all(calls))[4], round + 1)
     }
@@ -253,7 +253,7 @@ async function all (): Promise<void> {
         i % 10 === 0 ? await c.get('none') : await c.get('key'), i % 10 === 0 ? undefined : 'value'
       )
     }
-    t.ok(await callsOf('fcall') - scripts < 100, 'only looks at the collection run scripts')
+    t.ok(await callsOf('fcall') - scripts < 100, 'only background work runs scripts')
     t.ok(await callsOf('hmget') - before >= 1000)
     t.equal((await store.collections()).find(({ name }) => name === 'plain')?.reads, 1000)
   })
@@ -354,7 +354,7 @@ async function all (): Promise<void> {
     await until(() => Date.now() - start > 1200)
     t.equal(lock.held, true, 'locks are kept alive')
     t.equal(await outcome(lock.release()), 'STORE_FULL')
-    t.equal(await wait, 'old', 'the change was dropped, the lock has ended')
+    t.equal(await wait, 'old', 'the change is dropped, and the lock is released')
     await redis.config('SET', 'maxmemory', 0)
     await c.set('more', 1)
     t.equal(await c.get('more'), 1)
@@ -396,7 +396,7 @@ async function all (): Promise<void> {
     await server.start()
     t.equal(await c.get('key'), undefined)
     const next = await c.acquire('key')
-    t.ok(next.fence > fence, 'fences go on')
+    t.ok(next.fence > fence, 'fences keep increasing')
     await next.release()
   })
 
@@ -420,7 +420,7 @@ async function all (): Promise<void> {
     await again.release()
   })
 
-  t.test('a server that is unreachable, does not reply, or rejects the login', async t => {
+  t.test('calls reject with the reason if the server is unreachable, does not reply, or rejects the login', async t => {
     const { path } = await cutter(t, server, true)
     for (const [options, message] of [
       [{ url: 'redis://127.0.0.1:1' }, /ECONNREFUSED/],
@@ -446,7 +446,7 @@ async function all (): Promise<void> {
   })
 }
 
-/** A way to the server that can be cut. `isSilent`: nothing ever comes back. */
+/** A proxy to the server whose connections can be cut. `isSilent`: it forwards no replies. */
 async function cutter (t: Test, server: TestServer, isSilent = false): Promise<{
   path: string, cutAfter (bytes: number): void
 }> {

@@ -1,5 +1,4 @@
-// What the user of the server may do: no more than docs/redis.md asks for is enough, and each right that is missing is
-// named at once.
+// Permissions on the server: those listed in docs/redis.md are sufficient, and errors name each missing one.
 import { once } from 'node:events'
 import t from 'tap'
 import { createStore, type Store } from '../../../src/index.js'
@@ -15,19 +14,19 @@ else t.plan(0, NO_REDIS)
 async function all (): Promise<void> {
   for (const mode of ['functions', 'scripts'] as const) await withRights(mode)
 
-  t.test('with all permissions, the check causes no error on the server, and leaves nothing', async t => {
+  t.test('with all permissions, the check causes no error on the server, and leaves no keys', async t => {
     const { options, redis } = await startServer(t)
     const store = createStore(options)
     t.teardown(() => store.close())
     await store.collection('c').get('key')
     t.notMatch(
       await redis.info('errorstats'), /errorstat_(?!ERR:count=[0-6]\b)/,
-      'but for what the client library asks of newer servers'
+      'except for commands of newer servers that the client library tries'
     )
     t.strictSame(await redis.keys('*rights*'), [])
   })
 
-  t.test('missing commands are named immediately', async t => {
+  t.test('a command that the server lacks is named immediately', async t => {
     for (const command of ['script', 'evalsha', 'fcall', 'zadd', 'time', 'subscribe']) {
       const without = ['script', 'evalsha'].includes(command) ? ['--rename-command', 'function', ''] : []
       const { options, redis } = await startServer(t, ['--rename-command', command, '', ...without])
@@ -78,7 +77,7 @@ async function withRights (mode: Mode): Promise<void> {
   const lose = (): Promise<unknown> => mode === 'functions' ? redis.call('FUNCTION', 'FLUSH') : redis.script('FLUSH')
 
   for (const suite of mode === 'scripts' ? [contract, watching] : [watching]) {
-    suite(t, `the redis engine with ${mode}, and no more rights than docs/redis.md asks for`, async () => {
+    suite(t, `the redis engine with ${mode}, and only the permissions listed in docs/redis.md`, async () => {
       const a = createStore(options)
       const b = createStore(options)
       return { a, b, end: async () => { await Promise.all([a.close(), b.close()]) } }
@@ -86,14 +85,14 @@ async function withRights (mode: Mode): Promise<void> {
   }
 
   t.test(`each missing permission is named, with ${mode}`, async t => {
-    // What the server sees of another connected process. A store would load what is lost before the one under test.
+    // Stands for another connected process. A store would load the lost scripts before the one under test does.
     const other = redis.duplicate()
     t.teardown(() => { other.disconnect() })
     await other.connect()
     await other.subscribe('strong-store:other')
     for (const missing of rules.filter(rule => rule.startsWith('+'))) {
       await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules.filter(rule => rule !== missing))
-      // All that is ever done about scripts is done where they are lost while another is connected.
+      // Recovering scripts that are lost while another process is connected takes every command about scripts.
       await lose()
       await redis.del('none', ...await redis.keys(`strong-store:${mode}:*`))
       const c = at('less').collection('c')
@@ -111,12 +110,12 @@ async function withRights (mode: Mode): Promise<void> {
     await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
     await t.rejects(
       at('less', 'other').collection('c').get('key'), { code: 'STORE_UNREACHABLE', message: /channel/ },
-      'and under another prefix'
+      'a prefix without permissions'
     )
-    t.strictSame(await redis.keys('*rights*'), [], 'the check leaves nothing')
+    t.strictSame(await redis.keys('*rights*'), [], 'the check leaves no keys')
   })
 
-  t.test(`a database that cannot be selected is named, also after a reconnect, with ${mode}`, async t => {
+  t.test(`a database that cannot be selected is named, and never replaced by database 0, with ${mode}`, async t => {
     await redis.call('ACL', 'SETUSER', 'less', 'reset', 'on', '>pw', ...rules)
     const store = createStore({ url: 'redis://less:pw@localhost/5', redis: { client: { path } } })
     t.teardown(() => store.close())
@@ -132,7 +131,7 @@ async function withRights (mode: Mode): Promise<void> {
     t.notMatch(await redis.keys('*'), [/of database 5/], 'nothing is in database 0')
   })
 
-  t.test(`a revoked permission is named by the next call that needs it, with ${mode}`, async t => {
+  t.test(`a revoked permission rejects the next call that needs it, with ${mode}`, async t => {
     const c = at('less').collection('c')
     const run = mode === 'functions' ? 'fcall' : 'evalsha'
     await c.set('key', 1)

@@ -1,4 +1,4 @@
-// A server that a Sentinel watches. A failover takes it more than ten seconds, so there is none here.
+// A server that a Sentinel monitors. A failover would take more than ten seconds, so there is none here.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { until } from '../../support/until.js'
 const HOST = '127.0.0.1'
 const folder = mkdtempSync(join(tmpdir(), 'ss-sentinel-'))
 
-/** Starts a program of Redis on a port, and gives a client of it. */
+/** Starts redis-server on a port, and returns a client of it. */
 async function start (t: Test, port: number, ...args: string[]): Promise<Redis> {
   const child = spawn('redis-server', args, { stdio: 'ignore' })
   const exit = once(child, 'exit')
@@ -29,7 +29,7 @@ async function start (t: Test, port: number, ...args: string[]): Promise<Redis> 
   return redis
 }
 
-t.test('a server is found through its Sentinel, and lost and found again', { skip: !hasRedis && NO_REDIS }, async t => {
+t.test('a store finds its server through Sentinel, also after a loss', { skip: !hasRedis && NO_REDIS }, async t => {
   const [first, second] = [await freePort(), await freePort()]
   const master = await start(
     t, first, '--port', String(first), '--bind', HOST, '--save', '', '--appendonly', 'no', '--dir', folder
@@ -47,7 +47,7 @@ t.test('a server is found through its Sentinel, and lost and found again', { ski
   const lock = await c.acquire('key')
   const wait = outcome(c.get('key'))
   await until(async () => (await store.locks())[0]?.waiters === 1)
-  await master.call('CLIENT', 'KILL', 'TYPE', 'pubsub') // a Sentinel does so to the clients of one that it has deposed
+  await master.call('CLIENT', 'KILL', 'TYPE', 'pubsub') // as a Sentinel does with the clients of a demoted master
   t.equal(await wait, 'STORE_DISCONNECTED')
   t.equal(lock.held, false)
   t.equal(await c.get('key'), 1)

@@ -1,5 +1,5 @@
-// No script does more than a bounded part of the work. Scripts are run here one by one and what each did is counted, so
-// no store may be connected meanwhile: its sweeper would take part.
+// Every script does a bounded amount of work. Scripts run here one by one, and what each of them does is counted, so
+// no store may be connected at the same time: its sweeper would take part.
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createStore } from '../../../src/index.js'
@@ -8,7 +8,7 @@ import { makeLibrary, type ScriptName } from '../../../src/engines/redis/scripts
 import { NO_REDIS, hasRedis, startServer } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
-/** Keys that one script changes at most, and calls that it answers. */
+/** The most keys that one script changes, and the most calls that it answers. */
 const MOST = 201
 
 if (hasRedis) await all()
@@ -31,7 +31,7 @@ async function all (): Promise<void> {
     const [channel, number] = who.split(' ') as [string, string]
     return await run<string>(script, base, channel, String(life), op, key, number, JSON.stringify(options), text)
   }
-  /** Looks at a collection as a process does, until nothing is left; gives what was left after each look. */
+  /** Tends a collection as a process does, until nothing is left. Returns how much was left after each step. */
   const tend = async (base: string, left: () => Promise<number>): Promise<number[]> => {
     const counts = [await left()]
     const asked = JSON.stringify({ channel: channel(9), life: 60_000, reads: 0, held: [], keys: [], waiting: [] })
@@ -49,7 +49,7 @@ async function all (): Promise<void> {
     )
     return base
   }
-  /** The result of a script, and how many commands it has made. */
+  /** The result of a script, and how many commands it ran. */
   const commandsOf = async <T>(make: () => Promise<T>): Promise<[T, number]> => {
     const made = async (): Promise<number> =>
       Array.from((await redis.info('commandstats')).matchAll(/cmdstat_(?!info|fcall)\S+:calls=(\d+)/g), ([, calls]) =>
@@ -59,7 +59,7 @@ async function all (): Promise<void> {
     const result = await make()
     return [result, await made() - before]
   }
-  /** Processes that listen, as far as the server can tell. */
+  /** Subscribes to channels, which makes the server count their processes as connected. */
   const listen = async (t: Test, ...channels: number[]): Promise<Redis> => {
     const subscriber = new Redis({ path })
     t.teardown(() => { subscriber.disconnect() })
@@ -78,10 +78,10 @@ async function all (): Promise<void> {
     t.equal(await waiting(), 1000)
     t.equal(
       (await call(base, 'release', 'key', `${channel(1)} 2`, 'token')).slice(0, 2), '+R',
-      'the answer does not wait for them'
+      'the reply does not wait for them'
     )
     t.ok(await waiting() >= 1000 - MOST)
-    t.match(await call(base, 'get', 'key', `${channel(1)} 3`), /^\+?Q/, 'who comes now is behind them')
+    t.match(await call(base, 'get', 'key', `${channel(1)} 3`), /^\+?Q/, 'a later call is queued after them')
     areSmall(t, await tend(base, waiting), 0)
     await until(() => told.length === 1001)
     t.strictSame(
@@ -91,11 +91,11 @@ async function all (): Promise<void> {
     t.equal(await redis.zcard(`${base}:owned`), 0)
   })
 
-  t.test('calls that share a script wait and are served with few commands each', async t => {
+  t.test('calls that share a script are queued and answered with few commands each', async t => {
     const subscriber = await listen(t, 1, 2)
     for (const [op, text, most] of [['get', '', 1], ['increment', '', 1], ['acquire', 'me', 2]] as const) {
       const base = names.base(`waits of ${op}`)
-      await call(base, 'set', 'other', `${channel(1)} 1`, '1', { ttl: 60_000 }) // so that all of it has an end
+      await call(base, 'set', 'other', `${channel(1)} 1`, '1', { ttl: 60_000 }) // so that the whole collection expires
       await call(base, 'acquire', 'key', `${channel(1)} 1`, 'token me')
       const calls = (from: number): string[] => Array.from(
         { length: 32 }, (_, i) => [op, 'key', String(from + i), '', text && `token-${from + i} ${text}`]
@@ -103,21 +103,21 @@ async function all (): Promise<void> {
       await run('write', base, channel(2), '60000', ...calls(1))
       const [answers, made] = await commandsOf(() => run<string[]>('write', base, channel(2), '60000', ...calls(33)))
       t.ok(answers.every(answer => /^\+?Q/.test(answer)))
-      t.ok(made <= 32 * most + 12, `${op}: ${made} commands of 32 calls that wait`)
+      t.ok(made <= 32 * most + 12, `${op}: ${made} commands for 32 waiting calls`)
       if (op === 'acquire') continue
       const waiting = await redis.hlen(`${base}:waiting`)
       const [, served] = await commandsOf(() => call(base, 'release', 'key', `${channel(1)} 2`, 'token'))
       const count = waiting - await redis.hlen(`${base}:waiting`)
       t.ok(count >= 16 && served <= 5 * count + 15, `${op}: ${served} commands for ${count} calls`)
     }
-    await subscriber.unsubscribe() // so that what is left of them ends
+    await subscriber.unsubscribe() // so that the remaining calls end
     for (const op of ['get', 'increment', 'acquire']) {
       const base = names.base(`waits of ${op}`)
       await tend(base, () => redis.hlen(`${base}:waiting`))
     }
   })
 
-  t.test('pages of names, walks over names and expired keys take few commands', async t => {
+  t.test('pages of keys and removals of expired keys take few commands', async t => {
     const base = await fill('few commands', 400)
     const [page, made] = await commandsOf(() => run<[string, string | null]>('scan', base, '', '1000', '', ''))
     const found = JSON.parse(page[0]) as unknown[]
@@ -126,13 +126,13 @@ async function all (): Promise<void> {
     await run('configure', base, '{"idle":60000}')
     await tend(base, () => redis.zcard(`${base}:idle`))
     const [, tracked] = await commandsOf(() => run('scan', base, '', '1000', '', ''))
-    t.ok(tracked <= 110, `${tracked} commands for a page with times of use`)
+    t.ok(tracked <= 110, `${tracked} commands for a page with idle times`)
 
     const ended = await fill('few commands to end', 400, { ttl: 1 })
     await until(async () => await run('size', ended) === 0)
     const left = await redis.zcard(`${ended}:names`)
     const [, expired] = await commandsOf(() => tend(ended, () => redis.zcard(`${ended}:names`)))
-    t.ok(expired <= 3 * left + 100, `${expired} commands for ${left} keys that have ended`)
+    t.ok(expired <= 3 * left + 100, `${expired} commands for ${left} expired keys`)
   })
 
   t.test('long replies are stored once and fetched', async t => {
@@ -146,7 +146,7 @@ async function all (): Promise<void> {
     await call(base, 'release', 'key', `${channel(1)} 2`, 'token')
     const waiting = (): Promise<number> => redis.hlen(`${base}:waiting`)
     const counts = await tend(base, waiting)
-    t.ok(counts.every((count, i) => i === 0 || counts[i - 1]! - count <= 20), 'bytes are bounded, too')
+    t.ok(counts.every((count, i) => i === 0 || counts[i - 1]! - count <= 20), 'the bytes of a step are bounded, too')
     await until(() => told.length === 300)
     t.ok(told.every(message => message.length < 100))
     const version = /F(\d+)/.exec(told[0]!)![1]!
@@ -168,7 +168,7 @@ async function all (): Promise<void> {
     t.equal(await call(base, 'release', 'other', `${channel(1)} 2`, 'token'), 'R    ')
   })
 
-  t.test('locks are listed and released in steps, by their cost', async t => {
+  t.test('locks are listed and released in steps of bounded cost', async t => {
     await listen(t, 1, 2)
     const base = names.base('locks')
     const held = Array.from({ length: 100 }, (_, i) => [`key ${i}`, `token-${i}`])
@@ -198,7 +198,7 @@ async function all (): Promise<void> {
     t.equal(await redis.zcard(`${base}:held`), 0)
   })
 
-  t.test('a clear does not look at each locked key, and leaves those alone whose wait was given up', async t => {
+  t.test('clear stores nothing per locked key, and a canceled clear spares the locked keys', async t => {
     const subscriber = await listen(t, 1, 2)
     const told: string[] = []
     subscriber.on('message', (_channel, message: string) => { told.push(message) })
@@ -214,10 +214,10 @@ async function all (): Promise<void> {
     await lock()
     const spared = `${base}:spared:*`
     t.equal(await run('clear', base, `${channel(2)} 1`, 'key', '', '60000'), '+Q0')
-    t.strictSame(await redis.keys(spared), [], 'nothing is noted of the keys that are locked')
+    t.strictSame(await redis.keys(spared), [], 'nothing is stored per locked key')
     t.equal(await run('cancel', base, `${channel(2)} 1`, '', ''), 1)
     await release()
-    t.ok((await redis.keys(spared)).length > 0, 'while the clear goes on')
+    t.ok((await redis.keys(spared)).length > 0, 'released keys are spared while the clear continues')
     areSmall(t, await tend(base, names), 5)
     t.strictSame(await redis.keys(spared), [])
 
@@ -234,7 +234,7 @@ async function all (): Promise<void> {
     t.strictSame(told.map(message => message.slice(0, 3)).sort(), ['2 R', '3 R'])
   })
 
-  t.test('calls that share a script put off what is too much for it', async t => {
+  t.test('calls that share a script defer work that exceeds its budget', async t => {
     await listen(t, 1, 2)
     const base = names.base('put off')
     const keys = Array.from({ length: 32 }, (_, i) => i)
@@ -243,12 +243,12 @@ async function all (): Promise<void> {
     const releases = keys.flatMap(i => ['release', `key ${i}`, '1', '', `token-${i}`])
     const [answers, made] = await commandsOf(() => run<string[]>('call', base, channel(1), '60000', ...releases))
     t.ok(answers.every(answer => /^\+?R/.test(answer)))
-    t.ok(made < 500, `${made} commands of 32 releases, each with 40 clears that wait`)
+    t.ok(made < 500, `${made} commands for 32 releases, each with 40 waiting clears`)
     await tend(base, () => redis.hlen(`${base}:waiting`))
     t.equal(await redis.exists(`${base}:held`), 0)
   })
 
-  t.test('large values that have ended are removed in smaller parts', async t => {
+  t.test('expired large values are removed in smaller steps', async t => {
     const base = await fill('large', 100, { ttl: 1 }, 'x'.repeat(100_000))
     await until(async () => await run('size', base) === 0)
     const counts = await tend(base, () => redis.zcard(`${base}:names`))
@@ -294,7 +294,7 @@ async function all (): Promise<void> {
     const answers = await run<Array<string | string[]>>('write', base, channel(1), '60000', ...args)
     const texts = answers.filter(Array.isArray)
     t.ok(texts.length > 0 && texts.length < 8, `${texts.length} values`)
-    t.equal(answers.filter(answer => answer === 'Q0').length, 32 - texts.length, 'the others wait for their turn')
+    t.equal(answers.filter(answer => answer === 'Q0').length, 32 - texts.length, 'the others are queued')
     await tend(base, () => redis.hlen(`${base}:waiting`))
     await until(() => told.length === 32 - texts.length)
     t.ok(told.every(message => /^\d+ F/.test(message)))
@@ -308,17 +308,17 @@ async function all (): Promise<void> {
     t.strictSame((await redis.hkeys(`${base}:records`)).sort(), ['#', ':key 0', ':key 1', '=key 0'])
   })
 
-  t.test('a page of keys reads no large values, and a page of a dump few', async t => {
+  t.test('a page of keys reads no large values, and a page of an export only a few', async t => {
     const base = await fill('pages', 50, {}, 'x'.repeat(200_000))
     const [page, last] = await run<[string, string | null]>('scan', base, '', '100', '', '')
     t.equal((JSON.parse(page) as unknown[]).length, 50)
     t.equal(last, null)
     const [, next, ...values] = await run<[string, string | null, ...string[]]>('scan', base, '', '100', '', '1')
-    t.equal(values.length, 1, 'more than 256 KiB are left to the next page')
+    t.equal(values.length, 1, 'what exceeds 256 KiB is left to the next page')
     t.equal(next, 'key 0')
   })
 
-  t.test('a process with a late heartbeat keeps locks that nobody has requested', async t => {
+  t.test('a process with a late heartbeat keeps the locks that nobody else has requested', async t => {
     await listen(t, 1, 2)
     const base = names.base('late')
     await call(base, 'acquire', 'other', `${channel(1)} 1`, 'other me')
@@ -341,7 +341,7 @@ async function all (): Promise<void> {
     await redis.zadd('strong-store:index:due', 0, base)
     await run('sweep', 'strong-store:index:due', channel(2), '1')
     await until(async () => Number(await redis.zscore(`${base}:alive`, channel(2))) < Date.now() - 1)
-    t.match(await late('get', 'held', 4), /^Q/, 'what it does itself ends nothing')
+    t.match(await late('get', 'held', 4), /^Q/, 'its own calls do not end its locks')
     t.strictSame((await run<string[]>('tend', base, asked)).slice(2), ['1', 'L taken'])
     t.equal(await redis.hlen(`${base}:waiting`), 2)
   })
@@ -352,7 +352,7 @@ async function all (): Promise<void> {
     areSmall(t, await tend(base, () => redis.zcard(`${base}:names`)), 0)
   })
 
-  t.test('when options change, idle keys are removed in steps, and do not come back', async t => {
+  t.test('when expireKeys changes, expired keys are removed in steps, and do not come back', async t => {
     const base = names.base('idle')
     await run('configure', base, '{"idle":50}')
     await fill('idle', 2000)
@@ -368,7 +368,7 @@ async function all (): Promise<void> {
     t.strictSame([await run('size', base), await redis.exists(`${base}:idle`)], [1, 0])
   })
 
-  t.test('uses are tracked and bounds enforced in steps', async t => {
+  t.test('a new maxKeys is enforced in steps', async t => {
     const base = await fill('bounded', 2000)
     await run('configure', base, '{"maxKeys":10}')
     const left = (): Promise<number> => redis.zcard(`${base}:names`)
@@ -376,7 +376,7 @@ async function all (): Promise<void> {
     areSmall(t, await tend(base, left), 10)
   })
 
-  t.test('a clear takes effect immediately and is carried out in steps', async t => {
+  t.test('clear takes effect immediately and is carried out in steps', async t => {
     await listen(t, 1)
     const base = await fill('cleared', 2000)
     await call(base, 'set', 'other', `${channel(1)} 1`, '1')

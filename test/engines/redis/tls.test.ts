@@ -1,4 +1,4 @@
-// A server with TLS, whose certificate vouches for itself: that of test/fixtures, which is for nothing else.
+// A server with TLS and a self-signed certificate, which test/fixtures contains for tests only.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -12,13 +12,13 @@ const CERT = fileURLToPath(new URL('../../../../test/fixtures/tests-only-cert.pe
 const KEY = fileURLToPath(new URL('../../../../test/fixtures/tests-only-key.pem', import.meta.url))
 const ca = readFileSync(CERT)
 
-// One that knows the option goes on to complain of another.
+// A server built with TLS accepts --tls-port, and complains about --port instead.
 const hasTls = hasRedis && !/tls-port/.test(
   String(spawnSync('redis-server', ['--tls-port', '0', '--port', '-1']).stderr)
 )
-const skip = !hasRedis ? NO_REDIS : !hasTls && 'is left out: this redis-server was built without TLS'
+const skip = !hasRedis ? NO_REDIS : !hasTls && 'skipped: this redis-server was built without TLS'
 
-t.test('a server with TLS', { skip }, async t => {
+t.test('a rediss: URL connects to a server with TLS, and errors name the TLS options to set', { skip }, async t => {
   const port = await freePort()
   const { redis, path } = await startServer(
     t,
@@ -41,7 +41,7 @@ t.test('a server with TLS', { skip }, async t => {
   lock.set(2)
   await lock.release()
   t.equal(await wait, 2)
-  t.equal(await at({ url: `redis://${path}` }).collection('c').get('key'), 2, 'it is the same store without')
+  t.equal(await at({ url: `redis://${path}` }).collection('c').get('key'), 2, 'the same store without TLS')
 
   for (const [options, message] of [
     [{ url }, /self-signed certificate.*; set ca and servername in redis.client.tls/],
@@ -65,7 +65,7 @@ t.test('a server with TLS', { skip }, async t => {
   )
 })
 
-t.test('rediss: to a server without TLS', { skip }, async t => {
+t.test('a rediss: URL of a server without TLS is rejected with a hint', { skip }, async t => {
   const port = await freePort()
   await startServer(t, ['--bind', HOST, '--port', String(port)])
   const store = createStore({ url: `rediss://${HOST}:${port}`, connectTimeout: 0.2 })

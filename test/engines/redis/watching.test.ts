@@ -1,5 +1,5 @@
-// What only watches and channels in Redis can show: what they leave on the server, and what happens when connections
-// and processes end. See ../../contract/watching.ts for the rest.
+// Watches and channels in Redis: what they leave on the server, and what happens when connections and processes end.
+// See ../../contract/watching.ts for the rest.
 import t, { type Test } from 'tap'
 import { Request } from '../../../src/core/engine.js'
 import { redisEngine } from '../../../src/engines/redis/engine.js'
@@ -68,7 +68,7 @@ function all (server: TestServer): void {
       t.equal((await subscription.next()).value?.message, message)
     }
     await until(async () => await redis.exists('strong-store:{m:ended}:messages') === 0)
-    t.notOk((await store.collections()).some(({ name }) => name.includes('m:')), 'a channel is no collection')
+    t.notOk((await store.collections()).some(({ name }) => name.includes('m:')), 'channels are not collections')
     await subscription.return()
   })
 
@@ -88,7 +88,7 @@ function all (server: TestServer): void {
     await until(async () => (await redis.keys('strong-store:{m:idle}:*')).length === 0)
   })
 
-  t.test('a silent process loses its subscription and is told so, unless it publishes first', async t => {
+  t.test('a process without heartbeats loses its subscription, unless it publishes first', async t => {
     const [silent, other] = [0, 0].map(() => {
       const store = createStore({ ...options, redis: { life: 3600 } }) // it sends no heartbeat during the test
       t.teardown(() => store.close())
@@ -113,7 +113,7 @@ function all (server: TestServer): void {
     await subscription.return()
   })
 
-  t.test('a killed process is not counted, and keeps no changes', async t => {
+  t.test('a killed process is not counted as a subscriber, and no changes are kept for it', async t => {
     const worker = await fork(t)
     await worker.run(async ({ strongStore, kept }, options) => {
       const store = strongStore.createStore(options)
