@@ -1,10 +1,9 @@
-// Failed authentications counted in one process, with mock timers. cluster.test.ts shows that all workers count
-// together.
+// Failed authentications in one process, on a clock that the test advances. cluster.test.ts tests several workers.
 import t from 'tap'
 import { AuthThrottle, networkOf } from '../../routes/auth-throttle.js'
 import { createStore } from '../../src/index.js'
 
-t.test('twenty failures per minute, even while the store is unreachable', async t => {
+t.test('an address is blocked after twenty failures per minute, even while the store is closed', async t => {
   for (const isClosed of [false, true]) {
     const store = createStore('memory:')
     if (isClosed) await store.close()
@@ -14,13 +13,13 @@ t.test('twenty failures per minute, even while the store is unreachable', async 
     for (let i = 0; i < 20; i++) t.equal(await tries.add('a'), 0)
     const seconds = tries.blocked('a')
     t.ok(seconds > 0 && seconds <= 60, String(seconds))
-    t.ok(await tries.add('a') > 0, 'one that was on its way')
-    t.equal(tries.blocked('b'), 0, 'of another address')
+    t.ok(await tries.add('a') > 0, 'a failure that was in flight')
+    t.equal(tries.blocked('b'), 0, 'another address')
     now += 30_000
     t.ok(tries.blocked('a') <= 30)
     now += 30_001
     t.equal(tries.blocked('a'), 0, 'the minute is over')
-    if (isClosed) t.equal(await tries.add('a'), 0, 'and a new one has begun')
+    if (isClosed) t.equal(await tries.add('a'), 0, 'a new minute has begun')
     else {
       t.equal(await store.collection('admin-tries').get('a'), 21)
       await store.close()
@@ -37,13 +36,13 @@ t.test('concurrent failures are counted before the store replies', async t => {
   await store.close()
 })
 
-t.test('failures counted by another process', async t => {
+t.test('failures counted by another process block an address from the next failure on', async t => {
   const store = createStore('memory:')
   await store.collection('admin-tries').count('a', 20, { ttl: 30 })
   const tries = new AuthThrottle(store)
-  t.equal(tries.blocked('a'), 0, 'it is not asked for before there is a wrong token')
+  t.equal(tries.blocked('a'), 0, 'the count is not fetched before a failure')
   const seconds = await tries.add('a')
-  t.ok(seconds > 0 && seconds <= 30, 'its minute ends where it began')
+  t.ok(seconds > 0 && seconds <= 30, 'until the minute of the other process ends')
   t.equal(tries.blocked('a'), seconds)
   await store.close()
 })
@@ -53,11 +52,11 @@ t.test('the number of networks is bounded', async t => {
   const tries = new AuthThrottle(store)
   for (let i = 0; i < 20; i++) await tries.add('first')
   for (let i = 0; i < 10_000; i++) await tries.add(`address ${i}`)
-  t.equal(tries.blocked('first'), 0, 'the oldest one is forgotten')
+  t.equal(tries.blocked('first'), 0, 'the oldest network is dropped')
   t.match(await store.collection('admin-tries').stats(), { keys: 10_000, maxKeys: 10_000, evicted: 1 })
   const long = 'x'.repeat(10_000)
   for (let i = 0; i < 20; i++) await tries.add(long)
-  t.ok(tries.blocked(long) > 0, 'whatever a proxy was told to be an address')
+  t.ok(tries.blocked(long) > 0, 'an address can have any length')
   await store.close()
 })
 

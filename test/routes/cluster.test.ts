@@ -35,16 +35,16 @@ t.test('wrong tokens are counted once for all workers', async t => {
     t.equal((await two!('GET', '/locks', wrong)).status, 401)
   }
   t.equal(await store.collection('admin-tries').get('127.0.0.1'), 20)
-  t.equal((await two!('GET', '/locks')).status, 429, 'the right token, in the worker that has seen the last one')
-  t.equal((await one!('GET', '/locks')).status, 200, 'the other one asks nobody about a right token')
+  t.equal((await two!('GET', '/locks')).status, 429, 'the worker that saw the last failure rejects the right token')
+  t.equal((await one!('GET', '/locks')).status, 200, 'the other worker does not ask the store about a right token')
   t.match(
     await one!('GET', '/locks', wrong), { status: 429, json: { code: 'ADMIN_TOO_MANY_TRIES' } },
-    'but knows at the next wrong one'
+    'it learns about the block at the next failure'
   )
   t.equal((await one!('GET', '/locks')).status, 429)
 })
 
-t.test('two workers', async t => {
+t.test('two workers share keys, locks and metrics', async t => {
   const workers = await Promise.all([fork(t), fork(t)])
   const [one, two] = await Promise.all(workers.map(async worker => {
     const { ask, close } = client(await serve(worker, TOKEN), '/_store/v1')
@@ -92,13 +92,13 @@ t.test('two workers', async t => {
   }))
   t.equal(await store.collection('c').get('n'), 100)
 
-  // The waits of a killed worker end, but a lock acquired through it over HTTP stays.
+  // The waits of a killed worker end, but a lock acquired through it over HTTP is kept.
   const detached = await one!('POST', '/collections/c/locks/k', { json: { lease: 1000 } })
   const gone = one!('GET', '/collections/c/keys/k', {
     headers: { prefer: 'wait=60' }
   }).then(() => 'answered', () => 'gone')
   await waiters(1)
-  t.match((await two!('GET', '/metrics')).text, /^strong_store_processes 3$/m, 'one scrape speaks for all')
+  t.match((await two!('GET', '/metrics')).text, /^strong_store_processes 3$/m, 'one scrape covers all processes')
   workers[0]!.kill('SIGKILL')
   t.equal(await gone, 'gone')
   await waiters(0)

@@ -74,7 +74,7 @@ async function serve (t: Test): Promise<{ store: Store } & Server> {
   return { store, ...await serveAdmin(t, store) }
 }
 
-t.test('existing keys, ready, and each change', async t => {
+t.test('a stream sends the existing keys, ready, and each change', async t => {
   const { store, port } = await serve(t)
   const items = store.collection<any>('items')
   await items.text.set('a', '{\n  "é": [1,\r\n 2]\n}')
@@ -83,7 +83,7 @@ t.test('existing keys, ready, and each change', async t => {
     'content-type': /^text\/event-stream/,
     'cache-control': 'no-cache, no-transform',
     'x-accel-buffering': 'no',
-    connection: 'close' // an idle connection would delay the end of the app
+    connection: 'close' // an idle connection would delay the close of the app
   })
   const [listed, ready] = await stream.take(2)
   t.strictSame([listed!.event, listed!.id, listed!.data.value], ['set', undefined, { é: [1, 2] }])
@@ -108,7 +108,7 @@ t.test('existing keys, ready, and each change', async t => {
   t.strictSame((await key.take(1)).map(short), [['set', 'b', 2]])
 })
 
-t.test('a client that reconnects gets missed events', async t => {
+t.test('a client that reconnects gets the events that it missed', async t => {
   const { store, port, ask } = await serve(t)
   const items = store.collection('items')
   await items.set('a', 1)
@@ -132,7 +132,7 @@ t.test('a client that reconnects gets missed events', async t => {
   )
 })
 
-t.test('an unknown event id starts with a reset, on any engine', async t => {
+t.test('a stream that continues after an unknown event id starts with a reset, on any engine', async t => {
   const { store: memory, origin } = await serve(t)
   const http = createStore({ url: `${origin}/_store/v1`, token: TOKEN })
   const engines = hasRedis ? { memory, http, redis: createStore((await startServer(t)).options) } : { memory, http }
@@ -175,7 +175,7 @@ t.test('an unknown event id starts with a reset, on any engine', async t => {
   }
 })
 
-t.test('long polling', async t => {
+t.test('long polling waits for another version', async t => {
   const { store, ask } = await serve(t)
   const items = store.collection('items')
   await items.set('key', 1)
@@ -189,7 +189,7 @@ t.test('long polling', async t => {
   await items.set('key', 2)
   const answer = await changed
   t.match(answer, { status: 200, json: 2 })
-  t.match(await poll(60), { status: 200, json: 2 }, 'at once, as it is another version')
+  t.match(await poll(60), { status: 200, json: 2 }, 'immediately, since the version differs')
   const deleted = poll(60, String(answer.headers.etag))
   await items.del('key')
   t.match(await deleted, { status: 404 })
@@ -197,7 +197,7 @@ t.test('long polling', async t => {
   t.match(await never, { status: 404 })
 })
 
-t.test('a stream and a waiting call end when the server stops, and a store in another process continues', async t => {
+t.test('streams end when the server closes, and a watch of a client continues on the next server', async t => {
   const store = createStore('memory:')
   const first = Fastify()
   await first.register(strongStore, { store, admin: { token: TOKEN } })
@@ -226,7 +226,7 @@ t.test('a stream and a waiting call end when the server stops, and a store in an
   await store.close()
 })
 
-t.test('closed streams leave no state, and an unread stream blocks nothing', async t => {
+t.test('an unread stream does not block others, and gets the latest state of each key', async t => {
   const { store, port } = await serve(t)
   const items = store.collection('items')
   const paused = get({
@@ -251,7 +251,7 @@ t.test('closed streams leave no state, and an unread stream blocks nothing', asy
   response.setEncoding('utf8').on('data', (part: string) => { text += part }).resume()
   await until(() => text.includes('"done"'), 60)
   for (let i = 0; i < 100; i++) t.ok(text.includes(`x${i + 900}"`), `the latest state of key ${i}`)
-  t.ok(text.length < 20_000_000, 'and not each step')
+  t.ok(text.length < 20_000_000, 'it does not get each change')
   paused.destroy()
 })
 
@@ -277,7 +277,7 @@ t.test('a stream ends when its token is no longer valid, or no longer covers the
     await beat()
     await store.collection('c').set('k', 1)
     await take(1)
-    t.notOk(isEnded(), 'while the token covers it, or that is not known')
+    t.notOk(isEnded(), 'the token covers the collection, or cannot be checked')
     tokens = () => left
     await beat()
     await until(isEnded)

@@ -12,7 +12,7 @@ import { TOKEN, client } from '../support/admin.js'
 const express4 = createRequire(import.meta.url)('express4') as typeof express
 
 for (const [version, make] of [[4, express4], [5, express]] as const) {
-  t.test(`Express ${version}: mounted with app.use`, async t => { await mounted(t, make) })
+  t.test(`Express ${version}: app.use mounts the admin API`, async t => { await mounted(t, make) })
 }
 
 async function mounted (t: Test, make: typeof express): Promise<void> {
@@ -62,7 +62,7 @@ async function mounted (t: Test, make: typeof express): Promise<void> {
   const late = client(origin, '/late')
   t.match(
     await late.ask('PUT', '/collections/c/keys/k', { json: { n: 1 } }), { status: 400, text: /before express\.json/ },
-    'a body that somebody has read is not waited for'
+    'a body that was already parsed is rejected'
   )
   await late.close()
 }

@@ -1,4 +1,4 @@
-// What the server keeps for the plots of the admin page, with mock timers and a clock that the test advances.
+// The samples for the plots of the admin page, with mock timers and a clock that the test advances.
 import { spawnSync } from 'node:child_process'
 import { mock } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +12,7 @@ type Stats = Awaited<ReturnType<Store['stats']>>
 t.beforeEach(() => { mock.timers.enable({ apis: ['setTimeout'] }) })
 t.afterEach(() => { mock.timers.reset() })
 
-/** A history of a store whose answers are those of `stats`, and a clock for both. */
+/** A history of a store whose statistics are those of `stats`, with a clock. */
 function historyOf (stats: () => Promise<Partial<Stats>>): {
   history: History, store: { isClosed: boolean }, asked: () => number, advance: (seconds: number) => Promise<void>
 } {
@@ -40,26 +40,26 @@ function historyOf (stats: () => Promise<Partial<Stats>>): {
   }
 }
 
-t.test('a sample every ten seconds, none older than 15 minutes', async t => {
+t.test('the history has a sample every ten seconds, and none older than 15 minutes', async t => {
   let keys = 0
   const { history, advance } = historyOf(async () => ({ keys: keys++, uptime: 1, maxValueBytes: 5 }))
   history.start()
-  t.strictSame(history.read(), [], 'a fresh process knows nothing')
+  t.strictSame(history.read(), [], 'there are no samples at first')
   await advance(25)
   t.match(history.read(), [{ age: 15, figures: { keys: 0, uptime: 1 } }, { age: 5, figures: { keys: 1 } }])
-  t.notMatch(history.read(), [{ figures: { maxValueBytes: 5 } }], 'only what is plotted')
+  t.notMatch(history.read(), [{ figures: { maxValueBytes: 5 } }], 'samples contain only what is plotted')
   await advance(3600)
   const samples = history.read()
   t.equal(samples.length, 90)
   t.equal(samples[0]!.age, 895)
   t.match(samples.at(-1), { age: 5, figures: { keys: 361 } })
   await advance(3)
-  t.equal(history.read()[0]!.age, 898, 'and what has become older between two samples is left out')
+  t.equal(history.read()[0]!.age, 898)
   await advance(3)
-  t.equal(history.read()[0]!.age, 891)
+  t.equal(history.read()[0]!.age, 891, 'a sample is left out as soon as it is older than 15 minutes')
 })
 
-t.test('a gap while the store does not reply, or replies late', async t => {
+t.test('the history has gaps where the store does not reply, or replies late', async t => {
   let answer = async (): Promise<Partial<Stats>> => ({ keys: 1, uptime: 1 })
   const { history, advance, asked } = historyOf(() => answer())
   history.start()
@@ -71,7 +71,7 @@ t.test('a gap while the store does not reply, or replies late', async t => {
   await advance(10)
   t.equal(asked(), 4)
   await advance(30)
-  t.equal(asked(), 4, 'one question at a time')
+  t.equal(asked(), 4, 'one request at a time')
   give!()
   await advance(10)
   t.strictSame(
@@ -82,7 +82,7 @@ t.test('a gap while the store does not reply, or replies late', async t => {
   )
 })
 
-t.test('less often if statistics are sums over many collections', async t => {
+t.test('samples are taken less often if statistics are sums over many collections', async t => {
   const { history, advance, asked } = historyOf(async () => ({ collections: 6000 }))
   history.start()
   await advance(10)
@@ -93,7 +93,7 @@ t.test('less often if statistics are sums over many collections', async t => {
   t.equal(asked(), 2)
 })
 
-t.test('it ends with the API and with the store', async t => {
+t.test('sampling ends with the API and with the store', async t => {
   let give: (() => void) | undefined
   const stopped = historyOf(() => new Promise(resolve => { give = () => { resolve({ uptime: 1 }) } }))
   stopped.history.start()
@@ -101,17 +101,17 @@ t.test('it ends with the API and with the store', async t => {
   stopped.history.stop()
   give!()
   await stopped.advance(60)
-  t.equal(stopped.asked(), 1, 'although it was stopped while it asked')
+  t.equal(stopped.asked(), 1, 'no request after it was stopped, even during a request')
 
   const closed = historyOf(async () => ({ uptime: 1 }))
   closed.history.start()
   await closed.advance(10)
   closed.store.isClosed = true
   await closed.advance(60)
-  t.equal(closed.asked(), 2, 'the one that was due')
+  t.equal(closed.asked(), 2, 'only the request that was due')
 })
 
-t.test('over HTTP, for tokens that cover the whole store', async t => {
+t.test('GET /history returns the samples to tokens that cover the whole store', async t => {
   mock.timers.reset()
   const store = createStore('memory:')
   let asked = 0
@@ -139,16 +139,16 @@ t.test('over HTTP, for tokens that cover the whole store', async t => {
   t.equal((await ask('GET', '/history', { headers: { authorization: 'Bearer none' } })).status, 401)
   await close()
   mock.timers.tick(60_000)
-  t.equal(asked, 1, 'none after the end of the app')
+  t.equal(asked, 1, 'no request after the app has closed')
 
   const other = createStore('memory:')
   const { ask: askOther } = await serveAdmin(t, other, { page: false })
   other.stats = async () => { throw new Error('asked') }
   mock.timers.tick(60_000)
-  t.equal((await askOther('GET', '/history')).status, 404, 'without the page nothing is kept')
+  t.equal((await askOther('GET', '/history')).status, 404, 'there is no history without the page')
 })
 
-t.test('it keeps no process alive', async t => {
+t.test('sampling does not keep the process alive', async t => {
   mock.timers.reset()
   const source = `
     import Fastify from 'fastify'

@@ -53,7 +53,7 @@ async function ask (session: ClientHttp2Session, headers: OutgoingHttpHeaders, c
 t.test('a rejected body ends its stream, and the server can close', async t => {
   const { session, close } = await serve(t)
   const put = { ':method': 'PUT', ':path': KEY }
-  t.equal((await ask(session, put, 1)).status, 400, 'no JSON')
+  t.equal((await ask(session, put, 1)).status, 400, 'not JSON')
   for (const [headers, status, code] of [
     [put, 413, 'STORE_VALUE_TOO_LARGE'],
     [{ ...put, 'content-length': 64 * CHUNK.length }, 413, 'STORE_VALUE_TOO_LARGE'],
@@ -66,7 +66,7 @@ t.test('a rejected body ends its stream, and the server can close', async t => {
     t.match(await ask(session, headers, 64), { status, json: { code } }, `${status} ${headers[':path']}`)
   }
   t.equal((await ask(session, { ':method': 'GET', ':path': KEY }, 0)).status, 404)
-  t.equal(session.destroyed, false, 'the connection remains')
+  t.equal(session.destroyed, false, 'the connection stays open')
   await close()
 })
 
@@ -83,8 +83,8 @@ t.test('a rejected body without an end is reset', async t => {
   await closed
   t.equal(status, 401)
   t.equal(stream.rstCode, constants.NGHTTP2_ENHANCE_YOUR_CALM)
-  t.ok(sent >= 15 * 2 ** 20, 'but not before it has sent much')
-  t.equal((await ask(session, { ':method': 'GET', ':path': KEY }, 0)).status, 404, 'the connection remains')
+  t.ok(sent >= 15 * 2 ** 20, 'not before a large part was sent')
+  t.equal((await ask(session, { ':method': 'GET', ':path': KEY }, 0)).status, 404, 'the connection stays open')
   await close()
 })
 

@@ -42,7 +42,7 @@ t.test('a value is returned byte for byte', async t => {
   t.equal((await one.ask('HEAD', '/collections/texts/keys/none')).status, 404)
 })
 
-t.test('the largest value, and one byte more', async t => {
+t.test('a value of the maximum size is accepted, and one byte more is rejected', async t => {
   const large = JSON.stringify('x'.repeat(2 ** 20 - 2))
   t.equal((await one.ask('PUT', '/collections/large/keys/k', { body: large })).status, 201)
   t.ok((await two.ask('GET', '/collections/large/keys/k')).text === large)
@@ -52,7 +52,7 @@ t.test('the largest value, and one byte more', async t => {
   )
 })
 
-t.test('time to live', async t => {
+t.test('a ttl is set by PUT, returned as X-TTL, and changed by PATCH', async t => {
   await one.ask('PUT', '/collections/timed/keys/k?ttl=100.5', { json: 1 })
   const ttl = Number((await two.ask('GET', '/collections/timed/keys/k')).headers['x-ttl'])
   t.ok(ttl > 90 && ttl <= 100.5, String(ttl))
@@ -67,7 +67,7 @@ t.test('time to live', async t => {
   }
 })
 
-t.test('numbers', async t => {
+t.test('PATCH increments numbers', async t => {
   const sum = await one.ask('PATCH', '/collections/n/keys/k', { json: { increment: 2.5 } })
   t.match(sum, { status: 200, json: { value: 2.5 } })
   t.equal(sum.headers.etag, `"${sum.json.version}"`)
@@ -91,7 +91,7 @@ t.test('numbers', async t => {
   }
 })
 
-t.test('conditions', async t => {
+t.test('If-Match and If-None-Match are checked', async t => {
   const path = '/collections/conditions/keys/k'
   t.equal((await one.ask('PUT', path, { json: 1, headers: { 'if-match': '"5"' } })).status, 412)
   const first = await one.ask('PUT', path, { json: 1, headers: { 'if-none-match': '*' } })
@@ -176,7 +176,7 @@ t.test('If-Match: * is checked atomically', async t => {
   t.strictSame(deletes.map(({ status }) => status).sort(), [204, ...Array.from({ length: 19 }, () => 412)])
 })
 
-t.test('a list of versions under a lock', async t => {
+t.test('a list of versions is checked with a lock token', async t => {
   const path = '/collections/locked/keys/k'
   const { json: { token } } = await one.ask('POST', '/collections/locked/locks/k')
   t.match(
@@ -196,7 +196,7 @@ t.test('a list of versions under a lock', async t => {
     ).status,
     412
   )
-  t.equal((await waiting).status, 204, 'the lock was released, whatever became of the change')
+  t.equal((await waiting).status, 204, 'the lock was released although the change failed')
   t.equal(await store.collection('locked').get('k'), 1)
 })
 
@@ -215,10 +215,10 @@ t.test('a hundred concurrent read-modify-write loops with If-Match lose no updat
     }
   }))
   t.equal(await store.collection('loops').get('k'), 100)
-  t.ok(refused > 0, 'they did get in each other\'s way')
+  t.ok(refused > 0, 'some updates conflicted')
 })
 
-t.test('any key, in a server with its default settings', async t => {
+t.test('any key and collection name works with the default settings of the server', async t => {
   const keys = [
     '', 'users/42', '/', '//', 'a/b?c#d%', '.', '..', '../..', '__proto__', 'constructor', 'keys', 'a/keys/b',
     '\u0000', '\n', '%2F', '%', '+', ' ', 'é', '😀'.repeat(256), 'k'.repeat(1024), '\ufffd', 'x=1&y=2', ';', '*',
@@ -241,7 +241,7 @@ t.test('any key, in a server with its default settings', async t => {
   t.equal((await one.ask('GET', '/collections/plain/keys/users%2F42')).text, '1')
 })
 
-t.test('pages of keys, without values', async t => {
+t.test('keys are listed in pages, without values', async t => {
   const pages = store.collection('pages')
   await pages.setMany(
     Array.from({ length: 250 }, (_, i) => [`${i % 2 === 0 ? 'é' : 'b'}/${i}`, 'secret'] as const), { ttl: 100 }
@@ -274,7 +274,7 @@ t.test('pages of keys, without values', async t => {
   t.equal((await one.ask('GET', '/collections/pages/keys?cursor=4294967295')).status, 200)
 })
 
-t.test('pages of collections', async t => {
+t.test('collections are listed in pages', async t => {
   const store = createStore('memory:')
   const one = await serveAdmin(t, store)
   const two = await serveAdmin(t, store)
@@ -307,7 +307,7 @@ t.test('pages of collections', async t => {
   await remote.close()
 })
 
-t.test('collections: show, configure, clear', async t => {
+t.test('collections can be read, configured and cleared', async t => {
   t.equal((await one.ask('GET', '/collections/bounded')).status, 404)
   t.match(await one.ask('PATCH', '/collections/bounded', { json: { maxKeys: 2, expireKeys: 0.5, evict: false } }), {
     status: 200, json: { name: 'bounded', keys: 0, maxKeys: 2, expireKeys: 0.5, evict: false, maxBytes: 0 }
@@ -337,7 +337,7 @@ t.test('collections: show, configure, clear', async t => {
     { status: 423, json: { code: 'STORE_LOCKED' } }
   )
   t.equal(await store.collection('bounded').has('b'), false)
-  t.equal((await one.ask('DELETE', '/collections/bounded')).status, 202, 'a locked key goes when it is its turn')
+  t.equal((await one.ask('DELETE', '/collections/bounded')).status, 202, 'a locked key is deleted after its release')
   t.equal(await store.collection('bounded').has('b'), false)
   const waiting = one.ask('DELETE', '/collections/bounded', { headers: { prefer: 'wait=60' } })
   await lock.release()
@@ -345,7 +345,7 @@ t.test('collections: show, configure, clear', async t => {
   t.equal(await store.collection('bounded').size(), 0)
 })
 
-t.test('metrics', async t => {
+t.test('metrics count keys, locks and calls', async t => {
   const metrics = createStore('memory:')
   t.teardown(() => metrics.close())
   const { ask } = await serveAdmin(t, metrics)
@@ -382,7 +382,7 @@ t.test('metrics', async t => {
   t.equal((await ask('GET', '/metrics', { headers: { authorization: '' } })).status, 401)
 })
 
-t.test('statistics of the whole store', async t => {
+t.test('health and statistics of a store, and the errors of a closed store', async t => {
   t.match(await one.ask('GET', '/health', { headers: { authorization: '' } }), { status: 200, json: { status: 'ok' } })
   t.match(await one.ask('GET', '/stats'), { status: 200, json: { maxValueBytes: 2 ** 20, processes: 1 } })
   t.match(await one.ask('GET', '/no/such/thing'), { status: 404, json: { code: 'ADMIN_NOT_FOUND' } })

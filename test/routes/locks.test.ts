@@ -1,4 +1,4 @@
-// Locks over HTTP, through two servers that share a store, together with application code.
+// Locks over HTTP, through two servers that share a store with application code.
 import { connect } from 'node:net'
 import t from 'tap'
 import { createStore } from '../../src/index.js'
@@ -35,7 +35,7 @@ t.test('a lock is acquired through one server, used and released through another
     json: { owner: 'me é', value: { n: 1 }, version, fence: Number }
   })
   t.ok(
-    Math.abs(Date.parse(grant.json.expiresAt) - Date.now() - 30_000) < 5000, 'thirty seconds, if nothing else is said'
+    Math.abs(Date.parse(grant.json.expiresAt) - Date.now() - 30_000) < 5000, 'thirty seconds by default'
   )
   const held = { 'lock-token': grant.json.token as string }
   t.match(await two.ask('GET', keyPath('through')), { status: 423 })
@@ -55,7 +55,7 @@ t.test('a lock is acquired through one server, used and released through another
   )
 })
 
-t.test('application code and HTTP exclude each other, first come, first served', async t => {
+t.test('application code and HTTP clients get a lock in arrival order', async t => {
   const order: string[] = []
   const first = await store.collection('locks').acquire('fifo')
   const waits: Array<Promise<unknown>> = []
@@ -84,7 +84,7 @@ t.test('application code and HTTP exclude each other, first come, first served',
   t.ok(await free('fifo'))
 })
 
-t.test('a locked key without waiting: 423 names the owner', async t => {
+t.test('without waiting, requests for a locked key get 423, which names the lock owner', async t => {
   const since = Date.now()
   const lock = await store.collection('locks').acquire('busy', { owner: 'the holder é' })
   for (const [method, url, json] of [
@@ -116,7 +116,7 @@ t.test('a locked key without waiting: 423 names the owner', async t => {
   t.match(await waiting, { status: 200, text: '"done"', headers: { 'preference-applied': 'wait=600' } })
 })
 
-t.test('leases expire, are renewed, and have a maximum', async t => {
+t.test('leases expire, can be renewed, and have a maximum', async t => {
   const short = await one.ask('POST', path('lease'), { json: { lease: 0.05 } })
   t.equal(short.status, 201)
   const next = await two.ask('POST', path('lease'), { headers: wait, json: { lease: 100 } })
@@ -202,11 +202,11 @@ t.test('a client that disconnects during the grant does not keep the lock', asyn
     )
     await waiters('moment', 1)
     socket.destroy()
-    // The server notices it some event loop iterations later, so grants come before and after that.
+    // The server notices after some turns of the event loop, so the grant is made before or after that.
     for (let turn = 0; turn < i % 5; turn++) await new Promise(resolve => { setImmediate(resolve) })
     await lock.release()
     await until(() => free('moment'))
-    t.pass('free again')
+    t.pass('the lock is free again')
   }
 })
 
@@ -235,15 +235,15 @@ t.test('a retry with the same token gets the same grant', async t => {
   t.match(second, { status: 201, headers: { 'lock-token': token, location: first.headers.location as string } })
   const { expiresAt, ...grant } = first.json
   t.match(second.json, { ...grant, value: { a: 1 } })
-  t.ok(Math.abs(Date.parse(second.json.expiresAt) - Date.parse(expiresAt)) < 1000, 'and its lease goes on')
+  t.ok(Math.abs(Date.parse(second.json.expiresAt) - Date.parse(expiresAt)) < 1000, 'the lease is unchanged')
   t.equal((await two.ask('POST', path('again'), { headers: { 'lock-token': `${token}2` } })).status, 423)
   t.equal((await two.ask('PUT', `${keyPath('again')}?release=true`, { headers, json: 2 })).status, 204)
   t.equal(await store.collection('locks').get('again'), 2)
   const third = await one.ask('POST', path('again'), { headers })
-  t.ok(third.json.fence > grant.fence, 'once it is released, it is a new lock')
+  t.ok(third.json.fence > grant.fence, 'after the release, it is a new grant')
   t.equal((await one.ask('DELETE', path('again'), { headers })).status, 204)
 })
 
-t.test('no locks and no waiters are left', async t => {
+t.test('no locks are left', async t => {
   t.strictSame(await store.locks(), [])
 })

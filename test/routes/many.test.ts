@@ -1,4 +1,4 @@
-// Many keys in one request, and many calls.
+// Requests for many keys, and requests with many calls.
 import t from 'tap'
 import { createStore } from '../../src/index.js'
 import { READ_TOKEN, serveAdmin } from '../support/admin.js'
@@ -82,7 +82,7 @@ t.test('every route that takes values stores them byte for byte', async t => {
   t.equal(latin1.status, 400, 'not UTF-8')
 })
 
-t.test('malformed and forbidden requests', async t => {
+t.test('malformed and forbidden requests are rejected', async t => {
   for (const [method, path, options, status] of [
     ['POST', '/collections/many/get', { json: [1] }, 400],
     ['POST', '/collections/many/get', { json: {} }, 400],
@@ -102,11 +102,11 @@ t.test('malformed and forbidden requests', async t => {
   }
 })
 
-t.test('deletes the keys with a prefix', async t => {
+t.test('DELETE with a prefix deletes the keys that start with it', async t => {
   await many.setMany([['p:1', 1], ['p:2', 2], ['q', 3]])
   const lock = await many.acquire('p:2')
   t.equal((await ask('DELETE', '/collections/many/keys?prefix=p:')).status, 423)
-  t.equal(await many.get('p:1'), undefined, 'the free ones are gone')
+  t.equal(await many.get('p:1'), undefined, 'unlocked keys are deleted')
   await lock.release()
   t.equal((await ask('DELETE', '/collections/many/keys?prefix=p:')).status, 204)
   t.strictSame(await many.getMany(['p:1', 'p:2', 'q']), [undefined, undefined, 3])
@@ -202,7 +202,7 @@ t.test('a request is answered when its calls have reached the store, including u
   t.equal(asked[0], 'set unconfirmed')
 })
 
-t.test('cursors of up to 2,048 characters reach the store as they are', async t => {
+t.test('cursors of up to 2,048 characters reach the store unchanged', async t => {
   const other = createStore('memory:')
   t.teardown(() => other.close())
   const { call } = other

@@ -19,7 +19,7 @@ function fastify (t: { teardown (fn: () => unknown): void }): FastifyInstance {
 const OPEN = { url: 'memory:', admin: { auth: false } } as const
 const statusOf = async (app: FastifyInstance, url: string): Promise<number> => (await app.inject(url)).statusCode
 
-t.test('the prefix with and without leading and trailing slashes', async t => {
+t.test('the prefix can have leading and trailing slashes, and must be a plain path', async t => {
   for (const [prefix, path] of [
     ['admin', '/admin'], ['/admin', '/admin'], ['admin/', '/admin'], ['/admin/', '/admin'],
     ['/a/b.c-d~1', '/a/b.c-d~1'],
@@ -31,7 +31,7 @@ t.test('the prefix with and without leading and trailing slashes', async t => {
     t.equal(await statusOf(app, `${path}/health`), 200, prefix)
     t.equal((await app.inject('/mine')).body, 'mine')
     t.match(
-      (await app.inject(path === '' ? '/' : path)).json(), { code: 'ADMIN_NOT_FOUND' }, 'the prefix itself is its own'
+      (await app.inject(path === '' ? '/' : path)).json(), { code: 'ADMIN_NOT_FOUND' }, 'the prefix itself is taken'
     )
     t.strictSame(
       parse((await app.inject(`${path}/openapi.yaml`)).body).servers,
@@ -50,7 +50,7 @@ t.test('the prefix with and without leading and trailing slashes', async t => {
   }
 })
 
-t.test('in one child context, and in several', async t => {
+t.test('the plugin can be registered in several child contexts', async t => {
   const app = fastify(t)
   for (const prefix of ['/a', '/b/', '/of/:tenant']) {
     await app.register(async child => { await child.register(strongStore, OPEN) }, { prefix })
@@ -62,12 +62,12 @@ t.test('in one child context, and in several', async t => {
   const wrong = await app.inject({ method: 'POST', url: '/of/one/_store/v1/locks' })
   t.match(wrong, { statusCode: 405, headers: { allow: 'GET, HEAD' } })
   await app.inject({ method: 'POST', url: '/a/_store/v1/collections/c/locks/k' })
-  t.match((await app.inject('/b/_store/v1/locks')).json(), { locks: [] }, 'each has its store')
+  t.match((await app.inject('/b/_store/v1/locks')).json(), { locks: [] }, 'each has its own store')
   const { body } = await app.inject('/of/one/_store/v1/openapi.yaml?x')
   t.equal(parse(body).servers[0].url, '/of/one/_store/v1')
 })
 
-t.test("Fastify's own registration options, as passed by autoload", async t => {
+t.test("Fastify's own registration options are accepted, as passed by autoload", async t => {
   const lines: string[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(() => app.close())
@@ -75,11 +75,11 @@ t.test("Fastify's own registration options, as passed by autoload", async t => {
   app.get('/mine', async () => app.store.collection('c').size())
   t.equal(
     await statusOf(app, '/_store/v1/health'), 200,
-    'a plugin that adds to the app has no prefix; the admin API has its own'
+    "Fastify's prefix does not apply: the admin API has its own"
   )
   t.equal((await app.inject('/mine')).body, '0')
   const text = lines.join('')
-  t.ok(text.includes('/mine') && !text.includes('/health'), 'the level is that of the admin API')
+  t.ok(text.includes('/mine') && !text.includes('/health'), 'the log level applies to the admin API')
 })
 
 t.test('the default lease does not exceed maxLease', async t => {
@@ -124,7 +124,7 @@ t.test('an unexpected error is logged with its stack but without its message, an
 // Headers that a page of another origin may read, and those that a proxy must keep.
 const EXPOSED = 'ETag, X-TTL, X-Deleted, Location, Lock-Token, Retry-After, Preference-Applied, WWW-Authenticate, Allow'
 
-t.test('CORS, and a reverse proxy', async t => {
+t.test('all response headers reach clients through CORS and a reverse proxy', async t => {
   const app = Fastify({ trustProxy: true, forceCloseConnections: true })
   t.teardown(() => app.close())
   app.addHook('onRequest', async (request, reply) => {
@@ -187,7 +187,7 @@ t.test('CORS, and a reverse proxy', async t => {
   ]
   const exposed = EXPOSED.toLowerCase().split(', ')
   const seen = new Set(answers.flatMap(({ headers }) => Object.keys(headers)).filter(name => exposed.includes(name)))
-  t.strictSame([...seen].sort(), exposed.sort(), 'they all come')
+  t.strictSame([...seen].sort(), exposed.sort(), 'all of them arrive')
   for (const { headers } of answers) {
     t.match(headers, { 'access-control-allow-origin': 'https://ops.example', 'access-control-expose-headers': EXPOSED })
   }

@@ -8,18 +8,18 @@ import { describe, file } from '../../scripts/openapi.js'
 import { createStore } from '../../src/index.js'
 import { READ_TOKEN, serveAdmin } from '../support/admin.js'
 
-t.test('the file is the output of npm run openapi', async t => {
+t.test('openapi.yaml is the output of npm run openapi', async t => {
   t.ok(readFileSync(file, 'utf8') === await describe(), 'run `npm run openapi`')
 })
 
-t.test('its version is that of the package', async t => {
+t.test('openapi.yaml has the version of the package', async t => {
   const { version } = JSON.parse(
     readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
   ) as { version: string }
   t.match(readFileSync(file, 'utf8'), `\n  version: "${version}"\n`)
 })
 
-t.test('the admin API serves it', async t => {
+t.test('the admin API serves openapi.yaml', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store)
   const answer = await ask('GET', '/openapi.yaml', { headers: { authorization: `Bearer ${READ_TOKEN}` } })
@@ -27,7 +27,7 @@ t.test('the admin API serves it', async t => {
   t.equal(answer.text, readFileSync(file, 'utf8'))
 })
 
-t.test('passes the strict rules of redocly', async t => {
+t.test('openapi.yaml passes the strict rules of Redocly', async t => {
   const cli = fileURLToPath(new URL('../../../node_modules/@redocly/cli/bin/cli.js', import.meta.url))
   const { stderr } = await promisify(execFile)(
     process.execPath,

@@ -1,4 +1,4 @@
-// The files of the admin page as they are served: small, strict, under any prefix, beside any app.
+// The files of the admin page: their size, policy and caching, under any prefix and in any app.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,17 +16,17 @@ const MAX_BYTES = 60_000
 const POLICY =
   /^default-src 'none'; script-src 'self'; style-src 'self'; .*require-trusted-types-for 'script'; trusted-types 'none'$/
 
-t.test('it is small, and all of its URLs are relative', async t => {
+t.test('the page is small, and all of its URLs are relative', async t => {
   t.ok(Object.values(FILES).reduce((sum, text) => sum + Buffer.byteLength(text), 0) <= MAX_BYTES)
   const index = FILES['index.html']!
   for (const [, url] of index.matchAll(/(?:href|src)="([^"]*)"/g)) {
     t.ok(url === 'data:,' || Object.hasOwn(FILES, url!.replace('page/', '')), url!)
   }
-  t.notMatch(index, /<style|<script(?![^>]* src=)| style=| on\w+=/, 'nothing is inline')
-  t.notMatch(Object.values(FILES).join(''), /https?:\/\/(?!www\.w3\.org\/2000\/svg)/, 'no other server is asked')
+  t.notMatch(index, /<style|<script(?![^>]* src=)| style=| on\w+=/, 'there are no inline scripts or styles')
+  t.notMatch(Object.values(FILES).join(''), /https?:\/\/(?!www\.w3\.org\/2000\/svg)/, 'no URL of another server')
 })
 
-t.test('with a redirect to the trailing slash, a policy, and an ETag; without a token', async t => {
+t.test('the page is served without a token, with a redirect to the trailing slash, a policy and ETags', async t => {
   const store = createStore('memory:')
   const { origin } = await serveAdmin(t, store)
   const redirect = await fetch(`${origin}/_store/v1`, { redirect: 'manual' })
@@ -51,7 +51,7 @@ t.test('with a redirect to the trailing slash, a policy, and an ETag; without a 
   }
 })
 
-t.test('page: false', async t => {
+t.test('page: false serves no page', async t => {
   const store = createStore('memory:')
   const { origin } = await serveAdmin(t, store, { page: false })
   for (const path of ['', '/', '/page/main.js']) t.equal((await fetch(`${origin}/_store/v1${path}`)).status, 401, path)
@@ -64,7 +64,7 @@ t.test('page: false', async t => {
   )
 })
 
-t.test('under helmet, at the root, in Express, and behind a proxy that removes part of the path', async t => {
+t.test('the page works with helmet, at the root, in Express, and through a proxy that rewrites the path', async t => {
   const app = Fastify()
   app.addHook('onRequest', (request, reply, done) => { helmet()(request.raw, reply.raw, done as () => void) })
   await app.register(strongStore, { url: 'memory:', admin: { auth: false, prefix: '' } })
@@ -94,13 +94,13 @@ t.test('under helmet, at the root, in Express, and behind a proxy that removes p
     const page = await fetch(base)
     t.equal(page.url, `${base}/`)
     t.equal(page.status, 200)
-    t.match(page.headers.get('content-security-policy'), POLICY, 'instead of that of helmet')
+    t.match(page.headers.get('content-security-policy'), POLICY, 'instead of the policy of helmet')
     const script = await fetch(new URL('page/main.js', page.url))
     t.equal(await script.text(), FILES['main.js'])
   }
 })
 
-t.test('what a token allows', async t => {
+t.test('GET /access returns the permissions of a token', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store, {
     tokens: [{ name: 'one', token: 'scoped', access: 'read', collections: ['a', 'b'] }]
@@ -114,7 +114,7 @@ t.test('what a token allows', async t => {
   t.match(await access('wrong'), { code: 'ADMIN_TOKEN_WRONG' })
 })
 
-t.test('the biggest keys, page by page', async t => {
+t.test('the biggest keys are listed, and the search continues from a cursor', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store)
   const c = store.collection<string>('c')
@@ -142,7 +142,7 @@ t.test('the biggest keys, page by page', async t => {
   }
 })
 
-t.test('who is connected, and the memory of the store', async t => {
+t.test('statistics include the connections and the memory of the store', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store)
   const lock = await store.collection('c').acquire('k')
@@ -157,7 +157,7 @@ t.test('who is connected, and the memory of the store', async t => {
   t.match((await store.stats()).connections, [{ locks: 0, waiting: 0 }])
 })
 
-t.test('rates of collections, and metrics with labels', async t => {
+t.test('rates of collections are measured on request, and metrics have a label per collection', async t => {
   const store = createStore('memory:')
   const { ask } = await serveAdmin(t, store)
   const c = store.collection<number>('c')
@@ -175,6 +175,6 @@ t.test('rates of collections, and metrics with labels', async t => {
   for (let i = 0; i < 120; i++) await store.collection(`c${i}`).set('k', 'x'.repeat(i))
   const { text } = await ask('GET', '/metrics')
   t.match(text, /^strong_store_collection_bytes\{collection="c119"\} 122$/m)
-  t.equal(Array.from(text.matchAll(/^strong_store_collection_keys\{/gm)).length, 100, 'however many there are')
+  t.equal(Array.from(text.matchAll(/^strong_store_collection_keys\{/gm)).length, 100, 'at most a hundred')
   t.notMatch(text, 'collection="c0"')
 })

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { preferencesOf } from '../../routes/preferences.js'
 
-t.test('names, values, parameters, and malformed headers', async t => {
+t.test('names and values are parsed, parameters and malformed parts are ignored', async t => {
   for (const [header, expected] of [
     [undefined, {}],
     ['', {}],

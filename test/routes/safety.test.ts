@@ -44,7 +44,7 @@ function isProblem (t: Test, answer: Answer, status: number, code?: string): voi
   t.notOk(String(answer.json.detail).includes(answer.json.title as string), answer.json.detail as string)
 }
 
-t.test('refuses to be mounted without a token unless auth is false', async t => {
+t.test('the admin API cannot be mounted without a token, unless auth is false', async t => {
   for (const [admin, message] of [
     [{}, /needs a token, or auth: false/],
     ['a-token', /invalid admin: expected an object, got string$/],
@@ -69,11 +69,11 @@ t.test('refuses to be mounted without a token unless auth is false', async t => 
   t.equal((await open.ask('GET', '/collections', { headers: { authorization: '' } })).status, 200)
   const plain = Fastify()
   await plain.register(strongStore, { store })
-  t.equal((await plain.inject('/_store/v1/health')).statusCode, 404, 'it is off by default')
+  t.equal((await plain.inject('/_store/v1/health')).statusCode, 404, 'the admin API is off by default')
   await plain.close()
 })
 
-t.test('wrong tokens and read tokens', async t => {
+t.test('wrong tokens are rejected, and read tokens cannot write', async t => {
   for (const authorization of [
     '', 'Bearer', 'Bearer ', 'Bearer wrong', `Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, `Basic ${TOKEN}`, TOKEN,
     `Bearer x ${TOKEN}`
@@ -122,7 +122,7 @@ t.test('repeated failures block an address for a while', async t => {
   t.equal((await guarded.ask('GET', '/health')).status, 200)
 })
 
-t.test('distinguishes clients behind a trusted proxy', async t => {
+t.test('failures are counted per client of a trusted proxy', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const { ask } = await serveAdmin(t, store, {}, { trustProxy: true })
@@ -134,7 +134,7 @@ t.test('distinguishes clients behind a trusted proxy', async t => {
   t.equal((await from('192.0.2.2', TOKEN)).status, 200)
   t.match(
     await from('192.0.2.2', TOKEN), { json: { collections: [{ name: 'admin-tries', keys: 1 }] } },
-    'they stand where one can see them'
+    'the failures are listed as a collection'
   )
 })
 
@@ -189,12 +189,12 @@ t.test('the hooks of the app run first: their headers reach the client, their er
   isProblem(t, await ask('PUT', path, { json: 1, headers: { take: 'it' } }), 400, 'STORE_OPTION_INVALID')
 })
 
-t.test('invalid bodies', async t => {
+t.test('invalid bodies are rejected', async t => {
   const path = '/collections/c/keys/body'
   for (const [body, why] of [
-    ['', 'empty'], ['{', 'cut short'], ['{"a":1,}', 'a comma'], ["{'a':1}", 'quotes'], ['undefined', 'no JSON'],
-    ['NaN', 'no JSON'], ['1 2', 'two values'],
-    ['\ufeff1', 'a byte order mark'], [Buffer.from([0x22, 0xff, 0x22]), 'no UTF-8'],
+    ['', 'empty'], ['{', 'cut short'], ['{"a":1,}', 'a comma'], ["{'a':1}", 'quotes'], ['undefined', 'not JSON'],
+    ['NaN', 'not JSON'], ['1 2', 'two values'],
+    ['\ufeff1', 'a byte order mark'], [Buffer.from([0x22, 0xff, 0x22]), 'not UTF-8'],
     [Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'a surrogate as bytes'], ['"\u0000"', 'a control character']
   ] as Array<[string | Buffer, string]>) {
     const answer = await ask('PUT', path, { body })
@@ -215,7 +215,7 @@ t.test('invalid bodies', async t => {
     isProblem(t, await ask('PATCH', path, { body }), 400)
     isProblem(t, await ask('PATCH', '/collections/c', { body }), 400)
   }
-  t.match(await ask('PUT', path, { body: '"\\ud800"' }), { status: 201 }, 'an escaped half of a surrogate pair is JSON')
+  t.match(await ask('PUT', path, { body: '"\\ud800"' }), { status: 201 }, 'an escaped lone surrogate is valid JSON')
   t.equal((await ask('GET', path)).text, '"\\ud800"')
 })
 
@@ -255,12 +255,12 @@ t.test('the body of an unauthenticated request is not read', async t => {
   const path = '/_store/v1/collections/c/keys/endless'
   for (const [status, line, token] of [[401, `PUT ${path}`, 'wrong'], [403, `PUT ${path}`, READ_TOKEN], [404, 'PUT /_store/v1/nothing', TOKEN], [405, `POST ${path}`, TOKEN]] as const) {
     const answer = await endless(`${line} HTTP/1.1`, `Authorization: Bearer ${token}`)
-    t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), 'the server ends the connection by itself')
+    t.match(answer, new RegExp(`^HTTP/1.1 ${status} `), 'the server closes the connection')
     t.match(answer, /\r\nconnection: close\r\n/i)
   }
   const whole = await ask('PUT', '/collections/c/keys/endless', { json: 1, headers: { authorization: 'Bearer wrong' } })
   isProblem(t, whole, 401, 'ADMIN_TOKEN_WRONG')
-  t.not(whole.headers.connection, 'close', 'a body that has come does no harm')
+  t.not(whole.headers.connection, 'close', 'a complete body does not close the connection')
 })
 
 t.test('a body over the limit is rejected while it arrives', async t => {
@@ -278,11 +278,11 @@ t.test('a body over the limit is rejected while it arrives', async t => {
       .then(
         answer => { isProblem(t, answer, 413, 'STORE_VALUE_TOO_LARGE') }, () => {}
       ) // the connection may end before the client has read it
-    t.ok(sent < 2 ** 28, `${sent} bytes were taken`)
+    t.ok(sent < 2 ** 28, `${sent} bytes were accepted`)
     const declared = await raw(
       head(`${method} /_store/v1${path} HTTP/1.1`, 'Content-Type: application/json', 'Content-Length: 2000000')
     )
-    t.match(declared, /^HTTP\/1\.1 413 /, 'before anything of it has come')
+    t.match(declared, /^HTTP\/1\.1 413 /, 'before any of it arrives')
     t.match(declared, /STORE_VALUE_TOO_LARGE/)
     const chunked = await raw(
       head(`${method} /_store/v1${path} HTTP/1.1`, 'Content-Type: application/json', 'Transfer-Encoding: chunked'),
@@ -293,7 +293,7 @@ t.test('a body over the limit is rejected while it arrives', async t => {
   t.equal(await store.collection('c').has('huge'), false)
 })
 
-t.test('invalid names', async t => {
+t.test('invalid names, paths and methods are rejected', async t => {
   for (const path of [
     `c/keys/${'k'.repeat(1025)}`, `c/keys/${'%E2%82%AC'.repeat(342)}`, `c/locks/${'k'.repeat(1025)}`,
     `${'c'.repeat(1025)}/keys/k`, `${'c'.repeat(5000)}/keys/k`, 'c'.repeat(1025), `${'c'.repeat(1025)}/keys`
@@ -304,8 +304,8 @@ t.test('invalid names', async t => {
     '/collections/c/keys/%zz', '/collections/c/keys/%', '/collections/c/keys/%E2%82', '/collections/c/keys/%ED%A0%80',
     '/collections/%ff/keys/k', '/collections/c/keys/%C0%80'
   ]) {
-    // Sent by the router of Fastify without a problem document: it comes before any route, and only an option of the
-    // app can change it.
+    // Fastify's router responds before any route, without a problem document. Only an option of the app can change
+    // that.
     t.match(
       await ask('GET', path),
       { status: 400, headers: { 'content-type': /^application\/json/ }, json: { code: 'FST_ERR_BAD_URL' } }, path
@@ -313,7 +313,7 @@ t.test('invalid names', async t => {
   }
   t.match(await raw(head(`GET /_store/v1/collections/c/keys/${'k'.repeat(20_000)} HTTP/1.1`)), /^HTTP\/1\.1 4/)
   t.match(await raw(head('GET /_store/v1/collections/c/keys/\u0000 HTTP/1.1')), /^HTTP\/1\.1 4/)
-  t.equal((await ask('GET', '')).status, 308, 'to the page')
+  t.equal((await ask('GET', '')).status, 308, 'a redirect to the page')
   for (const path of [
     '//', '/collections/c/nothing', '/collections/c/keys/k'.slice(0, 16), '/__proto__', '/../../etc/passwd',
     '/collections/../../x'
@@ -334,7 +334,7 @@ t.test('invalid names', async t => {
   isProblem(t, await ask('GET', '/collections/c/'), 404, 'ADMIN_NOT_FOUND')
 })
 
-t.test('invalid headers and query parameters', async t => {
+t.test('invalid headers and query parameters are rejected', async t => {
   const path = '/collections/c/keys/headers'
   for (const headers of [
     { prefer: 'x'.repeat(300) }, { 'lock-token': 'x'.repeat(1025) }, { 'if-match': `"${'9'.repeat(63)}"` },
@@ -346,7 +346,7 @@ t.test('invalid headers and query parameters', async t => {
   }
   t.equal(
     (await ask('PUT', path, { json: 1, headers: { prefer: 'wait=99999999999999999999' } })).status, 201,
-    'a preference that cannot be is none'
+    'an invalid preference is ignored'
   )
   for (const query of [
     'ttl=1&ttl=2', 'release=maybe', 'force=true', '__proto__=1', 'ttl[]=1', 'release=true&x', 'ttl=true', 'ttl=0x10',

@@ -42,7 +42,7 @@ t.test('a token grants access only to its collections', async t => {
     if (method === 'HEAD') t.equal(answer.status, 403)
     else refused(t, answer, 403, 'ADMIN_OUT_OF_SCOPE')
   }
-  t.equal((await carts('GET', '/collections/c%61rts/keys/a')).text, '1', 'however its name is written')
+  t.equal((await carts('GET', '/collections/c%61rts/keys/a')).text, '1', 'however the name is encoded')
   refused(t, await carts('GET', '/nothing'), 404, 'ADMIN_NOT_FOUND')
   t.equal((await carts('GET', '/openapi.yaml')).status, 200)
 })
@@ -56,7 +56,7 @@ t.test('lists and statistics are limited to its collections', async t => {
   const first = await carts('GET', '/collections?limit=1')
   t.strictSame(names(first), ['b/c'])
   const second = await carts('GET', `/collections?limit=1&cursor=${first.json.cursor}`)
-  t.strictSame([names(second), second.json.cursor], [['carts'], undefined], 'in pages too')
+  t.strictSame([names(second), second.json.cursor], [['carts'], undefined], 'also in pages')
   t.strictSame(names(await all('GET', '/collections')), ['b/c', 'carts', 'users'])
   t.match((await carts('GET', '/locks')).json.locks, [{ collection: 'carts' }])
   t.equal((await carts('GET', '/locks')).json.locks.length, 1)
@@ -85,11 +85,11 @@ t.test('a read token changes nothing, not even the idle time of a key', async t 
   t.equal((await reader('HEAD', '/collections/carts/keys/older')).status, 200)
   t.equal((await carts('GET', '/collections/carts/keys/older?peek=true')).text, '1')
   await store.collection('carts').set('newest', 1)
-  t.equal((await carts('GET', '/collections/carts/keys/older')).status, 404, 'it was still the least recently used')
+  t.equal((await carts('GET', '/collections/carts/keys/older')).status, 404, 'it is still the least recently used key')
   t.equal((await carts('GET', '/collections/carts/keys/newer')).text, '1')
   await store.collection('carts').set('next', 1)
   t.equal(
-    (await carts('GET', '/collections/carts/keys/newer')).text, '1', 'and the read of one that may write is a use'
+    (await carts('GET', '/collections/carts/keys/newer')).text, '1', 'a read with a write token is a use'
   )
 })
 
@@ -102,7 +102,7 @@ t.test('the name of the token is in the owner of its locks', async t => {
   }
   t.equal(await owner(carts), 'http carts 127.0.0.1')
   t.equal(await owner(carts, { owner: 'job 7' }), 'job 7 (carts)')
-  t.equal(await owner(ask), 'http 127.0.0.1', 'the short form has none')
+  t.equal(await owner(ask), 'http 127.0.0.1', 'the short form has no name')
   t.equal(await owner(ask, { owner: 'job 7' }), 'job 7')
 })
 
@@ -129,7 +129,7 @@ t.test('tokens can be rotated without a restart, and a failing list denies acces
   t.equal(await status(ALL), 401)
   t.equal(await status(CARTS), 200)
   ;(tokens as object[]).shift()
-  t.equal(await status(CARTS), 401, 'a list that was changed in place')
+  t.equal(await status(CARTS), 401, 'the list was changed in place')
   for (const broken of [
     new Error(`the file with ${CARTS.token} is gone`), undefined, [CARTS, { ...READER, access: 'all' }],
     [CARTS, CARTS], 'carts-only'
@@ -137,7 +137,7 @@ t.test('tokens can be rotated without a restart, and a failing list denies acces
     tokens = broken
     refused(t, await as(ask, CARTS)('GET', '/collections/carts'), 503, 'ADMIN_TOKENS_UNAVAILABLE')
   }
-  t.equal(await status({ token: 'short-form' }), 200, 'what needs no list does not ask for it')
+  t.equal(await status({ token: 'short-form' }), 200, 'the short form does not need the list')
   const log = lines.join('')
   t.match(log, /"adminToken":"carts".*"request completed"/)
   t.match(

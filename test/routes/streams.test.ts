@@ -1,4 +1,4 @@
-// Many event streams at once: the end of the app that serves them, over HTTP/1.1 and HTTP/2, and a proxy in between.
+// Many event streams over HTTP/1.1, HTTP/2 and a proxy, and the close of the app that serves them.
 import { createServer, get, request as send, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect, type ClientHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import { once } from 'node:events'
@@ -47,7 +47,7 @@ async function waiting (store: Store): Promise<number> {
   return (await store.stats()).connections!.reduce((sum, { waiting }) => sum + waiting, 0)
 }
 
-t.test('the app closes while requests wait for a locked key', async t => {
+t.test('requests that wait for a locked key end when the app closes', async t => {
   const { app, store, port } = await serve(t)
   const lock = await store.collection('items').acquire('key')
   const url = `http://127.0.0.1:${port}/_store/v1`
@@ -68,7 +68,7 @@ t.test('the app closes while requests wait for a locked key', async t => {
   t.equal(await store.collection('items').get('key'), undefined)
 })
 
-t.test('the app closes under a hundred streams', async t => {
+t.test('a hundred streams end when the app closes', async t => {
   const { app, store, port } = await serve(t)
   const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(port)))
   await store.collection('items').set('key', 1)
@@ -79,7 +79,7 @@ t.test('the app closes under a hundred streams', async t => {
   await until(async () => await waiting(store) === 0)
 })
 
-t.test('the app closes under a hundred streams of one HTTP/2 session', async t => {
+t.test('a hundred streams of one HTTP/2 session end when the app closes', async t => {
   const { app, store, port } = await serve(t, { http2: true })
   const session = connect(`http://127.0.0.1:${port}`)
   session.on('error', t.threw)
@@ -103,7 +103,7 @@ t.test('the app closes under a hundred streams of one HTTP/2 session', async t =
 })
 
 for (const options of [{}, { http2: true }]) {
-  t.test(`clients that do not read do not delay the close, ${'http2' in options ? 'HTTP/2' : 'HTTP/1.1'}`, async t => {
+  t.test(`clients that do not read do not delay close, ${'http2' in options ? 'HTTP/2' : 'HTTP/1.1'}`, async t => {
     const { app, store, port, responses } = await serve(t, options)
     const items = store.collection('items')
     for (let i = 0; i < 100; i++) await items.set(String(i), 'x'.repeat(200_000)) // more than socket buffers hold
@@ -129,7 +129,7 @@ for (const options of [{}, { http2: true }]) {
   })
 }
 
-t.test('a stream passes through a proxy that pipes, and ends in the store with the client behind it', async t => {
+t.test('streams pass through a proxy, and their calls end when the clients of the proxy disconnect', async t => {
   const { store, port } = await serve(t)
   const proxy = createServer((incoming, outgoing) => {
     const { method, url: path, headers } = incoming
@@ -144,14 +144,14 @@ t.test('a stream passes through a proxy that pipes, and ends in the store with t
   const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(portOf(proxy))))
   await store.collection('items').set('key', 1)
   for (const { text } of streams) await until(() => text().includes('"key"'))
-  t.equal(await waiting(store), 1, 'all share one call')
+  t.equal(await waiting(store), 1, 'all streams share one call')
   for (const { response } of streams) response.destroy()
   await until(async () => await waiting(store) === 0)
   proxy.closeAllConnections()
   await new Promise(resolve => proxy.close(resolve))
 })
 
-t.test('a client that does not read its replies cannot use up the memory of the server', async t => {
+t.test('the memory for replies that a client does not read is bounded', async t => {
   const { store, port } = await serve(t)
   await store.collection('c').set('large', 'x'.repeat(2 ** 20 - 2))
   const ask = async (count: number): Promise<IncomingMessage> => {
@@ -168,7 +168,7 @@ t.test('a client that does not read its replies cannot use up the memory of the 
   const served = [undefined, undefined, undefined]
   t.strictSame(await codes(), served)
   const slow = await ask(300)
-  t.strictSame(await codes(), [undefined, undefined, 'STORE_OVERLOADED'], 'others get a little')
+  t.strictSame(await codes(), [undefined, undefined, 'STORE_OVERLOADED'], 'other clients get the rest')
   slow.destroy()
   await until(async () => !(await codes()).includes('STORE_OVERLOADED'))
 })

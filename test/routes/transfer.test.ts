@@ -11,7 +11,7 @@ const NDJSON = { 'content-type': 'application/x-ndjson' }
 const line = (collection: string, key: string, value: unknown = 1): string =>
   JSON.stringify({ collection, key, value }) + '\n'
 
-t.test('export and import', async t => {
+t.test('a store is exported and imported, as far as the token permits', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const { ask, origin } = await serveAdmin(t, store, {
@@ -105,7 +105,7 @@ t.test('export and import', async t => {
   t.match(await waiting, { status: 200, headers: { 'preference-applied': 'wait=60' }, json: { keys: 1 } })
 })
 
-t.test('an export stops when its client does not read or disconnects; lines that it has sent are imported', async t => {
+t.test('an export stops while its client does not read, and an import keeps the lines before a disconnect', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   let pages = 0
@@ -129,13 +129,13 @@ t.test('an export stops when its client does not read or disconnects; lines that
   const reader = connect(port, '127.0.0.1')
   reader.pause().write(`${head('GET', '/export')}\r\n`)
   let seen = -1
-  await until(async () => { // no page more within some turns
+  await until(async () => { // no further page for some turns of the event loop
     const before = seen
     seen = pages
     for (let turn = 0; turn < 100; turn++) await new Promise(resolve => { setImmediate(resolve) })
     return seen > 0 && pages === before
   })
-  t.ok(pages < 60, `a part of 30 MB: ${pages} pages`)
+  t.ok(pages < 60, `only a part of 30 MB: ${pages} pages`)
   reader.destroy()
   await until(() => ended)
 
