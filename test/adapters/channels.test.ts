@@ -1,4 +1,4 @@
-// What stands on channels, with the real libraries in four workers: Socket.IO and GraphQL subscriptions.
+// The adapters that use channels, with the real libraries in four workers: Socket.IO and GraphQL subscriptions.
 import { buildSchema, parse, subscribe, type ExecutionResult } from 'graphql'
 import { withFilter } from 'graphql-subscriptions'
 import { io as connect, type Socket } from 'socket.io-client'
@@ -17,7 +17,7 @@ const WORKERS = 4
 const urlOf = (path: string): string => new URL(`../../src/adapters/${path}.js`, import.meta.url).href
 const workers = await Promise.all(Array.from({ length: WORKERS }, () => fork(t)))
 
-t.test('Socket.IO', async t => {
+t.test('Socket.IO: the servers of all workers act as one', async t => {
   const ports = await Promise.all(workers.map(worker => worker.run(async ({ store, kept }, adapter, library) => {
     const { createServer } = await import('node:http')
     const { Server } = await import(library) as typeof socketIo
@@ -55,28 +55,28 @@ t.test('Socket.IO', async t => {
     await until(async () => (await on(worker, io => io.of('/').adapter.serverCount())) === WORKERS)
   }
 
-  await t.test('rooms', async t => {
+  await t.test('rooms contain the clients of all workers', async t => {
     await on(fourth, io => { io.to('red').emit('news', 1, { file: Buffer.from('é'), list: [new Uint8Array([1, 2])] }) })
     await until(() => heard.slice(0, 3).every(({ length }) => length === 2))
     const expected = [1, { file: Buffer.from('é'), list: [Buffer.from([1, 2])] }]
     t.strictSame(heard.slice(0, 3), [expected, expected, expected])
     await on(first, io => { for (let i = 0; i < 100; i++) io.emit('news', i) })
     await until(() => heard[3]!.length === 100)
-    t.strictSame(heard[3], [...Array(100).keys()], 'what goes to all, in order, and nothing of the room')
+    t.strictSame(heard[3], [...Array(100).keys()], 'broadcasts arrive in order, without the message to the room')
     await on(second, io => { io.in('red').socketsLeave('red') })
     await on(second, io => { io.socketsJoin('blue') })
     await until(async () => (await on(third, async io => (await io.in('blue').fetchSockets()).length)) === 4)
     t.equal(await on(third, async io => (await io.in('red').fetchSockets()).length), 0)
   })
 
-  await t.test('acknowledgements', async t => {
+  await t.test('acknowledgements are collected from all workers', async t => {
     const answers = await on(second, io => io.timeout(20_000).emitWithAck('ask', 7)) as unknown[][]
     t.strictSame(answers.sort(), [[0, 7], [1, 7], [2, 7], [3, 7]])
     const sums = await on(first, io => io.serverSideEmitWithAck('add', 1)) as number[]
     t.strictSame(sums.sort(), workers.slice(1).map(({ pid }) => pid + 1).sort())
   })
 
-  await t.test('a killed worker', async t => {
+  await t.test('a killed worker is no longer counted', async t => {
     third.kill('SIGKILL')
     await third.exited
     const left = [first, second, fourth]
@@ -87,17 +87,17 @@ t.test('Socket.IO', async t => {
     t.strictSame(answers.sort(), [[0, 8], [1, 8], [3, 8]])
     t.strictSame((await on(first, io => io.serverSideEmitWithAck('add', 1))).length, 2)
     t.equal((await on(fourth, async io => (await io.fetchSockets()).length)), 3)
-    t.equal(await createStore().channel('socket.io:/').publish({}), 3, 'and nothing of it is left in the store')
+    t.equal(await createStore().channel('socket.io:/').publish({}), 3, 'its subscription is removed from the store')
   })
 
-  await t.test('the end of a server', async t => {
+  await t.test('a closed server is no longer counted', async t => {
     await on(second, io => io.close())
     await until(async () => await on(first, io => io.of('/').adapter.serverCount()) === 2)
     t.equal(await createStore().channel('socket.io:/').publish(null), 2)
   })
 })
 
-t.test('binary data in packets', async t => {
+t.test('binary data in packets arrives unchanged', async t => {
   const there = (message: object): unknown => unpackBinary(JSON.parse(JSON.stringify(packBinary(message))) as object)
   t.strictSame(there({ a: [1, null, 'x'] }), { a: [1, null, 'x'] })
   const bytes = new Uint8Array([0, 255])
@@ -109,7 +109,7 @@ t.test('binary data in packets', async t => {
   })
 })
 
-t.test('GraphQL subscriptions', async t => {
+t.test('GraphQL subscriptions receive the events of all workers', async t => {
   const store = createStore()
   const missed: unknown[] = []
   const pubSub = new StorePubSub({ store, onmissed: (event, count) => { missed.push([event, count]) } })

@@ -114,7 +114,7 @@ const VERSIONS: Record<string, Make> = {
 }
 
 for (const [version, alone] of Object.entries(VERSIONS)) {
-  t.test(`${version}: values expire after their time to live`, async t => {
+  t.test(`${version}: values expire after their ttl`, async t => {
     const { keyv, keys, name } = alone(t)
     await keyv.set('long', 1, 100_000)
     await keyv.setMany([{ key: 'many', value: 2, ttl: 100_000 }, { key: 'ever', value: 3 }])
@@ -131,7 +131,7 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.ok(await keys.has(name('ages')))
   })
 
-  t.test(`${version}: many at once, has, delete`, async t => {
+  t.test(`${version}: setMany, getMany, has, delete and deleteMany return what Keyv documents`, async t => {
     const { keyv } = alone(t)
     t.strictSame(
       await keyv.setMany<unknown>(
@@ -149,7 +149,7 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.strictSame(await keyv.deleteMany(['a', '__proto__']), version === 'Keyv 5' ? false : [false, true])
   })
 
-  t.test(`${version}: namespaces are kept apart, iterated and cleared apart`, async t => {
+  t.test(`${version}: namespaces are stored, iterated and cleared separately`, async t => {
     const { keyv: one, store, keys } = alone(t, 'one')
     const { keyv: two } = alone(t, 'two', store)
     for (let i = 0; i < 700; i++) await one.set(`key:${i}`, i)
@@ -166,7 +166,7 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     t.equal(await keys.size(), 1)
   })
 
-  t.test(`${version}: namespaces with a common prefix are kept apart, and so are keys without one`, async t => {
+  t.test(`${version}: namespaces with a common prefix are separate, and so are keys without a namespace`, async t => {
     const { keyv: users, store } = alone(t, 'users')
     const NAMES = [
       'users:archive', 'users%3Aarchive', 'users-archive', 'users*', 'user',
@@ -190,7 +190,7 @@ for (const [version, alone] of Object.entries(VERSIONS)) {
     for (const keyv of others.slice(0, -1)) t.equal(await keyv.get('k'), 2)
   })
 
-  t.test(`${version}: while no store answers, a read is a miss, a write is false, and 'error' is emitted`, async t => {
+  t.test(`${version}: with a closed store, reads are misses, writes return false, and 'error' is emitted`, async t => {
     const { keyv, store } = alone(t)
     const codes: unknown[] = []
     keyv.on('error', (error: { code: string }) => { codes.push(error.code) })
@@ -223,7 +223,7 @@ t.test('two Keyvs on one KeyvStore have separate keys, or are rejected', async t
     t.equal(await keyv.get('k'), keyv.namespace)
     for await (const entry of keyv.iterator!({})) t.strictSame(entry, ['k', keyv.namespace])
     keyv.on('error', () => {})
-    await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'either of them may be meant')
+    await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'it is unknown which one to clear')
   }
   await t.rejects(five.get('k'), { code: 'STORE_OPTION_INVALID' })
   for (const namespace of ['one:more', undefined]) {
@@ -244,7 +244,7 @@ t.test('two Keyvs on one KeyvStore have separate keys, or are rejected', async t
   t.strictSame([await a.get('k'), await b.get('k')], [undefined, 'b'])
 })
 
-t.test('the version option decides the meaning of times, and inspecting the store does not change it', async t => {
+t.test('the version option decides the meaning of times, and inspecting the store does not change that', async t => {
   const five = new KeyvStore({ url: 'memory:' })
   inspect(five, { getters: true, showHidden: true })
   t.equal(five.capabilities, undefined)

@@ -20,7 +20,7 @@ t.teardown(() => createStore().close())
 const SERVERS: LibraryServer[] = [{ name: 'nest' }, { name: 'flexible' }, { name: 'undici' }, { name: 'unstorage' }]
 const { get, burst, output } = await servers(t, 'library-server', SERVERS)
 
-/** A server of HTTP, and its URL. */
+/** Serves HTTP. Returns the URL. */
 async function serve (t: Test, handle: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
   const server = createServer(handle).listen(0, '127.0.0.1')
   t.teardown(() => { server.close(); server.closeAllConnections() })
@@ -34,7 +34,7 @@ function memory (t: Test): Store {
   return store
 }
 
-t.test('all workers together', async t => {
+t.test('all workers share limits, cached responses and items', async t => {
   const nest = await burst('/nest/', 40)
   t.equal(nest.filter(({ status }) => status === 200).length, 10)
   t.equal(nest.filter(({ status }) => status === 429).length, 30)
@@ -60,7 +60,7 @@ t.test('all workers together', async t => {
   t.equal(output(), '')
 })
 
-t.test('Nest: blocks, and StoreErrors in exception filters', async t => {
+t.test('Nest: clients above the limit are blocked, and StoreErrors become HTTP errors', async t => {
   const store = memory(t)
   const storage = new NestThrottlerStorage({ store })
   const hit = (key = 'me', blockDuration = 200_000): Promise<any> =>
@@ -73,7 +73,7 @@ t.test('Nest: blocks, and StoreErrors in exception filters', async t => {
     t.ok(timeToExpire === timeToBlockExpire && timeToExpire > 100 && timeToExpire <= 200, `${timeToExpire} s`)
   }
   for (let i = 0; i < 3; i++) await hit('other', 0)
-  t.ok((await hit('other', 0)).timeToBlockExpire <= 100, 'without a block duration it ends with the window')
+  t.ok((await hit('other', 0)).timeToBlockExpire <= 100, 'without a block duration, the block ends with the window')
   t.match(
     await new NestThrottlerStorage({ store }).increment('me', 100_000, 2, 0, 'default'), { totalHits: 1 },
     'another application has its own counters'
@@ -82,7 +82,7 @@ t.test('Nest: blocks, and StoreErrors in exception filters', async t => {
   for (const wrong of [['me', 1000], ['me', 1000, 2], ['me', 1000, NaN, 0, 'default'], ['me', '1s', 2, 0, 'default']]) {
     await t.rejects(
       (storage.increment as (...args: unknown[]) => Promise<unknown>).apply(storage, wrong),
-      { code: 'STORE_OPTION_INVALID', message: /@nestjs\/throttler@6/ }, 'as other versions call it'
+      { code: 'STORE_OPTION_INVALID', message: /@nestjs\/throttler@6/ }, 'calls by other versions'
     )
   }
 
@@ -133,7 +133,7 @@ t.test('rate-limiter-flexible: consume, penalty, reward, block, set, get, delete
   await t.rejects(limiter.consume('me'), { code: 'STORE_CLOSED' })
 })
 
-t.test('undici: variants of a URL, invalidation, large responses, and a store that fails', async t => {
+t.test('undici: the cache handles variants, invalidation, large responses and a store that fails', async t => {
   const store = createStore({ url: 'memory:', maxValueBytes: 20_000 })
   t.teardown(() => store.close())
   const cache = new UndiciCacheStore({ store })
@@ -169,7 +169,7 @@ t.test('undici: variants of a URL, invalidation, large responses, and a store th
   t.match((await responses.entry(`${url}/vary`))!.expiresAt, Date)
   await ask('/vary', {}, 'POST')
   await until(async () => !await responses.has(`${url}/vary`))
-  t.equal(await ask('/vary', { 'accept-language': 'en' }), 'en 4', 'a POST invalidates it')
+  t.equal(await ask('/vary', { 'accept-language': 'en' }), 'en 4', 'a POST invalidates the cached responses')
 
   const many = Array.from({ length: 40 }, (_, i) => 'x'.repeat(500) + i)
   for (const language of many) await ask('/vary', { 'accept-language': language })
@@ -189,7 +189,7 @@ t.test('undici: variants of a URL, invalidation, large responses, and a store th
 
   const codes: unknown[] = []
   await store.close()
-  t.match(await ask('/vary'), /^undefined/, 'its server answers')
+  t.match(await ask('/vary'), /^undefined/, 'the server answers')
   cache.on('error', (error: { code: string }) => { codes.push(error.code) })
   t.match(await ask('/vary', {}, 'POST'), /^undefined/)
   await ask('/vary')
@@ -197,7 +197,7 @@ t.test('undici: variants of a URL, invalidation, large responses, and a store th
   t.ok(codes.every(code => code === 'STORE_CLOSED'))
 })
 
-t.test('unstorage: items, bases, raw values, times to live, mounts', async t => {
+t.test('unstorage: the driver supports items, bases, raw values, ttls and mounts', async t => {
   const store = memory(t)
   const driver: Driver = unstorageDriver({ store, collection: 'cache', ttl: 1000 })
   const storage = createStorage({ driver: unstorageDriver({ store }) })

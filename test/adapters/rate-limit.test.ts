@@ -1,4 +1,4 @@
-// Limits of the real libraries, counted once for all workers, over real HTTP; and what else their stores have to do.
+// Rate limits of the real libraries, shared by all workers and tested over HTTP, and the contracts of their stores.
 import Fastify, { type FastifyInstance } from 'fastify'
 import fastifyRateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
 import { rateLimit as expressRateLimit } from 'express-rate-limit'
@@ -26,7 +26,7 @@ for (const [{ name }, requests] of [[SERVERS[0]!, 1000], [SERVERS[1]!, 1000], [S
     const answers = await burst(`/${name}/`, requests)
     t.equal(answers.filter(({ status }) => status === 200).length, 100)
     t.equal(answers.filter(({ status }) => status === 429).length, requests - 100)
-    t.equal(output(), '', 'the library has nothing to say')
+    t.equal(output(), '', 'the library prints no warnings')
   })
 }
 
@@ -39,7 +39,7 @@ t.test('fastify: routes with their own limits are counted separately, across all
   t.equal(await passed('/fastify/other'), 3)
 })
 
-t.test('express: requests that do not count are taken back', async t => {
+t.test('express: requests that do not count are subtracted', async t => {
   const failing = async (): Promise<void> => {
     t.equal((await get('/express5-skip/own?fail')).status, 500)
     await until(async () => await counters.get('express5-skip-failing:127.0.0.1') === 0)
@@ -87,7 +87,7 @@ async function only (counters: Collection<number>): Promise<{ left: number, hits
   return { left: (expiresAt!.getTime() - Date.now()) / 1000, hits: value }
 }
 
-t.test('fastify: a window is fixed at its first hit, unless it restarts or grows while exceeded', async t => {
+t.test('fastify: the first hit sets the window, unless the window restarts or grows while exceeded', async t => {
   for (const [options, seconds] of [
     [{}, [100, 100, 100, 100]],
     [{ continueExceeding: true }, [100, 100, 200, 200]],
@@ -106,15 +106,15 @@ t.test('fastify: a window is fixed at its first hit, unless it restarts or grows
   }
 })
 
-t.test('fastify: a new window begins when one has ended', async t => {
+t.test('fastify: a new window begins when the last one has ended', async t => {
   const { hit } = await limited(t, { max: 1, timeWindow: 30 })
   t.equal(await hit(), 200)
   await until(async () => await hit() === 200)
   const zero = await limited(t, { max: 1, timeWindow: 0 })
-  t.equal(await zero.hit(), 200, 'one of no length is as short as can be')
+  t.equal(await zero.hit(), 200, 'a window of length 0 is as short as possible')
 })
 
-t.test('fastify: reading changes nothing, and app.rateLimit() has counters of its own', async t => {
+t.test('fastify: reading does not count, and createRateLimit() with other limits has its own counters', async t => {
   const { app, hit } = await limited(t, { max: 2 })
   const few = app.createRateLimit({ max: 1 })
   const same = app.createRateLimit()
@@ -134,7 +134,7 @@ t.test('fastify: reading changes nothing, and app.rateLimit() has counters of it
   t.ok(own.ttl > 40_000 && own.ttl <= 100_000)
 })
 
-t.test('fastify: any key of a client is counted', async t => {
+t.test('fastify: a client can have any key', async t => {
   const { hit, counters } = await limited(t, { max: 1 })
   const long = 'x'.repeat(5000)
   for (const client of ['', '__proto__', 'constructor', long + 'a', long + 'b', 'é', ' ', 'GET:/ me']) {
@@ -146,7 +146,7 @@ t.test('fastify: any key of a client is counted', async t => {
 t.test('fastify: limiters with equal limits have their own counters, the same in all processes', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
-  // What a worker of a cluster does, and its siblings too.
+  // What every worker of a cluster does.
   type Hit = (url: string, headers?: Record<string, string>) => Promise<number>
   const build = async (options: object = {}): Promise<Hit> => {
     const app = Fastify()
@@ -186,12 +186,12 @@ t.test('fastify: limiters with equal limits have their own counters, the same in
     t.strictSame([await one(url, headers), await other(url, headers)], [200, 429], `${url} ${JSON.stringify(headers)}`)
   }
   const apart = await build()
-  t.strictSame([await apart('/a'), await apart('/plain')], [200, 200], 'without a prefix each has one of its own')
+  t.strictSame([await apart('/a'), await apart('/plain')], [200, 200], 'without a prefix, each has its own counters')
   const [again, more] = [await build(), await build()]
-  t.strictSame([await again('/plain'), await more('/plain')], [200, 200], 'also where their limits are the same')
+  t.strictSame([await again('/plain'), await more('/plain')], [200, 200], 'even if their limits are equal')
 })
 
-t.test('express: each limiter without a prefix gets a separate one', async t => {
+t.test('express: each limiter without a prefix gets its own prefix', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const limiters = [[1000, 5], [2000, 5], [2000, 5], [2000, () => 5]] as const
@@ -294,12 +294,12 @@ t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async
   const left = first.resetTime!.getTime() - Date.now()
   t.ok(left > 40_000 && left <= 100_000, `${left} ms`)
   t.equal((await limiter.increment('me')).totalHits, 2)
-  t.equal((await other.increment('me')).totalHits, 1, 'a prefix keeps limiters apart')
+  t.equal((await other.increment('me')).totalHits, 1, 'a prefix separates limiters')
   await limiter.decrement('me')
   t.equal((await limiter.get('me'))!.totalHits, 1)
   await limiter.decrement('me')
   await limiter.decrement('me')
-  t.equal((await limiter.increment('me')).totalHits, 1, 'never below none')
+  t.equal((await limiter.increment('me')).totalHits, 1, 'it is never below zero')
   await limiter.decrement('nobody')
   t.equal(await limiter.get('nobody'), undefined)
   await limiter.resetKey('me')
@@ -310,13 +310,13 @@ t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async
     [await limiter.get('x'), await limiter.get('y'), (await other.get('me'))!.totalHits], [undefined, undefined, 1]
   )
   await limiter.shutdown()
-  t.equal((await other.increment('me')).totalHits, 2, 'a store that was given is left alone')
+  t.equal((await other.increment('me')).totalHits, 2, 'a store that was passed in stays open')
   const own = new ExpressRateLimitStore({ url: 'memory:' })
   await own.shutdown()
   await t.rejects(own.increment('me'), { code: 'STORE_CLOSED' })
 })
 
-t.test('invalid options are rejected, and the libraries accept it without a cast', async t => {
+t.test('invalid options are rejected, and the libraries accept the stores without a cast', async t => {
   const wrong = [{ prefix: 5 }, { prefix: 'x'.repeat(513) }, { prefix: '\ud800' }, { collection: 5 }, { max: 5 }]
   for (const options of wrong) {
     t.throws(

@@ -39,7 +39,7 @@ async function only (sessions: Collection<any>): Promise<[string, any]> {
 }
 
 for (const name of ['express5', 'express4', 'fastify']) {
-  t.test(`${name}: every worker knows a login`, async t => {
+  t.test(`${name}: a login is valid in every worker`, async t => {
     const sessions = createStore().collection<any>(name)
     t.equal((await get(`/${name}/me`)).body.user, undefined)
     t.equal(await sessions.size(), 0)
@@ -66,7 +66,7 @@ for (const name of ['express5', 'express4', 'fastify']) {
     await sessions.set(sid, session)
     t.equal(
       (await get(`/${name}/me`, { cookie: `${headers.cookie.slice(0, -3)}xyz` })).body.user, undefined,
-      'and so is a forged one'
+      'a forged session id is a miss'
     )
     t.equal((await get(`/${name}/logout`, headers)).status, 200)
     t.equal(await sessions.size(), 0)
@@ -92,24 +92,24 @@ for (const library of ['express5', 'fastify']) {
       t.equal(output(), '')
       return n as number
     }
-    t.equal(await add(library, REQUESTS), 1, 'all have read the same session, and the last one wins')
+    t.equal(await add(library, REQUESTS), 1, 'all requests read the same session, and the last save wins')
     t.equal(await add(`${library}-locking`, 1), REQUESTS)
     await until(async () => (await createStore().locks()).length === 0)
   })
 }
 
 for (const name of ['express5', 'express5-locking']) {
-  t.test(`${name}: a touch extends the stored session, and changes nothing else`, async t => {
+  t.test(`${name}: touch extends the stored session, and changes nothing else`, async t => {
     const sessions = createStore().collection<any>(name)
     const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
     const [sid] = await only(sessions)
     const before = (await sessions.entry(sid))!
     const { body } = await get(`/${name}/me`, headers)
     const after = (await sessions.entry(sid))!
-    t.ok(after.expiresAt! > before.expiresAt!, 'it lasts longer')
+    t.ok(after.expiresAt! > before.expiresAt!, 'the session is extended')
     t.strictSame([after.value, after.version], [before.value, before.version])
     t.ok(body.cookie.expires >= before.value.cookie.expires)
-    t.ok((await get(`/${name}/me`, headers)).body.cookie.expires > body.cookie.expires, 'and its cookie does')
+    t.ok((await get(`/${name}/me`, headers)).body.cookie.expires > body.cookie.expires, 'its cookie is extended')
 
     await get(`/${name}/remember`, headers) // changes the cookie, and nothing else
     const remembered = (await sessions.entry(sid))!
@@ -121,13 +121,13 @@ for (const name of ['express5', 'express5-locking']) {
   })
 }
 
-t.test('a touch at the end of a request does not undo concurrent changes', async t => {
+t.test('touch at the end of a request does not undo concurrent changes', async t => {
   const sessions = createStore().collection<any>('express5')
   const headers = { cookie: cookieOf(await get('/express5/login?user=Ada')) }
   const [sid] = await only(sessions)
   for (const other of ['login?user=Bob', 'logout']) {
     const gate = `gate${++gates}`
-    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and is only going to touch it
+    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and will only touch it
     await until(async () => await counters.get(gate) === 1)
     t.equal((await get(`/express5/${other}`, headers)).status, 200)
     const written = await sessions.entry(sid)
@@ -153,7 +153,7 @@ for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fast
       const slow = get(`/${name}/add?together=2&gate=${gate}`, headers)
       await until(async () => await counters.get(gate) === 1)
       if (end === 'other') await sessions.set(sid, { ...await sessions.get(sid), n: 100 })
-      if (end === 'destroy') await sessions.del(sid) // as any process would that destroys the session
+      if (end === 'destroy') await sessions.del(sid) // like a process that destroys the session
       await counters.increment(gate)
       t.equal((await slow).status, 200)
       t.equal(await sessions.size(), left)
@@ -165,7 +165,7 @@ for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fast
   })
 }
 
-t.test('a request that does not end loses its session after its lease, and cannot save it', async t => {
+t.test('a request that does not end loses its lock after the lease, and cannot save the session', async t => {
   const sessions = createStore().collection<any>('express5-lease')
   const headers = { cookie: cookieOf(await get('/express5-lease/login?user=Ada')) }
   const gate = `gate${++gates}`
@@ -205,11 +205,11 @@ t.test('while the store is unreachable, a request fails or has no session', asyn
       t.equal(await get('sid'), undefined)
       await set('sid', { cookie: {} })
       await touch('sid', { cookie: {} })
-      await t.rejects(set('sid', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' }, 'others are reported')
+      await t.rejects(set('sid', { cookie: {}, bad: 1n }), { code: 'STORE_VALUE_INVALID' }, 'other errors are reported')
     }
     await t.rejects(
       promisify(store.destroy.bind(store) as any)('sid'), { code: 'STORE_CLOSED' },
-      'a logout that did not happen is not reported'
+      'a failed logout is not reported as successful'
     )
   }
 })
@@ -241,7 +241,7 @@ function alone (t: Test, options: SessionStoreOptions = {}): Alone {
   }
 }
 
-t.test('a session ends with its cookie, else after the ttl', async t => {
+t.test('a session expires with its cookie, or after the ttl', async t => {
   const { set, touch, sessions } = alone(t, { ttl: 1000 })
   const soon = new Date(Date.now() + 100_000)
   for (const [expires, end] of [
@@ -261,11 +261,11 @@ t.test('a session ends with its cookie, else after the ttl', async t => {
   for (const write of [set, touch]) {
     await sessions.set('sid', { cookie: {} })
     await write('sid', { cookie: { expires: new Date(Date.now() - 1) } })
-    t.equal(await sessions.has('sid'), false, 'an end that has passed deletes the session')
+    t.equal(await sessions.has('sid'), false, 'an expiry in the past deletes the session')
   }
 })
 
-t.test('get, set, touch, destroy, all, length, clear', async t => {
+t.test('a SessionStore implements get, set, touch, destroy, all, length and clear', async t => {
   const { get, set, touch, destroy, all, length, clear, sessions } = alone(t)
   t.equal(await get('none'), undefined)
   const session = { cookie: { originalMaxAge: null, expires: null, path: '/' }, user: { name: 'Ada' }, views: 1 }
@@ -310,7 +310,7 @@ t.test('two SessionStores share sessions only if they name the same collection',
     await promisify(sessions.get.bind(sessions) as any)('sid') !== undefined
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   t.equal(await has(second), true, 'the first one may have been replaced')
-  t.equal(await has(first), true, 'it is still in use')
+  t.equal(await has(first), true, 'the first one is still in use')
   await t.rejects(has(second), { code: 'STORE_OPTION_INVALID', message: /give each a collection of its own/ })
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   const own = new SessionStore({ url: 'memory:' })
@@ -382,7 +382,7 @@ t.test('invalid options are rejected, and both libraries accept a SessionStore w
   await app.close()
 })
 
-t.test('code that never ends remembers a bounded number of sessions', async t => {
+t.test('a chain of callbacks that never ends tracks a bounded number of sessions', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessions = new SessionStore({ store })
@@ -403,7 +403,7 @@ t.test('code that never ends remembers a bounded number of sessions', async t =>
     }
     look(0)
   })
-  t.equal(await collection.has('0'), false, 'including its own session')
+  t.equal(await collection.has('0'), false, 'its first session is still tracked')
 })
 
 t.test('a save is one call, however many requests save the session', async t => {
@@ -417,7 +417,7 @@ t.test('a save is one call, however many requests save the session', async t => 
   t.equal((await sessions.get('sid')).n, 19, 'the last one wins')
 })
 
-t.test('a session that others store under the id of a destroyed one counts as the same session', async t => {
+t.test('a session that is stored under the id of a destroyed one counts as the same session', async t => {
   const { sessions, get, set, destroy } = alone(t)
   await set('sid', { cookie: {}, user: 'Ada' })
   const [early, late] = [await get('sid'), await get('sid')]
@@ -429,13 +429,13 @@ t.test('a session that others store under the id of a destroyed one counts as th
   t.equal((await sessions.get('sid')).user, 'Ada', 'the last save wins')
 })
 
-t.test('a time to live of any length, and a lease', async t => {
+t.test('the ttl and the lease can be infinite', async t => {
   const { set, sessions } = alone(t, { ttl: Infinity, locking: true, lease: Infinity })
   await set('sid', { cookie: {} })
   t.ok((await sessions.entry('sid'))!.expiresAt!.getTime() > Date.now() + 1e13)
 })
 
-t.test('express-session loads a session through it', async t => {
+t.test('express-session loads sessions through a SessionStore', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const sessions = new SessionStore({ store })
@@ -454,7 +454,7 @@ t.test('express-session loads a session through it', async t => {
     [load('sid'), promisify(reference.load.bind(reference) as any)('sid')]
   ) as [expressSession.Session, expressSession.Session]
   t.equal(
-    Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it has the class that the memory store returns'
+    Object.getPrototypeOf(session), Object.getPrototypeOf(same), 'it has the class of the sessions of the memory store'
   )
   t.equal(Object.getPrototypeOf(session.cookie), Object.getPrototypeOf(same.cookie))
   t.strictSame(
@@ -472,7 +472,7 @@ interface Locking {
   app: FastifyInstance
   sessions: SessionStore
   store: Store
-  /** As a client that is logged in. */
+  /** Sends a request as a client that is logged in. */
   ask (path: string): Promise<{ statusCode: number, body: any }>
 }
 
@@ -515,7 +515,7 @@ const add = (app: FastifyInstance): void => {
   })
 }
 
-t.test('by app.inject, requests of one session run one after another', async t => {
+t.test('with app.inject, requests of one session run one after another', async t => {
   for (const http2 of [false, true]) {
     const { ask, store } = await locking(t, http2, add)
     const answers = await Promise.all(Array.from({ length: 8 }, () => ask('/add')))
@@ -525,7 +525,7 @@ t.test('by app.inject, requests of one session run one after another', async t =
   }
 })
 
-t.test('the same over HTTP/2, and when a client disconnects, the next request continues', async t => {
+t.test('over HTTP/2, requests of one session run one after another, also after a client disconnects', async t => {
   const hung: string[] = []
   const { app, store } = await locking(t, true, app => {
     add(app)
@@ -551,7 +551,7 @@ t.test('the same over HTTP/2, and when a client disconnects, the next request co
   t.equal((await next).body.n, 9)
 })
 
-t.test('with locking, a request waits for its own session only, and one that calls itself gets an error', async t => {
+t.test('with locking, a request waits only for its own session, and a request for itself gets an error', async t => {
   let base = ''
   const { app, ask, sessions, store } = await locking(t, false, (app, sessions) => {
     const call = (name: 'all' | 'get' | 'length' | 'clear', ...args: unknown[]): Promise<any> =>
@@ -576,7 +576,7 @@ t.test('with locking, a request waits for its own session only, and one that cal
   await app.inject('/login')
   t.strictSame((await ask('/all')).body, 2)
   const [held] = await promisify(sessions.all).call(sessions) as Array<{ id: string }>
-  const lock = await store.collection('sessions').acquire(`lock:${held!.id}`) // as a request that takes its time
+  const lock = await store.collection('sessions').acquire(`lock:${held!.id}`) // like a slow request
   const other = await app.inject('/login')
   const cookie = String(other.headers['set-cookie']).split(';')[0]!
   for (const path of ['/all', '/others']) {
@@ -587,6 +587,6 @@ t.test('with locking, a request waits for its own session only, and one that cal
   }
   t.strictSame((await app.inject({ url: '/other-site', headers: { cookie } })).json(), 3)
   t.equal((await app.inject({ url: '/clear', headers: { cookie } })).statusCode, 200)
-  t.equal(await store.collection('sessions').size(), 0, 'nor is what was cleared saved again')
+  t.equal(await store.collection('sessions').size(), 0, 'cleared sessions are not saved again')
   await lock.release()
 })
