@@ -1,4 +1,4 @@
-// The admin page in a browser, as somebody who looks after a store uses it.
+// The admin page in a browser, as an operator of a store uses it.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import t, { type Test } from 'tap'
@@ -26,7 +26,7 @@ async function run (t: Test): Promise<void> {
 
   const row = (page: Page, text: string) => page.getByRole('row').filter({ hasText: text })
 
-  t.test('a wrong token, then a read token, then a write token', async t => {
+  t.test('a wrong token is rejected, a read token cannot change anything, and a write token can', async t => {
     const lock = await store.collection('tokens').acquire('key', { owner: 'somebody' })
     const { page, complaints } = await openTab(t, browser, base)
     const input = page.getByLabel('Token', { exact: true })
@@ -42,7 +42,7 @@ async function run (t: Test): Promise<void> {
     await page.goto(`${base}#/collections/tokens/keys/other`)
     await page.getByRole('textbox', { name: 'Value as JSON text' }).waitFor()
     t.strictSame(
-      await page.getByRole('main').getByRole('button').allTextContents(), ['Copy as curl'], 'nothing that changes'
+      await page.getByRole('main').getByRole('button').allTextContents(), ['Copy as curl'], 'no other buttons'
     )
     t.equal(await page.getByRole('textbox').getAttribute('readonly'), '')
     await page.reload()
@@ -56,7 +56,7 @@ async function run (t: Test): Promise<void> {
     await lock.release()
   })
 
-  t.test('breaks a lock, which application code then notices', async t => {
+  t.test('a lock can be broken, and its owner notices', async t => {
     const carts = store.collection<string>('carts')
     const lock = await carts.acquire('ada/1', { owner: 'a worker that hangs' })
     const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
@@ -88,7 +88,7 @@ async function run (t: Test): Promise<void> {
     await row(page, 'a worker that waits').waitFor()
     await page.getByText('The lock of "ada/1" in "carts" is broken.').waitFor()
 
-    // Another holder while somebody reads the question keeps its lock.
+    // A lock that is acquired while the dialog is open is not broken.
     await button.click()
     await dialog.waitFor()
     await second.release()
@@ -101,7 +101,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('every view, in light and dark and on a phone: axe finds nothing', async t => {
+  t.test('axe finds no violations in any view, in light and dark and on a phone', async t => {
     const views = store.collection('views')
     for (let i = 0; i < 120; i++) await views.set(`key ${i}`, { list: [1, { two: 'x'.repeat(600) }], flag: true })
     const lock = await views.acquire('key 1', { owner: 'pid 1 on a-host-with-a-rather-long-name.example' })
@@ -142,7 +142,7 @@ async function run (t: Test): Promise<void> {
     await lock.release()
   })
 
-  t.test('a late edit changes nothing, and one in time keeps the expiry of the key', async t => {
+  t.test('an edit keeps the expiry of the key, and is rejected if the value has changed', async t => {
     const drafts = store.collection<unknown>('drafts')
     await drafts.set('a', { n: 1 }, { ttl: 3600 })
     const { page, complaints } = await open(t, '#/collections/drafts/keys/a')
@@ -154,10 +154,10 @@ async function run (t: Test): Promise<void> {
     await text.fill('{ "n": 12345678901234567890 }')
     await save.click()
     await page.getByText('Saved.').waitFor()
-    t.equal(await drafts.text.get('a'), '{"n":12345678901234567890}', 'numbers stay as they were written')
+    t.equal(await drafts.text.get('a'), '{"n":12345678901234567890}', 'numbers keep all digits')
     t.ok((await drafts.entry('a', { peek: true }))!.expiresAt!.getTime() > Date.now() + 3_000_000)
 
-    // Another process changes it: noticed while typing, and refused by the store where it is not.
+    // A change by another process is noticed during the edit, and otherwise rejected by the store.
     await text.fill('{"mine":true}')
     await drafts.set('a', { theirs: 1 })
     await page.getByText('The value was changed since you began').waitFor()
@@ -172,7 +172,7 @@ async function run (t: Test): Promise<void> {
     })
     await save.click()
     await page.getByText('Not saved: the value was changed in the meantime.').waitFor()
-    t.strictSame(await drafts.get('a'), { theirs: 2 }, 'and the key is not locked')
+    t.strictSame(await drafts.get('a'), { theirs: 2 }, 'the key is not locked')
     await page.unroute('**/collections/drafts/locks/a')
     await page.getByRole('button', { name: 'Keep my text' }).click()
     await save.click()
@@ -197,7 +197,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('hostile names and values are text, wherever they are shown', async t => {
+  t.test('hostile names and values are always shown as text', async t => {
     const names = [
       '<img src=x onerror=alert(1)>', '__proto__', 'constructor', '😀'.repeat(200), 'a\'b"c\\d', 'a/../b?c#d%20', ' ',
       '\u202eevil', 'new\nline', 'k'.repeat(1024)
@@ -276,7 +276,7 @@ async function run (t: Test): Promise<void> {
     await many.clear()
   })
 
-  t.test('a server that goes away and comes back', async t => {
+  t.test('the page recovers when the server and the store can be reached again', async t => {
     const { page, complaints } = await open(t, '#/overview')
     await page.getByRole('heading', { name: 'Locks', exact: true }).waitFor()
     await page.goto(`${base}#/collections`)
@@ -297,7 +297,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('options are changed in place, and commands can be copied', async t => {
+  t.test('options can be changed, and commands can be copied', async t => {
     const bounded = store.collection('bounded')
     await bounded.set('k', 1)
     const { page, complaints } = await open(t, '#/collections/bounded')

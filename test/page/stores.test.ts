@@ -1,4 +1,4 @@
-// The admin page over stores that are elsewhere: in a process that is killed, in Redis. And the largest values.
+// The admin page with a store in a process that is killed, with a store in Redis, and with the largest values.
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createStore, type Store } from '../../src/index.js'
@@ -9,7 +9,7 @@ import { directory, serve } from '../support/serve.js'
 
 const MAX_VALUE_BYTES = 2 ** 20
 
-t.test('the admin page over other stores', { skip: !hasBrowser && NO_BROWSER }, run)
+t.test('the admin page with other stores', { skip: !hasBrowser && NO_BROWSER }, run)
 
 async function run (t: Test): Promise<void> {
   const browser = await launch(t)
@@ -23,7 +23,7 @@ async function run (t: Test): Promise<void> {
     return { ...tab, base }
   }
 
-  t.test('a store whose process is killed and started again', async t => {
+  t.test('the page recovers when the process of the store is killed and restarted', async t => {
     const path = join(directory(t), 's')
     const first = await serve(t, ['--socket', path])
     const store = createStore({ url: `unix:${path}`, connectTimeout: 1 })
@@ -49,7 +49,7 @@ async function run (t: Test): Promise<void> {
     await page.getByText('0 changes since you opened this view.').waitFor()
     await c.set('fresh', 1)
     await page.getByRole('row').filter({ hasText: 'fresh' }).waitFor()
-    // The same stream goes on when the store is lost while it is open.
+    // The same stream continues when the store is lost while the stream is open.
     second.kill('SIGKILL')
     await second.exited
     await trouble.waitFor()
@@ -84,12 +84,12 @@ async function run (t: Test): Promise<void> {
       await input.fill(`${changed.slice(0, -1)}0${changed.at(-1)}`)
       await page.getByRole('button', { name: 'Save' }).click()
       await page.getByText('1048577 bytes, the limit is 1048576').waitFor()
-      t.equal(await c.text.get(key, { timeout: 10 }), changed, 'and the key is not locked')
+      t.equal(await c.text.get(key, { timeout: 10 }), changed, 'the key is not locked')
     }
     t.strictSame(complaints, [])
   })
 
-  t.test('a store in Redis', { skip: !hasRedis && NO_REDIS }, async t => {
+  t.test('every view works with a store in Redis', { skip: !hasRedis && NO_REDIS }, async t => {
     const server = await startServer(t)
     const store = createStore(server.options)
     t.teardown(() => store.close())
@@ -113,7 +113,7 @@ async function run (t: Test): Promise<void> {
       await page.locator('main:not([aria-busy=true])').waitFor()
       t.notMatch(
         await page.locator('body').innerText(), /NaN|undefined|null|Infinity|Invalid|\[object/,
-        `${hash} in plain words`
+        `${hash} without missing values`
       )
       t.ok(await page.getByRole('alert').isHidden(), `${hash} without an error`)
     }

@@ -1,4 +1,4 @@
-// The admin page for those who mean it no good, and for those whose tokens, tabs and proxies change.
+// The admin page with tokens that change, invalid URLs, several tabs and proxies.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,7 +17,7 @@ async function run (t: Test): Promise<void> {
   const store = createStore('memory:')
   t.teardown(() => store.close())
 
-  t.test('a token that loses its rights while the page is open', async t => {
+  t.test('a token can lose its permissions while the page is open', async t => {
     const c = store.collection('tokens')
     await c.set('k', 1)
     let tokens: AdminTokenOptions[] = [{ name: 'ops', token: 'first', access: 'write' }]
@@ -37,12 +37,12 @@ async function run (t: Test): Promise<void> {
     t.equal(await page.getByRole('main').getByText('a long text').count(), 0)
     await logIn(page, 'second')
     await page.getByRole('button', { name: 'Discard my changes' }).waitFor()
-    t.equal(await text.inputValue(), '"a long text"', 'what was typed is still there')
+    t.equal(await text.inputValue(), '"a long text"', 'the edited text is kept')
     await page.getByRole('button', { name: 'Save' }).click()
     await page.getByText('Saved.').waitFor()
     t.equal(await c.get('k'), 'a long text')
 
-    // In the views that do not ask by themselves, and with a question open.
+    // In the views that send no requests by themselves, and with an open dialog.
     for (const hash of [
       '#/overview', '#/collections/tokens/changes', '#/collections/tokens/new', '#/collections/tokens'
     ]) {
@@ -55,7 +55,7 @@ async function run (t: Test): Promise<void> {
       tokens = [{ name: 'ops', token: 'second', access: 'write' }]
       await logIn(page, 'second')
     }
-    t.ok((await store.collection<number>('admin-tries').get('127.0.0.1') ?? 0) < 20, 'and others may still log in')
+    t.ok((await store.collection<number>('admin-tries').get('127.0.0.1') ?? 0) < 20, 'other users can still log in')
     t.equal((await ask('GET', '/access')).status, 200)
 
     // Of one collection only.
@@ -68,7 +68,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('invalid URLs', async t => {
+  t.test('invalid URLs cause no changes and no requests to other servers', async t => {
     const c = store.collection('links')
     await c.set('k', 1)
     const { origin } = await serveAdmin(t, store)
@@ -102,14 +102,14 @@ async function run (t: Test): Promise<void> {
       t.notMatch(await page.locator('body').innerText(), /NaN|undefined|\[object/, hash.slice(0, 100))
     }
     t.strictSame(
-      requests.filter(request => !request.startsWith('GET /_store/v1/')), [], 'nothing is asked elsewhere, or changed'
+      requests.filter(request => !request.startsWith('GET /_store/v1/')), [], 'only reads of this API'
     )
     t.equal(await page.locator('img, iframe, a[href^="javascript"], a[href^="//"]').count(), 0)
     t.equal(await c.get('k'), 1)
     t.strictSame(complaints, [])
   })
 
-  t.test('history navigation, and two tabs', async t => {
+  t.test('edits survive navigation, and changes in another tab are noticed', async t => {
     const c = store.collection<unknown>('tabs')
     await c.set('a', 1)
     await c.set('b', 2)
@@ -122,16 +122,16 @@ async function run (t: Test): Promise<void> {
     await page.goto(`${base}#/collections/tabs/keys/b`)
     await page.getByRole('heading', { name: 'b in tabs' }).waitFor()
     await page.locator('main[aria-busy=false]').waitFor()
-    t.equal(await text.inputValue(), '2', 'each key has a text of its own')
+    t.equal(await text.inputValue(), '2', 'each key has its own text')
     await page.getByRole('button', { name: 'Delete…' }).click()
     await page.getByRole('dialog').waitFor()
     await page.goBack()
     await page.getByRole('heading', { name: 'a in tabs' }).waitFor()
-    t.equal(await page.getByRole('dialog').count(), 0, 'a question goes with its view')
+    t.equal(await page.getByRole('dialog').count(), 0, 'a dialog closes with its view')
     t.equal(await c.get('b'), 2)
     t.equal(await text.inputValue(), '"unsaved"')
 
-    // The other tab asks for a token of its own.
+    // The other tab requires its own login.
     const other = await page.context().newPage()
     let pass!: () => void
     const passed = new Promise<void>(resolve => { pass = resolve })
@@ -142,7 +142,7 @@ async function run (t: Test): Promise<void> {
     await other.goto(`${base}#/collections/tabs/keys/a`)
     await logIn(other, TOKEN)
     const otherText = other.getByRole('textbox', { name: 'Value as JSON text' })
-    t.equal(await otherText.isEditable(), false, 'nothing is typed before the value is there')
+    t.equal(await otherText.isEditable(), false, 'the value cannot be edited before it is loaded')
     pass()
     await otherText.fill('"other"')
     await other.getByRole('button', { name: 'Save' }).click()
@@ -153,7 +153,7 @@ async function run (t: Test): Promise<void> {
     await other.getByLabel('Token', { exact: true }).waitFor()
     await page.getByRole('button', { name: 'Keep my text' }).click()
 
-    // The browser asks before the text is lost, and no more after it is saved.
+    // The browser asks before the text is lost, and no longer asks after it is saved.
     const asked = page.waitForEvent('dialog')
     page.reload().catch(() => {})
     t.equal((await asked).type(), 'beforeunload')
@@ -166,7 +166,7 @@ async function run (t: Test): Promise<void> {
     t.strictSame(complaints, [])
   })
 
-  t.test('with and without the slash, at Express with helmet, behind a proxy that removes part of the path', async t => {
+  t.test('the page works without the slash, with helmet, and through a proxy that rewrites the path', async t => {
     const app = express()
     app.use(helmet())
     app.use('/deep/er', expressAdmin({ store, admin: { auth: false } }))

@@ -8,7 +8,7 @@ import ts from 'typescript'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const MAX_LINES = 300
-/** From page/. */
+/** Generated from page/. */
 const GENERATED = 'routes/page-files.ts'
 
 /** From the top layer to the bottom: a module may import from its own layer and from those below. */
@@ -61,7 +61,7 @@ t.test('engines do not import from each other, except for the keyspace that the 
   }
 })
 
-// A primary answers its workers as soon as it has imported the package, even if a bundler drops what has no effect.
+// A primary must answer its workers once it has imported the package, even if a bundler drops unused imports.
 t.test('every entry point that opens stores imports the socket engine through files with side effects', async t => {
   const { exports, sideEffects } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     exports: Record<string, string | { import: { default: string } }>, sideEffects: string[]

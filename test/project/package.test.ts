@@ -1,4 +1,4 @@
-// The package as npm packs it, installed into an empty folder: no Fastify there, and nothing of ours but the tarball.
+// The package as npm packs it, installed into an empty folder, without Fastify and without this repository.
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'package-'))
 t.after(() => { rmSync(folder, { recursive: true, force: true }) })
 
-/** Runs a command there, without the options that the test runner passes to every Node.js process. */
+/** Runs a command in that folder, without the options that the test runner passes to every Node.js process. */
 async function inFolder (...command: string[]): Promise<string> {
   return (await run('env', ['-u', 'NODE_OPTIONS', ...command], { cwd: folder })).stdout
 }
@@ -67,7 +67,7 @@ t.test('the package contains the necessary files, and no others', async t => {
   )
 })
 
-t.test("the original's example: without a cluster, in the primary, in a worker", async t => {
+t.test("the original's example works without a cluster, in the primary and in a worker", async t => {
   writeFileSync(join(folder, 'example.cjs'), EXAMPLE)
   t.equal(await node('example.cjs'), PRINTS)
   writeFileSync(join(folder, 'primary.cjs'), `
@@ -88,13 +88,13 @@ t.test("the original's example: without a cluster, in the primary, in a worker",
   t.equal(await node('worker.cjs'), PRINTS)
 })
 
-t.test('a store in Redis says what is missing', async t => {
+t.test('without ioredis, a store in Redis says what to install', async t => {
   writeFileSync(join(folder, 'redis.cjs'), `
     require('strong-store').createStore('redis:').collection('c').get('key').catch(
       ({ code, message }) => { console.log(code, message) }
     )
   `)
-  // The scripts were found: they are loaded before.
+  // The package contains the scripts, which are loaded before ioredis.
   t.match(
     await node('redis.cjs'),
     'STORE_UNREACHABLE The store cannot be reached: get of "key" in collection "c": redis://: ' +
@@ -102,7 +102,7 @@ t.test('a store in Redis says what is missing', async t => {
   )
 })
 
-t.test('the admin API says what is missing', async t => {
+t.test('without its packages, the admin API says what to install', async t => {
   writeFileSync(join(folder, 'admin.mjs'), `
     import { expressAdmin } from 'strong-store/express'
     try {
@@ -120,7 +120,7 @@ t.test('the admin API says what is missing', async t => {
   writeFileSync(join(fastify, 'package.json'), '{"name":"fastify","version":"4.29.1"}')
   t.match(await node('admin.mjs'), /^STORE_OPTION_INVALID .*: npm install fastify@5, found version 4\.29\.1\n$/)
   rmSync(fastify, { recursive: true })
-  // That of this folder instead of another installation.
+  // The Fastify of this repository, which saves an installation.
   symlinkSync(join(ROOT, 'node_modules/fastify'), join(folder, 'node_modules/fastify'))
   t.teardown(() => { rmSync(join(folder, 'node_modules/fastify')) })
   writeFileSync(join(folder, 'metrics.mjs'), `
@@ -138,7 +138,7 @@ t.test('the admin API says what is missing', async t => {
   )
 })
 
-t.test('import and require give one store', async t => {
+t.test('import and require share one store', async t => {
   writeFileSync(join(folder, 'both.mjs'), `
     import { createRequire } from 'node:module'
     import strongStore, { StoreError, collection, createStore } from 'strong-store'

@@ -1,4 +1,4 @@
-// docs/store-process.md as its readers follow it, where that takes no packages: .ci/guides has the rest.
+// The steps of docs/store-process.md that require no packages. .ci/guides runs the others.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const INDEX = new URL('../../src/index.js', import.meta.url).href
 const GUIDE = readFileSync(join(ROOT, 'docs/store-process.md'), 'utf8')
 const NOBODY = 65534
-/** Prints a number that grows with each run, and ends. */
+/** Prints a number that increases with each run, and exits. */
 const PROGRAM = `import { createStore } from '${INDEX}'
 const store = createStore()
 console.log(await store.collection('counters').increment('runs'))
@@ -47,7 +47,7 @@ function commandsOf (text: string): string[][] {
   )
 }
 
-t.test('containers: other folders and users, one volume', async t => {
+t.test('containers: programs in other folders and with other users share a store through a volume', async t => {
   const commands = commandsOf(section('Containers'))
   t.strictSame(commands.map(([name]) => name), ['serve', 'check', 'serve', 'check'], 'for Compose and for Kubernetes')
   const isRoot = process.geteuid?.() === 0
@@ -91,7 +91,7 @@ function printing (t: Test, folder: string, url: string, ...args: string[]): () 
     for (;;) {
       const { value, done } = await lines.next()
       if (done === true) throw new Error('it has ended')
-      if (/^\d+$/.test(value)) return value // and not what Node.js says about restarts
+      if (/^\d+$/.test(value)) return value // not a message of Node.js about the restart
     }
   }
 }
@@ -108,7 +108,7 @@ t.test('node --watch: the state survives a restart of the program', async t => {
   t.equal(await next(), '2')
 })
 
-t.test('worker threads: each connects by itself, and owns its locks', async t => {
+t.test('worker threads: each has its own connection and locks', async t => {
   const { url } = await serve(t, ['--socket', join(directory(t), 'socket')])
   const store = createStore(url)
   t.teardown(() => store.close())

@@ -1,4 +1,4 @@
-// The types of the public API: a mistake in them does not compile here.
+// The types of the public API: a mistake in them fails to compile here.
 import Fastify from 'fastify'
 import t from 'tap'
 import strongStore, {
@@ -67,7 +67,7 @@ t.test('values have the type of their collection', async t => {
   is<KeyLock<Cart> | undefined>()(await carts.tryAcquire('key'))
 })
 
-t.test('the callback API', async t => {
+t.test('the callback API has the type of its collection', async t => {
   t.teardown(() => createStore().close())
   const carts = collection<Cart>('carts')
   is<Collection<Cart>>()(carts.promises)
@@ -90,7 +90,7 @@ t.test('the callback API', async t => {
   t.throws(() => { carts.get('key') })
 })
 
-t.test('errors and the plugin', async t => {
+t.test('errors and the plugin are typed', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(strongStore, { url: 'memory:' })
