@@ -1,5 +1,5 @@
-// `npm run soak -- --minutes N [--only NAME] [--seed S]`: the attacks of the tests, for as long as is wanted. Ends
-// with a table of what was done; the process fails if a promise was broken.
+// `npm run soak -- --minutes N [--only NAME] [--seed S]`: runs the fault tests for the given time. Prints what each of
+// them did, and fails if a guarantee was violated.
 import { parseArgs } from 'node:util'
 import { createStore } from '../src/index.js'
 import type { Attack, Figures } from './faults/attack.js'
@@ -70,7 +70,7 @@ const ATTACKS: Record<string, Attack> = {
 }
 if (!hasRoot) console.log(`other-users ${NO_ROOT}`)
 if (!hasRedis) console.log(`attacks on Redis: ${NO_REDIS}`)
-/** How much of the time each gets; 1 where nothing is said. */
+/** The share of the time that each attack gets; 1 by default. */
 const SHARES: Record<string, number> = {
   linearizability: 2, peers: 2, killing: 5, overload: 4, 'overload-unix': 4, 'overload-http': 4, leaks: 8, watching: 8
 }

@@ -1,4 +1,4 @@
-// Attack: requests over HTTP/2 that lock and change a key are cancelled, and their connections destroyed, at any step.
+// Attack: requests over HTTP/2 that lock and change a key are canceled, and their connections destroyed, at any step.
 // Locks must exclude, a change must be made once if its request was answered, else at most once, and no lock may stay.
 import assert from 'node:assert/strict'
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'

@@ -217,7 +217,7 @@ class Pair {
     while (this.keyspace.sweep(new Budget())) { /* to the end */ }
   }
 
-  /** The shortest lease. */
+  /** Sweeps one slice, the shortest possible. */
   #slice (): void {
     let looks = 0
     this.keyspace.sweep(new Budget(() => looks++ * 1000))
@@ -295,7 +295,7 @@ class Pair {
   end (): void {
     for (let caller = 0; caller < CALLERS; caller++) this.take({ do: 'leave', caller })
     this.#advance(1000) // ends leases of disconnected callers, and then
-    this.#advance(1000) // executes posts to those keys
+    this.#advance(1000) // executes unconfirmed calls on those keys
     this.compare()
     if (this.isCrowded) {
       this.#sweepAll()
@@ -314,7 +314,7 @@ class Pair {
     assert.equal(bytes, this.model.bytes)
     assert.equal(locks.size, 0, 'a lock is left')
     const isLasting = [...this.model.values.values()].some(({ end }) => end !== undefined)
-    assert.equal(nextEnd < Infinity, isLasting, 'a deadline is left')
+    assert.equal(nextEnd < Infinity, isLasting, 'an expiry is left')
   }
 }
 

@@ -6,7 +6,7 @@ import { short } from './short.js'
 
 t.after(async () => { await createStore().close() })
 short('killed workers leave no state', killing, 8)
-short('killed workers leave no state in a store in a process of its own', killingOverUnix, 4)
+short('killed workers leave no state in a separate store process', killingOverUnix, 4)
 short('killed clients of the admin API leave no state', killingOfHttp, 2)
 if (hasRedis) short('killed workers leave no state in Redis, among other data', killingOfRedis, 2)
 else t.comment(`killing in Redis: ${NO_REDIS}`)

@@ -21,7 +21,7 @@ const gets = (value?: number, version?: number): Partial<Operation> => ({ result
 const OPEN: Partial<Operation> = { result: undefined }
 const CUT: Partial<Operation> = { isCut: true }
 
-t.test('linearizable histories', async t => {
+t.test('linearizable histories are accepted', async t => {
   const right = {
     'sequential calls': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets(1)],
       ['b', 'del', 4, 5, gets(1)], ['a', 'get', 6, 7, gets()]),
@@ -66,7 +66,7 @@ t.test('linearizable histories', async t => {
   for (const [name, operations] of Object.entries(right)) t.equal(isLinearizable(operations), true, name)
 })
 
-t.test('histories that are not linearizable', async t => {
+t.test('histories that are not linearizable are rejected', async t => {
   const wrong = {
     'a stale read': history(['a', 'set', 0, 1, { value: 1 }], ['a', 'set', 2, 3, { value: 2 }],
       ['b', 'get', 4, 5, gets(1)]),
@@ -76,14 +76,14 @@ t.test('histories that are not linearizable', async t => {
       ['b', 'increment', 0, 5, { value: 1, ...gets(1) }]),
     'a lost write': history(['a', 'set', 0, 1, { value: 1 }], ['b', 'get', 2, 3, gets()]),
     'a value that was never written': history(['a', 'get', 0, 1, gets(7)]),
-    'two holders': history(
+    'two lock owners': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['b', 'acquire', 2, 3, { lock: 'm', result: { fence: 2, version: 0 } }],
       ['a', 'release', 4, 5, { lock: 'l' }], ['b', 'release', 4, 5, { lock: 'm' }]),
     'a read of a locked key': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }], ['b', 'get', 2, 3, gets()],
       ['a', 'release', 4, 5, { lock: 'l' }]),
-    'a free lock that is refused': history(['a', 'get', 0, 1, { nowait: true, result: { code: 'STORE_LOCKED' } }]),
+    'a free lock that is not granted': history(['a', 'get', 0, 1, { nowait: true, result: { code: 'STORE_LOCKED' } }]),
     'a fence that decreases': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 2, version: 0 } }], ['a', 'release', 2, 3, { lock: 'l' }],
       ['b', 'acquire', 4, 5, { lock: 'm', result: { fence: 1, version: 0 } }]),
@@ -95,7 +95,7 @@ t.test('histories that are not linearizable', async t => {
       ['a', 'del', 2, 3, gets(1)], ['a', 'set', 4, 5, { value: 1, result: { version: 5 } }]),
     'calls of one process out of order': history(
       ['a', 'set', 0, 9, { value: 1 }], ['a', 'set', 1, 9, { value: 2 }], ['b', 'get', 10, 11, gets(1)]),
-    'a lock that is lost, yet held': history(
+    'a lock that is both lost and held': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'set', 2, 3, { lock: 'l', value: 1, result: { code: 'STORE_LOCK_LOST' } }],
       ['a', 'release', 4, 5, { lock: 'l', value: 2 }]),
@@ -110,7 +110,7 @@ t.test('histories that are not linearizable', async t => {
       ['a', 'set', 0, 1, { value: 1, result: { version: 5 } }],
       ['a', 'set', 2, 3, { value: 2, result: { version: 6 }, ...CUT }], ['the store', 'restart', 4, 5],
       ['b', 'get', 6, 7, gets(1)], ['b', 'set', 8, 9, { value: 3, result: { version: 6 } }]),
-    'an uncommitted change of a killed holder': history(
+    'an uncommitted change of a killed lock owner': history(
       ['a', 'acquire', 0, 1, { lock: 'l', result: { fence: 1, version: 0 } }],
       ['a', 'drop', 3, Infinity, { lock: 'l', ...OPEN }], ['b', 'get', 4, 5, gets(1)])
   }
@@ -134,6 +134,6 @@ short(
 )
 if (hasRedis) {
   short('histories in Redis are linearizable', linearizabilityOfRedis, 2)
-  short('histories in Redis are linearizable with minimal rights, flushed scripts and stopped processes', linearizabilityOfBesetRedis, 2)
+  short('histories in Redis are linearizable with minimal permissions, flushed scripts and stopped processes', linearizabilityOfBesetRedis, 2)
   short('histories in a Redis Cluster are linearizable', linearizabilityOfRedisCluster, 2)
 } else t.comment(`histories in Redis: ${NO_REDIS}`)

@@ -62,7 +62,7 @@ export class Memory {
       else if (before !== undefined) {
         assert.ok(
           tagsOf(ifMatch, false).includes(before) || tagsOf(ifMatch, false).includes(0),
-          `let through against If-Match, the version is ${before}: ${what}`
+          `accepted despite If-Match, the version is ${before}: ${what}`
         )
       }
       if (tagsOf(ifMatch, false).every(tag => tag === 0) && ifMatch.trim() !== '*') {
@@ -75,7 +75,7 @@ export class Memory {
       isMet = true
     }
     if (isDone && (method === 'PUT' || (method === 'PATCH' && version !== undefined))) {
-      assert.ok(version! > known.highest, `a version that is not new, after ${known.highest}: ${what}`)
+      assert.ok(version! > known.highest, `a version that has not increased, after ${known.highest}: ${what}`)
     }
     if (isDone && reads) assert.ok(version! >= known.highest, `an old version, after ${known.highest}: ${what}`)
     if (version !== undefined) {

@@ -85,7 +85,7 @@ export class Model {
     if (cancelled !== undefined) this.#answer(cancelled, { code: 'STORE_ABORTED' })
   }
 
-  /** Posts (id 0) are also executed when their turn comes. */
+  /** Waiting calls are removed, except for unconfirmed ones (id 0). */
   leave (caller: string): void {
     for (const lock of this.locks.values()) {
       lock.queue = lock.queue.filter(wait => wait.caller !== caller || wait.id === 0)

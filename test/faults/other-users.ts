@@ -1,5 +1,5 @@
-// Attack: another user attacks our sockets in a temporary folder that both can write to. Requires root, which plays
-// all roles: an intruder, a user whose clusters start and exit, and a cluster of root with workers of that user.
+// Attack: another user attacks our sockets in a temporary folder that both can write to. Requires root, to run an
+// intruder, a user whose clusters start and exit, and a cluster of root with workers of that user.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,7 +16,7 @@ const USER = 1234
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
 export const hasRoot = process.geteuid?.() === 0
-export const NO_ROOT = 'needs root, to play two users'
+export const NO_ROOT = 'needs root, to run as two users'
 
 export const otherUsers: Attack = async ({ rounds, secondsLeft, owner }) => {
   const folder = mkdtempSync(join(tmpdir(), 'users-'))

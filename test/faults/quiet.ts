@@ -1,5 +1,5 @@
 // Attack: a worker with many locks in many collections is killed, or leases and keys end, while nobody calls the store.
-// What has to happen then must not depend on a later call: all waiters and watchers are notified.
+// All waiters and watchers must be notified without a later call.
 import assert from 'node:assert/strict'
 import { createStore, type KeyLock, type Store, type StoreOptions } from '../../src/index.js'
 import { fork, type TestWorker } from '../support/cluster.js'
@@ -19,7 +19,7 @@ interface Plan {
   ttl: number
 }
 
-/** A store in a process of its own, because this process is never quiet. */
+/** A store in a separate process, because this process is never quiet. */
 export const quiet = over(serveStore)
 export const quietOfRedis = over(startServer)
 
@@ -55,7 +55,7 @@ async function attack ({ seed, rounds, secondsLeft, owner }: Order, options: Sto
     )
     await exit(holder)
     assert.deepEqual(await store.locks(), [])
-    assert.equal((await store.stats()).keys, 0, 'nothing is left')
+    assert.equal((await store.stats()).keys, 0, 'no key is left')
     figures.locks += count * plan.locks
     figures.keys += count * plan.keys
     figures['most collections'] = Math.max(figures['most collections'], count)

@@ -1,4 +1,4 @@
-// A store in a process of its own, as the target of an attack.
+// A store in a separate process, as the target of an attack.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OPEN_TOKEN } from '../../src/engines/socket/unix.js'
@@ -21,7 +21,7 @@ export interface StoreProcess {
   restart (): Promise<number | undefined>
 }
 
-/** `hasData`: it keeps its keys in a folder. */
+/** `hasData`: it saves its keys in a folder. */
 export async function serveStore (owner: Owner, hasData = false): Promise<StoreProcess> {
   const folder = directory(owner)
   const args = ['--socket', join(folder, 'socket'), ...hasData ? ['--data', join(folder, 'data')] : []]
@@ -43,7 +43,7 @@ export async function serveStore (owner: Owner, hasData = false): Promise<StoreP
   }
 }
 
-/** A store in a process of its own, used over its admin API. */
+/** A store in a separate process, used over its admin API. */
 export async function serveOverHttp (owner: Owner): Promise<Pick<StoreProcess, 'options' | 'memory'>> {
   const folder = directory(owner)
   const tokenFile = join(folder, 'token')

@@ -48,7 +48,7 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
   owner.teardown(() => { rmSync(folder, { recursive: true }) })
   const path = join(folder, 'socket')
   const next = random(seed)
-  const figures = { rounds: 0, 'processes killed': 0, 'which served then': 0 }
+  const figures = { rounds: 0, 'processes killed': 0, 'killed while serving': 0 }
   const start = (): Promise<Contender> => begin(owner, Math.floor(next() * 2 ** 31))
   const contenders = await Promise.all(Array.from({ length: CONTENDERS }, start))
   while (figures.rounds < rounds && secondsLeft() > 0) {
@@ -77,7 +77,7 @@ export const takeover: Attack = async ({ seed, rounds, secondsLeft, owner }) => 
     } else {
       await contenders[serving]!.kill()
       figures['processes killed']++
-      figures['which served then']++
+      figures['killed while serving']++
       contenders[serving] = await start()
     }
   }
