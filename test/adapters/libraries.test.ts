@@ -104,7 +104,7 @@ t.test('Nest: clients above the limit are blocked, and StoreErrors become HTTP e
   await t.rejects(own.increment('me', 1, 1, 1, 'default'), { code: 'STORE_CLOSED' })
 })
 
-t.test('rate-limiter-flexible: consume, penalty, reward, block, set, get, delete', async t => {
+t.test('rate-limiter-flexible: the limiter supports consume, penalty, reward, block, set, get and delete', async t => {
   const store = memory(t)
   const Limiter = flexibleLimiter(flexible)
   const make = (options: object): flexible.RateLimiterStoreAbstract =>

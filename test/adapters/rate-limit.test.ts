@@ -281,7 +281,7 @@ t.test('while the store is unreachable, requests fail, or pass uncounted if the 
   }
 })
 
-t.test('express: get, increment, decrement, resetKey, resetAll, shutdown', async t => {
+t.test('express: the store supports get, increment, decrement, resetKey, resetAll and shutdown', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
   const limiter = new ExpressRateLimitStore({ store, prefix: 'a:' })

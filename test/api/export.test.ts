@@ -346,7 +346,7 @@ t.test('the option durable is ignored in a store without data', async t => {
   t.match(await store.collection('c').stats(), { durable: false, maxKeys: 3 })
 })
 
-t.test('a locked key delays an import, or ends it; an export does not count as a read', async t => {
+t.test('a locked key delays an import, or fails it; an export does not count as a read', async t => {
   const store = inMemory(t)
   const lock = await store.collection('c').acquire('key')
   const line = '{"collection":"c","key":"key","value":1}'

@@ -42,7 +42,7 @@ t.test('of six processes started at once, exactly one serves, and the others exi
   t.strictSame(readdirSync(join(path, '..')), [], 'no file is left')
 })
 
-t.test('serve leaves files alone that are not its socket', async t => {
+t.test('serve does not touch files that are not its socket', async t => {
   const folder = directory(t)
   const at = (name: string): string => join(folder, name)
   const refused = async (path: string, code: number, err: RegExp): Promise<void> => {
@@ -69,7 +69,7 @@ t.test('serve leaves files alone that are not its socket', async t => {
   t.strictSame(readdirSync(folder).sort(), ['dangling', 'directory', 'file', 'link', 'other'])
 })
 
-t.test('serve leaves files of other users alone', needsRoot, async t => {
+t.test('serve does not touch files of other users', needsRoot, async t => {
   const folder = directory(t)
   chmodSync(folder, 0o1777)
   const path = join(folder, 'socket')

@@ -47,7 +47,7 @@ t.test('a token grants access only to its collections', async t => {
   t.equal((await carts('GET', '/openapi.yaml')).status, 200)
 })
 
-t.test('lists and statistics are limited to its collections', async t => {
+t.test('lists and statistics are limited to the collections of the token', async t => {
   const lock = await store.collection('users').acquire('locked')
   const mine = await store.collection('carts').acquire('locked')
   const names = (answer: Answer): string[] => answer.json.collections.map(({ name }: { name: string }) => name).sort()

@@ -291,7 +291,7 @@ t.test('a disconnected caller loses its locks and waits, except detached locks a
   t.equal(user.now('release', 'detached', { token: detached }).code, undefined, 'a detached lock is kept')
 })
 
-t.test('thousands of locks and waits of a disconnected caller end in slices, and have no effect before', async t => {
+t.test('thousands of locks and waits of a disconnected caller end in slices, the rest has no effect', async t => {
   const { keyspace, user, advance } = setUp()
   const gone = new User(keyspace)
   const count = 10_000

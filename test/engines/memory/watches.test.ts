@@ -349,7 +349,7 @@ t.test('a process that does not fetch its messages misses the oldest, and gets t
   t.strictSame(head.missed, null, 'an unknown cursor')
 })
 
-t.test('a stream of messages ends without acknowledgements, and resumes after the last one', async t => {
+t.test('a stream of messages ends if none is acknowledged, and resumes after the last acknowledged one', async t => {
   const { client, other } = arrange()
   const subscribe = (cursor?: string): number => {
     return client.send('subscribe', 'x', { token: 'one', number: 1, cursor, stream: cursor !== undefined })

@@ -22,7 +22,7 @@ t.test('when the primary is killed, every call of a worker rejects immediately, 
   await ended // the worker has the output open as well
 })
 
-t.test('a worker forked before the import in the primary gets its replies', async t => {
+t.test('a worker forked before the primary imports the package gets its replies', async t => {
   const { next, ended } = start(t, 'late-import')
   t.strictSame(await next(), { count: 1 })
   t.strictSame(await ended, [0, null])
