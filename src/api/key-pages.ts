@@ -1,4 +1,5 @@
 // Lists the keys of a collection page by page, so that no single call has to walk a large collection.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { checkCursor, wholeNumber } from '../core/validation.js'
 import { StoreError } from '../core/errors.js'
 import type { CollectionCalls } from './collection-calls.js'
@@ -28,6 +29,8 @@ export async function keyPage (calls: CollectionCalls, options: PageOptions, wai
   if (cursor !== undefined) request.cursor = checkCursor(cursor)
   request.number = wholeNumber(limit, 'limit', 1)
   const page = JSON.parse((await calls.send(request)).text!) as RawKeyPage
+  // For a store in this process, whose calls do not yield to the event loop.
+  if (page.cursor !== undefined) await nextTurn()
   return {
     keys: page.keys.map(([key, version, expiresIn, bytes]) => {
       return { key, version, bytes, expiresAt: moment(expiresIn ?? undefined) }

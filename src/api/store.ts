@@ -1,5 +1,6 @@
 // The store: picks an engine by URL and hands out one Collection per name.
 import { EventEmitter } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { WeakRegistry } from '../core/weak-registry.js'
 import { MIN_SECONDS, checkCursor, milliseconds, wholeNumber } from '../core/validation.js'
 import { Channel } from './channel.js'
@@ -111,6 +112,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
     if (cursor !== undefined) request.cursor = checkCursor(cursor)
     request.number = wholeNumber(limit, 'limit', 1)
     const page = await this.#ask(request) as RawCollectionPage
+    if (page.cursor !== undefined) await nextTurn() // as in key-pages.ts
     return { collections: page.collections.map(collectionOf), cursor: page.cursor }
   }
 
