@@ -364,6 +364,17 @@ const TESTS: Record<string, Contract> = {
     }
   },
 
+  async 'near and expireKeys exclude each other' (t, { mine }) {
+    const refused = { code: 'STORE_OPTION_INVALID', message: /near cannot be combined with expireKeys/ }
+    await t.rejects(mine.configure({ near: 0.05, expireKeys: 100 }), refused, 'in one call')
+    await mine.configure({ near: 0.05, maxKeys: 10 })
+    await t.rejects(mine.configure({ expireKeys: 100, maxKeys: 20 }), refused, 'in two calls')
+    t.match(await mine.stats(), { near: 0.05, expireKeys: 0, maxKeys: 10 }, 'nothing has changed')
+    await mine.configure({ near: 0, expireKeys: 100 })
+    await t.rejects(mine.configure({ near: 0.05 }), refused, 'in the other order')
+    t.match(await mine.stats(), { near: 0, expireKeys: 100 })
+  },
+
   async 'changing expireKeys does not bring back an expired key' (t, { mine }) {
     await mine.configure({ expireKeys: 0.05 })
     await mine.set('idle', 1)

@@ -3,7 +3,8 @@ import type { Connection } from './connection.js'
 import type { KeyNames } from './keys.js'
 
 const COUNTERS = [
-  'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes'
+  'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes',
+  'near'
 ] as const
 /** The fields that are summed over collections. */
 export const SUMMED = COUNTERS.slice(0, 8)

@@ -45,20 +45,25 @@ function scripts.clear (keys, args)
   return answered('Q0')
 end
 
--- Changes the given options: JSON of { idle, maxKeys, maxBytes, evict }.
+-- Changes the given options: JSON of { idle, maxKeys, maxBytes, evict, near }. "near" has no effect here, but excludes
+-- "idle" as in every other store.
 function scripts.configure (keys, args)
   begin()
   open(keys[1])
   local changed = cjson.decode(args[1])
+  if (changed.near or meta.near) > 0 and (changed.idle or meta.idle) > 0 then
+    return answered('ESTORE_OPTION_INVALID')
+  end
   -- Keys past their idle time must stay expired.
   change('gone', idleLimit())
   if changed.idle then change('idle', math.ceil(changed.idle)) end
   if changed.maxKeys then change('maxKeys', changed.maxKeys) end
   if changed.maxBytes then change('maxBytes', changed.maxBytes) end
   if changed.evict ~= nil then change('refuse', changed.evict and 0 or 1) end
+  if changed.near then change('near', math.ceil(changed.near)) end
   if isConfigured() then
     change('renewed', 0)
-    redis.call('SET', BASE, cmsgpack.pack(meta.idle, meta.maxKeys, meta.maxBytes, meta.refuse))
+    redis.call('SET', BASE, cmsgpack.pack(meta.idle, meta.maxKeys, meta.maxBytes, meta.refuse, meta.near))
   else
     redis.call('DEL', BASE)
   end

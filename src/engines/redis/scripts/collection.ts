@@ -124,7 +124,7 @@ local function pack ()
   if isRestChanged then
     restPacked = cmsgpack.pack(m.due, m.reads, m.expired, m.evicted, m.clears, m.jobs, m.expire, m.known, m.empty,
       m.gone, m.tracked, m.marked, m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse, m.watched, m.floor, m.instance,
-      m.subscriptions)
+      m.subscriptions, m.near)
     isRestChanged, isRestZero = false, isZero(m)
   end
   return struct.pack(OFTEN, m.seq, m.keys, m.bytes, m.writes, m.endless, m.last, m.locks, m.lockedKeys, m.lockedBytes,
@@ -138,8 +138,9 @@ local function unpackAll (stored)
   local rest = string.sub(stored, OFTEN_BYTES + 1)
   if rest == restPacked and not isRestChanged then return end
   m.due, m.reads, m.expired, m.evicted, m.clears, m.jobs, m.expire, m.known, m.empty, m.gone, m.tracked, m.marked,
-    m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse, m.watched, m.floor, m.instance, m.subscriptions =
-    cmsgpack.unpack(rest)
+    m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse, m.watched, m.floor, m.instance, m.subscriptions,
+    m.near = cmsgpack.unpack(rest)
+  m.near = m.near or 0 -- of an earlier version
   restPacked, isRestChanged, isRestZero = rest, false, isZero(m)
 end
 `

@@ -60,7 +60,8 @@ local function counters ()
   return {
     int(keyCount()), int(meta.bytes), int(meta.locks), int(redis.call('ZCARD', QUEUE) + meta.clears), int(meta.reads),
       int(meta.writes),
-    int(meta.expired), int(meta.evicted), int(meta.idle), int(meta.maxKeys), int(meta.maxBytes), int(1 - meta.refuse)
+    int(meta.expired), int(meta.evicted), int(meta.idle), int(meta.maxKeys), int(meta.maxBytes), int(meta.near),
+    int(1 - meta.refuse)
   }
 end
 

@@ -22,13 +22,14 @@ local function open (base, calls)
     m.gone = 0
     m.tracked = 0 -- since when uses are tracked, microseconds
     m.marked = 0  -- whether RECORDS has "tracked"
-    m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse = 0, 0, 0, 0, 0
+    m.renewed, m.idle, m.maxKeys, m.maxBytes, m.refuse, m.near = 0, 0, 0, 0, 0, 0
     m.watched, m.floor, m.instance = 0, 0, '' -- see watches.ts
     m.subscriptions = 0                       -- of a channel
     isRestChanged = true
     local configured = redis.call('GET', BASE)
     if configured then
-      m.idle, m.maxKeys, m.maxBytes, m.refuse = cmsgpack.unpack(configured)
+      m.idle, m.maxKeys, m.maxBytes, m.refuse, m.near = cmsgpack.unpack(configured)
+      m.near = m.near or 0 -- of an earlier version
       if m.idle + m.maxKeys + m.maxBytes > 0 then m.tracked = micros end
     end
   end
@@ -62,6 +63,6 @@ local function lookAgain ()
 end
 
 local function isConfigured ()
-  return meta.idle + meta.maxKeys + meta.maxBytes + meta.refuse > 0
+  return meta.idle + meta.maxKeys + meta.maxBytes + meta.refuse + meta.near > 0
 end
 `
