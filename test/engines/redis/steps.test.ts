@@ -91,6 +91,19 @@ async function all (): Promise<void> {
     t.equal(await redis.zcard(`${base}:owned`), 0)
   })
 
+  t.test('a released lock is not listed while its waiters are answered', async t => {
+    await listen(t, 1, 2)
+    const base = names.base('released')
+    await call(base, 'acquire', 'key', `${channel(1)} 1`, 'token me')
+    for (let i = 1; i <= 1000; i++) await call(base, 'increment', 'key', `${channel(2)} ${i}`, '', { number: 1 })
+    t.equal((await run<string[][]>('queue', base, 'key'))[0]![1], 'me')
+    await call(base, 'release', 'key', `${channel(1)} 2`, 'token')
+    t.strictSame(await run('queue', base, 'key'), [])
+    t.strictSame(await run('held', base, '', '100'), [null])
+    t.ok(await redis.hlen(`${base}:waiting`) > 0, 'not all of them were answered yet')
+    await tend(base, () => redis.hlen(`${base}:waiting`))
+  })
+
   t.test('calls that share a script are queued and answered with few commands each', async t => {
     const subscriber = await listen(t, 1, 2)
     for (const [op, text, most] of [['get', '', 1], ['increment', '', 1], ['acquire', 'me', 2]] as const) {

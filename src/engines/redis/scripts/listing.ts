@@ -111,7 +111,7 @@ function scripts.held (keys, args)
     if last and isSpent() then break end
     last = string.sub(name, 2)
     local lock = heldLock(last)
-    if lock then found[#found + 1] = described(lock) end
+    if lock and lock.token ~= '' then found[#found + 1] = described(lock) end
   end
   save()
   local isEnd = not last or (#names < limit and names[#names] == '\255' .. last)
@@ -126,7 +126,7 @@ function scripts.queue (keys, args)
   open(keys[1])
   local lock = heldLock(args[1])
   save()
-  if not lock then return {} end
+  if not lock or lock.token == '' then return {} end
   local places = clearsOf(lock)
   putAll()
   local from, to = queueOf(lock)
