@@ -224,6 +224,7 @@ t.test('two Keyvs on one KeyvStore have separate keys, or are rejected', async t
     for await (const entry of keyv.iterator!({})) t.strictSame(entry, ['k', keyv.namespace])
     keyv.on('error', () => {})
     await t.rejects(keyv.clear(), { code: 'STORE_OPTION_INVALID' }, 'it is unknown which one to clear')
+    t.equal(await keyv.get('k'), keyv.namespace, 'nothing was deleted')
   }
   await t.rejects(five.get('k'), { code: 'STORE_OPTION_INVALID' })
   for (const namespace of ['one:more', undefined]) {
