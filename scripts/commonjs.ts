@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
+import { ts } from './typescript.js'
 import { buildPage } from './page.js'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

@@ -4,7 +4,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import ts from 'typescript'
+import { ts } from '../../scripts/typescript.js'
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const MAX_LINES = 300

@@ -2,9 +2,10 @@
 // them does.
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import { nodesOf, type Clients } from './connect.js'
+import { connect, nodesOf, type Clients, type KnownNodes } from './connect.js'
 import { Liveness } from './liveness.js'
 import type { Part } from './job.js'
+import type { Target } from './options.js'
 import { Pipeline, type Reader } from './pipeline.js'
 import { checkRights } from './rights.js'
 import { ScriptCache } from './script-cache.js'
@@ -65,18 +66,20 @@ export class Connection {
    * Resolves when the server has the scripts and this process is subscribed. STORE_UNREACHABLE if permissions are
    * missing.
    */
-  static async open (clients: Clients, settings: Settings): Promise<Connection> {
-    const connection = new Connection(clients, settings)
-    try {
-      await connection.#subscriber.subscribe()
-      await connection.#scripts.open(connection.channel)
-      await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
-      warnOfEviction(clients.client, clients.name).catch(() => {})
-      return connection
-    } catch (error) {
-      connection.end()
-      throw error
-    }
+  static open (target: Target, known: KnownNodes, settings: Settings): Promise<Connection> {
+    return connect(target, known, async clients => {
+      const connection = new Connection(clients, settings)
+      try {
+        await connection.#subscriber.subscribe()
+        await connection.#scripts.open(connection.channel)
+        await checkRights(clients.client, connection.#pipeline, settings.prefix, connection.channel)
+        warnOfEviction(clients.client, clients.name).catch(() => {})
+        return connection
+      } catch (error) {
+        connection.end()
+        throw error
+      }
+    })
   }
 
   get isEnded (): boolean {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
-import { connect, type KnownNodes } from './connect.js'
+import type { KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
 import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
@@ -11,7 +11,7 @@ import { FastGet, answerIn, bytesToRead, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
-import { Connection } from './connection.js'
+import type { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
 import { codeOf, isRead, releaseOf, replyOf, scriptOf, since, wholeOf } from './codec.js'
@@ -238,7 +238,8 @@ class RedisEngine implements Engine {
   async #connect (): Promise<void> {
     let connection: Connection | undefined
     try {
-      connection = await connect(this.#target, this.#known, clients => Connection.open(clients, {
+      const { Connection } = await import('./connection.js') // with all scripts: most processes do not need them
+      connection = await Connection.open(this.#target, this.#known, {
         prefix: this.#prefix,
         life: this.#life,
         handler: {
@@ -254,7 +255,7 @@ class RedisEngine implements Engine {
             this.#lose('STORE_DISCONNECTED', detailOf(error))
           }
         }
-      }))
+      })
     } catch (error) {
       this.#connecting = undefined // before callers are notified: they may call the store again immediately
       this.#lose('STORE_UNREACHABLE', detailOf(error as Error))
