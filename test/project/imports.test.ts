@@ -92,6 +92,25 @@ t.test('every entry point that opens stores imports the socket engine through fi
   )
 })
 
+// They would cost every process that starts, whatever its store.
+t.test('the package loads neither other packages nor the scripts of Redis before they are needed', async t => {
+  const packages = new Set<string>()
+  const loaded = new Set<string>()
+  const load = (file: string): void => {
+    if (loaded.has(file)) return
+    loaded.add(file)
+    const imports = /^(?:import|export) (?:[^'"(=;]* from )?['"]([^'"]+)['"]/gm // not import()
+    for (const [, name] of readFileSync(join(ROOT, file), 'utf8').matchAll(imports)) {
+      if (name!.startsWith('.')) load(join(dirname(file), name!))
+      else if (!name!.startsWith('node:')) packages.add(name!)
+    }
+  }
+  load('dist/src/index.js')
+  t.strictSame([...packages], ['fastify-plugin'])
+  t.ok(loaded.has('dist/src/engines/redis/engine.js'))
+  t.strictSame([...loaded].filter(file => /\/redis\/(?:connect|scripts)|^dist\/routes\/index/.test(file)), [])
+})
+
 t.test('no imports are circular', async t => {
   const done = new Set<string>()
   const visit = (module: string, path: string[]): void => {
