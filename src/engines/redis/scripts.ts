@@ -21,11 +21,14 @@ import visit from './scripts/visit.js'
 import watch from './scripts/watch.js'
 import watches from './scripts/watches.js'
 
-/** One text: the locals of a part are visible in all parts that follow. */
-export const TEXT = [
-  collection, fields, opening, saving, entries, bounds, locks, jobs, queue, number, turn, watches, call, visit, clear,
-  watch, channels, listing, rights
-].join('\n')
+/** The locals of a part are visible in all parts that follow. Lua allows 200 of them in one block. */
+const SHARED = [
+  collection, fields, opening, saving, entries, bounds, locks, jobs, queue, number, turn, watches, call, visit
+]
+/** Parts whose locals no other part uses. */
+const SEPARATE = [clear, watch, channels, listing, rights]
+
+export const TEXT = [...SHARED, ...SEPARATE.map(part => `do${part}end`)].join('\n')
 
 const NAMES = [
   'call', 'read', 'write', 'cancel', 'clear', 'configure', 'describe', 'fetch', 'held', 'leave', 'list', 'publish',

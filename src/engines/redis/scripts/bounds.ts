@@ -16,14 +16,25 @@ end
 -- Returns the number of removed keys, and whether more may be left.
 local function expireFrom (set, limit, count)
   local keys = redis.call('ZRANGEBYSCORE', set, '-inf', '(' .. int(limit), 'LIMIT', 0, count)
+  local removed, isMore = 0, #keys == count
   for i, key in ipairs(keys) do
     fetch(keys, i)
-    redis.call('ZREM', set, key)
     local entry = load(key)
-    if entry then expire(entry) end
-    if isSpent() then return i, true end
+    if entry then
+      drop(entry, 'e')
+      change('expired', meta.expired + 1)
+    end
+    removed = i
+    if isSpent() then
+      isMore = true
+      break
+    end
   end
-  return #keys, #keys == count
+  if removed > 0 then
+    redis.call('ZREM', set, unpack(keys, 1, removed))
+    if set == ENDS and meta.tracked > 0 then redis.call('ZREM', TIMED, unpack(keys, 1, removed)) end
+  end
+  return removed, isMore
 end
 
 -- Removes at least one expired key, up to that many. Returns true if more may be left.

@@ -105,9 +105,8 @@ local function pin (entry, sign)
   meta.lockedBytes = meta.lockedBytes + sign * entry.bytes
 end
 
--- "lock": the lock of the key, if any. "kind": as in watches.ts, default "d".
-local function remove (entry, lock, kind)
-  if lock then pin(entry, -1) else unlist(entry) end
+-- Removes an entry that is in none of ENDS, IDLE and TIMED any more. "kind": as in watches.ts.
+local function drop (entry, kind)
   write(':' .. entry.key, false)
   if entry.isLong then
     write('=' .. entry.key, false)
@@ -118,7 +117,13 @@ local function remove (entry, lock, kind)
   meta.bytes = meta.bytes - entry.bytes
   if entry.finish == 0 then meta.endless = meta.endless - 1 end
   work = work - 1
-  if meta.watched > 0 then watches.note(kind or 'd', entry.key) end
+  if meta.watched > 0 then watches.note(kind, entry.key) end
+end
+
+-- "lock": the lock of the key, if any. "kind": as in watches.ts, default "d".
+local function remove (entry, lock, kind)
+  if lock then pin(entry, -1) else unlist(entry) end
+  drop(entry, kind or 'd')
 end
 
 local function expire (entry, lock)

@@ -14,7 +14,7 @@ local function hset (hash, ...)
   if redis.call('HSET', hash, ...) > 0 and meta.expire > 0 then grown[hash] = true end
 end
 
-local ask, forgetFields, write, read, stored, fetch, put, putAll, flush
+local ask, forgetFields, write, read, stored, fetch, fetchLocks, put, putAll, flush
 
 do
   local MOST = 500            -- arguments per command; even, because some come in pairs
@@ -72,6 +72,15 @@ do
     return record, lock
   end
 
+  -- Reads the fields that were added to "names" after that many.
+  local function readAfter (first)
+    if asked == first then return end
+    local values = redis.call('HMGET', RECORDS, unpack(names, first + 1, asked))
+    for i = first + 1, asked do
+      if fields[names[i]] == nil then fields[names[i]] = values[i - first] end
+    end
+  end
+
   -- Read-ahead for a loop over keys: reads the records and locks of several keys with one command.
   function fetch (keys, i)
     if i % AHEAD ~= 1 then return end
@@ -83,11 +92,19 @@ do
         asked = asked + 2
       end
     end
-    if asked == first then return end
-    local values = redis.call('HMGET', RECORDS, unpack(names, first + 1, asked))
-    for i = first + 1, asked do
-      if fields[names[i]] == nil then fields[names[i]] = values[i - first] end
+    readAfter(first)
+  end
+
+  -- Reads the locks of keys with one command.
+  function fetchLocks (keys)
+    local first = asked
+    for _, key in ipairs(keys) do
+      if fields['!' .. key] == nil then
+        asked = asked + 1
+        names[asked] = '!' .. key
+      end
     end
+    readAfter(first)
   end
 
   -- Adds a member to a sorted set of one score, or removes it. Applied before the set is read.

@@ -82,20 +82,31 @@ local function rangeOf (prefix, at)
   return at ~= '' and '(' .. at or '[' .. prefix, prefix == '' and '+' or '(' .. prefix .. '\255'
 end
 
+-- Returns true if there is more to do.
 local function stepJob (job)
   local from, to = rangeOf(job[3], job[4])
   putAll()
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
+  local last = #names
+  local used = { [IDLE] = {}, [TIMED] = {} }
   for i, key in ipairs(names) do
     fetch(names, i)
     local entry = load(key) -- which removes wiped keys
     if entry and job[1] == 'track' and not read('!' .. key) then
-      zadd(entry.finish > 0 and TIMED or IDLE, 'NX', int(job[2]), key)
+      local list = used[entry.finish > 0 and TIMED or IDLE]
+      list[#list + 1], list[#list + 2] = int(job[2]), key
+    end
+    work = work - 3 / 4
+    if isSpent() then
+      last = i
+      break
     end
   end
-  work = work - STEP * 3 / 4
-  job[4] = names[STEP]
-  return job[4] ~= nil
+  for set, list in pairs(used) do
+    if #list > 0 then zadd(set, 'NX', unpack(list)) end
+  end
+  job[4] = names[last]
+  return last == STEP or last < #names
 end
 
 -- Continues the walks within the work budget.

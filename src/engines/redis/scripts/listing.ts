@@ -18,6 +18,10 @@ function scripts.scan (keys, args)
   local found, values = {}, {}
   local bytes, last = 0, nil
   for i, key in ipairs(names) do
+    if meta.tracked > 0 then -- a command of its own reads its last use
+      if isSpent() then break end
+      work = work - 1
+    end
     fetch(names, i)
     local record, lock = stored(key)
     lock = lockFrom(key, lock)
@@ -107,6 +111,9 @@ function scripts.held (keys, args)
   local from, to = rangeOf('\255', args[1] == '' and '' or '\255' .. args[1])
   local names = redis.call('ZRANGEBYLEX', HELD, from, to, 'LIMIT', 0, limit)
   local found, last = { false }, nil
+  local locked = {}
+  for i, name in ipairs(names) do locked[i] = string.sub(name, 2) end
+  fetchLocks(locked)
   for _, name in ipairs(names) do
     if last and isSpent() then break end
     last = string.sub(name, 2)
@@ -131,6 +138,7 @@ function scripts.queue (keys, args)
   putAll()
   local from, to = queueOf(lock)
   for _, place in ipairs(redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', 0, 100)) do
+    if isSpent() then break end -- they have long texts
     local who, number = placed(place)
     local call = waiting(who)
     if call then places[#places + 1] = { who, call, number } end

@@ -105,10 +105,10 @@ local function stay (channel, life)
   if aliveUntil(channel) > 0 then isHeard(channel, life) end
 end
 
--- The first entry of a process in HELD or OWNED.
-local function firstOf (set, channel)
+-- The first entries of a process in HELD or OWNED.
+local function entriesOf (set, channel, count)
   putAll()
-  return redis.call('ZRANGEBYLEX', set, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, 1)[1]
+  return redis.call('ZRANGEBYLEX', set, '[' .. channel .. ' ', '(' .. channel .. '!', 'LIMIT', 0, count)
 end
 
 -- The key in an entry of HELD.

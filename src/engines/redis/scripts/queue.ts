@@ -47,8 +47,11 @@ end
 local function wait (who, call)
   meta.waits = meta.waits + 1
   call.since = now
-  hset(WAITING, who, cmsgpack.pack(call))
-  if call.newToken then hset(WAITING, 'token ' .. call.newToken, who) end
+  if call.newToken then
+    hset(WAITING, who, cmsgpack.pack(call), 'token ' .. call.newToken, who)
+  else
+    hset(WAITING, who, cmsgpack.pack(call))
+  end
   put(OWNED, who, true)
   isHeard(channelOf(who), call.life)
 end
@@ -62,7 +65,9 @@ end
 
 local function waiting (who)
   local stored = redis.call('HGET', WAITING, who)
-  return stored and cmsgpack.unpack(stored)
+  if not stored then return nil end
+  work = work - #stored / BYTES_OF_WORK
+  return cmsgpack.unpack(stored)
 end
 
 -- Removes a call from its queue; nil if it does not wait. "call": the call, if known.
@@ -70,8 +75,11 @@ local function withdraw (who, call)
   call = call or waiting(who)
   if not call then return nil end
   meta.waits = meta.waits - 1
-  redis.call('HDEL', WAITING, who)
-  if call.newToken then redis.call('HDEL', WAITING, 'token ' .. call.newToken) end
+  if call.newToken then
+    redis.call('HDEL', WAITING, who, 'token ' .. call.newToken)
+  else
+    redis.call('HDEL', WAITING, who)
+  end
   put(OWNED, who, false)
   if call.place then
     put(QUEUE, call.place, false)
@@ -220,21 +228,23 @@ end
 -- Ends the locks and waits of a process within the work budget. Returns true if all are ended.
 local function bury (channel)
   while true do
-    local held = firstOf(HELD, channel)
-    local who = not held and firstOf(OWNED, channel)
-    if not held and not who then
+    local held = entriesOf(HELD, channel, 8)
+    local owned = held[1] and held or entriesOf(OWNED, channel, 8)
+    if not owned[1] then
       redis.call('ZREM', ALIVE, channel)
       return true
     end
-    if isSpent() then return false end
-    work = work - 1
-    if who then
-      put(OWNED, who, false)
-      if not withdraw(who) then channels.bury(who) end
-    else
-      put(HELD, held, false)
-      local lock = lockOf(keyIn(held))
-      if lock and lock.isDetached == 0 and lock.channel == channel then finish(lock, true) end
+    for _, entry in ipairs(owned) do
+      if isSpent() then return false end
+      work = work - 1
+      if owned == held then
+        put(HELD, entry, false)
+        local lock = lockOf(keyIn(entry))
+        if lock and lock.isDetached == 0 and lock.channel == channel then finish(lock, true) end
+      else
+        put(OWNED, entry, false)
+        if not withdraw(entry) then channels.bury(entry) end
+      end
     end
   end
 end

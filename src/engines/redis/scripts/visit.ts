@@ -15,7 +15,9 @@ local function buryDead ()
 end
 
 local function endLeases ()
-  for _, key in ipairs(redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. int(now), 'LIMIT', 0, 50)) do
+  local keys = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. int(now), 'LIMIT', 0, 50)
+  fetchLocks(keys)
+  for _, key in ipairs(keys) do
     if isSpent() then return end
     if not heldLock(key) and not lockOf(key) then redis.call('ZREM', UNTIL, key) end
   end
@@ -91,20 +93,25 @@ function scripts.tend (keys, args)
   local asked = cjson.decode(args[1])
   local found = { '', '', '0' }
   change('reads', meta.reads + asked.reads)
-  if firstOf(HELD, asked.channel) or firstOf(OWNED, asked.channel) then
+  if entriesOf(HELD, asked.channel, 1)[1] or entriesOf(OWNED, asked.channel, 1)[1] then
     isHeard(asked.channel, asked.life)
     found[3] = '1'
   else
     redis.call('ZREM', ALIVE, asked.channel)
   end
+  local keys = asked.keys
+  local waited = #keys
+  for i, pair in ipairs(asked.held) do keys[waited + i] = pair[1] end
+  fetchLocks(keys)
+  work = work - (#keys + #asked.waiting) / 10
   for _, pair in ipairs(asked.held) do
     local lock = lockOf(pair[1])
     if lock and lock.lease > 0 and now > lock.lease then lock = heldLock(pair[1], lock) end
     if not lock or lock.token ~= pair[2] then found[#found + 1] = 'L ' .. pair[2] end
   end
-  for _, key in ipairs(asked.keys) do
+  for i = 1, waited do
     if isSpent() then break end
-    heldLock(key)
+    heldLock(keys[i])
   end
   local isMissing = false
   for _, who in ipairs(asked.waiting) do
@@ -142,6 +149,9 @@ function scripts.leave (keys, args)
     if call and call.subscription then channels.unsubscribe(call.subscription) end
     waiting = waiting + 1
   end
+  local keys = {}
+  for i, pair in ipairs(asked.held) do keys[i] = pair[1] end
+  fetchLocks(keys)
   for _, pair in ipairs(asked.held) do
     if isSpent() then break end
     local lock = lockOf(pair[1])

@@ -14,8 +14,11 @@ function watches.changes (after, asked)
     found = redis.call('ZRANGEBYSCORE', log, '(' .. int(after), 'inf', 'WITHSCORES', 'LIMIT', 0, watches.PAGE)
   end
   local list, texts, bytes = {}, {}, 0
+  local keys = {}
+  for i = 1, #found, 2 do keys[(i + 1) / 2] = string.sub(found[i], 2) end
   for i = 1, #found, 2 do
-    local kind, key, version = string.sub(found[i], 1, 1), string.sub(found[i], 2), int(tonumber(found[i + 1]))
+    local kind, key, version = string.sub(found[i], 1, 1), keys[(i + 1) / 2], int(tonumber(found[i + 1]))
+    fetch(keys, (i + 1) / 2)
     if asked.exact or startsWith(key, asked.key) then
       local entry
       if kind == 's' then
@@ -93,6 +96,7 @@ function scripts.watch (keys, args)
   local place, length = watches.places(call, who)
   zadd(armed, 0, place)
   if length then zadd(armed, 0, length) end
+  caches.isUnarmed = false
   wait(who, call)
   return answered('Q' .. int(watches.nextEnd()))
 end

@@ -77,15 +77,18 @@ function watches.note (kind, key, version, text)
   local log, armed = BASE .. ':changes', BASE .. ':armed'
   if redis.call('ZADD', log, version, kind .. key) > 0 then
     local first, second, third = unpack(watches.others[kind])
-    redis.call('ZREM', log, first .. key, second .. key, third .. key)
-    if meta.expire > 0 then redis.call('PEXPIREAT', log, int(meta.expire)) end
-    if redis.call('ZCARD', log) > watches.MAX_CHANGES then
+    local replaced = redis.call('ZREM', log, first .. key, second .. key, third .. key)
+    if meta.expire > 0 then grown[log] = true end
+    caches.changes = caches.changes and caches.changes + 1 - replaced or redis.call('ZCARD', log)
+    if caches.changes > watches.MAX_CHANGES then
       local oldest = redis.call('ZRANGE', log, 1, 1, 'WITHSCORES')
       redis.call('ZREM', log, oldest[1])
+      caches.changes = caches.changes - 1
       change('floor', tonumber(oldest[2]))
     end
   end
-  if redis.call('ZCARD', armed) == 0 then return end
+  if caches.isUnarmed == nil then caches.isUnarmed = redis.call('ZCARD', armed) == 0 end
+  if caches.isUnarmed then return end
   watches.wakeAll('=' .. key, kind, key, version, text)
   local from = '[#'
   while true do
@@ -102,6 +105,7 @@ end
 function watches.start ()
   if meta.instance ~= '?' then change('floor', nextNumber()) end
   redis.call('UNLINK', BASE .. ':changes')
+  caches.changes = nil
   zadd(BASE .. ':changes', 0, string.rep(' ', 65))
 end
 
@@ -109,9 +113,10 @@ end
 function watches.forget ()
   watches.start()
   local armed = BASE .. ':armed'
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', armed, '[=', '+', 'LIMIT', 0, 500)) do
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', armed, '[=', '+', 'LIMIT', 0, 50)) do
     redis.call('ZREM', armed, member)
     watches.wake(string.match(member, '\255(.*)$'))
+    if isSpent() then break end
   end
   if redis.call('ZCARD', armed) == 0 then return change('instance', watches.server()) end
   change('instance', '?')
@@ -154,6 +159,7 @@ function watches.visit ()
     watches.keep()
   elseif now > meta.watched then
     redis.call('UNLINK', BASE .. ':changes', BASE .. ':armed')
+    caches.changes = nil
     change('watched', 0)
     change('floor', 0)
     change('instance', '')
