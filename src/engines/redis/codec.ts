@@ -2,7 +2,8 @@
 import { hostname } from 'node:os'
 import { Reply, type Op, type Request } from '../../core/engine.js'
 import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
-import { feedScriptOf } from './feeds.js'
+import { feedCallOf } from './feeds.js'
+import { scriptCall, type ScriptCall } from './script-call.js'
 import type { ScriptName } from './scripts.js'
 
 const OWNER = `pid ${process.pid} on ${hostname()}`
@@ -21,25 +22,31 @@ export interface Caller {
   life: number
 }
 
-/** The script of a request about one collection, with its arguments. */
-export function scriptOf (
-  request: Request, base: string, caller: Caller, newToken: string | undefined
-): [ScriptName, string, string[]] {
-  const { op, key } = request
-  const { channel, number, life } = caller
+/** The script call of a request about one collection. */
+export function scriptCallOf (request: Request, caller: Caller, newToken: string | undefined): ScriptCall {
+  const { op, key, nowait, text } = request
+  const { channel, number } = caller
   const who = `${channel} ${number}`
-  const feed = feedScriptOf(request, base, who, life)
+  const life = String(caller.life)
+  const feed = feedCallOf(request, who, life)
   if (feed !== undefined) return feed
   switch (op) {
-    case 'clear': return ['clear', base, [who, key, request.nowait ? '1' : '', String(life)]]
-    case 'configure': return ['configure', base, [request.text ?? '{}']]
-    default: return [scriptFor(op), base, [op, key, String(number), optionsOf(request), textOf(request, newToken)]]
+    case 'clear': return scriptCall('clear', { who, prefix: key, nowait: nowait ? '1' : '', life })
+    case 'configure': return scriptCall('configure', { changed: text ?? '{}' })
+    default: return keyCall(scriptFor(op), op, key, number, optionsOf(request), textOf(request, newToken))
   }
 }
 
+/** A call on one key: see CALL_ARGUMENTS. */
+function keyCall (
+  script: ScriptName, op: Op, key: string, number: number, options: string, text: string
+): ScriptCall {
+  return { script, args: [op, key, String(number), options, text] }
+}
+
 /** Ends the lock of a request whose value was rejected because the server is out of memory. */
-export function releaseOf ({ key, token }: Request, base: string, { number }: Caller): [ScriptName, string, string[]] {
-  return ['call', base, ['release', key, String(number), '', token!]]
+export function releaseOf ({ key, token }: Request, { number }: Caller): ScriptCall {
+  return keyCall('call', 'release', key, number, '', token!)
 }
 
 function scriptFor (op: Op): ScriptName {

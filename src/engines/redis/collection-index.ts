@@ -1,6 +1,7 @@
 // Lists the collections of a store in pages. A sorted index on the server, or several in a cluster, have their names.
 import type { Connection } from './connection.js'
 import type { KeyNames } from './keys.js'
+import { scriptCall } from './script-call.js'
 
 const COUNTERS = [
   'keys', 'bytes', 'locks', 'waiters', 'reads', 'writes', 'expired', 'evicted', 'idle', 'maxKeys', 'maxBytes',
@@ -65,10 +66,10 @@ async function from (
   connection: Connection, names: KeyNames, { index, base }: Position, limit: number, isLocked: boolean
 ): Promise<Found> {
   const indexes = names.indexes.slice(index, index + MAX_CONCURRENT)
-  const batches = await Promise.all(indexes.map((name, i) => connection.run<[
-    string | null, ...Array<[base: string, counts: string[]]>
-  ]>(
-    'list', name, [i === 0 ? base : '', String(Math.min(limit, BATCH_SIZE)), isLocked ? '1' : ''])))
+  const page = { limit: String(Math.min(limit, BATCH_SIZE)), isLocked: isLocked ? '1' : '' }
+  const batches = await Promise.all(indexes.map((name, i) =>
+    connection.run<[last: string | null, ...rows: Array<[base: string, counts: string[]]>]>(
+      name, scriptCall('list', { after: i === 0 ? base : '', ...page }))))
   const collections: Counters[] = []
   let before = base
   for (const [i, [last, ...rows]] of batches.entries()) {

@@ -10,7 +10,7 @@ import { Pipeline, type Reader } from './pipeline.js'
 import { checkRights } from './rights.js'
 import { ScriptCache } from './script-cache.js'
 import { Subscriber, type PushHandler } from './subscriber.js'
-import type { ScriptName } from './scripts.js'
+import type { ScriptCall } from './script-call.js'
 import { codeOf } from './codec.js'
 import { warnOfEviction } from './eviction.js'
 
@@ -93,15 +93,15 @@ export class Connection {
     if (codeOf(error) === 'STORE_DISCONNECTED' || error.message.startsWith('READONLY')) this.end(error)
   }
 
-  run<T = string> (name: ScriptName, base: string, args: string[]): Promise<T> {
-    return this.#pipeline.run(name, base, args)
+  run<T = string> (base: string, { script, args }: ScriptCall): Promise<T> {
+    return this.#pipeline.run(script, base, args)
   }
 
   /** Like `run`, for commands that can be withdrawn. */
   submit (
-    name: ScriptName, base: string, args: string[], resolve: (answer: unknown) => void, reject: (error: Error) => void
+    base: string, { script, args }: ScriptCall, resolve: (answer: unknown) => void, reject: (error: Error) => void
   ): Part {
-    return this.#pipeline.submit(name, base, args, resolve, reject)
+    return this.#pipeline.submit(script, base, args, resolve, reject)
   }
 
   /** Withdraws a command that has not been sent yet. False if it has been sent. */

@@ -14,7 +14,8 @@ import { CallTable } from './call-table.js'
 import type { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
-import { codeOf, isRead, releaseOf, replyOf, scriptOf, since, wholeOf } from './codec.js'
+import { scriptCall } from './script-call.js'
+import { codeOf, isRead, releaseOf, replyOf, scriptCallOf, since, wholeOf } from './codec.js'
 import { Pace, placed, withCursor } from './feeds.js'
 
 /** The engine for a URL. STORE_OPTION_INVALID. */
@@ -141,11 +142,11 @@ class RedisEngine implements Engine {
     }
     const base = this.#names.base(collection)
     const caller = { channel: connection.channel, number: call.signedNumber, life: this.#life }
-    call.part = connection.submit(...scriptOf(request, base, caller, token), answered, error => {
+    call.part = connection.submit(base, scriptCallOf(request, caller, token), answered, error => {
       if (!request.release || codeOf(error) !== 'STORE_FULL') return failed(error)
       // The value was rejected, and with it the release of the lock.
       const fail = (): void => { failed(error) }
-      connection.run(...releaseOf(request, base, caller)).then(fail, fail)
+      connection.run(base, releaseOf(request, caller)).then(fail, fail)
     })
   }
 
@@ -225,9 +226,9 @@ class RedisEngine implements Engine {
     if (connection === undefined) return
     const { request, request: { collection, key }, token } = call
     this.#gets.enter(request, false, () => {
-      connection.run<number>(
-        'cancel', this.#names.base(collection), [call.nameFor(connection.channel), key, isAbandoned ? token ?? '' : '']
-      ).then(isDone => {
+      const who = call.nameFor(connection.channel)
+      const cancel = scriptCall('cancel', { who, key, token: isAbandoned ? token ?? '' : '' })
+      connection.run<number>(this.#names.base(collection), cancel).then(isDone => {
         if (isDone !== 1 || connection !== this.#connection) return
         this.#heartbeat!.answered(collection, call.number)
         this.#answer(call, new Reply('STORE_ABORTED'))

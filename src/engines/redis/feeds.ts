@@ -3,7 +3,7 @@ import { Request, isPoll, type Abortion, type Reply } from '../../core/engine.js
 import { StoreError } from '../../core/errors.js'
 import type { WatchReply, WatchRequest } from '../../core/feed-replies.js'
 import { placeOf } from './keys.js'
-import type { ScriptName } from './scripts.js'
+import { scriptCall, type ScriptCall } from './script-call.js'
 
 /** The prefix of a listing's cursor, followed by the revision at its start and the last name, in base64url. */
 const LIST = /^list\.(\d{1,16})\.([\w-]*)$/
@@ -26,32 +26,31 @@ export function placed (request: Request): Request {
   return Object.assign(new Request(op, placeOf(key), key), { ...request, collection: placeOf(key) })
 }
 
-/** The script of such a request, with its arguments; undefined for other requests. */
-export function feedScriptOf (
-  request: Request, base: string, who: string, life: number
-): [ScriptName, string, string[]] | undefined {
+/** The script call of such a request; undefined for other requests. */
+export function feedCallOf (request: Request, who: string, life: string): ScriptCall | undefined {
   const { op, text = '', token, number = 1, cursor = '', release, nowait } = request
-  const how = nowait ? 'now' : 'wait'
   switch (op) {
-    case 'watch': return ['watch', base, [who, ...watchArguments(request), String(life)]]
-    case 'publish': return ['publish', base, [who, text, String(life)]]
+    case 'watch': return watchCall(request, who, life)
+    case 'publish': return scriptCall('publish', { who, text, life })
     case 'subscribe': {
       const count = String(Math.min(Math.floor(number), MAX_COUNT))
-      return ['subscribe', base, [who, token!, count, cursor, release ? 'end' : how, String(life)]]
+      const how = release ? 'end' : nowait ? 'now' : 'wait'
+      return scriptCall('subscribe', { who, token: token!, count, cursor, how, life })
     }
     default: return undefined
   }
 }
 
-/** The operation, its mode, the revision and the last name. */
-function watchArguments (request: Request): string[] {
+function watchCall (request: Request, who: string, life: string): ScriptCall {
   const { key, cursor = '', nowait } = request
   const { exact, values, list } = optionsOf(request)!
   const asked = JSON.stringify({ key, exact: exact === true, values: values === true })
-  const [, revision, name] = LIST.exec(cursor) ?? []
-  if (revision !== undefined) return [asked, 'list', revision, Buffer.from(name!, 'base64url').toString()]
-  if (cursor !== '') return [asked, nowait ? 'now' : 'wait', cursor, '']
-  return [asked, list === true ? 'list' : 'here', '', '']
+  const call = (how: string, revision: string, name: string): ScriptCall =>
+    scriptCall('watch', { who, asked, how, revision, name, life })
+  const [, start, name] = LIST.exec(cursor) ?? []
+  if (start !== undefined) return call('list', start, Buffer.from(name!, 'base64url').toString())
+  if (cursor !== '') return call(nowait ? 'now' : 'wait', cursor, '')
+  return call(list === true ? 'list' : 'here', '', '')
 }
 
 function optionsOf ({ text = '{}' }: Request): WatchRequest | undefined {

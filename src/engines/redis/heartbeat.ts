@@ -5,6 +5,7 @@ import { CollectionState, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
 import { codeOf } from './codec.js'
 import type { KeyNames } from './keys.js'
+import { scriptCall } from './script-call.js'
 import { Sweeper } from './sweeper.js'
 
 /** Number of heartbeats per `life`, after which a process without heartbeats counts as dead. */
@@ -213,7 +214,7 @@ export class Heartbeat {
     const mark = ++this.#marks
     const asked = { channel: this.#connection.channel, life: this.#life, reads, mark, ...state.page() }
     const [next, isTimed, isInUse, ...found] = await this.#connection.run<string[]>(
-      'tend', this.#names.base(collection), [JSON.stringify(asked)])
+      this.#names.base(collection), scriptCall('tend', { asked: JSON.stringify(asked) }))
     state.isTimed = isTimed === '1'
     if (isInUse !== '1' && state.keepAlives === keepAlives) state.keepAlives = 0
     for (const entry of found) {
@@ -228,9 +229,9 @@ export class Heartbeat {
   /** Releases the listed locks and ends the listed waits, page by page, and removes them from the lists. */
   async #leave (collection: string, left: Left): Promise<void> {
     while (left.held.length + left.waiting.length > 0) {
-      const page = JSON.stringify(pageOf(left))
       const base = this.#names.base(collection)
-      const [held, waiting] = await this.#connection.run<[number, number]>('leave', base, [page])
+      const [held, waiting] = await this.#connection.run<[number, number]>(
+        base, scriptCall('leave', { asked: JSON.stringify(pageOf(left)) }))
       left.held.splice(0, held)
       left.waiting.splice(0, waiting)
     }

@@ -4,6 +4,7 @@ import { SUMMED, countersOf, listAll, pageOf } from './collection-index.js'
 import type { Connection } from './connection.js'
 import type { Heartbeat } from './heartbeat.js'
 import type { KeyNames } from './keys.js'
+import { scriptCall } from './script-call.js'
 
 /** Maximum number of locks that one script call describes. */
 const LOCKS_AT_A_TIME = 100
@@ -46,7 +47,7 @@ async function scan (
   if (from === undefined) return 'ESTORE_OPTION_INVALID'
   const separator = op === 'dump' ? DUMP_SEPARATOR : ''
   const [keys, last, ...values] = await connection.run<[string, string | null, ...string[]]>(
-    'scan', base, [from, String(number), prefix, separator]
+    base, scriptCall('scan', { after: from, limit: String(number), prefix, isDump: separator })
   )
   return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}${values.map(value => separator + value).join('')}`
 }
@@ -68,7 +69,7 @@ function decode (cursor: string): string | undefined {
 
 async function size (connection: Connection, base: string): Promise<string> {
   for (;;) {
-    const count = await connection.run<number>('size', base, [])
+    const count = await connection.run<number>(base, scriptCall('size', {}))
     if (count >= 0) return `R  ${count}  `
   }
 }
@@ -77,7 +78,7 @@ async function collections (
   connection: Connection, names: KeyNames, { collection, key, cursor, number = 100 }: Request
 ): Promise<string> {
   if (key === '1') {
-    const counts = await connection.run<string[]>('describe', names.base(collection), [])
+    const counts = await connection.run<string[]>(names.base(collection), scriptCall('describe', {}))
     return answer({ collections: counts.length === 0 ? [] : [countersOf(collection, counts)] })
   }
   const page = await pageOf(connection, names, cursor, Math.min(MAX_COLLECTIONS, Math.max(1, Math.floor(number))))
@@ -100,7 +101,7 @@ async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS
     let from: string | null = ''
     while (from !== null && found.length < limit) {
       const [next, ...held]: [string | null, ...string[][]] = await connection.run(
-        'held', names.base(name), [from, String(LOCKS_AT_A_TIME)]
+        names.base(name), scriptCall('held', { after: from, limit: String(LOCKS_AT_A_TIME) })
       )
       found.push(...held.map(fields => lockOf(name, fields)))
       from = next
@@ -111,7 +112,7 @@ async function locks (connection: Connection, names: KeyNames, limit = MAX_LOCKS
 
 /** The lock of a key, with the first waiters; no text if it is not locked. */
 async function lock (connection: Connection, base: string, collection: string, key: string): Promise<string> {
-  const [held, ...queue] = await connection.run<string[][]>('queue', base, [key])
+  const [held, ...queue] = await connection.run<string[][]>(base, scriptCall('queue', { key }))
   if (held === undefined) return 'R    '
   return answer(
     {

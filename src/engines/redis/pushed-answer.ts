@@ -3,6 +3,7 @@
 import { Reply } from '../../core/engine.js'
 import { replyOf } from './codec.js'
 import type { Connection } from './connection.js'
+import { scriptCall } from './script-call.js'
 
 /** Passes the reply to `settle`: immediately, unless its text has to be fetched. */
 export function readPushed (
@@ -14,7 +15,7 @@ export function readPushed (
     return
   }
   const version = answer.slice(1, answer.indexOf(' '))
-  connection.run<string | null>('fetch', base, [version]).then(text => {
+  connection.run<string | null>(base, scriptCall('fetch', { version })).then(text => {
     if (text !== null) settle(replyOf(`R${answer.slice(1)}${text}`))
     else settle(new Reply('STORE_DISCONNECTED'), 'the server has dropped the reply to a call that waited')
   }, failed)

@@ -2,6 +2,7 @@
 // scripts/visit.ts). Every connected process takes part; a collection that one has processed is not due for the next.
 import { Timer } from '../../core/timer.js'
 import type { Connection } from './connection.js'
+import { scriptCall, type ScriptCall } from './script-call.js'
 
 const INTERVAL_MS = 5000
 /** Number of indexes per round. A cluster has many. */
@@ -9,7 +10,7 @@ const AT_A_TIME = 64
 
 export class Sweeper {
   readonly #connection: Connection
-  readonly #args: string[]
+  readonly #call: ScriptCall
   readonly #indexes: string[]
   readonly #timer = new Timer()
   #next = 0
@@ -18,7 +19,7 @@ export class Sweeper {
   /** `life`: milliseconds without a heartbeat after which this process counts as dead. */
   constructor (connection: Connection, life: number, indexes: string[]) {
     this.#connection = connection
-    this.#args = [connection.channel, String(life)]
+    this.#call = scriptCall('sweep', { channel: connection.channel, life: String(life) })
     this.#indexes = indexes
     this.#timer.setReferenced(false)
     this.#plan()
@@ -45,7 +46,7 @@ export class Sweeper {
 
   /** In steps, so that the server can execute other calls in between. */
   async #sweep (index: string): Promise<void> {
-    while (!this.#isStopped && await this.#connection.run<number>('sweep', index, this.#args) === 1) {
+    while (!this.#isStopped && await this.#connection.run<number>(index, this.#call) === 1) {
       /* there is more */
     }
   }

@@ -121,12 +121,13 @@ local scripts = {}
 -- only some of the evictions it needs have been made.
 function scripts.call (keys, args)
   begin()
-  local channel, life = args[1], args[2]
+  local channel, life = unpack(args, 1, 2)
   open(keys[1], args)
   caller = channel
   local answers = {}
   for i = 3, #args, 5 do
-    answers[#answers + 1] = callOnce(args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4], channel, life)
+    local op, key, number, options, text = unpack(args, i, i + 4)
+    answers[#answers + 1] = callOnce(op, key, number, options, text, channel, life)
   end
   answers[1] = answered(answers[1], channel, life)
   return #answers > 1 and answers or answers[1]
@@ -138,12 +139,13 @@ scripts.write, scripts.read = scripts.call, scripts.call
 -- Removes a waiting call from its queue: who, key, token. If it was already granted the lock of that token, the lock
 -- ends. Returns 1, or 0 if the call did not wait.
 function scripts.cancel (keys, args)
+  local who, key, token = unpack(args)
   begin()
   open(keys[1])
-  local call = withdraw(args[1])
-  if not call and args[3] ~= '' then
-    local lock = heldLock(args[2])
-    if lock and lock.token == args[3] then finish(lock, false) end
+  local call = withdraw(who)
+  if not call and token ~= '' then
+    local lock = heldLock(key)
+    if lock and lock.token == token then finish(lock, false) end
   end
   save()
   return call and 1 or 0
@@ -151,8 +153,9 @@ end
 
 -- The text of a reply that was too long to be pushed: version. Each waiter that got the reply fetches it once.
 function scripts.fetch (keys, args)
+  local version = unpack(args)
   setBase(keys[1])
-  local kept = keptAt(args[1])
+  local kept = keptAt(version)
   local text = redis.call('HGET', kept, 'text')
   if text and redis.call('HINCRBY', kept, 'left', -1) < 1 then redis.call('UNLINK', kept) end
   return text

@@ -126,11 +126,12 @@ end
 
 -- Publishes a message: who, text, life. Returns the number of current subscribers.
 function scripts.publish (keys, args)
+  local who, text, life = unpack(args)
   begin()
   open(keys[1])
   if meta.subscriptions == 0 then return 'R  0  ' end
-  caller = channelOf(args[1])
-  local channel, text = channels.open(), args[2]
+  caller = channelOf(who)
+  local channel = channels.open()
   local number, count, isKept = channel.next, 0, false
   for token, sub in pairs(channel.subs) do
     if not isAlive(sub.channel) then
@@ -142,13 +143,13 @@ function scripts.publish (keys, args)
   end
   channel.next = number + 1
   for _, sub in pairs(channel.subs) do
-    local who = sub.who
+    local waiter = sub.who
     sub.who = nil
-    if who and withdraw(who) then
+    if waiter and withdraw(waiter) then
       local at = #text > LONG / 2 and {} or { text }
       sub.last = now
       sub.next = number + #at
-      answer(who, channels.reply(channel, number, '', at))
+      answer(waiter, channels.reply(channel, number, '', at))
     end
   end
   if isKept then
@@ -156,15 +157,15 @@ function scripts.publish (keys, args)
     channel.bytes = channel.bytes + #text
   end
   channels.save(channel)
-  return channels.answered('R  ' .. int(count) .. '  ', caller, args[3])
+  return channels.answered('R  ' .. int(count) .. '  ', caller, life)
 end
 
 -- who, token, count, cursor or '', how, life. "how": "wait" for messages, "now" to return existing ones, "end" to end
 -- the subscription. Replies like call.
 function scripts.subscribe (keys, args)
+  local who, token, count, cursor, how, life = unpack(args)
   begin()
   open(keys[1])
-  local who, token, how = args[1], args[2], args[5]
   if how == 'end' and meta.subscriptions == 0 then return 'R    ' end
   local channel = channels.open()
   if how == 'end' then
@@ -183,13 +184,13 @@ function scripts.subscribe (keys, args)
     if sub.channel then redis.call('ZREM', OWNED, sub.channel .. ' @' .. token) end
     zadd(OWNED, 0, process .. ' @' .. token)
   end
-  sub.count, sub.channel, sub.last = tonumber(args[3]), process, now
-  isHeard(process, args[6])
-  local id, number = string.match(args[4], '^(%d+)%.(%d+)$')
+  sub.count, sub.channel, sub.last = tonumber(count), process, now
+  isHeard(process, life)
+  local id, number = string.match(cursor, '^(%d+)%.(%d+)$')
   number = id == int(channel.id) and tonumber(number)
   local found
   if not number or number > channel.next then
-    found = channels.reply(channel, channel.next, args[4] ~= '' and ',"missed":null' or '', {})
+    found = channels.reply(channel, channel.next, cursor ~= '' and ',"missed":null' or '', {})
   else
     sub.next = number
     local before = sub.who
@@ -197,7 +198,7 @@ function scripts.subscribe (keys, args)
     if how == 'now' or number < channel.next then
       found = channels.messages(channel, number)
     else
-      wait(who, { op = 'subscribe', subscription = token, life = args[6] })
+      wait(who, { op = 'subscribe', subscription = token, life = life })
       sub.who = who
       found = 'Q86400000'
     end

@@ -18,9 +18,9 @@ end
 -- Deletes the keys with a prefix: unlocked keys now, each locked key when its turn comes. who, prefix, '1' to skip
 -- locked keys, life. Replies like call.
 function scripts.clear (keys, args)
+  local who, prefix, nowait, life = unpack(args)
   begin()
   open(keys[1])
-  local who, prefix, nowait = args[1], args[2], args[3] == '1'
   if meta.jobs >= MAX_CLEARS or meta.clears >= MAX_CLEARS then return 'ESTORE_QUEUE_FULL' end
   buryDead()
   local locked = 0
@@ -38,19 +38,20 @@ function scripts.clear (keys, args)
   end
   if meta.jobs > 0 then lookAgain() end
   if locked == 0 then return answered('R    ') end
-  if nowait then return answered('ESTORE_LOCKED') end
+  if nowait == '1' then return answered('ESTORE_LOCKED') end
   change('clears', meta.clears + 1)
   zadd(CLEARS, int(number), who)
-  wait(who, { op = 'clear', prefix = prefix, left = locked, life = args[4] })
+  wait(who, { op = 'clear', prefix = prefix, left = locked, life = life })
   return answered('Q0')
 end
 
 -- Changes the given options: JSON of { idle, maxKeys, maxBytes, evict, near }. "near" has no effect here, but excludes
 -- "idle" as in every other store.
 function scripts.configure (keys, args)
+  local changed = unpack(args)
   begin()
   open(keys[1])
-  local changed = cjson.decode(args[1])
+  changed = cjson.decode(changed)
   if (changed.near or meta.near) > 0 and (changed.idle or meta.idle) > 0 then
     return answered('ESTORE_OPTION_INVALID')
   end

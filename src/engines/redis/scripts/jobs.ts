@@ -1,9 +1,9 @@
 // Walks over all names of a collection or of a prefix, in steps.
 export default String.raw`
--- JOBS has a list of { kind, number, prefix, at }; "at" is the last name that was looked at. A "wipe" removes what
--- begins with the prefix and was written before the number: it is gone for every reader from the start. A key that was
--- locked then is spared until its lock ends, and after that if nobody waits for the clear any more: see "spare". A
--- "track" enters keys as used at the number, where uses were not kept before.
+-- JOBS has a list of { kind, number, prefix, at, hasSpared }; "at" is the last name that was visited. A "wipe" removes
+-- what begins with the prefix and was written before the number: it is gone for every reader from the start. A key that
+-- was locked then is spared until its lock ends, and after that if no call waits for the clear any more: see "spare".
+-- A "track" enters keys as used at the number, where uses were not tracked before.
 local STEP = 50
 
 local function jobs ()
@@ -26,7 +26,7 @@ end
 
 local function addJob (kind, number, prefix)
   local list = jobs()
-  list[#list + 1] = { kind, number, prefix, '' }
+  list[#list + 1] = { kind = kind, number = number, prefix = prefix, at = '', hasSpared = false }
   saveJobs()
 end
 
@@ -35,12 +35,12 @@ local function startsWith (key, prefix)
 end
 
 local function wipes (job, entry)
-  return job[1] == 'wipe' and tonumber(versionOf(entry)) < job[2] and startsWith(entry.key, job[3])
+  return job.kind == 'wipe' and tonumber(versionOf(entry)) < job.number and startsWith(entry.key, job.prefix)
 end
 
 -- Keys that a wipe leaves alone though they are not locked any more. Most have none.
 local function sparedBy (job)
-  return BASE .. ':spared:' .. int(job[2])
+  return BASE .. ':spared:' .. int(job.number)
 end
 
 -- Whether an entry was cleared and is still there. If so it is removed now.
@@ -48,8 +48,8 @@ function isWiped (entry)
   for _, job in ipairs(jobs()) do
     if wipes(job, entry) then
       local lock = lockOf(entry.key)
-      if not (lock and lock.place < job[2]) and
-        not (job[5] and redis.call('SISMEMBER', sparedBy(job), entry.key) == 1) then
+      if not (lock and lock.place < job.number) and
+        not (job.hasSpared and redis.call('SISMEMBER', sparedBy(job), entry.key) == 1) then
         remove(entry)
         return true
       end
@@ -64,17 +64,17 @@ local function spare (lock, number)
   local entry = load(lock.key)
   if not entry then return end
   for _, job in ipairs(jobs()) do
-    if lock.place < job[2] and not (number and number < job[2]) and wipes(job, entry) then
+    if lock.place < job.number and not (number and number < job.number) and wipes(job, entry) then
       redis.call('SADD', sparedBy(job), lock.key)
       if meta.expire > 0 then redis.call('PEXPIREAT', sparedBy(job), int(meta.expire)) end
-      job[5] = true
+      job.hasSpared = true
       saveJobs()
     end
   end
 end
 
 local function endJob (job)
-  if job[5] then redis.call('UNLINK', sparedBy(job)) end
+  if job.hasSpared then redis.call('UNLINK', sparedBy(job)) end
 end
 
 -- The range of the names that begin with a prefix, behind one of them where it is given. No UTF-8 has the byte 255.
@@ -84,7 +84,7 @@ end
 
 -- Returns true if there is more to do.
 local function stepJob (job)
-  local from, to = rangeOf(job[3], job[4])
+  local from, to = rangeOf(job.prefix, job.at)
   putAll()
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, STEP)
   local last = #names
@@ -92,9 +92,9 @@ local function stepJob (job)
   for i, key in ipairs(names) do
     fetch(names, i)
     local entry = load(key) -- which removes wiped keys
-    if entry and job[1] == 'track' and not read('!' .. key) then
+    if entry and job.kind == 'track' and not read('!' .. key) then
       local list = used[entry.finish > 0 and TIMED or IDLE]
-      list[#list + 1], list[#list + 2] = int(job[2]), key
+      list[#list + 1], list[#list + 2] = int(job.number), key
     end
     work = work - 3 / 4
     if isSpent() then
@@ -105,7 +105,7 @@ local function stepJob (job)
   for set, list in pairs(used) do
     if #list > 0 then zadd(set, 'NX', unpack(list)) end
   end
-  job[4] = names[last]
+  job.at = names[last]
   return last == STEP or last < #names
 end
 

@@ -8,12 +8,13 @@ end
 -- A page of names, in order: the name after which it starts, the limit, the prefix, and '' unless it is for a dump.
 -- Returns the JSON described in core/engine.ts, the last name, which becomes the cursor, and the values of a dump.
 function scripts.scan (keys, args)
+  local after, limit, prefix, isDump = unpack(args)
   local MAX_BYTES = 262144 -- of texts per page, unless the first is longer
   local MAX_KEYS = 100
   begin()
   open(keys[1])
-  local limit, isDump = math.min(MAX_KEYS, tonumber(args[2])), args[4] ~= ''
-  local from, to = rangeOf(args[3], args[1])
+  limit, isDump = math.min(MAX_KEYS, tonumber(limit)), isDump ~= ''
+  local from, to = rangeOf(prefix, after)
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
   local found, values = {}, {}
   local bytes, last = 0, nil
@@ -52,7 +53,7 @@ function scripts.size (keys)
     stepJobs()
     save()
     for _, job in ipairs(jobs()) do
-      if job[1] == 'wipe' then return -1 end
+      if job.kind == 'wipe' then return -1 end
     end
   end
   return keyCount()
@@ -85,16 +86,17 @@ end
 -- locked keys. Returns the last base of the page if there may be more, then the base and the counters of each. A
 -- collection that no longer exists is removed from the index.
 function scripts.list (keys, args)
+  local after, limit, isLocked = unpack(args)
   begin()
-  local from, limit = args[1], tonumber(args[2])
-  local bases = redis.call('ZRANGEBYLEX', (string.gsub(keys[1], 'due$', 'bases')), from == '' and '-' or '(' .. from,
+  limit = tonumber(limit)
+  local bases = redis.call('ZRANGEBYLEX', (string.gsub(keys[1], 'due$', 'bases')), after == '' and '-' or '(' .. after,
     '+', 'LIMIT', 0, limit)
   local found = { bases[limit] or false }
   for _, base in ipairs(bases) do
     open(base)
     if not packed and not isConfigured() then
       forget()
-    elseif args[3] ~= '1' or meta.locks > 0 then
+    elseif isLocked ~= '1' or meta.locks > 0 then
       found[#found + 1] = { base, counters() }
     end
   end
@@ -104,11 +106,12 @@ end
 -- A page of the locks of a collection, in the order of their keys: the key behind which it begins, how many to look at,
 -- at most. Answers with the last key if there may be more, then what "described" returns for each lock.
 function scripts.held (keys, args)
+  local after, limit = unpack(args)
   begin()
   open(keys[1])
-  local limit = tonumber(args[2])
+  limit = tonumber(limit)
   putAll()
-  local from, to = rangeOf('\255', args[1] == '' and '' or '\255' .. args[1])
+  local from, to = rangeOf('\255', after == '' and '' or '\255' .. after)
   local names = redis.call('ZRANGEBYLEX', HELD, from, to, 'LIMIT', 0, limit)
   local found, last = { false }, nil
   local locked = {}
@@ -129,9 +132,10 @@ end
 -- The lock of a key, as in held, then owner, op and since of each of the first hundred waiters. Nothing if it is not
 -- locked.
 function scripts.queue (keys, args)
+  local key = unpack(args)
   begin()
   open(keys[1])
-  local lock = heldLock(args[1])
+  local lock = heldLock(key)
   save()
   if not lock or lock.token == '' then return {} end
   local places = clearsOf(lock)

@@ -69,11 +69,12 @@ end
 -- Visits some of the due collections in an index: the channel and life of the calling process. Returns 1 if there are
 -- more.
 function scripts.sweep (keys, args)
+  local channel, life = unpack(args)
   begin()
   for _, base in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 10)) do
     if isSpent() then return 1 end
     open(base)
-    if args[1] then stay(args[1], args[2]) end
+    stay(channel, life)
     visit()
     dueBefore = -1 -- whatever the index has
     settle()
@@ -88,9 +89,10 @@ end
 -- sufficient, '1' if the process holds locks or waits, "L token" for locks that it no longer holds and "G who" for
 -- calls that no longer wait. If there are such calls, the mark is pushed after their replies.
 function scripts.tend (keys, args)
+  local asked = unpack(args)
   begin()
   open(keys[1])
-  local asked = cjson.decode(args[1])
+  asked = cjson.decode(asked)
   local found = { '', '', '0' }
   change('reads', meta.reads + asked.reads)
   if entriesOf(HELD, asked.channel, 1)[1] or entriesOf(OWNED, asked.channel, 1)[1] then
@@ -139,9 +141,10 @@ end
 -- Ends waiting calls, then locks: JSON of { held: [[key, token]], waiting: who }. Returns how many of the locks and of
 -- the calls it has processed; the next call continues.
 function scripts.leave (keys, args)
+  local asked = unpack(args)
   begin()
   open(keys[1])
-  local asked = cjson.decode(args[1])
+  asked = cjson.decode(asked)
   local held, waiting = 0, 0
   for _, who in ipairs(asked.waiting) do
     if isSpent() then break end

@@ -72,12 +72,14 @@ end
 -- revision; "wait" to wait until there are some. Replies like call. If a listing continues, the reply is the revision
 -- at its start, 1, and the JSON of its last name before a head without a cursor.
 function scripts.watch (keys, args)
+  local who, asked, how, revision, name, life = unpack(args)
   begin()
   open(keys[1])
   watches.keep()
-  local who, asked, how, after = args[1], cjson.decode(args[2]), args[3], tonumber(args[4])
+  asked = cjson.decode(asked)
+  local after = tonumber(revision)
   if how == 'here' then return answered(watches.reply({}, int(meta.seq), '')) end
-  if how == 'list' then return answered(watches.list(after or meta.seq, asked, args[5])) end
+  if how == 'list' then return answered(watches.list(after or meta.seq, asked, name)) end
   if after < meta.floor or after > meta.seq then
     return answered(watches.reply({}, int(meta.seq), ',"reset":true'))
   end
@@ -92,7 +94,7 @@ function scripts.watch (keys, args)
   local armed = BASE .. ':armed'
   if redis.call('ZCARD', armed) >= 2 * MAX_WAITERS then return answered('ESTORE_QUEUE_FULL') end
   local call = { op = 'watch', key = asked.key, isExact = asked.exact, values = asked.values, after = int(after),
-    life = args[6] }
+    life = life }
   local place, length = watches.places(call, who)
   zadd(armed, 0, place)
   if length then zadd(armed, 0, length) end
