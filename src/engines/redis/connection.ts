@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import { connect, nodesOf, type Clients, type KnownNodes } from './connect.js'
+import { bytesToRead } from './fast-get.js'
 import { Liveness } from './liveness.js'
 import type { Part } from './job.js'
 import type { Target } from './options.js'
@@ -109,9 +110,13 @@ export class Connection {
     return this.#pipeline.withdraw(part)
   }
 
-  /** Reads a key without a script. `bytes`: the size of its long value; 0 to skip it. */
-  read (base: string, key: string, bytes: number, reader: Reader): void {
-    this.#pipeline.read(base, key, bytes, reader)
+  /** Reads a key without a script. A long value is read by a second command, which knows its size. */
+  read (base: string, key: string, reader: Reader): void {
+    this.#pipeline.read(base, key, 0, (found, error) => {
+      const bytes = found === undefined ? 0 : bytesToRead(found)
+      if (bytes > 0) this.#pipeline.read(base, key, bytes, reader)
+      else reader(found, error)
+    })
   }
 
   /** Resolves with an empty reply once every node has replied. */

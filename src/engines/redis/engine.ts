@@ -7,7 +7,7 @@ import type { KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
 import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
-import { FastGet, answerIn, bytesToRead, isLocked } from './fast-get.js'
+import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
@@ -15,7 +15,7 @@ import type { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
 import { scriptCall } from './script-call.js'
-import { codeOf, isRead, releaseOf, replyOf, scriptCallOf, since, wholeOf } from './codec.js'
+import { codeOf, releaseOf, replyOf, scriptCallOf, since, wholeOf } from './codec.js'
 import { Pace, placed, withCursor } from './feeds.js'
 
 /** The engine for a URL. STORE_OPTION_INVALID. */
@@ -107,16 +107,15 @@ class RedisEngine implements Engine {
     })
   }
 
-  /** Reads without a script, if possible. `bytes`: the size of the value, if it is known to be long. */
-  #read (connection: Connection, call: RedisCall, bytes = 0): void {
+  /** Reads without a script, if possible. */
+  #read (connection: Connection, call: RedisCall): void {
     const { request, request: { collection, key } } = call
-    connection.read(this.#names.base(collection), key, bytes, (found, error) => {
+    connection.read(this.#names.base(collection), key, (found, error) => {
       if (connection !== this.#connection) return // all of its calls have failed
       if (found === undefined) {
         this.#gets.leave(request, true, () => {})
         return this.#failed(connection, call, error!)
       }
-      if (bytesToRead(found) > 0) return this.#read(connection, call, bytesToRead(found))
       const reply = answerIn(found)
       if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
       const isAnswer = this.#gets.leave(request, reply !== undefined, () => { this.#submit(connection, call) })
@@ -183,15 +182,10 @@ class RedisEngine implements Engine {
 
   #answer (call: RedisCall, reply: Reply, why?: string): void {
     if (call.state === 'settled') return
-    const { request: { op, collection, key, detached, lease, release }, id, token } = call
+    const { request, id, token } = call
     if (reply.code === undefined) {
-      if (isRead(op)) this.#heartbeat!.read(collection)
-      if (op === 'subscribe' && !release) this.#heartbeat!.keepAlive(collection)
-      if (op === 'acquire') {
-        reply.token = token
-        if (!detached) this.#heartbeat!.hold(collection, key, token!)
-        if (lease !== undefined) this.#heartbeat!.look(collection, lease)
-      }
+      if (request.op === 'acquire') reply.token = token
+      this.#heartbeat!.succeeded(request, token)
     }
     this.#settled(call)
     if (id === 0) return

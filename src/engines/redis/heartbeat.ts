@@ -3,7 +3,7 @@
 import { isPoll, type Request } from '../../core/engine.js'
 import { CollectionState, pageOf, type Left } from './collection-state.js'
 import type { Connection } from './connection.js'
-import { codeOf } from './codec.js'
+import { codeOf, isRead } from './codec.js'
 import type { KeyNames } from './keys.js'
 import { scriptCall } from './script-call.js'
 import { Sweeper } from './sweeper.js'
@@ -46,9 +46,16 @@ export class Heartbeat {
     this.#wake(Date.now() + this.#interval)
   }
 
-  /** Counts a read. The next heartbeat of the collection reports it. */
-  read (collection: string): void {
-    this.#state(collection).reads++
+  /**
+   * A call has succeeded. A read is reported by the next heartbeat of the collection; a lock or a subscription needs
+   * heartbeats from now on. `token`: of the lock that an acquire has got.
+   */
+  succeeded ({ op, collection, key, detached, lease, release }: Request, token: string | undefined): void {
+    if (isRead(op)) this.#state(collection).reads++
+    if (op === 'subscribe' && !release) this.keepAlive(collection)
+    if (op !== 'acquire') return
+    if (!detached) this.#state(collection).held.set(token!, key)
+    if (lease !== undefined) this.look(collection, lease)
   }
 
   /** A plain read was not sufficient. */
@@ -58,10 +65,6 @@ export class Heartbeat {
 
   isTimed (collection: string): boolean {
     return this.#states.get(collection)?.isTimed === true
-  }
-
-  hold (collection: string, key: string, token: string): void {
-    this.#state(collection).held.set(token, key)
   }
 
   release (collection: string, token: string): void {
