@@ -74,7 +74,7 @@ function scripts.sweep (keys, args)
   for _, base in ipairs(redis.call('ZRANGEBYSCORE', keys[1], '-inf', int(now), 'LIMIT', 0, 10)) do
     if isSpent() then return 1 end
     open(base)
-    stay(channel, life)
+    if channel then stay(channel, life) end
     visit()
     dueBefore = -1 -- whatever the index has
     settle()
