@@ -19,10 +19,8 @@ function scripts.scan (keys, args)
   local found, values = {}, {}
   local bytes, last = 0, nil
   for i, key in ipairs(names) do
-    if meta.tracked > 0 then -- a command of its own reads its last use
-      if isSpent() then break end
-      work = work - 1
-    end
+    if isSpent() then break end -- cleared keys may have been removed
+    if meta.tracked > 0 then work = work - 1 end -- a command of its own reads the last use
     fetch(names, i)
     local record, lock = stored(key)
     lock = lockFrom(key, lock)

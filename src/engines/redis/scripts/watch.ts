@@ -48,7 +48,7 @@ function watches.list (since, asked, last)
   local list, texts, bytes, isMore = {}, {}, 0, #names == watches.PAGE
   for i, key in ipairs(names) do
     fetch(names, i)
-    if bytes > watches.PAGE_BYTES and last ~= '' then
+    if i > 1 and (bytes > watches.PAGE_BYTES or isSpent()) then -- cleared keys may have been removed
       isMore = true
       break
     end
