@@ -14,13 +14,12 @@ const MAX_CONNECTIONS = 250
 /** One literal: an object that is put together by spreading takes ten times as long. */
 export function describeCollection ({ revocations }: Keyspace, collection: Collection): object {
   const { bounds } = collection
-  const revoking = revocations.count(collection.name)
   return {
     name: collection.name,
     keys: collection.size,
     bytes: collection.bytes,
-    locks: collection.locks.size - revoking.locks,
-    waiters: collection.waiters - revoking.waiters,
+    locks: collection.locks.size - revocations.heldIn(collection.name),
+    waiters: collection.waiters,
     reads: collection.reads,
     writes: collection.writes,
     expired: collection.expired,
@@ -66,14 +65,11 @@ export function describeQueue (keyspace: Keyspace, lock: Lock): object {
 }
 
 export function describeKeyspace (keyspace: Keyspace): object {
-  const { counters, collections, values, callers, revocations } = keyspace
+  const { counters, collections, values, callers } = keyspace
   const { totals, calls, refused, waits, waited, near } = counters
-  const revoking = revocations.count()
   return {
     collections: collections.size,
     ...totals,
-    locks: totals.locks - revoking.locks,
-    waiters: totals.waiters - revoking.waiters,
     maxValueBytes: values.maxBytes,
     processes: callers.size,
     connections: Array.from(callers).slice(0, MAX_CONNECTIONS).map(({ label, holding, waiting, backlog }) => {

@@ -180,8 +180,7 @@ export class Lock implements Task {
     if (cannotWait) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
     const waiter = new Waiter(request, caller, id, this, now, revision)
     this.first = append(this.first, waiter)
-    this.waiters++
-    this.collection.countWaiters(1)
+    this.countWaiters(1)
     caller.waitingBytes += waiter.bytes
     if (id !== 0) caller.waiting.set(id, waiter)
     if (request.token !== undefined) (this.#named ??= new Map()).set(request.token, waiter)
@@ -199,11 +198,17 @@ export class Lock implements Task {
 
   remove (waiter: Waiter): void {
     this.first = remove(this.first!, waiter)
-    this.waiters--
-    this.collection.countWaiters(-1)
+    this.countWaiters(-1)
     waiter.caller.waitingBytes -= waiter.bytes
     waiter.caller.waiting.delete(waiter.id)
     const { token } = waiter.request
     if (token !== undefined && this.named(token) === waiter) this.#named!.delete(token)
+  }
+
+  /** The statistics of the collection exclude calls that wait for REVOKER. */
+  private countWaiters (more: 1 | -1): void {
+    this.waiters += more
+    const isHeldByRevoker = this.holder === REVOKER && this.token !== ''
+    if (!isHeldByRevoker) this.collection.countWaiters(more)
   }
 }

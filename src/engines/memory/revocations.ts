@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto'
 import type { Reply, Request, Op } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { Budget, type Task } from './agenda.js'
+import { Budget } from './agenda.js'
+import { BulkRevocation } from './bulk-revocation.js'
 import { ROOM_RETRY_MS, type Collection } from './collection.js'
 import type { Context } from './context.js'
 import { REVOKER, type Lock } from './lock.js'
@@ -26,9 +27,9 @@ interface Locks {
 export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
-  readonly #running = new Set<RevokeAll>()
-  /** The locks held by REVOKER, by collection. */
-  readonly #held = new Map<string, Set<Lock>>()
+  readonly #running = new Set<BulkRevocation>()
+  /** The number of locks held by REVOKER, by collection. */
+  readonly #held = new Map<string, number>()
 
   constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
     this.#context = context
@@ -62,7 +63,7 @@ export class Revocations {
    * `isClear`, calls on keys whose copies can still be read wait.
    */
   revokeAll (collection: Collection, prefix: string, isClear: boolean, ondone: () => void): void {
-    const work = new RevokeAll(this.#context, collection, prefix, isClear, () => {
+    const work = new BulkRevocation(this.#context, collection, prefix, isClear, () => {
       this.#running.delete(work)
       ondone()
     })
@@ -78,26 +79,16 @@ export class Revocations {
     return true
   }
 
-  /** The locks held by REVOKER in one or all collections, and the calls that wait for them. Statistics exclude them. */
-  count (collection?: string): { locks: number, waiters: number } {
-    const some = collection === undefined ? this.#held.values() : [this.#held.get(collection) ?? []]
-    let [locks, waiters] = [0, 0]
-    for (const held of some) {
-      for (const lock of held) {
-        locks++
-        waiters += lock.waiters
-      }
-    }
-    return { locks, waiters }
+  /** The number of locks in a collection that are held by REVOKER. */
+  heldIn (collection: string): number {
+    return this.#held.get(collection) ?? 0
   }
 
   /** A lock held by REVOKER has ended: no copy of its key can be read any more. */
   ended (collection: Collection, lock: Lock): void {
     const { copies, clock, counters } = this.#context
     copies.forget(collection, lock.key)
-    const held = this.#held.get(collection.name)!
-    held.delete(lock)
-    if (held.size === 0) this.#held.delete(collection.name)
+    this.#countHeld(lock, -1)
     counters.near.waited += (clock.now - lock.since) / 1000
   }
 
@@ -113,7 +104,7 @@ export class Revocations {
 
   #isCleared (collection: Collection, key: string): boolean {
     for (const work of this.#running) {
-      if (work.isClear && work.collection === collection && key.startsWith(work.prefix)) return true
+      if (work.covers(collection, key)) return true
     }
     return false
   }
@@ -125,56 +116,23 @@ export class Revocations {
 
   #hold (lock: Lock, duration: number): Lock {
     const { agenda, clock, counters } = this.#context
+    this.#countHeld(lock, 1)
     lock.token = TOKEN
     lock.holder = REVOKER
-    const { name } = lock.collection
-    let held = this.#held.get(name)
-    if (held === undefined) this.#held.set(name, held = new Set())
-    held.add(lock)
     lock.since = clock.now
     lock.setLease(agenda, clock.now, duration)
     counters.near.waits++
     return lock
   }
-}
 
-/** Revokes the copies of many keys. */
-class RevokeAll implements Task {
-  slot = -1
-  readonly isUrgent = true
-  readonly #keys: string[]
-  #searched = 0
-  /** Keys with copies that have not been acknowledged. */
-  readonly #left = new Set<string>()
-  /** When the last lease on their copies expires. */
-  #end = 0
-
-  constructor (
-    readonly context: Context, readonly collection: Collection, readonly prefix: string, readonly isClear: boolean,
-    readonly ondone: () => void
-  ) {
-    this.#keys = [...context.copies.of(collection)?.keys() ?? []]
-  }
-
-  run (budget: Budget): number | undefined {
-    const { copies, clock: { now } } = this.context
-    while (this.#searched < this.#keys.length) {
-      const key = this.#keys[this.#searched++]!
-      const wait = key.startsWith(this.prefix) ? copies.recall(this.collection, key) : 0
-      if (wait > 0) this.#left.add(key)
-      this.#end = Math.max(this.#end, now + wait)
-      if (budget.isSpent()) return now
-    }
-    if (this.#left.size > 0 && now < this.#end) return this.#end
-    this.ondone()
-    return undefined
-  }
-
-  /** All copies of a key have been acknowledged. */
-  freed (key: string): void {
-    if (!this.#left.delete(key) || this.#left.size > 0 || this.#searched < this.#keys.length) return
-    this.context.agenda.cancel(this)
-    this.ondone()
+  /** Statistics exclude the locks held by REVOKER and the calls that wait for them. */
+  #countHeld (lock: Lock, more: 1 | -1): void {
+    const { name } = lock.collection
+    const held = this.heldIn(name) + more
+    if (held === 0) this.#held.delete(name)
+    else this.#held.set(name, held)
+    this.#context.counters.totals.locks -= more
+    lock.collection.countWaiters(-more * lock.waiters)
   }
 }
 

@@ -225,6 +225,42 @@ t.test('calls that do not wait for a lock wait for a revocation', async t => {
   t.equal(a.call('get', 'k').reply, undefined, 'a read waits for the lock')
 })
 
+t.test('statistics count neither the locks nor the queues of revocations', async t => {
+  const { keyspace, a, b, c } = setUp({ maxKeys: 2 })
+  const counts = (): unknown[] => {
+    const all = JSON.parse(c.call('stats', '').reply!.text as string)
+    const [one] = JSON.parse(c.call('collections', '1').reply!.text as string).collections
+    t.strictSame([one.locks, one.waiters], [all.locks, all.waiters])
+    return [all.locks, all.waiters]
+  }
+  for (const key of ['k', 'other']) c.call('set', key, { text: '1' })
+  const ids = [a.copy('k'), a.copy('other')]
+  for (let i = 0; i < 3; i++) c.call('get', i === 0 ? 'k' : 'other')
+  b.call('acquire', 'k', { token: 'b' })
+  c.call('set', 'k', { text: '2' })
+  b.call('acquire', 'other', { token: 'b' })
+  t.strictSame(counts(), [0, 0])
+  keyspace.cancel(c, [...c.waiting.keys()][0]!)
+  t.strictSame(counts(), [0, 0], 'a call has left the queue')
+  c.call('set', 'k', { text: '2' })
+  for (const id of ids) keyspace.context.copies.acknowledge(a, id, 9)
+  t.strictSame(counts(), [2, 1], 'the locks have an owner')
+  b.call('release', 'other', { token: 'b' })
+  a.copy('other')
+  b.call('acquire', 'new', { token: 'b' })
+  c.call('set', 'new', { text: '1' })
+  c.call('get', 'new')
+  t.strictSame(counts(), [2, 3])
+  b.call('release', 'new', { token: 'b' })
+  t.strictSame(counts(), [1, 1], 'those of the new key wait for room')
+  keyspace.leave(c)
+  t.strictSame(counts(), [1, 0])
+  keyspace.leave(b)
+  keyspace.leave(a)
+  keyspace.sweep(new Budget())
+  t.strictSame(counts(), [0, 0])
+})
+
 t.test('clear deletes keys with copies when the copies are revoked', async t => {
   const { keyspace, a, c } = setUp()
   for (const key of ['a', 'b']) c.call('set', key, { text: '1' })
