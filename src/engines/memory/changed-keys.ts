@@ -125,7 +125,7 @@ export class ChangedKeys implements Observer {
     this.#clearings = []
     const options = new Map(Array.from(this.#configured, name => [name, optionsOf(this.#keyspace, name)]))
     this.#configured.clear()
-    const meta = { epoch, count: Math.max(context.revision, this.#keyspace.grants) }
+    const meta = { epoch, count: Math.max(context.revision, this.#keyspace.locks.grants) }
     const taking = this.#taking = this.#dirty
     this.#dirty = new Map()
     this.#begun = context.revision

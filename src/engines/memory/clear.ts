@@ -14,17 +14,6 @@ export interface Clearable {
   delete (key: string): boolean
 }
 
-/** Clears that have not been answered yet, oldest first. */
-export class PendingClears extends Set<Clear> {
-  /** The revision of the latest clear added. */
-  latest = 0
-
-  override add (clear: Clear): this {
-    this.latest = clear.revision
-    return super.add(clear)
-  }
-}
-
 export class Clear implements Waiting {
   /** The locks found so far that it waits for. */
   readonly #locks = new Table<Lock>()

@@ -3,11 +3,12 @@
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Task } from './agenda.js'
-import { PendingClears, Clear } from './clear.js'
+import { Clear } from './clear.js'
 import type { Context } from './context.js'
 import type { Entry } from './entry.js'
 import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
+import { PendingClears } from './pending-clears.js'
 import { Table } from './table.js'
 
 /** How long an empty collection keeps its counters, in seconds. Less if there are very many. */
@@ -100,22 +101,6 @@ export class Collection extends Entries implements Task {
     if (id !== 0) caller.waiting.set(id, clear)
     this.schedule(context.clock.now)
     return clear
-  }
-
-  /** Applies the clears that arrived before the revision `before` to a locked key. */
-  passClears (lock: Lock, before: number): void {
-    if (this.clears.latest <= lock.revision) return
-    for (const clear of this.clears) {
-      if (clear.revision > before) break
-      if (clear.isBehind(lock)) clear.pass(lock)
-    }
-    lock.revision = Math.min(before, this.context.revision)
-  }
-
-  /** The clears in the queue of a lock, oldest first. */
-  clearsBehind (lock: Lock): Clear[] {
-    if (this.clears.latest <= lock.revision) return []
-    return [...this.clears].filter(clear => !clear.request.nowait && clear.isBehind(lock))
   }
 
   override schedule (time: number): void {

@@ -44,14 +44,14 @@ export function describeLock (keyspace: Keyspace, lock: Lock): object {
     fence,
     since: wall + lock.since,
     expiresAt: lock.lease === undefined ? undefined : wall + lock.end,
-    waiters: waiters + keyspace.collection(collection.name).clearsBehind(lock).length
+    waiters: waiters + keyspace.collection(collection.name).clears.behind(lock).length
   }
 }
 
 /** Describes a lock with its first waiters. */
 export function describeQueue (keyspace: Keyspace, lock: Lock): object {
   const wall = Date.now() - keyspace.clock.now
-  const clears = keyspace.collection(lock.collection.name).clearsBehind(lock)
+  const clears = keyspace.collection(lock.collection.name).clears.behind(lock)
   const waiting: Array<Clear | Waiter> = []
   for (const waiter of lock.queue()) {
     while (clears.length > 0 && clears[0]!.revision <= waiter.revision) waiting.push(clears.shift()!)

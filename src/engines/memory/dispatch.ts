@@ -146,7 +146,7 @@ function locks (keyspace: Keyspace, { number = MAX_LOCKS }: Request<Bytes>): Rep
   keyspace.sweep(new Budget())
   const limit = Math.min(MAX_LOCKS, number)
   const found: object[] = []
-  for (let lock = keyspace.firstLock; lock !== undefined && found.length < limit; lock = lock.next) {
+  for (let lock = keyspace.locks.first; lock !== undefined && found.length < limit; lock = lock.next) {
     if (lock.holder !== REVOKER) found.push(describeLock(keyspace, lock))
   }
   return json(found)

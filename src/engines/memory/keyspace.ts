@@ -2,7 +2,6 @@
 // order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
-import { append, remove } from '../../core/linked-list.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
 import { Channels } from './channels.js'
@@ -13,7 +12,8 @@ import { Context, type KeyspaceOptions } from './context.js'
 import type { Counters } from './counters.js'
 import { Disconnects } from './disconnects.js'
 import { answer } from './durability.js'
-import { Lock, REVOKER, Waiter, type Caller } from './lock.js'
+import { REVOKER, Waiter, type Caller, type Lock } from './lock.js'
+import { Locks } from './locks.js'
 import { Operations } from './operations.js'
 import { Revocations } from './revocations.js'
 import { Wakeups } from './wakeups.js'
@@ -26,18 +26,12 @@ export class Keyspace {
   readonly watches: Watches
   readonly channels: Channels
   readonly revocations: Revocations
-  /** The oldest lock: the first of a linked list. */
-  firstLock: Lock | undefined
+  readonly locks: Locks
   /** The processes that share it. */
   readonly callers = new Set<Caller>()
   readonly #maxWaiters: number
   readonly #maxWaitingBytes: number
   readonly #disconnects: Disconnects
-  // Versions and fences must not repeat after a restart of the primary. They start at the current time in
-  // microseconds, which no keyspace can outrun by its rate of changes.
-  #epoch = Date.now() * 1000
-  /** Number of grants so far. */
-  grants = 0
 
   constructor (options: KeyspaceOptions = {}) {
     const { maxValueBytes = 2 ** 20, maxWaiters = 65_536, maxWaitingBytes = 64 * 2 ** 20, time } = options
@@ -45,24 +39,24 @@ export class Keyspace {
     this.#maxWaitingBytes = maxWaitingBytes
     this.context = new Context(time)
     this.collections = new CollectionTable(this.context)
-    this.values = new Operations(this.#epoch, maxValueBytes, this.context)
+    this.values = new Operations(maxValueBytes, this.context)
+    this.locks = new Locks(this.context, lock => { this.#end(lock, true) })
     const wakeups = new Wakeups(this.context)
     this.watches = new Watches(this.context, wakeups, this.values, this.collections, maxWaiters)
     this.channels = new Channels(this.context, wakeups, this.values)
     this.#disconnects = new Disconnects(
       this.context, lock => { this.#end(lock, false) }, copy => { this.context.copies.release(copy) }
     )
-    this.revocations = new Revocations(this.context, {
-      make: (collection, key) => this.#lock(collection, key),
+    this.revocations = new Revocations(this.context, this.locks, this.collections, {
       end: lock => { this.#end(lock, false) },
       turnAway: (request, code) => this.#turnAway(request, code)
-    }, (collection, key) => this.collections.find(collection)?.locks.get(key))
+    })
   }
 
   /** Continues the versions and fences of another keyspace from `epoch + count`. Only before the first call. */
   countFrom (epoch: number, count: number): void {
-    this.#epoch = this.values.epoch = epoch
-    this.context.revision = this.grants = count
+    this.values.epoch = epoch
+    this.context.revision = this.locks.grants = count
   }
 
   get clock (): Clock {
@@ -87,7 +81,7 @@ export class Keyspace {
       const reply = isHeld ? this.#withToken(collection, lock!, request, caller) : this.#withoutLock(lock, request)
       answer(this.context.durability, collection, request, caller, id, reply)
     } else if (lock === undefined) {
-      const reply = this.#turn(collection, undefined, request, caller)
+      const reply = this.#execute(collection, undefined, request, caller)
       answer(this.context.durability, collection, request, caller, id, reply)
     } else if (request.op === 'break') {
       this.counters.calls.break++
@@ -158,49 +152,10 @@ export class Keyspace {
   }
 
   /** Executes a request: on an unlocked key, or between two owners of a lock. */
-  #turn (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
-    const { calls } = this.counters
-    switch (request.op) {
-      case 'get':
-        calls.get++
-        return this.#read(collection, lock, request, caller)
-      case 'entry':
-        calls.entry++
-        return this.#read(collection, lock, request, caller)
-      case 'head':
-        calls.head++
-        return this.values.read(collection, request)
-      case 'peek':
-        calls.peek++
-        return this.values.read(collection, request)
-      case 'set':
-        calls.set++
-        return this.values.write(collection, request, lock !== undefined)
-      case 'increment':
-        calls.increment++
-        return this.values.write(collection, request, lock !== undefined)
-      case 'del':
-        calls.del++
-        return this.values.delete(collection, request)
-      case 'touch':
-        calls.touch++
-        return this.values.touch(collection, request)
-      case 'acquire':
-        calls.acquire++
-        return this.#grant(collection, lock ?? this.#lock(collection, request.key), request, caller)
-      default: // break, of an unlocked key
-        calls.break++
-        return Reply.of(0)
-    }
-  }
-
-  #read (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
-    const reply = this.values.read(collection, request)
-    const isNear = collection.bounds.near > 0 && lock === undefined // no copies of locked keys
-    if (!isNear) return reply
-    this.context.copies.grant(collection, request.key, caller, reply)
-    if (reply.near !== undefined) collection.find(request.key)!.isCopied = true
-    return reply
+  #execute (collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+    if (request.op !== 'acquire') return this.values.execute(collection, request, caller, lock !== undefined)
+    this.counters.calls.acquire++
+    return this.#grant(collection, lock ?? this.locks.make(collection, request.key), request, caller)
   }
 
   /** Executes a request with the token of the current lock. */
@@ -220,7 +175,7 @@ export class Keyspace {
       case 'acquire':
         return this.#turnAway(request, 'STORE_LOCKED')
       default:
-        reply = this.#turn(collection, lock, request, lock.holder!)
+        reply = this.#execute(collection, lock, request, lock.holder!)
     }
     // If another caller releases the lock by its token, the owner is notified.
     if (request.release || request.op === 'release') this.#end(lock, lock.holder !== caller)
@@ -249,18 +204,8 @@ export class Keyspace {
     return new Reply(code)
   }
 
-  #lock (collection: Collection, key: string): Lock {
-    const entry = collection.find(key)
-    if (entry !== undefined) collection.lock(entry)
-    const lock = new Lock(collection, key, this.context.revision, lock => { this.#end(lock, true) })
-    collection.addLock(lock)
-    this.firstLock = append(this.firstLock, lock)
-    return lock
-  }
-
   #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
-    lock.grant(request, caller, this.#epoch + ++this.grants, this.clock.now)
-    lock.setLease(this.agenda, this.clock.now, request.lease)
+    this.locks.grant(lock, request, caller, this.values.epoch)
     const reply = this.values.read(collection, request) // its expiresIn is that of the key
     reply.token = lock.token
     reply.fence = lock.fence
@@ -281,11 +226,9 @@ export class Keyspace {
     if (lock.waiters + collection.clears.size > 0) collection.settle(lock.key)
     while (lock.token === '') {
       const waiter = lock.first
-      collection.passClears(lock, waiter?.revision ?? Infinity)
+      collection.clears.pass(lock, waiter?.revision ?? Infinity, this.context.revision)
       if (waiter === undefined) {
-        collection.unlock(lock.key)
-        collection.deleteLock(lock)
-        this.firstLock = remove(this.firstLock!, lock)
+        this.locks.delete(collection, lock)
         return
       }
       if (this.revocations.isContinued(collection, lock, waiter.request)) return
@@ -293,7 +236,7 @@ export class Keyspace {
       if (waiter.caller.hasLeft && waiter.id !== 0) continue
       this.counters.wait(this.clock.now - waiter.since)
       const { request, caller, id } = waiter
-      answer(this.context.durability, collection, request, caller, id, this.#turn(collection, lock, request, caller))
+      answer(this.context.durability, collection, request, caller, id, this.#execute(collection, lock, request, caller))
     }
     if (holder === REVOKER) this.revocations.passed(collection, lock)
   }

@@ -7,21 +7,69 @@ import type { Collection } from './collection.js'
 import type { Context } from './context.js'
 import type { Counters } from './counters.js'
 import type { Entry } from './entry.js'
+import type { Caller } from './lock.js'
 
 export class Operations {
-  /** The base of versions. Entries store the difference. */
-  epoch: number
+  /**
+   * The base of versions and fences, which must not repeat after a restart. Entries store the difference. No keyspace
+   * can outrun the current time in microseconds by its rate of changes.
+   */
+  epoch = Date.now() * 1000
   readonly #context: Context
   readonly #totals: Counters['totals']
 
-  constructor (epoch: number, public maxBytes: number, context: Context) {
-    this.epoch = epoch
+  constructor (public maxBytes: number, context: Context) {
     this.#context = context
     this.#totals = context.counters.totals
   }
 
   versionOf (entry: Entry): number {
     return this.epoch + entry.version
+  }
+
+  /** `isLocked`: whether the key has a lock, with or without an owner. */
+  execute (collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean): Reply<Bytes> {
+    const { calls } = this.#context.counters
+    switch (request.op) {
+      case 'get':
+        calls.get++
+        return this.#readAndGrantCopy(collection, request, caller, isLocked)
+      case 'entry':
+        calls.entry++
+        return this.#readAndGrantCopy(collection, request, caller, isLocked)
+      case 'head':
+        calls.head++
+        return this.read(collection, request)
+      case 'peek':
+        calls.peek++
+        return this.read(collection, request)
+      case 'set':
+        calls.set++
+        return this.#write(collection, request, isLocked)
+      case 'increment':
+        calls.increment++
+        return this.#write(collection, request, isLocked)
+      case 'del':
+        calls.del++
+        return this.#delete(collection, request)
+      case 'touch':
+        calls.touch++
+        return this.#touch(collection, request)
+      default: // break, of an unlocked key
+        calls.break++
+        return Reply.of(0)
+    }
+  }
+
+  #readAndGrantCopy (
+    collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean
+  ): Reply<Bytes> {
+    const reply = this.read(collection, request)
+    const isNear = collection.bounds.near > 0 && !isLocked // no copies of locked keys
+    if (!isNear) return reply
+    this.#context.copies.grant(collection, request.key, caller, reply)
+    if (reply.near !== undefined) collection.find(request.key)!.isCopied = true
+    return reply
   }
 
   read (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
@@ -40,7 +88,7 @@ export class Operations {
   }
 
   /** `isLocked`: see Entries.put. */
-  write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
+  #write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
     const entry = collection.find(request.key)
     const refusal = this.#refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
@@ -65,7 +113,7 @@ export class Operations {
     return reply
   }
 
-  delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+  #delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
     const refusal = this.#refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
@@ -74,7 +122,7 @@ export class Operations {
     return Reply.of(1)
   }
 
-  touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+  #touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
     if (entry === undefined) return Reply.of(0)
     collection.use(entry)

@@ -7,8 +7,10 @@ import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { BulkRevocation } from './bulk-revocation.js'
 import { ROOM_RETRY_MS, type Collection } from './collection.js'
+import type { CollectionTable } from './collection-table.js'
 import type { Context } from './context.js'
 import { REVOKER, type Lock } from './lock.js'
+import type { Locks } from './locks.js'
 
 /** Maximum length of a counter's value. */
 const MAX_DIGITS = 24
@@ -16,9 +18,7 @@ const MAX_DIGITS = 24
 const TOKEN = randomUUID()
 
 /** The parts of the keyspace that Revocations uses. */
-interface Locks {
-  /** Creates a lock without a holder. */
-  make (collection: Collection, key: string): Lock
+interface Queues {
   /** Ends a lock and serves its queue. */
   end (lock: Lock): void
   turnAway (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes>
@@ -27,16 +27,18 @@ interface Locks {
 export class Revocations {
   readonly #context: Context
   readonly #locks: Locks
+  readonly #queues: Queues
   readonly #running = new Set<BulkRevocation>()
   /** The number of locks held by REVOKER, by collection. */
   readonly #held = new Map<string, number>()
 
-  constructor (context: Context, locks: Locks, lockOf: (collection: string, key: string) => Lock | undefined) {
+  constructor (context: Context, locks: Locks, collections: CollectionTable, queues: Queues) {
     this.#context = context
     this.#locks = locks
+    this.#queues = queues
     context.copies.onfree = (collection, key) => {
-      const lock = lockOf(collection, key)
-      if (lock?.holder === REVOKER) locks.end(lock)
+      const lock = collections.find(collection)?.locks.get(key)
+      if (lock?.holder === REVOKER) queues.end(lock)
       for (const work of this.#running) if (work.collection.name === collection) work.freed(key)
     }
   }
@@ -97,9 +99,9 @@ export class Revocations {
     for (const waiter of [...lock.queue()]) {
       if (!waiter.request.nowait) continue
       lock.remove(waiter)
-      waiter.caller.answer(waiter.id, this.#locks.turnAway(waiter.request, 'STORE_LOCKED'))
+      waiter.caller.answer(waiter.id, this.#queues.turnAway(waiter.request, 'STORE_LOCKED'))
     }
-    for (const clear of collection.clears) clear.meet(lock)
+    collection.clears.meet(lock)
   }
 
   #isCleared (collection: Collection, key: string): boolean {

@@ -582,7 +582,7 @@ t.test('of a hundred thousand locks at most a thousand are listed, whatever the 
   const { keyspace, user } = setUp()
   for (let i = 0; i < 100_000; i++) user.now('acquire', `key ${i}`, {}, `collection ${i % 7}`)
   let looks = 0
-  for (let lock = keyspace.firstLock, next; lock !== undefined; lock = next) {
+  for (let lock = keyspace.locks.first, next; lock !== undefined; lock = next) {
     next = lock.next
     Object.defineProperty(lock, 'next', { get: () => { looks++; return next } })
   }
