@@ -1,37 +1,20 @@
-// The calls of one request. They are validated and passed to the store in order; replies are sent as NDJSON lines.
+// The calls of one request. They are passed to the store in order; replies are sent as NDJSON lines.
 import { Readable } from 'node:stream'
-import { MAX_LOCKS, Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
-import { StoreError } from '../src/core/errors.js'
-import { checkCollection, checkCursor, checkKey, checkName, checkNewToken, checkToken } from '../src/core/validation.js'
-import { text } from '../src/core/value.js'
-import { boundsOf } from '../src/api/options.js'
+import { Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
+import { type StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
+import { HEARTBEAT_MS, writeReply, type SentCall, type SentReply } from '../src/engines/http/protocol.js'
+import { requestOf, type Rights } from './call-request.js'
 import { CLOSING } from './prefer.js'
-import type { Identity } from './tokens.js'
-import {
-  HEARTBEAT_MS, LEASE_MS, OPERATIONS, readCall, writeReply, type SentCall, type SentReply
-} from '../src/engines/http/protocol.js'
 
 /** Length of a line in UTF-16 code units, not counting its last reply. */
 const LINE_LENGTH = 65_536
-const MAX_PAGE = 1000
 /**
  * A batch that holds more than MAX_OWN of replies gets no more values while the other ones of this process hold more
  * than MAX_OTHERS, in UTF-16 code units: clients that do not read must not use up the memory of the server.
  */
 const MAX_OWN = 2 ** 20
 const MAX_OTHERS = 256 * 2 ** 20
-/** Reads that become `peek` for tokens with read access, so that they do not count as uses. */
-const LOOKS: readonly Op[] = ['get', 'entry', 'head']
-
-export interface Rights {
-  identity: Identity
-  /** Milliseconds. */
-  maxLease: number
-  /** The display name of the lock owner; `owner` is the one given in the call. */
-  ownerOf (owner: string | undefined): string
-}
-
 /** Length of the replies of all batches that have not been written. */
 let unwritten = 0
 
@@ -123,7 +106,7 @@ export class Batch {
   #start (i: number, call: SentCall): boolean {
     let request: Request
     try {
-      request = this.#requestOf(call)
+      request = requestOf(call, this.#rights, this.#store.maxValueBytes)
     } catch (error) {
       if (call.unconfirmed === true) this.#done()
       else this.#answer(i, failureOf(error as StoreError))
@@ -207,74 +190,6 @@ export class Batch {
     if (this.#stream !== undefined) for (const [i] of replies) this.#grants.delete(i)
     return `${JSON.stringify(replies)}\n`
   }
-
-  #requestOf (call: SentCall): Request {
-    const { identity: { canWrite, collections }, maxLease, ownerOf } = this.#rights
-    if (!canWrite && !OPERATIONS[call.op].isRead) {
-      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: the token has read access only')
-    }
-    if (collections?.has(call.collection) === false && call.op !== 'ping') {
-      throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: the token does not cover this collection')
-    }
-    const request = readCall(canWrite || !LOOKS.includes(call.op) ? call : { ...call, op: 'peek' })
-    const { op, collection, key, token, cursor, owner, limit, ttl, number } = request
-    checkCollection(collection)
-    checkKey(key)
-    if (token !== undefined) (op === 'acquire' ? checkNewToken : checkToken)(token)
-    else if (op === 'release' || op === 'renew' || request.release) {
-      throw new StoreError(
-        'STORE_OPTION_INVALID', `${op} requires a token`
-      )
-    }
-    if (cursor !== undefined) checkCursor(cursor)
-    if (owner !== undefined) checkName(owner, 'STORE_OPTION_INVALID')
-    if (limit !== undefined && ttl === undefined) throw new StoreError('STORE_OPTION_INVALID', 'limit requires a ttl')
-    if (op === 'increment' && number === undefined) {
-      throw new StoreError('STORE_OPTION_INVALID', 'increment requires a number')
-    }
-    if (op === 'subscribe' && (token === undefined || !(number! >= 0))) {
-      throw new StoreError('STORE_OPTION_INVALID', 'subscribe requires a token and a number')
-    }
-    if (op === 'set' || op === 'publish') text.encode(request.text, this.#store.maxValueBytes)
-    if (op === 'configure') checkBounds(request.text)
-    if (op === 'scan' || op === 'dump') request.number = pageOf(number ?? 100, MAX_PAGE)
-    if (op === 'collections') request.number = pageOf(number ?? 100, MAX_PAGE)
-    if (op === 'locks') request.number = pageOf(number ?? MAX_LOCKS, MAX_LOCKS)
-    if (op === 'acquire') {
-      request.lease ??= Math.min(LEASE_MS, maxLease)
-      request.owner = ownerOf(owner)
-      request.detached = true // it must not end with this process, which does not see the client exit
-    }
-    if (request.lease !== undefined && request.lease > maxLease) {
-      throw new StoreError(
-        'STORE_OPTION_INVALID',
-        `invalid lease: expected at most ${maxLease / 1000} seconds, got ${request.lease / 1000}`
-      )
-    }
-    return request
-  }
-}
-
-function pageOf (number: number, most: number): number {
-  return Math.max(1, Math.min(Math.floor(number), most))
-}
-
-/** Validates options that Collection.configure has serialized. */
-function checkBounds (bounds: string | undefined): void {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(bounds ?? '')
-  } catch {}
-  if (typeof parsed !== 'object' || parsed === null) {
-    throw new StoreError('STORE_OPTION_INVALID', 'invalid options of a collection: expected a JSON object')
-  }
-  const { idle, near, ...others } = parsed as { idle?: unknown, near?: unknown }
-  const seconds = (ms: unknown): number => typeof ms === 'number' ? ms / 1000 : NaN
-  boundsOf({
-    ...others,
-    ...idle === undefined ? {} : { expireKeys: seconds(idle) },
-    ...near === undefined ? {} : { near: seconds(near) }
-  })
 }
 
 function failureOf ({ code, detail }: StoreError): SentReply {

@@ -3,10 +3,10 @@
 import type { Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Task } from './agenda.js'
+import { BoundedEntries } from './bounded-entries.js'
 import { Clear } from './clear.js'
 import type { Context } from './context.js'
 import type { Entry } from './entry.js'
-import { Entries } from './entries.js'
 import type { Caller, Lock } from './lock.js'
 import { PendingClears } from './pending-clears.js'
 import { Table } from './table.js'
@@ -31,7 +31,7 @@ interface Owner {
   delete (collection: Collection): void
 }
 
-export class Collection extends Entries implements Task {
+export class Collection extends BoundedEntries implements Task {
   slot = -1
   locks = NO_LOCKS
   clears = NO_CLEARS

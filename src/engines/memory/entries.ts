@@ -1,11 +1,10 @@
-// The entries of one collection, with expiry and bounds.
+// The entries of one collection, with their expiry.
 import type { Bytes } from '../../core/value.js'
-import { Budget } from './agenda.js'
+import type { Budget } from './agenda.js'
 import { UNBOUNDED, isOver } from './bounds.js'
 import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
 import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
-import { evictFor, firstWithoutCopy } from './eviction.js'
 import { Lifetimes } from './lifetimes.js'
 import { Table, type Page } from './table.js'
 
@@ -19,12 +18,16 @@ export abstract class Entries extends Lifetimes {
   bytes = 0
   expired = 0
   evicted = 0
-  #locked = NONE_LOCKED
+  /** The locked entries. */
+  protected locked = NONE_LOCKED
   #table = new Table<Entry>()
   #cleared: ClearedPrefixes | undefined
 
   /** Called when the last entry is removed. */
   abstract onempty (): void
+
+  /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
+  protected abstract fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean
 
   get size (): number {
     return this.#table.size
@@ -63,7 +66,7 @@ export abstract class Entries extends Lifetimes {
     } else {
       const more = text.length - entry.text.length
       if (more !== 0) this.count(0, more)
-      if (entry.state !== FREE) this.#locked.bytes += more
+      if (entry.state !== FREE) this.locked.bytes += more
       entry.text = text
       entry.version = revision
       if (ttl === null && !entry.isTimed()) return entry
@@ -160,19 +163,8 @@ export abstract class Entries extends Lifetimes {
     else this.#cleared.whenDone(ondone)
   }
 
-  /** Removes entries that have expired, exceed lowered bounds or were cleared. True if the budget was spent first. */
-  removeDue (budget: Budget): boolean {
-    while (this.expireNext()) {
-      if (budget.isSpent()) return true
-    }
-    while (this.bounds.evict && this.isOver(0, 0) && this.evictNext()) {
-      if (budget.isSpent()) return true
-    }
-    return this.runCleared(budget)
-  }
-
   /** Removes the next expired entry, or marks it if it is locked. False if there is none. */
-  private expireNext (): boolean {
+  protected expireNext (): boolean {
     const entry = this.nextPast()
     if (entry === undefined) return false
     if (entry.state === FREE) this.drop(entry)
@@ -181,7 +173,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** True if there is more to remove. */
-  private runCleared (budget: Budget): boolean {
+  protected runCleared (budget: Budget): boolean {
     const remove = (entry: Entry): void => {
       if (this.#table.get(entry.key) === entry && this.isGone(entry)) this.drop(entry)
     }
@@ -197,68 +189,29 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Removes an entry that has expired or was cleared. */
-  private drop (entry: Entry): void {
+  protected drop (entry: Entry): void {
     if (this.#cleared?.covers(entry)) this.remove(entry, 'cleared')
     else this.expire(entry)
   }
 
-  private isGone (entry: Entry): boolean {
+  protected isGone (entry: Entry): boolean {
     return entry.state === FREE && (this.#cleared?.covers(entry) === true || this.isPast(entry))
-  }
-
-  /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
-  protected fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean {
-    const keys = entry === undefined ? 1 : 0
-    const more = bytes - (entry?.bytes ?? 0)
-    if (!this.isOver(keys, more)) return true
-    // Writes that do not grow a collection are allowed even if its bounds were lowered below its size.
-    if (keys === 0 && more <= 0) return true
-    this.runCleared(new Budget())
-    while (this.isOver(keys, more) && this.expireNext()) { /* what is past its time does not count */ }
-    if (!this.isOver(keys, more)) return true
-    if (!this.bounds.evict || !this.canFit(isLocked ? entry : undefined, bytes)) return false
-    const isSpared = entry !== undefined && !isLocked
-    if (isSpared) this.delist(entry)
-    const hasMore = evictFor(this, keys, more, isLocked)
-    if (hasMore) this.schedule(this.context.clock.now)
-    if (isSpared) this.enlist(entry)
-    return hasMore || !this.isOver(keys, more)
-  }
-
-  /** Whether it would fit if all unlocked entries were evicted. `locked`: the entry it replaces, if that is locked. */
-  protected canFit (locked: Entry | undefined, bytes: number): boolean {
-    const { keys, bytes: all } = this.#locked
-    return !isOver(this.bounds, keys + (locked === undefined ? 1 : 0), all + bytes - (locked?.bytes ?? 0))
   }
 
   protected isOver (keys: number, bytes: number): boolean {
     return isOver(this.bounds, this.size + keys, this.bytes + bytes)
   }
 
-  /** Evicts the least recently used unlocked entry that nobody can read a copy of. */
-  evictNext (cannotWait = false): boolean {
-    const { hasCopies, context } = this
-    const entry = hasCopies ? firstWithoutCopy(this.byUse(), this, context, cannotWait) : this.leastUsed()
-    if (entry === undefined) return false
-    if (this.isGone(entry)) this.drop(entry)
-    else {
-      this.remove(entry, 'evicted')
-      this.evicted++
-      this.context.counters.totals.evicted++
-    }
-    return true
-  }
-
   private pin (entry: Entry): void {
     entry.state = LOCKED
-    if (this.#locked === NONE_LOCKED) this.#locked = { keys: 0, bytes: 0 }
-    this.#locked.keys++
-    this.#locked.bytes += entry.bytes
+    if (this.locked === NONE_LOCKED) this.locked = { keys: 0, bytes: 0 }
+    this.locked.keys++
+    this.locked.bytes += entry.bytes
   }
 
   private unpin (entry: Entry): void {
-    this.#locked.keys--
-    this.#locked.bytes -= entry.bytes
+    this.locked.keys--
+    this.locked.bytes -= entry.bytes
   }
 
   /** Replaces an entry by one of the other class. */
