@@ -10,12 +10,13 @@ export type { StoreOptions } from './api/store-options.js'
 export type { ExportOptions } from './api/export.js'
 export type { ImportFailure, ImportOptions, ImportResult, ImportSource } from './api/import.js'
 export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/stats.js'
-export { Collection, type Updater } from './api/collection.js'
+export { Collection } from './api/collection.js'
 export type {
   AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry,
   EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions,
   UpdateOptions, WaitOptions
 } from './api/options.js'
+export type { Updater } from './api/update.js'
 export type { WatchEvent, WatchOptions } from './api/watch.js'
 export type { EventStream } from './api/event-stream.js'
 export {
