@@ -89,8 +89,6 @@ export function callRoutes ({ app, store, maxLease, stopping }: Admin): void {
     reply.raw.once('close', () => {
       offAbort(stopping, stop)
       batch.end(isWhole(reply.raw))
-      // The idle connection would stay open and delay the shutdown.
-      if (stopping.aborted && request.raw.httpVersionMajor === 1) request.raw.socket.end()
     })
     await batch.accepted
     reply.type(CALLS.type).headers({ 'cache-control': 'no-store', 'x-accel-buffering': 'no' })

@@ -68,6 +68,11 @@ export function adminApp (
     checkMedia(request, reply)
     done()
   })
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
+    // An idle HTTP/1.1 connection would stay open and delay the end of a closing app.
+    if (stopping.aborted && raw.httpVersionMajor === 1) raw.socket.end()
+    done()
+  })
   app.register(async app => {
     const admin: Admin = {
       app: app.withTypeProvider<TypeBoxTypeProvider>(),

@@ -41,11 +41,7 @@ export class PreferredWait {
   }
 
   async #untilStopped<T> (reply: FastifyReply, result: Promise<T>): Promise<T> {
-    const stop = (): void => {
-      RequestScope.of(reply.raw).cancelWaits()
-      // The idle connection would stay open and delay the shutdown.
-      if (reply.request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
-    }
+    const stop = (): void => { RequestScope.of(reply.raw).cancelWaits() }
     onAbort(this.#stopping, stop)
     if (this.#stopping.aborted) stop()
     try {
