@@ -111,6 +111,7 @@ export class ClientEngine implements Engine {
     limit.start(connectTimeout, () => { this.#dialer.abort() })
     await this.#connecting
     const connection = this.#connection
+    if (connection !== undefined) this.#reportHits(connection)
     this.#connection = undefined
     this.#liveness.stop()
     limit.start(Math.max(0, end - performance.now()), () => { connection?.destroy() })
@@ -122,6 +123,12 @@ export class ClientEngine implements Engine {
     throw connection === undefined
       ? new StoreError('STORE_UNREACHABLE', 'unconfirmed writes before this close are lost')
       : new StoreError('STORE_DISCONNECTED', `the store did not read everything within ${connectTimeout / 1000} s; unconfirmed writes before this close may be lost`)
+  }
+
+  #reportHits (connection: Connection): void {
+    const ping = new Request('ping', '', '')
+    ping.number = this.#near.takeHits()
+    if (ping.number > 0) this.#write(connection, ping, 0)
   }
 
   #send (request: Request, id: number): void {

@@ -207,6 +207,13 @@ export class NearCache {
     else this.#giveUp(copy)
   }
 
+  /** The number of reads of copies that the store has not been told. */
+  takeHits (): number {
+    const hits = this.#hits
+    this.#hits = 0
+    return hits
+  }
+
   /** The connection is lost: drops all copies and the lease. */
   clear (): void {
     this.#collections.clear()
@@ -222,8 +229,7 @@ export class NearCache {
     if (this.#isRenewing) return
     this.#isRenewing = true
     const ping = new Request('ping', '', '')
-    ping.number = this.#hits
-    this.#hits = 0
+    ping.number = this.takeHits()
     // If it fails, the lease expires, and reads go to the store.
     this.#link.call(ping).catch(() => { this.#isRenewing = false })
   }

@@ -52,6 +52,19 @@ t.test('calls that wait for a connection are bounded, confirmed or not; releases
   await t.rejects(both.close(), { code: 'STORE_UNREACHABLE' })
 })
 
+t.test('reads of copies are counted, also those right before the client closes', async t => {
+  const keyspace = new Keyspace()
+  const server = new SocketServer(keyspace)
+  t.teardown(() => { server.close() })
+  const client = clientOf({ find: () => server.address() })
+  await client.call(Object.assign(new Request('configure', 'c', ''), { text: '{"near":1000}' }))
+  await client.call(Object.assign(new Request('set', 'c', 'key'), { text: '1' }))
+  // The first read has no lease yet, and the second one gets it.
+  for (let i = 0; i < 5; i++) await client.call(get())
+  await client.close()
+  t.equal(keyspace.counters.near.hits, 3)
+})
+
 t.test('60,000 calls that wait for a connection can be aborted, which frees their memory', async t => {
   const client = clientOf(NOWHERE, 200)
   const waits: Abortable[] = []
