@@ -7,7 +7,7 @@ import { BoundedEntries } from './bounded-entries.js'
 import { Clear } from './clear.js'
 import type { Context } from './context.js'
 import type { Entry } from './entry.js'
-import type { Caller, Lock } from './lock.js'
+import { REVOKER, type Caller, type Lock } from './lock.js'
 import { PendingClears } from './pending-clears.js'
 import { Table } from './table.js'
 
@@ -101,6 +101,10 @@ export class Collection extends BoundedEntries implements Task {
     if (id !== 0) caller.waiting.set(id, clear)
     this.schedule(context.clock.now)
     return clear
+  }
+
+  protected override isRevoking (key: string): boolean {
+    return this.locks.get(key)?.holder === REVOKER
   }
 
   override schedule (time: number): void {

@@ -26,6 +26,9 @@ export abstract class Entries extends Lifetimes {
   /** Called when the last entry is removed. */
   abstract onempty (): void
 
+  /** Whether the key is locked only until its copies are revoked. That does not keep it from expiring. */
+  protected abstract isRevoking (key: string): boolean
+
   /** Makes room for an entry of size `bytes`, if possible. `entry` is the one it replaces. */
   protected abstract fits (entry: Entry | undefined, bytes: number, isLocked: boolean): boolean
 
@@ -104,7 +107,8 @@ export abstract class Entries extends Lifetimes {
     else this.unpin(entry)
     this.removeEnd(entry)
     this.#table.delete(entry.key)
-    if (this.hasCopies && kind !== 'cleared') this.context.copies.forget(this, entry.key)
+    // The copies of a locked key, if any, are being revoked.
+    if (this.hasCopies && kind !== 'cleared' && entry.state === FREE) this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
     if (this.size === 0) this.onempty()
   }
@@ -167,7 +171,7 @@ export abstract class Entries extends Lifetimes {
   protected expireNext (): boolean {
     const entry = this.nextPast()
     if (entry === undefined) return false
-    if (entry.state === FREE) this.drop(entry)
+    if (entry.state === FREE || this.isRevoking(entry.key)) this.drop(entry)
     else this.markEnded(entry)
     return true
   }
@@ -190,12 +194,13 @@ export abstract class Entries extends Lifetimes {
 
   /** Removes an entry that has expired or was cleared. */
   protected drop (entry: Entry): void {
-    if (this.#cleared?.covers(entry)) this.remove(entry, 'cleared')
+    if (entry.state === FREE && this.#cleared?.covers(entry) === true) this.remove(entry, 'cleared')
     else this.expire(entry)
   }
 
   protected isGone (entry: Entry): boolean {
-    return entry.state === FREE && (this.#cleared?.covers(entry) === true || this.isPast(entry))
+    if (entry.state !== FREE) return this.hasEnded(entry) && this.isRevoking(entry.key)
+    return this.#cleared?.covers(entry) === true || this.isPast(entry)
   }
 
   protected isOver (keys: number, bytes: number): boolean {

@@ -47,7 +47,7 @@ export class Keyspace {
     this.#disconnects = new Disconnects(
       this.context, lock => { this.#end(lock, false) }, copy => { this.context.copies.release(copy) }
     )
-    this.revocations = new Revocations(this.context, this.locks, this.collections, {
+    this.revocations = new Revocations(this.context, this.values, this.locks, this.collections, {
       end: lock => { this.#end(lock, false) },
       turnAway: (request, code) => this.#turnAway(request, code)
     })

@@ -90,7 +90,7 @@ export class Operations {
   /** `isLocked`: see Entries.put. */
   #write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
     const entry = collection.find(request.key)
-    const refusal = this.#refusal(collection, entry, request)
+    const refusal = this.refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     const reply = new Reply<Bytes>()
     let text = request.text
@@ -115,7 +115,7 @@ export class Operations {
 
   #delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
-    const refusal = this.#refusal(collection, entry, request)
+    const refusal = this.refusal(collection, entry, request)
     if (refusal !== undefined) return this.#refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
     collection.deleteEntry(entry)
@@ -132,7 +132,8 @@ export class Operations {
     return Reply.of(1)
   }
 
-  #refusal (
+  /** Why a write fails without changing the key; undefined if its conditions are met. `entry`: that of its key. */
+  refusal (
     { bounds }: Collection, entry: Entry | undefined, { ifVersion, ifAbsent, ifPresent, durable }: Request<Bytes>
   ): StoreErrorCode | undefined {
     if (durable && (this.#context.durability === undefined || !bounds.keep)) return 'STORE_OPTION_INVALID'

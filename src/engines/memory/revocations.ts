@@ -11,6 +11,7 @@ import type { CollectionTable } from './collection-table.js'
 import type { Context } from './context.js'
 import { REVOKER, type Lock } from './lock.js'
 import type { Locks } from './locks.js'
+import type { Operations } from './operations.js'
 
 /** Maximum length of a counter's value. */
 const MAX_DIGITS = 24
@@ -26,14 +27,18 @@ interface Queues {
 
 export class Revocations {
   readonly #context: Context
+  readonly #values: Operations
   readonly #locks: Locks
   readonly #queues: Queues
   readonly #running = new Set<BulkRevocation>()
   /** The number of locks held by REVOKER, by collection. */
   readonly #held = new Map<string, number>()
 
-  constructor (context: Context, locks: Locks, collections: CollectionTable, queues: Queues) {
+  constructor (
+    context: Context, values: Operations, locks: Locks, collections: CollectionTable, queues: Queues
+  ) {
     this.#context = context
+    this.#values = values
     this.#locks = locks
     this.#queues = queues
     context.copies.onfree = (collection, key) => {
@@ -52,6 +57,7 @@ export class Revocations {
     const isCleared = this.#running.size > 0 && this.#isCleared(collection, request.key)
     if (!isChange(request) && !isCleared) return undefined
     const entry = collection.find(request.key)
+    if (!isCleared && this.#values.refusal(collection, entry, request) !== undefined) return undefined
     // A cleared key has no entry, but may still have copies.
     const wait = isCleared || entry?.isCopied === true ? this.#context.copies.recall(collection, request.key) : 0
     if (entry !== undefined) entry.isCopied = wait > 0

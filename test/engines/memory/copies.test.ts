@@ -46,10 +46,10 @@ function setUp (options: object = {}) {
   const keyspace = new Keyspace({ time: () => now })
   const [a, b, c] = [new Client(keyspace), new Client(keyspace), new Client(keyspace, false)]
   c.call('configure', '', { text: JSON.stringify({ near: LEASE, ...options }) })
-  const pass = (ms: number): void => {
+  const pass = (ms: number, isSwept = true): void => {
     now += ms
     keyspace.clock.tick()
-    keyspace.sweep(new Budget())
+    if (isSwept) keyspace.sweep(new Budget())
   }
   return { keyspace, a, b, c, pass }
 }
@@ -372,6 +372,48 @@ t.test('a key expires once, and its copies expire with it', async t => {
   t.strictSame([a.revoked, b.revoked], [[], []], 'clients know the expiry')
   t.ok(c.call('set', 'k', { text: '2' }).reply, 'the next write does not wait')
   t.strictSame(changes, ['expired k', 'set k'], 'watches are notified once')
+})
+
+t.test('a key past its ttl is not seen while its copies are revoked', async t => {
+  const { keyspace, a, c, pass } = setUp()
+  const changes: string[] = []
+  keyspace.context.observe({
+    changing: (_, key, kind) => { changes.push(`${kind} ${key}`) }, clearing () {}, needsKeys: () => false
+  })
+  const listed = (): unknown[] => JSON.parse(c.call('scan', '').reply!.text as string).keys
+  for (const hasSwept of [false, true]) {
+    c.call('set', 'k', { text: '1', ttl: 30 })
+    const id = a.copy('k')
+    const set = c.call('set', 'k', { text: '2', ifVersion: 0 })
+    t.equal(set.reply?.code, 'STORE_VERSION_MISMATCH')
+    const del = c.call('del', 'k')
+    const get = c.call('get', 'k')
+    pass(30)
+    t.equal(listed().length, 1)
+    pass(1, hasSwept)
+    t.strictSame(listed(), [])
+    t.equal(c.call('size', '').reply?.number, 0)
+    t.strictSame([del.reply, get.reply], [undefined, undefined])
+    keyspace.context.copies.acknowledge(a, id, 9)
+    t.equal(del.reply?.number, 0)
+    t.equal(get.reply?.text, undefined)
+    t.strictSame(changes.splice(0), ['set k', 'expired k'])
+    t.strictSame([keyspace.counters.near.copies, keyspace.locks.first], [0, undefined])
+  }
+})
+
+t.test('a write that is refused revokes no copies', async t => {
+  const { a, c } = setUp()
+  const version = c.call('set', 'k', { text: '1' }).reply!.version!
+  a.copy('k')
+  for (const [op, options, code] of [
+    ['set', { text: '2', ifAbsent: true }, 'STORE_EXISTS'],
+    ['set', { text: '2', ifVersion: version - 1 }, 'STORE_VERSION_MISMATCH'],
+    ['del', { ifVersion: version - 1 }, 'STORE_VERSION_MISMATCH']
+  ] as const) t.equal(c.call(op, 'k', options).reply?.code, code)
+  t.strictSame(a.revoked, [])
+  t.equal(c.call('set', 'k', { text: '2', ifVersion: version }).reply, undefined)
+  t.equal(a.revoked.length, 1)
 })
 
 t.test('near is rejected together with an idle time, and above a second', async t => {
