@@ -9,6 +9,7 @@ import type { Counters } from './counters.js'
 import type { Entry } from './entry.js'
 import type { Caller } from './lock.js'
 
+/** With `private` instead of #private methods: their checks would cost a get 3 %. */
 export class Operations {
   /**
    * The base of versions and fences, which must not repeat after a restart. Entries store the difference. No keyspace
@@ -33,10 +34,10 @@ export class Operations {
     switch (request.op) {
       case 'get':
         calls.get++
-        return this.#readAndGrantCopy(collection, request, caller, isLocked)
+        return this.readAndGrantCopy(collection, request, caller, isLocked)
       case 'entry':
         calls.entry++
-        return this.#readAndGrantCopy(collection, request, caller, isLocked)
+        return this.readAndGrantCopy(collection, request, caller, isLocked)
       case 'head':
         calls.head++
         return this.read(collection, request)
@@ -45,23 +46,23 @@ export class Operations {
         return this.read(collection, request)
       case 'set':
         calls.set++
-        return this.#write(collection, request, isLocked)
+        return this.write(collection, request, isLocked)
       case 'increment':
         calls.increment++
-        return this.#write(collection, request, isLocked)
+        return this.write(collection, request, isLocked)
       case 'del':
         calls.del++
-        return this.#delete(collection, request)
+        return this.delete(collection, request)
       case 'touch':
         calls.touch++
-        return this.#touch(collection, request)
+        return this.touch(collection, request)
       default: // break, of an unlocked key
         calls.break++
         return Reply.of(0)
     }
   }
 
-  #readAndGrantCopy (
+  private readAndGrantCopy (
     collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean
   ): Reply<Bytes> {
     const reply = this.read(collection, request)
@@ -88,23 +89,23 @@ export class Operations {
   }
 
   /** `isLocked`: see Entries.put. */
-  #write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
+  private write (collection: Collection, request: Request<Bytes>, isLocked: boolean): Reply<Bytes> {
     const entry = collection.find(request.key)
     const refusal = this.refusal(collection, entry, request)
-    if (refusal !== undefined) return this.#refuse(request, refusal)
+    if (refusal !== undefined) return this.refuse(request, refusal)
     const reply = new Reply<Bytes>()
     let text = request.text
     let ttl: number | null | undefined = request.ttl ?? (request.token === undefined ? null : undefined)
     if (request.op === 'increment') {
       if (request.down && entry === undefined) return Reply.of(0)
       reply.number = sum(entry?.text, request)
-      if (reply.number === undefined) return this.#refuse(request, 'STORE_NOT_A_NUMBER')
+      if (reply.number === undefined) return this.refuse(request, 'STORE_NOT_A_NUMBER')
       text = String(reply.number)
       ttl = windowOf(entry === undefined, reply.number, request)
     }
-    if (text === undefined || text.length > this.maxBytes) return this.#refuse(request, 'STORE_VALUE_TOO_LARGE')
+    if (text === undefined || text.length > this.maxBytes) return this.refuse(request, 'STORE_VALUE_TOO_LARGE')
     const written = collection.put(request.key, entry, text, ttl, isLocked)
-    if (written === undefined) return this.#refuse(request, 'STORE_FULL')
+    if (written === undefined) return this.refuse(request, 'STORE_FULL')
     collection.writes++
     this.#totals.writes++
     reply.version = this.epoch + this.#context.revision
@@ -113,16 +114,16 @@ export class Operations {
     return reply
   }
 
-  #delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+  private delete (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
     const refusal = this.refusal(collection, entry, request)
-    if (refusal !== undefined) return this.#refuse(request, refusal)
+    if (refusal !== undefined) return this.refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
     collection.deleteEntry(entry)
     return Reply.of(1)
   }
 
-  #touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
+  private touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
     if (entry === undefined) return Reply.of(0)
     collection.use(entry)
@@ -143,7 +144,7 @@ export class Operations {
     return ifVersion === (entry === undefined ? 0 : this.versionOf(entry)) ? undefined : 'STORE_VERSION_MISMATCH'
   }
 
-  #refuse (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
+  private refuse (request: Request<Bytes>, code: StoreErrorCode): Reply<Bytes> {
     this.#context.counters.refuse(request.op, code)
     return new Reply(code)
   }
