@@ -17,11 +17,10 @@ import { UnsentRequests } from './unsent-requests.js'
 
 /** Calls are rejected while more bytes than this are waiting to be sent. */
 const MAX_BACKLOG = 256 * 2 ** 20
-/**
- * Calls are rejected above this number of pending calls, or of calls that wait for a connection. It takes about as
- * much memory as MAX_BACKLOG.
- */
+/** Calls are rejected above this number of pending or unsent calls, which takes about as much memory. */
 const MAX_PENDING = 2 ** 19
+/** After calls have overlapped, this number of lone calls is gathered too: others may follow. */
+const MAX_LONE_GATHERED = 64
 
 export interface ClientSettings extends DialSettings {
   /** Milliseconds to find the store and connect, of silence while calls are pending, and for `close` to flush. */
@@ -42,6 +41,8 @@ export class ClientEngine implements Engine {
   #connection: Connection | undefined
   #connecting: Promise<void> | undefined
   readonly #unsent = new UnsentRequests()
+  /** How many more lone calls are gathered. */
+  #loneToGather = 0
   /** Whether a posted request may be lost: no later call has been answered yet. */
   #isUnconfirmed = false
   #isPostLast = false
@@ -154,9 +155,11 @@ export class ClientEngine implements Engine {
   }
 
   #write (connection: Connection, request: Request, id: number): void {
-    // A lone call is written at the end of the tick. With other calls pending, the write waits for the rest of the
-    // event loop iteration: replies cannot be read earlier anyway, and the server saves a read and a write per call.
-    connection.gathers = this.#calls.active > 1
+    // The write waits for the rest of the event loop iteration: replies cannot be read earlier anyway, and both sides
+    // save a write or a read per call. If calls are made one at a time, it only waits for the end of the tick.
+    const isLone = this.#calls.active <= 1
+    this.#loneToGather = isLone ? Math.max(0, this.#loneToGather - 1) : MAX_LONE_GATHERED
+    connection.gathers = !isLone || (this.#loneToGather > 0 && id !== 0)
     const slot = this.#slots.of(request.collection, connection)
     if (this.#near.isUsed && id !== LIVENESS_ID) this.#near.sent(request, id)
     writeRequest(connection, request, slot, id)

@@ -1,7 +1,7 @@
 // The client engine, with stores that cannot be found, do not answer or do not read.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { Socket, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -162,4 +162,33 @@ t.test('clients receive maxValueBytes on connect and on every change', async t =
   await later.call(get())
   t.equal(later.maxValueBytes, 5)
   await Promise.all([client.close(), later.close()])
+})
+
+t.test('a lone call is written at the end of its tick, unless others were pending shortly before', async t => {
+  const client = clientOf(serverOf(t).discovery)
+  const { write } = Socket.prototype
+  let writes = 0
+  t.teardown(() => {
+    Socket.prototype.write = write
+    return client.close()
+  })
+  Socket.prototype.write = function (this: Socket, ...of: [Buffer]) {
+    if (of[0].includes('key')) writes++ // a request
+    return write.apply(this, of as unknown as Parameters<typeof write>)
+  } as typeof write
+  const isWrittenInTick = async (send: () => unknown): Promise<boolean> => {
+    writes = 0
+    const sent = send()
+    await new Promise<void>(resolve => { process.nextTick(() => { process.nextTick(resolve) }) })
+    const isWritten = writes === 1
+    await sent
+    return isWritten
+  }
+  await client.call(get())
+  t.equal(await isWrittenInTick(() => client.call(get())), true)
+  await Promise.all([client.call(get()), client.call(get())])
+  t.equal(await isWrittenInTick(() => client.call(get())), false)
+  t.equal(await isWrittenInTick(() => { client.post(new Request('del', 'c', 'key')) }), true)
+  for (let i = 0; i < 64; i++) await client.call(get())
+  t.equal(await isWrittenInTick(() => client.call(get())), true)
 })
