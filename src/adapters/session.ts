@@ -2,9 +2,10 @@
 import { EventEmitter } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
-import { answer } from '../core/callback.js'
+import { answer, settle } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
+import type { KeyLock } from '../api/key-lock.js'
 import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError, type StoreErrorCode } from '../core/errors.js'
 import { installOnce } from '../core/shared.js'
@@ -116,7 +117,7 @@ export class SessionStore extends EventEmitter {
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else answer(this.#tolerant(this.#save(sid, session, ttl)), callback)
+    else settle(this.#tolerant(this.#save(sid, session, ttl)), callback)
   }
 
   /**
@@ -126,7 +127,7 @@ export class SessionStore extends EventEmitter {
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else answer(this.#tolerant(this.#touch(sid, session, ttl)), callback)
+    else settle(this.#tolerant(this.#touch(sid, session, ttl)), callback)
   }
 
   /**
@@ -176,45 +177,44 @@ export class SessionStore extends EventEmitter {
     return this.#express.createSession(request, session)
   }
 
-  async #read (sid: string): Promise<SessionRead | undefined> {
-    this.#default?.check()
-    const { entry, lock } = this.#locks === undefined
-      ? { entry: await this.#sessions.entry(sid) }
-      : await this.#locks.entry(sid)
-    const session = entry && presentOf(entry)
-    if (session === undefined) return undefined
-    const read = new SessionRead(sid, session, lock)
-    read.keepFor(session)
-    return read
-  }
-
-  async #save (sid: string, session: StoredSession, ttl: number): Promise<void> {
-    const read = findRead(sid, session)
-    if (read === undefined) {
-      await this.#sessions.set(sid, session, { ttl })
-      new SessionRead(sid, session).keepFor(session)
-      return
-    }
-    await this.#locks?.check(read)
+  /** Not async, nor are save and touch: with AsyncLocalStorage in use, every promise costs more. */
+  #read (sid: string): Promise<SessionRead | undefined> {
     try {
-      await this.#sessions.set(sid, session, { ttl, ifPresent: true })
+      this.#default?.check()
     } catch (error) {
-      unless('STORE_NOT_FOUND', error) // it has expired
+      return Promise.reject(error)
     }
+    if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => readOf(sid, entry))
+    return this.#locks.entry(sid).then(({ entry, lock }) => readOf(sid, entry, lock))
   }
 
-  async #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<void> {
+  #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
     const read = findRead(sid, session)
-    if (read === undefined || read.hasCookieOf(session)) {
-      await this.#sessions.touch(sid, { ttl })
-      return
-    }
+    if (read === undefined) return this.#create(sid, session, ttl)
+    const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
+    const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
+    return saved.catch(error => { unless('STORE_NOT_FOUND', error) }) // it has expired
+  }
+
+  async #create (sid: string, session: StoredSession, ttl: number): Promise<void> {
+    await this.#sessions.set(sid, session, { ttl })
+    new SessionRead(sid, session).keepFor(session)
+  }
+
+  #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
+    const read = findRead(sid, session)
+    if (read === undefined || read.hasCookieOf(session)) return this.#sessions.touch(sid, { ttl })
+    return this.#rewriteCookie(read, session!, ttl)
+  }
+
+  async #rewriteCookie (read: SessionRead, session: StoredSession, ttl: number): Promise<void> {
+    const { sid } = read
     for (;;) {
       await this.#locks?.check(read)
       const stored = await this.#sessions.entry(sid)
       if (stored === undefined) return
       try {
-        const touched = { ...stored.value, cookie: session!.cookie! }
+        const touched = { ...stored.value, cookie: session.cookie! }
         await this.#sessions.set(sid, touched, { ttl, ifVersion: stored.version })
         return
       } catch (error) {
@@ -262,6 +262,14 @@ export class SessionStore extends EventEmitter {
       throw error
     })
   }
+}
+
+function readOf (sid: string, entry: Entry<StoredSession> | undefined, lock?: KeyLock): SessionRead | undefined {
+  const session = entry && presentOf(entry)
+  if (session === undefined) return undefined
+  const read = new SessionRead(sid, session, lock)
+  read.keepFor(session)
+  return read
 }
 
 /**

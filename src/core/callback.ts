@@ -13,3 +13,8 @@ export function answer<V> (
     (error: StoreError) => { process.nextTick(callback, error) }
   )
 }
+
+/** The same without a value. */
+export function settle (promise: Promise<unknown>, callback: (err: StoreError | null) => void = () => {}): void {
+  promise.then(() => { process.nextTick(callback, null) }, error => { process.nextTick(callback, error) })
+}
