@@ -1,6 +1,6 @@
 // Everything that can be measured, by its name in the tables.
 import { clusterSharedMemory, lruCacheForClusters, memored } from './ipc.js'
-import { batchedEcho, pingPong, relay } from './limits.js'
+import { batchedEcho, jsonAlone, pingPong, relay } from './limits.js'
 import { lmdb } from './lmdb.js'
 import { original } from './original.js'
 import { ioredis, ioredisAppending, ioredisPipelined, nodeRedis, nodeRedisCached, redlock } from './redis.js'
@@ -28,7 +28,8 @@ export const rivals = {
   lmdb,
   'bare ping-pong': pingPong,
   'bare relay': relay,
-  'bare batched echo': batchedEcho
+  'bare batched echo': batchedEcho,
+  'JSON alone': jsonAlone
 } satisfies Record<string, Rival>
 
 export type RivalName = keyof typeof rivals

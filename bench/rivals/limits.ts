@@ -126,3 +126,15 @@ function receive (socket: Socket, size: number, received: (messages: number) => 
     if (messages > 0) received(messages)
   })
 }
+
+/** No store: what the JSON of the values costs any store. */
+export const jsonAlone: Rival = {
+  serve: async () => ({ address: '', cpu: undefined }),
+  client: async () => {
+    const texts = new Map<string, string>()
+    return {
+      get: async key => JSON.parse(texts.get(key)!) as unknown,
+      set: async (key, value) => { texts.set(key, JSON.stringify(value)) }
+    }
+  }
+}
