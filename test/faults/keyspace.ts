@@ -133,7 +133,9 @@ class Pair {
         this.keyspace.leave(user)
         this.model.leave(user.label)
         assert.equal(user.holding.size + user.waiting.size, 0)
-        if (this.isCrowded) this.#answers = this.#answers.filter(({ caller }) => caller !== user.label)
+        if (!this.isCrowded) return
+        this.#learn()
+        this.#answers = this.#answers.filter(({ caller, id }) => caller !== user.label || !this.#clears.has(id))
         return
       }
       case 'configure': {
