@@ -46,11 +46,6 @@ local function expireSome (count)
   return isMore
 end
 
-local function evict (entry)
-  remove(entry, nil, 'v')
-  change('evicted', meta.evicted + 1)
-end
-
 -- Evicts the least recently used unlocked key other than "spared". Returns false if there is none.
 local function evictOne (spared)
   local oldest, age = nil, math.huge
@@ -61,7 +56,14 @@ local function evictOne (spared)
   end
   if not oldest then return false end
   local entry = load(oldest)
-  if entry then evict(entry) else redis.call('ZREM', IDLE, oldest) redis.call('ZREM', TIMED, oldest) end
+  work = work - 1 -- for finding it
+  if entry then
+    remove(entry, nil, 'v')
+    change('evicted', meta.evicted + 1)
+  else
+    redis.call('ZREM', IDLE, oldest)
+    redis.call('ZREM', TIMED, oldest)
+  end
   return true
 end
 
