@@ -98,9 +98,7 @@ export class HttpEngine implements Engine {
 
   #queue (request: Request, id: number): void {
     if (this.#closing !== undefined) throw new StoreError('STORE_CLOSED')
-    const releases = request.release || request.op === 'release'
-    if (releases) this.#keeper.delete(request.token!)
-    else this.#checkLoad(request)
+    if (!isRelease(request)) this.#checkLoad(request)
     // With a token chosen here, an acquire can be taken back before its reply has arrived.
     if (request.op === 'acquire') request.token ??= randomUUID()
     const call = new SentCall(request, id, (reply, detail, isLate) => { this.#settle(call, reply, detail, isLate) })
@@ -124,12 +122,20 @@ export class HttpEngine implements Engine {
     } catch (error) {
       const { code, detail } = error as StoreError
       this.#report(error as StoreError)
-      for (const call of [...calls, ...this.#pipeline.clear() as SentCall[]]) call.settle(new Reply(code), detail, true)
+      const failed = [...calls, ...this.#pipeline.clear() as SentCall[]]
+      this.#stopRenewing(failed)
+      for (const call of failed) call.settle(new Reply(code), detail, true)
       return
     }
+    this.#stopRenewing(calls)
     const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
     if (fitting.length === 0) return
     await this.#exchange(fitting, (error, unanswered) => { this.#giveUp(error, unanswered) }).accepted
+  }
+
+  /** Locks are renewed until the calls that release them are sent, which can take longer than a lease. */
+  #stopRenewing (calls: readonly Call[]): void {
+    for (const { request } of calls) if (isRelease(request)) this.#keeper.delete(request.token!)
   }
 
   /** Fetches the limits of the store. If this fails the calls have not been sent, so they certainly took no effect. */
@@ -192,7 +198,7 @@ export class HttpEngine implements Engine {
     this.#report(error)
     if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // the calls took no effect
     const releases = calls.map(({ request }) => request)
-      .filter(({ op, release }) => op === 'acquire' || op === 'release' || release)
+      .filter(request => request.op === 'acquire' || isRelease(request))
       .map(releaseOf)
     if (releases.length > 0) this.#askNow(releases).catch(() => {})
   }
@@ -202,6 +208,7 @@ export class HttpEngine implements Engine {
     if (call === undefined) return
     const settle = (): void => {
       call.isCancelled = true
+      this.#stopRenewing([call])
       this.#sent.delete(id)
       this.#calls.settle(id, new Reply('STORE_ABORTED'))
     }
@@ -235,6 +242,10 @@ export class HttpEngine implements Engine {
     }
     return replies
   }
+}
+
+function isRelease ({ op, release }: Request): boolean {
+  return op === 'release' || release === true
 }
 
 /** Cancels the wait of an acquire, or releases its lock. */

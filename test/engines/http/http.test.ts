@@ -130,6 +130,34 @@ t.test('a lock without a lease is renewed until it is released or its store is c
   t.strictSame(await store.locks(), [], 'close releases the locks')
 })
 
+t.test('a lock is renewed while its release waits for earlier calls', async t => {
+  const app = Fastify()
+  let resume: (() => void) | undefined
+  app.addHook('onRequest', async request => { // before the admin API reads the long value
+    if (Number(request.headers['content-length']) > 10_000) await new Promise<void>(resolve => { resume = resolve })
+  })
+  await app.register(strongStore, { store, admin: { token: TOKEN } })
+  const remote = createStore({ url: `${await app.listen({ port: 0, host: '127.0.0.1' })}/_store/v1`, token: TOKEN })
+  t.teardown(async () => {
+    await remote.close()
+    await app.close()
+  })
+  const collection = remote.collection('queued')
+  const lock = await collection.acquire('key')
+  const earlier = collection.set('earlier', 'x'.repeat(10_000))
+  await until(() => resume !== undefined)
+  lock.set('done')
+  const released = lock.release()
+  const expiry = async (): Promise<Date | undefined> =>
+    (await store.collection('queued').lockInfo('key'))?.expiresAt
+  const first = (await expiry())!
+  await until(async () => (await expiry())! > new Date(first.getTime() + 2000))
+  resume!()
+  await Promise.all([earlier, released])
+  t.equal(await store.collection('queued').get('key'), 'done')
+  t.equal(await expiry(), undefined)
+})
+
 t.test('a lock owner notices that its lock was broken', async t => {
   const remote = createStore({ url, token: TOKEN })
   for (const options of [{}, { lease: 100 }, { lease: 100, detached: true }]) {
