@@ -48,6 +48,7 @@ export class ClientEngine implements Engine {
   #isPostLast = false
   #isReferenced = false
   #isClosed = false
+  #closing: Promise<void> | undefined
   #slots = new CollectionSlots()
 
   constructor (options: ClientSettings) {
@@ -102,8 +103,12 @@ export class ClientEngine implements Engine {
    * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if posted requests may not
    * have been delivered.
    */
-  async close (): Promise<void> {
-    if (this.#isClosed) return
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close (): Promise<void> {
     this.#isClosed = true
     this.onclose?.()
     const connectTimeout = this.#connectTimeout

@@ -128,6 +128,29 @@ t.test('close delivers unconfirmed requests, or rejects if they may not have arr
   await call
 })
 
+t.test('every close settles like the first one, once unconfirmed requests were delivered', async t => {
+  const { server, discovery } = serverOf(t)
+  for (const isConnected of [false, true]) {
+    const client = clientOf(discovery)
+    if (isConnected) await client.call(get())
+    for (let i = 1; i <= 5000; i++) {
+      client.post(Object.assign(new Request('set', 'c', 'key'), { text: `"${i}${'x'.repeat(500)}"` }))
+    }
+    const closed: string[] = []
+    const first = client.close().then(() => { closed.push('first') })
+    await client.close()
+    t.strictSame(closed, ['first'])
+    await first
+    await client.close()
+    await until(() => server.peers === 0)
+  }
+  const lost = clientOf(NOWHERE, 100)
+  lost.post(new Request('del', 'c', 'key'))
+  const outcomes = await Promise.allSettled([lost.close(), lost.close()])
+  t.match(outcomes, Array(2).fill({ status: 'rejected', reason: { code: 'STORE_UNREACHABLE' } }))
+  await t.rejects(lost.close(), { code: 'STORE_UNREACHABLE' })
+})
+
 t.test('a removed socket is found again, and open connections stay open', async t => {
   const { server, discovery } = serverOf(t)
   const before = clientOf(discovery)
