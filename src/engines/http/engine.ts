@@ -103,8 +103,7 @@ export class HttpEngine implements Engine {
     if (request.op === 'acquire') request.token ??= randomUUID()
     const call = new SentCall(request, id, (reply, detail, isLate) => { this.#settle(call, reply, detail, isLate) })
     if (id !== 0) this.#sent.set(id, call)
-    if (request.op === 'stats') this.#askStats(call).catch(() => {})
-    else this.#pipeline.add(call)
+    this.#pipeline.add(call)
   }
 
   #checkLoad (request: Request): void {
@@ -117,20 +116,31 @@ export class HttpEngine implements Engine {
 
   /** Resolves when the calls have reached the store, or have failed. */
   async #send (calls: SentCall[]): Promise<void> {
+    const isStats = calls[0]!.request.op === 'stats'
     try {
-      if (!this.#isConnected) await this.#learn()
+      const text = isStats || !this.#isConnected ? await this.#learn() : undefined
+      if (isStats) {
+        calls[0]!.settle(Object.assign(new Reply(), { text }), undefined, false)
+        return
+      }
     } catch (error) {
-      const { code, detail } = error as StoreError
-      this.#report(error as StoreError)
-      const failed = [...calls, ...this.#pipeline.clear() as SentCall[]]
-      this.#stopRenewing(failed)
-      for (const call of failed) call.settle(new Reply(code), detail, true)
+      this.#fail(error as StoreError, calls)
       return
     }
     this.#stopRenewing(calls)
     const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
     if (fitting.length === 0) return
     await this.#exchange(fitting, (error, unanswered) => { this.#giveUp(error, unanswered) }).accepted
+  }
+
+  /** Without a connection, queued calls would only fail in the same way, each batch after `connectTimeout`. */
+  #fail (error: StoreError, calls: SentCall[]): void {
+    const { code, detail } = error
+    const isLost = !this.#isConnected || code === 'STORE_UNREACHABLE'
+    const failed = isLost ? [...calls, ...this.#pipeline.clear() as SentCall[]] : calls
+    this.#report(error)
+    this.#stopRenewing(failed)
+    for (const call of failed) call.settle(new Reply(code), detail, true)
   }
 
   /** Locks are renewed until the calls that release them are sent, which can take longer than a lease. */
@@ -218,15 +228,6 @@ export class HttpEngine implements Engine {
       settle()
       call.exchange.abort(new StoreError('STORE_ABORTED'))
     } // else it has a timeout, which the server enforces
-  }
-
-  async #askStats (call: SentCall): Promise<void> {
-    try {
-      call.settle(Object.assign(new Reply(), { text: await this.#learn() }), undefined, false)
-    } catch (error) {
-      const { code, detail } = error as StoreError
-      call.settle(new Reply(code), detail, false)
-    }
   }
 
   /** Sends requests immediately, bypassing the pipeline. Never rejects. */

@@ -81,13 +81,13 @@ export class Pipeline {
 }
 
 /**
- * Whether the call needs a request of its own: its wait is cancelled by aborting the request, which must not affect
- * others. An acquire is cancelled by its token instead.
+ * Whether the call needs a request of its own: statistics have their own route, and a wait is cancelled by aborting the
+ * request, which must not affect others. An acquire is cancelled by its token instead.
  */
 export function isAlone ({ request }: Call): boolean {
-  return request.op !== 'acquire' && (
-    request.wait?.signal !== undefined || request.wait?.scope !== undefined
-  ) && (mayWait(request) || isPoll(request))
+  if (request.op === 'acquire') return false
+  const isCancellable = request.wait?.signal !== undefined || request.wait?.scope !== undefined
+  return request.op === 'stats' || (isCancellable && (mayWait(request) || isPoll(request)))
 }
 
 function lengthOf ({ request }: Call): number {

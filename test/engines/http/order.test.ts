@@ -82,6 +82,25 @@ t.test('calls on different keys take effect in the order they were made, unconfi
   await other.close()
 })
 
+t.test('stats see the calls made before them, and not those made after them', async t => {
+  const counted = remote.collection<number>('counted')
+  await counted.set('first', 1)
+  const before = (await remote.stats()).keys
+  const set = (from: number, to: number): void => {
+    for (let i = from; i < to; i++) counted.set(`key ${i}`, i, { confirm: false }).catch(t.threw)
+  }
+  set(0, 600)
+  const stats = remote.stats()
+  set(600, 700)
+  const later = remote.stats()
+  t.equal((await stats).keys - before, 600)
+  t.equal((await later).keys - before, 700)
+  const fresh = createStore({ url: `${origins[1]}/_store/v1`, token: TOKEN })
+  t.equal(await count(() => fresh.stats()), 1, 'a first call that asks for them is one request')
+  t.equal(await count(() => Promise.all([fresh.stats({ timeout: 1 }), counted.get('first')])), 2)
+  await fresh.close()
+})
+
 t.test('a wait may exceed maxWait, keeps its place in the queue, and takes effect once', async t => {
   const waits = remote.collection<number>('waits')
   const direct = store.collection<number>('waits')
