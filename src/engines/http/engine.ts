@@ -48,6 +48,8 @@ export class HttpEngine implements Engine {
   readonly #exchanges = new Set<Exchange>()
   /** Whether the server has answered since the last failure. */
   #isConnected = false
+  /** Why unconfirmed calls may be lost; until calls have reached the store again. */
+  #lost: StoreError | undefined
   #closing: Promise<void> | undefined
 
   constructor (address: Address) {
@@ -69,7 +71,10 @@ export class HttpEngine implements Engine {
     this.#calls.post(request)
   }
 
-  /** Resolves within connectTimeout. */
+  /**
+   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed calls may not
+   * have been delivered.
+   */
   close (): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -82,18 +87,28 @@ export class HttpEngine implements Engine {
     const delivered = this.#pipeline.drained().then(() => this.#keeper.close())
     await Promise.race([delivered, timeout])
     timer.stop()
-    const undelivered = this.#pipeline.clear().filter(({ isUnconfirmed }) => isUnconfirmed).length
-    if (undelivered > 0) {
-      this.onerror?.(
-        new StoreError(
-          'STORE_CLOSED', `${undelivered} unconfirmed calls were not delivered; ${this.#transport.silence()}`
-        )
-      )
+    if (this.#pipeline.hasUnconfirmed) {
+      const code = this.#isConnected ? 'STORE_DISCONNECTED' : 'STORE_UNREACHABLE'
+      this.#lost ??= new StoreError(code, this.#transport.silence())
+      this.onerror?.(this.#lost)
     }
+    const lost = this.#lost
+    this.onerror = undefined // for calls that fail because of this close
+    this.#pipeline.clear()
     this.#sent.clear()
     this.#calls.fail('STORE_CLOSED')
     for (const exchange of this.#exchanges) exchange.abort(new StoreError('STORE_CLOSED'))
     await this.#transport.close()
+    if (lost === undefined) return
+    const isLost = lost.code === 'STORE_UNREACHABLE'
+    throw new StoreError(
+      isLost ? lost.code : 'STORE_DISCONNECTED',
+      `${lost.detail}; unconfirmed writes before this close ${isLost ? 'are' : 'may be'} lost`, { cause: lost }
+    )
+  }
+
+  #loses (calls: readonly Call[], error: StoreError): void {
+    if (calls.some(({ isUnconfirmed }) => isUnconfirmed)) this.#lost ??= error
   }
 
   #queue (request: Request, id: number): void {
@@ -130,7 +145,13 @@ export class HttpEngine implements Engine {
     this.#stopRenewing(calls)
     const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
     if (fitting.length === 0) return
-    await this.#exchange(fitting, (error, unanswered) => { this.#giveUp(error, unanswered) }).accepted
+    let hasFailed = false
+    await this.#exchange(fitting, (error, unanswered) => {
+      hasFailed = true
+      this.#giveUp(error, unanswered)
+    }).accepted
+    // What is lost while the store closes is reported by `close` even if later calls are delivered.
+    if (!hasFailed && this.#closing === undefined) this.#lost = undefined
   }
 
   /** Without a connection, queued calls would only fail in the same way, each batch after `connectTimeout`. */
@@ -138,6 +159,7 @@ export class HttpEngine implements Engine {
     const { code, detail } = error
     const isLost = !this.#isConnected || code === 'STORE_UNREACHABLE'
     const failed = isLost ? [...calls, ...this.#pipeline.clear() as SentCall[]] : calls
+    this.#loses(failed, error)
     this.#report(error)
     this.#stopRenewing(failed)
     for (const call of failed) call.settle(new Reply(code), detail, true)
@@ -158,7 +180,7 @@ export class HttpEngine implements Engine {
 
   #report (error: StoreError): void {
     this.#isConnected = false
-    if (this.#closing === undefined && error.code !== 'STORE_ABORTED') this.onerror?.(error)
+    if (error.code !== 'STORE_ABORTED') this.onerror?.(error)
   }
 
   #refuse ({ request: { text }, settle }: Call): boolean {
@@ -205,6 +227,7 @@ export class HttpEngine implements Engine {
    * by their token, which is harmless if they have been already; otherwise they would last until their lease ends.
    */
   #giveUp (error: StoreError, calls: readonly Call[]): void {
+    this.#loses(calls, error)
     this.#report(error)
     if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // the calls took no effect
     const releases = calls.map(({ request }) => request)

@@ -72,7 +72,9 @@ export class Exchange {
         parts = [chunk.slice(end + 1)]
         length = parts[0]!.length
       }
-      if (this.#open.size > 0) throw new StoreError('STORE_DISCONNECTED', 'the response ended early')
+      if (this.#open.size > 0 || !this.#isAccepted) {
+        throw new StoreError('STORE_DISCONNECTED', 'the response ended early')
+      }
     } catch (error) {
       this.#fail(this.#transport.failure(error as Error))
     } finally {

@@ -13,6 +13,8 @@ export class Pipeline {
   #queue: QueuedCall[] = []
   /** UTF-16 code units of the queued values. */
   #length = 0
+  /** Calls that have been taken from the queue and may not have reached the store. */
+  #underway: readonly QueuedCall[] = []
   #isRunning = false
   #drained: Array<() => void> = []
   readonly #send: (calls: QueuedCall[]) => Promise<void>
@@ -28,6 +30,11 @@ export class Pipeline {
 
   get length (): number {
     return this.#length
+  }
+
+  /** Whether there are unconfirmed calls that may not have reached the store. */
+  get hasUnconfirmed (): boolean {
+    return [this.#underway, this.#queue].some(calls => calls.some(({ isUnconfirmed }) => isUnconfirmed))
   }
 
   add (call: QueuedCall): void {
@@ -53,9 +60,10 @@ export class Pipeline {
 
   async #run (): Promise<void> {
     while (this.#queue.length > 0) {
-      const calls = this.#take()
+      const calls = this.#underway = this.#take()
       if (calls.length > 0) await this.#send(calls)
     }
+    this.#underway = []
     this.#isRunning = false
     for (const resolve of this.#drained.splice(0)) resolve()
   }

@@ -167,7 +167,9 @@ t.test('calls to a silent server time out, and queued calls continue', async t =
   isMute = true
   collection.set('c', 1, { confirm: false }).catch(t.threw)
   await collection.get('d', { timeout: 0.01 }).catch(() => {})
-  await store.close()
+  await t.rejects(store.close(), {
+    code: 'STORE_DISCONNECTED', message: /not answered for 2 s; unconfirmed writes before this close may be lost/
+  })
   t.equal(kept.held, false)
   await t.rejects(collection.get('e'), { code: 'STORE_CLOSED' })
   t.equal(await stalled, 'STORE_DISCONNECTED', 'a wait without news from the server ends')
