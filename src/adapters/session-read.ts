@@ -3,12 +3,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { KeyLock } from '../api/key-lock.js'
 import { shared } from '../core/shared.js'
+import { updateOfRequest, valueOfSession } from './fastify-session.js'
 
 /** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
 export interface StoredSession {
   cookie?: { expires?: unknown }
   [name: string]: unknown
 }
+
+type Reads = readonly SessionRead[]
 
 export class SessionRead {
   /** A copy, because the library may change its own. */
@@ -30,9 +33,14 @@ export class SessionRead {
 
   /** Runs the code that continues with the session. */
   run (fn: () => void): void {
-    const others = readsOfRequest().filter(({ sid }) => sid !== this.sid)
+    updateOfRequest<Reads>((reads = []) => this.#before(reads))
+    context.run(this.#before(readsOfRequest()), fn)
+  }
+
+  #before (reads: Reads): Reads {
+    const others = reads.filter(({ sid }) => sid !== this.sid)
     if (others.length === MAX_READS) others.splice(-2, 1) // the last one is the request's own
-    context.run([this, ...others], fn)
+    return [this, ...others]
   }
 }
 
@@ -45,17 +53,20 @@ const MAX_READS = 16
  * context.
  */
 const { context, bySession } = shared('session-reads.2', () => ({
-  context: new AsyncLocalStorage<readonly SessionRead[]>(),
+  context: new AsyncLocalStorage<Reads>(),
   bySession: new WeakMap<object, SessionRead>()
 }))
 
 /** Finds what the saving request has read; undefined for a new session, or if nothing is known. */
 export function findRead (sid: string, session: object | undefined): SessionRead | undefined {
   const read = session && bySession.get(session)
-  return read?.sid === sid ? read : readsOfRequest().find(read => read.sid === sid)
+  if (read?.sid === sid) return read
+  const isSame = (read: SessionRead): boolean => read.sid === sid
+  // The running code may belong to another request of the session, which has sent the reply of this one.
+  return (session && valueOfSession<Reads>(session))?.find(isSame) ?? readsOfRequest().find(isSame)
 }
 
-export function readsOfRequest (): readonly SessionRead[] {
+export function readsOfRequest (): Reads {
   return context.getStore() ?? []
 }
 

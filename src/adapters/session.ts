@@ -1,16 +1,13 @@
 // express-session and @fastify/session: one collection of sessions for all workers.
 import { EventEmitter } from 'node:events'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { FastifyInstance } from 'fastify'
 import { answer, settle } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
 import type { Entry, KeyPage } from '../api/options.js'
 import { StoreError, type StoreErrorCode } from '../core/errors.js'
-import { installOnce } from '../core/shared.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
-import { runFor } from '../web/current-response.js'
+import { followRequests } from '../web/current-response.js'
 import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
@@ -55,17 +52,6 @@ type SessionCallback = (error: any, session?: any) => void
 const NAME = 'sessions'
 const PAGE = 500
 
-// Requests over HTTP/2 and by app.inject are not published on Node's diagnostics channels: Fastify's hooks report
-// them.
-installOnce('fastify.1', () => {
-  const follow = (message: unknown): void => {
-    const { fastify } = message as { fastify: FastifyInstance }
-    fastify.addHook('onRequest', (_request, reply, done) => { runFor(reply.raw, done) })
-  }
-  subscribe('fastify.initialization', follow)
-  return () => { unsubscribe('fastify.initialization', follow) }
-})
-
 /**
  * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore()
  * })` for @fastify/session. Errors of calls without a callback are ignored. The constructor throws
@@ -93,6 +79,7 @@ export class SessionStore extends EventEmitter {
       const got = String(unreachable)
       throw new StoreError('STORE_OPTION_INVALID', `invalid unreachable: expected 'fail' or 'no-session', got ${got}`)
     }
+    followRequests()
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)

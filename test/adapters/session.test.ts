@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import express from 'express'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import expressSession from 'express-session'
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
@@ -476,12 +476,13 @@ interface Locking {
   ask (path: string): Promise<{ statusCode: number, body: any }>
 }
 
-/** A Fastify application whose sessions are locked, with routes of a test. */
+/** A Fastify application whose sessions are locked by default, with routes of a test. */
 async function locking (
-  t: Test, http2: boolean, routes: (app: FastifyInstance, sessions: SessionStore) => void
+  t: Test, http2: boolean, routes: (app: FastifyInstance, sessions: SessionStore) => void,
+  options: SessionStoreOptions = {}
 ): Promise<Locking> {
   const store = createStore('memory:')
-  const sessions = new SessionStore({ store, locking: true })
+  const sessions = new SessionStore({ store, locking: true, ...options })
   const app = Fastify(http2 ? { http2 } as object : {})
   t.teardown(async () => { await app.close(); await store.close() })
   await app.register(fastifyCookie)
@@ -589,4 +590,84 @@ t.test('with locking, a request waits only for its own session, and a request fo
   t.equal((await app.inject({ url: '/clear', headers: { cookie } })).statusCode, 200)
   t.equal(await store.collection('sessions').size(), 0, 'cleared sessions are not saved again')
   await lock.release()
+})
+
+t.test('a session also stays destroyed if the reply is sent from another context', async t => {
+  for (const isLocking of [false, true]) {
+    const polls: FastifyReply[] = []
+    const { app, ask, sessions, store } = await locking(t, false, app => {
+      app.get('/poll', (request, reply) => { Object.assign(request.session, { n: 1 }); polls.push(reply) })
+      app.get('/new', (request, reply) => {
+        request.session.regenerate().then(() => { polls.push(reply) }, error => { reply.send(error) })
+      })
+    }, { locking: isLocking })
+    const stored = store.collection('sessions')
+    const url = await app.listen({ host: '127.0.0.1', port: 0 })
+    const fetched = async (path: string): Promise<{ statusCode: number }> => {
+      const cookie = (await fetch(`${url}/login`)).headers.getSetCookie()[0]!.split(';')[0]!
+      const { status } = await fetch(url + path, { headers: { cookie } })
+      return { statusCode: status }
+    }
+    for (const send of [ask, fetched]) {
+      const poll = send('/poll')
+      await until(() => polls.length === 1)
+      await promisify(sessions.clear).call(sessions)
+      polls.pop()!.send({})
+      t.equal((await poll).statusCode, 200)
+      t.equal(await stored.size(), 0)
+    }
+    const regenerated = fetched('/new')
+    await until(() => polls.length === 1)
+    polls.pop()!.send({})
+    t.equal((await regenerated).statusCode, 200)
+    t.equal(await stored.size(), 1, 'a new session is saved')
+  }
+})
+
+t.test('a request that has lost its lock cannot save in the context of another one that has it', async t => {
+  const polls: FastifyReply[] = []
+  const { ask, store } = await locking(t, false, app => {
+    app.get('/poll', (request, reply) => { Object.assign(request.session, { n: 1 }); polls.push(reply) })
+    app.get('/answer', async request => {
+      Object.assign(request.session, { n: 100 })
+      await polls.pop()!.send({})
+      return {}
+    })
+  }, { lease: 0.3 })
+  const poll = ask('/poll')
+  await until(() => polls.length === 1)
+  const answer = ask('/answer') // runs after the lease of the first one
+  t.match(await poll, { statusCode: 409, body: { code: 'STORE_LOCK_LOST', message: /the lease of 0.3 seconds/ } })
+  t.equal((await answer).statusCode, 200)
+  t.match(await only(store.collection('sessions')), [String, { n: 100 }])
+})
+
+t.test('a session that was created, saved and reloaded stays destroyed', async t => {
+  const { app, store } = await locking(t, false, (app, sessions) => {
+    app.get('/', async ({ session }, reply) => {
+      await session.save()
+      await session.reload()
+      await promisify(sessions.destroy).call(sessions, session.sessionId)
+      Object.assign(reply.request.session, { n: 1 })
+    })
+  }, { locking: false })
+  await store.collection('sessions').clear()
+  t.equal((await app.inject('/')).statusCode, 200)
+  t.equal(await store.collection('sessions').size(), 0)
+})
+
+t.test('a request that loses its store fails, or saves nothing, with locking as without', async t => {
+  for (const isLocking of [true, false]) {
+    for (const [unreachable, statusCode] of [['fail', 503], ['no-session', 200]] as const) {
+      const { ask, store } = await locking(t, false, app => {
+        app.get('/', async request => {
+          Object.assign(request.session, { n: 1 })
+          await store.close()
+          return {}
+        })
+      }, { locking: isLocking, unreachable })
+      const answer = await ask('/')
+      t.match(answer, { statusCode, body: unreachable === 'fail' ? { code: 'STORE_CLOSED' } : {} })
+    }
+  }
 })
