@@ -5,7 +5,7 @@ import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
 import type { Entry } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
-import { currentResponse, followRequests } from '../web/current-response.js'
+import { currentResponse } from '../web/current-response.js'
 import { isClosed } from '../web/transport.js'
 import { MAX_SECONDS } from './duration.js'
 import { followCalls, isCallOfHolder } from './self-call.js'
@@ -28,7 +28,6 @@ export class SessionLocks {
   constructor (sessions: Collection<StoredSession>, lease: number) {
     this.#sessions = sessions
     this.#lease = lease < MAX_SECONDS ? { lease } : {}
-    followRequests()
     followCalls()
   }
 
@@ -44,14 +43,22 @@ export class SessionLocks {
     return { entry: await this.#sessions.entry(sid), lock: own?.sid === sid ? own.lock : undefined }
   }
 
-  /** STORE_LOCK_LOST if another request may hold the session by now. */
-  async check ({ lock }: SessionRead): Promise<void> {
+  /** STORE_LOCK_LOST if another request may hold the session by now; the store's error if it cannot be reached. */
+  async check ({ sid, lock }: SessionRead): Promise<void> {
     if (lock === undefined) return
     if (!lock.held) {
-      const lease = String(this.#lease.lease)
-      throw new StoreError('STORE_LOCK_LOST', `the request locked its session for longer than the lease of ${lease} seconds`)
+      await this.#sessions.has(sid) // fails if the lock was lost because the store cannot be reached
+      throw this.#lost(lock)
     }
     if (lock.expiresAt !== undefined && lock.expiresAt.getTime() - Date.now() < MARGIN_MS) await lock.renew()
+  }
+
+  #lost ({ expiresAt }: KeyLock): StoreError {
+    const isOver = expiresAt !== undefined && expiresAt.getTime() <= Date.now()
+    const message = isOver
+      ? `the request locked its session for longer than the lease of ${String(this.#lease.lease)} seconds`
+      : 'the store was lost while the request had locked its session'
+    return new StoreError('STORE_LOCK_LOST', message)
   }
 
   async #lock (sid: string, response: ServerResponse): Promise<LockedEntry> {
