@@ -1,6 +1,7 @@
 // SessionStores that use the default collection of one store. A process may build its application again, as tests and
 // hot reloads do: the new SessionStore takes over. Two applications that both run would share their sessions by
-// accident, so the newer one fails as soon as the older one is read after it.
+// accident, so the newer one fails as soon as the older one is read after it. Saves of the older one do not count: it
+// may be finishing its last requests.
 import { StoreError } from '../core/errors.js'
 import { shared } from '../core/shared.js'
 import type { Store } from '../api/store.js'
@@ -11,8 +12,8 @@ interface User {
   isRefused: boolean
 }
 
-/** `readLast`: the SessionStore that was read last, of each store. */
-const users = shared('session-stores.1', () => ({ count: 0, readLast: new WeakMap<Store, User>() }))
+/** `usedLast`: the SessionStore that was used last, of each store. */
+const users = shared('session-stores.2', () => ({ count: 0, usedLast: new WeakMap<Store, User>() }))
 
 export class DefaultCollection {
   readonly #store: Store
@@ -22,14 +23,25 @@ export class DefaultCollection {
     this.#store = store
   }
 
-  /** Called before each read. STORE_OPTION_INVALID. */
-  check (): void {
-    const last = users.readLast.get(this.#store)
+  /** Called before each read. Returns STORE_OPTION_INVALID if another SessionStore is in use. */
+  errorOfRead (): StoreError | undefined {
+    const last = users.usedLast.get(this.#store)
     if (last !== undefined && last.order > this.#user.order) last.isRefused = true
-    if (this.#user.isRefused) {
-      throw new StoreError('STORE_OPTION_INVALID', 'another SessionStore of this process also uses the default ' +
-        "collection: give each a collection of its own, or collection: 'sessions' to share them")
-    }
-    users.readLast.set(this.#store, this.#user)
+    if (!this.#user.isRefused) users.usedLast.set(this.#store, this.#user)
+    return this.#error()
+  }
+
+  /** The same before each save and touch. */
+  errorOfWrite (): StoreError | undefined {
+    const last = users.usedLast.get(this.#store)
+    const isOlder = last !== undefined && last.order > this.#user.order
+    if (!isOlder && !this.#user.isRefused) users.usedLast.set(this.#store, this.#user)
+    return this.#error()
+  }
+
+  #error (): StoreError | undefined {
+    if (!this.#user.isRefused) return undefined
+    return new StoreError('STORE_OPTION_INVALID', 'another SessionStore of this process also uses the default ' +
+      "collection: give each a collection of its own, or collection: 'sessions' to share them")
   }
 }

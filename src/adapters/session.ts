@@ -19,8 +19,8 @@ export type { StoredSession }
 export interface SessionStoreOptions extends PickOptions {
   /**
    * The collection of the sessions, a name of at most 1024 bytes. Default 'sessions'. Two applications in one process
-   * do not share it by accident: while an older SessionStore with this default is in use, `get` of a newer one fails
-   * with STORE_OPTION_INVALID.
+   * do not share it by accident: once a newer SessionStore with this default was used and an older one reads a session
+   * after that, `get`, `set` and `touch` of the newer one fail with STORE_OPTION_INVALID.
    */
   collection?: string | undefined
   /**
@@ -126,8 +126,8 @@ export class SessionStore extends EventEmitter {
   }
 
   /** Lists all sessions, each with its `id`, for `destroy`. */
-  all (callback: (error: any, sessions?: any) => void): void {
-    answer(this.#all(), callback)
+  all (callback: (error: any, sessions: any[]) => void): void {
+    answer(this.#all(), callback as (error: any, sessions?: StoredSession[]) => void)
   }
 
   /** Counts the sessions. */
@@ -166,16 +166,15 @@ export class SessionStore extends EventEmitter {
 
   /** Not async, nor are save and touch: with AsyncLocalStorage in use, every promise costs more. */
   #read (sid: string): Promise<SessionRead | undefined> {
-    try {
-      this.#default?.check()
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    const refused = this.#default?.errorOfRead()
+    if (refused !== undefined) return Promise.reject(refused)
     if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => readOf(sid, entry))
     return this.#locks.entry(sid).then(({ entry, lock }) => readOf(sid, entry, lock))
   }
 
   #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
+    const refused = this.#default?.errorOfWrite()
+    if (refused !== undefined) return Promise.reject(refused)
     const read = findRead(sid, session)
     if (read === undefined) return this.#create(sid, session, ttl)
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
@@ -189,6 +188,8 @@ export class SessionStore extends EventEmitter {
   }
 
   #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
+    const refused = this.#default?.errorOfWrite()
+    if (refused !== undefined) return Promise.reject(refused)
     const read = findRead(sid, session)
     if (read === undefined || read.hasCookieOf(session)) return this.#sessions.touch(sid, { ttl })
     return this.#rewriteCookie(read, session!, ttl)

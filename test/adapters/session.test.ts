@@ -311,11 +311,33 @@ t.test('two SessionStores share sessions only if they name the same collection',
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   t.equal(await has(second), true, 'the first one may have been replaced')
   t.equal(await has(first), true, 'the first one is still in use')
-  await t.rejects(has(second), { code: 'STORE_OPTION_INVALID', message: /give each a collection of its own/ })
+  const refused = { code: 'STORE_OPTION_INVALID', message: /give each a collection of its own/ }
+  await t.rejects(has(second), refused)
+  await t.rejects(promisify(second.set.bind(second) as any)('sid', { cookie: {} }), refused)
+  await t.rejects(promisify(second.touch.bind(second) as any)('sid', { cookie: {} }), refused)
   t.strictSame([await has(first), await has(other), await has(sharing)], [true, false, true])
   const own = new SessionStore({ url: 'memory:' })
   await own.close()
   await t.rejects(has(own), { code: 'STORE_CLOSED' })
+})
+
+t.test('of two SessionStores with the default collection, the newer one is refused once both are in use', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const old = new SessionStore({ store })
+  const recent = new SessionStore({ store })
+  const set = (sessions: SessionStore): Promise<any> =>
+    promisify(sessions.set.bind(sessions) as any)('sid', { cookie: {} })
+  const get = (sessions: SessionStore): Promise<any> => promisify(sessions.get.bind(sessions) as any)('sid')
+  await get(old)
+  await set(recent)
+  await set(old) // the end of a last request
+  await set(recent)
+  await get(old)
+  await t.rejects(set(recent), { code: 'STORE_OPTION_INVALID' })
+  await set(old)
+  await promisify(recent.destroy).call(recent, 'sid') // for example by code that logs users out
+  t.equal(await get(old), undefined)
 })
 
 t.test('an application can be built any number of times in one process', async t => {
