@@ -101,14 +101,14 @@ export class HttpEngine implements Engine {
     await this.#transport.close()
     if (lost === undefined) return
     const isLost = lost.code === 'STORE_UNREACHABLE'
-    throw new StoreError(
-      isLost ? lost.code : 'STORE_DISCONNECTED',
+    throw new StoreError(isLost ? lost.code : 'STORE_DISCONNECTED',
       `${lost.detail}; unconfirmed writes before this close ${isLost ? 'are' : 'may be'} lost`, { cause: lost }
     )
   }
 
   #loses (calls: readonly Call[], error: StoreError): void {
-    if (calls.some(({ isUnconfirmed }) => isUnconfirmed)) this.#lost ??= error
+    // Releases write nothing, and are repeated.
+    if (calls.some(({ isUnconfirmed, request }) => isUnconfirmed && request.op !== 'release')) this.#lost ??= error
   }
 
   #queue (request: Request, id: number): void {
