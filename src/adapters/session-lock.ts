@@ -16,7 +16,7 @@ export interface LockedEntry {
   lock: KeyLock | undefined
 }
 
-/** A lease that ends sooner is renewed before a session is saved under its lock. */
+/** A lease that ends sooner counts as ended once the lock is lost, and is renewed before a session is saved. */
 const MARGIN_MS = 1000
 
 export class SessionLocks {
@@ -54,7 +54,7 @@ export class SessionLocks {
   }
 
   #lost ({ expiresAt }: KeyLock): StoreError {
-    const isOver = expiresAt !== undefined && expiresAt.getTime() <= Date.now()
+    const isOver = expiresAt !== undefined && expiresAt.getTime() - Date.now() < MARGIN_MS // the store's clock decides
     const message = isOver
       ? `the request locked its session for longer than the lease of ${String(this.#lease.lease)} seconds`
       : 'the store was lost while the request had locked its session'
