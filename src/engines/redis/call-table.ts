@@ -15,6 +15,11 @@ export class CallTable {
   #unconfirmed = 0
   #backlog = 0
 
+  /** The number of calls without a reply that are not delivered yet. */
+  get unconfirmed (): number {
+    return this.#unconfirmed
+  }
+
   /** `pending`: the number of calls that wait for a reply. */
   isFull (pending: number): boolean {
     return this.#backlog > MAX_BACKLOG || pending + this.#unconfirmed > MAX_PENDING

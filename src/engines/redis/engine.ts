@@ -11,6 +11,7 @@ import { FastGet, answerIn, isLocked } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
+import { Closing } from './closing.js'
 import type { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
@@ -42,7 +43,7 @@ class RedisEngine implements Engine {
   readonly #calls = new CallTable()
   #gets = new FastGet()
   readonly #pace = new Pace()
-  #isClosed = false
+  readonly #closing = new Closing()
 
   constructor ({ maxValueBytes, prefix, life, isCluster, target }: Settled) {
     this.maxValueBytes = maxValueBytes
@@ -64,19 +65,35 @@ class RedisEngine implements Engine {
     this.#pending.post(request)
   }
 
-  async close (): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
+  /**
+   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed calls may not
+   * have been delivered.
+   */
+  close (): Promise<void> {
+    const { connectTimeout } = this.#target
+    return this.#closing.run(connectTimeout, () => this.#deliver(), () => {
+      const code = this.#connection === undefined ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED'
+      if (this.#calls.unconfirmed > 0) this.#closing.lose(code, `no reply within ${connectTimeout / 1000} s`)
+    }, () => {
+      const connection = this.#connection
+      this.#heartbeat?.stop()
+      this.#setReferenced(false) // the server may never close the connection
+      this.#connection = undefined
+      connection?.end()
+      this.#pending.fail('STORE_CLOSED')
+    })
+  }
+
+  /** Delivers what was called before `close`, and releases all locks. */
+  async #deliver (): Promise<void> {
     this.onclose?.()
     await this.#connecting
     await this.#heartbeat?.leave().catch(() => {}) // if it fails, the connection is lost anyway
     await this.#connection?.settled()
-    this.#connection?.end()
-    this.#pending.fail('STORE_CLOSED')
   }
 
   #send (asked: Request, id: number): void {
-    if (this.#isClosed) throw new StoreError('STORE_CLOSED')
+    if (this.#closing.state !== 'open') throw new StoreError('STORE_CLOSED')
     const request = placed(refuseDurable(asked, release => { this.post(release) }))
     // The release of a lock is always allowed: otherwise the key would stay locked.
     const isFull = !request.release && request.op !== 'release' && this.#calls.isFull(this.#pending.pending)
@@ -203,6 +220,7 @@ class RedisEngine implements Engine {
   #failed (connection: Connection, call: RedisCall, error: Error): void {
     if (connection !== this.#connection) return // all of its calls have failed
     const code = codeOf(error)
+    if (call.id === 0 && code === 'STORE_DISCONNECTED') this.#closing.lose(code, error.message)
     this.#answer(call, new Reply(code), code === 'STORE_FULL' ? undefined : detailOf(error))
     connection.doubt(error)
   }
@@ -257,7 +275,8 @@ class RedisEngine implements Engine {
       return
     }
     this.#connecting = undefined
-    if (connection.isEnded) this.#lose('STORE_DISCONNECTED', 'the connection was closed')
+    if (this.#closing.state === 'ended') connection.end()
+    else if (connection.isEnded) this.#lose('STORE_DISCONNECTED', 'the connection was closed')
     else this.#start(connection)
   }
 
@@ -278,6 +297,8 @@ class RedisEngine implements Engine {
   }
 
   #lose (code: 'STORE_UNREACHABLE' | 'STORE_DISCONNECTED', why: string): void {
+    if (this.#closing.state === 'ended') return
+    if (this.#calls.unconfirmed > 0) this.#closing.lose(code, why)
     this.#heartbeat?.stop()
     this.#connection = undefined
     this.#heartbeat = undefined

@@ -159,7 +159,8 @@ export class Pipeline {
 
   /** Resolves when no job is outstanding. */
   async settled (): Promise<void> {
-    if (this.isBusy) await new Promise<void>(resolve => { this.#onsettled.push(resolve) })
+    // A result may have caused another job.
+    while (this.isBusy) await new Promise<void>(resolve => { this.#onsettled.push(resolve) })
   }
 
   #lane (base: string): Lane {
