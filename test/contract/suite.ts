@@ -899,6 +899,41 @@ const TESTS: Record<string, Contract> = {
     t.ok(later.waits!.length === 9 && later.waits!.every(count => count >= 0))
   },
 
+  async 'calls take effect in the order they were made, also while a get of the same key is pending' (t, { mine }, a) {
+    const other = a.collection(`${mine.name} other`)
+    const all = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
+      const found: T[] = []
+      for await (const item of items) found.push(item)
+      return found
+    }
+    for (const options of [{}, { confirm: false }]) {
+      const after = async <T>(read: () => Promise<T>): Promise<T> => {
+        await mine.clear()
+        const get = mine.get('key')
+        const set = mine.set('key', 1, options)
+        const found = await read()
+        t.equal(await get, undefined)
+        await set
+        return found
+      }
+      t.equal(await after(() => mine.size()), 1)
+      t.equal(await after(async () => (await mine.stats())!.keys), 1)
+      t.equal(await after(async () => (await mine.page()).keys.length), 1)
+      t.strictSame(await after(() => all(mine.keys())), ['key'])
+      t.strictSame(await after(() => all(mine.entries())), [['key', 1]])
+      t.equal(await after(() => mine.get('key')), 1)
+      for (const later of [mine, other]) {
+        const version = await after(() => later.set('later', 1))
+        const { version: first } = (await mine.entry('key'))!
+        t.ok(first < version)
+      }
+      await mine.set('key', 1)
+      const gone = [mine.get('key'), mine.del('key', options), mine.size()]
+      t.strictSame((await Promise.all(gone)).filter((_, i) => i !== 1), [1, 0])
+    }
+    await other.clear()
+  },
+
   async 'JSON text is stored unchanged' (t, { mine, theirs }) {
     await mine.text.set('key', '{ "a" : [1, "é"] }')
     t.equal(await mine.text.get('key'), '{ "a" : [1, "é"] }')

@@ -7,7 +7,7 @@ import type { KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
 import { KeyNames } from './keys.js'
 import { settle, type EngineOptions, type Settled, type Target } from './options.js'
-import { FastGet, answerIn, isLocked } from './fast-get.js'
+import { FastGet } from './fast-get.js'
 import { Queue } from './queue.js'
 import { RedisCall, refuseDurable } from './call.js'
 import { CallTable } from './call-table.js'
@@ -41,7 +41,13 @@ class RedisEngine implements Engine {
   /** Calls made before there is a connection. */
   #queue = new Queue<RedisCall>()
   readonly #calls = new CallTable()
-  #gets = new FastGet()
+  readonly #gets = new FastGet({
+    answered: (call, reply) => { this.#answer(call, reply) },
+    failed: (call, error) => { this.#failed(this.#connection!, call, error) },
+    timed: collection => { this.#heartbeat!.time(collection) },
+    repeat: call => { this.#submit(this.#connection!, call) }
+  })
+
   readonly #pace = new Pace()
   readonly #closing = new Closing()
 
@@ -65,20 +71,17 @@ class RedisEngine implements Engine {
     this.#pending.post(request)
   }
 
-  /**
-   * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed calls may not
-   * have been delivered.
-   */
+  /** Takes at most `connectTimeout`. Rejects if unconfirmed calls may not have been delivered. */
   close (): Promise<void> {
-    const { connectTimeout } = this.#target
-    return this.#closing.run(connectTimeout, () => this.#deliver(), () => {
+    return this.#closing.run(this.#target.connectTimeout, () => this.#deliver(), () => {
       const code = this.#connection === undefined ? 'STORE_UNREACHABLE' : 'STORE_DISCONNECTED'
-      if (this.#calls.unconfirmed > 0) this.#closing.lose(code, `no reply within ${connectTimeout / 1000} s`)
+      if (this.#calls.unconfirmed > 0) this.#closing.lose(code, 'no reply within connectTimeout')
     }, () => {
       const connection = this.#connection
       this.#heartbeat?.stop()
       this.#setReferenced(false) // the server may never close the connection
       this.#connection = undefined
+      this.#gets.clear()
       connection?.end()
       this.#pending.fail('STORE_CLOSED')
     })
@@ -95,9 +98,7 @@ class RedisEngine implements Engine {
   #send (asked: Request, id: number): void {
     if (this.#closing.state !== 'open') throw new StoreError('STORE_CLOSED')
     const request = placed(refuseDurable(asked, release => { this.post(release) }))
-    // The release of a lock is always allowed: otherwise the key would stay locked.
-    const isFull = !request.release && request.op !== 'release' && this.#calls.isFull(this.#pending.pending)
-    if (isFull) throw new StoreError('STORE_OVERLOADED')
+    if (this.#calls.isFull(request, this.#pending.pending)) throw new StoreError('STORE_OVERLOADED')
     const call = new RedisCall(request, id, request.op === 'acquire' ? request.token ?? randomUUID() : undefined)
     this.#calls.add(call)
     call.pause = this.#pace.pass(request, () => { this.#begin(call) })
@@ -118,26 +119,10 @@ class RedisEngine implements Engine {
     this.#calls.number(call)
     call.at = Date.now()
     if (id !== 0) this.#setReferenced(true)
-    this.#gets.enter(request, !this.#heartbeat!.isTimed(collection), isPlain => {
-      if (isPlain) this.#read(connection, call)
-      else this.#submit(connection, call)
-    })
-  }
-
-  /** Reads without a script, if possible. */
-  #read (connection: Connection, call: RedisCall): void {
-    const { request, request: { collection, key } } = call
-    connection.read(this.#names.base(collection), key, (found, error) => {
-      if (connection !== this.#connection) return // all of its calls have failed
-      if (found === undefined) {
-        this.#gets.leave(request, true, () => {})
-        return this.#failed(connection, call, error!)
-      }
-      const reply = answerIn(found)
-      if (reply === undefined && !isLocked(found)) this.#heartbeat!.time(collection)
-      const isAnswer = this.#gets.leave(request, reply !== undefined, () => { this.#submit(connection, call) })
-      if (isAnswer) this.#answer(call, reply!)
-    })
+    const isPlain = op === 'get' && token === undefined && !this.#heartbeat!.isTimed(collection)
+    if (isPlain) return this.#gets.read(connection, this.#names.base(collection), call)
+    this.#gets.repeatBefore(request)
+    this.#submit(connection, call)
   }
 
   #submit (connection: Connection, call: RedisCall): void {
@@ -237,15 +222,14 @@ class RedisEngine implements Engine {
     }
     if (connection === undefined) return
     const { request, request: { collection, key }, token } = call
-    this.#gets.enter(request, false, () => {
-      const who = call.nameFor(connection.channel)
-      const cancel = scriptCall('cancel', { who, key, token: isAbandoned ? token ?? '' : '' })
-      connection.run<number>(this.#names.base(collection), cancel).then(isDone => {
-        if (isDone !== 1 || connection !== this.#connection) return
-        this.#heartbeat!.answered(collection, call.number)
-        this.#answer(call, new Reply('STORE_ABORTED'))
-      }, (error: Error) => { if (connection === this.#connection) connection.doubt(error) })
-    })
+    this.#gets.repeatBefore(request)
+    const who = call.nameFor(connection.channel)
+    const cancel = scriptCall('cancel', { who, key, token: isAbandoned ? token ?? '' : '' })
+    connection.run<number>(this.#names.base(collection), cancel).then(isDone => {
+      if (isDone !== 1 || connection !== this.#connection) return
+      this.#heartbeat!.answered(collection, call.number)
+      this.#answer(call, new Reply('STORE_ABORTED'))
+    }, (error: Error) => { if (connection === this.#connection) connection.doubt(error) })
   }
 
   async #connect (): Promise<void> {
@@ -304,7 +288,7 @@ class RedisEngine implements Engine {
     this.#heartbeat = undefined
     this.#queue = new Queue()
     this.#calls.clear()
-    this.#gets = new FastGet()
+    this.#gets.clear()
     this.#pending.fail(code, why)
     this.onerror?.(new StoreError(code, why))
   }

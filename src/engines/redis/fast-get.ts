@@ -1,7 +1,10 @@
 // Gets without a script: one plain command (HMGET) finds the value of a key, and whether the key is locked or expires.
-// If so, the get is repeated through the script, and takes effect later than it was made. To keep the order, later
-// calls of this process on that key are held back until the get has been sent again.
-import { Reply, type Request } from '../../core/engine.js'
+// If so, the get is repeated through the script, and takes effect later than it was made. To keep the order, a get
+// whose result is still unknown is repeated before a later call that could change the result is sent: no call has to
+// wait for the result of another.
+import { Reply, type Op, type Request } from '../../core/engine.js'
+import type { RedisCall } from './call.js'
+import type { Connection } from './connection.js'
 
 /**
  * The result of the plain command: the record and the lock of the key, whether the collection tracks uses, and the text
@@ -9,69 +12,82 @@ import { Reply, type Request } from '../../core/engine.js'
  */
 export type Found = [record: string | null, lock: string | null, tracked: string | null, text?: string | null]
 
-/** Sends a call, as the plain command or to its script. */
-type Go = (isPlain: boolean) => void
+/** Requests that can change any key of their collection. */
+const OF_ALL_KEYS: readonly Op[] = ['clear', 'configure']
 
-/** Pending plain gets of one key, or of a whole collection. */
-class Unanswered {
-  gets = 0
-  /** One of them has to be repeated, and therefore all later ones. */
-  isRepeated = false
-  readonly heldBack: Go[] = []
+/** Gets of one key. */
+type Gets = Set<RedisCall>
 
-  /** Sends the calls that were held back, in order. */
-  flush (): void {
-    for (const go of this.heldBack) go(false)
-  }
+export interface GetHandler {
+  answered (call: RedisCall, reply: Reply): void
+  failed (call: RedisCall, error: Error): void
+  /** Keys of this collection expire, or their uses are tracked. */
+  timed (collection: string): void
+  /** Sends a get to its script. */
+  repeat (call: RedisCall): void
 }
 
 export class FastGet {
-  readonly #keys = new Map<string, Unanswered>()
-  readonly #collections = new Map<string, Unanswered>()
+  /** The plain gets whose results are unknown, by key, in the order in which they were made. */
+  readonly #unknown = new Map<string, Gets>()
+  readonly #handler: GetHandler
 
-  /** Sends a call as soon as it overtakes no get. A call sent as the plain command has to `leave`. */
-  enter (request: Request, mayBePlain: boolean, go: Go): void {
-    const { op, collection } = request
-    const id = idOf(request)
-    const all = this.#collections.get(collection)
-    const same = this.#keys.get(id)
-    const isPlain = mayBePlain && op === 'get' && request.token === undefined
-    if (all !== undefined && (op === 'clear' || all.heldBack.length > 0)) {
-      all.heldBack.push(go)
-    } else if (same !== undefined && (!isPlain || same.isRepeated || same.heldBack.length > 0)) {
-      same.heldBack.push(go)
-    } else if (isPlain) {
-      count(this.#collections, collection, all)
-      count(this.#keys, id, same)
-      go(true)
-    } else {
-      go(false)
-    }
+  constructor (handler: GetHandler) {
+    this.#handler = handler
   }
 
-  /** Whether the result of the plain command answers the get; if not, `repeat` sends it to its script. */
-  leave (request: Request, isAnswer: boolean, repeat: () => void): boolean {
-    const { collection } = request
-    const id = idOf(request)
-    const same = this.#keys.get(id)!
-    const all = this.#collections.get(collection)!
-    same.isRepeated ||= !isAnswer
-    const { isRepeated } = same
-    if (isRepeated) repeat()
-    if (--same.gets === 0) {
-      this.#keys.delete(id)
-      same.flush()
-    }
-    if (--all.gets === 0) {
-      this.#collections.delete(collection)
-      all.flush()
-    }
-    return !isRepeated
+  /** Sends a get as the plain command. */
+  read (connection: Connection, base: string, call: RedisCall): void {
+    const { request, request: { collection, key } } = call
+    const gets = this.#add(call)
+    connection.read(base, key, (found, error) => {
+      if (!gets.has(call)) return // it was repeated, or the connection is lost
+      const reply = found && answerIn(found)
+      if (found !== undefined && reply === undefined) {
+        if (!isLocked(found)) this.#handler.timed(collection)
+        this.repeatBefore(request) // with the other gets of this key, which may have read an older value
+        return
+      }
+      gets.delete(call)
+      if (gets.size === 0) this.#unknown.delete(idOf(request))
+      if (reply !== undefined) this.#handler.answered(call, reply)
+      else this.#handler.failed(call, error!)
+    })
+  }
+
+  /** Repeats the gets that a request would overtake, in their order. */
+  repeatBefore (request: Request): void {
+    if (this.#unknown.size === 0) return
+    if (!OF_ALL_KEYS.includes(request.op)) return this.#repeat(idOf(request))
+    const prefix = prefixOf(request)
+    for (const id of this.#unknown.keys()) if (id.startsWith(prefix)) this.#repeat(id)
+  }
+
+  /** The connection is lost. */
+  clear (): void {
+    for (const gets of this.#unknown.values()) gets.clear()
+    this.#unknown.clear()
+  }
+
+  #add (call: RedisCall): Gets {
+    const id = idOf(call.request)
+    let gets = this.#unknown.get(id)
+    if (gets === undefined) this.#unknown.set(id, gets = new Set())
+    return gets.add(call)
+  }
+
+  #repeat (id: string): void {
+    const gets = this.#unknown.get(id)
+    if (gets === undefined) return
+    this.#unknown.delete(id)
+    const calls = [...gets]
+    gets.clear()
+    for (const call of calls) this.#handler.repeat(call)
   }
 }
 
 /** The reply to a get, if the result is sufficient. */
-export function answerIn (found: Found): Reply | undefined {
+function answerIn (found: Found): Reply | undefined {
   const [record, , tracked, text] = found
   if (isLocked(found)) return undefined
   const reply = new Reply()
@@ -92,14 +108,14 @@ export function bytesToRead (found: Found): number {
   return record.startsWith(' =0 ', at) ? Number(record.slice(at + 4)) : 0
 }
 
-export function isLocked ([, lock]: Found): boolean {
+function isLocked ([, lock]: Found): boolean {
   return lock !== null
 }
 
-function idOf ({ collection, key }: Request): string {
-  return `${collection.length} ${collection}${key}`
+function idOf (request: Request): string {
+  return prefixOf(request) + request.key
 }
 
-function count (counted: Map<string, Unanswered>, id: string, unanswered: Unanswered = new Unanswered()): void {
-  if (unanswered.gets++ === 0) counted.set(id, unanswered)
+function prefixOf ({ collection }: Request): string {
+  return `${collection.length} ${collection}`
 }
