@@ -4,7 +4,6 @@
 // wait for the result of another.
 import { Reply, type Op, type Request } from '../../core/engine.js'
 import type { RedisCall } from './call.js'
-import type { Connection } from './connection.js'
 
 /**
  * The result of the plain command: the record and the lock of the key, whether the collection tracks uses, and the text
@@ -12,8 +11,16 @@ import type { Connection } from './connection.js'
  */
 export type Found = [record: string | null, lock: string | null, tracked: string | null, text?: string | null]
 
+/** Called with the result of a plain read, or the error. */
+export type Reader = (found: Found | undefined, error: Error | undefined) => void
+
 /** Requests that can change any key of their collection. */
 const OF_ALL_KEYS: readonly Op[] = ['clear', 'configure']
+
+/** What reads a key by the plain command. */
+interface Source {
+  read (base: string, key: string, reader: Reader): void
+}
 
 /** Gets of one key. */
 type Gets = Set<RedisCall>
@@ -37,7 +44,7 @@ export class FastGet {
   }
 
   /** Sends a get as the plain command. */
-  read (connection: Connection, base: string, call: RedisCall): void {
+  read (connection: Source, base: string, call: RedisCall): void {
     const { request, request: { collection, key } } = call
     const gets = this.#add(call)
     connection.read(base, key, (found, error) => {

@@ -4,7 +4,7 @@
 import { performance } from 'node:perf_hooks'
 import type { Cluster, Redis } from 'ioredis'
 import { nodesOf } from './connect.js'
-import type { Found } from './fast-get.js'
+import type { Found, Reader } from './fast-get.js'
 import { Job, type Part } from './job.js'
 import { Queue } from './queue.js'
 import { isMissing, type Generation } from './generation.js'
@@ -20,9 +20,6 @@ const MAX_IN_FLIGHT = 4096
 const MAX_IN_FLIGHT_BYTES = 8 * 2 ** 20
 /** Heartbeats bypass the queue, in which they could be delayed for too long. */
 const URGENT: ReadonlySet<ScriptName | undefined> = new Set<ScriptName>(['tend'])
-
-/** Called with the result of a plain read, or the error. */
-export type Reader = (found: Found | undefined, error: Error | undefined) => void
 
 /** Jobs that take effect in order: all jobs of a server, or those of one slot of a cluster. */
 class Lane {
