@@ -9,7 +9,7 @@ import { Timer } from '../../core/timer.js'
 import { Exchange, type Call, type Failed } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
 import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
-import { Pipeline, isAlone, type QueuedCall } from './pipeline.js'
+import { Pipeline, isAlone, isUnconfirmedWrite, type QueuedCall } from './pipeline.js'
 import { MAX_CALLS, writeCall } from './protocol.js'
 import { Transport } from './transport.js'
 
@@ -87,7 +87,7 @@ export class HttpEngine implements Engine {
     const delivered = this.#pipeline.drained().then(() => this.#keeper.close())
     await Promise.race([delivered, timeout])
     timer.stop()
-    if (this.#pipeline.hasUnconfirmed) {
+    if (this.#pipeline.hasUnconfirmedWrites) {
       const code = this.#isConnected ? 'STORE_DISCONNECTED' : 'STORE_UNREACHABLE'
       this.#lost ??= new StoreError(code, this.#transport.silence())
       this.onerror?.(this.#lost)
@@ -107,8 +107,7 @@ export class HttpEngine implements Engine {
   }
 
   #loses (calls: readonly Call[], error: StoreError): void {
-    // Releases write nothing, and are repeated.
-    if (calls.some(({ isUnconfirmed, request }) => isUnconfirmed && request.op !== 'release')) this.#lost ??= error
+    if (calls.some(isUnconfirmedWrite)) this.#lost ??= error
   }
 
   #queue (request: Request, id: number): void {

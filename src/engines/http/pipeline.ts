@@ -32,9 +32,9 @@ export class Pipeline {
     return this.#length
   }
 
-  /** Whether there are unconfirmed calls that may not have reached the store. */
-  get hasUnconfirmed (): boolean {
-    return [this.#underway, this.#queue].some(calls => calls.some(({ isUnconfirmed }) => isUnconfirmed))
+  /** Whether there are unconfirmed writes that may not have reached the store. */
+  get hasUnconfirmedWrites (): boolean {
+    return [this.#underway, this.#queue].some(calls => calls.some(isUnconfirmedWrite))
   }
 
   add (call: QueuedCall): void {
@@ -96,6 +96,11 @@ export function isAlone ({ request }: Call): boolean {
   if (request.op === 'acquire') return false
   const isCancellable = request.wait?.signal !== undefined || request.wait?.scope !== undefined
   return request.op === 'stats' || (isCancellable && (mayWait(request) || isPoll(request)))
+}
+
+/** Unconfirmed releases write nothing, and are repeated. The end of a subscription may be lost. */
+export function isUnconfirmedWrite ({ isUnconfirmed, request: { op } }: Call): boolean {
+  return isUnconfirmed && op !== 'release' && op !== 'subscribe'
 }
 
 function lengthOf ({ request }: Call): number {

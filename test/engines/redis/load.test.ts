@@ -91,7 +91,7 @@ async function all (): Promise<void> {
     t.equal(given.overloaded, 1, 'unconfirmed calls count toward the limit')
     for (const socket of sockets) socket.destroy()
     silent.close()
-    await store.close()
+    await t.rejects(store.close(), { code: 'STORE_UNREACHABLE' }, 'close reports that they are lost')
   })
 
   t.test('a stopped process loses its expired locks, and none that it acquires afterwards', async t => {
