@@ -47,8 +47,12 @@ export class Subscriber {
       else if (message.startsWith('M')) this.#handler.marked(Number(rest))
       else this.#handler.answer(Number(message.slice(0, space)), rest)
     })
-    this.#owner.watch(connection, () => { this.#replace().catch((error: Error) => { this.#owner.ended(error) }) })
+    let isSubscribed = false
+    this.#owner.watch(connection, () => {
+      if (isSubscribed) this.#replace().catch((error: Error) => { this.#owner.ended(error) })
+    })
     await connection.subscribe(this.#channel)
+    isSubscribed = true
   }
 
   end (): void {
@@ -57,15 +61,17 @@ export class Subscriber {
   }
 
   async #replace (): Promise<void> {
-    if (this.#isEnded) return
-    if (this.#openAnother === undefined) throw new Error('the connection was closed')
-    const connection = await this.#openAnother()
-    this.connection = connection
-    if (this.#isEnded) {
-      connection.disconnect()
-      return
+    while (!this.#isEnded) {
+      if (this.#openAnother === undefined) throw new Error('the connection was closed')
+      const connection = await this.#openAnother()
+      this.connection = connection
+      if (this.#isEnded) return connection.disconnect()
+      try {
+        await this.subscribe()
+        return this.#owner.missed()
+      } catch (error) {
+        if (connection.status === 'ready') throw error // otherwise it was lost, too
+      }
     }
-    await this.subscribe()
-    this.#owner.missed()
   }
 }
