@@ -177,8 +177,11 @@ export class ClientEngine implements Engine {
   }
 
   #cancel (id: number): void {
-    if (this.#connection !== undefined) {
-      writeControl(this.#connection, CANCEL, 0, id, '')
+    const connection = this.#connection
+    if (connection !== undefined) {
+      writeControl(connection, CANCEL, 0, id, '')
+      // Not in the next setImmediate: what the caller does next through other processes should find the call cancelled.
+      process.nextTick(() => { connection.flush() })
       return
     }
     if (this.#unsent.delete(id)) this.#calls.settle(id, new Reply('STORE_ABORTED'))
