@@ -34,6 +34,20 @@ async function all (): Promise<void> {
     new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(await redis.info('commandstats'))?.[1] ?? 0
   )
 
+  t.test('calls in two collections of a server take effect in the order they were made', async t => {
+    const store = storeAt(t, options)
+    const [first, second] = [store.collection('order first'), store.collection('order second')]
+    for (const confirm of [true, false]) {
+      await first.clear()
+      const get = first.get('key') // repeated by a script before the set overtakes it
+      const set = first.set('key', 1, { confirm })
+      const version = await second.set('key', 1)
+      t.equal(await get, undefined)
+      await set
+      t.ok((await first.entry('key'))!.version < version)
+    }
+  })
+
   t.test('a killed process loses its locks, its waits and its uncommitted changes', async t => {
     const worker = await fork(t)
     const store = storeAt(t, options, { life: 1 })
