@@ -67,6 +67,11 @@ export function isPoll ({ op, nowait, release }: Request): boolean {
   return (op === 'watch' || op === 'subscribe') && !nowait && !release
 }
 
+/** Whether a call ends the lock that it names. */
+export function endsLock ({ op, release }: Request): boolean {
+  return release || op === 'release'
+}
+
 /** Milliseconds without a call after which a subscription expires. */
 export const SUBSCRIPTION_MS = 30_000
 

@@ -1,6 +1,6 @@
 // The calls of this process that an engine has not answered yet, and the locks that the process holds.
 import { offAbort, onAbort } from './abort-signals.js'
-import { Grant, Request, isPoll, type Abortable, type Op, type Reply, type Wait } from './engine.js'
+import { Grant, Request, endsLock, isPoll, type Abortable, type Op, type Reply, type Wait } from './engine.js'
 import { StoreError, type StoreErrorCode } from './errors.js'
 import { LongWaits, type Waiting } from './long-waits.js'
 import { Timer } from './timer.js'
@@ -191,7 +191,7 @@ export class PendingCalls {
   }
 
   #forget (request: Request): void {
-    if (request.release || request.op === 'release') this.#held.delete(request.token!)
+    if (endsLock(request)) this.#held.delete(request.token!)
   }
 }
 

@@ -1,5 +1,5 @@
 // The pending calls of this process, and their number and size.
-import type { Request } from '../../core/engine.js'
+import { endsLock, type Request } from '../../core/engine.js'
 import type { RedisCall } from './call.js'
 
 /** Maximum size in bytes of the keys and values of pending calls. Above it, calls are rejected. */
@@ -22,8 +22,8 @@ export class CallTable {
   }
 
   /** Whether to reject a request. `pending`: the number of calls that wait for a reply. */
-  isFull ({ op, release }: Request, pending: number): boolean {
-    if (release || op === 'release') return false // otherwise the key would stay locked
+  isFull (request: Request, pending: number): boolean {
+    if (endsLock(request)) return false // otherwise the key would stay locked
     return this.#backlog > MAX_BACKLOG || pending + this.#unconfirmed > MAX_PENDING
   }
 

@@ -1,5 +1,5 @@
 // A call of this process, until it is settled.
-import { Request } from '../../core/engine.js'
+import { Request, endsLock } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import type { Part } from './job.js'
 
@@ -32,6 +32,11 @@ export class RedisCall {
   /** Its number on the server; negative if no reply is wanted. */
   get signedNumber (): number {
     return this.id === 0 ? -this.number : this.number
+  }
+
+  /** The token of the lock that it takes or ends. */
+  get lockToken (): string | undefined {
+    return this.token ?? (endsLock(this.request) ? this.request.token : undefined)
   }
 
   /** Its name on the server: the channel to push to, and the number. */

@@ -31,11 +31,13 @@ export class CollectionState {
   /** Milliseconds since the epoch. */
   due: number
   isAsked = false
+  /** The last mark that has arrived. */
+  lastMark = 0
   /** The keys, by token, of the locks that depend on this process's heartbeats. */
   readonly held = new Map<string, string>()
   /** By the call's number. */
   readonly waiting = new Map<number, Waiting>()
-  /** Lost with a node of a cluster. That node, or its replica, may come back and still have them. */
+  /** Lost by this process, but perhaps not by the server: to be ended there. */
   readonly lost: Left = { held: [], waiting: [] }
 
   constructor (due: number) {
@@ -45,6 +47,10 @@ export class CollectionState {
   /** Whether the process holds a lock here, or waits for one. */
   get isInUse (): boolean {
     return this.held.size + this.waiting.size > 0
+  }
+
+  get hasLost (): boolean {
+    return this.lost.held.length + this.lost.waiting.length > 0
   }
 
   /** Whether it holds no locks, and its calls only wait for changes or messages. */
@@ -81,21 +87,19 @@ export class CollectionState {
   /**
    * The numbers of calls whose reply is lost: the mark has arrived without it, or not within `maxWait` milliseconds.
    */
-  unanswered (lastMark: number, maxWait: number): number[] {
+  unanswered (maxWait: number): number[] {
     const limit = Date.now() - maxWait
     const found: number[] = []
     for (const [number, { missing }] of this.waiting) {
-      if (missing !== undefined && (missing.mark <= lastMark || missing.since < limit)) found.push(number)
+      if (missing !== undefined && (missing.mark <= this.lastMark || missing.since < limit)) found.push(number)
     }
     return found
   }
 
   /** Marks all locks and waiting calls as lost. */
   lose (): { tokens: string[], numbers: number[] } {
-    const { held, waiting } = this.all()
     const lost = { tokens: [...this.held.keys()], numbers: [...this.waiting.keys()] }
-    this.lost.held.push(...held)
-    this.lost.waiting.push(...waiting)
+    this.lost.held.push(...this.all().held)
     this.held.clear()
     this.waiting.clear()
     return lost

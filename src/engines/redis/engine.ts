@@ -1,7 +1,7 @@
 // The engine of a store in Redis. Requests are script calls, which the server executes one at a time.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, type Engine, type Request } from '../../core/engine.js'
+import { Reply, endsLock, isPoll, type Engine, type Request } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import type { KnownNodes } from './connect.js'
 import { introspect, isIntrospection } from './introspection.js'
@@ -114,7 +114,7 @@ class RedisEngine implements Engine {
 
   #ask (connection: Connection, call: RedisCall): void {
     const { request, request: { op, collection, token }, id } = call
-    if (token !== undefined && (request.release || op === 'release')) this.#heartbeat!.release(collection, token)
+    if (token !== undefined && endsLock(request)) this.#heartbeat!.release(collection, token)
     call.state = 'sent'
     this.#calls.number(call)
     call.at = Date.now()
@@ -157,8 +157,7 @@ class RedisEngine implements Engine {
     call.part = undefined
     if (call.id === 0) {
       this.#heartbeat!.keepAlive(call.request.collection)
-      this.#settled(call)
-      return
+      return this.#settled(call)
     }
     if (call.early !== undefined) return this.#take(connection, call, call.early)
     call.state = 'waiting'
@@ -188,6 +187,8 @@ class RedisEngine implements Engine {
     if (reply.code === undefined) {
       if (request.op === 'acquire') reply.token = token
       this.#heartbeat!.succeeded(request, token)
+    } else if (reply.code === 'STORE_DISCONNECTED' && !isPoll(request)) {
+      this.#heartbeat!.disown(request, call.nameFor(this.#connection!.channel), call.lockToken)
     }
     this.#settled(call)
     if (id === 0) return
@@ -217,8 +218,7 @@ class RedisEngine implements Engine {
     if (call === undefined) return
     const isUnsent = call.pause !== undefined || this.#queue.delete(call)
     if (isUnsent || (call.part !== undefined && connection?.withdraw(call.part) === true)) {
-      this.#answer(call, new Reply('STORE_ABORTED'))
-      return
+      return this.#answer(call, new Reply('STORE_ABORTED'))
     }
     if (connection === undefined) return
     const { request, request: { collection, key }, token } = call

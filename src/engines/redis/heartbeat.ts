@@ -32,9 +32,8 @@ export class Heartbeat {
   /** When the timer fires; -Infinity after `stop`. */
   #planned = Infinity
   #isReferenced = true
-  /** Number of marks requested, and the last one that has arrived: see `marked`. */
+  /** Number of marks requested: see `marked`. */
   #marks = 0
-  #lastMark = 0
 
   /** `life`: milliseconds without a heartbeat after which the server considers this process dead. */
   constructor (connection: Connection, life: number, names: KeyNames, handler: HeartbeatHandler) {
@@ -96,12 +95,26 @@ export class Heartbeat {
   }
 
   /**
-   * A mark was pushed. The server pushes it after the replies to all calls that it has just reported as unknown, so
-   * replies that have not arrived by now never will.
+   * The result of a call is unknown. Ends its wait on the server, and the lock that it may have got or failed to
+   * release: this process lives on, and would keep it.
    */
-  marked (mark: number): void {
-    this.#lastMark = Math.max(this.#lastMark, mark)
-    for (const state of this.#states.values()) this.#giveUp(state)
+  disown ({ collection, key }: Request, who: string, token: string | undefined): void {
+    const { lost } = this.#state(collection)
+    lost.waiting.push(who)
+    if (token !== undefined) lost.held.push([key, token])
+    this.look(collection, 0)
+  }
+
+  /**
+   * A mark was pushed. The server pushes it after the replies to all calls of the collection that it has just reported
+   * as unknown, so replies that have not arrived by now never will. In a cluster, replies of other nodes may.
+   */
+  marked (mark: string): void {
+    const space = mark.indexOf(' ')
+    const state = this.#states.get(mark.slice(space + 1))
+    if (state === undefined) return
+    state.lastMark = Number(mark.slice(0, space))
+    this.#giveUp(state)
   }
 
   /**
@@ -215,7 +228,7 @@ export class Heartbeat {
     const { reads, keepAlives } = state
     state.reads = 0
     const mark = ++this.#marks
-    const asked = { channel: this.#connection.channel, life: this.#life, reads, mark, ...state.page() }
+    const asked = { channel: this.#connection.channel, life: this.#life, reads, mark: `${mark} ${collection}`, ...state.page() }
     const [next, isTimed, isInUse, ...found] = await this.#connection.run<string[]>(
       this.#names.base(collection), scriptCall('tend', { asked: JSON.stringify(asked) }))
     state.isTimed = isTimed === '1'
@@ -241,7 +254,7 @@ export class Heartbeat {
   }
 
   #giveUp (state: CollectionState): void {
-    for (const number of state.unanswered(this.#lastMark, this.#life)) {
+    for (const number of state.unanswered(this.#life)) {
       state.waiting.delete(number)
       this.#handler.unanswered(number, new Error('a reply of the server did not arrive'))
     }
@@ -258,7 +271,7 @@ export class Heartbeat {
   #plan (collection: string, state: CollectionState, next: number, isRead: boolean): void {
     if (state.isInUse || state.reads > 0 || state.keepAlives > 0 || (state.isTimed && isRead)) {
       this.look(collection, Math.min(next < 0 ? Infinity : next, this.#intervalOf(state)))
-    } else if (next === 0) {
+    } else if (next === 0 || state.hasLost) {
       this.look(collection, 0)
     } else {
       this.#states.delete(collection)

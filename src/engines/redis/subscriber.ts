@@ -7,8 +7,8 @@ export interface PushHandler {
   answer (number: number, answer: string): void
   /** A lock was lost. */
   lost (token: string): void
-  /** Everything that was published before this mark has been received. */
-  marked (mark: number): void
+  /** What the node of the mark's collection published before it has been received, or is lost. */
+  marked (mark: string): void
 }
 
 interface Owner {
@@ -44,7 +44,7 @@ export class Subscriber {
       const space = message.indexOf(' ')
       const rest = message.slice(space + 1)
       if (message.startsWith('L')) this.#handler.lost(rest)
-      else if (message.startsWith('M')) this.#handler.marked(Number(rest))
+      else if (message.startsWith('M')) this.#handler.marked(rest)
       else this.#handler.answer(Number(message.slice(0, space)), rest)
     })
     let isSubscribed = false

@@ -1,7 +1,7 @@
 // The engine of a process that reaches the store over a socket.
 import { performance } from 'node:perf_hooks'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, Request, type Engine } from '../../core/engine.js'
+import { Reply, Request, endsLock, type Engine } from '../../core/engine.js'
 import { StoreError, detailOf } from '../../core/errors.js'
 import { Timer } from '../../core/timer.js'
 import { CollectionSlots } from './collection-slots.js'
@@ -141,7 +141,7 @@ export class ClientEngine implements Engine {
     if (this.#isClosed) throw new StoreError('STORE_CLOSED')
     const connection = this.#connection
     // Releases are always sent: rejecting one would leave the key locked.
-    if (!request.release && request.op !== 'release' && this.#isFull(connection)) {
+    if (!endsLock(request) && this.#isFull(connection)) {
       throw new StoreError('STORE_OVERLOADED')
     }
     this.#isPostLast = id === 0

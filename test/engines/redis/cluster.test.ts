@@ -74,6 +74,38 @@ if (!hasRedis) {
     t.strictSame(await Promise.all(waits), ['kept', 'kept', 'kept'])
   })
 
+  t.test('calls whose connections are killed leave no lock behind', async t => {
+    const stores = [createStore(options), createStore(options)]
+    t.teardown(() => Promise.all(stores.map(store => store.close())))
+    const names = await Promise.all(masters.map(node => nameAt(node, 'killed')))
+    let isOver = false
+    let locked = 0
+    let failed = 0
+    const loops = stores.flatMap(store => names.map(async name => {
+      store.on('error', () => {})
+      const collection = store.collection(name)
+      while (!isOver) {
+        try {
+          const lock = await collection.acquire('lock')
+          locked++
+          await lock.release()
+        } catch {
+          failed++
+          await new Promise(resolve => { setTimeout(resolve, 5) })
+        }
+      }
+    }))
+    for (let i = 0; i < 30; i++) {
+      const before = locked
+      await masters[i % masters.length]!.redis.call('CLIENT', 'KILL', 'TYPE', i % 2 === 0 ? 'normal' : 'pubsub')
+      await until(() => locked > before + 10)
+    }
+    isOver = true
+    await Promise.all(loops)
+    t.ok(failed > 0, 'calls have failed')
+    await until(async () => (await stores[0]!.locks()).length === 0)
+  })
+
   t.test('a stopped node fails the calls on its collections, and no others', async t => {
     const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
     t.teardown(() => store.close())

@@ -122,7 +122,7 @@ function scripts.tend (keys, args)
       isMissing = true
     end
   end
-  if isMissing then tell(asked.channel, 'M ' .. int(asked.mark)) end
+  if isMissing then tell(asked.channel, 'M ' .. asked.mark) end
   visit()
   local next = -1
   local lease, alive = scoreOf(UNTIL, 0), scoreOf(ALIVE, 0)
