@@ -151,8 +151,8 @@ t.test('calls to a silent server time out, and queued calls continue', async t =
   isStalled = false
 
   const lock: KeyLock = await collection.acquire('short', { lease: 0.5 })
-  const kept = await collection.acquire('kept', { lease: 1e9 })
   const lost = new Promise(resolve => { lock.signal.addEventListener('abort', resolve) })
+  const kept = await collection.acquire('kept', { lease: 1e9 })
   isMute = true
   const first = collection.set('a', 1).then(() => 'none', (error: StoreError) => error.code)
   await until(

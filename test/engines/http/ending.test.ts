@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreOptions } from '../../../src/index.js'
 import { TOKEN, serveAdmin } from '../../support/admin.js'
@@ -28,7 +29,7 @@ const MAYBE_LOST = { code: 'STORE_DISCONNECTED', message: /; unconfirmed writes 
 
 t.test('close delivers unconfirmed writes', async t => {
   const { origin } = await serveAdmin(t, direct)
-  const { store, errors } = storeAt(origin)
+  const { store, errors } = storeAt(origin, { connectTimeout: 60 })
   write(t, store, 2000)
   const closed = store.close()
   await Promise.all([closed, store.close()])
@@ -108,11 +109,16 @@ for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
 t.test('close rejects after writes were lost, until calls reach the store again', async t => {
   let answers = false
   const server = createHttpServer((request, response) => {
-    request.resume()
-    if (!answers) response.writeHead(502).end()
-    else if (request.url!.endsWith('/stats')) {
-      response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
-    } else response.setHeader('content-type', 'application/x-ndjson').end('[]\n')
+    text(request).then(body => {
+      if (!answers) response.writeHead(502).end()
+      else if (request.url!.endsWith('/stats')) {
+        response.setHeader('content-type', 'application/json').end('{"maxValueBytes":1000}')
+      } else {
+        const calls = JSON.parse(body) as Array<{ op: string }>
+        const replies = calls.flatMap(({ op }, i) => op === 'get' ? [[i, {}]] : [])
+        response.setHeader('content-type', 'application/x-ndjson').end(`${JSON.stringify(replies)}\n`)
+      }
+    }).catch(t.threw)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
@@ -125,7 +131,8 @@ t.test('close rejects after writes were lost, until calls reach the store again'
     answers = true
     if (isBack) {
       write(t, store, 1)
-      await new Promise(resolve => { setTimeout(resolve, 200) })
+      // The second get is sent when the calls before it have reached the store.
+      for (const key of ['a', 'b']) t.equal(await store.collection('c').get(key), undefined)
       await store.close()
     } else await t.rejects(store.close(), LOST)
   }
