@@ -332,7 +332,7 @@ t.test('after kill -9, the store has a past state of each writer', async t => {
 
 t.test('sessions survive a restart of the primary and all workers', async t => {
   const data = folderFor(t)
-  const path = join(mkdtempSync(join(tmpdir(), 'data-')), 'http')
+  const path = `${data}-http`
   interface Answer { body: unknown, cookie: string | undefined }
   const get = (url: string, cookie?: string): Promise<Answer> => new Promise((resolve, reject) => {
     request(
