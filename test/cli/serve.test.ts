@@ -113,8 +113,8 @@ t.test('--user, --group and --mode apply to the socket, and the process drops ro
 t.test('SIGTERM: serve answers the calls that have arrived, then exits', async t => {
   const folder = directory(t)
   const { url, exited, kill, said } = await serve(t, ['--socket', join(folder, 'socket')])
-  const store = createStore({ url, connectTimeout: 0.1 })
-  t.teardown(() => store.close().catch(() => {}))
+  const store = createStore(url)
+  t.teardown(() => store.close())
   const lock = await store.collection('c').acquire('held')
   const waiting = store.collection('c').get('held').catch(error => error.code)
   await until(async () => (await store.locks())[0]?.waiters === 1)
@@ -128,7 +128,9 @@ t.test('SIGTERM: serve answers the calls that have arrived, then exits', async t
   t.strictSame(await exited, [0, null])
   t.strictSame(said().trim().split('\n').map(line => JSON.parse(line).event), ['ready', 'stopping', 'stopped'])
   t.strictSame(readdirSync(folder), [])
-  await t.rejects(store.ping(), { code: 'STORE_UNREACHABLE' })
+  const late = createStore({ url, connectTimeout: 0.1 })
+  t.teardown(() => late.close())
+  await t.rejects(late.ping(), { code: 'STORE_UNREACHABLE' })
 })
 
 t.test('SIGINT: serve exits even if a client stays connected', async t => {

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { createStore, type StoreOptions } from '../../../src/index.js'
 import { NO_REDIS, hasRedis, outcome, startServer } from '../../support/redis.js'
+import { until } from '../../support/until.js'
 
 const run = promisify(execFile)
 const LIBRARY = new URL('../../../src/index.js', import.meta.url).href
@@ -66,7 +67,7 @@ async function all (): Promise<void> {
     const idle = createStore({ ...options, connectTimeout: 0.5 })
     for (const store of [stopped, killed, idle]) {
       store.on('error', () => {})
-      await store.collection('c').get('key')
+      await until(() => store.collection('c').get('key').then(() => true, () => false)) // connecting may take longer
     }
     server.signal('SIGSTOP')
     await stopped.collection('c').set('key', 1, { confirm: false })

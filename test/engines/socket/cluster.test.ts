@@ -54,9 +54,10 @@ t.test('a worker that exits or disconnects loses its locks, and the store does n
 t.test('a stopped worker loses a lock when the lease expires, and is notified when it continues', async t => {
   const [worker, other] = await Promise.all([fork(t), fork(t)])
   await worker.run(async ({ store, kept }) => {
-    kept.lock = await store.collection('stopped').acquire('key', { lease: 0.3 })
+    kept.lock = await store.collection('stopped').acquire('key', { lease: 100 })
     kept.lock.set('too late')
     kept.aborted = new Promise(resolve => { kept.lock.signal.addEventListener('abort', resolve) })
+    await kept.lock.renew(0.3)
   })
   worker.kill('SIGSTOP')
   t.equal(await other.run(async ({ store }) => {

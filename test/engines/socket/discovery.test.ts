@@ -19,8 +19,8 @@ async function lines (
   return found
 }
 
-const copies = (t: Test, primary: string[], worker: string[]): Promise<any[]> =>
-  lines(t, 'copies', 3, { args: [JSON.stringify({ primary, worker })] })
+const copies = (t: Test, primary: string[], worker: string[], connectTimeout?: number): Promise<any[]> =>
+  lines(t, 'copies', 3, { args: [JSON.stringify({ primary, worker, connectTimeout })] })
 
 t.test('with two protocol versions in one cluster, each worker uses the store of its version', async t => {
   const next = copyPackage(t, PROTOCOL_VERSION + 1)
@@ -32,7 +32,7 @@ t.test('with two protocol versions in one cluster, each worker uses the store of
 
 t.test('the error of a version mismatch names both versions', async t => {
   const next = copyPackage(t, PROTOCOL_VERSION + 1)
-  const [outcomes] = await copies(t, [next], [next, HERE])
+  const [outcomes] = await copies(t, [next], [next, HERE], 1)
   t.equal(outcomes[0], 1)
   t.strictSame(outcomes[1], {
     code: 'STORE_UNREACHABLE',

@@ -61,8 +61,8 @@ t.test('STRONG_STORE_URL is the default URL', async t => {
 t.test('each error of a failed connect says what to do', async t => {
   const folder = directory(t)
   const at = (name: string): string => join(folder, name)
-  const fails = async (path: string, message: RegExp): Promise<void> => {
-    await t.rejects(storeAt(t, path).ping(), { code: 'STORE_UNREACHABLE', message }, String(message))
+  const fails = async (path: string, message: RegExp, connectTimeout?: number): Promise<void> => {
+    await t.rejects(storeAt(t, path, connectTimeout).ping(), { code: 'STORE_UNREACHABLE', message }, String(message))
   }
   await fails(
     at('missing'), /no store is running at \S+missing; start it with: npx strong-store serve --socket \S+missing$/
@@ -82,10 +82,10 @@ t.test('each error of a failed connect says what to do', async t => {
   await fails(at('dead'), /the store at \S+dead has exited without removing its socket; start it with/)
 
   const http = await listen(t, at('http'), socket => { socket.end('HTTP/1.1 400 Bad Request\r\n\r\n') })
-  await fails(at('http'), /http is the socket of another program: it does not speak the protocol of strong-store/)
+  await fails(at('http'), /http is the socket of another program: it does not speak the protocol of strong-store/, 60)
   http.close()
   await listen(t, at('echo'), socket => { socket.pipe(socket) })
-  await fails(at('echo'), /is the socket of another program/)
+  await fails(at('echo'), /is the socket of another program/, 60)
   await listen(t, at('silent'), socket => { socket.resume() })
   await fails(at('silent'), /silent: no reply within 0.2 s/)
   await listen(t, at('rude'), socket => { socket.destroy() })
@@ -96,7 +96,7 @@ t.test('the error of a version mismatch names the versions', async t => {
   const path = join(directory(t), 'socket')
   const other = new URL('cli/bin.js', copyPackage(t, PROTOCOL_VERSION + 1)).pathname
   await serve(t, ['--socket', path], { command: [process.execPath, other] })
-  await t.rejects(storeAt(t, path).ping(), {
+  await t.rejects(storeAt(t, path, 60).ping(), {
     code: 'STORE_UNREACHABLE',
     message: new RegExp(`the store uses protocol ${PROTOCOL_VERSION + 1} of strong-store, this process uses ${PROTOCOL_VERSION}; install the same version`)
   })
