@@ -81,6 +81,8 @@ async function all (): Promise<void> {
     const jobs = store.collection('alive')
     const lock = await jobs.acquire('mine')
     t.equal(lock.expiresAt, undefined)
+    const heartbeats = 'strong-store:{c:alive}:alive'
+    const [own] = await redis.zrange(heartbeats, '0', '-1')
     await worker.run(async ({ strongStore, kept }, options) => {
       kept.store = strongStore.createStore(options)
       kept.lock = await kept.store.collection('alive').acquire('theirs')
@@ -88,8 +90,11 @@ async function all (): Promise<void> {
     }, { ...options, redis: { ...options.redis, life: 1 } })
     const start = Date.now()
     worker.kill('SIGSTOP')
+    const other = (await redis.zrange(heartbeats, '0', '-1')).find(process => process !== own)!
+    const end = Number(await redis.zscore(heartbeats, other))
     const theirs = await jobs.acquire('theirs')
-    t.ok(Date.now() - start >= 800, 'not before its heartbeat expired')
+    const [seconds, micros] = await redis.time()
+    t.ok(Number(seconds) * 1000 + Number(micros) / 1000 >= end, 'not before its heartbeat expired')
     t.equal(theirs.get(), undefined)
     await until(() => Date.now() - start > 1500)
     worker.kill('SIGCONT')
