@@ -147,7 +147,7 @@ export interface PageOptions {
   prefix?: string | undefined
   /** The cursor of the previous page. Default: none, start with the first page. */
   cursor?: string | undefined
-  /** How many keys to look at, at least 1. Default 100. */
+  /** How many keys to look at, at least 1; a page looks at no more than 1000. Default 100. */
   limit?: number | undefined
 }
 

@@ -873,6 +873,23 @@ const TESTS: Record<string, Contract> = {
     for (const name of names) await a.collection(name).clear()
   },
 
+  async 'a page is as full as its limit allows while there is more to list' (t, { mine }, a) {
+    await mine.configure({ expireKeys: 100 })
+    await mine.setMany(Array.from({ length: 400 }, (_, i) => [`key ${i}`, 'x'.repeat(i % 2 * 2000)] as const))
+    const { keys, cursor } = await mine.page({ limit: 300 })
+    t.ok(keys.length >= 300 && cursor !== undefined, `${keys.length} keys`)
+    const rest = await mine.page({ limit: 300, cursor })
+    t.strictSame([keys.length + rest.keys.length, rest.cursor], [400, undefined])
+    const found: string[] = []
+    for await (const key of mine.keys({ prefix: 'key 39' })) found.push(key)
+    t.equal(found.length, 11, 'key 39, and key 390 to key 399')
+
+    const names = Array.from({ length: 61 }, (_, i) => `${mine.name} ${i}`)
+    await Promise.all(names.map(name => a.collection(name).set('key', 1)))
+    t.equal((await a.page({ limit: 60 })).collections.length, 60)
+    await Promise.all([mine, ...names.map(name => a.collection(name))].map(collection => collection.clear()))
+  },
+
   async 'stats report sizes, options and counters' (t, { mine }, a) {
     await mine.configure({ expireKeys: 100, maxKeys: 2 })
     await mine.setMany([['a', 'é'], ['b', 1], ['c', 2]])

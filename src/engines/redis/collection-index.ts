@@ -38,10 +38,15 @@ export interface Page {
 export async function pageOf (
   connection: Connection, names: KeyNames, cursor: string | undefined, limit: number
 ): Promise<Page | undefined> {
-  const position = decode(cursor, names)
+  let position = decode(cursor, names)
   if (position === undefined) return undefined
-  const { collections, next } = await from(connection, names, position, limit, false)
-  return { collections, cursor: next && encode(next) }
+  const page: Counters[] = []
+  while (position !== undefined && page.length < limit) {
+    const { collections, next }: Found = await from(connection, names, position, limit - page.length, false)
+    page.push(...collections)
+    position = next
+  }
+  return { collections: page, cursor: position && encode(position) }
 }
 
 /** All collections, or all that have locked keys. */

@@ -8,8 +8,10 @@ import { scriptCall } from './script-call.js'
 
 /** Maximum number of locks that one script call describes. */
 const LOCKS_AT_A_TIME = 100
-/** Maximum number of collections per page. */
+/** Maximum number of keys and of collections per page, and of bytes of values in a page of a dump but its last step. */
+const MAX_KEYS = 1000
 const MAX_COLLECTIONS = 250
+const MAX_DUMPED_BYTES = 2 ** 18
 
 const OPS = [
   'scan', 'dump', 'size', 'collections', 'locks', 'lock', 'stats', 'ping'
@@ -39,17 +41,29 @@ export async function introspect (
   }
 }
 
-/** A page of keys; with their values for a dump. */
+/** A page of keys, in steps; with their values for a dump. */
 async function scan (
-  connection: Connection, base: string, { op, key: prefix, cursor, number = 100 }: Request
+  connection: Connection, base: string, { op, key: prefix, cursor, number }: Request
 ): Promise<string> {
-  const from = cursor === undefined ? '' : decode(cursor)
-  if (from === undefined) return 'ESTORE_OPTION_INVALID'
-  const separator = op === 'dump' ? DUMP_SEPARATOR : ''
-  const [keys, last, ...values] = await connection.run<[string, string | null, ...string[]]>(
-    base, scriptCall('scan', { after: from, limit: String(number), prefix, isDump: separator })
-  )
-  return `R    {"keys":${keys}${last === null ? '' : `,"cursor":"${encode(last)}"`}}${values.map(value => separator + value).join('')}`
+  let last: string | null | undefined = cursor === undefined ? '' : decode(cursor)
+  if (last === undefined) return 'ESTORE_OPTION_INVALID'
+  const isDump = op === 'dump' ? DUMP_SEPARATOR : ''
+  const page: string[] = []
+  let values = ''
+  for (let left = limitOf(number, MAX_KEYS); last !== null && left > 0 && values.length < MAX_DUMPED_BYTES;) {
+    const [keys, next, examined, ...texts]: [string, string | null, number, ...string[]] = await connection.run(
+      base, scriptCall('scan', { after: last, limit: String(left), prefix, isDump })
+    )
+    if (keys !== '') page.push(keys)
+    for (const text of texts) values += DUMP_SEPARATOR + text
+    last = next
+    left -= examined
+  }
+  return `R    {"keys":[${page.join()}]${last === null ? '' : `,"cursor":"${encode(last)}"`}}${values}`
+}
+
+function limitOf (number = 100, most: number): number {
+  return Math.min(most, Math.max(1, Math.floor(number)))
 }
 
 /**
@@ -75,13 +89,13 @@ async function size (connection: Connection, base: string): Promise<string> {
 }
 
 async function collections (
-  connection: Connection, names: KeyNames, { collection, key, cursor, number = 100 }: Request
+  connection: Connection, names: KeyNames, { collection, key, cursor, number }: Request
 ): Promise<string> {
   if (key === '1') {
     const counts = await connection.run<string[]>(names.base(collection), scriptCall('describe', {}))
     return answer({ collections: counts.length === 0 ? [] : [countersOf(collection, counts)] })
   }
-  const page = await pageOf(connection, names, cursor, Math.min(MAX_COLLECTIONS, Math.max(1, Math.floor(number))))
+  const page = await pageOf(connection, names, cursor, limitOf(number, MAX_COLLECTIONS))
   return page === undefined ? 'ESTORE_OPTION_INVALID' : answer(page)
 }
 

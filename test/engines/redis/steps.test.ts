@@ -130,12 +130,12 @@ async function all (): Promise<void> {
     }
   })
 
-  t.test('pages of keys and removals of expired keys take few commands', async t => {
+  t.test('steps of pages of keys and removals of expired keys take few commands', async t => {
     const base = await fill('few commands', 400)
     const [page, made] = await commandsOf(() => run<[string, string | null]>('scan', base, '', '1000', '', ''))
-    const found = JSON.parse(page[0]) as unknown[]
-    t.ok(found.length >= 50 && found.length <= 100, `${found.length} names on a page`)
-    t.ok(made <= 10, `${made} commands for a page`)
+    const found = JSON.parse(`[${page[0]}]`) as unknown[]
+    t.ok(found.length >= 50 && found.length <= 100, `${found.length} names in a step`)
+    t.ok(made <= 10, `${made} commands for a step`)
     const [, walked] = await commandsOf(async () => {
       await run('configure', base, '{"idle":60000}')
       await tend(base, () => redis.zcard(`${base}:idle`))
@@ -143,7 +143,7 @@ async function all (): Promise<void> {
     t.equal(await redis.zcard(`${base}:idle`), 400)
     t.ok(walked <= 400, `${walked} commands of a walk over 400 names`)
     const [, tracked] = await commandsOf(() => run('scan', base, '', '1000', '', ''))
-    t.ok(tracked <= 75, `${tracked} commands for a page with idle times, which has fewer names`)
+    t.ok(tracked <= 75, `${tracked} commands for a step with idle times, which has fewer names`)
 
     const ended = await fill('few commands to end', 400, { ttl: 1 })
     await until(async () => await run('size', ended) === 0)
@@ -381,13 +381,15 @@ async function all (): Promise<void> {
     t.strictSame((await redis.hkeys(`${base}:records`)).sort(), ['#', ':key 0', ':key 1', '=key 0'])
   })
 
-  t.test('a page of keys reads no large values, and a page of an export only a few', async t => {
+  t.test('a step of a page of keys reads no large values, and one of an export only a few', async t => {
     const base = await fill('pages', 50, {}, 'x'.repeat(200_000))
     const [page, last] = await run<[string, string | null]>('scan', base, '', '100', '', '')
-    t.equal((JSON.parse(page) as unknown[]).length, 50)
+    t.equal((JSON.parse(`[${page}]`) as unknown[]).length, 50)
     t.equal(last, null)
-    const [, next, ...values] = await run<[string, string | null, ...string[]]>('scan', base, '', '100', '', '1')
-    t.equal(values.length, 1, 'what exceeds 256 KiB is left to the next page')
+    const [, next, , ...values] = await run<[string, string | null, number, ...string[]]>(
+      'scan', base, '', '100', '', '1'
+    )
+    t.equal(values.length, 1, 'what exceeds 256 KiB is left to the next step')
     t.equal(next, 'key 0')
   })
 

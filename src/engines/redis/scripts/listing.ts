@@ -5,11 +5,12 @@ local function keyCount ()
   return math.max(0, meta.keys - pastKeys())
 end
 
--- A page of names, in order: the name after which it starts, the limit, the prefix, and '' unless it is for a dump.
--- Returns the JSON described in core/engine.ts, the last name, which becomes the cursor, and the values of a dump.
+-- A step of a page of names, in order: the name after which it starts, the limit, the prefix, and '' unless it is for a
+-- dump. Returns the JSON of the keys as in core/engine.ts, the last name if there may be more, how many names it has
+-- examined, and the values of a dump.
 function scripts.scan (keys, args)
   local after, limit, prefix, isDump = unpack(args)
-  local MAX_BYTES = 262144 -- of texts per page, unless the first is longer
+  local MAX_BYTES = 262144 -- of texts, unless the first is longer
   local MAX_KEYS = 100
   begin()
   open(keys[1])
@@ -17,7 +18,7 @@ function scripts.scan (keys, args)
   local from, to = rangeOf(prefix, after)
   local names = redis.call('ZRANGEBYLEX', NAMES, from, to, 'LIMIT', 0, limit)
   local found, values = {}, {}
-  local bytes, last = 0, nil
+  local bytes, last, examined = 0, nil, 0
   for i, key in ipairs(names) do
     if isSpent() then break end -- cleared keys may have been removed
     if meta.tracked > 0 then work = work - 1 end -- a command of its own reads the last use
@@ -36,11 +37,11 @@ function scripts.scan (keys, args)
         if isDump then values[#values + 1] = textOf(entry) end
       end
     end
-    last = key
+    last, examined = key, i
   end
-  local isEnd = not last or (last == names[#names] and #names < limit)
+  local isEnd = examined == #names and #names < limit
   if meta.jobs > 0 then save() end -- cleared keys may have been removed
-  return { '[' .. table.concat(found, ',') .. ']', not isEnd and last or false, unpack(values) }
+  return { table.concat(found, ','), not isEnd and last or false, examined, unpack(values) }
 end
 
 -- The number of keys, or -1 to ask again, while cleared keys are being removed.
