@@ -34,6 +34,9 @@ export class Dialer {
   readonly #settings: DialSettings
   readonly #handler: DialHandler
   readonly #abort = new AbortController()
+  /** Since the last success, if calls follow a failure immediately: the pause in milliseconds, and when it ends. */
+  #pause = 0
+  #pausedUntil = 0
 
   constructor (settings: DialSettings, handler: DialHandler) {
     this.#settings = settings
@@ -41,8 +44,21 @@ export class Dialer {
     settings.discovery.prepare?.(settings.connectTimeout, this.#abort.signal)
   }
 
-  /** Resolves when a connection is open. STORE_UNREACHABLE. */
+  /** Resolves when a connection is open. STORE_UNREACHABLE. Pauses first if the previous attempt has just failed. */
   async dial (): Promise<void> {
+    const pause = this.#pausedUntil - performance.now()
+    if (pause > 0) await delay(pause, undefined, { signal: this.#abort.signal }).catch(() => {})
+    try {
+      await this.#dial()
+      this.#pause = 0
+    } catch (error) {
+      this.#pause = Math.min(Math.max(RETRY_MS, this.#pause * 2), MAX_RETRY_MS)
+      this.#pausedUntil = performance.now() + this.#pause
+      throw error
+    }
+  }
+
+  async #dial (): Promise<void> {
     const { discovery, connectTimeout } = this.#settings
     const { signal } = this.#abort
     const end = performance.now() + connectTimeout

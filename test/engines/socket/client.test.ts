@@ -52,6 +52,25 @@ t.test('calls that wait for a connection are bounded, confirmed or not; releases
   await t.rejects(both.close(), { code: 'STORE_UNREACHABLE' })
 })
 
+t.test('while the store is closed, attempts to find it get rarer; then it is found again', async t => {
+  const { discovery } = serverOf(t)
+  const times: number[] = []
+  let isClosed = true
+  const client = clientOf({
+    find: async (timeout, signal) => {
+      times.push(performance.now())
+      if (isClosed) throw new Error('the store is closed')
+      return await discovery.find(timeout, signal)
+    }
+  })
+  t.teardown(() => client.close())
+  while (times.length < 6) await t.rejects(client.call(get()), { code: 'STORE_UNREACHABLE' })
+  const pauses = times.slice(1).map((time, i) => time - times[i]!)
+  for (const [i, least] of [50, 100, 200, 400, 500].entries()) t.ok(pauses[i]! > least - 2, `${pauses[i]!} ms`)
+  isClosed = false
+  t.equal((await client.call(get())).text, undefined)
+})
+
 t.test('reads of copies are counted, also those right before the client closes', async t => {
   const keyspace = new Keyspace()
   const server = new SocketServer(keyspace)
