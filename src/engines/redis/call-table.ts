@@ -33,9 +33,11 @@ export class CallTable {
     else this.#byId[call.id] = call
   }
 
-  /** Assigns a number to a call that is about to be sent. */
+  /** Assigns a number to a call that is about to be sent to a script. */
   number (call: RedisCall): void {
+    if (call.number !== 0) return // it is sent again
     call.number = ++this.#numbers
+    call.at = Date.now()
     if (call.id !== 0) this.#byNumber.set(call.number, call)
   }
 

@@ -9,7 +9,10 @@ export class RedisCall {
    * the server. settled: answered or abandoned.
    */
   state: 'connecting' | 'sent' | 'waiting' | 'settled' = 'connecting'
-  /** Identifies the call on the server, which pushes the reply with this number if the call had to wait. */
+  /**
+   * Identifies the call on the server, which pushes the reply with this number if the call had to wait. 0 if it has not
+   * been sent to a script.
+   */
   number = 0
   /** The queued command, as long as it can be withdrawn. */
   part: Part | undefined
@@ -17,7 +20,7 @@ export class RedisCall {
   early: string | undefined
   /** Until it is sent: see Pace. */
   pause: NodeJS.Timeout | undefined
-  /** Milliseconds since the epoch. */
+  /** When it was sent to its script, in milliseconds since the epoch. */
   at = 0
   /** Approximate size in bytes while it is pending. */
   readonly size: number

@@ -48,6 +48,7 @@ class RedisEngine implements Engine {
     repeat: call => { this.#submit(this.#connection!, call) }
   })
 
+  readonly #unreference = (): void => { if (this.#pending.pending === 0) this.#setReferenced(false) }
   readonly #pace = new Pace()
   readonly #closing = new Closing()
 
@@ -116,8 +117,6 @@ class RedisEngine implements Engine {
     const { request, request: { op, collection, token }, id } = call
     if (token !== undefined && endsLock(request)) this.#heartbeat!.release(collection, token)
     call.state = 'sent'
-    this.#calls.number(call)
-    call.at = Date.now()
     if (id !== 0) this.#setReferenced(true)
     const isPlain = op === 'get' && token === undefined && !this.#heartbeat!.isTimed(collection)
     if (isPlain) return this.#gets.read(connection, this.#names.base(collection), call)
@@ -126,6 +125,7 @@ class RedisEngine implements Engine {
   }
 
   #submit (connection: Connection, call: RedisCall): void {
+    this.#calls.number(call)
     const answered = (answer: unknown): void => {
       if (connection !== this.#connection) return
       const text = this.#heartbeat!.unwrap(call.request.collection, wholeOf(answer as string | string[]))
@@ -193,7 +193,7 @@ class RedisEngine implements Engine {
     this.#settled(call)
     if (id === 0) return
     this.#pending.settle(id, reply, why)
-    if (this.#pending.pending === 0) this.#setReferenced(false)
+    if (this.#pending.pending === 0) process.nextTick(this.#unreference) // after the next call of the caller
   }
 
   #settled (call: RedisCall): void {

@@ -46,7 +46,10 @@ export class FastGet {
   /** Sends a get as the plain command. */
   read (connection: Source, base: string, call: RedisCall): void {
     const { request, request: { collection, key } } = call
-    const gets = this.#add(call)
+    const id = idOf(request)
+    let gets = this.#unknown.get(id)
+    if (gets === undefined) this.#unknown.set(id, gets = new Set())
+    gets.add(call)
     connection.read(base, key, (found, error) => {
       if (!gets.has(call)) return // it was repeated, or the connection is lost
       const reply = found && answerIn(found)
@@ -56,7 +59,7 @@ export class FastGet {
         return
       }
       gets.delete(call)
-      if (gets.size === 0) this.#unknown.delete(idOf(request))
+      if (gets.size === 0) this.#unknown.delete(id)
       if (reply !== undefined) this.#handler.answered(call, reply)
       else this.#handler.failed(call, error!)
     })
@@ -74,13 +77,6 @@ export class FastGet {
   clear (): void {
     for (const gets of this.#unknown.values()) gets.clear()
     this.#unknown.clear()
-  }
-
-  #add (call: RedisCall): Gets {
-    const id = idOf(call.request)
-    let gets = this.#unknown.get(id)
-    if (gets === undefined) this.#unknown.set(id, gets = new Set())
-    return gets.add(call)
   }
 
   #repeat (id: string): void {

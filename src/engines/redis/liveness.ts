@@ -9,6 +9,8 @@ const BEATS = 10
 interface Line {
   isAwaited: boolean
   silentBeats: number
+  /** By the last tick. */
+  bytesRead: number
 }
 
 export class Liveness {
@@ -26,11 +28,7 @@ export class Liveness {
   }
 
   watch (node: Redis): void {
-    const line: Line = { isAwaited: false, silentBeats: 0 }
-    this.#lines.set(node, line)
-    const listen = (): void => { node.stream.on('data', () => { line.silentBeats = 0 }) }
-    if (node.status === 'ready' || node.status === 'connect') listen()
-    else node.once('connect', listen)
+    this.#lines.set(node, { isAwaited: false, silentBeats: 0, bytesRead: 0 })
   }
 
   forget (node: Redis): void {
@@ -53,6 +51,9 @@ export class Liveness {
 
   #beat (isBusy: boolean): void {
     for (const [node, line] of this.#lines) {
+      const { bytesRead = 0 } = node.stream as Partial<Redis['stream']> | undefined ?? {}
+      if (bytesRead !== line.bytesRead) line.silentBeats = 0
+      line.bytesRead = bytesRead
       if (line.isAwaited && ++line.silentBeats > BEATS) this.#silent(node)
       else if (isBusy && node.status !== 'wait') this.expect(node)
     }

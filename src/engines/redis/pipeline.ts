@@ -180,7 +180,9 @@ export class Pipeline {
   #flush (): void {
     const batch = this.#batch
     this.#batch = []
-    const streams = nodesOf(this.#client).map(({ stream }) => stream as Redis['stream'] | undefined)
+    const streams = batch.length === 1
+      ? []
+      : nodesOf(this.#client).map(({ stream }) => stream as Redis['stream'] | undefined)
     for (const stream of streams) stream?.cork()
     for (const [lane, job] of batch) {
       const { script, base, args } = job
