@@ -178,7 +178,7 @@ export class Store extends EventEmitter<{ error: [StoreError], loading: [loaded:
    * Delivers unconfirmed writes, releases this process's locks and disconnects. Waiting and later calls fail with
    * STORE_CLOSED; `createStore` returns a new store. In the primary it closes the store for all processes.
    * Takes at most `connectTimeout`. Rejects with STORE_DISCONNECTED or STORE_UNREACHABLE if unconfirmed writes may be
-   * lost.
+   * lost: catch that where the promise is not awaited, or Node ends the process.
    */
   async close (): Promise<void> {
     this.#isClosed = true

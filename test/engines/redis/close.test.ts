@@ -2,8 +2,9 @@
 import { execFile } from 'node:child_process'
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
+import fastify from 'fastify'
 import t from 'tap'
-import { createStore, type StoreOptions } from '../../../src/index.js'
+import strongStore, { createStore, type StoreOptions } from '../../../src/index.js'
 import { NO_REDIS, hasRedis, outcome, startServer } from '../../support/redis.js'
 import { until } from '../../support/until.js'
 
@@ -54,6 +55,18 @@ async function all (): Promise<void> {
     t.equal(await closed.get('twice4999'), 4999)
   })
 
+  t.test('the close of an app rejects if unconfirmed writes of its store may be lost, and runs its other hooks', async t => {
+    const app = fastify()
+    let closed = 0
+    app.addHook('onClose', async () => { closed++ })
+    await app.register(strongStore, { url: `redis://${server.path}-nobody` })
+    app.addHook('onClose', async () => { closed++ })
+    app.store.on('error', () => {})
+    await app.store.collection('c').set('key', 1, { confirm: false })
+    t.equal(await outcome(app.close()), 'STORE_UNREACHABLE')
+    t.equal(closed, 2)
+  })
+
   t.test('close rejects if unconfirmed writes may be lost, within connectTimeout', async t => {
     const nowhere = createStore({ url: `redis://${server.path}-nobody` })
     nowhere.on('error', () => {})
@@ -62,9 +75,9 @@ async function all (): Promise<void> {
     await t.rejects(closing, { code: 'STORE_UNREACHABLE', message: /unconfirmed writes before this close may be lost/ })
     await t.rejects(nowhere.close(), { code: 'STORE_UNREACHABLE' }, 'every time')
 
-    const stopped = createStore({ ...options, connectTimeout: 0.5 })
+    const stopped = createStore({ ...options, connectTimeout: 2 })
     const killed = createStore(options)
-    const idle = createStore({ ...options, connectTimeout: 0.5 })
+    const idle = createStore({ ...options, connectTimeout: 2 })
     for (const store of [stopped, killed, idle]) {
       store.on('error', () => {})
       await until(() => store.collection('c').get('key').then(() => true, () => false)) // connecting may take longer
