@@ -107,7 +107,7 @@ if (!hasRedis) {
   })
 
   t.test('a stopped node fails the calls on its collections, and no others', async t => {
-    const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
+    const store = createStore({ ...options, redis: { ...options.redis, life: 3 } })
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })
     const failing = store.collection(await nameAt(first!, 'stopped'))
@@ -136,7 +136,7 @@ if (!hasRedis) {
   })
 
   t.test('after a failover, calls continue with the new master', async t => {
-    const store = createStore({ ...options, redis: { ...options.redis, life: 1 } })
+    const store = createStore({ ...options, redis: { ...options.redis, life: 5 } })
     t.teardown(() => store.close())
     store.on('error', error => { t.fail(error.message) })
     const failing = store.collection(await nameAt(first!, 'fails'))
