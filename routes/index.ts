@@ -10,6 +10,7 @@ import { accessRoute } from './access.js'
 import { authenticator } from './auth.js'
 import { checkMedia } from './body.js'
 import { callRoutes } from './calls.js'
+import { endRequests } from './closing.js'
 import { collectionRoutes } from './collections.js'
 import { eventRoutes } from './events.js'
 import { healthRoutes } from './health.js'
@@ -61,16 +62,12 @@ export function adminApp (
     allowed.add(route)
     description.add(route, prefix)
   })
+  endRequests(app, stopping)
   // In this order, so that unauthenticated requests cannot find out which paths exist.
   app.addHook('onRequest', authenticator(store, options))
   app.addHook('onRequest', (request, reply, done) => {
     if (request.is404) allowed.refuse(request, reply)
     checkMedia(request, reply)
-    done()
-  })
-  app.addHook('onResponse', ({ raw }, _reply, done) => {
-    // An idle HTTP/1.1 connection would stay open and delay the end of a closing app.
-    if (stopping.aborted && raw.httpVersionMajor === 1) raw.socket.end()
     done()
   })
   app.register(async app => {
