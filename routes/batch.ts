@@ -1,5 +1,6 @@
 // The calls of one request. They are passed to the store in order; replies are sent as NDJSON lines.
 import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
 import { type StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
@@ -62,22 +63,14 @@ export class Batch {
   constructor (store: Store, calls: SentCall[], rights: Rights) {
     this.#store = store
     this.#rights = rights
-    const finished = new Promise<void>(resolve => { this.#finish = resolve })
-    const collections = new Set<string>()
     this.#left = calls.length
-    for (const [i, call] of calls.entries()) {
-      if (this.#start(i, call)) collections.add(call.collection)
-    }
-    // Calls on a collection are answered in order, so this reply comes after all calls that do not wait, unconfirmed
-    // ones included.
-    const barrier = Promise.all(
-      Array.from(collections, collection => store.call(new Request('lock', collection, '')))
-    ).catch(() => {})
-    this.accepted = calls.some(({ unconfirmed }) => unconfirmed === true) ? barrier : Promise.race([finished, barrier])
+    const finished = new Promise<void>(resolve => { this.#finish = resolve })
+    this.accepted = Promise.race([finished, this.#startAll(calls)])
   }
 
   /** All replies, or a stream if some are still to come. */
   answer (): string | Readable {
+    if (this.#isEnded) return ''
     if (this.#left === 0 && this.#length <= LINE_LENGTH) return this.#line()
     this.#stream = new Readable({ read: () => { this.#isWanted = true; this.#write() } })
     this.#push(this.#line())
@@ -102,19 +95,46 @@ export class Batch {
     this.#count(-this.#length)
   }
 
+  /** Resolves when all calls that do not wait have taken effect or failed. */
+  async #startAll (calls: SentCall[]): Promise<void> {
+    /** The unconfirmed calls of each collection. */
+    const posted = new Map<string, number[]>()
+    for (const [i, call] of calls.entries()) {
+      if (!this.#start(i, call)) continue
+      const { collection, unconfirmed } = call
+      if (!posted.has(collection)) posted.set(collection, [])
+      if (unconfirmed === true) posted.get(collection)!.push(i)
+    }
+    await Promise.all(Array.from(posted, ([collection, posts]) => this.#confirm(collection, posts)))
+  }
+
+  /**
+   * Calls on a collection are answered in order, so the reply to this one comes after all calls that do not wait,
+   * unconfirmed ones included. If it fails, they may be lost.
+   */
+  async #confirm (collection: string, posts: number[]): Promise<void> {
+    try {
+      await this.#store.call(new Request('lock', collection, ''))
+      for (let i = 0; i < posts.length; i++) this.#done()
+    } catch (error) {
+      for (const i of posts) this.#answer(i, failureOf(error as StoreError))
+    }
+  }
+
   /** Passes a call to the store; false if it is invalid. */
   #start (i: number, call: SentCall): boolean {
     let request: Request
     try {
       request = requestOf(call, this.#rights, this.#store.maxValueBytes)
     } catch (error) {
-      if (call.unconfirmed === true) this.#done()
-      else this.#answer(i, failureOf(error as StoreError))
+      const failure = failureOf(error as StoreError)
+      // That the token does not allow an unconfirmed call must be reported, errors of the call itself must not.
+      if (call.unconfirmed === true && failure.code !== 'STORE_UNREACHABLE') this.#done()
+      else this.#answer(i, failure)
       return false
     }
     if (call.unconfirmed === true) {
       this.#store.post(request)
-      this.#done()
       return true
     }
     request.wait = { timeout: call.timeout, signal: undefined, scope: this.#waits }
@@ -123,11 +143,8 @@ export class Batch {
       reply => {
         if (request.op !== 'acquire') this.#answer(i, this.#fitted(call.op, reply))
         else if (isEarly()) this.#grant(i, request, reply)
-        else {
-          turns().then(
-            () => { this.#grant(i, request, reply) }, () => {}
-          )
-        } // so that the disconnect of a client is seen before the lock is granted to it
+        // so that the disconnect of a client is seen before the lock is granted to it
+        else turns().then(() => { this.#grant(i, request, reply) }, () => {})
       },
       (error: StoreError) => {
         const isStopped = this.#isStopping && error.code === 'STORE_ABORTED'
@@ -198,5 +215,5 @@ function failureOf ({ code, detail }: StoreError): SentReply {
 
 /** Resolves after the events that are pending in this process. */
 async function turns (): Promise<void> {
-  for (let turn = 0; turn < 2; turn++) await new Promise(resolve => { setImmediate(resolve) })
+  for (let turn = 0; turn < 2; turn++) await nextTurn()
 }

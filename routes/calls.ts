@@ -40,7 +40,7 @@ const Call = Type.Object({
   nowait: Type.Optional(Type.Boolean({ description: 'Fails with STORE_LOCKED instead of waiting' })),
   durable: Type.Optional(Type.Boolean({ description: 'Answered when the change is on disk' })),
   timeout: Type.Optional(milliseconds('maximum wait; default: as long as the connection lasts', 0)),
-  unconfirmed: Type.Optional(Type.Boolean({ description: 'No reply is sent' }))
+  unconfirmed: Type.Optional(Type.Boolean({ description: 'A reply is sent only if the call may be lost' }))
 }, { additionalProperties: false })
 
 /** JSON text is escaped within JSON, and a request with a single call may exceed MAX_CALLS_LENGTH. */

@@ -201,7 +201,10 @@ export interface Engine {
    * Rejects with a StoreError. An error is never reported as a miss, and no call hangs after the connection is lost.
    */
   call (request: Request): Promise<Reply>
-  /** Like `call`, in the same order, but without a reply. Errors are not reported. */
+  /**
+   * Like `call`, in the same order, but without a reply. That the store has rejected it is not reported; that it may
+   * not have reached the store is, by `onerror` or `close`.
+   */
   post (request: Request): void
   /**
    * Called with errors that belong to no single call. A new handler must call the previous one, which may belong to

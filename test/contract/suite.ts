@@ -840,6 +840,20 @@ const TESTS: Record<string, Contract> = {
     t.equal(await mine.get('key'), undefined)
   },
 
+  async 'unconfirmed calls that the store rejects are ignored' (t, { mine, theirs }, a) {
+    const errors: string[] = []
+    a.on('error', error => { errors.push(error.message) })
+    const version = await mine.set('key', 1)
+    await mine.set('key', 2, { confirm: false, ifVersion: version + 1 })
+    await mine.set('key', 3, { confirm: false, ifAbsent: true })
+    await mine.set('none', 4, { confirm: false, ifPresent: true })
+    await mine.del('key', { confirm: false, ifVersion: version + 1 })
+    await mine.set('key', 5, { confirm: false, token: 'of-a-lock-that-ended', release: true })
+    t.equal(await mine.get('key'), 1)
+    t.equal(await theirs.get('none'), undefined)
+    t.strictSame(errors, [])
+  },
+
   async 'a single write can evict many keys' (t, { mine }) {
     const many = Array.from({ length: 2000 }, (_, i) => [`key ${i}`, i] as [string, number])
     await mine.configure({ maxBytes: 50_000 })

@@ -6,10 +6,10 @@ import { Reply, Request, isPoll, mayWait, type Engine } from '../../core/engine.
 import { StoreError } from '../../core/errors.js'
 import { shared } from '../../core/shared.js'
 import { Timer } from '../../core/timer.js'
-import { Exchange, type Call, type Failed } from './exchange.js'
+import { Exchange, type Call, type Listener } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
 import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
-import { Pipeline, isAlone, isUnconfirmedWrite, type QueuedCall } from './pipeline.js'
+import { Pipeline, isAlone, isRelease, isUnconfirmedWrite, type QueuedCall } from './pipeline.js'
 import { MAX_CALLS, writeCall } from './protocol.js'
 import { Transport } from './transport.js'
 
@@ -144,13 +144,17 @@ export class HttpEngine implements Engine {
     this.#stopRenewing(calls)
     const fitting = calls.filter(call => !call.isCancelled && !this.#refuse(call))
     if (fitting.length === 0) return
-    let hasFailed = false
-    await this.#exchange(fitting, (error, unanswered) => {
-      hasFailed = true
-      this.#giveUp(error, unanswered)
+    let hasLost = false
+    const isReached = await this.#exchange(fitting, {
+      failed: (error, unanswered) => { this.#giveUp(error, unanswered) },
+      lost: (error, posted) => {
+        hasLost = true
+        this.#loses(posted, error)
+        this.onerror?.(error)
+      }
     }).accepted
     // What is lost while the store closes is reported by `close` even if later calls are delivered.
-    if (!hasFailed && this.#closing === undefined) this.#lost = undefined
+    if (isReached && !hasLost && this.#closing === undefined) this.#lost = undefined
   }
 
   /** Without a connection, queued calls would only fail in the same way, each batch after `connectTimeout`. */
@@ -192,8 +196,8 @@ export class HttpEngine implements Engine {
     return true
   }
 
-  #exchange (calls: SentCall[], failed: Failed): Exchange {
-    const exchange = new Exchange(this.#transport, calls, failed)
+  #exchange (calls: SentCall[], listener: Listener): Exchange {
+    const exchange = new Exchange(this.#transport, calls, listener)
     const sent = performance.now()
     for (const call of calls) Object.assign(call, { exchange, sent, json: '' })
     this.#exchanges.add(exchange)
@@ -261,14 +265,10 @@ export class HttpEngine implements Engine {
       return call
     })
     for (let i = 0; i < calls.length; i += MAX_CALLS) {
-      await this.#exchange(calls.slice(i, i + MAX_CALLS), () => {}).ended
+      await this.#exchange(calls.slice(i, i + MAX_CALLS), { failed () {}, lost () {} }).ended
     }
     return replies
   }
-}
-
-function isRelease ({ op, release }: Request): boolean {
-  return op === 'release' || release === true
 }
 
 /** Cancels the wait of an acquire, or releases its lock. */

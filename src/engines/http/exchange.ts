@@ -19,28 +19,36 @@ export interface Call {
 /** Maximum length of a line of the response, in UTF-16 code units. */
 const MAX_LINE_LENGTH = 2 ** 28
 
-/** Called before calls fail, with those without a reply and unconfirmed ones that may not have reached the store. */
-export type Failed = (error: StoreError, calls: readonly Call[]) => void
+/** Codes of calls that may not have reached the store behind the admin API. */
+const LOSSES: readonly unknown[] = ['STORE_UNREACHABLE', 'STORE_DISCONNECTED', 'STORE_CLOSED']
+
+export interface Listener {
+  /** Called before calls fail, with those without a reply and unconfirmed ones that may not have reached the store. */
+  failed (error: StoreError, calls: readonly Call[]): void
+  /** Called with unconfirmed calls that the admin API reports as lost. */
+  lost (error: StoreError, calls: readonly Call[]): void
+}
 
 export class Exchange {
-  /** Resolves when all calls have reached the store, or have failed. Never rejects. */
-  readonly accepted: Promise<void>
+  /** Resolves when all calls have reached the store or failed, with whether any has reached it. Never rejects. */
+  readonly accepted: Promise<boolean>
   /** Resolves when all calls are settled. Never rejects. */
   readonly ended: Promise<void>
   readonly #transport: Transport
-  readonly #failed: Failed
+  readonly #listener: Listener
   /** Calls without a reply, by their index. */
   readonly #open: Map<number, Call>
-  readonly #unconfirmed: readonly Call[]
+  /** Unconfirmed calls, by their index. They get a reply only if they are lost. */
+  readonly #unconfirmed: Map<number, Call>
   readonly #controller = new AbortController()
   readonly #silence = new Timer()
   #isAccepted = false
-  #accept!: () => void
+  #accept!: (isReached: boolean) => void
 
-  constructor (transport: Transport, calls: readonly Call[], failed: Failed) {
+  constructor (transport: Transport, calls: readonly Call[], listener: Listener) {
     this.#transport = transport
-    this.#failed = failed
-    this.#unconfirmed = calls.filter(({ isUnconfirmed }) => isUnconfirmed)
+    this.#listener = listener
+    this.#unconfirmed = new Map([...calls.entries()].filter(([, { isUnconfirmed }]) => isUnconfirmed))
     this.#open = new Map([...calls.entries()].filter(([, { isUnconfirmed }]) => !isUnconfirmed))
     this.accepted = new Promise(resolve => { this.#accept = resolve })
     this.ended = this.#run(`[${calls.map(({ json }) => json).join(',')}]`)
@@ -79,7 +87,7 @@ export class Exchange {
       this.#fail(this.#transport.failure(error as Error))
     } finally {
       this.#silence.stop()
-      this.#accept()
+      this.#accept(false)
     }
   }
 
@@ -88,27 +96,41 @@ export class Exchange {
   }
 
   #receive (line: string): void {
+    const isFirst = !this.#isAccepted
+    const count = this.#open.size + this.#unconfirmed.size
+    const lost: Call[] = []
+    let loss: StoreError | undefined
+    let unreached = 0
     for (const pair of parse(line)) {
-      const [index, sent] = pair
-      const call = this.#open.get(index as number)
-      const answer = call && readReply(call.request.op, sent)
-      if (answer === undefined) {
+      const index = pair[0] as number
+      const call = this.#open.get(index) ?? this.#unconfirmed.get(index)
+      const answer = call && readReply(call.request.op, pair[1])
+      const code = answer?.reply.code
+      if (answer === undefined || (call!.isUnconfirmed && code === undefined)) {
         throw new StoreError(
           'STORE_PROTOCOL',
           `invalid reply to ${call?.request.op ?? 'an unknown call'}: ${JSON.stringify(pair).slice(0, 200)}`
         )
       }
-      this.#open.delete(index as number)
-      call!.settle(answer.reply, answer.detail, this.#isAccepted)
+      if (call!.isUnconfirmed || LOSSES.includes(code)) unreached++
+      if (call!.isUnconfirmed) {
+        this.#unconfirmed.delete(index)
+        lost.push(call!)
+        loss ??= new StoreError(code!, answer.detail)
+      } else {
+        this.#open.delete(index)
+        call!.settle(answer.reply, answer.detail, !isFirst)
+      }
     }
+    if (loss !== undefined) this.#listener.lost(loss, lost)
     this.#isAccepted = true
-    this.#accept()
+    this.#accept(unreached < count)
   }
 
   #fail (error: StoreError): void {
     const calls = [...this.#open.values()]
     this.#open.clear()
-    this.#failed(error, this.#isAccepted ? calls : [...calls, ...this.#unconfirmed])
+    this.#listener.failed(error, this.#isAccepted ? calls : [...calls, ...this.#unconfirmed.values()])
     for (const call of calls) call.settle(new Reply(error.code), error.detail, true)
   }
 }

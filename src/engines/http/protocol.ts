@@ -1,7 +1,8 @@
 // The protocol between the http engine and the admin API. The body of `POST /calls` is a JSON array of calls of one
 // process, executed in order. The response is NDJSON; every line is an array of [index of the call, reply]. The first
 // line is sent when all calls have reached the store. Calls without a reply in it are waiting; their replies follow in
-// later lines. An empty line is a heartbeat. Fields are those of Request and Reply, durations are in milliseconds.
+// later lines. Unconfirmed calls get a reply only if they may not have reached the store, or if the token does not
+// allow them. An empty line is a heartbeat. Fields are those of Request and Reply, durations are in milliseconds.
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { isErrorCode, type StoreErrorCode } from '../../core/errors.js'
 

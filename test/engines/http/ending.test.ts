@@ -5,8 +5,8 @@ import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { createStore, type Store, type StoreOptions } from '../../../src/index.js'
-import { TOKEN, serveAdmin } from '../../support/admin.js'
+import { createStore, type Store, type StoreError, type StoreOptions } from '../../../src/index.js'
+import { READ_TOKEN, TOKEN, serveAdmin } from '../../support/admin.js'
 import { until } from '../../support/until.js'
 
 const direct = createStore('memory:')
@@ -136,4 +136,39 @@ t.test('close rejects after writes were lost, until calls reach the store again'
       await store.close()
     } else await t.rejects(store.close(), LOST)
   }
+})
+
+t.test('writes that the store of the server did not get are reported, those that it rejected are not', async t => {
+  const behind = await serveAdmin(t, direct)
+  const { store: middle } = storeAt(behind.origin)
+  t.teardown(() => middle.close().catch(() => {}))
+  const { origin } = await serveAdmin(t, middle)
+  for (const isDown of [false, true]) {
+    const { store, errors } = storeAt(origin)
+    const collection = store.collection('c')
+    const written = await collection.set('written', 1)
+    if (isDown) await behind.close()
+    await collection.set('written', 2, { confirm: false, ifVersion: written + 1 })
+    await collection.set('written', 3, { confirm: false, ifAbsent: true })
+    const get = collection.get('written').catch((error: StoreError) => error.code)
+    if (!isDown) {
+      t.equal(await get, 1)
+      await store.close()
+      t.strictSame(errors, [])
+      continue
+    }
+    t.match(await get, /STORE_(UNREACHABLE|DISCONNECTED)/)
+    t.match(errors, [/STORE_(UNREACHABLE|DISCONNECTED)/], 'one event')
+    await t.rejects(collection.get('written'), { code: 'STORE_UNREACHABLE' }) // does not reach the store either
+    await t.rejects(store.close(), { message: /unconfirmed writes before this close/ })
+  }
+})
+
+t.test('close rejects if the token does not allow the writes', async t => {
+  const { origin } = await serveAdmin(t, direct)
+  const { store, errors } = storeAt(origin, { token: READ_TOKEN })
+  t.equal(await store.collection('c').get('none'), undefined)
+  write(t, store, 3)
+  await t.rejects(store.close(), { code: 'STORE_UNREACHABLE', message: /ADMIN_READ_ONLY.*are lost/ })
+  t.strictSame(errors, ['STORE_UNREACHABLE'])
 })
