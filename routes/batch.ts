@@ -1,4 +1,5 @@
-// The calls of one request. They are passed to the store in order; replies are sent as NDJSON lines.
+// The calls of one request. They are passed to the store in order, in slices of time: a batch of large values must not
+// hold the event loop. Replies are sent as NDJSON lines.
 import { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Request, type Abortable, type AbortScope, type Op, type Reply } from '../src/core/engine.js'
@@ -18,6 +19,8 @@ const MAX_OWN = 2 ** 20
 const MAX_OTHERS = 256 * 2 ** 20
 /** Length of the replies of all batches that have not been written. */
 let unwritten = 0
+/** How long calls are passed to the store before other events are handled. */
+const SLICE_MS = 5
 
 /** The waits of one client, cancelled when it disconnects. */
 class Waits implements AbortScope {
@@ -72,7 +75,13 @@ export class Batch {
   answer (): string | Readable {
     if (this.#isEnded) return ''
     if (this.#left === 0 && this.#length <= LINE_LENGTH) return this.#line()
-    this.#stream = new Readable({ read: () => { this.#isWanted = true; this.#write() } })
+    // Not within `read`: a client that reads fast would get all lines in one iteration of the event loop.
+    this.#stream = new Readable({
+      read: () => {
+        this.#isWanted = true
+        setImmediate(() => { this.#write() })
+      }
+    })
     this.#push(this.#line())
     this.#heartbeat = setInterval(() => { if (this.#isWanted) this.#push('\n') }, HEARTBEAT_MS).unref()
     return this.#stream
@@ -99,7 +108,12 @@ export class Batch {
   async #startAll (calls: SentCall[]): Promise<void> {
     /** The unconfirmed calls of each collection. */
     const posted = new Map<string, number[]>()
+    let start = performance.now()
     for (const [i, call] of calls.entries()) {
+      if (performance.now() - start > SLICE_MS) {
+        await nextTurn()
+        start = performance.now()
+      }
       if (!this.#start(i, call)) continue
       const { collection, unconfirmed } = call
       if (!posted.has(collection)) posted.set(collection, [])
