@@ -7,7 +7,7 @@ import { type StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/api/store.js'
 import { HEARTBEAT_MS, writeReply, type SentCall, type SentReply } from '../src/engines/http/protocol.js'
 import { requestOf, type Rights } from './call-request.js'
-import { CLOSING } from './closing.js'
+import { CLOSING } from './prefer.js'
 
 /** Length of a line in UTF-16 code units, not counting its last reply. */
 const LINE_LENGTH = 65_536

@@ -5,8 +5,6 @@ import { onAbort } from '../src/core/abort-signals.js'
 import { cutOff, onClose } from '../src/web/transport.js'
 import type { App } from './app.js'
 
-/** Why calls that wait fail when the app closes. */
-export const CLOSING = 'the server is closing'
 /**
  * How long other requests may delay the close. A client may never send the rest of a body, or never read a response;
  * server.close() also stops Node's check of `requestTimeout`.

@@ -5,8 +5,10 @@ import type { Store } from '../src/api/store.js'
 import { offAbort, onAbort } from '../src/core/abort-signals.js'
 import { StoreError } from '../src/core/errors.js'
 import { RequestScope, storeForResponse } from '../src/web/request-scope.js'
-import { CLOSING } from './closing.js'
 import { preferencesOf } from './preferences.js'
+
+/** Why calls that wait fail when the app closes. */
+export const CLOSING = 'the server is closing'
 
 /** The values of `collection` are JSON text. */
 export type OnKey<T> = (collection: Collection<any>, key: string, timeout: number) => Promise<T>
