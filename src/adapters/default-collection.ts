@@ -23,24 +23,15 @@ export class DefaultCollection {
     this.#store = store
   }
 
-  /** Called before each read. Returns STORE_OPTION_INVALID if another SessionStore is in use. */
-  errorOfRead (): StoreError | undefined {
-    const last = users.usedLast.get(this.#store)
-    if (last !== undefined && last.order > this.#user.order) last.isRefused = true
-    if (!this.#user.isRefused) users.usedLast.set(this.#store, this.#user)
-    return this.#error()
-  }
-
-  /** The same before each save and touch. */
-  errorOfWrite (): StoreError | undefined {
+  /** Called before each read, save and touch. Returns STORE_OPTION_INVALID if another SessionStore is in use. */
+  errorOf (use: 'read' | 'write'): StoreError | undefined {
     const last = users.usedLast.get(this.#store)
     const isOlder = last !== undefined && last.order > this.#user.order
-    if (!isOlder && !this.#user.isRefused) users.usedLast.set(this.#store, this.#user)
-    return this.#error()
-  }
-
-  #error (): StoreError | undefined {
-    if (!this.#user.isRefused) return undefined
+    if (isOlder && use === 'read') last.isRefused = true
+    if (!this.#user.isRefused) {
+      if (last !== this.#user && (!isOlder || use === 'read')) users.usedLast.set(this.#store, this.#user)
+      return undefined
+    }
     return new StoreError('STORE_OPTION_INVALID', 'another SessionStore of this process also uses the default ' +
       "collection: give each a collection of its own, or collection: 'sessions' to share them")
   }

@@ -91,7 +91,7 @@ export class SessionStore extends EventEmitter {
 
   /** Reads a session; undefined if there is none. With `locking`, waits for earlier requests of the session. */
   get (sid: string, callback: SessionCallback): void {
-    answer(this.#tolerant(this.#read(sid)), (error, read) => {
+    answer(this.#call('read', () => this.#read(sid)), (error, read) => {
       if (read === undefined) callback(error)
       else read.run(() => { callback(null, read.session) })
     })
@@ -104,7 +104,7 @@ export class SessionStore extends EventEmitter {
   set (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#tolerant(this.#save(sid, session, ttl)), callback)
+    else settle(this.#call('write', () => this.#save(sid, session, ttl)), callback)
   }
 
   /**
@@ -114,7 +114,7 @@ export class SessionStore extends EventEmitter {
   touch (sid: string, session: any, callback?: Callback): void {
     const ttl = this.#lifeOf(session)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#tolerant(this.#touch(sid, session, ttl)), callback)
+    else settle(this.#call('write', () => this.#touch(sid, session, ttl)), callback)
   }
 
   /**
@@ -164,17 +164,23 @@ export class SessionStore extends EventEmitter {
     return this.#express.createSession(request, session)
   }
 
-  /** Not async, nor are save and touch: with AsyncLocalStorage in use, every promise costs more. */
+  /** Not async, nor are read, save and touch: with AsyncLocalStorage in use, every promise costs more. */
+  #call<T> (use: 'read' | 'write', call: () => Promise<T>): Promise<T | undefined> {
+    const refused = this.#default?.errorOf(use)
+    const outcome = refused === undefined ? call() : Promise.reject(refused)
+    if (!this.#isTolerant) return outcome
+    return outcome.catch((error: StoreError) => {
+      if (error.statusCode === 503) return undefined
+      throw error
+    })
+  }
+
   #read (sid: string): Promise<SessionRead | undefined> {
-    const refused = this.#default?.errorOfRead()
-    if (refused !== undefined) return Promise.reject(refused)
     if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => readOf(sid, entry))
     return this.#locks.entry(sid).then(({ entry, lock }) => readOf(sid, entry, lock))
   }
 
   #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
-    const refused = this.#default?.errorOfWrite()
-    if (refused !== undefined) return Promise.reject(refused)
     const read = findRead(sid, session)
     if (read === undefined) return this.#create(sid, session, ttl)
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
@@ -188,8 +194,6 @@ export class SessionStore extends EventEmitter {
   }
 
   #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
-    const refused = this.#default?.errorOfWrite()
-    if (refused !== undefined) return Promise.reject(refused)
     const read = findRead(sid, session)
     if (read === undefined || read.hasCookieOf(session)) return this.#sessions.touch(sid, { ttl })
     return this.#rewriteCookie(read, session!, ttl)
@@ -241,14 +245,6 @@ export class SessionStore extends EventEmitter {
   #lifeOf (session: StoredSession | undefined): number {
     const end = endOf(session)
     return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
-  }
-
-  #tolerant<T> (outcome: Promise<T>): Promise<T | undefined> {
-    if (!this.#isTolerant) return outcome
-    return outcome.catch((error: StoreError) => {
-      if (error.statusCode === 503) return undefined
-      throw error
-    })
   }
 }
 
