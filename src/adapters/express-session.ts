@@ -61,8 +61,10 @@ export class ExpressSessions {
 
   createSession (request: ExpressRequest, stored: StoredSession): object {
     const { Session, cookie } = this.#classes ??= this.#learn(request)
-    const session = new Session(request, { ...stored, cookie: revive(cookie, stored.cookie ?? {}) })
-    findRead(request.sessionID, stored)?.keepFor(session)
+    const read = findRead(request.sessionID, stored)
+    stored.cookie = revive(cookie, stored.cookie ?? {}) // as the stores of express-session do
+    const session = new Session(request, stored)
+    read?.keepFor(session)
     request.session = session
     return session
   }
@@ -83,8 +85,9 @@ interface StoredCookie {
   originalMaxAge?: unknown
 }
 
-function revive (prototype: object, { expires, originalMaxAge, ...stored }: StoredCookie): object {
-  const cookie = Object.assign(Object.create(prototype) as object, { path: '/', httpOnly: true }, stored)
+function revive (prototype: object, stored: StoredCookie): object {
+  const { expires, originalMaxAge } = stored
   const end = typeof expires === 'string' ? new Date(expires) : expires ?? null
-  return Object.assign(cookie, { expires: end }, { originalMaxAge })
+  const cookie = Object.create(prototype) as object
+  return Object.assign(cookie, { path: '/', httpOnly: true }, stored, { expires: end, originalMaxAge })
 }

@@ -15,7 +15,7 @@ type Reads = readonly SessionRead[]
 
 export class SessionRead {
   /** A copy, because the library may change its own. */
-  readonly #cookie: object
+  readonly #cookie: Cookie
 
   constructor (readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock) {
     this.#cookie = { ...session.cookie }
@@ -23,7 +23,9 @@ export class SessionRead {
 
   /** Whether the cookie is still the one that was read, apart from its expiry. */
   hasCookieOf (session: StoredSession | undefined): boolean {
-    return cookieText(this.#cookie) === cookieText(session?.cookie)
+    const before = this.#cookie
+    const after = attributesOf(session?.cookie)
+    return (before.expires == null) === (after.expires == null) && hasAllOf(before, after) && hasAllOf(after, before)
   }
 
   /** Makes the object stand for the session in any context. */
@@ -72,12 +74,17 @@ export function readsOfRequest (): Reads {
 
 interface Cookie {
   expires?: unknown
-  originalExpires?: unknown
   toJSON? (): Cookie
+  [attribute: string]: unknown
 }
 
-/** A cookie as stored, with whether it expires instead of when. */
-function cookieText (cookie: Cookie = {}): string {
-  const { expires, originalExpires: _, ...others } = cookie.toJSON?.() ?? cookie
-  return JSON.stringify({ ...others, expires: expires != null })
+/** The attributes of a cookie that are stored. */
+function attributesOf (cookie: Cookie = {}): Cookie {
+  return cookie.toJSON?.() ?? cookie
+}
+
+/** Apart from when it expires. Attributes are primitive values; undefined ones are not stored. */
+function hasAllOf (cookie: Cookie, other: Cookie): boolean {
+  return Object.keys(other).every(name =>
+    name === 'expires' || name === 'originalExpires' || other[name] === cookie[name])
 }
