@@ -299,6 +299,26 @@ t.test('a SessionStore implements get, set, touch, destroy, all, length and clea
   await t.rejects(get('\ud800'), { code: 'STORE_KEY_INVALID' })
 })
 
+t.test('touch rewrites a cookie that has gained, lost or changed an attribute other than its end', async t => {
+  const { get, set, touch, sessions } = alone(t)
+  const before = { path: '/', secure: true, expires: new Date(Date.now() + 50_000), originalMaxAge: 50_000 }
+  const end = new Date(Date.now() + 100_000)
+  for (const [change, isRewritten] of [
+    [{}, false], [{ expires: end }, false], [{ expires: end.toISOString() }, false], [{ originalExpires: end }, false],
+    [{ sameSite: undefined }, false], [{ sameSite: 'lax' }, true], [{ secure: undefined }, true],
+    [{ path: '/x' }, true], [{ expires: null }, true]
+  ] as const) {
+    await set('sid', { cookie: before, user: 'Ada' })
+    const { version } = (await sessions.entry('sid'))!
+    const session = await get('sid')
+    session.cookie = { ...before, ...change }
+    await touch('sid', session)
+    const stored = (await sessions.entry('sid'))!
+    t.equal(stored.version > version, isRewritten, JSON.stringify(Object.entries(change)))
+    await sessions.del('sid')
+  }
+})
+
 t.test('two SessionStores share sessions only if they name the same collection', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
