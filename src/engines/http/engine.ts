@@ -2,14 +2,14 @@
 // the lease keeper renews locks, and the transport checks that it is an admin API that answers.
 import { randomUUID } from 'node:crypto'
 import { PendingCalls } from '../../core/pending-calls.js'
-import { Reply, Request, isPoll, mayWait, type Engine } from '../../core/engine.js'
+import { Reply, Request, endsLock, isPoll, mayWait, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { shared } from '../../core/shared.js'
 import { Timer } from '../../core/timer.js'
 import { Exchange, type Call, type Listener } from './exchange.js'
 import { LeaseKeeper } from './lease-keeper.js'
 import { addressOf, targetOf, type Address, type HttpStoreOptions } from './options.js'
-import { Pipeline, isAlone, isRelease, isUnconfirmedWrite, type QueuedCall } from './pipeline.js'
+import { Pipeline, isAlone, isUnconfirmedWrite, type QueuedCall } from './pipeline.js'
 import { MAX_CALLS, writeCall } from './protocol.js'
 import { Transport } from './transport.js'
 
@@ -112,7 +112,7 @@ export class HttpEngine implements Engine {
 
   #queue (request: Request, id: number): void {
     if (this.#closing !== undefined) throw new StoreError('STORE_CLOSED')
-    if (!isRelease(request)) this.#checkLoad(request)
+    if (!endsLock(request)) this.#checkLoad(request)
     // With a token chosen here, an acquire can be taken back before its reply has arrived.
     if (request.op === 'acquire') request.token ??= randomUUID()
     const call = new SentCall(request, id, (reply, detail, isLate) => { this.#settle(call, reply, detail, isLate) })
@@ -170,7 +170,7 @@ export class HttpEngine implements Engine {
 
   /** Locks are renewed until the calls that release them are sent, which can take longer than a lease. */
   #stopRenewing (calls: readonly Call[]): void {
-    for (const { request } of calls) if (isRelease(request)) this.#keeper.delete(request.token!)
+    for (const { request } of calls) if (endsLock(request)) this.#keeper.delete(request.token!)
   }
 
   /** Fetches the limits of the store. If this fails the calls have not been sent, so they certainly took no effect. */
@@ -234,7 +234,7 @@ export class HttpEngine implements Engine {
     this.#report(error)
     if (this.#closing !== undefined || error.code === 'STORE_UNREACHABLE') return // the calls took no effect
     const releases = calls.map(({ request }) => request)
-      .filter(request => request.op === 'acquire' || isRelease(request))
+      .filter(request => request.op === 'acquire' || endsLock(request))
       .map(releaseOf)
     if (releases.length > 0) this.#askNow(releases).catch(() => {})
   }

@@ -1,6 +1,6 @@
 // Keeps the calls of this process in order. Calls of one turn of the event loop share a request; the next request is
 // sent when the calls of the previous one have reached the store, so they take effect in order on any connection.
-import { isPoll, mayWait, type Request } from '../../core/engine.js'
+import { isPoll, mayWait } from '../../core/engine.js'
 import { MAX_CALLS, MAX_CALLS_LENGTH, writeCall } from './protocol.js'
 import type { Call } from './exchange.js'
 
@@ -101,10 +101,6 @@ export function isAlone ({ request }: Call): boolean {
 /** Unconfirmed releases write nothing, and are repeated. The end of a subscription may be lost. */
 export function isUnconfirmedWrite ({ isUnconfirmed, request: { op } }: Call): boolean {
   return isUnconfirmed && op !== 'release' && op !== 'subscribe'
-}
-
-export function isRelease ({ op, release }: Request): boolean {
-  return op === 'release' || release
 }
 
 function lengthOf ({ request }: Call): number {
