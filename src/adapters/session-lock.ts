@@ -53,7 +53,10 @@ export class SessionLocks {
     if (lock.expiresAt !== undefined && lock.expiresAt.getTime() - Date.now() < MARGIN_MS) await lock.renew()
   }
 
-  #lost ({ expiresAt }: KeyLock): StoreError {
+  #lost ({ expiresAt, isReleased }: KeyLock): StoreError {
+    if (isReleased) {
+      return new StoreError('STORE_LOCK_LOST', 'the client disconnected before its session was saved')
+    }
     const isOver = expiresAt !== undefined && expiresAt.getTime() - Date.now() < MARGIN_MS // the store's clock decides
     const message = isOver
       ? `the request locked its session for longer than the lease of ${String(this.#lease.lease)} seconds`

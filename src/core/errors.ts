@@ -27,7 +27,10 @@ export const ERRORS = {
     meaning:
       'No reply within the timeout: the key stayed locked, or the store is busy; a write may still have taken effect'
   },
-  STORE_ABORTED: { status: 499, meaning: 'The call was aborted by its signal, or its client disconnected' },
+  STORE_ABORTED: {
+    status: 499,
+    meaning: 'The call was aborted by its signal, or its client disconnected; a write may still have taken effect'
+  },
   STORE_QUEUE_FULL: { status: 429, meaning: 'Too many calls are already waiting for this key' },
   STORE_LOCK_LOST: {
     status: 409,
