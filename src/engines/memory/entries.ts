@@ -1,4 +1,5 @@
 // The entries of one collection, with their expiry.
+import { largeBuffers } from '../../core/buffer-pool.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
 import { UNBOUNDED, isOver } from './bounds.js'
@@ -70,6 +71,7 @@ export abstract class Entries extends Lifetimes {
       const more = text.length - entry.text.length
       if (more !== 0) this.count(0, more)
       if (entry.state !== FREE) this.locked.bytes += more
+      if (typeof entry.text === 'object') largeBuffers.free(entry.text)
       entry.text = text
       entry.version = revision
       if (ttl === null && !entry.isTimed()) return entry
@@ -110,6 +112,7 @@ export abstract class Entries extends Lifetimes {
     // The copies of a locked key, if any, are being revoked.
     if (this.hasCopies && kind !== 'cleared' && entry.state === FREE) this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
+    if (typeof entry.text === 'object') largeBuffers.free(entry.text)
     if (this.size === 0) this.onempty()
   }
 

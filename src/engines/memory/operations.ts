@@ -1,4 +1,5 @@
 // Executes calls on the value of a key.
+import { largeBuffers } from '../../core/buffer-pool.js'
 import { Reply, type Request } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
@@ -80,7 +81,10 @@ export class Operations {
     const entry = collection.find(request.key)
     if (entry === undefined) return reply
     if (request.op !== 'peek') collection.use(entry)
-    if (request.op !== 'head') reply.text = entry.text
+    if (request.op !== 'head') {
+      reply.text = entry.text
+      if (typeof entry.text === 'object') largeBuffers.lend(entry.text)
+    }
     if (request.op !== 'get' || collection.bounds.near > 0) { // a copy needs both
       reply.version = this.versionOf(entry)
       reply.expiresIn = collection.expiresIn(entry)

@@ -1,4 +1,5 @@
 // How strings are encoded in frames.
+import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 
@@ -37,7 +38,7 @@ export const utf8: Charset = {
 export function readText (buffer: Buffer, at: number, end: number, isOwned: boolean): Bytes {
   if (end - at < LARGE) return bytes.read(buffer, at, end)
   if (isOwned) return buffer.subarray(at, end)
-  const text = Buffer.allocUnsafeSlow(end - at)
+  const text = largeBuffers.take(end - at)
   buffer.copy(text, 0, at, end)
   return text
 }

@@ -1,5 +1,6 @@
 // One end of a connection: reads frames, and batches output into one write.
 import type { Socket } from 'node:net'
+import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
 import { FrameReader, type FrameHandler } from './frame-reader.js'
 import type { ReplyTarget } from './protocol.js'
@@ -17,7 +18,7 @@ export interface Handler extends FrameHandler {
 }
 
 export class Connection implements ReplyTarget {
-  buffer = Buffer.allocUnsafeSlow(BUFFER)
+  buffer: Buffer = Buffer.allocUnsafeSlow(BUFFER)
   used = 0
   /**
    * Milliseconds a slow peer may read nothing before the connection ends. Until then, nothing is read from it. 0: no
@@ -35,6 +36,8 @@ export class Connection implements ReplyTarget {
   readonly #handler: Handler
   /** Bytes of `buffer` already passed to the socket. */
   #written = 0
+  /** What `buffer` and `used` were before a long frame, which has a buffer of its own. */
+  #shared: { buffer: Buffer, used: number } | undefined
   #flushing = false
   #paused = false
   readonly #reader: FrameReader
@@ -68,7 +71,10 @@ export class Connection implements ReplyTarget {
   reserve (size: number): void {
     if (this.used + size > this.buffer.length) {
       this.flush()
-      if (this.used + size > this.buffer.length) this.#renew(Math.max(size, BUFFER))
+      if (size > BUFFER) {
+        this.#shared ??= { buffer: this.buffer, used: this.used }
+        this.#use(largeBuffers.take(size), 0)
+      } else if (this.used + size > this.buffer.length) this.#use(Buffer.allocUnsafeSlow(BUFFER), 0)
     }
     if (!this.#flushing) {
       this.#flushing = true
@@ -89,7 +95,7 @@ export class Connection implements ReplyTarget {
   append (bytes: Buffer): void {
     this.#socket.cork()
     this.flush()
-    this.#write(bytes)
+    this.#write(bytes, error => { if (error == null) largeBuffers.giveBack(bytes) })
     this.#socket.uncork()
   }
 
@@ -98,11 +104,11 @@ export class Connection implements ReplyTarget {
     if (this.used === this.#written) return
     const chunk = this.buffer.subarray(this.#written, this.used)
     this.#written = this.used
-    this.#write(chunk)
+    if (this.#shared === undefined) this.#write(chunk)
+    else this.#writeLong(chunk, this.#shared)
     // Usually the kernel has taken everything by now and the buffer can be reused. Otherwise the next bytes are added
     // after these: many small writes to a peer that does not read must not allocate a buffer each.
-    if (this.buffer.length > BUFFER) this.#renew(BUFFER)
-    else if (this.#socket.writableLength === 0) this.used = this.#written = 0
+    if (this.#socket.writableLength === 0) this.used = this.#written = 0
   }
 
   /** Ends the connection. Resolves once it is closed, with whether the peer has read everything. */
@@ -166,15 +172,26 @@ export class Connection implements ReplyTarget {
     this.receive(EMPTY)
   }
 
-  #write (bytes: Buffer): void {
-    if (!this.#socket.destroyed) this.#socket.write(bytes)
+  #writeLong (frame: Buffer, { buffer, used }: { buffer: Buffer, used: number }): void {
+    let isFree = false
+    this.#write(frame, error => { if (error == null && !isFree) largeBuffers.free(frame) })
+    if (this.#socket.writableLength === 0) {
+      isFree = true
+      largeBuffers.free(frame)
+    }
+    this.#shared = undefined
+    this.#use(buffer, used)
+  }
+
+  #write (bytes: Buffer, onwritten?: (error?: Error | null) => void): void {
+    if (!this.#socket.destroyed) this.#socket.write(bytes, onwritten)
     if (this.#socket.writableLength < HIGH_WATER || this.slowTimeoutMs === 0 || this.isSlow) return
     this.isSlow = true
     this.#socket.setTimeout(this.slowTimeoutMs)
   }
 
-  #renew (size: number): void {
-    this.buffer = Buffer.allocUnsafeSlow(size)
-    this.used = this.#written = 0
+  #use (buffer: Buffer, used: number): void {
+    this.buffer = buffer
+    this.used = this.#written = used
   }
 }

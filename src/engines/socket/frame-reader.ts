@@ -1,5 +1,6 @@
 // Splits what a socket receives into frames. Frames that arrive whole are handled where they are. The parts of others
 // are put together in a buffer; a long frame has one of its own, into which the socket reads directly.
+import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
 import { MAX_FRAME } from './protocol.js'
 
@@ -87,6 +88,8 @@ export class FrameReader {
   /** Adds bytes to the part, as many as it needs and has room for. Returns their number. */
   #gather (bytes: Buffer, at: number): number {
     let count = bytes.length - at
+    if (count === 0) return 0
+    if (this.#filled === 0 && count >= SIZE_FIELD) this.#needed += this.#sizeOf(bytes, at)
     if (bytes.buffer !== this.#part.buffer) { // else they have been received in `target`
       this.#makeRoom()
       count = bytes.copy(this.#part, this.#filled, at, at + Math.min(count, this.#needed - this.#filled))
@@ -104,8 +107,9 @@ export class FrameReader {
   }
 
   #resize (size: number): void {
-    const larger = Buffer.allocUnsafeSlow(size)
+    const larger = largeBuffers.take(size)
     this.#part.copy(larger, 0, 0, this.#filled)
+    largeBuffers.free(this.#part)
     this.#part = larger
   }
 
