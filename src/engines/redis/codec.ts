@@ -1,7 +1,7 @@
 // Encodes requests for the scripts, and decodes their replies.
 import { hostname } from 'node:os'
 import { Reply, type Op, type Request } from '../../core/engine.js'
-import { StoreError, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
+import { StoreError, detailOf, isErrorCode, type StoreErrorCode } from '../../core/errors.js'
 import { feedCallOf } from './feeds.js'
 import { scriptCall, type ScriptCall } from './script-call.js'
 import type { ScriptName } from './scripts.js'
@@ -119,6 +119,11 @@ export function codeOf (error: Error): StoreErrorCode {
     return 'STORE_UNREACHABLE'
   }
   return error.name === 'ReplyError' ? 'STORE_PROTOCOL' : 'STORE_DISCONNECTED'
+}
+
+/** Why a command failed, without the name of an ioredis option that the store sets itself. */
+export function reasonOf (error: Error): string {
+  return error.message.startsWith("Stream isn't writeable") ? 'the connection was closed' : detailOf(error)
 }
 
 /** Reduces the remaining time by the age of the request: the server may have started to count when it was made. */

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type * as ioredis from 'ioredis'
 import type { Cluster, NodeRole, Redis } from 'ioredis'
-import { StoreError, detailOf } from '../../core/errors.js'
+import { StoreError } from '../../core/errors.js'
+import { reasonOf } from './codec.js'
 import { Timer } from '../../core/timer.js'
 import { OWN, isInstance, ofCluster, ofServer } from './client-options.js'
 import type { Target } from './options.js'
@@ -33,11 +34,13 @@ export async function connect<T> (
   const name = nameOf(target)
   const opened: Array<Redis | Cluster> = []
   let reason: Error | undefined
+  let hasReplied = false
   const open = async <C extends Redis | Cluster>(client: C): Promise<C> => {
     opened.push(client)
     client.on('error', (error: Error) => { reason ??= error })
     client.on('node error', (error: Error) => { reason ??= error })
     await client.connect()
+    hasReplied = true
     if (!client.isCluster) await select(client as Redis).catch((error: Error) => { throw reason = error })
     return client
   }
@@ -60,7 +63,8 @@ export async function connect<T> (
   } catch (error) {
     for (const client of opened) client.disconnect()
     const why = reason ?? error as Error
-    throw new StoreError('STORE_UNREACHABLE', `${name}: ${detailOf(why)}${adviceOn(why, target)}`, { cause: why })
+    const advice = adviceOn(why, target, hasReplied)
+    throw new StoreError('STORE_UNREACHABLE', `${name}: ${reasonOf(why)}${advice}`, { cause: why })
   } finally {
     timer.stop()
   }
@@ -83,11 +87,11 @@ function nameOf ({ url, client }: Target): string {
 }
 
 /** Advice for a failure. If TLS settings are wrong, some servers report it, others just close the connection. */
-function adviceOn ({ message }: Error, { url, client = {} }: Target): string {
+function adviceOn ({ message }: Error, { url, client = {} }: Target, hasReplied: boolean): string {
   if (/\b(NOPERM|unknown command)|lacks permission/.test(message)) {
     return '; docs/redis.md ("Rights on the server") lists what the store needs'
   }
-  if (isInstance(client)) return ''
+  if (hasReplied || isInstance(client)) return ''
   if (parse(url).tls === undefined && !('tls' in client)) {
     return /closed|ECONNRESET|EPIPE/.test(message) ? '; if the server uses TLS, use a rediss: URL' : ''
   }

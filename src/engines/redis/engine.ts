@@ -16,7 +16,7 @@ import type { Connection } from './connection.js'
 import { Heartbeat } from './heartbeat.js'
 import { readPushed } from './pushed-answer.js'
 import { scriptCall } from './script-call.js'
-import { codeOf, releaseOf, replyOf, scriptCallOf, since, wholeOf } from './codec.js'
+import { codeOf, reasonOf, releaseOf, replyOf, scriptCallOf, since, wholeOf } from './codec.js'
 import { Pace, placed, withCursor } from './feeds.js'
 
 /** The engine for a URL. STORE_OPTION_INVALID. */
@@ -207,7 +207,7 @@ class RedisEngine implements Engine {
     if (connection !== this.#connection) return // all of its calls have failed
     const code = codeOf(error)
     if (call.id === 0 && code === 'STORE_DISCONNECTED') this.#closing.lose(code, error.message)
-    this.#answer(call, new Reply(code), code === 'STORE_FULL' ? undefined : detailOf(error))
+    this.#answer(call, new Reply(code), code === 'STORE_FULL' ? undefined : reasonOf(error))
     connection.doubt(error)
   }
 

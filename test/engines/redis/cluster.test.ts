@@ -78,13 +78,13 @@ if (!hasRedis) {
     const stores = [createStore(options), createStore(options)]
     t.teardown(() => Promise.all(stores.map(store => store.close())))
     const names = await Promise.all(masters.map(node => nameAt(node, 'killed')))
-    let isOver = false
+    const ending = new AbortController()
     let locked = 0
     let failed = 0
     const loops = stores.flatMap(store => names.map(async name => {
       store.on('error', () => {})
       const collection = store.collection(name)
-      while (!isOver) {
+      while (!ending.signal.aborted) {
         try {
           const lock = await collection.acquire('lock')
           locked++
@@ -100,7 +100,7 @@ if (!hasRedis) {
       await masters[i % masters.length]!.redis.call('CLIENT', 'KILL', 'TYPE', i % 2 === 0 ? 'normal' : 'pubsub')
       await until(() => locked > before + 10)
     }
-    isOver = true
+    ending.abort()
     await Promise.all(loops)
     t.ok(failed > 0, 'calls have failed')
     await until(async () => (await stores[0]!.locks()).length === 0)
