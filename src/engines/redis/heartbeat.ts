@@ -111,7 +111,7 @@ export class Heartbeat {
    */
   marked (mark: string): void {
     const space = mark.indexOf(' ')
-    const state = this.#states.get(mark.slice(space + 1))
+    const state = this.#states.get(JSON.parse(mark.slice(space + 1)) as string)
     if (state === undefined) return
     state.lastMark = Number(mark.slice(0, space))
     this.#giveUp(state)
@@ -228,7 +228,9 @@ export class Heartbeat {
     const { reads, keepAlives } = state
     state.reads = 0
     const mark = ++this.#marks
-    const asked = { channel: this.#connection.channel, life: this.#life, reads, mark: `${mark} ${collection}`, ...state.page() }
+    // The name is JSON because the one of a channel is no valid UTF-16, which the script could not decode.
+    const named = `${mark} ${JSON.stringify(collection)}`
+    const asked = { channel: this.#connection.channel, life: this.#life, reads, mark: named, ...state.page() }
     const [next, isTimed, isInUse, ...found] = await this.#connection.run<string[]>(
       this.#names.base(collection), scriptCall('tend', { asked: JSON.stringify(asked) }))
     state.isTimed = isTimed === '1'

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { Request } from '../../../src/core/engine.js'
 import type { Connection } from '../../../src/engines/redis/connection.js'
 import { Heartbeat } from '../../../src/engines/redis/heartbeat.js'
-import { KeyNames } from '../../../src/engines/redis/keys.js'
+import { KeyNames, placeOf } from '../../../src/engines/redis/keys.js'
 import type { ScriptCall } from '../../../src/engines/redis/script-call.js'
 
 const LIFE = 3_600_000
@@ -41,7 +41,7 @@ function start (t: Test): { heartbeat: Heartbeat, sent: Sent[], unanswered: numb
 t.test('a mark of one collection says nothing about the replies of another', async t => {
   const { heartbeat, sent, unanswered } = start(t)
   heartbeat.wait(new Request('get', 'a', 'key'), 1, 'c 1', LIFE)
-  heartbeat.wait(new Request('get', 'a b', 'key'), 2, 'c 2', LIFE)
+  heartbeat.wait(new Request('get', placeOf('a b'), 'key'), 2, 'c 2', LIFE)
   heartbeat.check()
   await turn()
   t.match(sent, [{ script: 'tend', asked: { waiting: ['c 1'] } }, { script: 'tend', asked: { waiting: ['c 2'] } }])
