@@ -45,8 +45,8 @@ const SEPARATOR = '\x1e'
 /** The strings in `head` are in the keyspace's form, one character per byte. */
 export function writeParts (head: WatchReply | MessageReply, texts: readonly Bytes[]): Bytes {
   let all = 'changes' in head ? writeChanges(head) : JSON.stringify(head)
-  for (const text of texts) {
-    if (typeof text !== 'string') return concat([all, ...texts])
+  for (const [i, text] of texts.entries()) {
+    if (typeof text !== 'string') return concat([all, ...texts.slice(i)])
     all += SEPARATOR + text
   }
   return all

@@ -198,6 +198,39 @@ const TESTS: Record<string, Contract> = {
     await names.return()
   },
 
+  async 'values and messages of very different lengths are delivered together' (t, { mine }, a) {
+    const values = new Map<string, unknown>()
+    for (const [i, length] of [1, 40_000, 1, 1, 33_000, 100, 70_000, 1, 300_000, 1].entries()) {
+      values.set(`é ${i}`, `${i}${(i % 2 === 0 ? 'x' : '€').repeat(length)}`)
+    }
+    const events = mine.watch()
+    await ready(events)
+    await mine.setMany([...values])
+    const listing = mine.watch()
+    const listed = new Map<string, unknown>()
+    await ready(listing, listed)
+    const seen = new Map<string, unknown>()
+    while (seen.size < values.size) {
+      const event = await take(events)
+      if (event.type === 'set') seen.set(event.key, event.value)
+    }
+    for (const [key, value] of values) {
+      t.ok(listed.get(key) === value, `${key}, listed`)
+      t.ok(seen.get(key) === value, `${key}, changed`)
+    }
+    await Promise.all([events.return(), listing.return()])
+
+    const channel = a.channel<unknown>(mine.name)
+    const messages = channel.subscribe()
+    await messages.ready
+    for (const value of values.values()) channel.publish(value, { confirm: false }).catch(t.threw)
+    let count = 0
+    for await (const { message } of messages) {
+      t.ok(message === values.get(`é ${count}`), `message ${count}`)
+      if (++count === values.size) break
+    }
+  },
+
   async 'leaving the loop, aborting the signal and calling return() end a watch immediately' (t, { mine }) {
     await mine.set('key', 1)
     for await (const { type } of mine.watch()) if (type === 'ready') break
