@@ -127,7 +127,7 @@ function receive (socket: Socket, size: number, received: (messages: number) => 
   })
 }
 
-/** No store: what the JSON of the values costs any store. */
+/** No store: what the JSON of the values costs any store that sets them. */
 export const jsonAlone: Rival = {
   serve: async () => ({ address: '', cpu: undefined }),
   client: async () => {
