@@ -202,6 +202,12 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
       response.on('end', () => { resolve(text.trim().split(' ').map(Number) as [number, number]) })
     }).on('error', reject).end()
   })
+  // A worker that leaves closes the connections that it has accepted but read nothing from. A request that was read but
+  // not answered would be missing in the next count.
+  const isUnread = (error: NodeJS.ErrnoException): false => {
+    if (error.code === 'EPIPE' || error.code === 'ECONNRESET') return false
+    throw error
+  }
   const server = (): ReturnType<typeof start> =>
     start(t, `documents/restarts-${process.pid}.mjs`, { env: { STATE_DIRECTORY: data } })
   const isUp = async (): Promise<boolean> => await ask().then(() => true, () => false)
@@ -217,10 +223,13 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
   }
   for (let i = 0; i < 3; i++) { // faster than a worker can start
     first.child.kill('SIGHUP')
-    await ask().then(([, next]) => { t.equal(next, ++hits) })
+    const answered = await ask().catch(isUnread)
+    if (answered !== false) t.equal(answered[1], ++hits)
   }
   await until(async () => {
-    const [from, next] = await ask() // every request is answered
+    const answered = await ask().catch(isUnread)
+    if (answered === false) return false
+    const [from, next] = answered
     t.equal(next, ++hits)
     return !old.has(from)
   }, 40)
