@@ -68,7 +68,7 @@ export function isPoll ({ op, nowait, release }: Request): boolean {
 }
 
 /** Whether a call ends the lock that it names. */
-export function endsLock ({ op, release }: Request): boolean {
+export function endsLock ({ op, release }: Pick<Request, 'op' | 'release'>): boolean {
   return release || op === 'release'
 }
 

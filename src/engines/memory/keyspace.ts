@@ -1,6 +1,6 @@
 // All keys of a store and the rules for calls on them. Synchronous code: requests are answered immediately, or in the
 // order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
-import { Reply, type Request } from '../../core/engine.js'
+import { Reply, endsLock, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
@@ -178,7 +178,7 @@ export class Keyspace {
         reply = this.#execute(collection, lock, request, lock.holder!)
     }
     // If another caller releases the lock by its token, the owner is notified.
-    if (request.release || request.op === 'release') this.#end(lock, lock.holder !== caller)
+    if (endsLock(request)) this.#end(lock, lock.holder !== caller)
     return reply
   }
 

@@ -43,13 +43,19 @@ function start (): { lines: Line[], events: string[], subscriber: Subscriber } {
   return { lines, events, subscriber }
 }
 
-t.test('a connection that is lost while it replaces another is replaced, too', async t => {
-  const { lines, events, subscriber } = start()
-  const subscribed = subscriber.subscribe()
-  lines[0]!.accept()
+/** Subscribes, and loses the first connection. */
+async function startWithoutFirst (): Promise<ReturnType<typeof start>> {
+  const started = start()
+  const subscribed = started.subscriber.subscribe()
+  started.lines[0]!.accept()
   await subscribed
-  lines[0]!.disconnect()
+  started.lines[0]!.disconnect()
   await turn()
+  return started
+}
+
+t.test('a connection that is lost while it replaces another is replaced, too', async t => {
+  const { lines, events, subscriber } = await startWithoutFirst()
   lines[1]!.disconnect()
   await turn()
   t.strictSame(events, [])
@@ -63,12 +69,7 @@ t.test('a connection that is lost while it replaces another is replaced, too', a
 })
 
 t.test('a subscription that a node refuses ends the connection', async t => {
-  const { lines, events, subscriber } = start()
-  const subscribed = subscriber.subscribe()
-  lines[0]!.accept()
-  await subscribed
-  lines[0]!.disconnect()
-  await turn()
+  const { lines, events } = await startWithoutFirst()
   lines[1]!.reject(new Error('NOPERM'))
   await turn()
   t.strictSame(events, ['NOPERM'])
