@@ -70,11 +70,12 @@ export class Connection implements ReplyTarget {
   /** Makes room for `size` more bytes in `buffer`, and schedules a flush. */
   reserve (size: number): void {
     if (this.used + size > this.buffer.length) {
-      this.flush()
+      this.#flush(size <= BUFFER)
       if (size > BUFFER) {
+        if (this.#shared !== undefined) largeBuffers.free(this.buffer) // nothing was written to it
         this.#shared ??= { buffer: this.buffer, used: this.used }
         this.#use(largeBuffers.take(size), 0)
-      } else if (this.used + size > this.buffer.length) this.#use(Buffer.allocUnsafeSlow(BUFFER), 0)
+      } else if (this.used + size > this.buffer.length) this.#use(largeBuffers.take(BUFFER), 0)
     }
     if (!this.#flushing) {
       this.#flushing = true
@@ -101,11 +102,17 @@ export class Connection implements ReplyTarget {
 
   /** Writes the buffered output. */
   flush (): void {
+    this.#flush(false)
+  }
+
+  /** `isFull`: the buffer is replaced, unless it can be reused at once. */
+  #flush (isFull: boolean): void {
     if (this.used === this.#written) return
     const chunk = this.buffer.subarray(this.#written, this.used)
     this.#written = this.used
-    if (this.#shared === undefined) this.#write(chunk)
-    else this.#writeLong(chunk, this.#shared)
+    if (this.#shared !== undefined) this.#writeLong(chunk, this.#shared)
+    else if (isFull) this.#writeLast(chunk)
+    else this.#write(chunk)
     // Usually the kernel has taken everything by now and the buffer can be reused. Otherwise the next bytes are added
     // after these: many small writes to a peer that does not read must not allocate a buffer each.
     if (this.#socket.writableLength === 0) this.used = this.#written = 0
@@ -173,14 +180,17 @@ export class Connection implements ReplyTarget {
   }
 
   #writeLong (frame: Buffer, { buffer, used }: { buffer: Buffer, used: number }): void {
-    let isFree = false
-    this.#write(frame, error => { if (error == null && !isFree) largeBuffers.free(frame) })
-    if (this.#socket.writableLength === 0) {
-      isFree = true
-      largeBuffers.free(frame)
-    }
+    if (this.#writeLast(frame)) largeBuffers.free(frame)
     this.#shared = undefined
     this.#use(buffer, used)
+  }
+
+  /** Writes the last bytes of a buffer. True if it is unused now; otherwise it is freed when they are written. */
+  #writeLast (bytes: Buffer): boolean {
+    let isUnused = false
+    this.#write(bytes, error => { if (error == null && !isUnused) largeBuffers.free(bytes) })
+    isUnused = this.#socket.writableLength === 0
+    return isUnused
   }
 
   #write (bytes: Buffer, onwritten?: (error?: Error | null) => void): void {

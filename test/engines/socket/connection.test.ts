@@ -251,3 +251,41 @@ t.test('small writes to a peer that does not read share a buffer', async t => {
   t.ok(ours.writableLength > 2e6, 'they wait')
   t.ok(buffers.size <= 50_000 * 50 / 2 ** 16 + 1, `in ${buffers.size} buffers`)
 })
+
+t.test('buffers that are full are reused once they are written', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(theirs)
+  const { connection } = listen(ours)
+  const rounds = []
+  for (let round = 1; round <= 3; round++) {
+    const buffers = new Set<ArrayBufferLike>()
+    for (let i = 0; i < 100; i++) {
+      send(connection!, String(i).repeat(10_000))
+      buffers.add(connection!.buffer.buffer)
+    }
+    await until(() => log.frames.length === round * 100 && ours.writableLength === 0)
+    rounds.push(buffers)
+  }
+  const [, second, third] = rounds
+  t.ok(second!.size > 5, `${second!.size} buffers`)
+  t.ok([...third!].every(buffer => second!.has(buffer)), 'the same again')
+  t.ok(log.frames.every((text, i) => text === String(i % 100).repeat(10_000)))
+})
+
+t.test('a frame can be given more room before anything is written to it', async t => {
+  const { ours, theirs } = await ends(t)
+  const log = listen(theirs)
+  const { connection } = listen(ours)
+  const memory = new Set<ArrayBufferLike>()
+  for (let i = 1; i <= 20; i++) {
+    send(connection!, 'before it')
+    connection!.reserve(100_000)
+    memory.add(connection!.buffer.buffer)
+    connection!.reserve(150_000)
+    memory.add(connection!.buffer.buffer)
+    send(connection!, 'x'.repeat(150_000))
+    await until(() => log.frames.length === 2 * i && ours.writableLength === 0)
+  }
+  t.ok(log.frames.every((text, i) => text === (i % 2 === 0 ? 'before it' : 'x'.repeat(150_000))))
+  t.ok(memory.size < 10, `${memory.size} buffers`)
+})
