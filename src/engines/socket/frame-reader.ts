@@ -11,6 +11,8 @@ export const READ = 64 * 1024
  * arrived of it, whatever size it claims. A buffer up to this size is kept for the next frame.
  */
 const EAGER = 2 ** 21
+/** Bytes received together with a long frame, so that the size of the next one is known without a read for it. */
+const TAIL = 16
 const MIN_FRAME = 8
 const SIZE_FIELD = 4
 const EMPTY = Buffer.alloc(0)
@@ -42,11 +44,11 @@ export class FrameReader {
     this.#isReady = isReady
   }
 
-  /** Where the next bytes should be received: the rest of a long frame. Undefined: anywhere. */
+  /** Where the next bytes should be received: the rest of a long frame and TAIL. Undefined: anywhere. */
   get target (): Buffer | undefined {
     if (this.#needed <= READ || this.#filled === this.#needed) return undefined
     this.#makeRoom()
-    return this.#part.subarray(this.#filled, this.#needed)
+    return this.#part.subarray(this.#filled, this.#needed + TAIL)
   }
 
   /** Handles the frames in what was received, in `target` or elsewhere. STORE_PROTOCOL. */
@@ -61,6 +63,10 @@ export class FrameReader {
       at += this.#gather(bytes, at)
       if (this.#filled === this.#needed) {
         if (!this.#isReady()) break
+        if (bytes.buffer === this.#part.buffer) { // what follows the frame may be overwritten once it is handled
+          bytes = Buffer.from(bytes.subarray(at))
+          at = 0
+        }
         this.#handlePart()
       } else if (at === bytes.length) return
     }
@@ -90,9 +96,10 @@ export class FrameReader {
     let count = bytes.length - at
     if (count === 0) return 0
     if (this.#filled === 0 && count >= SIZE_FIELD) this.#needed += this.#sizeOf(bytes, at)
+    count = Math.min(count, this.#needed - this.#filled)
     if (bytes.buffer !== this.#part.buffer) { // else they have been received in `target`
       this.#makeRoom()
-      count = bytes.copy(this.#part, this.#filled, at, at + Math.min(count, this.#needed - this.#filled))
+      count = bytes.copy(this.#part, this.#filled, at, at + count)
     }
     this.#filled += count
     if (this.#needed === SIZE_FIELD && this.#filled === SIZE_FIELD) this.#needed += this.#sizeOf(this.#part, 0)
@@ -101,7 +108,7 @@ export class FrameReader {
 
   #makeRoom (): void {
     const { length } = this.#part
-    const needed = Math.max(this.#needed, READ)
+    const needed = Math.max(this.#needed + TAIL, READ)
     if (length < Math.min(needed, EAGER)) this.#resize(Math.min(needed, EAGER))
     else if (length === this.#filled && length < needed) this.#resize(Math.min(needed, 2 * length))
   }
@@ -118,8 +125,8 @@ export class FrameReader {
     const needed = this.#needed
     this.#filled = 0
     this.#needed = SIZE_FIELD
-    const isOwned = part.length === needed
-    const isTaken = this.#handler.frame(part, SIZE_FIELD, needed, isOwned) === true
+    const isOwned = part.length <= needed + TAIL
+    const isTaken = this.#handler.frame(isOwned ? part.subarray(0, needed) : part, SIZE_FIELD, needed, isOwned) === true
     if (isTaken || part.length > EAGER) this.#part = EMPTY
   }
 

@@ -3,6 +3,7 @@ import { FrameReader, READ, type FrameHandler } from '../../../src/engines/socke
 import { random } from '../../faults/attack.js'
 
 const EAGER = 2 ** 21
+const TAIL = 16
 
 function framed (size: number, fill: number): Buffer {
   const frame = Buffer.alloc(4 + size, fill)
@@ -82,9 +83,34 @@ t.test('the rest of a long frame is received in place, once its size is known', 
   t.strictSame(seen.map(({ size }) => size), [100, 2 ** 20, 100])
   t.strictSame(reads, [
     { size: READ, inPlace: false },
-    { size: 104 + 2 ** 20 + 4 - READ, inPlace: true },
-    { size: 104, inPlace: false }
+    { size: 104 + 2 ** 20 + 4 - READ + TAIL, inPlace: true },
+    { size: 104 - TAIL, inPlace: false }
   ])
+})
+
+t.test('long frames that follow each other take one read each, whatever their sizes', async t => {
+  const { reader, seen } = reading(true)
+  const sizes = Array.from({ length: 20 }, (_, i) => READ + 1 + i * i * 1000)
+  const reads = receive(reader, Buffer.concat(sizes.map((size, i) => framed(size, i))), 2 ** 30)
+  t.strictSame(seen.map(({ size }) => size), sizes)
+  t.ok(seen.slice(1).every(({ isOwned }) => isOwned))
+  t.equal(reads.length, 21)
+})
+
+t.test('what follows a long frame stays as it was, whatever the handler does with the memory of the frame', async t => {
+  for (const keeps of [true, false]) {
+    const sizes: number[] = []
+    const reader = new FrameReader({
+      frame (buffer, at, end, isOwned) {
+        sizes.push(end - at)
+        if (isOwned) new Uint8Array(buffer.buffer).fill(0xff)
+        return keeps && isOwned
+      }
+    }, () => true)
+    const all = [READ, 8, READ + 1, 9, 10, 2 * READ, 11, 2 ** 20, 2 ** 20, 12]
+    receive(reader, Buffer.concat(all.map(size => framed(size, 1))), 2 ** 30)
+    t.strictSame(sizes, all)
+  }
 })
 
 t.test('a handler can keep the buffer of a long frame, which contains nothing else', async t => {
@@ -122,7 +148,7 @@ t.test('a peer that claims more than it sends takes little memory', async t => {
       if (count < bytes.length) reader.receive(bytes.subarray(count))
     }
   }
-  t.equal(most, size + 4)
+  t.equal(most, size + 4 + TAIL)
   t.equal(seen.length, 1)
   receive(reader, framed(2 * READ, 1))
   t.ok(seen[1]!.buffer.length <= EAGER, 'the large buffer is not kept')
