@@ -18,6 +18,22 @@ t.test('the size limit applies to the UTF-8 encoding', async t => {
   t.throws(() => json.encode('é'.repeat(50), 100), { code: 'STORE_VALUE_TOO_LARGE' })
 })
 
+t.test('text of any length is measured as UTF-8, wherever it is not ASCII', async t => {
+  for (const length of [511, 512, 16_384, 16_385, 50_000]) {
+    for (const [character, size] of [['x', 1], ['\u007f', 1], ['é', 2], ['ÿ', 2], ['ж', 2], ['漢', 3]] as const) {
+      for (const at of [0, 511, 16_383, 16_384, length - 1]) {
+        if (at >= length) continue
+        const value = 'x'.repeat(at) + character + 'x'.repeat(length - at - 1)
+        const bytes = length + 1 + size
+        if (json.encode(value, bytes).length !== length + 2) throw new Error('other text')
+        t.throws(() => json.encode(value, bytes - 1), { code: 'STORE_VALUE_TOO_LARGE' }, `${character} at ${at} of ${length}`)
+        t.equal(toBytes(value).length, bytes - 2)
+        t.equal(fromBytes(toBytes(value)), value)
+      }
+    }
+  }
+})
+
 t.test('JSON text is validated and passed through unchanged', async t => {
   t.equal(text.encode('{ "a" : 1 }', 100), '{ "a" : 1 }')
   t.equal(text.decode('{ "a" : 1 }'), '{ "a" : 1 }')

@@ -1,10 +1,13 @@
 // How strings are encoded in frames.
+import { isAscii } from 'node:buffer'
 import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
-import type { Bytes } from '../../core/value.js'
+import { isLatin1, type Bytes } from '../../core/value.js'
 
 /** The server keeps request text of at least this size as a Buffer. */
 const LARGE = 32 * 1024
+/** Shorter strings get room for three bytes for each character. */
+const LONG = 4096
 
 /** A client writes strings as UTF-8; the server passes the bytes through (see core/value.ts). */
 export interface Charset {
@@ -31,7 +34,19 @@ export const bytes: Charset = {
 export const utf8: Charset = {
   write: (buffer, text, at) => (buffer as FastBuffer).utf8Write(text, at),
   read: (buffer, from, to) => (buffer as FastBuffer).utf8Slice(from, to),
-  room: text => text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
+  room: text => text.length < LONG ? text.length * 3 : Buffer.byteLength(text)
+}
+
+/** Room for the text of a request. For long text it is a guess, which saves counting its bytes: see `writeText`. */
+export function textRoom (text: string): number {
+  return text.length < LONG ? text.length * 3 : isLatin1(text) ? text.length : Buffer.byteLength(text)
+}
+
+/** Writes text for which there is `room`. Returns where it ends, or undefined if it needs room for its `byteLength`. */
+export function writeText (buffer: Buffer, text: string, at: number, room: number): number | undefined {
+  if (text.length !== room) return at + utf8.write(buffer, text, at)
+  const end = at + bytes.write(buffer, text, at)
+  return isAscii(buffer.subarray(at, end)) ? end : undefined
 }
 
 /** The text of a request. `isOwned`: it may keep the buffer. */

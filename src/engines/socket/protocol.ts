@@ -12,7 +12,7 @@
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import type { Bytes } from '../../core/value.js'
-import { bytes, inside, readShort, readText, utf8, writeShort } from './charset.js'
+import { bytes, inside, readShort, readText, textRoom, utf8, writeShort, writeText } from './charset.js'
 
 /**
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
@@ -116,9 +116,12 @@ export function writeControl (
   target.commit(end - target.used)
 }
 
-export function writeRequest (target: Target, request: Request, slot: number, id: number): void {
+/** `room`: for the text. */
+export function writeRequest (
+  target: Target, request: Request, slot: number, id: number,
+  room = request.text === undefined ? 0 : textRoom(request.text)
+): void {
   const { text, token, owner } = request
-  const room = text === undefined ? 0 : utf8.room(text)
   const fields = (text === undefined ? 0 : TEXT) | (request.ttl === undefined ? 0 : TTL) |
     (request.ifVersion === undefined ? 0 : IF_VERSION) | (request.number === undefined ? 0 : NUMBER) |
     (request.cursor === undefined ? 0 : CURSOR) | (request.lease === undefined ? 0 : LEASE) |
@@ -141,8 +144,11 @@ export function writeRequest (target: Target, request: Request, slot: number, id
   if (token !== undefined) at = writeShort(buffer, token, at, utf8)
   if (owner !== undefined) at = writeShort(buffer, owner, at, utf8)
   if (request.limit !== undefined) at = buffer.writeDoubleLE(request.limit, at)
-  // With a byte for each character the text is ASCII, which is copied several times faster as it is.
-  if (text !== undefined) at += (text.length === room ? bytes : utf8).write(buffer, text, at)
+  if (text !== undefined) {
+    const end = writeText(buffer, text, at, room)
+    if (end === undefined) return writeRequest(target, request, slot, id, Buffer.byteLength(text))
+    at = end
+  }
   buffer.writeUInt32LE(at - used - 4, used)
   target.commit(at - used)
 }

@@ -48,7 +48,8 @@ const REQUESTS: Array<Partial<Request>> = [
   { limit: 2 ** 53, backoff: true, down: true, token: 'a-token', owner: 'é', text: '1' },
   { token: '', owner: '' },
   { ttl: 0, ifVersion: 0, number: 0, cursor: 'x', lease: 0, limit: -1 },
-  { text: `"${'é'.repeat(20_000)}"` }
+  { text: `"${'é'.repeat(20_000)}"` },
+  ...['x', 'é', 'ж', '漢', '😀'].map(character => ({ text: `"${'x'.repeat(4096)}${character}"` }))
 ]
 
 t.test('requests arrive unchanged, with strings as bytes', async t => {
