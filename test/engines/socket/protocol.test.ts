@@ -70,6 +70,14 @@ t.test('requests arrive unchanged, with strings as bytes', async t => {
   }
 })
 
+t.test('text of 16 KB and more is kept as bytes', async t => {
+  for (const size of [16_383, 16_384, 65_536]) {
+    const request = Object.assign(new Request('set', 'c', 'key'), { text: 'x'.repeat(size) })
+    const { buffer, at, end } = frame(target => { writeRequest(target, request, 0, 1) })
+    t.equal(typeof readRequest(buffer, at, end, 'c', false).text, size < 16_384 ? 'string' : 'object')
+  }
+})
+
 t.test('replies arrive unchanged, with bytes as text', async t => {
   const all = {
     version: 2 ** 53 - 1, expiresIn: 0.5, number: -1, token: 't'.repeat(36), fence: 7, near: 2 ** 32 - 1, text: '1'
