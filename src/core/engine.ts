@@ -199,6 +199,7 @@ export interface Engine {
   readonly isShared: boolean
   /**
    * Rejects with a StoreError. An error is never reported as a miss, and no call hangs after the connection is lost.
+   * The engine may remove the `text` of the request when it has sent it.
    */
   call (request: Request): Promise<Reply>
   /**

@@ -19,6 +19,8 @@ import { UnsentRequests } from './unsent-requests.js'
 const MAX_BACKLOG = 256 * 2 ** 20
 /** Calls are rejected above this number of pending or unsent calls, which takes about as much memory. */
 const MAX_PENDING = 2 ** 19
+/** Texts from this length on are released as soon as they are in a frame. */
+const LONG_TEXT = 4096
 /** After calls have overlapped, this number of lone calls is gathered too: others may follow. */
 const MAX_LONE_GATHERED = 64
 
@@ -168,6 +170,8 @@ export class ClientEngine implements Engine {
     const slot = this.#slots.of(request.collection, connection)
     if (this.#near.isUsed && id !== LIVENESS_ID) this.#near.sent(request, id)
     writeRequest(connection, request, slot, id)
+    // Otherwise garbage collections would copy the texts of all pending calls.
+    if (request.text !== undefined && request.text.length >= LONG_TEXT) request.text = undefined
     if (id === 0) this.#liveness.posted()
     else if (!this.#isReferenced && id !== LIVENESS_ID) {
       this.#isReferenced = true

@@ -193,6 +193,19 @@ t.test('a removed socket is found again, and open connections stay open', async 
   await Promise.all([before, after, late].map(client => client.close()))
 })
 
+t.test('pending calls do not keep long texts once they are sent', async t => {
+  const client = clientOf(serverOf(t).discovery)
+  t.teardown(() => client.close())
+  const lock = await client.call(new Request('acquire', 'c', 'key'))
+  const text = JSON.stringify('x'.repeat(100_000))
+  const set = Object.assign(new Request('set', 'c', 'key'), { text })
+  const reply = client.call(set)
+  t.equal(set.text, undefined)
+  await client.call(Object.assign(new Request('release', 'c', 'key'), { token: lock.token }))
+  t.equal((await reply).number, 1)
+  t.equal((await client.call(get())).text, text)
+})
+
 t.test('clients receive maxValueBytes on connect and on every change', async t => {
   const { server, discovery } = serverOf(t)
   const client = clientOf(discovery)
