@@ -37,16 +37,24 @@ export const utf8: Charset = {
   room: text => text.length < LONG ? text.length * 3 : Buffer.byteLength(text)
 }
 
-/** Room for the text of a request. For long text it is a guess, which saves counting its bytes: see `writeText`. */
+/** Whether the last long text was ASCII, so that the next one probably is. */
+let wasAscii = true
+
+/** Room for the text of a request. For long text it may be a guess, which saves counting its bytes: see `writeText`. */
 export function textRoom (text: string): number {
-  return text.length < LONG ? text.length * 3 : isLatin1(text) ? text.length : Buffer.byteLength(text)
+  if (text.length < LONG) return text.length * 3
+  if (wasAscii && isLatin1(text)) return text.length
+  const size = Buffer.byteLength(text)
+  wasAscii = size === text.length
+  return size
 }
 
 /** Writes text for which there is `room`. Returns where it ends, or undefined if it needs room for its `byteLength`. */
 export function writeText (buffer: Buffer, text: string, at: number, room: number): number | undefined {
   if (text.length !== room) return at + utf8.write(buffer, text, at)
   const end = at + bytes.write(buffer, text, at)
-  return isAscii(buffer.subarray(at, end)) ? end : undefined
+  wasAscii = isAscii(buffer.subarray(at, end))
+  return wasAscii ? end : undefined
 }
 
 /** The text of a request. `isOwned`: it may keep the buffer. */
