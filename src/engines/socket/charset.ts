@@ -5,7 +5,7 @@ import { StoreError } from '../../core/errors.js'
 import { isLatin1, type Bytes } from '../../core/value.js'
 
 /** The server keeps request text of at least this size as a Buffer. */
-const LARGE = 16 * 1024
+const LARGE = 8 * 1024
 /** Shorter strings get room for three bytes for each character. */
 const LONG = 4096
 
