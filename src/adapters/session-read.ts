@@ -1,9 +1,8 @@
 // Remembers what a request has read of a session until the request saves it: a session destroyed in between is not
 // saved.
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { KeyLock } from '../api/key-lock.js'
-import { shared } from '../core/shared.js'
-import { updateOfRequest, valueOfSession } from './fastify-session.js'
+import { currentContext, runWith } from '../web/request-context.js'
+import { contextOfSession, keepContext } from './fastify-session.js'
 
 /** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
 export interface StoredSession {
@@ -30,13 +29,21 @@ export class SessionRead {
 
   /** Makes the object stand for the session in any context. */
   keepFor (session: unknown): void {
-    if (typeof session === 'object' && session !== null) bySession.set(session, this)
+    if (typeof session !== 'object' || session === null) return
+    Reflect.defineProperty(session, READ, { value: this, configurable: true, writable: true }) // false if it is frozen
   }
 
   /** Runs the code that continues with the session. */
   run (fn: () => void): void {
-    updateOfRequest<Reads>((reads = []) => this.#before(reads))
-    context.run(this.#before(readsOfRequest()), fn)
+    const reads = this.#before(readsOfRequest())
+    const context = currentContext()
+    if (context?.response === undefined) {
+      runWith(reads, fn)
+      return
+    }
+    context.reads = reads
+    keepContext(context)
+    fn()
   }
 
   #before (reads: Reads): Reads {
@@ -50,26 +57,25 @@ export class SessionRead {
 const MAX_READS = 16
 
 /**
- * `context`: the sessions that the running code has read, the last one first, because the libraries do not say for
- * which request they save. `bySession`: the same by the objects that stand for a session, which are known in any
- * context.
+ * A property of the objects that stand for a session, which are known in any context: the libraries do not say for
+ * which request they save. It is not enumerable, so that it is neither copied nor shown. In a WeakMap, reads would cost
+ * the garbage collector a time that grows with their number.
  */
-const { context, bySession } = shared('session-reads.2', () => ({
-  context: new AsyncLocalStorage<Reads>(),
-  bySession: new WeakMap<object, SessionRead>()
-}))
+const READ = Symbol.for('strong-store.session-read.1')
 
 /** Finds what the saving request has read; undefined for a new session, or if nothing is known. */
 export function findRead (sid: string, session: object | undefined): SessionRead | undefined {
-  const read = session && bySession.get(session)
+  const read = (session as { [READ]?: SessionRead } | undefined)?.[READ]
   if (read?.sid === sid) return read
   const isSame = (read: SessionRead): boolean => read.sid === sid
   // The running code may belong to another request of the session, which has sent the reply of this one.
-  return (session && valueOfSession<Reads>(session))?.find(isSame) ?? readsOfRequest().find(isSame)
+  const reads = (session && contextOfSession(session))?.reads as Reads | undefined
+  return reads?.find(isSame) ?? readsOfRequest().find(isSame)
 }
 
+/** What the running code has read, the last one first. */
 export function readsOfRequest (): Reads {
-  return context.getStore() ?? []
+  return (currentContext()?.reads ?? []) as Reads
 }
 
 interface Cookie {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { checkAdmin, type AdminOptions } from '../../routes/admin.js'
 import installedVersion from '../../routes/installed-version.cjs'
 import { StoreError } from '../core/errors.js'
-import { runFor } from './current-response.js'
+import { runFor } from './request-context.js'
 import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -40,7 +40,7 @@ export function expressStore (options: PickOptions = {}): ExpressMiddleware {
         return scoped
       }
     })
-    runFor(response, next)
+    runFor(request, response, next)
   }
 }
 

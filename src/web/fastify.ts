@@ -8,7 +8,7 @@ import fastifyPlugin from 'fastify-plugin'
 import type { AdminOptions } from '../../routes/admin.js'
 import { StoreError } from '../core/errors.js'
 import { mountAdmin } from './admin-mount.js'
-import { runFor } from './current-response.js'
+import { runFor } from './request-context.js'
 import { RequestScope } from './request-scope.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 
@@ -65,7 +65,7 @@ const plugin: FastifyPluginAsync<StrongStoreOptions & RegisterOptions> = async (
   })
   app.addHook('onRequest', (request, reply, done) => {
     (request as Decorated)[REPLY] = reply
-    runFor(reply.raw, done)
+    runFor(request.raw, reply.raw, done)
   })
   app.addHook('onRoute', route => { route.handler = watched(route.handler) })
   app.addHook('onSend', commitFirst)

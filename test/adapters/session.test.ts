@@ -1,5 +1,6 @@
 // Sessions of express-session and @fastify/session in real workers over HTTP, and the contract of a session store.
 import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
@@ -273,6 +274,7 @@ t.test('a SessionStore implements get, set, touch, destroy, all, length and clea
   await set('a', session)
   session.user.name = 'changed'
   t.strictSame(await get('a'), { ...session, user: { name: 'Ada' } })
+  t.strictSame(Reflect.ownKeys({ ...await get('a') }), Object.keys(session), 'copies have nothing else')
   await touch('none', session)
   t.equal(await get('none'), undefined)
   const expires = new Date(Date.now() + 100_000)
@@ -447,6 +449,26 @@ t.test('a chain of callbacks that never ends tracks a bounded number of sessions
     look(0)
   })
   t.equal(await collection.has('0'), false, 'its first session is still tracked')
+})
+
+t.test('a request starts without the reads of earlier ones of its connection, and keeps its own', async t => {
+  const { get: read, set } = alone(t)
+  for (const sid of ['a', 'b', 'c']) await set(sid, { cookie: {} })
+  const idsOfReads = (): string[] => readsOfRequest().map(({ sid }) => sid).sort()
+  const server = createServer((request, response) => {
+    const before = idsOfReads()
+    const reads = Promise.all(request.url!.slice(1).split('').map(sid => read(sid)))
+    reads.then(() => { response.end(JSON.stringify([before, idsOfReads()])) }, t.fail)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close().closeAllConnections() })
+  const ask = async (path: string): Promise<unknown> => {
+    const { port } = server.address() as AddressInfo
+    return await (await fetch(`http://127.0.0.1:${port}/${path}`)).json()
+  }
+  t.strictSame(await ask('ab'), [[], ['a', 'b']])
+  t.strictSame(await ask('c'), [[], ['c']])
 })
 
 t.test('a save is one call, however many requests save the session', async t => {
