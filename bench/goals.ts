@@ -23,7 +23,8 @@ const SMALLEST = '1 × workers, 1,000 keys'
 const LARGEST = '8 × workers, 1,000,000 keys'
 
 const CORES = 'the cores: workers and store share them, and JSON takes most of the time of the workers'
-const STRINGIFYING = 'JSON.stringify, which takes more than half of the CPU of a set, of ioredis as well'
+const STRINGIFYING = 'JSON.stringify, which takes more than half of the CPU of a set, and about half with ioredis'
+const PARSING = 'JSON.parse and reading its text from bytes, which ioredis does as well'
 const WAKING = 'the scheduler: two processes are woken up for each call'
 
 const goals: Goal[] = [
@@ -110,12 +111,11 @@ const goals: Goal[] = [
     by: ['sessions', 'express-session, its memory store', 'microseconds'],
     atMost: 1.15
   },
-  {
-    of: ['get262144', OWN, 'megabytesPerSecond'],
-    by: ['get262144', 'Redis, ioredis', 'megabytesPerSecond'],
-    atLeast: 1
-  },
-  ...Object.entries({ set16384: 1.1, set65536: 1.1, set262144: 1.2, set1048576: 1.2 }).map(([sets, atLeast]): Goal => {
+  ...Object.entries({ get16384: 1.3, get65536: 1.3, get262144: 1.1, get1048576: 1.2 }).map(([gets, atLeast]): Goal => {
+    const by: Of = [gets, 'Redis, ioredis', 'callsPerSecond']
+    return { of: [gets, OWN, 'callsPerSecond'], by, atLeast, limit: PARSING }
+  }),
+  ...Object.entries({ set16384: 1.1, set65536: 1.15, set262144: 1.2, set1048576: 1.2 }).map(([sets, atLeast]): Goal => {
     const by: Of = [sets, 'Redis, ioredis', 'callsPerSecond']
     return { of: [sets, OWN, 'callsPerSecond'], by, atLeast, limit: STRINGIFYING }
   }),
