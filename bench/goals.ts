@@ -25,6 +25,7 @@ const LARGEST = '8 × workers, 1,000,000 keys'
 const CORES = 'the cores: workers and store share them, and JSON takes most of the time of the workers'
 const STRINGIFYING = 'JSON.stringify, which takes more than half of the CPU of a set, and about half with ioredis'
 const PARSING = 'JSON.parse and reading its text from bytes, which ioredis does as well'
+const TRACKING = 'finding the session that a request has read: on Node 20 and 22, AsyncLocalStorage costs every promise'
 const WAKING = 'the scheduler: two processes are woken up for each call'
 
 const goals: Goal[] = [
@@ -103,13 +104,15 @@ const goals: Goal[] = [
   { of: ['admin', 'admin API', 'requestsPerSecond'], by: ['admin', 'constant', 'requestsPerSecond'], atLeast: 0.6 },
   {
     of: ['sessions', '@fastify/session, SessionStore', 'microseconds'],
-    by: ['sessions', '@fastify/session, its memory store', 'microseconds'],
-    atMost: 1.15
+    by: ['sessions', '@fastify/session, bare round trips', 'microseconds'],
+    atMost: 1.35,
+    limit: TRACKING
   },
   {
     of: ['sessions', 'express-session, SessionStore', 'microseconds'],
-    by: ['sessions', 'express-session, its memory store', 'microseconds'],
-    atMost: 1.15
+    by: ['sessions', 'express-session, bare round trips', 'microseconds'],
+    atMost: 1.25,
+    limit: TRACKING
   },
   ...Object.entries({ get16384: 1.3, get65536: 1.3, get262144: 1.1, get1048576: 1.2 }).map(([gets, atLeast]): Goal => {
     const by: Of = [gets, 'Redis, ioredis', 'callsPerSecond']

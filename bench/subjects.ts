@@ -17,7 +17,7 @@ export interface Comparison {
   rows: Row[]
 }
 
-const SESSIONS = ['its memory store', 'SessionStore', 'connect-redis'] as const
+const SESSIONS = ['its memory store', 'SessionStore', 'connect-redis', 'bare round trips'] as const
 const LOCKS: RivalName[] = ['strong-store', 'strong-store-cluster', 'cluster-shared-memory', 'Redis, redlock']
 const IN_REDIS: RivalName[] = ['Redis, ioredis with auto-pipelining', 'strong-store, redis:', 'Redis, ioredis']
 

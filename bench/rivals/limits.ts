@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ownCpu, type Load, type Rival, type Served } from './rival.js'
+import { ownCpu, type Client, type Load, type Rival, type Served } from './rival.js'
 
 // The frames of strong-store: headers of 16 and 12 bytes, a key of 8 bytes, and 8 bytes of version in replies to sets.
 const REQUEST_HEAD = 24
@@ -72,29 +72,32 @@ export const batchedEcho: Rival = {
       socket.write(out)
     })
   }),
-  async client (address) {
-    const { path, request, reply } = JSON.parse(address) as Sizes & { path: string }
-    const socket = await open(path)
-    const content = Buffer.alloc(request)
-    let waiting: Array<() => void> = []
-    let gathered = 0
-    receive(socket, reply, calls => {
-      const settled = waiting.slice(0, calls)
-      waiting = waiting.slice(calls)
-      for (const settle of settled) settle()
-    })
-    const flush = (): void => {
-      const out = Buffer.allocUnsafe(gathered * request)
-      for (let i = 0; i < gathered; i++) content.copy(out, i * request)
-      gathered = 0
-      socket.write(out)
-    }
-    const call = (): Promise<void> => new Promise(resolve => {
-      waiting.push(resolve)
-      if (gathered++ === 0) process.nextTick(flush)
-    })
-    return { get: call, set: call }
+  client: address => batchedClient(address, process.nextTick)
+}
+
+/** `defer` decides for how long calls are gathered. */
+export async function batchedClient (address: string, defer: (flush: () => void) => void): Promise<Client> {
+  const { path, request, reply } = JSON.parse(address) as Sizes & { path: string }
+  const socket = await open(path)
+  const content = Buffer.alloc(request)
+  let waiting: Array<() => void> = []
+  let gathered = 0
+  receive(socket, reply, calls => {
+    const settled = waiting.slice(0, calls)
+    waiting = waiting.slice(calls)
+    for (const settle of settled) settle()
+  })
+  const flush = (): void => {
+    const out = Buffer.allocUnsafe(gathered * request)
+    for (let i = 0; i < gathered; i++) content.copy(out, i * request)
+    gathered = 0
+    socket.write(out)
   }
+  const call = (): Promise<void> => new Promise(resolve => {
+    waiting.push(resolve)
+    if (gathered++ === 0) defer(flush)
+  })
+  return { get: call, set: call }
 }
 
 async function serve (load: Load, answer: (socket: Socket, sizes: Sizes) => void): Promise<Served> {

@@ -14,6 +14,7 @@ import expressSession, { type SessionData } from 'express-session'
 import { SessionStore } from '../../src/adapters/session.js'
 import strongStore, { createStore } from '../../src/index.js'
 import { freePort } from '../../test/support/ports.js'
+import { batchedClient, batchedEcho } from './limits.js'
 import { serveRedis, type IoredisModule, type NodeRedisModule } from './redis.js'
 import { load } from './rival.js'
 
@@ -105,6 +106,28 @@ class ExpressWorkerMemory extends expressSession.MemoryStore {
   }
 }
 
+type Answer = (error?: unknown, session?: unknown) => void
+
+/**
+ * A limit: each call is the JSON of a session and a round trip to the primary that does nothing else. The round trips
+ * of one iteration of the event loop share a write, as those of strong-store do.
+ */
+async function bareStore (address: string): Promise<object> {
+  const { get: roundTrip } = await batchedClient(address, setImmediate)
+  let text = JSON.stringify(begun)
+  const call = (callback: Answer): void => { roundTrip('').then(() => { callback() }, callback) }
+  return {
+    get: (_id: string, callback: Answer) => { call(error => { callback(error, JSON.parse(text)) }) },
+    set (_id: string, session: object, callback: Answer) {
+      text = JSON.stringify(session)
+      call(callback)
+    },
+    touch: (_id: string, _session: object, callback: Answer) => { call(callback) }
+  }
+}
+
+const bareAddress = async (): Promise<string> => (await batchedEcho.serve({ bytes: 300, operation: 'get' })).address
+
 type RedisStoreClass<S> = { RedisStore: new (options: object) => S }
 
 /** connect-redis, for the Redis at a socket path. */
@@ -151,6 +174,10 @@ export const sites = {
 
   '@fastify/session, SessionStore': site('/session', app => session(app, new SessionStore() as unknown as SessionOptions['store'])),
 
+  '@fastify/session, bare round trips': site('/session', async (app, address) => {
+    await session(app, await bareStore(address) as SessionOptions['store'])
+  }, bareAddress),
+
   '@fastify/session, connect-redis': site('/session', async (app, path) => {
     await session(app, await connectRedis(path))
   }, redisAddress),
@@ -158,6 +185,10 @@ export const sites = {
   'express-session, its memory store': expressSite(async () => new ExpressWorkerMemory()),
 
   'express-session, SessionStore': expressSite(async () => new SessionStore() as unknown as expressSession.Store),
+
+  'express-session, bare round trips': expressSite(
+    async address => Object.assign(new (expressSession.Store as any)(), await bareStore(address)), bareAddress
+  ),
 
   'express-session, connect-redis': expressSite(connectRedis, redisAddress)
 } satisfies Record<string, Site>
