@@ -35,9 +35,11 @@ export interface Task extends HeapNode {
   run (budget: Budget): number | undefined
 }
 
+const TASKS = { at: (task: Task) => task }
+
 export class Agenda {
-  readonly #urgent = new Heap<Task>()
-  readonly #other = new Heap<Task>()
+  readonly #urgent = new Heap<Task>(TASKS)
+  readonly #other = new Heap<Task>(TASKS)
   readonly #clock: Clock
   /** Called when a task is scheduled before all others, or when `isAwaited` becomes true. */
   onscheduled: ((time: number) => void) | undefined

@@ -3,6 +3,7 @@ import type { Budget, Task } from './agenda.js'
 import type { Collection } from './collection.js'
 import type { Context } from './context.js'
 import type { Copy } from './copies.js'
+import { keyed } from './keyed.js'
 import { Table } from './table.js'
 
 export class BulkRevocation implements Task {
@@ -14,7 +15,7 @@ export class BulkRevocation implements Task {
   /** Keys that the walk has to reach. Those that get copies after its start follow them. */
   #unseen: number
   /** The first copy of each key whose copies have not been acknowledged. */
-  readonly #left = new Table<Copy>()
+  readonly #left = new Table<Copy>(keyed)
   /** When the last lease on their copies expires. */
   #end = 0
 

@@ -10,6 +10,7 @@
 // Numbers are little-endian. Versions and revisions are absolute. An end is in milliseconds of the wall clock, 0 for
 // none.
 import { crc32 } from 'node:zlib'
+import type { FastBuffer } from '../../core/fast-buffer.js'
 import type { Bytes } from '../../core/value.js'
 import { DamageError } from './disk.js'
 
@@ -26,12 +27,6 @@ export const PUT_HEAD = HEAD + 4 + 8 + 8
 const CHUNK_SIZE = 64 * 1024
 /** Text of at least this size is kept as a Buffer: see Bytes. */
 const LARGE = 32 * 1024
-
-// Internal methods of Node's Buffer, faster than `write` and `toString`.
-interface FastBuffer extends Buffer {
-  latin1Write (text: string, at: number): number
-  latin1Slice (from: number, to: number): string
-}
 
 /** Receives the records of a log. */
 export interface LogReader {

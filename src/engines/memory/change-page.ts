@@ -18,7 +18,7 @@ export class ChangePage {
 
   /** Returns false if the page is full. */
   add (type: ChangeType, key: string, revision: number, entry: Entry | undefined): boolean {
-    const bytes = CHANGE_BYTES + key.length + (this.values ? entry?.text.length ?? 0 : 0)
+    const bytes = CHANGE_BYTES + key.length + (this.values ? entry?.size ?? 0 : 0)
     if (this.#bytes > 0 && this.#bytes + bytes > MAX_REPLY_BYTES) return false
     this.#bytes += bytes
     this.addAnyway(type, key, revision, entry)
@@ -35,8 +35,8 @@ export class ChangePage {
 /** How many of the entries fit into a reply, at least one. */
 export function bytesFit (entries: readonly Entry[], values: boolean): number {
   let bytes = 0
-  const end = entries.findIndex(({ key, text }) => {
-    bytes += CHANGE_BYTES + key.length + (values ? text.length : 0)
+  const end = entries.findIndex(({ key, size }) => {
+    bytes += CHANGE_BYTES + key.length + (values ? size : 0)
     return bytes > MAX_REPLY_BYTES
   })
   return end === -1 ? entries.length : Math.max(1, end)

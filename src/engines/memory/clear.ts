@@ -4,6 +4,7 @@ import { Reply, type Request } from '../../core/engine.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
 import { REVOKER, type Caller, type Lock, type Waiting } from './lock.js'
+import { keyed } from './keyed.js'
 import { Table } from './table.js'
 
 /** The parts of a collection that a Clear uses. */
@@ -16,7 +17,7 @@ export interface Clearable {
 
 export class Clear implements Waiting {
   /** The locks found so far that it waits for. */
-  readonly #locks = new Table<Lock>()
+  readonly #locks = new Table<Lock>(keyed)
   /** The position of the search for locks. */
   #unseen: Iterator<Lock> | undefined
   #hasFreeKeys = true

@@ -2,6 +2,7 @@
 // clear as deleted. One walk over the table, in slices, removes the keys of all clears.
 import type { Budget } from './agenda.js'
 import type { Entry } from './entry.js'
+import { keyed } from './keyed.js'
 import { Table, type Page } from './table.js'
 
 interface Pending {
@@ -19,8 +20,8 @@ interface Pending {
 export class ClearedPrefixes {
   #pending: Pending[] = []
   #position = 0
-  /** The part of the page at this position that the last slice did not process. */
-  #rest: Page<Entry> | undefined
+  /** The keys of the page at this position that the last slice did not process. */
+  #rest: Page<string> | undefined
   /** The latest revision at which each prefix was cleared. */
   readonly #revisions = new Map<string, number>()
   #lengths: number[] = []
@@ -28,7 +29,7 @@ export class ClearedPrefixes {
    * Keys that were locked, with the revision at which the lock ended: clears before that revision have already been
    * applied to them.
    */
-  readonly #spared = new Table<{ readonly key: string, revision: number }>()
+  readonly #spared = new Table<{ readonly key: string, revision: number }>(keyed)
 
   get isDone (): boolean {
     return this.#pending.length === 0
@@ -62,15 +63,15 @@ export class ClearedPrefixes {
   }
 
   /**
-   * Continues the walk. True if the budget was spent first. `remove` removes an entry if it has been cleared; it may
-   * have left the table since the last slice.
+   * Continues the walk. True if the budget was spent first. `remove` removes a key if it has been cleared; it may have
+   * left the table since the last slice.
    */
-  run (budget: Budget, table: Table<Entry>, remove: (entry: Entry) => void): boolean {
+  run (budget: Budget, table: Table<number>, remove: (key: string) => void): boolean {
     while (!this.isDone) {
-      const { values, next } = this.#rest ?? table.step(this.#position)
+      const { values, next } = this.#rest ?? table.keyStep(this.#position)
       let isSpent = false
-      for (let entry; !isSpent && (entry = values.pop()) !== undefined;) {
-        remove(entry)
+      for (let key; !isSpent && (key = values.pop()) !== undefined;) {
+        remove(key)
         isSpent = budget.isSpent()
       }
       if (values.length > 0) {

@@ -1,13 +1,14 @@
 // The collections of a keyspace.
 import { Collection } from './collection.js'
 import type { Context } from './context.js'
+import { keyed } from './keyed.js'
 import { Table, type Page } from './table.js'
 
 /** Size of a cache of recently used collections, indexed by a cheap function of the name. Most calls skip the hash. */
 const CACHED = 64
 
 export class CollectionTable {
-  readonly #table = new Table<Collection>()
+  readonly #table = new Table<Collection>(keyed)
   /** The most recently used collection. */
   #last: Collection | undefined
   readonly #cache: Array<Collection | undefined> = Array(CACHED).fill(undefined)
@@ -51,6 +52,7 @@ export class CollectionTable {
 
   delete (collection: Collection): void {
     this.#table.delete(collection.key)
+    this.context.entries.deleteOwner(collection.owner)
     this.#cache[slotOf(collection.key)] = undefined
     if (this.#last === collection) this.#last = undefined
   }

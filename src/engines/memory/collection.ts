@@ -9,6 +9,7 @@ import type { Context } from './context.js'
 import type { Entry } from './entry.js'
 import { REVOKER, type Caller, type Lock } from './lock.js'
 import { PendingClears } from './pending-clears.js'
+import { keyed } from './keyed.js'
 import { Table } from './table.js'
 
 /** How long an empty collection keeps its counters, in seconds. Less if there are very many. */
@@ -21,7 +22,7 @@ const MAX_AT_ONCE = 1000
 /** How often is looked whether keys can be evicted that had copies. */
 export const ROOM_RETRY_MS = 10
 
-const NO_LOCKS = new Table<Lock>()
+const NO_LOCKS = new Table<Lock>(keyed)
 const NO_CLEARS = new PendingClears()
 
 /** The table of collections that it is in. */
@@ -63,7 +64,7 @@ export class Collection extends BoundedEntries implements Task {
   }
 
   addLock (lock: Lock): void {
-    if (this.locks === NO_LOCKS) this.locks = new Table()
+    if (this.locks === NO_LOCKS) this.locks = new Table<Lock>(keyed)
     this.locks.add(lock)
     this.context.counters.totals.locks++
   }

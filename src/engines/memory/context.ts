@@ -3,6 +3,7 @@ import { Agenda } from './agenda.js'
 import { Observers, type Observer } from './changes.js'
 import { Clock, type Time } from './clock.js'
 import { Copies } from './copies.js'
+import { EntryPool } from './entry-pool.js'
 import type { Durability } from './durability.js'
 import { Counters } from './counters.js'
 
@@ -20,6 +21,7 @@ export class Context {
   readonly clock: Clock
   readonly agenda: Agenda
   readonly counters = new Counters()
+  readonly entries: EntryPool
   readonly copies: Copies
   /**
    * Incremented by every change and every clear: the version of an entry is the revision that wrote it. It also orders
@@ -34,6 +36,7 @@ export class Context {
   constructor (time?: Time) {
     this.clock = new Clock(time)
     this.agenda = new Agenda(this.clock)
+    this.entries = new EntryPool(this.agenda, this.clock)
     this.copies = new Copies(this.clock, this.counters.near)
   }
 

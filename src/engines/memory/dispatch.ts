@@ -45,7 +45,7 @@ function scan (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   const keys = page.values
     .filter(entry => entry.key.startsWith(request.key))
     .map(entry => {
-      return [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.text.length]
+      return [entry.key, keyspace.values.versionOf(entry), collection.expiresIn(entry) ?? null, entry.size]
     })
   return json({ keys, cursor: page.next?.toString() })
 }
@@ -57,7 +57,7 @@ function dump (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   let bytes = 0
   const page = collection.page(position, limitOf(request, MAX_KEYS), entry => (bytes += entry.bytes) > MAX_DUMPED_BYTES)
   const keys = page.values.map(entry => {
-    return [entry.key, keyspace.values.versionOf(entry), entry.isTimed() ? collection.expiresIn(entry) : null]
+    return [entry.key, keyspace.values.versionOf(entry), entry.isTimed ? collection.expiresIn(entry) : null]
   })
   const reply = json({ keys, cursor: page.next?.toString() })
   reply.text = [reply.text, ...page.values.map(({ text }) => asString(text))].join(DUMP_SEPARATOR)

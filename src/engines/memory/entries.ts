@@ -1,11 +1,11 @@
 // The entries of one collection, with their expiry.
-import { largeBuffers } from '../../core/buffer-pool.js'
 import type { Bytes } from '../../core/value.js'
 import type { Budget } from './agenda.js'
 import { UNBOUNDED, isOver } from './bounds.js'
 import type { ChangeKind } from './changes.js'
 import { ClearedPrefixes } from './cleared-prefixes.js'
-import { Entry, FREE, LOCKED, TimedEntry } from './entry.js'
+import type { Context } from './context.js'
+import { ENDED, FREE, LOCKED, type Entry } from './entry.js'
 import { Lifetimes } from './lifetimes.js'
 import { Table, type Page } from './table.js'
 
@@ -21,8 +21,16 @@ export abstract class Entries extends Lifetimes {
   evicted = 0
   /** The locked entries. */
   protected locked = NONE_LOCKED
-  #table = new Table<Entry>()
+  /** Its number in the pool. */
+  readonly owner: number
+  #table: Table<number>
   #cleared: ClearedPrefixes | undefined
+
+  constructor (context: Context) {
+    super(context)
+    this.owner = context.entries.addOwner(this)
+    this.#table = new Table(context.entries)
+  }
 
   /** Called when the last entry is removed. */
   abstract onempty (): void
@@ -39,9 +47,9 @@ export abstract class Entries extends Lifetimes {
 
   /** The entry of a key that has a value. */
   find (key: string): Entry | undefined {
-    const entry = this.#table.get(key)
+    const entry = this.entryOf(key)
     if (entry === undefined) return undefined
-    const stays = this.bounds === UNBOUNDED && !entry.isTimed() && this.#cleared === undefined // true for most entries
+    const stays = this.bounds === UNBOUNDED && !entry.isTimed && this.#cleared === undefined // true for most entries
     if (stays || !this.isGone(entry)) return entry
     this.drop(entry)
     return undefined
@@ -49,7 +57,7 @@ export abstract class Entries extends Lifetimes {
 
   /** The stored entry of a key, even if it has expired, but not if it was cleared. */
   stored (key: string): Entry | undefined {
-    const entry = this.#table.get(key)
+    const entry = this.entryOf(key)
     return entry !== undefined && entry.state === FREE && this.#cleared?.covers(entry) === true ? undefined : entry
   }
 
@@ -66,26 +74,26 @@ export abstract class Entries extends Lifetimes {
     this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
     const { clock, revision } = this.context
     if (entry === undefined) {
-      entry = this.insert(new (typeof ttl === 'number' ? TimedEntry : Entry)(key, text, revision, clock.now), isLocked)
+      entry = this.pool.add(this.owner, key, text, revision, clock.now)
+      entry.isTimed = typeof ttl === 'number'
+      this.insert(entry, isLocked)
     } else {
-      const more = text.length - entry.text.length
+      const more = text.length - entry.size
       if (more !== 0) this.count(0, more)
       if (entry.state !== FREE) this.locked.bytes += more
-      if (typeof entry.text === 'object') largeBuffers.free(entry.text)
       entry.text = text
       entry.version = revision
-      if (ttl === null && !entry.isTimed()) return entry
     }
-    return ttl === undefined ? entry : this.putEnd(entry, ttl)
+    if (ttl !== undefined) this.putEnd(entry, ttl)
+    return entry
   }
 
-  /** Adds an entry. Its key must not exist. */
-  insert (entry: Entry, isLocked: boolean): Entry {
-    this.#table.add(entry)
+  /** Adds an entry of the pool. Its key must not exist. */
+  insert (entry: Entry, isLocked: boolean): void {
+    this.#table.add(entry.id)
     this.count(1, entry.bytes)
     if (isLocked) this.pin(entry)
     else this.enlist(entry)
-    return entry
   }
 
   /** Sets the remaining time of an entry, or null for no limit. */
@@ -94,12 +102,15 @@ export abstract class Entries extends Lifetimes {
     this.putEnd(entry, ttl)
   }
 
-  /** Returns the entry that is stored afterwards. */
-  private putEnd (entry: Entry, ttl: number | null): Entry {
-    if (ttl === null) return entry.isTimed() ? this.replace(entry, Entry) : entry
-    const timed = entry.isTimed() ? entry : this.replace(entry, TimedEntry)
-    this.addEnd(timed, this.context.clock.now + Math.ceil(ttl))
-    return timed
+  private putEnd (entry: Entry, ttl: number | null): void {
+    this.removeEnd(entry)
+    if (entry.state === ENDED) entry.state = LOCKED
+    if (entry.isTimed !== (ttl !== null)) {
+      if (entry.state === FREE) this.delist(entry)
+      entry.isTimed = ttl !== null
+      if (entry.state === FREE) this.enlist(entry)
+    }
+    if (ttl !== null) this.addEnd(entry, this.context.clock.now + Math.ceil(ttl))
   }
 
   remove (entry: Entry, kind: ChangeKind): void {
@@ -112,7 +123,7 @@ export abstract class Entries extends Lifetimes {
     // The copies of a locked key, if any, are being revoked.
     if (this.hasCopies && kind !== 'cleared' && entry.state === FREE) this.context.copies.forget(this, entry.key)
     this.count(-1, -entry.bytes)
-    if (typeof entry.text === 'object') largeBuffers.free(entry.text)
+    this.pool.delete(entry)
     if (this.size === 0) this.onempty()
   }
 
@@ -124,13 +135,13 @@ export abstract class Entries extends Lifetimes {
 
   /** Expires the entry of a locked key if its ttl has ended. Called between two lock owners. */
   settle (key: string): void {
-    const entry = this.#table.get(key)
+    const entry = this.entryOf(key)
     if (entry !== undefined && this.hasEnded(entry)) this.expire(entry)
   }
 
   /** Reverts `lock`: the idle time restarts, and an entry whose ttl has ended expires. */
   unlock (key: string): void {
-    const entry = this.#table.get(key)
+    const entry = this.entryOf(key)
     if (entry === undefined) return
     if (this.hasEnded(entry)) {
       this.expire(entry)
@@ -146,8 +157,8 @@ export abstract class Entries extends Lifetimes {
 
   /** Entries from `position` on, in table order; with `isLast`, up to the first for which it returns true. */
   page (position: number, limit: number, isLast?: (entry: Entry) => boolean): Page<Entry> {
-    const { values, next } = this.#table.page(position, limit, isLast)
-    return { values: values.filter(entry => !this.isGone(entry)), next }
+    const { values, next } = this.#table.page(position, limit, isLast && (id => isLast(this.pool.at(id))))
+    return { values: values.map(id => this.pool.at(id)).filter(entry => !this.isGone(entry)), next }
   }
 
   /** Deletes unlocked keys with the prefix: immediately for readers, from memory in slices. Then calls back. */
@@ -181,8 +192,9 @@ export abstract class Entries extends Lifetimes {
 
   /** True if there is more to remove. */
   protected runCleared (budget: Budget): boolean {
-    const remove = (entry: Entry): void => {
-      if (this.#table.get(entry.key) === entry && this.isGone(entry)) this.drop(entry)
+    const remove = (key: string): void => {
+      const entry = this.entryOf(key)
+      if (entry !== undefined && this.isGone(entry)) this.drop(entry)
     }
     if (this.#cleared?.run(budget, this.#table, remove)) return true
     this.#cleared = undefined
@@ -222,31 +234,33 @@ export abstract class Entries extends Lifetimes {
     this.locked.bytes -= entry.bytes
   }
 
-  /** Replaces an entry by one of the other class. */
-  private replace<E extends Entry> (entry: Entry, Kind: new (...of: ConstructorParameters<typeof Entry>) => E): E {
-    const replacement = new Kind(entry.key, entry.text, entry.version, entry.used)
-    if (entry.state === FREE) {
-      this.delist(entry)
-      this.enlist(replacement)
-    } else replacement.state = LOCKED
-    this.removeEnd(entry)
-    this.#table.replace(replacement)
-    return replacement
-  }
-
   /** Replaces the table by a new one with the locked entries. */
   private reset (locked: Iterable<string>): void {
-    const table = new Table<Entry>()
+    const discarded = this.#table
     const kept: Entry[] = []
     for (const key of locked) {
-      const entry = this.#table.get(key)
+      const entry = this.entryOf(key)
       if (entry !== undefined) kept.push(entry)
     }
-    for (const entry of kept) table.add(entry)
+    this.#table = new Table(this.pool)
+    for (const { id, key } of kept) {
+      discarded.delete(key)
+      this.#table.add(id)
+    }
     this.keepOnly(kept)
-    this.count(table.size - this.size, kept.reduce((sum, entry) => sum + entry.bytes, 0) - this.bytes)
-    this.#table = table
-    if (table.size === 0) this.onempty()
+    this.count(-discarded.size, kept.reduce((sum, entry) => sum + entry.bytes, 0) - this.bytes)
+    this.pool.discard(discarded.walk())
+    if (this.size === 0) this.onempty()
+  }
+
+  override onmoved (before: number, entry: Entry): void {
+    super.onmoved(before, entry)
+    this.#table.replace(entry.key, entry.id)
+  }
+
+  private entryOf (key: string): Entry | undefined {
+    const id = this.#table.get(key)
+    return id === undefined ? undefined : this.pool.at(id)
   }
 
   private count (keys: number, bytes: number): void {

@@ -1,5 +1,9 @@
-// A key with its value.
+// A key with its value, in a block of an arena: as objects, a million entries would take almost half as much memory
+// again, and the garbage collector would pause the process to move them. An Entry is a handle that is valid until the
+// current task ends. Its id, the address of the block, is what others keep; they are told when it changes.
 import type { Bytes } from '../../core/value.js'
+import { Arena, type Segment } from './arena.js'
+import { wordsIn } from './hashed-key.js'
 
 export const FREE = 0
 /** The key is locked: the entry neither expires nor is evicted. */
@@ -8,9 +12,30 @@ export const LOCKED = 1
 export const ENDED = 2
 export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
-// V8 stores integers up to 2 ** 31 inline; a larger number in any field would cost every entry 16 bytes. Versions and
-// times exceed that within hours or weeks, so they are split: the low bits have a field each, and a third field holds
-// 18 high bits of the version, 10 of the time (70 years), 2 of the state, 1 of the class and 1 that tells of copies.
+// The words of a block after those of the arena.
+export const FIRST = 2
+/** The ids of the neighbors in the list by last use: see use-list.ts. */
+export const PREV = FIRST
+export const NEXT = 3
+/** Index in the heap of ends. */
+const SLOT = 4
+const VERSION = 5
+const USED = 6
+// Versions and times exceed 31 bits within hours or weeks. This word has 18 high bits of the version, 10 of the time
+// (70 years), 2 of the state and two flags.
+const HIGH = 7
+/** The length of the key in the low 16 bits, above it that of the value. */
+export const LENGTHS = 8
+/** The key, in whole words, and the value. */
+export const KEY = 9
+
+export const KEY_LENGTH = 0xffff
+export const VALUE_SHIFT = 16
+/** Longer values are not in the block: whatever is read from a block is copied. */
+export const MAX_INSIDE = 4096
+/** Stands for the length of a value that is not in the block. */
+export const OUTSIDE = MAX_INSIDE + 1
+
 const LOW_BITS = 2 ** 31 - 1
 const UNIT = 2 ** 31
 const STATE_BITS = 3
@@ -20,84 +45,135 @@ const USED_SHIFT = 4
 const VERSION_SHIFT = 14
 const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
-export class Entry {
-  // Neighbors in the list by last use, while unlocked.
-  prev: Entry | undefined
-  next: Entry | undefined
-  #version = 0
-  #used = 0
-  #high: number
+/** Stores the values that are not in blocks, and changes values. */
+export interface Values {
+  outside (id: number): Bytes
+  setText (entry: Entry, text: Bytes): void
+}
 
-  constructor (readonly key: string, public text: Bytes, version: number, used: number, high = 0) {
-    this.#high = high
-    this.version = version
-    this.used = used
+export class Entry {
+  /** The index of its first word in the segment. */
+  at: number
+
+  constructor (private readonly values: Values, public segment: Segment, public id: number) {
+    this.at = Arena.wordAt(id)
   }
 
-  isTimed (): this is TimedEntry {
-    return (this.#high & TIMED) !== 0
+  moveTo (segment: Segment, id: number): void {
+    this.segment = segment
+    this.id = id
+    this.at = Arena.wordAt(id)
+  }
+
+  get key (): string {
+    const start = (this.at + KEY) * 4
+    return this.segment.bytes.latin1Slice(start, start + this.keyLength)
+  }
+
+  get text (): Bytes {
+    if (this.isOutside) return this.values.outside(this.id)
+    const start = this.startOfText
+    return this.segment.bytes.latin1Slice(start, start + (this.word(LENGTHS) >>> VALUE_SHIFT))
+  }
+
+  set text (text: Bytes) {
+    this.values.setText(this, text)
+  }
+
+  /** Size of the value in bytes. */
+  get size (): number {
+    return this.isOutside ? this.values.outside(this.id).length : this.word(LENGTHS) >>> VALUE_SHIFT
+  }
+
+  /** Size of key and value in bytes. */
+  get bytes (): number {
+    return this.keyLength + this.size
+  }
+
+  get isOutside (): boolean {
+    return this.word(LENGTHS) >>> VALUE_SHIFT === OUTSIDE
+  }
+
+  get keyLength (): number {
+    return this.word(LENGTHS) & KEY_LENGTH
+  }
+
+  /** Where the value begins in the segment, in bytes. */
+  get startOfText (): number {
+    return (this.at + KEY + wordsIn(this.keyLength)) * 4
+  }
+
+  /** The id of the next entry in the list by last use; 0 if it is the last one, or in no list. */
+  get next (): number {
+    return this.word(NEXT)
+  }
+
+  /** Index in the collection's heap, which stores the end; -1 if it is not in it. */
+  get slot (): number {
+    return this.word(SLOT)
+  }
+
+  set slot (slot: number) {
+    this.setWord(SLOT, slot)
   }
 
   /** The revision that wrote it. */
   get version (): number {
-    const high = this.#high >>> VERSION_SHIFT
-    return high === 0 ? this.#version : high * UNIT + this.#version
+    const high = this.word(HIGH) >>> VERSION_SHIFT
+    return high === 0 ? this.word(VERSION) : high * UNIT + this.word(VERSION)
   }
 
   set version (version: number) {
-    this.#version = version & LOW_BITS
-    if (version > LOW_BITS || this.#high >>> VERSION_SHIFT !== 0) this.setHighVersion(version)
+    this.setWord(VERSION, version & LOW_BITS)
+    this.setHigh(~(2 ** VERSION_SHIFT - 1), highOf(version) << VERSION_SHIFT)
   }
 
   /** The clock reading of the last use. */
   get used (): number {
-    return ((this.#high & USED_BITS) >>> USED_SHIFT) * UNIT + this.#used
+    return ((this.word(HIGH) & USED_BITS) >>> USED_SHIFT) * UNIT + this.word(USED)
   }
 
   set used (time: number) {
-    this.#used = time & LOW_BITS
-    if (time > LOW_BITS || (this.#high & USED_BITS) !== 0) this.setHighUsed(time)
-  }
-
-  // Separate functions, so that the compiler inlines the setters.
-
-  private setHighVersion (version: number): void {
-    this.#high = highOf(version) << VERSION_SHIFT | this.#high & 2 ** VERSION_SHIFT - 1
-  }
-
-  private setHighUsed (time: number): void {
-    this.#high = highOf(time) << USED_SHIFT | this.#high & ~USED_BITS
+    this.setWord(USED, time & LOW_BITS)
+    this.setHigh(USED_BITS, highOf(time) << USED_SHIFT)
   }
 
   get state (): EntryState {
-    return (this.#high & STATE_BITS) as EntryState
+    return (this.word(HIGH) & STATE_BITS) as EntryState
   }
 
   set state (state: EntryState) {
-    this.#high = this.#high & ~STATE_BITS | state
+    this.setHigh(STATE_BITS, state)
+  }
+
+  /** Whether it has a ttl. */
+  get isTimed (): boolean {
+    return (this.word(HIGH) & TIMED) !== 0
+  }
+
+  set isTimed (isTimed: boolean) {
+    this.setHigh(TIMED, isTimed ? TIMED : 0)
   }
 
   /** Whether clients may have copies of the value: see Copies. */
   get isCopied (): boolean {
-    return (this.#high & COPIED) !== 0
+    return (this.word(HIGH) & COPIED) !== 0
   }
 
   set isCopied (isCopied: boolean) {
-    this.#high = this.#high & ~COPIED | (isCopied ? COPIED : 0)
+    this.setHigh(COPIED, isCopied ? COPIED : 0)
   }
 
-  get bytes (): number {
-    return this.key.length + this.text.length
+  word (word: number): number {
+    return this.segment.words[this.at + word]!
   }
-}
 
-/** An entry with a ttl. */
-export class TimedEntry extends Entry {
-  /** Index in the collection's heap, which stores the end. */
-  slot = -1
+  setWord (word: number, value: number): void {
+    this.segment.words[this.at + word] = value
+  }
 
-  constructor (key: string, text: Bytes, version: number, used: number) {
-    super(key, text, version, used, TIMED)
+  private setHigh (bits: number, value: number): void {
+    this.setWord(HIGH, this.word(HIGH) & ~bits | value)
   }
 }
 

@@ -1,96 +1,112 @@
 // A priority queue by time: a binary heap whose nodes know their index, so any node can be removed. Times are kept in
-// an array of their own, where each takes eight bytes.
+// an array of their own, where each takes eight bytes. Nodes are represented by items, for example ids.
 
 export interface HeapNode {
   /** Index in the heap; -1 if not in it. */
   slot: number
 }
 
+export interface Nodes<T> {
+  /** The node of an item. */
+  at (item: T): HeapNode
+}
+
 const NONE: never[] = []
 
-export class Heap<T extends HeapNode> {
-  // Most heaps have one node and need no arrays.
+export class Heap<T> {
+  readonly #nodes: Nodes<T>
+  // Most heaps have one item and need no arrays.
   #only: T | undefined
   #time = 0
-  #nodes: T[] = NONE
+  #items: T[] = NONE
   #times: number[] = NONE
 
+  constructor (nodes: Nodes<T>) {
+    this.#nodes = nodes
+  }
+
   get isEmpty (): boolean {
-    return this.#only === undefined && this.#nodes.length === 0
+    return this.#only === undefined && this.#items.length === 0
   }
 
   get first (): T | undefined {
-    return this.#only ?? this.#nodes[0]
+    return this.#only ?? this.#items[0]
   }
 
-  /** Time of the first node; Infinity if there is none. */
+  /** Time of the first item; Infinity if there is none. */
   get time (): number {
     if (this.#only !== undefined) return this.#time
-    return this.#nodes.length === 0 ? Infinity : this.#times[0]!
+    return this.#items.length === 0 ? Infinity : this.#times[0]!
   }
 
-  timeOf (node: T): number {
-    return node === this.#only ? this.#time : this.#times[node.slot]!
+  timeOf (item: T): number {
+    return item === this.#only ? this.#time : this.#times[this.#nodes.at(item).slot]!
   }
 
-  add (node: T, time: number): void {
+  add (item: T, time: number): void {
     if (this.isEmpty) {
-      this.#only = node
+      this.#only = item
       this.#time = time
-      node.slot = 0
+      this.#nodes.at(item).slot = 0
       return
     }
     if (this.#only !== undefined) {
-      this.#nodes = [this.#only]
+      this.#items = [this.#only]
       this.#times = [this.#time]
       this.#only = undefined
     }
-    this.#nodes.push(node)
+    this.#items.push(item)
     this.#times.push(time)
-    this.up(node, time, this.#nodes.length - 1)
+    this.up(item, time, this.#items.length - 1)
   }
 
-  remove (node: T): void {
+  /** Replaces an item by another that has its slot. */
+  replace (item: T, by: T): void {
+    if (item === this.#only) this.#only = by
+    else this.#items[this.#nodes.at(by).slot] = by
+  }
+
+  remove (item: T): void {
+    const node = this.#nodes.at(item)
     const { slot } = node
-    if (node === this.#only) {
+    node.slot = -1
+    if (item === this.#only) {
       this.#only = undefined
-      node.slot = -1
       return
     }
-    const last = this.#nodes.pop()!
+    const last = this.#items.pop()!
     const time = this.#times.pop()!
-    node.slot = -1
-    if (last === node) return
+    if (last === item) return
     this.up(last, time, slot)
-    this.down(last, time, last.slot)
+    this.down(last, time, this.#nodes.at(last).slot)
   }
 
-  private up (node: T, time: number, slot: number): void {
+  private up (item: T, time: number, slot: number): void {
     while (slot > 0) {
       const parent = (slot - 1) >> 1
       if (this.#times[parent]! <= time) break
-      this.put(this.#nodes[parent]!, this.#times[parent]!, slot)
+      this.put(this.#items[parent]!, this.#times[parent]!, slot)
       slot = parent
     }
-    this.put(node, time, slot)
+    this.put(item, time, slot)
   }
 
-  private down (node: T, time: number, slot: number): void {
+  private down (item: T, time: number, slot: number): void {
     const times = this.#times
     for (;;) {
       let child = 2 * slot + 1
       if (child >= times.length) break
       if (child + 1 < times.length && times[child + 1]! < times[child]!) child++
       if (times[child]! >= time) break
-      this.put(this.#nodes[child]!, times[child]!, slot)
+      this.put(this.#items[child]!, times[child]!, slot)
       slot = child
     }
-    this.put(node, time, slot)
+    this.put(item, time, slot)
   }
 
-  private put (node: T, time: number, slot: number): void {
-    this.#nodes[slot] = node
+  private put (item: T, time: number, slot: number): void {
+    this.#items[slot] = item
     this.#times[slot] = time
-    node.slot = slot
+    this.#nodes.at(item).slot = slot
   }
 }

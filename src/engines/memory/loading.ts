@@ -1,19 +1,14 @@
-// Loads the state on a disk into a new keyspace, in slices. Entries are created a batch at a time and inserted later,
-// when the garbage collector has moved them to where they stay: a table with many new entries slows it down.
+// Loads the state on a disk into a new keyspace, in slices.
 import { performance } from 'node:perf_hooks'
+import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
-import type { Collection } from './collection.js'
 import { DamageError, type Disk } from './disk.js'
-import { Entry, TimedEntry } from './entry.js'
 import type { Keyspace } from './keyspace.js'
 import { restoreOptions } from './kept-options.js'
 import { FORMAT, LOG, META, OPTIONS, type Chunk, type Meta } from './log-files.js'
 
 const SLICE_MS = 10
-const BATCH = 100_000
-/** Number of steps between two looks at the clock. */
-const STEPS = 500
 const NO_LOCKS = new Map<string, never>()
 
 /** The data was written by a newer version of this package. */
@@ -45,8 +40,6 @@ export async function load (
     readLog(content, replay)
     chunks.push({ name, size: content.length })
     await pause()
-    if (replay.pending < BATCH && chunks.length < names.length) continue
-    while (replay.run(STEPS)) await pause()
   }
   for (const name of disk.names(OPTIONS)) {
     restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
@@ -73,17 +66,12 @@ export function liveBytes ({ counters: { totals }, collections }: Keyspace, notK
   return bytes + keys * PUT_HEAD
 }
 
-/** Replays a log. Its records take effect in `run`. */
+/** Replays a log. */
 class Replay implements LogReader {
   readonly #keyspace: Keyspace
   readonly #epoch: number
   /** The difference between the wall clock and the keyspace's clock. */
   readonly #ahead: number
-  /** Entries to put, each TimedEntry with its end after it, and other steps. */
-  #steps: Array<Entry | number | (() => void)> = []
-  #next = 0
-  #name: string | undefined
-  #collection!: Collection
 
   constructor (keyspace: Keyspace, epoch: number) {
     this.#keyspace = keyspace
@@ -91,72 +79,33 @@ class Replay implements LogReader {
     this.#ahead = Date.now() - keyspace.clock.now
   }
 
-  get pending (): number {
-    return this.#steps.length
-  }
-
-  /** Takes that many steps. Returns whether more are left. */
-  run (steps: number): boolean {
-    for (let i = 0; i < steps && this.#next < this.#steps.length; i++) {
-      const step = this.#steps[this.#next++]!
-      if (typeof step === 'function') step()
-      else this.#put(step as Entry, (step as Entry).isTimed() ? this.#steps[this.#next++] as number : 0)
+  put (name: string, key: string, text: Bytes, version: number, end: number): void {
+    const collection = this.#keyspace.collection(name)
+    const ttl = end === 0 ? null : end - this.#ahead - this.#keyspace.clock.now
+    if (ttl !== null && ttl <= 0) {
+      this.#remove(name, key, 'expired')
+      return
     }
-    if (this.#next < this.#steps.length) return true
-    this.#steps = []
-    this.#next = 0
-    return false
-  }
-
-  put (name: string, key: string, text: string | Buffer, version: number, end: number): void {
-    this.#select(name)
-    const entry = new (end === 0 ? Entry : TimedEntry)(key, text, version - this.#epoch, this.#keyspace.clock.now)
-    this.#steps.push(entry)
-    if (end !== 0) this.#steps.push(end)
+    this.#keyspace.context.revision = version - this.#epoch - 1 // put increments it
+    collection.put(key, collection.stored(key), text, ttl, false)
   }
 
   del (name: string, key: string): void {
-    this.#select(name)
-    this.#steps.push(() => { this.#remove(key, 'del') })
+    this.#remove(name, key, 'del')
   }
 
   clear (name: string, prefix: string, revision: number): void {
-    this.#select(name)
-    this.#steps.push(() => {
-      this.#keyspace.context.revision = revision - this.#epoch
-      this.#collection.clearPrefix(prefix, NO_LOCKS, () => {})
-      // Records of keys that were locked during the clear follow, with their old versions.
-      while (this.#collection.removeDue(new Budget())) { /* until all are removed */ }
-    })
+    const collection = this.#keyspace.collection(name)
+    this.#keyspace.context.revision = revision - this.#epoch
+    collection.clearPrefix(prefix, NO_LOCKS, () => {})
+    // Records of keys that were locked during the clear follow, with their old versions.
+    while (collection.removeDue(new Budget())) { /* until all are removed */ }
   }
 
-  #select (name: string): void {
-    if (name === this.#name) return
-    this.#name = name
-    this.#steps.push(() => { this.#collection = this.#keyspace.collection(name) })
-  }
-
-  #put (entry: Entry, end: number): void {
-    const entries = this.#collection
-    const { key, text, version } = entry
-    const ttl = end === 0 ? null : end - this.#ahead - this.#keyspace.clock.now
-    if (ttl !== null && ttl <= 0) {
-      this.#remove(key, 'expired')
-      return
-    }
-    const before = entries.stored(key)
-    if (before === undefined) {
-      entries.insert(entry, false)
-      if (ttl !== null) entries.setEnd(entry, ttl)
-    } else {
-      this.#keyspace.context.revision = version - 1 // put increments it
-      entries.put(key, before, text, ttl, false)
-    }
-  }
-
-  #remove (key: string, kind: 'del' | 'expired'): void {
-    const entry = this.#collection.stored(key)
-    if (entry !== undefined) this.#collection.remove(entry, kind)
+  #remove (name: string, key: string, kind: 'del' | 'expired'): void {
+    const collection = this.#keyspace.collection(name)
+    const entry = collection.stored(key)
+    if (entry !== undefined) collection.remove(entry, kind)
   }
 }
 

@@ -82,8 +82,9 @@ export class Operations {
     if (entry === undefined) return reply
     if (request.op !== 'peek') collection.use(entry)
     if (request.op !== 'head') {
-      reply.text = entry.text
-      if (typeof entry.text === 'object') largeBuffers.lend(entry.text)
+      const { text } = entry
+      reply.text = text
+      if (typeof text === 'object') largeBuffers.lend(text)
     }
     if (request.op !== 'get' || collection.bounds.near > 0) { // a copy needs both
       reply.version = this.versionOf(entry)

@@ -1,10 +1,7 @@
 // A small part of a table: open addressing with linear probing. It grows by half: doubling would leave up to five of
 // eight slots empty. It allocates only when it grows. A Map also allocates when it shrinks, so a sweep would keep the
 // garbage collector busy.
-
-export interface Keyed {
-  readonly key: string
-}
+import type { Keys } from './keyed.js'
 
 const SMALLEST = 8
 /** The part of the slots that is used at most. */
@@ -12,14 +9,16 @@ const FULL = 0.8
 const GROWTH = 1.5
 
 /** Callers pass the hash of the key, which is never 0. */
-export class Shard<V extends Keyed> {
+export class Shard<V> {
+  readonly #keys: Keys<V>
   #size = 0
   /** The hash in each slot; 0 if it is empty. */
   #hashes: Uint32Array
   #values: Array<V | undefined>
 
   /** Preallocates room for that many values. */
-  constructor (room = 0) {
+  constructor (keys: Keys<V>, room = 0) {
+    this.#keys = keys
     const slots = Math.max(SMALLEST, Math.ceil(room / FULL))
     this.#hashes = new Uint32Array(slots)
     this.#values = emptySlots(slots)
@@ -40,9 +39,9 @@ export class Shard<V extends Keyed> {
     this.#size++
   }
 
-  /** Replaces the value with the same key. */
-  replace (value: V, hash: number): void {
-    this.#values[this.#slotOf(value.key, hash)] = value
+  /** Replaces the value of a key. */
+  replace (key: string, value: V, hash: number): void {
+    this.#values[this.#slotOf(key, hash)] = value
   }
 
   /** Returns whether the key existed. */
@@ -81,7 +80,7 @@ export class Shard<V extends Keyed> {
     const slots = hashes.length
     let slot = home(hash, slots)
     for (let found; (found = hashes[slot]) !== 0; slot = next(slot, slots)) {
-      if (found === hash && values[slot]!.key === key) break
+      if (found === hash && this.#keys.hasKey(values[slot]!, key)) break
     }
     return slot
   }

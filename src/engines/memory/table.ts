@@ -4,16 +4,15 @@
 //
 // It can be walked in pages without state between them: keys are ordered by their bit-reversed hash, and a split of a
 // shard preserves that order, so a key that exists during the whole walk is seen exactly once.
-import { randomBytes } from 'node:crypto'
-import { hash, type Secret } from './hash.js'
-import { Shard, type Keyed } from './shard.js'
+import { hashOf } from './hashed-key.js'
+import type { Keys } from './keyed.js'
+import { Shard } from './shard.js'
 
 const SPLIT = 1024 // keys per shard, on average, above which the table grows
 const MERGE = 256 //  and below which it shrinks
 /** Up to this number of keys there are no shards. */
 const MAX_FEW = 8
 
-const SECRET: Secret = [randomBytes(4).readInt32LE(), randomBytes(4).readInt32LE()]
 const NONE: never[] = []
 
 export interface Page<V> {
@@ -27,11 +26,16 @@ interface Placed<V> {
   value: V
 }
 
-export class Table<V extends Keyed> {
+export class Table<V> {
   size = 0
+  readonly #keys: Keys<V>
   /** All values while there are few. A single value is stored without an array. */
   #few: V | readonly V[] | undefined
   #shards: Array<Shard<V>> = NONE
+
+  constructor (keys: Keys<V>) {
+    this.#keys = keys
+  }
 
   get (key: string): V | undefined {
     const shards = this.#shards
@@ -48,24 +52,24 @@ export class Table<V extends Keyed> {
       return
     }
     this.size++
-    const hashed = hashOf(value.key)
+    const hashed = this.hashOf(value)
     this.#shards[this.index(hashed)]!.add(value, hashed)
     if (this.size > this.#shards.length * SPLIT) this.grow()
   }
 
-  /** Replaces the value with the same key. */
-  replace (value: V): void {
+  /** Replaces the value of a key. */
+  replace (key: string, value: V): void {
     if (this.#shards.length === 0) {
-      this.setFew(this.list.map(one => one.key === value.key ? value : one))
+      this.setFew(this.list.map(one => this.#keys.hasKey(one, key) ? value : one))
       return
     }
-    const hashed = hashOf(value.key)
-    this.#shards[this.index(hashed)]!.replace(value, hashed)
+    const hashed = hashOf(key)
+    this.#shards[this.index(hashed)]!.replace(key, value, hashed)
   }
 
   delete (key: string): void {
     if (this.#shards.length === 0) {
-      this.setFew(this.list.filter(value => value.key !== key))
+      this.setFew(this.list.filter(value => !this.#keys.hasKey(value, key)))
       return
     }
     const hashed = hashOf(key)
@@ -103,6 +107,12 @@ export class Table<V extends Keyed> {
     return { values, next }
   }
 
+  /** The keys of a step. */
+  keyStep (position: number): Page<string> {
+    const { values, next } = this.step(position)
+    return { values: values.map(value => this.#keys.keyOf(value)), next }
+  }
+
   /** All values, in steps. The table may change in between: what is there all the time is seen exactly once. */
   * walk (): Generator<V, void, undefined> {
     for (let at: number | undefined = 0; at !== undefined;) {
@@ -113,14 +123,14 @@ export class Table<V extends Keyed> {
   }
 
   * keys (): Generator<string, void, undefined> {
-    for (const { key } of this.walk()) yield key
+    for (const value of this.walk()) yield this.#keys.keyOf(value)
   }
 
   /** Visits the values of a shard from a position on. Returns the position of the next shard. */
   private visit (at: number, visit: (value: V, place: number) => void): number | undefined {
     if (this.#shards.length === 0) {
       for (const value of this.list) {
-        const place = reverse(hashOf(value.key))
+        const place = reverse(this.hashOf(value))
         if (place >= at) visit(value, place)
       }
       return undefined
@@ -135,8 +145,8 @@ export class Table<V extends Keyed> {
   }
 
   private find (key: string): V | undefined {
-    if (this.size === 1) return (this.#few as V).key === key ? this.#few as V : undefined
-    return this.list.find(value => value.key === key)
+    if (this.size === 1) return this.#keys.hasKey(this.#few as V, key) ? this.#few as V : undefined
+    return this.list.find(value => this.#keys.hasKey(value, key))
   }
 
   private get list (): readonly V[] {
@@ -146,6 +156,10 @@ export class Table<V extends Keyed> {
   private setFew (few: readonly V[]): void {
     this.size = few.length
     this.#few = few.length > 1 ? few : few[0]
+  }
+
+  private hashOf (value: V): number {
+    return hashOf(this.#keys.keyOf(value))
   }
 
   private index (hashed: number): number {
@@ -162,8 +176,8 @@ export class Table<V extends Keyed> {
   }
 
   private spread (): void {
-    const shard = new Shard<V>(this.size)
-    for (const value of this.list) shard.add(value, hashOf(value.key))
+    const shard = new Shard(this.#keys, this.size)
+    for (const value of this.list) shard.add(value, this.hashOf(value))
     this.#few = undefined
     this.#shards = [shard]
   }
@@ -172,8 +186,8 @@ export class Table<V extends Keyed> {
     const added = this.#shards.length
     const split = added - 2 ** log2(added)
     const source = this.#shards[split]!
-    this.#shards[split] = new Shard(source.size / 2)
-    this.#shards.push(new Shard(source.size / 2))
+    this.#shards[split] = new Shard(this.#keys, source.size / 2)
+    this.#shards.push(new Shard(this.#keys, source.size / 2))
     source.each((value, hashed) => { this.#shards[this.index(hashed)]!.add(value, hashed) })
   }
 
@@ -182,18 +196,6 @@ export class Table<V extends Keyed> {
     const target = this.#shards[this.#shards.length - 2 ** log2(this.#shards.length)]!
     last.each((value, hashed) => { target.add(value, hashed) })
   }
-}
-
-let lastKey = ''
-let lastHash = 0
-
-/** Never 0, as Shard requires. Remembers the last one, as a key is usually looked up right before it is added. */
-function hashOf (key: string): number {
-  if (key !== lastKey || lastHash === 0) {
-    lastHash = hash(key, SECRET) || 1
-    lastKey = key
-  }
-  return lastHash
 }
 
 function log2 (n: number): number {

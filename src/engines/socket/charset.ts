@@ -2,6 +2,7 @@
 import { isAscii } from 'node:buffer'
 import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
+import type { FastBuffer } from '../../core/fast-buffer.js'
 import { isLatin1, type Bytes } from '../../core/value.js'
 
 /** The server keeps request text of at least this size as a Buffer. */
@@ -15,14 +16,6 @@ export interface Charset {
   read (buffer: Buffer, from: number, to: number): string
   /** An upper bound of the encoded size of `text`. */
   room (text: string): number
-}
-
-// Internal methods of Node's Buffer, faster than `write` and `toString`.
-interface FastBuffer extends Buffer {
-  latin1Write (text: string, at: number): number
-  latin1Slice (from: number, to: number): string
-  utf8Write (text: string, at: number): number
-  utf8Slice (from: number, to: number): string
 }
 
 export const bytes: Charset = {

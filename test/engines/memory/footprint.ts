@@ -53,7 +53,9 @@ const keys = (days: number, revision: number, ttl?: number): number =>
 const collections = (days: number, revision: number, ttl?: number): number =>
   footprint(COLLECTIONS, days, revision, ttl, i => [`user ${i}`, 'key'])
 
-for (const ttl of [undefined, MONTH, undefined, MONTH]) keys(0, 0, ttl) // allocates what is needed only once
+for (let i = 0; i < 4; i++) { // allocates what is needed only once, such as compiled code
+  for (const ttl of [undefined, MONTH]) keys(0, 0, ttl)
+}
 const measured = [[0, 0], [26, 2 ** 31], [4000, 2 ** 48]].map(([days, revision]) => ({
   keys: keys(days!, revision!),
   timedKeys: keys(days!, revision!, MONTH),

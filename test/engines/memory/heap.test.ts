@@ -4,7 +4,7 @@ import { Heap, type HeapNode } from '../../../src/engines/memory/heap.js'
 
 t.test('nodes are returned in the order of their times, and any can be removed', async t => {
   fc.assert(fc.property(fc.array(fc.nat(20)), fc.infiniteStream(fc.nat()), (times, picks) => {
-    const heap = new Heap<HeapNode>()
+    const heap = new Heap<HeapNode>({ at: node => node })
     const nodes = new Map<HeapNode, number>()
     for (const time of times) {
       const node = { slot: -1 }

@@ -69,7 +69,7 @@ class Kept {
       if (idle + maxKeys + maxBytes > 0 || !evict) found.push(JSON.stringify([name, idle, maxKeys, maxBytes, evict]))
       for (const entry of collection.page(0, Infinity).values) {
         found.push(
-          JSON.stringify([name, entry.key, entry.text, keyspace.values.epoch + entry.version, entry.isTimed()])
+          JSON.stringify([name, entry.key, entry.text, keyspace.values.epoch + entry.version, entry.isTimed])
         )
       }
     }

@@ -1,0 +1,184 @@
+// The entries of all collections of a keyspace. As a task, it frees discarded entries and reduces the space that is
+// wasted in the arena.
+import { largeBuffers } from '../../core/buffer-pool.js'
+import type { Bytes } from '../../core/value.js'
+import type { Agenda, Budget, Task } from './agenda.js'
+import { Arena, OWNER, SIZE } from './arena.js'
+import type { Clock } from './clock.js'
+import { Entry, FIRST, KEY, KEY_LENGTH, LENGTHS, MAX_INSIDE, OUTSIDE, VALUE_SHIFT, type Values } from './entry.js'
+import { bytesOf, wordsIn } from './hashed-key.js'
+import type { Nodes } from './heap.js'
+import type { Keys } from './keyed.js'
+
+/** While many keys are being removed, moving the others would be in vain. */
+const COMPACTION_DELAY_MS = 100
+
+/** A collection. */
+export interface Owner {
+  /** The id of one of its entries has changed. What has the former id can still be read. */
+  onmoved (before: number, entry: Entry): void
+}
+
+/** The id of an entry is its address in the arena. */
+export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
+  slot = -1
+  readonly isUrgent = false
+  readonly arena = new Arena()
+  readonly #owners: Array<Owner | undefined> = []
+  /** The numbers of former owners. */
+  readonly #unowned: number[] = []
+  /** Values that are not in the arena. */
+  readonly #outside = new Map<number, Bytes>()
+  readonly #discarded: Array<Iterator<number>> = []
+  readonly #agenda: Agenda
+  readonly #clock: Clock
+
+  constructor (agenda: Agenda, clock: Clock) {
+    this.#agenda = agenda
+    this.#clock = clock
+  }
+
+  /** Returns the number of an owner. */
+  addOwner (owner: Owner): number {
+    const number = this.#unowned.pop() ?? this.#owners.length
+    this.#owners[number] = owner
+    return number
+  }
+
+  /** Its entries must have been deleted or discarded. */
+  deleteOwner (number: number): void {
+    this.#owners[number] = undefined
+    this.#unowned.push(number)
+  }
+
+  /** Creates an entry: unlocked, without a ttl, in no list. */
+  add (owner: number, key: string, text: Bytes, version: number, used: number): Entry {
+    const entry = this.at(this.arena.allocate(owner, sizeFor(key.length, lengthInside(text))))
+    for (let word = FIRST; word < LENGTHS; word++) entry.setWord(word, 0)
+    const bytes = bytesOf(key)
+    for (let i = wordsIn(key.length) - 1; i >= 0; i--) entry.setWord(KEY + i, bytes[i]!)
+    this.#write(entry, key.length, text)
+    entry.version = version
+    entry.used = used
+    entry.slot = -1
+    return entry
+  }
+
+  at (id: number): Entry {
+    return new Entry(this, this.arena.segment(id), id)
+  }
+
+  delete (entry: Entry): void {
+    this.#freeOutside(entry)
+    this.arena.free(entry.id)
+    this.#planCompaction()
+  }
+
+  /** Deletes entries that nothing else refers to, in slices. */
+  discard (ids: Iterator<number>): void {
+    this.#discarded.push(ids)
+    this.#agenda.schedule(this, this.#clock.now)
+  }
+
+  /** A word of an entry: see entry.ts. */
+  word (id: number, word: number): number {
+    return this.arena.segment(id).words[Arena.wordAt(id) + word]!
+  }
+
+  setWord (id: number, word: number, value: number): void {
+    this.arena.segment(id).words[Arena.wordAt(id) + word] = value
+  }
+
+  keyOf (id: number): string {
+    return this.at(id).key
+  }
+
+  hasKey (id: number, key: string): boolean {
+    const { words } = this.arena.segment(id)
+    const at = Arena.wordAt(id)
+    if ((words[at + LENGTHS]! & KEY_LENGTH) !== key.length) return false
+    const bytes = bytesOf(key)
+    for (let i = wordsIn(key.length) - 1; i >= 0; i--) {
+      if (words[at + KEY + i] !== bytes[i]) return false
+    }
+    return true
+  }
+
+  outside (id: number): Bytes {
+    return this.#outside.get(id)!
+  }
+
+  setText (entry: Entry, text: Bytes): void {
+    const { keyLength } = entry
+    const size = sizeFor(keyLength, lengthInside(text))
+    if (size !== entry.word(SIZE)) {
+      this.#move(entry, size, KEY + wordsIn(keyLength))
+      this.#planCompaction()
+    }
+    this.#freeOutside(entry)
+    this.#write(entry, keyLength, text)
+  }
+
+  run (budget: Budget): number | undefined {
+    for (let ids; (ids = this.#discarded.at(-1)) !== undefined; this.#discarded.pop()) {
+      for (let next; (next = ids.next()).done !== true;) {
+        this.delete(this.at(next.value))
+        if (budget.isSpent()) return this.#clock.now
+      }
+    }
+    while (this.arena.isWasteful) {
+      const id = this.arena.nextWasteful()
+      if (id !== undefined) {
+        const entry = this.at(id)
+        const size = entry.word(SIZE)
+        this.#move(entry, size, size / 4)
+      }
+      if (budget.isSpent()) return this.#clock.now
+    }
+    return undefined
+  }
+
+  #planCompaction (): void {
+    if (this.arena.isWasteful) this.#agenda.schedule(this, this.#clock.now + COMPACTION_DELAY_MS)
+  }
+
+  /** Moves an entry to a new block, with that many of its words. */
+  #move (entry: Entry, size: number, words: number): void {
+    const { id: before, segment: { words: source }, at } = entry
+    const owner = source[at + OWNER]!
+    const id = this.arena.allocate(owner, size)
+    entry.moveTo(this.arena.segment(id), id)
+    for (let word = FIRST; word < words; word++) entry.setWord(word, source[at + word]!)
+    if (entry.isOutside) {
+      this.#outside.set(id, this.#outside.get(before)!)
+      this.#outside.delete(before)
+    }
+    this.#owners[owner]!.onmoved(before, entry)
+    this.arena.free(before)
+  }
+
+  #write (entry: Entry, keyLength: number, text: Bytes): void {
+    const length = lengthInside(text)
+    const isInside = length === text.length
+    entry.setWord(LENGTHS, (isInside ? length : OUTSIDE) << VALUE_SHIFT | keyLength)
+    if (isInside) entry.segment.bytes.latin1Write(text as string, entry.startOfText)
+    else this.#outside.set(entry.id, text)
+  }
+
+  #freeOutside (entry: Entry): void {
+    if (!entry.isOutside) return
+    const text = this.#outside.get(entry.id)!
+    if (typeof text === 'object') largeBuffers.free(text)
+    this.#outside.delete(entry.id)
+  }
+}
+
+/** The size of a block. */
+function sizeFor (keyLength: number, valueLength: number): number {
+  return Arena.sizeFor((KEY + wordsIn(keyLength)) * 4 + valueLength)
+}
+
+/** The length of the part of a value that is in the arena. */
+function lengthInside (text: Bytes): number {
+  return typeof text === 'string' && text.length <= MAX_INSIDE ? text.length : 0
+}
