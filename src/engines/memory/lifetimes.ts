@@ -1,7 +1,7 @@
 // Tracks which entry of a collection expires or is evicted next.
 import type { Context } from './context.js'
 import { UNBOUNDED, type Bounds } from './bounds.js'
-import { ENDED, FREE, LOCKED, type Entry } from './entry.js'
+import { ENDED, FREE, type Entry } from './entry.js'
 import type { EntryPool } from './entry-pool.js'
 import { Heap } from './heap.js'
 import { append, remove, replace } from './use-list.js'
@@ -117,9 +117,8 @@ export abstract class Lifetimes {
     else this.#idle = remove(this.pool, this.#idle, entry.id)
   }
 
+  /** The entry must have no end. */
   protected addEnd (entry: Entry, end: number): void {
-    this.removeEnd(entry)
-    if (entry.state === ENDED) entry.state = LOCKED
     const ends = this.#ends ??= new Heap(this.pool)
     ends.add(entry.id, end)
     if (ends.first === entry.id) this.schedule(end + 1)
