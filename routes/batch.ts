@@ -61,6 +61,7 @@ export class Batch {
   #heartbeat: NodeJS.Timeout | undefined
   /** Whether the stream has room for more. */
   #isWanted = false
+  #isPlanned = false
   #finish!: () => void
 
   constructor (store: Store, calls: SentCall[], rights: Rights) {
@@ -79,11 +80,13 @@ export class Batch {
     this.#stream = new Readable({
       read: () => {
         this.#isWanted = true
-        setImmediate(() => { this.#write() })
+        this.#plan()
       }
     })
     this.#push(this.#line())
-    this.#heartbeat = setInterval(() => { if (this.#isWanted) this.#push('\n') }, HEARTBEAT_MS).unref()
+    this.#heartbeat = setInterval(() => {
+      if (this.#isWanted && !this.#isPlanned) this.#push('\n')
+    }, HEARTBEAT_MS).unref()
     return this.#stream
   }
 
@@ -195,7 +198,7 @@ export class Batch {
     if (this.#isEnded) return
     this.#replies.push([i, reply])
     this.#count(reply.text?.length ?? 0)
-    if (this.#isWanted && this.#replies.length === 1) setImmediate(() => { this.#write() })
+    if (this.#isWanted) this.#plan()
   }
 
   #done (): void {
@@ -203,7 +206,15 @@ export class Batch {
     if (this.#left === 0) this.#finish()
   }
 
+  /** Writes in the next iteration of the event loop. */
+  #plan (): void {
+    if (this.#isPlanned) return
+    this.#isPlanned = true
+    setImmediate(() => { this.#write() })
+  }
+
   #write (): void {
+    this.#isPlanned = false
     while (this.#isWanted && this.#replies.length > 0) this.#push(this.#line())
     if (this.#isWanted && this.#left === 0 && this.#replies.length === 0) this.#push(null)
   }
