@@ -1,7 +1,7 @@
 // What express-session requires of a store beyond storing: creating Session objects from stored data. The classes come
 // from the copy of express-session that uses the store, which exposes them through `generate` only.
 import { StoreError } from '../core/errors.js'
-import { findRead, type StoredSession } from './session-read.js'
+import { findRead, forgetRead, type StoredSession } from './session-read.js'
 
 interface ExpressRequest {
   sessionID: string
@@ -22,10 +22,13 @@ interface Classes {
 
 export class ExpressSessions {
   readonly #store: ExpressStore
+  readonly #source: object
   #classes: Classes | undefined
 
-  constructor (store: ExpressStore) {
+  /** `source`: the collection that has the sessions. */
+  constructor (store: ExpressStore, source: object) {
     this.#store = store
+    this.#source = source
   }
 
   /** Replaced by express-session. */
@@ -37,6 +40,7 @@ export class ExpressSessions {
   regenerate (request: ExpressRequest, callback: (error?: unknown) => void): void {
     this.#store.destroy(request.sessionID, error => {
       this.#store.generate(request)
+      forgetRead(this.#source, request.sessionID) // an application may generate the same id again
       callback(error)
     })
   }
@@ -61,7 +65,7 @@ export class ExpressSessions {
 
   createSession (request: ExpressRequest, stored: StoredSession): object {
     const { Session, cookie } = this.#classes ??= this.#learn(request)
-    const read = findRead(request.sessionID, stored)
+    const read = findRead(this.#source, request.sessionID, stored)
     stored.cookie = revive(cookie, stored.cookie ?? {}) // as the stores of express-session do
     const session = new Session(request, stored)
     read?.keepFor(session)

@@ -33,7 +33,8 @@ installOnce('fastify.3', () => {
  */
 export function keepContext (context: RequestContext): void {
   const { request } = context
-  if (request !== undefined && !('sessionStore' in request)) (request as NodeRequest)[CONTEXT] = context
+  if (request === undefined || 'sessionStore' in request) return
+  Object.defineProperty(request, CONTEXT, { value: context, configurable: true, writable: true })
 }
 
 /** The context of the request that a session of @fastify/session belongs to. */

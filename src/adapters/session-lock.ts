@@ -95,6 +95,6 @@ export class SessionLocks {
 
   #isHeldByCaller (sid: string, response: ServerResponse): boolean {
     if (isCallOfHolder(response, sid)) return true
-    return readsOfRequest().some(read => read.sid === sid && read.lock?.held === true) // by app.inject
+    return readsOfRequest().some(read => read.isOf(this.#sessions, sid) && read.lock?.held === true) // by app.inject
   }
 }

@@ -16,7 +16,10 @@ export class SessionRead {
   /** A copy, because the library may change its own. */
   readonly #cookie: Cookie
 
-  constructor (readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock) {
+  /** `source`: the collection that has the session. */
+  constructor (
+    readonly source: object, readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock
+  ) {
     this.#cookie = { ...session.cookie }
   }
 
@@ -33,6 +36,16 @@ export class SessionRead {
     Reflect.defineProperty(session, READ, { value: this, configurable: true, writable: true }) // false if it is frozen
   }
 
+  isOf (source: object, sid: string): boolean {
+    return this.sid === sid && this.source === source
+  }
+
+  /** Adds it to what the running code has read. */
+  add (): void {
+    const context = currentContext()
+    if (context !== undefined) context.reads = this.#before(context.reads as Reads)
+  }
+
   /** Runs the code that continues with the session. */
   run (fn: () => void): void {
     const reads = this.#before(readsOfRequest())
@@ -47,7 +60,7 @@ export class SessionRead {
   }
 
   #before (reads: Reads): Reads {
-    const others = reads.filter(({ sid }) => sid !== this.sid)
+    const others = without(reads, this.source, this.sid)
     if (others.length === MAX_READS) others.splice(-2, 1) // the last one is the request's own
     return [this, ...others]
   }
@@ -64,13 +77,23 @@ const MAX_READS = 16
 const READ = Symbol.for('strong-store.session-read.1')
 
 /** Finds what the saving request has read; undefined for a new session, or if nothing is known. */
-export function findRead (sid: string, session: object | undefined): SessionRead | undefined {
+export function findRead (source: object, sid: string, session: object | undefined): SessionRead | undefined {
   const read = (session as { [READ]?: SessionRead } | undefined)?.[READ]
-  if (read?.sid === sid) return read
-  const isSame = (read: SessionRead): boolean => read.sid === sid
+  if (read?.isOf(source, sid)) return read
+  const isSame = (read: SessionRead): boolean => read.isOf(source, sid)
   // The running code may belong to another request of the session, which has sent the reply of this one.
   const reads = (session && contextOfSession(session))?.reads as Reads | undefined
   return reads?.find(isSame) ?? readsOfRequest().find(isSame)
+}
+
+/** Forgets what the running code has read of a session: its id is that of a new one. */
+export function forgetRead (source: object, sid: string): void {
+  const context = currentContext()
+  if (context !== undefined) context.reads = without(context.reads as Reads, source, sid)
+}
+
+function without (reads: Reads, source: object, sid: string): SessionRead[] {
+  return reads.filter(read => !read.isOf(source, sid))
 }
 
 /** What the running code has read, the last one first. */

@@ -65,7 +65,7 @@ export class SessionStore extends EventEmitter {
   readonly #default: DefaultCollection | undefined
   readonly #locks: SessionLocks | undefined
   readonly #isTolerant: boolean
-  readonly #express = new ExpressSessions(this)
+  readonly #express: ExpressSessions
 
   constructor (options: SessionStoreOptions = {}) {
     super()
@@ -83,6 +83,7 @@ export class SessionStore extends EventEmitter {
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)
+    this.#express = new ExpressSessions(this, this.#sessions)
     if (options.collection === undefined) this.#default = new DefaultCollection(this.#store)
     this.#ttl = Math.min(ttl, MAX_SECONDS)
     this.#locks = locking ? new SessionLocks(this.#sessions, lease) : undefined
@@ -176,12 +177,20 @@ export class SessionStore extends EventEmitter {
   }
 
   #read (sid: string): Promise<SessionRead | undefined> {
-    if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => readOf(sid, entry))
-    return this.#locks.entry(sid).then(({ entry, lock }) => readOf(sid, entry, lock))
+    if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => this.#readOf(sid, entry))
+    return this.#locks.entry(sid).then(({ entry, lock }) => this.#readOf(sid, entry, lock))
+  }
+
+  #readOf (sid: string, entry: Entry<StoredSession> | undefined, lock?: KeyLock): SessionRead | undefined {
+    const session = entry && presentOf(entry)
+    if (session === undefined) return undefined
+    const read = new SessionRead(this.#sessions, sid, session, lock)
+    read.keepFor(session)
+    return read
   }
 
   #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
-    const read = findRead(sid, session)
+    const read = findRead(this.#sessions, sid, session)
     if (read === undefined) return this.#create(sid, session, ttl)
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
     const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
@@ -190,11 +199,13 @@ export class SessionStore extends EventEmitter {
 
   async #create (sid: string, session: StoredSession, ttl: number): Promise<void> {
     await this.#sessions.set(sid, session, { ttl })
-    new SessionRead(sid, session).keepFor(session)
+    const read = new SessionRead(this.#sessions, sid, session)
+    read.keepFor(session)
+    read.add()
   }
 
   #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
-    const read = findRead(sid, session)
+    const read = findRead(this.#sessions, sid, session)
     if (read === undefined || read.hasCookieOf(session)) return this.#sessions.touch(sid, { ttl })
     return this.#rewriteCookie(read, session!, ttl)
   }
@@ -246,14 +257,6 @@ export class SessionStore extends EventEmitter {
     const end = endOf(session)
     return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
   }
-}
-
-function readOf (sid: string, entry: Entry<StoredSession> | undefined, lock?: KeyLock): SessionRead | undefined {
-  const session = entry && presentOf(entry)
-  if (session === undefined) return undefined
-  const read = new SessionRead(sid, session, lock)
-  read.keepFor(session)
-  return read
 }
 
 /**

@@ -427,6 +427,45 @@ t.test('invalid options are rejected, and both libraries accept a SessionStore w
   await app.close()
 })
 
+t.test('an id that is used again, or in another collection, belongs to a new session', async t => {
+  const store = createStore('memory:')
+  t.teardown(() => store.close())
+  const app = express()
+  app.use(expressSession({
+    store: new SessionStore({ store }), secret: 'x', resave: false, saveUninitialized: false, genid: () => 'user-1'
+  }))
+  app.get('/', (request, response) => {
+    request.session.regenerate(() => { response.json(Object.assign(request.session, { user: request.query.user })) })
+  })
+  const { port } = app.listen(0).address() as AddressInfo
+  const login = async (user: string, headers = {}): Promise<Response> =>
+    await fetch(`http://localhost:${port}/?user=${user}`, { headers })
+  const first = await login('first')
+  await login('second', { cookie: first.headers.get('set-cookie')!.split(';')[0], connection: 'close' })
+  t.match(await store.collection('sessions').get('user-1'), { user: 'second' })
+
+  const [from, to] = ['from', 'to'].map(collection => new SessionStore({ store, collection })) as [any, any]
+  const session = { cookie: {}, n: 1 }
+  await promisify(from.set).call(from, 'id', session)
+  await promisify(to.set).call(to, 'id', session)
+  t.match(await store.collection('to').get('id'), { n: 1 })
+})
+
+t.test('a session that a request has stored counts as read by it, in copies as well', async t => {
+  const { app, store } = await locking(t, false, (app, sessions) => {
+    app.get('/', async () => {
+      const set = promisify(sessions.set).bind(sessions) as (sid: string, session: object) => Promise<unknown>
+      for (const [sid, session] of Object.entries({ copy: { cookie: {} }, frozen: Object.freeze({ cookie: {} }) })) {
+        await set(sid, session)
+        await store.collection('sessions').del(sid) // by another request
+        await set(sid, sid === 'copy' ? { ...session } : session)
+      }
+    })
+  }, { locking: false })
+  t.equal((await app.inject('/')).statusCode, 200)
+  t.strictSame(await store.collection('sessions').getMany(['copy', 'frozen']), [undefined, undefined])
+})
+
 t.test('a chain of callbacks that never ends tracks a bounded number of sessions', async t => {
   const store = createStore('memory:')
   t.teardown(() => store.close())
