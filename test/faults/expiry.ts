@@ -20,7 +20,7 @@ class User extends Caller {
 
 export const expiry: Attack = async ({ rounds, secondsLeft }) => {
   const isShort = rounds === 1
-  const count = isShort ? 100_000 : 1_000_000
+  const count = isShort ? 300_000 : 1_000_000
   let done = 0
   const slices: number[] = []
   let held = 0

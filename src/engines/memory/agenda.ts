@@ -5,7 +5,7 @@ import { performance } from 'node:perf_hooks'
 import type { Clock, Time } from './clock.js'
 import { Heap, type HeapNode } from './heap.js'
 
-const SLICE_MS = 0.5
+export const SLICE_MS = 0.5
 /** The clock is read once per this number of steps. */
 const STEPS_PER_LOOK = 32
 
@@ -14,8 +14,8 @@ export class Budget {
   #steps = 0
   #isSpent = false
   readonly #end: number
-  constructor (readonly time: Time = () => performance.now()) {
-    this.#end = time() + SLICE_MS
+  constructor (readonly time: Time = () => performance.now(), milliseconds = SLICE_MS) {
+    this.#end = time() + milliseconds
   }
 
   /** Counts finished steps. True if the rest has to wait for the next slice. */

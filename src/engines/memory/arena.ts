@@ -97,6 +97,10 @@ export class Arena {
     segment.live -= size
     this.#live -= size
     if (segment.live === 0 && number !== this.#current) this.#release(number)
+    const current = this.#segments[this.#current]
+    if (current?.live !== 0) return
+    if (this.#live === 0 && current.bytes.length > MIN_SEGMENT) this.#release(this.#current)
+    else this.#empty(current)
   }
 
   /**
@@ -110,7 +114,7 @@ export class Arena {
       if (this.#emptied === this.#current) this.#current = -1
     }
     const segment = this.#segments[this.#emptied]!
-    if (segment.live === 0) { // it was the current one
+    if (segment.live === 0) {
       this.#release(this.#emptied)
       return undefined
     }
@@ -127,17 +131,23 @@ export class Arena {
     if (number === MAX_SEGMENTS) throw new RangeError('too many values')
     const segment = new Segment(Math.max(START + size, MIN_SEGMENT, Math.min(MAX_SEGMENT, this.#used >> 2 & ~7)))
     this.#segments[number] = segment
-    const last = this.#current
+    if (this.#segments[this.#current]?.live === 0) this.#release(this.#current) // it was too small for the block
     this.#current = number
-    if (this.#segments[last]?.live === 0) this.#release(last)
     return segment
   }
 
   #release (number: number): void {
-    this.#used -= this.#segments[number]!.end - START
+    this.#empty(this.#segments[number]!)
     this.#segments[number] = undefined
     this.#released.push(number)
     if (number === this.#emptied) this.#emptied = -1
+    if (number === this.#current) this.#current = -1
+  }
+
+  /** Forgets the free blocks. */
+  #empty (segment: Segment): void {
+    this.#used -= segment.end - START
+    segment.end = START
   }
 
   /** The segment of which the smallest part is in use. */

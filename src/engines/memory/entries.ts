@@ -12,6 +12,9 @@ import { Table, type Page } from './table.js'
 /** With at most this many locked keys, clearing a whole collection replaces its table at once. */
 const MAX_MOVED = 1000
 
+/** A write that adds a key removes up to this number of expired ones. */
+const REMOVED_PER_KEY = 2
+
 /** Counts of locked entries, for a collection that never had any. */
 const NONE_LOCKED = Object.freeze({ keys: 0, bytes: 0 }) as { keys: number, bytes: number }
 
@@ -69,6 +72,7 @@ export abstract class Entries extends Lifetimes {
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
   ): Entry | undefined {
     if (entry !== undefined) this.use(entry)
+    else this.removePast()
     if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
     this.context.revision++ // after the revisions of evicted entries
     this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
@@ -188,6 +192,11 @@ export abstract class Entries extends Lifetimes {
     if (entry.state === FREE || this.isRevoking(entry.key)) this.drop(entry)
     else this.markEnded(entry)
     return true
+  }
+
+  /** Under load, the sweep alone would remove keys more slowly than they arrive. */
+  private removePast (): void {
+    for (let left = REMOVED_PER_KEY; left > 0 && this.expireNext(); left--);
   }
 
   /** True if there is more to remove. */

@@ -10,6 +10,9 @@ import { bytesOf, wordsIn } from './hashed-key.js'
 import type { Nodes } from './heap.js'
 import type { Keys } from './keyed.js'
 
+/** Number of discarded entries that are deleted for each new one, so that they cannot become more and more. */
+const DELETED_PER_ENTRY = 2
+
 /** While many keys are being removed, moving the others would be in vain. */
 const COMPACTION_DELAY_MS = 100
 
@@ -53,6 +56,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
 
   /** Creates an entry: unlocked, without a ttl, in no list. */
   add (owner: number, key: string, text: Bytes, version: number, used: number): Entry {
+    for (let left = DELETED_PER_ENTRY; left > 0 && this.#deleteDiscarded(); left--);
     const entry = this.at(this.arena.allocate(owner, sizeFor(key.length, lengthInside(text))))
     for (let word = FIRST; word < LENGTHS; word++) entry.setWord(word, 0)
     const bytes = bytesOf(key)
@@ -120,11 +124,8 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   }
 
   run (budget: Budget): number | undefined {
-    for (let ids; (ids = this.#discarded.at(-1)) !== undefined; this.#discarded.pop()) {
-      for (let next; (next = ids.next()).done !== true;) {
-        this.delete(this.at(next.value))
-        if (budget.isSpent()) return this.#clock.now
-      }
+    while (this.#deleteDiscarded()) {
+      if (budget.isSpent()) return this.#clock.now
     }
     while (this.arena.isWasteful) {
       const id = this.arena.nextWasteful()
@@ -136,6 +137,17 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
       if (budget.isSpent()) return this.#clock.now
     }
     return undefined
+  }
+
+  /** Deletes one discarded entry. False if there is none. */
+  #deleteDiscarded (): boolean {
+    for (let ids; (ids = this.#discarded.at(-1)) !== undefined; this.#discarded.pop()) {
+      const { done, value } = ids.next()
+      if (done === true) continue
+      this.delete(this.at(value))
+      return true
+    }
+    return false
   }
 
   #planCompaction (): void {

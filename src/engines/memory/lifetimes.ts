@@ -82,7 +82,7 @@ export abstract class Lifetimes {
   /** The next entry whose time has ended. It may be locked. */
   protected nextPast (): Entry | undefined {
     if (this.#ends !== undefined && this.#ends.time < this.context.clock.now) return this.pool.at(this.#ends.first!)
-    if (this.#idle === 0) return undefined
+    if (this.#idle === 0 || this.bounds === UNBOUNDED) return undefined
     const entry = this.pool.at(this.#idle)
     return entry.used < this.idleSince() ? entry : undefined
   }

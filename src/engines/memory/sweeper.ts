@@ -1,11 +1,15 @@
 // Runs the agenda of a keyspace when tasks are due, one slice at a time. Its timer keeps the process alive only if a
 // call may be waiting for the result, such as the end of a lease, and not for tasks that only free memory.
+import { performance } from 'node:perf_hooks'
 import { Timer } from '../../core/timer.js'
-import { Budget } from './agenda.js'
+import { Budget, SLICE_MS } from './agenda.js'
 import type { Keyspace } from './keyspace.js'
 
 /** Deadlines closer together than this are handled in one run. */
 const MIN_PAUSE_MS = 10
+/** Length of a slice relative to the time since the last one: slices get longer under load. */
+const SHARE = 0.2
+const MAX_SLICE_MS = 1.5
 
 export class Sweeper {
   readonly #keyspace: Keyspace
@@ -14,6 +18,8 @@ export class Sweeper {
   /** Pending calls, and those of them that wait for any change. */
   #waiting = 0
   #polls = 0
+  /** When the last slice ended. */
+  #ended = performance.now()
 
   constructor (keyspace: Keyspace) {
     this.#keyspace = keyspace
@@ -49,8 +55,11 @@ export class Sweeper {
     this.#planned = -Infinity // tasks scheduled during the run need no timer
     this.#keyspace.clock.tick()
     try {
-      this.#keyspace.sweep(new Budget())
+      const waited = performance.now() - this.#ended
+      const slice = Math.min(MAX_SLICE_MS, Math.max(SLICE_MS, waited * SHARE))
+      this.#keyspace.sweep(new Budget(undefined, slice))
     } finally {
+      this.#ended = performance.now()
       this.#planned = Infinity
       this.#plan(this.#keyspace.agenda.next)
       this.#reference()

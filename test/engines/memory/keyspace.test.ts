@@ -110,6 +110,25 @@ t.test('a ttl is absolute, and replaces idle time', async t => {
   t.equal(user.now('size', '').number, 0, 'a write without a ttl removes it')
 })
 
+t.test('expired and cleared keys are removed as fast as keys are added, even without a sweep', async t => {
+  const { keyspace, user, advance } = setUp()
+  configure(user, { idle: 1000 })
+  let number = 100_000 // all keys have the same length
+  const add = (ttl?: number): void => { user.now('set', `key ${number++}`, { text: '1', ttl }) }
+  for (let i = 0; i < 3000; i++) add(i % 2 === 0 ? 900 : undefined)
+  advance(1001)
+  for (let i = 0; i < 1500; i++) add()
+  t.equal(keyspace.collection('c').size, 1500)
+  const { entries } = keyspace.context
+  const used = (): number => entries.arena.segments().reduce((sum, { live }) => sum + live, 0)
+  const before = used()
+  for (let round = 0; round < 10; round++) {
+    user.now('clear', '')
+    for (let i = 0; i < 1500; i++) add()
+  }
+  t.equal(used(), before)
+})
+
 t.test('a sweep removes all expired keys, in slices that end on time', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   configure(user, { idle: 1000 })
