@@ -9,7 +9,7 @@ import type { Keyspace } from './keyspace.js'
 const MIN_PAUSE_MS = 10
 /** Length of a slice relative to the time since the last one: slices get longer under load. */
 const SHARE = 0.2
-const MAX_SLICE_MS = 1.5
+const MAX_SLICE_MS = 1
 
 export class Sweeper {
   readonly #keyspace: Keyspace
