@@ -93,7 +93,7 @@ export abstract class Entries extends Lifetimes {
   }
 
   /** Adds an entry of the pool. Its key must not exist. */
-  insert (entry: Entry, isLocked: boolean): void {
+  private insert (entry: Entry, isLocked: boolean): void {
     this.#table.add(entry.id)
     this.count(1, entry.bytes)
     if (isLocked) this.pin(entry)
