@@ -437,7 +437,10 @@ t.test('an id that is used again, or in another collection, belongs to a new ses
   app.get('/', (request, response) => {
     request.session.regenerate(() => { response.json(Object.assign(request.session, { user: request.query.user })) })
   })
-  const { port } = app.listen(0).address() as AddressInfo
+  const server = app.listen(0)
+  t.teardown(() => { server.closeAllConnections() })
+  t.teardown(() => { server.close() })
+  const { port } = server.address() as AddressInfo
   const login = async (user: string, headers = {}): Promise<Response> =>
     await fetch(`http://localhost:${port}/?user=${user}`, { headers })
   const first = await login('first')
