@@ -23,6 +23,8 @@ const NOBODY = -1
 export const OWNER = 0
 /** In bytes, rounded up to units. */
 export const SIZE = 1
+/** The number of these words. */
+export const HEADER_WORDS = 2
 
 export class Segment {
   readonly bytes: FastBuffer

@@ -3,9 +3,9 @@
 import { largeBuffers } from '../../core/buffer-pool.js'
 import type { Bytes } from '../../core/value.js'
 import type { Agenda, Budget, Task } from './agenda.js'
-import { Arena, OWNER, SIZE } from './arena.js'
+import { Arena, HEADER_WORDS, OWNER, SIZE } from './arena.js'
 import type { Clock } from './clock.js'
-import { Entry, FIRST, KEY, KEY_LENGTH, LENGTHS, MAX_INSIDE, OUTSIDE, VALUE_SHIFT, type Values } from './entry.js'
+import { Entry, KEY, KEY_LENGTH, LENGTHS, MAX_INSIDE, OUTSIDE, VALUE_SHIFT, type Values } from './entry.js'
 import { bytesOf, wordsIn } from './hashed-key.js'
 import type { Nodes } from './heap.js'
 import type { Keys } from './keyed.js'
@@ -58,7 +58,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   add (owner: number, key: string, text: Bytes, version: number, used: number): Entry {
     for (let left = DELETED_PER_ENTRY; left > 0 && this.#deleteDiscarded(); left--);
     const entry = this.at(this.arena.allocate(owner, sizeFor(key.length, lengthInside(text))))
-    for (let word = FIRST; word < LENGTHS; word++) entry.setWord(word, 0)
+    for (let word = HEADER_WORDS; word < LENGTHS; word++) entry.setWord(word, 0)
     const bytes = bytesOf(key)
     for (let i = wordsIn(key.length) - 1; i >= 0; i--) entry.setWord(KEY + i, bytes[i]!)
     this.#write(entry, key.length, text)
@@ -160,7 +160,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     const owner = source[at + OWNER]!
     const id = this.arena.allocate(owner, size)
     entry.moveTo(this.arena.segment(id), id)
-    for (let word = FIRST; word < words; word++) entry.setWord(word, source[at + word]!)
+    for (let word = HEADER_WORDS; word < words; word++) entry.setWord(word, source[at + word]!)
     if (entry.isOutside) {
       this.#outside.set(id, this.#outside.get(before)!)
       this.#outside.delete(before)

@@ -1,8 +1,8 @@
 // A key with its value, in a block of an arena: as objects, a million entries would take almost half as much memory
-// again, and the garbage collector would pause the process to move them. An Entry is a handle that is valid until the
-// current task ends. Its id, the address of the block, is what others keep; they are told when it changes.
+// again, and the garbage collector would pause the process to move them. An Entry is a handle, valid until the current
+// task ends. Lists, heaps and tables store its id, which is the address of the block; Owner.onmoved reports a new one.
 import type { Bytes } from '../../core/value.js'
-import { Arena, type Segment } from './arena.js'
+import { Arena, HEADER_WORDS, type Segment } from './arena.js'
 import { wordsIn } from './hashed-key.js'
 
 export const FREE = 0
@@ -13,9 +13,8 @@ export const ENDED = 2
 export type EntryState = typeof FREE | typeof LOCKED | typeof ENDED
 
 // The words of a block after those of the arena.
-export const FIRST = 2
 /** The ids of the neighbors in the list by last use: see use-list.ts. */
-export const PREV = FIRST
+export const PREV = HEADER_WORDS
 export const NEXT = 3
 /** Index in the heap of ends. */
 const SLOT = 4
