@@ -1,6 +1,7 @@
 // Converts values to text and back, and text to bytes and back. No other file does.
 import { isAscii as isAsciiBytes } from 'node:buffer'
 import { StoreError } from './errors.js'
+import type { FastBuffer } from './fast-buffer.js'
 
 /** How the values of a collection are encoded as JSON text. */
 export interface Codec {
@@ -66,12 +67,36 @@ function checkSize (text: string, maxBytes: number): void {
  */
 export type Bytes = string | Buffer
 
+/** What a reply passes on. */
+export type ReplyText = Bytes | StoredText
+
+/** Memory, and a view of all of it: to get the memory of a view takes longer than to copy a short value. */
+interface Memory {
+  readonly memory: ArrayBuffer
+  readonly bytes: FastBuffer
+}
+
+/** A value where it is stored. The memory may be reused after the next call, so it is copied before. */
+export class StoredText {
+  constructor (private readonly source: Memory, private readonly start: number, readonly length: number) {}
+
+  /** Returns where the copy ends. */
+  copyTo (target: Buffer, at: number): number {
+    target.set(new Uint8Array(this.source.memory, this.start, this.length), at)
+    return at + this.length
+  }
+
+  toString (): string {
+    return this.source.bytes.utf8Slice(this.start, this.start + this.length)
+  }
+}
+
 export function toBytes (text: string): string {
   return isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1')
 }
 
-export function fromBytes (bytes: Bytes): string {
-  if (typeof bytes !== 'string') return bytes.toString('utf8')
+export function fromBytes (bytes: ReplyText): string {
+  if (typeof bytes !== 'string') return bytes.toString()
   return isAscii(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8')
 }
 

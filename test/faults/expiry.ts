@@ -1,12 +1,14 @@
 // Attack: very many keys expire at once, by idle time or ttl, while the primary is busy.
 import assert from 'node:assert/strict'
 import { Request, type Reply } from '../../src/core/engine.js'
+import type { ReplyText } from '../../src/core/value.js'
 import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
 import { dispatch } from '../../src/engines/memory/dispatch.js'
 import type { Attack } from './attack.js'
 import { heap } from './heap.js'
+import { kept } from '../support/kept-reply.js'
 
 const IDLE = 1000
 const LOOK = 32 // removals between two readings of the clock
@@ -14,7 +16,7 @@ const LOOK = 32 // removals between two readings of the clock
 class User extends Caller {
   readonly label = 'user'
   last: Reply | undefined
-  answer (_: number, reply: Reply): void { this.last = reply }
+  answer (_: number, reply: Reply<ReplyText>): void { this.last = kept(reply) }
   lost (): void {}
 }
 

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Request, type Op, type Reply } from '../../src/core/engine.js'
+import type { ReplyText } from '../../src/core/value.js'
 import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
 import { dispatch } from '../../src/engines/memory/dispatch.js'
 import type { Attack } from './attack.js'
 import { Model, type Answer } from './model.js'
+import { kept } from '../support/kept-reply.js'
 
 const MAX_VALUE_BYTES = 40
 const MAX_WAITERS = 3
@@ -73,8 +75,8 @@ class User extends Caller {
     super()
   }
 
-  answer (id: number, reply: Reply): void {
-    const { token, grant, more, ...rest } = reply
+  answer (id: number, reply: Reply<ReplyText>): void {
+    const { token, grant, more, ...rest } = kept(reply)
     if (token !== undefined) this.seen.tokens.push(token)
     if (id !== 0) this.seen.answers.push({ caller: this.label, id, ...rest })
   }

@@ -27,6 +27,7 @@ export const SIZE = 1
 export const HEADER_WORDS = 2
 
 export class Segment {
+  readonly memory: ArrayBuffer
   readonly bytes: FastBuffer
   readonly words: Int32Array
   /** Where the next block begins. */
@@ -35,8 +36,10 @@ export class Segment {
   live = 0
 
   constructor (size: number) {
-    this.bytes = Buffer.allocUnsafeSlow(size) as unknown as FastBuffer
-    this.words = new Int32Array(this.bytes.buffer)
+    const bytes = Buffer.allocUnsafeSlow(size)
+    this.memory = bytes.buffer
+    this.bytes = bytes as unknown as FastBuffer
+    this.words = new Int32Array(this.memory)
   }
 }
 

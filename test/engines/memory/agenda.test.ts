@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
+import type { ReplyText } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
@@ -12,13 +13,14 @@ import { Caller } from '../../../src/engines/memory/lock.js'
 import { Shard } from '../../../src/engines/memory/shard.js'
 import { createStore } from '../../../src/index.js'
 import { heap } from '../../faults/heap.js'
+import { kept } from '../../support/kept-reply.js'
 
 class User extends Caller {
   readonly label = 'user'
   readonly answers = new Map<number, Reply>()
   #ids = 0
   constructor (readonly keyspace: Keyspace) { super() }
-  answer (id: number, reply: Reply): void { this.answers.set(id, reply) }
+  answer (id: number, reply: Reply<ReplyText>): void { this.answers.set(id, kept(reply)) }
   lost (): void {}
 
   ask (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): number {

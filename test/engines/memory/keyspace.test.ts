@@ -1,12 +1,14 @@
 // Keys, locks and queues in the keyspace, on a clock that the tests advance.
 import t from 'tap'
 import { type Reply, Request, type Op } from '../../../src/core/engine.js'
+import type { ReplyText } from '../../../src/core/value.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import type { KeyspaceOptions } from '../../../src/engines/memory/context.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller, type Waiter } from '../../../src/engines/memory/lock.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
+import { kept } from '../../support/kept-reply.js'
 
 class User extends Caller {
   readonly label = 'user'
@@ -16,7 +18,7 @@ class User extends Caller {
 
   constructor (readonly keyspace: Keyspace) { super() }
 
-  answer (id: number, reply: Reply): void { this.answers.set(id, reply) }
+  answer (id: number, reply: Reply<ReplyText>): void { this.answers.set(id, kept(reply)) }
   lost (token: string): void { this.lostTokens.push(token) }
 
   /** The id of a new call. */
@@ -212,6 +214,16 @@ t.test('10,000 waiters on one key are served in order, and any of them can be ca
   user.now('release', 'key', { token })
   t.equal(keyspace.collection('c').locks.size, 0)
   t.equal(user.waiting.size + user.holding.size, 0)
+})
+
+t.test('a read that releases the lock replies the value it has read, whatever is written next', async t => {
+  const { user } = setUp()
+  user.now('set', 'key', { text: 'before' })
+  const { token } = user.now('acquire', 'key')
+  const waiting = user.ask('set', 'key', { text: 'after!' }) // of the same size: it is written in the same place
+  t.equal(user.now('get', 'key', { token: token!, release: true }).text, 'before')
+  t.equal(user.answers.get(waiting)!.code, undefined)
+  t.equal(user.now('get', 'key').text, 'after!')
 })
 
 t.test('canceling a wait and granting a lock do not scan the queue', async t => {

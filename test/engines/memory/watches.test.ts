@@ -2,11 +2,12 @@
 import t from 'tap'
 import { Request, SUBSCRIPTION_MS, type Op, type Reply } from '../../../src/core/engine.js'
 import { readParts, type MessageReply, type WatchReply, type WatchRequest } from '../../../src/core/feed-replies.js'
-import { fromBytes, type Bytes } from '../../../src/core/value.js'
+import { fromBytes, type Bytes, type ReplyText } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
+import { kept } from '../../support/kept-reply.js'
 
 class Client extends Caller {
   readonly label = 'client'
@@ -22,8 +23,8 @@ class Client extends Caller {
     return this.unread
   }
 
-  answer (id: number, reply: Reply<Bytes>): void {
-    if (id !== 0 && !this.hasLeft) this.replies.set(id, reply)
+  answer (id: number, reply: Reply<ReplyText>): void {
+    if (id !== 0 && !this.hasLeft) this.replies.set(id, kept(reply))
   }
 
   lost (): void {}

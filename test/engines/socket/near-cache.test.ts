@@ -3,7 +3,7 @@
 // The history of each run must be linearizable, and faults that are introduced on purpose must be found.
 import t from 'tap'
 import { Reply, Request, type Op } from '../../../src/core/engine.js'
-import type { Bytes } from '../../../src/core/value.js'
+import type { ReplyText } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
@@ -11,6 +11,7 @@ import { Caller } from '../../../src/engines/memory/lock.js'
 import { MAX_COPIES } from '../../../src/engines/memory/copies.js'
 import { NearCache } from '../../../src/engines/socket/near-cache.js'
 import { isLinearizable, print, type Operation } from '../../faults/history.js'
+import { kept } from '../../support/kept-reply.js'
 
 const LEASE = 100
 /** Time passes in steps of this: two are more than a lease. */
@@ -57,8 +58,8 @@ class Peer extends Caller {
   }
 
   override get keepsCopies (): boolean { return true }
-  answer (id: number, reply: Reply<Bytes>): void {
-    const copy = Object.assign(new Reply(reply.code), reply)
+  answer (id: number, reply: Reply<ReplyText>): void {
+    const copy = Object.assign(new Reply(reply.code), kept(reply))
     this.sent.push(client => { client.answered(id, copy as Reply) })
   }
 
