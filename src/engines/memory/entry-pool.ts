@@ -97,6 +97,10 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     return this.at(id).key
   }
 
+  slots (length: number): Int32Array {
+    return new Int32Array(length)
+  }
+
   hasKey (id: number, key: string): boolean {
     const { words } = this.arena.segment(id)
     const at = Arena.wordAt(id)

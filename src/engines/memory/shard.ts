@@ -1,7 +1,7 @@
 // A small part of a table: open addressing with linear probing. It grows by half: doubling would leave up to five of
 // eight slots empty. It allocates only when it grows. A Map also allocates when it shrinks, so a sweep would keep the
 // garbage collector busy.
-import type { Keys } from './keyed.js'
+import type { Keys, Slots } from './keyed.js'
 
 const SMALLEST = 8
 /** The part of the slots that is used at most. */
@@ -14,14 +14,14 @@ export class Shard<V> {
   #size = 0
   /** The hash in each slot; 0 if it is empty. */
   #hashes: Uint32Array
-  #values: Array<V | undefined>
+  #values: Slots<V>
 
   /** Preallocates room for that many values. */
   constructor (keys: Keys<V>, room = 0) {
     this.#keys = keys
     const slots = Math.max(SMALLEST, Math.ceil(room / FULL))
     this.#hashes = new Uint32Array(slots)
-    this.#values = emptySlots(slots)
+    this.#values = keys.slots(slots) as Slots<V>
   }
 
   get size (): number {
@@ -29,7 +29,8 @@ export class Shard<V> {
   }
 
   get (key: string, hash: number): V | undefined {
-    return this.#values[this.#slotOf(key, hash)]
+    const slot = this.#slotOf(key, hash)
+    return this.#hashes[slot] === 0 ? undefined : this.#values[slot]
   }
 
   /** Adds a value. Its key must not exist. */
@@ -99,7 +100,7 @@ export class Shard<V> {
     const values = this.#values
     const slots = Math.ceil(hashes.length * GROWTH)
     this.#hashes = new Uint32Array(slots)
-    this.#values = emptySlots(slots)
+    this.#values = this.#keys.slots(slots) as Slots<V>
     for (let slot = 0; slot < hashes.length; slot++) {
       if (hashes[slot] !== 0) this.#put(values[slot]!, hashes[slot]!)
     }
@@ -117,8 +118,4 @@ function next (slot: number, slots: number): number {
 
 function distance (from: number, to: number, slots: number): number {
   return to < from ? to - from + slots : to - from
-}
-
-function emptySlots<V> (slots: number): Array<V | undefined> {
-  return new Array<V | undefined>(slots).fill(undefined)
 }
