@@ -1,7 +1,8 @@
 // What express-session requires of a store beyond storing: creating Session objects from stored data. The classes come
 // from the copy of express-session that uses the store, which exposes them through `generate` only.
 import { StoreError } from '../core/errors.js'
-import { findRead, forgetRead, type StoredSession } from './session-read.js'
+import type { StoredSession } from './session-life.js'
+import { findRead, forgetRead } from './session-read.js'
 
 interface ExpressRequest {
   sessionID: string

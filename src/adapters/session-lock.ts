@@ -9,10 +9,11 @@ import { currentResponse } from '../web/request-context.js'
 import { isClosed } from '../web/transport.js'
 import { MAX_SECONDS } from './duration.js'
 import { followCalls, isCallOfHolder } from './self-call.js'
-import { readsOfRequest, type SessionRead, type StoredSession } from './session-read.js'
+import type { StoredSession } from './session-life.js'
+import { readsOfRequest, type SessionRead } from './session-read.js'
 
 export interface LockedEntry {
-  entry: Entry<StoredSession> | undefined
+  entry: Entry<string> | undefined
   lock: KeyLock | undefined
 }
 
@@ -21,12 +22,14 @@ const MARGIN_MS = 1000
 
 export class SessionLocks {
   readonly #sessions: Collection<StoredSession>
+  readonly #texts: Collection<string>
   readonly #lease: { lease?: number }
   /** The first session that each response has read, with its lock. */
   readonly #own = new WeakMap<ServerResponse, { sid: string, lock?: KeyLock }>()
 
   constructor (sessions: Collection<StoredSession>, lease: number) {
     this.#sessions = sessions
+    this.#texts = sessions.text
     this.#lease = lease < MAX_SECONDS ? { lease } : {}
     followCalls()
   }
@@ -40,7 +43,7 @@ export class SessionLocks {
     const response = currentResponse()
     const own = response && this.#own.get(response)
     if (response !== undefined && own === undefined && !isClosed(response)) return await this.#lock(sid, response)
-    return { entry: await this.#sessions.entry(sid), lock: own?.sid === sid ? own.lock : undefined }
+    return { entry: await this.#texts.entry(sid), lock: own?.sid === sid ? own.lock : undefined }
   }
 
   /** STORE_LOCK_LOST if another request may hold the session by now; the store's error if it cannot be reached. */
@@ -76,7 +79,7 @@ export class SessionLocks {
     // Most sessions are free. The read is sent after the lock, and calls of a process keep their order: it is read
     // under the lock.
     const [free, first] = await Promise.allSettled([
-      this.#sessions.tryAcquire(key, this.#lease), this.#sessions.entry(sid)
+      this.#sessions.tryAcquire(key, this.#lease), this.#texts.entry(sid)
     ])
     if (free.status === 'rejected') throw free.reason
     const isFree = free.value !== undefined
@@ -89,7 +92,7 @@ export class SessionLocks {
       throw new StoreError('STORE_ABORTED', 'the client has disconnected')
     }
     if (isFree && first.status === 'rejected') throw first.reason
-    const entry = isFree && first.status === 'fulfilled' ? first.value : await this.#sessions.entry(sid)
+    const entry = isFree && first.status === 'fulfilled' ? first.value : await this.#texts.entry(sid)
     return { entry, lock: own.lock }
   }
 

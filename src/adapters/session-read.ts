@@ -3,16 +3,14 @@
 import type { KeyLock } from '../api/key-lock.js'
 import { currentContext, runWith } from '../web/request-context.js'
 import { contextOfSession, keepContext } from './fastify-session.js'
-
-/** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
-export interface StoredSession {
-  cookie?: { expires?: unknown }
-  [name: string]: unknown
-}
+import type { StoredSession } from './session-life.js'
+import type { UnchangedSession } from './unchanged-session.js'
 
 type Reads = readonly SessionRead[]
 
 export class SessionRead {
+  /** What was read; undefined for a session that the request has created. */
+  unchanged: UnchangedSession | undefined
   /** A copy, because the library may change its own. */
   readonly #cookie: Cookie
 

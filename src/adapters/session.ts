@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import { answer, settle } from '../core/callback.js'
 import { MIN_SECONDS } from '../core/validation.js'
+import { json } from '../core/value.js'
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
 import type { Entry, KeyPage } from '../api/options.js'
@@ -12,7 +13,9 @@ import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
-import { SessionRead, findRead, type StoredSession } from './session-read.js'
+import { lifeOf, presentOf, type StoredSession } from './session-life.js'
+import { SessionRead, findRead } from './session-read.js'
+import { UnchangedSession } from './unchanged-session.js'
 
 export type { StoredSession }
 
@@ -51,6 +54,7 @@ type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
 const PAGE = 500
+const DONE = Promise.resolve()
 
 /**
  * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore()
@@ -61,6 +65,7 @@ export class SessionStore extends EventEmitter {
   readonly #store: Store
   readonly #isOwn: boolean
   readonly #sessions: Collection<StoredSession>
+  readonly #texts: Collection<string>
   readonly #ttl: number
   readonly #default: DefaultCollection | undefined
   readonly #locks: SessionLocks | undefined
@@ -83,6 +88,7 @@ export class SessionStore extends EventEmitter {
     this.#store = pickStore(where)
     this.#isOwn = where.store === undefined && !this.#store.isShared
     this.#sessions = this.#store.collection(collection)
+    this.#texts = this.#sessions.text
     this.#express = new ExpressSessions(this, this.#sessions)
     if (options.collection === undefined) this.#default = new DefaultCollection(this.#store)
     this.#ttl = Math.min(ttl, MAX_SECONDS)
@@ -100,20 +106,22 @@ export class SessionStore extends EventEmitter {
 
   /**
    * Stores a session until its cookie ends, or for `ttl` seconds. A session that has ended or was destroyed since the
-   * same request read or stored it is not stored again.
+   * same request read or stored it is not stored again. One that the request has read and not changed is only extended,
+   * as by `touch`.
    */
   set (sid: string, session: any, callback?: Callback): void {
-    const ttl = this.#lifeOf(session)
+    const ttl = lifeOf(session, this.#ttl)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
     else settle(this.#call('write', () => this.#save(sid, session, ttl)), callback)
   }
 
   /**
-   * Extends the stored session, in one call that never waits. The stored cookie is only rewritten if something other
-   * than its end has changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
+   * Extends the stored session, in one call that never waits, or in none if the session was extended to this end less
+   * than a second (or 1% of its life) ago. The stored cookie is only rewritten if something other than its end has
+   * changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
    */
   touch (sid: string, session: any, callback?: Callback): void {
-    const ttl = this.#lifeOf(session)
+    const ttl = lifeOf(session, this.#ttl)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
     else settle(this.#call('write', () => this.#touch(sid, session, ttl)), callback)
   }
@@ -177,14 +185,17 @@ export class SessionStore extends EventEmitter {
   }
 
   #read (sid: string): Promise<SessionRead | undefined> {
-    if (this.#locks === undefined) return this.#sessions.entry(sid).then(entry => this.#readOf(sid, entry))
+    if (this.#locks === undefined) return this.#texts.entry(sid).then(entry => this.#readOf(sid, entry))
     return this.#locks.entry(sid).then(({ entry, lock }) => this.#readOf(sid, entry, lock))
   }
 
-  #readOf (sid: string, entry: Entry<StoredSession> | undefined, lock?: KeyLock): SessionRead | undefined {
-    const session = entry && presentOf(entry)
+  #readOf (sid: string, entry: Entry<string> | undefined, lock?: KeyLock): SessionRead | undefined {
+    if (entry === undefined) return undefined
+    const stored = json.decode(entry.value) as StoredSession
+    const session = presentOf(stored, entry.expiresAt)
     if (session === undefined) return undefined
     const read = new SessionRead(this.#sessions, sid, session, lock)
+    read.unchanged = new UnchangedSession(entry, stored)
     read.keepFor(session)
     return read
   }
@@ -192,6 +203,8 @@ export class SessionStore extends EventEmitter {
   #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
     const read = findRead(this.#sessions, sid, session)
     if (read === undefined) return this.#create(sid, session, ttl)
+    if (read.unchanged?.hasContentOf(session)) return this.#extend(read, session, ttl)
+    read.unchanged = undefined
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
     const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
     return saved.catch(error => { unless('STORE_NOT_FOUND', error) }) // it has expired
@@ -206,8 +219,12 @@ export class SessionStore extends EventEmitter {
 
   #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
     const read = findRead(this.#sessions, sid, session)
-    if (read === undefined || read.hasCookieOf(session)) return this.#sessions.touch(sid, { ttl })
-    return this.#rewriteCookie(read, session!, ttl)
+    return read === undefined ? this.#sessions.touch(sid, { ttl }) : this.#extend(read, session, ttl)
+  }
+
+  #extend (read: SessionRead, session: StoredSession | undefined, ttl: number): Promise<unknown> {
+    if (!read.hasCookieOf(session)) return this.#rewriteCookie(read, session!, ttl)
+    return read.unchanged?.endsIn(ttl) ? DONE : this.#sessions.touch(read.sid, { ttl })
   }
 
   async #rewriteCookie (read: SessionRead, session: StoredSession, ttl: number): Promise<void> {
@@ -231,7 +248,7 @@ export class SessionStore extends EventEmitter {
     for await (const keys of this.#pages()) {
       const values = await this.#sessions.getMany(keys.map(({ key }) => key))
       for (const [i, { key, expiresAt }] of keys.entries()) {
-        const session = values[i] === undefined ? undefined : presentOf({ value: values[i], expiresAt })
+        const session = values[i] === undefined ? undefined : presentOf(values[i], expiresAt)
         if (session !== undefined) sessions.push({ ...session, id: key })
       }
     }
@@ -251,33 +268,6 @@ export class SessionStore extends EventEmitter {
       cursor = page.cursor
     } while (cursor !== undefined)
   }
-
-  /** Returns how many seconds to keep a session. */
-  #lifeOf (session: StoredSession | undefined): number {
-    const end = endOf(session)
-    return end === undefined ? this.#ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
-  }
-}
-
-/**
- * The stored session with the current expiry of its cookie, which `touch` sets on the key only; undefined if it has
- * expired.
- */
-function presentOf (entry: Pick<Entry<StoredSession>, 'value' | 'expiresAt'>): StoredSession | undefined {
-  const { value: session, expiresAt } = entry
-  if (typeof session !== 'object' || session === null) return undefined
-  const end = endOf(session)
-  if (end === undefined) return session
-  const last = Math.max(end, expiresAt?.getTime() ?? 0)
-  if (last <= Date.now()) return undefined
-  return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
-}
-
-/** When the cookie of a session expires: a Date, or its text once it was stored. Undefined if it does not. */
-function endOf (session: StoredSession | undefined): number | undefined {
-  const expires = session?.cookie?.expires
-  const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN
-  return Number.isNaN(end) ? undefined : end
 }
 
 function unless (code: StoreErrorCode, error: unknown): void {

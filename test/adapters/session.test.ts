@@ -105,12 +105,14 @@ for (const name of ['express5', 'express5-locking']) {
     const sessions = createStore().collection<any>(name)
     const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
     const [sid] = await only(sessions)
+    await sessions.touch(sid, { ttl: 90 })
     const before = (await sessions.entry(sid))!
     const { body } = await get(`/${name}/me`, headers)
     const after = (await sessions.entry(sid))!
     t.ok(after.expiresAt! > before.expiresAt!, 'the session is extended')
     t.strictSame([after.value, after.version], [before.value, before.version])
     t.ok(body.cookie.expires >= before.value.cookie.expires)
+    await sessions.touch(sid, { ttl: 200 })
     t.ok((await get(`/${name}/me`, headers)).body.cookie.expires > body.cookie.expires, 'its cookie is extended')
 
     await get(`/${name}/remember`, headers) // changes the cookie, and nothing else
@@ -123,27 +125,30 @@ for (const name of ['express5', 'express5-locking']) {
   })
 }
 
-t.test('touch at the end of a request does not undo concurrent changes', async t => {
-  const sessions = createStore().collection<any>('express5')
-  const headers = { cookie: cookieOf(await get('/express5/login?user=Ada')) }
-  const [sid] = await only(sessions)
-  for (const other of ['login?user=Bob', 'logout']) {
-    const gate = `gate${++gates}`
-    const slow = get(`/express5/wait?gate=${gate}`, headers) // has read the session, and will only touch it
-    await until(async () => await counters.get(gate) === 1)
-    t.equal((await get(`/express5/${other}`, headers)).status, 200)
-    const written = await sessions.entry(sid)
-    await counters.increment(gate)
-    t.equal((await slow).status, 200)
-    const stored = await sessions.entry(sid)
-    if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays destroyed')
-    else {
-      t.equal(stored!.value.user, 'Bob')
-      t.ok(stored!.expiresAt! > written!.expiresAt!)
+for (const name of ['express5', 'fastify']) {
+  t.test(`${name}: a request that changes nothing does not undo concurrent changes`, async t => {
+    const sessions = createStore().collection<any>(name)
+    const headers = { cookie: cookieOf(await get(`/${name}/login?user=Ada`)) }
+    const [sid] = await only(sessions)
+    for (const other of ['login?user=Bob', 'logout']) {
+      const gate = `gate${++gates}`
+      await sessions.touch(sid, { ttl: 90 })
+      const slow = get(`/${name}/wait?gate=${gate}`, headers) // has read the session, and will only extend it
+      await until(async () => await counters.get(gate) === 1)
+      t.equal((await get(`/${name}/${other}`, headers)).status, 200)
+      await sessions.touch(sid, { ttl: 80 })
+      await counters.increment(gate)
+      t.equal((await slow).status, 200)
+      const stored = await sessions.entry(sid)
+      if (other === 'logout') t.equal(stored, undefined, 'a destroyed session stays destroyed')
+      else {
+        t.equal(stored!.value.user, 'Bob')
+        t.ok(stored!.expiresAt!.getTime() > Date.now() + 90_000, 'the session is extended')
+      }
     }
-  }
-  t.equal(output(), '')
-})
+    t.equal(output(), '')
+  })
+}
 
 for (const name of ['express5', 'express4', 'express5-locking', 'fastify', 'fastify-locking']) {
   t.test(`${name}: a logout is not undone by a request that saves after it`, async t => {
@@ -515,13 +520,67 @@ t.test('a request starts without the reads of earlier ones of its connection, an
 
 t.test('a save is one call, however many requests save the session', async t => {
   const { store, sessions, get, set } = alone(t)
-  await set('sid', { cookie: {}, n: 0 })
+  await set('sid', { cookie: {} })
   const reads = await Promise.all(Array.from({ length: 20 }, () => get('sid')))
   const before = (await store.stats()).calls!
   await Promise.all(reads.map((session, n) => { session.n = n; return set('sid', session) }))
   const { set: saves, ...others } = (await store.stats()).calls!
   t.strictSame({ ...before, set: saves! - 20 }, { ...others, set: before.set })
   t.equal((await sessions.get('sid')).n, 19, 'the last one wins')
+})
+
+t.test('a session is written only if it has changed since it was read', async t => {
+  const { sessions, get, set } = alone(t)
+  const stored = async (): Promise<unknown> => ({ ...await sessions.get('sid'), cookie: undefined })
+  await set('sid', { cookie: { path: '/' }, cart: ['tea'] })
+  const [unchanged, changed, shuffled] = [await get('sid'), await get('sid'), await get('sid')]
+  changed.cart.push('milk')
+  await set('sid', changed)
+  await set('sid', unchanged)
+  t.strictSame(await stored(), { cart: ['tea', 'milk'], cookie: undefined }, 'the change is not undone')
+  changed.cart.pop()
+  await set('sid', changed)
+  t.strictSame(await stored(), { cart: ['tea'], cookie: undefined }, 'what was saved is no longer unchanged')
+
+  await sessions.set('sid', { cookie: { path: '/' }, cart: [] })
+  const { cookie, ...rest } = shuffled
+  await set('sid', Object.assign(shuffled, { cookie: { ...cookie, path: '/shop' } }))
+  t.strictSame(await sessions.get('sid'), { cart: [], cookie: { path: '/shop' } }, 'its cookie alone is written')
+
+  await sessions.set('sid', { user: 'Ada', cookie })
+  const last = await get('sid')
+  await sessions.set('sid', { user: 'Bob', cookie })
+  await set('sid', last)
+  t.equal((await sessions.get('sid')).user, 'Ada', 'without the cookie as its first property, it counts as changed')
+  const circular = await get('sid')
+  circular.self = circular
+  await t.rejects(set('sid', circular), { code: 'STORE_VALUE_INVALID' })
+  t.ok(rest.cart)
+})
+
+t.test('a burst of requests extends its session once', async t => {
+  const { store, sessions, get, set, touch } = alone(t, { ttl: 1000 })
+  await set('sid', { cookie: {}, n: 1 })
+  const touches = async (): Promise<number> => (await store.stats()).calls!.touch!
+  const request = async (): Promise<void> => {
+    const session = await get('sid')
+    await touch('sid', session)
+    await set('sid', session)
+  }
+  for (let i = 0; i < 10; i++) await request()
+  t.equal(await touches(), 0)
+  await sessions.touch('sid', { ttl: 998 })
+  await request()
+  t.equal(await touches(), 3, 'the session was two seconds from its full life')
+  t.ok((await sessions.entry('sid'))!.expiresAt!.getTime() > Date.now() + 999_000)
+  await request()
+  t.equal(await touches(), 3)
+
+  await set('brief', { cookie: { expires: new Date(Date.now() + 300) } })
+  const brief = await get('brief')
+  brief.cookie.expires = new Date(Date.now() + 310)
+  await touch('brief', brief)
+  t.equal(await touches(), 4, 'of a short life, a smaller part counts')
 })
 
 t.test('a session that is stored under the id of a destroyed one counts as the same session', async t => {
@@ -532,6 +591,7 @@ t.test('a session that is stored under the id of a destroyed one counts as the s
   await set('sid', early)
   t.equal(await sessions.has('sid'), false)
   await set('sid', { cookie: {}, user: 'Bob' }) // by code that has not read it: a new session
+  late.seen = true
   await set('sid', late)
   t.equal((await sessions.get('sid')).user, 'Ada', 'the last save wins')
 })

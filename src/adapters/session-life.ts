@@ -1,0 +1,35 @@
+// How long a session lives: as long as its cookie. A touch extends the key of a session, but not the cookie that is
+// stored with it.
+import { MAX_SECONDS } from './duration.js'
+
+/** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
+export interface StoredSession {
+  cookie?: { expires?: unknown }
+  [name: string]: unknown
+}
+
+/** How many seconds to keep a session: `ttl`, if its cookie does not expire. */
+export function lifeOf (session: StoredSession | undefined, ttl: number): number {
+  const end = endOf(session)
+  return end === undefined ? ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
+}
+
+/**
+ * A stored session with the current expiry of its cookie; undefined if it has expired. `expiresAt`: when its key
+ * expires.
+ */
+export function presentOf (session: StoredSession, expiresAt: Date | undefined): StoredSession | undefined {
+  if (typeof session !== 'object' || session === null) return undefined
+  const end = endOf(session)
+  if (end === undefined) return session
+  const last = Math.max(end, expiresAt?.getTime() ?? 0)
+  if (last <= Date.now()) return undefined
+  return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
+}
+
+/** When the cookie of a session expires: a Date, or its text once it was stored. Undefined if it does not. */
+function endOf (session: StoredSession | undefined): number | undefined {
+  const expires = session?.cookie?.expires
+  const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN
+  return Number.isNaN(end) ? undefined : end
+}
