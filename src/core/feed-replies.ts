@@ -2,7 +2,7 @@
 // separator (RFC 7464), which JSON text cannot contain. Values are passed on as stored; only the final receiver parses
 // them.
 import { StoreError } from './errors.js'
-import type { Bytes } from './value.js'
+import type { OwnBytes } from './value.js'
 
 export type ChangeType = 'set' | 'del' | 'expired' | 'evicted'
 
@@ -43,7 +43,7 @@ export interface MessageReply {
 const SEPARATOR = '\x1e'
 
 /** The strings in `head` are in the keyspace's form, one character per byte. */
-export function writeParts (head: WatchReply | MessageReply, texts: readonly Bytes[]): Bytes {
+export function writeParts (head: WatchReply | MessageReply, texts: readonly OwnBytes[]): OwnBytes {
   let all = 'changes' in head ? writeChanges(head) : JSON.stringify(head)
   for (const [i, text] of texts.entries()) {
     if (typeof text !== 'string') return concat([all, ...texts.slice(i)])
@@ -52,7 +52,7 @@ export function writeParts (head: WatchReply | MessageReply, texts: readonly Byt
   return all
 }
 
-function concat (parts: readonly Bytes[]): Buffer {
+function concat (parts: readonly OwnBytes[]): Buffer {
   const separated = parts.flatMap((part, i) => i === 0 ? [part] : [SEPARATOR, part])
   return Buffer.concat(separated.map(part => typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
 }

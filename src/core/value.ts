@@ -62,22 +62,23 @@ function checkSize (text: string, maxBytes: number): void {
 /**
  * Text as the keyspace stores it. A string has one character per byte of UTF-8, so V8 stores it as one byte per
  * character, and it is copied to and from socket buffers without conversion. Large values that arrive over a socket
- * stay a Buffer: allocating a string of that size takes V8 many times longer than copying. In both forms, `length` is
+ * stay a Buffer: allocating a string of that size takes V8 many times longer than copying. In all forms, `length` is
  * the size in bytes.
  */
-export type Bytes = string | Buffer
-
-/** What a reply passes on. */
-export type ReplyText = Bytes | StoredText
+export type OwnBytes = string | Buffer
+export type Bytes = OwnBytes | BorrowedBytes
 
 /** Memory, and a view of all of it: to get the memory of a view takes longer than to copy a short value. */
-interface Memory {
+export interface Memory {
   readonly memory: ArrayBuffer
   readonly bytes: FastBuffer
 }
 
-/** A value where it is stored. The memory may be reused after the next call, so it is copied before. */
-export class StoredText {
+/**
+ * Bytes in memory that belongs to somebody else: of a received frame, or where a value is stored. The memory may be
+ * reused as soon as the keyspace has executed the call, so they are copied before.
+ */
+export class BorrowedBytes {
   constructor (private readonly source: Memory, private readonly start: number, readonly length: number) {}
 
   /** Returns where the copy ends. */
@@ -86,17 +87,37 @@ export class StoredText {
     return at + this.length
   }
 
-  toString (): string {
+  copy (): string {
+    return this.source.bytes.latin1Slice(this.start, this.start + this.length)
+  }
+
+  decode (): string {
     return this.source.bytes.utf8Slice(this.start, this.start + this.length)
   }
+}
+
+/** `instanceof Buffer` takes longer: Node defines the global as a getter. */
+export function isBuffer (bytes: Bytes): bytes is Buffer {
+  return typeof bytes === 'object' && !(bytes instanceof BorrowedBytes)
+}
+
+/** Bytes that can be kept. */
+export function own (bytes: Bytes): OwnBytes {
+  return bytes instanceof BorrowedBytes ? bytes.copy() : bytes
+}
+
+/** As a string in bytes form. */
+export function asString (bytes: Bytes): string {
+  return isBuffer(bytes) ? bytes.toString('latin1') : own(bytes) as string
 }
 
 export function toBytes (text: string): string {
   return isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1')
 }
 
-export function fromBytes (bytes: ReplyText): string {
-  if (typeof bytes !== 'string') return bytes.toString()
+export function fromBytes (bytes: Bytes): string {
+  if (bytes instanceof BorrowedBytes) return bytes.decode()
+  if (typeof bytes !== 'string') return bytes.toString('utf8')
   return isAscii(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8')
 }
 

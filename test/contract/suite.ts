@@ -444,6 +444,20 @@ const TESTS: Record<string, Contract> = {
     t.strictSame(order, Array.from({ length: 20 }, (_, i) => i))
   },
 
+  async 'a write that waits keeps its value, whatever is sent after it' (t, { mine, theirs }, a) {
+    for (const user of [mine, theirs]) {
+      const lock = await (user === mine ? theirs : mine).acquire('key')
+      const written = user.set('key', 'x'.repeat(100))
+      await until(async () => (await a.locks()).find(({ collection }) => collection === mine.name)?.waiters === 1)
+      for (let i = 0; i < 5; i++) {
+        await Promise.all(Array.from({ length: 20 }, (_, n) => user.set(`k${n}`, 'y'.repeat(100))))
+      }
+      await lock.release()
+      await written
+      t.equal(await mine.get('key'), 'x'.repeat(100))
+    }
+  },
+
   async 'updates under a lock lose nothing' (t, { mine, theirs }) {
     await Promise.all(Array.from({ length: 40 }, async (_, i) => {
       if (i % 2 === 0) {

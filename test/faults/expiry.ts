@@ -1,7 +1,7 @@
 // Attack: very many keys expire at once, by idle time or ttl, while the primary is busy.
 import assert from 'node:assert/strict'
 import { Request, type Reply } from '../../src/core/engine.js'
-import type { ReplyText } from '../../src/core/value.js'
+import type { Bytes } from '../../src/core/value.js'
 import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
@@ -16,7 +16,7 @@ const LOOK = 32 // removals between two readings of the clock
 class User extends Caller {
   readonly label = 'user'
   last: Reply | undefined
-  answer (_: number, reply: Reply<ReplyText>): void { this.last = kept(reply) }
+  answer (_: number, reply: Reply<Bytes>): void { this.last = kept(reply) }
   lost (): void {}
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Request, type Op, type Reply } from '../../src/core/engine.js'
-import type { ReplyText } from '../../src/core/value.js'
+import type { Bytes } from '../../src/core/value.js'
 import { Budget } from '../../src/engines/memory/agenda.js'
 import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
@@ -75,7 +75,7 @@ class User extends Caller {
     super()
   }
 
-  answer (id: number, reply: Reply<ReplyText>): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     const { token, grant, more, ...rest } = kept(reply)
     if (token !== undefined) this.seen.tokens.push(token)
     if (id !== 0) this.seen.answers.push({ caller: this.label, id, ...rest })

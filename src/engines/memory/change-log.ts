@@ -11,7 +11,7 @@
 // none.
 import { crc32 } from 'node:zlib'
 import type { FastBuffer } from '../../core/fast-buffer.js'
-import type { Bytes } from '../../core/value.js'
+import type { OwnBytes } from '../../core/value.js'
 import { DamageError } from './disk.js'
 
 const NAME = 1
@@ -25,12 +25,12 @@ const HEAD = 3
 export const PUT_HEAD = HEAD + 4 + 8 + 8
 /** All chunks have the same size, so a new one can reuse the space of an old one on disk. */
 const CHUNK_SIZE = 64 * 1024
-/** Text of at least this size is kept as a Buffer: see Bytes. */
+/** Text of at least this size is kept as a Buffer: see OwnBytes. */
 const LARGE = 32 * 1024
 
 /** Receives the records of a log. */
 export interface LogReader {
-  put (collection: string, key: string, text: Bytes, version: number, end: number): void
+  put (collection: string, key: string, text: OwnBytes, version: number, end: number): void
   del (collection: string, key: string): void
   clear (collection: string, prefix: string, revision: number): void
 }
@@ -41,7 +41,7 @@ export class LogWriter implements LogReader {
   #used = CHUNK_HEAD
   #collection: string | undefined
 
-  put (collection: string, key: string, text: Bytes, version: number, end: number): void {
+  put (collection: string, key: string, text: OwnBytes, version: number, end: number): void {
     const at = this.#begin(PUT, collection, key, PUT_HEAD + key.length + text.length)
     const buffer = this.#buffer
     buffer.writeUInt32LE(text.length, at)

@@ -1,6 +1,6 @@
 // The changes in one reply to a watch, of a bounded size.
 import type { ChangeType, WatchReply } from '../../core/feed-replies.js'
-import type { Bytes } from '../../core/value.js'
+import type { OwnBytes } from '../../core/value.js'
 import type { Entry } from './entry.js'
 
 /** Maximum size of the keys and values in a reply, unless it has only one key. */
@@ -10,7 +10,7 @@ const CHANGE_BYTES = 40
 
 export class ChangePage {
   readonly changes: WatchReply['changes'] = []
-  readonly texts: Bytes[] = []
+  readonly texts: OwnBytes[] = []
   /** The revision of the last change. */
   last = 0
   #bytes = 0

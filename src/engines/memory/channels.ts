@@ -3,7 +3,7 @@
 import { Reply, SUBSCRIPTION_MS, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type MessageReply } from '../../core/feed-replies.js'
-import type { Bytes } from '../../core/value.js'
+import { own, type Bytes, type OwnBytes } from '../../core/value.js'
 import type { Task } from './agenda.js'
 import type { Context } from './context.js'
 import type { Caller, Waiting } from './lock.js'
@@ -39,7 +39,7 @@ export class Channels {
 
   publish ({ key, text }: Request<Bytes>, caller: Caller, id: number): void {
     if (text === undefined || text.length > this.values.maxBytes) caller.answer(id, new Reply('STORE_VALUE_TOO_LARGE'))
-    else caller.answer(id, Reply.of(this.#channels.get(key)?.publish(text) ?? 0))
+    else caller.answer(id, Reply.of(this.#channels.get(key)?.publish(own(text)) ?? 0))
   }
 
   /** Replies immediately, or when there are messages. */
@@ -92,7 +92,7 @@ class Channel implements Task, Wakeable {
   /** Distinguishes this channel from earlier ones with the same name. */
   readonly #id: number
   readonly #subscriptions = new Map<string, Subscription>()
-  #messages: Bytes[] = []
+  #messages: OwnBytes[] = []
   #bytes = 0
   /** Number of the next message. */
   #next = 0
@@ -103,7 +103,7 @@ class Channel implements Task, Wakeable {
   }
 
   /** Returns the number of current subscribers. */
-  publish (text: Bytes): number {
+  publish (text: OwnBytes): number {
     let count = 0
     let isAwaited = false
     for (const { caller, count: subscribers, call } of this.#subscriptions.values()) {
@@ -189,13 +189,13 @@ class Channel implements Task, Wakeable {
     call?.caller.answer(call.id, new Reply('STORE_ABORTED'))
   }
 
-  #answer (caller: Caller, id: number, head: MessageReply, texts: Bytes[]): void {
+  #answer (caller: Caller, id: number, head: MessageReply, texts: OwnBytes[]): void {
     caller.answer(id, replyOf(head, texts, false))
   }
 
-  #unread (next: number): [MessageReply, Bytes[]] {
+  #unread (next: number): [MessageReply, OwnBytes[]] {
     const first = Math.max(next, this.#first)
-    const texts: Bytes[] = []
+    const texts: OwnBytes[] = []
     for (let i = first - this.#first, bytes = 0; i < this.#messages.length; i++) {
       const text = this.#messages[i]!
       bytes += text.length + 1
@@ -237,7 +237,7 @@ class Channel implements Task, Wakeable {
   }
 }
 
-function replyOf (head: MessageReply, texts: Bytes[], more: boolean): Reply<Bytes> {
+function replyOf (head: MessageReply, texts: OwnBytes[], more: boolean): Reply<Bytes> {
   const reply = new Reply<Bytes>()
   reply.text = writeParts(head, texts)
   reply.more = more

@@ -16,7 +16,7 @@
 // revoke copies granted by its predecessor: a client that has not noticed the takeover reads its copies until its lease
 // expires.
 import type { Reply } from '../../core/engine.js'
-import type { ReplyText } from '../../core/value.js'
+import type { Bytes } from '../../core/value.js'
 import type { Bounds } from './bounds.js'
 import type { Clock } from './clock.js'
 import type { Counters } from './counters.js'
@@ -90,7 +90,7 @@ export class Copies {
    * Grants the caller a copy of the value in `reply`, if it keeps copies, and renews its lease. Sets `reply.near`, and
    * `reply.number` only if the copy is new.
    */
-  grant (collection: Copied, key: string, caller: Keeper, reply: Reply<ReplyText>): void {
+  grant (collection: Copied, key: string, caller: Keeper, reply: Reply<Bytes>): void {
     if (!caller.keepsCopies || reply.text === undefined) return
     const known = this.#copyOf(collection, key, caller)
     if (known !== undefined) {

@@ -2,7 +2,7 @@
 // handled here.
 import { DUMP_SEPARATOR, MAX_LOCKS, Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import type { Bytes } from '../../core/value.js'
+import { asString, type Bytes } from '../../core/value.js'
 import { describeKeyspace, describeLock, describeQueue, describeCollection } from './describe.js'
 import { Budget } from './agenda.js'
 import { MAX_NEAR_MS, type Bounds } from './bounds.js'
@@ -64,10 +64,6 @@ function dump (keyspace: Keyspace, request: Request<Bytes>): Reply<Bytes> {
   return reply
 }
 
-function asString (text: Bytes): string {
-  return typeof text === 'string' ? text : text.toString('latin1')
-}
-
 /** The size of the requested page. */
 function limitOf ({ number = 100 }: Request<Bytes>, max: number): number {
   return Math.min(max, Math.max(1, Math.floor(number)))
@@ -117,7 +113,7 @@ function configure (keyspace: Keyspace, request: Request<Bytes>, caller: Caller,
 
 function parsed (text: Bytes = '{}'): Partial<Bounds> {
   try {
-    const bounds = JSON.parse(text.toString()) as Partial<Bounds> | null
+    const bounds = JSON.parse(asString(text)) as Partial<Bounds> | null
     return bounds ?? {}
   } catch {
     throw new StoreError('STORE_PROTOCOL', 'the options are not JSON')

@@ -1,6 +1,6 @@
 // What the keyspace requires of the code that saves its state.
 import { Reply, type Request } from '../../core/engine.js'
-import type { Bytes, ReplyText } from '../../core/value.js'
+import type { Bytes } from '../../core/value.js'
 import type { Bounds } from './bounds.js'
 import type { Caller } from './lock.js'
 import type { DataStats } from '../../core/stats.js'
@@ -16,7 +16,7 @@ export interface Durability {
 /** Replies immediately, or, for a durable change, when it is on disk. */
 export function answer (
   durability: Durability | undefined, { bounds }: { readonly bounds: Bounds }, request: Request<Bytes>,
-  caller: Caller, id: number, reply: Reply<ReplyText>
+  caller: Caller, id: number, reply: Reply<Bytes>
 ): void {
   const isImmediate = durability === undefined || id === 0 || reply.code !== undefined || !isDurable(request, bounds)
   if (isImmediate) caller.answer(id, reply)

@@ -3,7 +3,7 @@ import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { Data, type DataSettings } from './data.js'
-import { fromBytes, toBytes, type ReplyText } from '../../core/value.js'
+import { fromBytes, toBytes, type Bytes } from '../../core/value.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
 import { dispatch } from './dispatch.js'
@@ -139,7 +139,7 @@ class Self extends Caller {
     this.#answered = answered
   }
 
-  answer (id: number, reply: Reply<ReplyText>): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0) return
     if (reply.text !== undefined) reply.text = fromBytes(reply.text)
     this.#calls.settle(id, reply as Reply)

@@ -1,7 +1,7 @@
 // The entries of all collections of a keyspace. As a task, it frees discarded entries and reduces the space that is
 // wasted in the arena.
 import { largeBuffers } from '../../core/buffer-pool.js'
-import type { Bytes } from '../../core/value.js'
+import { isBuffer, own, type Bytes, type OwnBytes } from '../../core/value.js'
 import type { Agenda, Budget, Task } from './agenda.js'
 import { Arena, HEADER_WORDS, OWNER, SIZE } from './arena.js'
 import type { Clock } from './clock.js'
@@ -31,7 +31,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   /** The numbers of former owners. */
   readonly #unowned: number[] = []
   /** Values that are not in the arena. */
-  readonly #outside = new Map<number, Bytes>()
+  readonly #outside = new Map<number, OwnBytes>()
   readonly #discarded: Array<Iterator<number>> = []
   readonly #agenda: Agenda
   readonly #clock: Clock
@@ -112,7 +112,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     return true
   }
 
-  outside (id: number): Bytes {
+  outside (id: number): OwnBytes {
     return this.#outside.get(id)!
   }
 
@@ -177,8 +177,9 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     const length = lengthInside(text)
     const isInside = length === text.length
     entry.setWord(LENGTHS, (isInside ? length : OUTSIDE) << VALUE_SHIFT | keyLength)
-    if (isInside) entry.segment.bytes.latin1Write(text as string, entry.startOfText)
-    else this.#outside.set(entry.id, text)
+    if (!isInside || isBuffer(text)) this.#outside.set(entry.id, own(text))
+    else if (typeof text === 'string') entry.segment.bytes.latin1Write(text, entry.startOfText)
+    else text.copyTo(entry.segment.bytes, entry.startOfText)
   }
 
   #freeOutside (entry: Entry): void {
@@ -196,5 +197,5 @@ function sizeFor (keyLength: number, valueLength: number): number {
 
 /** The length of the part of a value that is in the arena. */
 function lengthInside (text: Bytes): number {
-  return typeof text === 'string' && text.length <= MAX_INSIDE ? text.length : 0
+  return !isBuffer(text) && text.length <= MAX_INSIDE ? text.length : 0
 }

@@ -1,7 +1,7 @@
 // A key with its value, in a block of an arena: as objects, a million entries would take almost half as much memory
 // again, and the garbage collector would pause the process to move them. An Entry is a handle, valid until the current
 // task ends. Lists, heaps and tables store its id, which is the address of the block; Owner.onmoved reports a new one.
-import { StoredText, type Bytes, type ReplyText } from '../../core/value.js'
+import { BorrowedBytes, type Bytes, type OwnBytes } from '../../core/value.js'
 import { Arena, HEADER_WORDS, type Segment } from './arena.js'
 import { wordsIn } from './hashed-key.js'
 
@@ -46,7 +46,7 @@ const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 /** Stores the values that are not in blocks, and changes values. */
 export interface Values {
-  outside (id: number): Bytes
+  outside (id: number): OwnBytes
   setText (entry: Entry, text: Bytes): void
 }
 
@@ -69,16 +69,16 @@ export class Entry {
     return this.segment.bytes.latin1Slice(start, start + this.keyLength)
   }
 
-  get text (): Bytes {
+  get text (): OwnBytes {
     if (this.isOutside) return this.values.outside(this.id)
     const start = this.startOfText
     return this.segment.bytes.latin1Slice(start, start + (this.word(LENGTHS) >>> VALUE_SHIFT))
   }
 
-  /** The value, which is only valid until something else is stored. */
-  get storedText (): ReplyText {
+  /** The value where it is stored. */
+  get borrowed (): Bytes {
     if (this.isOutside) return this.values.outside(this.id)
-    return new StoredText(this.segment, this.startOfText, this.word(LENGTHS) >>> VALUE_SHIFT)
+    return new BorrowedBytes(this.segment, this.startOfText, this.word(LENGTHS) >>> VALUE_SHIFT)
   }
 
   set text (text: Bytes) {

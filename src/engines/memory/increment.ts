@@ -1,6 +1,6 @@
 // Computes the result of an increment: the sum and the remaining time.
 import type { Request } from '../../core/engine.js'
-import type { Bytes } from '../../core/value.js'
+import type { Bytes, OwnBytes } from '../../core/value.js'
 
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 /** Digits of whole numbers that are all exact. */
@@ -12,7 +12,7 @@ const LONGEST = 2 ** 50
  * The stored number, or 0 without one, plus the amount; undefined if the value is not a number or the sum is not
  * finite.
  */
-export function sum (text: Bytes | undefined, { number = 1, down }: Request<Bytes>): number | undefined {
+export function sum (text: OwnBytes | undefined, { number = 1, down }: Request<Bytes>): number | undefined {
   const before = text === undefined ? 0 : numberOf(text)
   if (before === undefined) return undefined
   const after = before + number
@@ -20,7 +20,7 @@ export function sum (text: Bytes | undefined, { number = 1, down }: Request<Byte
   return down && after < 0 ? Math.min(before, 0) : after
 }
 
-function numberOf (text: Bytes): number | undefined {
+function numberOf (text: OwnBytes): number | undefined {
   // Most are short and whole; the regular expression would cost a quarter of the call.
   if (typeof text === 'string' && text.length <= MAX_DIGITS) {
     let number = 0

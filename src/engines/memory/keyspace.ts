@@ -2,7 +2,7 @@
 // order of the queue if the key is locked. Names and values are in bytes form (see value.ts) and never parsed.
 import { Reply, endsLock, type Request } from '../../core/engine.js'
 import { StoreError, type StoreErrorCode } from '../../core/errors.js'
-import type { Bytes, ReplyText } from '../../core/value.js'
+import type { Bytes } from '../../core/value.js'
 import { Budget, type Agenda } from './agenda.js'
 import { Channels } from './channels.js'
 import type { Clock } from './clock.js'
@@ -154,15 +154,15 @@ export class Keyspace {
   /** Executes a request: on an unlocked key, or between two owners of a lock. */
   #execute (
     collection: Collection, lock: Lock | undefined, request: Request<Bytes>, caller: Caller
-  ): Reply<ReplyText> {
+  ): Reply<Bytes> {
     if (request.op !== 'acquire') return this.values.execute(collection, request, caller, lock !== undefined)
     this.counters.calls.acquire++
     return this.#grant(collection, lock ?? this.locks.make(collection, request.key), request, caller)
   }
 
   /** Executes a request with the token of the current lock. */
-  #withToken (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<ReplyText> {
-    let reply: Reply<ReplyText>
+  #withToken (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
+    let reply: Reply<Bytes>
     switch (request.op) {
       case 'release':
         this.counters.calls.release++
@@ -206,7 +206,7 @@ export class Keyspace {
     return new Reply(code)
   }
 
-  #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<ReplyText> {
+  #grant (collection: Collection, lock: Lock, request: Request<Bytes>, caller: Caller): Reply<Bytes> {
     this.locks.grant(lock, request, caller, this.values.epoch)
     const reply = this.values.read(collection, request) // its expiresIn is that of the key
     reply.token = lock.token

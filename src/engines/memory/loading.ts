@@ -1,6 +1,6 @@
 // Loads the state on a disk into a new keyspace, in slices.
 import { performance } from 'node:perf_hooks'
-import type { Bytes } from '../../core/value.js'
+import type { OwnBytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
 import { DamageError, type Disk } from './disk.js'
@@ -79,7 +79,7 @@ class Replay implements LogReader {
     this.#ahead = Date.now() - keyspace.clock.now
   }
 
-  put (name: string, key: string, text: Bytes, version: number, end: number): void {
+  put (name: string, key: string, text: OwnBytes, version: number, end: number): void {
     const collection = this.#keyspace.collection(name)
     const ttl = end === 0 ? null : end - this.#ahead - this.#keyspace.clock.now
     if (ttl !== null && ttl <= 0) {

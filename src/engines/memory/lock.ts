@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { append, remove, type ListNode } from '../../core/linked-list.js'
-import type { Bytes, ReplyText } from '../../core/value.js'
+import { own, type Bytes } from '../../core/value.js'
 import type { Agenda, Task } from './agenda.js'
 import type { Copy } from './copies.js'
 
@@ -29,7 +29,7 @@ export abstract class Caller {
   get keepsCopies (): boolean { return false }
   revoke (_id: number): void {}
   /** The reply to call `id`. Id 0 needs none. */
-  abstract answer (id: number, reply: Reply<ReplyText>): void
+  abstract answer (id: number, reply: Reply<Bytes>): void
   /** Sends the answers so far without delay. */
   flush (): void {}
   /** A lock of this caller ended without a release. */
@@ -178,6 +178,7 @@ export class Lock implements Task {
   enqueue (request: Request<Bytes>, caller: Caller, id: number, now: number, revision: number): void {
     const cannotWait = id === 0 ? request.op === 'acquire' : caller.waiting.has(id)
     if (cannotWait) throw new StoreError('STORE_PROTOCOL', `call ${id} cannot wait`)
+    if (request.text !== undefined) request.text = own(request.text)
     const waiter = new Waiter(request, caller, id, this, now, revision)
     this.first = append(this.first, waiter)
     this.countWaiters(1)

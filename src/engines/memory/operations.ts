@@ -2,7 +2,7 @@
 import { largeBuffers } from '../../core/buffer-pool.js'
 import { Reply, type Request } from '../../core/engine.js'
 import type { StoreErrorCode } from '../../core/errors.js'
-import { StoredText, type Bytes, type ReplyText } from '../../core/value.js'
+import { isBuffer, type Bytes } from '../../core/value.js'
 import { sum, windowOf } from './increment.js'
 import type { Collection } from './collection.js'
 import type { Context } from './context.js'
@@ -30,7 +30,7 @@ export class Operations {
   }
 
   /** `isLocked`: whether the key has a lock, with or without an owner. */
-  execute (collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean): Reply<ReplyText> {
+  execute (collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean): Reply<Bytes> {
     const { calls } = this.#context.counters
     switch (request.op) {
       case 'get':
@@ -65,7 +65,7 @@ export class Operations {
 
   private readAndGrantCopy (
     collection: Collection, request: Request<Bytes>, caller: Caller, isLocked: boolean
-  ): Reply<ReplyText> {
+  ): Reply<Bytes> {
     const reply = this.read(collection, request)
     const isNear = collection.bounds.near > 0 && !isLocked // no copies of locked keys
     if (!isNear) return reply
@@ -74,18 +74,18 @@ export class Operations {
     return reply
   }
 
-  read (collection: Collection, request: Request<Bytes>): Reply<ReplyText> {
+  read (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     collection.reads++
     this.#totals.reads++
-    const reply = new Reply<ReplyText>()
+    const reply = new Reply<Bytes>()
     const entry = collection.find(request.key)
     if (entry === undefined) return reply
     if (request.op !== 'peek') collection.use(entry)
     if (request.op !== 'head') {
       // If it also releases a lock, a waiting call may change the value before the reply is sent.
-      const text = request.release ? entry.text : entry.storedText
+      const text = request.release ? entry.text : entry.borrowed
       reply.text = text
-      if (typeof text === 'object' && !(text instanceof StoredText)) largeBuffers.lend(text)
+      if (isBuffer(text)) largeBuffers.lend(text)
     }
     if (request.op !== 'get' || collection.bounds.near > 0) { // a copy needs both
       reply.version = this.versionOf(entry)

@@ -3,7 +3,7 @@
 // after the last call, for clients that resume.
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
-import type { Bytes } from '../../core/value.js'
+import type { Bytes, OwnBytes } from '../../core/value.js'
 import type { Task } from './agenda.js'
 import { ChangePage, bytesFit } from './change-page.js'
 import { RecentChanges, type ChangeRecord } from './recent-changes.js'
@@ -91,7 +91,7 @@ export class WatchedCollection implements Task, Wakeable {
   }
 
   /** The changes after a revision. */
-  changes (after: number, target: Target): { head: WatchReply, texts: Bytes[] } {
+  changes (after: number, target: Target): { head: WatchReply, texts: OwnBytes[] } {
     const page = new ChangePage(this.#host.epoch, target.values === true)
     const entries = this.#host.entriesOf(this.name)
     for (let record = this.#log.after(after), next: ChangeRecord | undefined; record !== undefined; record = next) {
@@ -113,7 +113,7 @@ export class WatchedCollection implements Task, Wakeable {
   }
 
   /** Lists existing keys from `position` on. `since` is the revision at the start of the listing. */
-  list (position: number, since: number, { key, exact, values }: Target): { head: WatchReply, texts: Bytes[] } {
+  list (position: number, since: number, { key, exact, values }: Target): { head: WatchReply, texts: OwnBytes[] } {
     const page = new ChangePage(this.#host.epoch, values === true)
     const entries = this.#host.entriesOf(this.name)
     const start = this.#host.epoch + since
@@ -255,7 +255,7 @@ class Group implements Wakeable {
 /** What a group reports. */
 interface Changes {
   /** Undefined if nothing has changed. */
-  readonly text: Bytes | undefined
+  readonly text: OwnBytes | undefined
   /** All changes up to this revision are in it; undefined if there are more. */
   readonly end: number | undefined
 }

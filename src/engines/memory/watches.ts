@@ -2,7 +2,7 @@
 import { Reply, type Request } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { writeParts, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
-import type { Bytes } from '../../core/value.js'
+import { asString, type Bytes, type OwnBytes } from '../../core/value.js'
 import type { ChangeKind, Observer } from './changes.js'
 import type { CollectionTable } from './collection-table.js'
 import type { Context } from './context.js'
@@ -56,7 +56,7 @@ export class Watches implements Observer, Watchable {
     }
     const target = { ...options, key }
     const watched = this.#open(request.collection)
-    const answer = ({ head, texts }: { head: WatchReply, texts: Bytes[] }): void => {
+    const answer = ({ head, texts }: { head: WatchReply, texts: OwnBytes[] }): void => {
       const reply = new Reply<Bytes>()
       reply.text = writeParts(head, texts)
       caller.answer(id, reply)
@@ -116,7 +116,7 @@ export class Watches implements Observer, Watchable {
     return watched
   }
 
-  #now (watched: WatchedCollection): { head: WatchReply, texts: Bytes[] } {
+  #now (watched: WatchedCollection): { head: WatchReply, texts: OwnBytes[] } {
     const cursor = watched.cursorAt(this.context.revision)
     return { head: { changes: [], cursor, revision: Number(cursor) }, texts: [] }
   }
@@ -124,7 +124,7 @@ export class Watches implements Observer, Watchable {
 
 function optionsOf (text: Bytes = '{}'): WatchRequest | undefined {
   try {
-    return JSON.parse(text.toString()) as WatchRequest | null ?? {}
+    return JSON.parse(asString(text)) as WatchRequest | null ?? {}
   } catch {
     return undefined
   }

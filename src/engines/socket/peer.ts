@@ -3,7 +3,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { Reply } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
-import type { ReplyText } from '../../core/value.js'
+import type { Bytes } from '../../core/value.js'
 import { dispatch } from '../memory/dispatch.js'
 import type { Keyspace } from '../memory/keyspace.js'
 import { Caller } from '../memory/lock.js'
@@ -103,7 +103,7 @@ export class Peer extends Caller implements Handler {
     this.#options.closed()
   }
 
-  answer (id: number, reply: Reply<ReplyText>): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0 || this.#isClosed) return
     // Grants are always sent: their number is bounded by the number of keys.
     const isBounded = reply.text !== undefined && reply.token === undefined

@@ -11,7 +11,7 @@
 // UTF-8: the client converts them, the server passes the bytes through (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
-import { StoredText, type Bytes, type ReplyText } from '../../core/value.js'
+import { isBuffer, type Bytes } from '../../core/value.js'
 import { bytes, inside, readShort, readText, textRoom, utf8, writeShort, writeText } from './charset.js'
 
 /**
@@ -205,13 +205,13 @@ export function readRequest (
   return request
 }
 
-export function writeReply (target: ReplyTarget, reply: Reply<ReplyText>, id: number): void {
+export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number): void {
   const { text, token } = reply
-  const isCopied = typeof text === 'string' || text instanceof StoredText // else it is appended
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (reply.near === undefined ? 0 : NEAR) | (token === undefined ? 0 : TOKEN)
-  target.reserve(REPLY_HEAD + 5 * 8 + 2 + (token?.length ?? 0) + (isCopied ? text.length : 0))
+  const copied = text === undefined || isBuffer(text) ? 0 : text.length
+  target.reserve(REPLY_HEAD + 5 * 8 + 2 + (token?.length ?? 0) + copied)
   const { buffer, used } = target
   const kind = reply.more ? MORE : OK
   let at = used + REPLY_HEAD
@@ -221,12 +221,14 @@ export function writeReply (target: ReplyTarget, reply: Reply<ReplyText>, id: nu
   if (reply.fence !== undefined) at = buffer.writeDoubleLE(reply.fence, at)
   if (reply.near !== undefined) at = buffer.writeDoubleLE(reply.near, at)
   if (token !== undefined) at = writeShort(buffer, token, at, bytes)
-  if (isCopied) {
+  if (text === undefined) {
+    writeReplyHead(target, kind, fields, id, at)
+  } else if (isBuffer(text)) {
+    writeReplyHead(target, kind, fields, id, at, text.length)
+    target.append(text)
+  } else {
     const end = typeof text === 'string' ? at + bytes.write(buffer, text, at) : text.copyTo(buffer, at)
     writeReplyHead(target, kind, fields, id, end)
-  } else {
-    writeReplyHead(target, kind, fields, id, at, text?.length)
-    if (text !== undefined) target.append(text)
   }
 }
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
-import type { ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
@@ -20,7 +20,7 @@ class User extends Caller {
   readonly answers = new Map<number, Reply>()
   #ids = 0
   constructor (readonly keyspace: Keyspace) { super() }
-  answer (id: number, reply: Reply<ReplyText>): void { this.answers.set(id, kept(reply)) }
+  answer (id: number, reply: Reply<Bytes>): void { this.answers.set(id, kept(reply)) }
   lost (): void {}
 
   ask (op: Op, key: string, fields: Partial<Request> = {}, collection = 'c'): number {

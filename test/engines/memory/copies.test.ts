@@ -2,7 +2,7 @@
 // for their revocation.
 import t from 'tap'
 import { Request, type Reply } from '../../../src/core/engine.js'
-import type { Bytes, ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
@@ -24,7 +24,7 @@ class Client extends Caller {
   override get keepsCopies (): boolean { return this.isNear }
 
   override revoke (id: number): void { this.revoked.push(id) }
-  answer (id: number, reply: Reply<ReplyText>): void { this.replies.set(id, kept(reply)) }
+  answer (id: number, reply: Reply<Bytes>): void { this.replies.set(id, kept(reply)) }
   lost (): void {}
 
   /** The reply, if there is one immediately. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
-import type { Bytes, ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import type { Arena } from '../../../src/engines/memory/arena.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
@@ -18,7 +18,7 @@ class User extends Caller {
   #now = 0
   readonly keyspace = new Keyspace({ time: () => this.#now })
 
-  answer (_: number, reply: Reply<ReplyText>): void { this.reply = kept(reply) }
+  answer (_: number, reply: Reply<Bytes>): void { this.reply = kept(reply) }
   lost (): void {}
 
   call (op: Op, key: string, more: Partial<Request<Bytes>> = {}, collection = 'c'): Reply<Bytes> {

@@ -1,7 +1,7 @@
 // Keys, locks and queues in the keyspace, on a clock that the tests advance.
 import t from 'tap'
 import { type Reply, Request, type Op } from '../../../src/core/engine.js'
-import type { ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { MemoryEngine } from '../../../src/engines/memory/engine.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import type { KeyspaceOptions } from '../../../src/engines/memory/context.js'
@@ -18,7 +18,7 @@ class User extends Caller {
 
   constructor (readonly keyspace: Keyspace) { super() }
 
-  answer (id: number, reply: Reply<ReplyText>): void { this.answers.set(id, kept(reply)) }
+  answer (id: number, reply: Reply<Bytes>): void { this.answers.set(id, kept(reply)) }
   lost (token: string): void { this.lostTokens.push(token) }
 
   /** The id of a new call. */

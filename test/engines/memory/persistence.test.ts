@@ -1,7 +1,7 @@
 import { mock } from 'node:test'
 import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
-import type { Bytes, ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { load, liveBytes } from '../../../src/engines/memory/loading.js'
@@ -14,7 +14,7 @@ import { kept } from '../../support/kept-reply.js'
 class User extends Caller {
   readonly label = 'test'
   readonly replies = new Map<number, Reply<Bytes>>()
-  answer (id: number, reply: Reply<ReplyText>): void { this.replies.set(id, kept(reply)) }
+  answer (id: number, reply: Reply<Bytes>): void { this.replies.set(id, kept(reply)) }
   lost (): void {}
 }
 

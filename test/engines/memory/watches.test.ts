@@ -2,7 +2,7 @@
 import t from 'tap'
 import { Request, SUBSCRIPTION_MS, type Op, type Reply } from '../../../src/core/engine.js'
 import { readParts, type MessageReply, type WatchReply, type WatchRequest } from '../../../src/core/feed-replies.js'
-import { fromBytes, type Bytes, type ReplyText } from '../../../src/core/value.js'
+import { fromBytes, type Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
@@ -23,7 +23,7 @@ class Client extends Caller {
     return this.unread
   }
 
-  answer (id: number, reply: Reply<ReplyText>): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     if (id !== 0 && !this.hasLeft) this.replies.set(id, kept(reply))
   }
 

@@ -3,7 +3,7 @@
 // The history of each run must be linearizable, and faults that are introduced on purpose must be found.
 import t from 'tap'
 import { Reply, Request, type Op } from '../../../src/core/engine.js'
-import type { ReplyText } from '../../../src/core/value.js'
+import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
@@ -58,7 +58,7 @@ class Peer extends Caller {
   }
 
   override get keepsCopies (): boolean { return true }
-  answer (id: number, reply: Reply<ReplyText>): void {
+  answer (id: number, reply: Reply<Bytes>): void {
     const copy = Object.assign(new Reply(reply.code), kept(reply))
     this.sent.push(client => { client.answered(id, copy as Reply) })
   }
