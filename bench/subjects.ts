@@ -3,6 +3,7 @@ import type { Row } from './measure.js'
 import type { RivalName } from './rivals/index.js'
 import type { BesideOptions } from './rows/beside.js'
 import type { CallsOptions } from './rows/calls.js'
+import type { ColdOptions } from './rows/cold.js'
 import type { DataOptions } from './rows/data.js'
 import type { DeliveryOptions } from './rows/delivery.js'
 import type { ExpiryOptions } from './rows/expiry.js'
@@ -50,6 +51,10 @@ const MEMORY: Column[] = [
   { figure: 'longestFilling', title: 'longest GC pause while it fills, ms', digits: 1 },
   { figure: 'longest', title: 'while it is full, ms', digits: 1 },
   { figure: 'share', title: 'time in GC while it is full, %', digits: 1 }
+]
+const COLD: Column[] = [
+  { figure: 'hot', title: 'one of 500 keys, µs', digits: 2 },
+  { figure: 'cold', title: 'one of all, µs', digits: 2 }
 ]
 const EXPIRY: Column[] = [
   { figure: 'removed', title: 'keys removed' },
@@ -205,6 +210,14 @@ export const subjects = {
       rows: (['strong-store', 'Map', 'Redis', 'strong-store-cluster'] as const).map(store => {
         const options: MemoryOptions = { store, keys: 1_000_000, seconds: 2 }
         return { name: store, program: 'memory', options }
+      })
+    },
+    cold: {
+      title: 'get in the process that has 1,000,000 keys of 20 bytes with values of 100 bytes, in random order',
+      columns: COLD,
+      rows: (['strong-store', 'Map'] as const).map(store => {
+        const options: ColdOptions = { store, keys: 1_000_000, hotKeys: 500 }
+        return { name: store, program: 'cold', options }
       })
     }
   },
