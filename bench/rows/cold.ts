@@ -7,6 +7,7 @@ import { Keyspace } from '../../src/engines/memory/keyspace.js'
 import { Caller } from '../../src/engines/memory/lock.js'
 import { bytes } from '../../src/engines/socket/charset.js'
 import { writeReply, type ReplyTarget } from '../../src/engines/socket/protocol.js'
+import { KEY_BYTES, flat, keyAt, value } from '../sample.js'
 import { finish } from '../workers.js'
 
 export interface ColdOptions {
@@ -16,10 +17,8 @@ export interface ColdOptions {
 }
 
 const { store, keys, hotKeys } = JSON.parse(process.argv[2]!) as ColdOptions
-const KEY = 20
 const GETS = 500_000
 const TURNS = 7
-const value = JSON.stringify({ text: 'x'.repeat(100 - '{"text":""}'.length) })
 
 class Output implements ReplyTarget {
   readonly buffer = Buffer.allocUnsafeSlow(65_536)
@@ -65,7 +64,7 @@ function map (): Stored {
 }
 
 const stored = store === 'Map' ? map() : keyspace()
-for (let i = 0; i < keys; i++) stored.set(flat(keyAt(i)), flat(value))
+for (let i = 0; i < keys; i++) stored.set(flat(keyAt(i)), flat(JSON.stringify(value)))
 // In the order in which they are read: the keys themselves are always in the caches, like those of a received frame.
 const random = Buffer.from(shuffled(Array.from({ length: keys }, (_, i) => keyAt(i))).join(''))
 run(keys)
@@ -77,19 +76,10 @@ await finish({ hot: median(times.map(({ hot }) => hot)), cold: median(times.map(
 function run (count: number): number {
   const start = process.hrtime.bigint()
   for (let i = 0; i < GETS; i++) {
-    const at = i % count * KEY
-    stored.get(bytes.read(random, at, at + KEY))
+    const at = i % count * KEY_BYTES
+    stored.get(bytes.read(random, at, at + KEY_BYTES))
   }
   return Number(process.hrtime.bigint() - start) / GETS / 1000
-}
-
-function keyAt (i: number): string {
-  return `key-${String(i).padStart(KEY - 4, '0')}`
-}
-
-/** The text as a flat one-byte string, like one read from a socket. */
-function flat (text: string): string {
-  return Buffer.from(text).toString('latin1')
 }
 
 function shuffled (keys: string[]): string[] {

@@ -6,6 +6,7 @@ import { longest, watchGc } from '../gc.js'
 import { rivals } from '../rivals/index.js'
 import { load, type Rival } from '../rivals/rival.js'
 import { serveRedis, type IoredisModule } from '../rivals/redis.js'
+import { VALUE_BYTES, flat, keyAt, value } from '../sample.js'
 import { finish, forkWorkers, workWhenTold } from '../workers.js'
 
 export interface MemoryOptions {
@@ -17,9 +18,6 @@ export interface MemoryOptions {
 
 const { store, keys, seconds } = JSON.parse(process.argv[2]!) as MemoryOptions
 const IN_FLIGHT = 256
-const KEY = 20
-const VALUE = 100
-const value = { text: 'x'.repeat(VALUE - '{"text":""}'.length) }
 const rival: Rival = rivals[store === 'Map' || store === 'Redis' ? 'Redis, ioredis' : store]
 
 if (cluster.isPrimary) await finish(await (store === 'Map' ? map() : served()))
@@ -41,7 +39,7 @@ async function map (): Promise<object> {
 
 async function served (): Promise<object> {
   const redis = store === 'Redis' ? await serveRedis() : undefined
-  const { address } = redis ?? await rival.serve({ bytes: VALUE, operation: 'set' })
+  const { address } = redis ?? await rival.serve({ bytes: VALUE_BYTES, operation: 'set' })
   const memory = redis === undefined ? async () => ownMemory() : await redisMemory(redis.address, redis.pid)
   const before = await memory()
   const filled = watchGc()
@@ -75,15 +73,6 @@ async function worker (): Promise<void> {
       while (performance.now() < end) await (calls++ % 5 === 0 ? client.set(next(), value) : client.get(next()))
     }))
   })
-}
-
-function keyAt (i: number): string {
-  return `key-${String(i).padStart(KEY - 4, '0')}`
-}
-
-/** The text as a flat one-byte string, like one read from a socket. */
-function flat (text: string): string {
-  return Buffer.from(text).toString('latin1')
 }
 
 function perKey (before: Memory, after: Memory): object {

@@ -87,10 +87,12 @@ export class BorrowedBytes {
     return at + this.length
   }
 
+  /** A string in bytes form. */
   copy (): string {
     return this.source.bytes.latin1Slice(this.start, this.start + this.length)
   }
 
+  /** The text. */
   decode (): string {
     return this.source.bytes.utf8Slice(this.start, this.start + this.length)
   }
