@@ -4,14 +4,20 @@ import { MAX_SECONDS } from './duration.js'
 
 /** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
 export interface StoredSession {
-  cookie?: { expires?: unknown }
+  cookie?: { expires?: unknown, originalMaxAge?: unknown }
   [name: string]: unknown
 }
 
-/** How many seconds to keep a session: `ttl`, if its cookie does not expire. */
-export function lifeOf (session: StoredSession | undefined, ttl: number): number {
+/**
+ * How many seconds to keep a session: `ttl`, if its cookie does not expire. `readAt`: when its request has read it. A
+ * cookie that has been restarted since then lives for its `maxAge` from now on, however long the request takes.
+ */
+export function lifeOf (session: StoredSession | undefined, ttl: number, readAt = Infinity): number {
   const end = endOf(session)
-  return end === undefined ? ttl : Math.min((end - Date.now()) / 1000, MAX_SECONDS)
+  if (end === undefined) return ttl
+  const maxAge = session?.cookie?.originalMaxAge
+  const life = typeof maxAge === 'number' && end >= readAt + maxAge ? maxAge : end - Date.now()
+  return Math.min(life / 1000, MAX_SECONDS)
 }
 
 /**

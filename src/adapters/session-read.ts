@@ -9,10 +9,11 @@ import type { UnchangedSession } from './unchanged-session.js'
 type Reads = readonly SessionRead[]
 
 export class SessionRead {
-  /** What was read; undefined for a session that the request has created. */
+  readonly at = Date.now()
+  /** What was read; undefined for a session that the request has created or written. */
   unchanged: UnchangedSession | undefined
-  /** A copy, because the library may change its own. */
-  readonly #cookie: Cookie
+  /** The stored cookie. A copy, because the library may change its own. */
+  #cookie: Cookie
 
   /** `source`: the collection that has the session. */
   constructor (
@@ -21,7 +22,12 @@ export class SessionRead {
     this.#cookie = { ...session.cookie }
   }
 
-  /** Whether the cookie is still the one that was read, apart from its expiry. */
+  /** The request stores the cookie of this session. */
+  keepCookieOf (session: StoredSession): void {
+    this.#cookie = { ...attributesOf(session.cookie) }
+  }
+
+  /** Whether the cookie is still the one that is stored, apart from its expiry. */
   hasCookieOf (session: StoredSession | undefined): boolean {
     const before = this.#cookie
     const after = attributesOf(session?.cookie)

@@ -110,9 +110,10 @@ export class SessionStore extends EventEmitter {
    * as by `touch`.
    */
   set (sid: string, session: any, callback?: Callback): void {
-    const ttl = lifeOf(session, this.#ttl)
+    const read = findRead(this.#sessions, sid, session)
+    const ttl = lifeOf(session, this.#ttl, read?.at)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#call('write', () => this.#save(sid, session, ttl)), callback)
+    else settle(this.#call('write', () => this.#save(sid, session, ttl, read)), callback)
   }
 
   /**
@@ -121,9 +122,10 @@ export class SessionStore extends EventEmitter {
    * changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
    */
   touch (sid: string, session: any, callback?: Callback): void {
-    const ttl = lifeOf(session, this.#ttl)
+    const read = findRead(this.#sessions, sid, session)
+    const ttl = lifeOf(session, this.#ttl, read?.at)
     if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#call('write', () => this.#touch(sid, session, ttl)), callback)
+    else settle(this.#call('write', () => this.#touch(sid, session, ttl, read)), callback)
   }
 
   /**
@@ -200,11 +202,11 @@ export class SessionStore extends EventEmitter {
     return read
   }
 
-  #save (sid: string, session: StoredSession, ttl: number): Promise<unknown> {
-    const read = findRead(this.#sessions, sid, session)
+  #save (sid: string, session: StoredSession, ttl: number, read: SessionRead | undefined): Promise<unknown> {
     if (read === undefined) return this.#create(sid, session, ttl)
     if (read.unchanged?.hasContentOf(session)) return this.#extend(read, session, ttl)
     read.unchanged = undefined
+    read.keepCookieOf(session)
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
     const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
     return saved.catch(error => { unless('STORE_NOT_FOUND', error) }) // it has expired
@@ -217,18 +219,25 @@ export class SessionStore extends EventEmitter {
     read.add()
   }
 
-  #touch (sid: string, session: StoredSession | undefined, ttl: number): Promise<unknown> {
-    const read = findRead(this.#sessions, sid, session)
+  #touch (
+    sid: string, session: StoredSession | undefined, ttl: number, read: SessionRead | undefined
+  ): Promise<unknown> {
     return read === undefined ? this.#sessions.touch(sid, { ttl }) : this.#extend(read, session, ttl)
   }
 
+  /** Leaves the content as it is. A cookie that ends sooner is stored; for a later end, the key suffices. */
   #extend (read: SessionRead, session: StoredSession | undefined, ttl: number): Promise<unknown> {
-    if (!read.hasCookieOf(session)) return this.#rewriteCookie(read, session!, ttl)
-    return read.unchanged?.endsIn(ttl) ? DONE : this.#sessions.touch(read.sid, { ttl })
+    const extension = read.unchanged?.extensionTo(ttl) ?? Infinity
+    const hasCookie = read.hasCookieOf(session)
+    if (hasCookie && extension === 0) return DONE
+    read.unchanged?.forgetEnd()
+    if (hasCookie && extension > 0) return this.#sessions.touch(read.sid, { ttl })
+    return this.#rewriteCookie(read, session!, ttl)
   }
 
   async #rewriteCookie (read: SessionRead, session: StoredSession, ttl: number): Promise<void> {
     const { sid } = read
+    read.keepCookieOf(session)
     for (;;) {
       await this.#locks?.check(read)
       const stored = await this.#sessions.entry(sid)

@@ -11,8 +11,8 @@ const MIN_EXTENSION_SHARE = 0.01
 export class UnchangedSession {
   readonly #text: string
   readonly #cookie: unknown
-  /** When its key expires. */
-  readonly #end: number | undefined
+  /** When its key expires; undefined if that is not known. */
+  #end: number | undefined
 
   /** `session`: the parsed value of the entry. */
   constructor ({ value, expiresAt }: Entry<string>, { cookie }: StoredSession) {
@@ -29,20 +29,26 @@ export class UnchangedSession {
     } catch {
       return false // the save fails for the same reason
     }
-    const content = contentOf(text, session.cookie)
-    return content !== undefined && content === contentOf(this.#text, this.#cookie)
+    return contentOf(text, session.cookie) === contentOf(this.#text, this.#cookie)
   }
 
-  /** Whether the key expires in `ttl` seconds, or so little earlier that it makes no difference. */
-  endsIn (ttl: number): boolean {
-    if (this.#end === undefined) return false
+  /**
+   * By how many milliseconds the key has to be extended to expire in `ttl` seconds; 0 if it is so little that it makes
+   * no difference, Infinity if it is not known.
+   */
+  extensionTo (ttl: number): number {
+    if (this.#end === undefined) return Infinity
     const extension = Date.now() + ttl * 1000 - this.#end
-    return Math.abs(extension) < Math.min(MIN_EXTENSION_MS, ttl * 1000 * MIN_EXTENSION_SHARE)
+    return Math.abs(extension) < Math.min(MIN_EXTENSION_MS, ttl * 1000 * MIN_EXTENSION_SHARE) ? 0 : extension
+  }
+
+  /** The request changes when the key expires. */
+  forgetEnd (): void {
+    this.#end = undefined
   }
 }
 
-/** The part of a session's text that follows the cookie, its first property. Undefined if another one is the first. */
-function contentOf (text: string, cookie: unknown): string | undefined {
-  const head = `{"cookie":${JSON.stringify(cookie)}`
-  return text.startsWith(head) ? text.slice(head.length) : undefined
+/** The text of a session without its cookie. */
+function contentOf (text: string, cookie: unknown): string {
+  return text.replace(`"cookie":${JSON.stringify(cookie)}`, '')
 }

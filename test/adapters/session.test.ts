@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import express from 'express'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
@@ -547,11 +547,11 @@ t.test('a session is written only if it has changed since it was read', async t 
   await set('sid', Object.assign(shuffled, { cookie: { ...cookie, path: '/shop' } }))
   t.strictSame(await sessions.get('sid'), { cart: [], cookie: { path: '/shop' } }, 'its cookie alone is written')
 
-  await sessions.set('sid', { user: 'Ada', cookie })
-  const last = await get('sid')
-  await sessions.set('sid', { user: 'Bob', cookie })
-  await set('sid', last)
-  t.equal((await sessions.get('sid')).user, 'Ada', 'without the cookie as its first property, it counts as changed')
+  await sessions.set('sid', { 7: 'Ada', cookie })
+  const numbered = await get('sid')
+  await sessions.set('sid', { 7: 'Bob', cookie })
+  await set('sid', numbered)
+  t.equal((await sessions.get('sid'))[7], 'Bob', 'also if the cookie is not its first property')
   const circular = await get('sid')
   circular.self = circular
   await t.rejects(set('sid', circular), { code: 'STORE_VALUE_INVALID' })
@@ -581,6 +581,46 @@ t.test('a burst of requests extends its session once', async t => {
   brief.cookie.expires = new Date(Date.now() + 310)
   await touch('brief', brief)
   t.equal(await touches(), 4, 'of a short life, a smaller part counts')
+})
+
+t.test('a request that changes nothing but the cookie stores what the cookie ends with', async t => {
+  const { sessions, get, set, touch } = alone(t)
+  const DAY = 86_400_000
+  const left = async (): Promise<number> => (await sessions.entry('sid'))!.expiresAt!.getTime() - Date.now()
+  const cookie = (): object => ({ originalMaxAge: DAY, expires: new Date(Date.now() + DAY) })
+  for (const write of [set, touch]) {
+    await sessions.set('sid', { n: 1, cookie: cookie() }, { ttl: DAY / 1000 })
+    const sooner = await get('sid')
+    sooner.cookie.expires = new Date(Date.now() + 100_000)
+    await write('sid', sooner)
+    t.ok(await left() < 101_000)
+    const [next, other] = [await get('sid'), await get('sid')]
+    t.ok(Date.parse(next.cookie.expires) < Date.now() + 101_000, 'a sooner end is stored')
+    Object.assign(sooner.cookie, cookie())
+    await write('sid', sooner)
+    t.ok(await left() > DAY - 1000, 'and restored in the same request')
+
+    other.cookie = { originalMaxAge: null, expires: null }
+    await write('sid', other)
+    t.equal((await sessions.get('sid')).cookie.expires, null)
+    other.cookie = cookie()
+    await write('sid', other)
+    t.equal((await sessions.get('sid')).cookie.originalMaxAge, DAY)
+  }
+})
+
+t.test('a session lives for its maxAge after a request, however long that takes', async t => {
+  const { sessions, get, set, touch } = alone(t)
+  for (const [write, n] of [[set, 1], [touch, 1], [set, 2]] as const) {
+    const restarted = (): object => ({ originalMaxAge: 300, expires: new Date(Date.now() + 300) })
+    await sessions.set('sid', { cookie: restarted(), n: 1 }, { ttl: 100 })
+    const session = Object.assign(await get('sid'), { n })
+    session.cookie = restarted() // by the library, before the application handles the request
+    await sleep(320)
+    await write('sid', session)
+    const { expiresAt } = (await sessions.entry('sid'))!
+    t.ok(expiresAt!.getTime() > Date.now() + 50, 'longer than its cookie, which has expired during the request')
+  }
 })
 
 t.test('a session that is stored under the id of a destroyed one counts as the same session', async t => {
