@@ -1,6 +1,7 @@
-// What @fastify/session does not tell its store: for which request it reads a session. Its sessions have the request in
-// a property with a symbol of its own, so the context of a request is also known where a reply is sent from another
-// one, such as an event or the callback of a connection pool.
+// What @fastify/session does not tell its store: for which request it reads a session, and which of several reads it
+// saves. Its sessions have the request in a property with a symbol of its own, so the context of a request is also
+// known where a reply is sent from another one, such as an event or the callback of a connection pool. In another
+// property, they have a copy of the cookie that the store returned, with all of its properties.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import { installOnce } from '../core/shared.js'
@@ -13,8 +14,9 @@ interface NodeRequest {
   [CONTEXT]?: RequestContext
 }
 
-/** The property of the last session that has its request. */
-let property: symbol | undefined
+// Those of the last session.
+let requestProperty: symbol | undefined
+let cookieProperty: symbol | undefined
 
 // Requests over HTTP/2 and by app.inject are not published on Node's diagnostics channels: Fastify's hooks report
 // them.
@@ -32,25 +34,43 @@ installOnce('fastify.3', () => {
  * would make the requests of Express a tenth slower; `sessionStore` is what express-session adds to its requests.
  */
 export function keepContext (context: RequestContext): void {
-  const { request } = context
-  if (request === undefined || 'sessionStore' in request) return
-  Object.defineProperty(request, CONTEXT, { value: context, configurable: true, writable: true })
+  if (!isOfFastify(context)) return
+  Object.defineProperty(context.request, CONTEXT, { value: context, configurable: true, writable: true })
+}
+
+export function isOfFastify ({ request }: RequestContext): boolean {
+  return request !== undefined && !('sessionStore' in request)
 }
 
 /** The context of the request that a session of @fastify/session belongs to. */
 export function contextOfSession (session: object): RequestContext | undefined {
-  const known = property && contextAt(session, property)
-  if (known !== undefined) return known
-  for (const symbol of Object.getOwnPropertySymbols(session)) {
-    const context = contextAt(session, symbol)
-    if (context === undefined) continue
-    property = symbol
-    return context
-  }
-  return undefined
+  const found = find(session, requestProperty, contextAt)
+  requestProperty = found?.property ?? requestProperty
+  return found?.value
 }
 
-function contextAt (session: object, symbol: symbol): RequestContext | undefined {
-  const owner = (session as Record<symbol, unknown>)[symbol] as { raw?: NodeRequest } | null | undefined
-  return owner?.raw?.[CONTEXT]
+/** A property of the cookie that the store has returned for a session of @fastify/session. */
+export function cookieOptionOf (session: object, name: symbol): unknown {
+  const found = find(session, cookieProperty, (session, property) => (session[property] as Options)?.[name])
+  cookieProperty = found?.property ?? cookieProperty
+  return found?.value
+}
+
+type Session = Record<symbol, unknown>
+type Options = Record<symbol, unknown> | null | undefined
+
+function contextAt (session: Session, property: symbol): RequestContext | undefined {
+  return (session[property] as { raw?: NodeRequest } | null | undefined)?.raw?.[CONTEXT]
+}
+
+/** The first property of a session for which `get` returns a value. */
+function find<V> (
+  session: object, last: symbol | undefined, get: (session: Session, property: symbol) => V
+): { property: symbol, value: NonNullable<V> } | undefined {
+  const properties = Object.getOwnPropertySymbols(session)
+  for (const property of last === undefined ? properties : [last, ...properties]) {
+    const value = get(session as Session, property)
+    if (value != null) return { property, value }
+  }
+  return undefined
 }

@@ -13,11 +13,11 @@ export interface StoredSession {
  * cookie that has been restarted since then lives for its `maxAge` from now on, however long the request takes.
  */
 export function lifeOf (session: StoredSession | undefined, ttl: number, readAt = Infinity): number {
-  const end = endOf(session)
+  const end = endOf(session?.cookie)
   if (end === undefined) return ttl
   const maxAge = session?.cookie?.originalMaxAge
-  const life = typeof maxAge === 'number' && end >= readAt + maxAge ? maxAge : end - Date.now()
-  return Math.min(life / 1000, MAX_SECONDS)
+  const least = typeof maxAge === 'number' && end >= readAt + maxAge ? maxAge : -Infinity
+  return Math.min(Math.max(least, end - Date.now()) / 1000, MAX_SECONDS)
 }
 
 /**
@@ -26,16 +26,16 @@ export function lifeOf (session: StoredSession | undefined, ttl: number, readAt 
  */
 export function presentOf (session: StoredSession, expiresAt: Date | undefined): StoredSession | undefined {
   if (typeof session !== 'object' || session === null) return undefined
-  const end = endOf(session)
+  const end = endOf(session.cookie)
   if (end === undefined) return session
   const last = Math.max(end, expiresAt?.getTime() ?? 0)
   if (last <= Date.now()) return undefined
   return { ...session, cookie: { ...session.cookie, expires: new Date(last).toISOString() } }
 }
 
-/** When the cookie of a session expires: a Date, or its text once it was stored. Undefined if it does not. */
-function endOf (session: StoredSession | undefined): number | undefined {
-  const expires = session?.cookie?.expires
+/** When a cookie expires: a Date, or its text once it was stored. Undefined if it does not. */
+export function endOf (cookie: { expires?: unknown } | undefined): number | undefined {
+  const expires = cookie?.expires
   const end = expires instanceof Date ? expires.getTime() : typeof expires === 'string' ? Date.parse(expires) : NaN
   return Number.isNaN(end) ? undefined : end
 }

@@ -2,37 +2,20 @@
 // saved.
 import type { KeyLock } from '../api/key-lock.js'
 import { currentContext, runWith } from '../web/request-context.js'
-import { contextOfSession, keepContext } from './fastify-session.js'
+import { contextOfSession, cookieOptionOf, isOfFastify, keepContext } from './fastify-session.js'
+import type { KnownSession } from './known-session.js'
 import type { StoredSession } from './session-life.js'
-import type { UnchangedSession } from './unchanged-session.js'
 
 type Reads = readonly SessionRead[]
 
 export class SessionRead {
   readonly at = Date.now()
-  /** What was read; undefined for a session that the request has created or written. */
-  unchanged: UnchangedSession | undefined
-  /** The stored cookie. A copy, because the library may change its own. */
-  #cookie: Cookie
 
   /** `source`: the collection that has the session. */
   constructor (
-    readonly source: object, readonly sid: string, readonly session: StoredSession, readonly lock?: KeyLock
-  ) {
-    this.#cookie = { ...session.cookie }
-  }
-
-  /** The request stores the cookie of this session. */
-  keepCookieOf (session: StoredSession): void {
-    this.#cookie = { ...attributesOf(session.cookie) }
-  }
-
-  /** Whether the cookie is still the one that is stored, apart from its expiry. */
-  hasCookieOf (session: StoredSession | undefined): boolean {
-    const before = this.#cookie
-    const after = attributesOf(session?.cookie)
-    return (before.expires == null) === (after.expires == null) && hasAllOf(before, after) && hasAllOf(after, before)
-  }
+    readonly source: object, readonly sid: string, readonly session: StoredSession, readonly stored: KnownSession,
+    readonly lock?: KeyLock
+  ) {}
 
   /** Makes the object stand for the session in any context. */
   keepFor (session: unknown): void {
@@ -59,8 +42,15 @@ export class SessionRead {
       return
     }
     context.reads = reads
+    if (isOfFastify(context)) this.#keepInCookie()
     keepContext(context)
     fn()
+  }
+
+  /** For the session that is made of the cookie. */
+  #keepInCookie (): void {
+    const { cookie } = this.session
+    if (typeof cookie === 'object' && cookie !== null) Object.assign(cookie, { [READ]: this })
   }
 
   #before (reads: Reads): Reads {
@@ -80,9 +70,13 @@ const MAX_READS = 16
  */
 const READ = Symbol.for('strong-store.session-read.1')
 
+interface Kept {
+  [READ]?: SessionRead
+}
+
 /** Finds what the saving request has read; undefined for a new session, or if nothing is known. */
 export function findRead (source: object, sid: string, session: object | undefined): SessionRead | undefined {
-  const read = (session as { [READ]?: SessionRead } | undefined)?.[READ]
+  const read = (session as Kept | undefined)?.[READ] ?? (session && cookieOptionOf(session, READ)) as Kept[typeof READ]
   if (read?.isOf(source, sid)) return read
   const isSame = (read: SessionRead): boolean => read.isOf(source, sid)
   // The running code may belong to another request of the session, which has sent the reply of this one.
@@ -103,21 +97,4 @@ function without (reads: Reads, source: object, sid: string): SessionRead[] {
 /** What the running code has read, the last one first. */
 export function readsOfRequest (): Reads {
   return (currentContext()?.reads ?? []) as Reads
-}
-
-interface Cookie {
-  expires?: unknown
-  toJSON? (): Cookie
-  [attribute: string]: unknown
-}
-
-/** The attributes of a cookie that are stored. */
-function attributesOf (cookie: Cookie = {}): Cookie {
-  return cookie.toJSON?.() ?? cookie
-}
-
-/** Apart from when it expires. Attributes are primitive values; undefined ones are not stored. */
-function hasAllOf (cookie: Cookie, other: Cookie): boolean {
-  return Object.keys(other).every(name =>
-    name === 'expires' || name === 'originalExpires' || other[name] === cookie[name])
 }

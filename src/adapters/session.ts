@@ -13,9 +13,9 @@ import { DefaultCollection } from './default-collection.js'
 import { MAX_SECONDS, checkSeconds } from './duration.js'
 import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
+import { KnownSession, contentOf, withoutCookie } from './known-session.js'
 import { lifeOf, presentOf, type StoredSession } from './session-life.js'
 import { SessionRead, findRead } from './session-read.js'
-import { UnchangedSession } from './unchanged-session.js'
 
 export type { StoredSession }
 
@@ -196,25 +196,27 @@ export class SessionStore extends EventEmitter {
     const stored = json.decode(entry.value) as StoredSession
     const session = presentOf(stored, entry.expiresAt)
     if (session === undefined) return undefined
-    const read = new SessionRead(this.#sessions, sid, session, lock)
-    read.unchanged = new UnchangedSession(entry, stored)
+    const content = withoutCookie(entry.value, stored)
+    const known = new KnownSession(stored.cookie, content, entry.expiresAt?.getTime())
+    const read = new SessionRead(this.#sessions, sid, session, known, lock)
     read.keepFor(session)
     return read
   }
 
   #save (sid: string, session: StoredSession, ttl: number, read: SessionRead | undefined): Promise<unknown> {
     if (read === undefined) return this.#create(sid, session, ttl)
-    if (read.unchanged?.hasContentOf(session)) return this.#extend(read, session, ttl)
-    read.unchanged = undefined
-    read.keepCookieOf(session)
+    const content = contentOf(session)
+    if (read.stored.hasContent(content)) return this.#extend(read, session, ttl)
+    const onsaved = read.stored.writes(session, content)
     const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
     const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
-    return saved.catch(error => { unless('STORE_NOT_FOUND', error) }) // it has expired
+    return saved.then(onsaved, error => { unless('STORE_NOT_FOUND', error) }) // it has expired
   }
 
   async #create (sid: string, session: StoredSession, ttl: number): Promise<void> {
+    const known = new KnownSession(session.cookie, contentOf(session))
     await this.#sessions.set(sid, session, { ttl })
-    const read = new SessionRead(this.#sessions, sid, session)
+    const read = new SessionRead(this.#sessions, sid, session, known)
     read.keepFor(session)
     read.add()
   }
@@ -222,22 +224,24 @@ export class SessionStore extends EventEmitter {
   #touch (
     sid: string, session: StoredSession | undefined, ttl: number, read: SessionRead | undefined
   ): Promise<unknown> {
-    return read === undefined ? this.#sessions.touch(sid, { ttl }) : this.#extend(read, session, ttl)
+    if (read === undefined || session === undefined) return this.#sessions.touch(sid, { ttl })
+    return this.#extend(read, session, ttl)
   }
 
   /** Leaves the content as it is. A cookie that ends sooner is stored; for a later end, the key suffices. */
-  #extend (read: SessionRead, session: StoredSession | undefined, ttl: number): Promise<unknown> {
-    const extension = read.unchanged?.extensionTo(ttl) ?? Infinity
-    const hasCookie = read.hasCookieOf(session)
-    if (hasCookie && extension === 0) return DONE
-    read.unchanged?.forgetEnd()
-    if (hasCookie && extension > 0) return this.#sessions.touch(read.sid, { ttl })
-    return this.#rewriteCookie(read, session!, ttl)
+  #extend (read: SessionRead, session: StoredSession, ttl: number): Promise<unknown> {
+    const { sid, stored } = read
+    const extension = stored.extensionTo(ttl)
+    const hasCookie = stored.hasCookieOf(session)
+    if (!hasCookie || extension < 0) return this.#rewriteCookie(read, session, ttl)
+    if (extension === 0) return DONE
+    stored.extends()
+    return this.#sessions.touch(sid, { ttl })
   }
 
   async #rewriteCookie (read: SessionRead, session: StoredSession, ttl: number): Promise<void> {
     const { sid } = read
-    read.keepCookieOf(session)
+    read.stored.writesCookie(session)
     for (;;) {
       await this.#locks?.check(read)
       const stored = await this.#sessions.entry(sid)

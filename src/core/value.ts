@@ -81,10 +81,8 @@ export interface Memory {
 export class BorrowedBytes {
   constructor (private readonly source: Memory, private readonly start: number, readonly length: number) {}
 
-  /** Returns where the copy ends. */
-  copyTo (target: Buffer, at: number): number {
+  copyTo (target: Buffer, at: number): void {
     target.set(new Uint8Array(this.source.memory, this.start, this.length), at)
-    return at + this.length
   }
 
   /** A string in bytes form. */
@@ -106,6 +104,21 @@ export function isBuffer (bytes: Bytes): bytes is Buffer {
 /** Bytes that can be kept. */
 export function own (bytes: Bytes): OwnBytes {
   return bytes instanceof BorrowedBytes ? bytes.copy() : bytes
+}
+
+export function toBuffer (bytes: Bytes): Buffer {
+  if (isBuffer(bytes)) return bytes
+  const buffer = Buffer.allocUnsafeSlow(bytes.length)
+  copyBytes(bytes, buffer, 0)
+  return buffer
+}
+
+/** Returns where the copy ends. */
+export function copyBytes (bytes: Bytes, target: Buffer, at: number): number {
+  if (typeof bytes === 'string') (target as FastBuffer).latin1Write(bytes, at)
+  else if (bytes instanceof BorrowedBytes) bytes.copyTo(target, at)
+  else bytes.copy(target, at)
+  return at + bytes.length
 }
 
 /** As a string in bytes form. */

@@ -1,8 +1,8 @@
 import type { Reply } from '../../src/core/engine.js'
-import { own, type Bytes } from '../../src/core/value.js'
+import { asString, type Bytes } from '../../src/core/value.js'
 
 /** A reply of a keyspace that stays valid. */
 export function kept (reply: Reply<Bytes>): Reply {
-  if (reply.text !== undefined) reply.text = own(reply.text)
+  if (reply.text !== undefined) reply.text = asString(reply.text)
   return reply as Reply
 }

@@ -79,10 +79,19 @@ export class Arena {
     return this.#used - this.#live > MIN_SEGMENT + this.#used * MAX_WASTE
   }
 
-  /** Returns the address of a new block. `owner`: not negative. `size`: see `sizeFor`. */
+  /** Makes room for a block. False if there is no memory for it. */
+  reserve (size: number): boolean {
+    try {
+      this.#withRoom(size)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Returns the address of a new block. `owner`: not negative. `size`: see `sizeFor`. Throws if there is no memory. */
   allocate (owner: number, size: number): number {
-    let segment = this.#segments[this.#current]
-    if (segment === undefined || segment.end + size > segment.bytes.length) segment = this.#add(size)
+    const segment = this.#withRoom(size)
     const word = segment.end >>> 2
     segment.words[word + OWNER] = owner
     segment.words[word + SIZE] = size
@@ -130,11 +139,18 @@ export class Arena {
     return segment.words[word + OWNER] === NOBODY ? undefined : address
   }
 
+  /** The current segment. */
+  #withRoom (size: number): Segment {
+    const segment = this.#segments[this.#current]
+    return segment === undefined || segment.end + size > segment.bytes.length ? this.#add(size) : segment
+  }
+
   /** Adds a segment and makes it the current one. */
   #add (size: number): Segment {
+    if (this.#released.length === 0 && this.#segments.length === MAX_SEGMENTS) throw new RangeError('too many values')
+    const usual = Arena.sizeFor(Math.min(MAX_SEGMENT, this.#used / 4))
+    const segment = new Segment(Math.max(START + size, MIN_SEGMENT, usual))
     const number = this.#released.pop() ?? this.#segments.length
-    if (number === MAX_SEGMENTS) throw new RangeError('too many values')
-    const segment = new Segment(Math.max(START + size, MIN_SEGMENT, Math.min(MAX_SEGMENT, this.#used >> 2 & ~7)))
     this.#segments[number] = segment
     if (this.#segments[this.#current]?.live === 0) this.#release(this.#current) // it was too small for the block
     this.#current = number

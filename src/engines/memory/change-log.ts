@@ -11,7 +11,7 @@
 // none.
 import { crc32 } from 'node:zlib'
 import type { FastBuffer } from '../../core/fast-buffer.js'
-import type { OwnBytes } from '../../core/value.js'
+import { copyBytes, type OwnBytes } from '../../core/value.js'
 import { DamageError } from './disk.js'
 
 const NAME = 1
@@ -48,7 +48,7 @@ export class LogWriter implements LogReader {
     buffer.writeDoubleLE(version, at + 4)
     buffer.writeDoubleLE(end, at + 12)
     const textAt = at + 20 + buffer.latin1Write(key, at + 20)
-    this.#used = textAt + (typeof text === 'string' ? buffer.latin1Write(text, textAt) : text.copy(buffer, textAt))
+    this.#used = copyBytes(text, buffer, textAt)
   }
 
   del (collection: string, key: string): void {

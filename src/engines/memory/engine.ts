@@ -1,9 +1,10 @@
 // The engine of the process that has the keyspace.
+import { largeBuffers } from '../../core/buffer-pool.js'
 import { PendingCalls } from '../../core/pending-calls.js'
 import { Reply, Request, type Engine } from '../../core/engine.js'
 import { StoreError } from '../../core/errors.js'
 import { Data, type DataSettings } from './data.js'
-import { fromBytes, toBytes, type Bytes } from '../../core/value.js'
+import { fromBytes, isBuffer, toBytes, type Bytes } from '../../core/value.js'
 import type { Keyspace } from './keyspace.js'
 import { Caller } from './lock.js'
 import { dispatch } from './dispatch.js'
@@ -141,7 +142,11 @@ class Self extends Caller {
 
   answer (id: number, reply: Reply<Bytes>): void {
     if (id === 0) return
-    if (reply.text !== undefined) reply.text = fromBytes(reply.text)
+    if (reply.text !== undefined) {
+      const { text } = reply
+      reply.text = fromBytes(text)
+      if (isBuffer(text)) largeBuffers.giveBack(text)
+    }
     this.#calls.settle(id, reply as Reply)
     this.#answered()
   }

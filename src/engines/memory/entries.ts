@@ -65,8 +65,9 @@ export abstract class Entries extends Lifetimes {
   }
 
   /**
-   * Writes with a new revision, if the bounds allow. `entry`: the result of `find`. `ttl`: milliseconds; null for
-   * none, undefined to keep the current one. `isLocked`: protect the entry from expiry and eviction until `unlock`.
+   * Writes with a new revision, if the bounds and the memory allow. `entry`: the result of `find`. `ttl`: milliseconds;
+   * null for none, undefined to keep the current one. `isLocked`: protect the entry from expiry and eviction until
+   * `unlock`.
    */
   put (
     key: string, entry: Entry | undefined, text: Bytes, ttl: number | null | undefined, isLocked: boolean
@@ -74,18 +75,20 @@ export abstract class Entries extends Lifetimes {
     if (entry !== undefined) this.use(entry)
     else this.removePast()
     if (this.bounds !== UNBOUNDED && !this.fits(entry, key.length + text.length, isLocked)) return undefined
+    const held = this.pool.hold(key.length, text)
+    if (held === undefined) return undefined
     this.context.revision++ // after the revisions of evicted entries
     this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
     const { clock, revision } = this.context
     if (entry === undefined) {
-      entry = this.pool.add(this.owner, key, text, revision, clock.now)
+      entry = this.pool.add(this.owner, key, held, revision, clock.now)
       entry.isTimed = typeof ttl === 'number'
       this.insert(entry, isLocked)
     } else {
       const more = text.length - entry.size
       if (more !== 0) this.count(0, more)
       if (entry.state !== FREE) this.locked.bytes += more
-      entry.text = text
+      entry.text = held
       entry.version = revision
     }
     if (ttl !== undefined) this.putEnd(entry, ttl)

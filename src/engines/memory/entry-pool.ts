@@ -1,7 +1,7 @@
 // The entries of all collections of a keyspace. As a task, it frees discarded entries and reduces the space that is
 // wasted in the arena.
 import { largeBuffers } from '../../core/buffer-pool.js'
-import { isBuffer, own, type Bytes, type OwnBytes } from '../../core/value.js'
+import { copyBytes, isBuffer, toBuffer, type Bytes } from '../../core/value.js'
 import type { Agenda, Budget, Task } from './agenda.js'
 import { Arena, HEADER_WORDS, OWNER, SIZE } from './arena.js'
 import type { Clock } from './clock.js'
@@ -31,7 +31,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   /** The numbers of former owners. */
   readonly #unowned: number[] = []
   /** Values that are not in the arena. */
-  readonly #outside = new Map<number, OwnBytes>()
+  readonly #outside = new Map<number, Buffer>()
   readonly #discarded: Array<Iterator<number>> = []
   readonly #agenda: Agenda
   readonly #clock: Clock
@@ -54,7 +54,17 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     this.#unowned.push(number)
   }
 
-  /** Creates an entry: unlocked, without a ttl, in no list. */
+  /** Makes room for an entry, and returns its text as `add` and `setText` take it. Undefined if there is no memory. */
+  hold (keyLength: number, text: Bytes): Bytes | undefined {
+    try {
+      const held = text.length > MAX_INSIDE ? toBuffer(text) : text
+      return this.arena.reserve(sizeFor(keyLength, lengthInside(held))) ? held : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Creates an entry: unlocked, without a ttl, in no list. `text`: see `hold`. */
   add (owner: number, key: string, text: Bytes, version: number, used: number): Entry {
     for (let left = DELETED_PER_ENTRY; left > 0 && this.#deleteDiscarded(); left--);
     const entry = this.at(this.arena.allocate(owner, sizeFor(key.length, lengthInside(text))))
@@ -112,7 +122,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     return true
   }
 
-  outside (id: number): OwnBytes {
+  outside (id: number): Buffer {
     return this.#outside.get(id)!
   }
 
@@ -136,6 +146,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
       if (id !== undefined) {
         const entry = this.at(id)
         const size = entry.word(SIZE)
+        if (!this.arena.reserve(size)) return this.#clock.now + COMPACTION_DELAY_MS
         this.#move(entry, size, size / 4)
       }
       if (budget.isSpent()) return this.#clock.now
@@ -174,18 +185,15 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   }
 
   #write (entry: Entry, keyLength: number, text: Bytes): void {
-    const length = lengthInside(text)
-    const isInside = length === text.length
-    entry.setWord(LENGTHS, (isInside ? length : OUTSIDE) << VALUE_SHIFT | keyLength)
-    if (!isInside || isBuffer(text)) this.#outside.set(entry.id, own(text))
-    else if (typeof text === 'string') entry.segment.bytes.latin1Write(text, entry.startOfText)
-    else text.copyTo(entry.segment.bytes, entry.startOfText)
+    const isOutside = isBuffer(text)
+    entry.setWord(LENGTHS, (isOutside ? OUTSIDE : text.length) << VALUE_SHIFT | keyLength)
+    if (isOutside) this.#outside.set(entry.id, text)
+    else copyBytes(text, entry.segment.bytes, entry.startOfText)
   }
 
   #freeOutside (entry: Entry): void {
     if (!entry.isOutside) return
-    const text = this.#outside.get(entry.id)!
-    if (typeof text === 'object') largeBuffers.free(text)
+    largeBuffers.free(this.outside(entry.id))
     this.#outside.delete(entry.id)
   }
 }
@@ -197,5 +205,5 @@ function sizeFor (keyLength: number, valueLength: number): number {
 
 /** The length of the part of a value that is in the arena. */
 function lengthInside (text: Bytes): number {
-  return !isBuffer(text) && text.length <= MAX_INSIDE ? text.length : 0
+  return isBuffer(text) ? 0 : text.length
 }

@@ -46,7 +46,7 @@ const USED_BITS = 2 ** VERSION_SHIFT - 2 ** USED_SHIFT
 
 /** Stores the values that are not in blocks, and changes values. */
 export interface Values {
-  outside (id: number): OwnBytes
+  outside (id: number): Buffer
   setText (entry: Entry, text: Bytes): void
 }
 

@@ -1,5 +1,6 @@
 // Loads the state on a disk into a new keyspace, in slices.
 import { performance } from 'node:perf_hooks'
+import { StoreError } from '../../core/errors.js'
 import type { OwnBytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
 import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
@@ -87,7 +88,8 @@ class Replay implements LogReader {
       return
     }
     this.#keyspace.context.revision = version - this.#epoch - 1 // put increments it
-    collection.put(key, collection.stored(key), text, ttl, false)
+    const written = collection.put(key, collection.stored(key), text, ttl, false)
+    if (written === undefined) throw new StoreError('STORE_FULL')
   }
 
   del (name: string, key: string): void {

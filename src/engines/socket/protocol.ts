@@ -11,7 +11,7 @@
 // UTF-8: the client converts them, the server passes the bytes through (see value.ts).
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
-import { isBuffer, type Bytes } from '../../core/value.js'
+import { copyBytes, isBuffer, type Bytes } from '../../core/value.js'
 import { bytes, inside, readShort, readText, textRoom, utf8, writeShort, writeText } from './charset.js'
 
 /**
@@ -45,6 +45,8 @@ export const SLOTS = 256
 export const MAX_HITS = 255
 
 export const MAGIC = 'SSTR'
+/** The text of a reply from this size on is appended instead of copied. */
+const APPENDED = 8 * 1024
 const HELLO_HEAD = 5
 const TOKEN_LENGTH = 64
 const REQUEST_HEAD = 16
@@ -210,7 +212,8 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (reply.near === undefined ? 0 : NEAR) | (token === undefined ? 0 : TOKEN)
-  const copied = text === undefined || isBuffer(text) ? 0 : text.length
+  const isAppended = text !== undefined && isBuffer(text) && text.length >= APPENDED
+  const copied = text === undefined || isAppended ? 0 : text.length
   target.reserve(REPLY_HEAD + 5 * 8 + 2 + (token?.length ?? 0) + copied)
   const { buffer, used } = target
   const kind = reply.more ? MORE : OK
@@ -223,12 +226,11 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   if (token !== undefined) at = writeShort(buffer, token, at, bytes)
   if (text === undefined) {
     writeReplyHead(target, kind, fields, id, at)
-  } else if (isBuffer(text)) {
+  } else if (isAppended) {
     writeReplyHead(target, kind, fields, id, at, text.length)
     target.append(text)
   } else {
-    const end = typeof text === 'string' ? at + bytes.write(buffer, text, at) : text.copyTo(buffer, at)
-    writeReplyHead(target, kind, fields, id, end)
+    writeReplyHead(target, kind, fields, id, copyBytes(text, buffer, at))
   }
 }
 

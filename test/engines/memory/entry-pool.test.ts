@@ -5,9 +5,10 @@ import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
-import type { Arena } from '../../../src/engines/memory/arena.js'
+import { Arena } from '../../../src/engines/memory/arena.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
+import { heap } from '../../faults/heap.js'
 import { kept } from '../../support/kept-reply.js'
 
 const DAY = 86_400_000
@@ -37,6 +38,11 @@ class User extends Caller {
     this.keyspace.clock.tick()
     while (this.keyspace.sweep(new Budget())) { /* to the end */ }
   }
+}
+
+function heapUsed (): number {
+  heap() // collects garbage
+  return process.memoryUsage().heapUsed
 }
 
 /** Bytes of all segments. */
@@ -121,7 +127,7 @@ t.test('entries that are moved keep their value, version, expiry, lock and place
   user.advance(1000)
   const after = footprint(keyspace.context.entries.arena)
   t.ok(after < before / 3, `${before} bytes before, ${after} with a tenth of the keys`)
-  t.equal(user.call('peek', 'large', {}, 'c0').text, large)
+  t.equal(user.call('peek', 'large', {}, 'c0').text, large.toString('latin1'))
   for (let i = 0; i < count; i += 10) {
     const token = i === 10 ? lock.token : undefined
     const { text, version, expiresIn } = user.call('peek', `key ${i}`, { token }, 'c0')
@@ -137,6 +143,51 @@ t.test('entries that are moved keep their value, version, expiry, lock and place
   t.strictSame(left.sort(), ['key 0', 'key 10', 'key 20', 'large'], 'the least recently used are evicted')
   user.advance(DAY)
   t.equal(keyspace.collection('c0').size, 3, 'key 0 expires')
+})
+
+t.test('segments keep their size when more than 2 GiB are used', async t => {
+  const arena = new Arena()
+  for (let i = 0; i < 5; i++) arena.allocate(0, 2 ** 29) // the kernel gives memory only to what is written
+  for (let i = 0; i < 3; i++) t.equal(arena.segment(arena.allocate(0, 2 ** 19 + 8)).bytes.length, 2 ** 20)
+  t.ok(arena.reserve(64))
+})
+
+t.test('a write for which there is no memory fails, and loses nothing', async t => {
+  const user = new User()
+  const { keyspace } = user
+  const set = (key: string, text: string): string | undefined => user.call('set', key, { text }).code
+  for (let i = 0; i < 500; i++) set(`key ${i}`, String(i).repeat(50))
+  const { allocUnsafeSlow } = Buffer
+  Buffer.allocUnsafeSlow = () => { throw new RangeError('Array buffer allocation failed') }
+  t.teardown(() => { Buffer.allocUnsafeSlow = allocUnsafeSlow })
+  const { version } = user.call('entry', 'key 0')
+  const codes = Array.from({ length: 500 }, (_, i) => set(`new ${i}`, 'x'.repeat(200)))
+  t.strictSame(new Set(codes.slice(-100)), new Set(['STORE_FULL']))
+  t.equal(set('key 0', 'x'.repeat(4000)), 'STORE_FULL')
+  t.equal(set('key 0', 'x'.repeat(5000)), 'STORE_FULL')
+  t.strictSame(user.call('entry', 'key 0').version, version)
+  for (let i = 0; i < 500; i++) if (user.call('get', `key ${i}`).text !== String(i).repeat(50)) t.fail(`key ${i}`)
+  for (let i = 0; i < 500; i += 2) user.call('del', `key ${i}`)
+  for (let i = 0; i < 500; i++) user.call('del', `new ${i}`)
+  user.advance(1000) // there is no memory to compact the rest
+  Buffer.allocUnsafeSlow = allocUnsafeSlow
+  user.advance(1000)
+  for (let i = 1; i < 500; i += 2) if (user.call('get', `key ${i}`).text !== String(i).repeat(50)) t.fail(`key ${i}`)
+  t.equal(set('key 0', 'x'.repeat(5000)), undefined)
+  t.equal(keyspace.collection('c').size, 251)
+})
+
+t.test('values of any size are outside the JavaScript heap', async t => {
+  const user = new User()
+  for (const size of [4096, 4097, 8191, 100_000]) {
+    const count = Math.ceil(2e7 / size)
+    const before = heapUsed()
+    const text = (): string => Buffer.alloc(size, 'x').toString('latin1')
+    for (let i = 0; i < count; i++) user.call('set', `${size} ${i}`, { text: text() })
+    const used = heapUsed() - before
+    t.ok(used < 4e6, `${count} values of ${size} bytes take ${used} bytes of heap`)
+    t.equal(user.call('get', `${size} 1`).text, 'x'.repeat(size))
+  }
 })
 
 t.test('memory is freed, whatever the order in which entries of all sizes come and go', async t => {

@@ -1,0 +1,93 @@
+// What a request knows of its stored session. If it saves the same content, the session is only extended: it must not
+// overwrite what other requests have changed in the meantime.
+import { endOf, type StoredSession } from './session-life.js'
+
+/** Extending a session by less is left out, so that a burst of requests does it once. */
+const MIN_EXTENSION_MS = 1000
+/** Applies to short lives. */
+const MIN_EXTENSION_SHARE = 0.01
+
+export class KnownSession {
+  #content: string | undefined
+  #cookie: Cookie
+  #end: number | undefined
+  #writes = 0
+
+  /** `content`: see `contentOf`. `end`: when the key expires. Undefined if they are not known. */
+  constructor (cookie: Cookie = {}, content?: string, end?: number) {
+    this.#cookie = { ...attributesOf(cookie) } // the library may change its own
+    this.#content = content
+    this.#end = end
+  }
+
+  hasContent (content: string | undefined): boolean {
+    return content !== undefined && content === this.#content
+  }
+
+  /** Whether the cookie is the stored one, apart from its expiry. */
+  hasCookieOf (session: StoredSession): boolean {
+    const before = this.#cookie
+    const after = attributesOf(session.cookie)
+    const endsLikeIt = (endOf(before) === undefined) === (endOf(after) === undefined)
+    return endsLikeIt && hasAllOf(before, after) && hasAllOf(after, before)
+  }
+
+  /**
+   * By how many milliseconds the key has to be extended to expire in `ttl` seconds; 0 if it is so little that it makes
+   * no difference, Infinity if it is not known.
+   */
+  extensionTo (ttl: number): number {
+    if (this.#end === undefined) return Infinity
+    const extension = Date.now() + ttl * 1000 - this.#end
+    return Math.abs(extension) < Math.min(MIN_EXTENSION_MS, ttl * 1000 * MIN_EXTENSION_SHARE) ? 0 : extension
+  }
+
+  /** The request extends the session. */
+  extends (): void {
+    this.#end = undefined
+  }
+
+  /** The request stores the cookie of this session. */
+  writesCookie ({ cookie = {} }: StoredSession): void {
+    this.#cookie = { ...attributesOf(cookie) }
+    this.#end = undefined
+  }
+
+  /** The request stores this session, and calls the returned function when that has succeeded. */
+  writes (session: StoredSession, content: string | undefined): () => void {
+    this.writesCookie(session)
+    this.#content = undefined
+    const number = ++this.#writes
+    return () => { if (number === this.#writes) this.#content = content }
+  }
+}
+
+/** The text of a session without its cookie; undefined if it has none. */
+export function contentOf (session: StoredSession): string | undefined {
+  try {
+    return withoutCookie(JSON.stringify(session), session)
+  } catch {
+    return undefined // saving it fails for the same reason
+  }
+}
+
+export function withoutCookie (text: string, { cookie }: StoredSession): string {
+  return text.replace(`"cookie":${JSON.stringify(cookie)}`, '')
+}
+
+interface Cookie {
+  expires?: unknown
+  toJSON? (): Cookie
+  [attribute: string]: unknown
+}
+
+/** The attributes of a cookie that are stored. */
+function attributesOf (cookie: Cookie = {}): Cookie {
+  return cookie.toJSON?.() ?? cookie
+}
+
+/** Apart from when it expires. Attributes are primitive values; undefined ones are not stored. */
+function hasAllOf (cookie: Cookie, other: Cookie): boolean {
+  return Object.keys(other).every(name =>
+    name === 'expires' || name === 'originalExpires' || other[name] === cookie[name])
+}
