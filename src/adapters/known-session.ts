@@ -24,22 +24,20 @@ export class KnownSession {
     return content !== undefined && content === this.#content
   }
 
-  /** Whether the cookie is the stored one, apart from its expiry. */
+  /** Whether the cookie is the stored one, apart from a later expiry, which is that of the key. */
   hasCookieOf (session: StoredSession): boolean {
     const before = this.#cookie
     const after = attributesOf(session.cookie)
-    const endsLikeIt = (endOf(before) === undefined) === (endOf(after) === undefined)
+    const [end, newEnd] = [endOf(before), endOf(after)]
+    const endsLikeIt = end === undefined || newEnd === undefined ? end === newEnd : newEnd >= end
     return endsLikeIt && hasAllOf(before, after) && hasAllOf(after, before)
   }
 
-  /**
-   * By how many milliseconds the key has to be extended to expire in `ttl` seconds; 0 if it is so little that it makes
-   * no difference, Infinity if it is not known.
-   */
-  extensionTo (ttl: number): number {
-    if (this.#end === undefined) return Infinity
+  /** Whether the key is known to expire in `ttl` seconds, or so little earlier or later that it makes no difference. */
+  endsIn (ttl: number): boolean {
+    if (this.#end === undefined) return false
     const extension = Date.now() + ttl * 1000 - this.#end
-    return Math.abs(extension) < Math.min(MIN_EXTENSION_MS, ttl * 1000 * MIN_EXTENSION_SHARE) ? 0 : extension
+    return Math.abs(extension) < Math.min(MIN_EXTENSION_MS, ttl * 1000 * MIN_EXTENSION_SHARE)
   }
 
   /** The request extends the session. */

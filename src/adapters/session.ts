@@ -228,13 +228,11 @@ export class SessionStore extends EventEmitter {
     return this.#extend(read, session, ttl)
   }
 
-  /** Leaves the content as it is. A cookie that ends sooner is stored; for a later end, the key suffices. */
+  /** Leaves the content as it is. */
   #extend (read: SessionRead, session: StoredSession, ttl: number): Promise<unknown> {
     const { sid, stored } = read
-    const extension = stored.extensionTo(ttl)
-    const hasCookie = stored.hasCookieOf(session)
-    if (!hasCookie || extension < 0) return this.#rewriteCookie(read, session, ttl)
-    if (extension === 0) return DONE
+    if (!stored.hasCookieOf(session)) return this.#rewriteCookie(read, session, ttl)
+    if (stored.endsIn(ttl)) return DONE
     stored.extends()
     return this.#sessions.touch(sid, { ttl })
   }
