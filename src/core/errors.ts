@@ -40,7 +40,7 @@ export const ERRORS = {
   STORE_LOCK_RELEASED: { status: 409, meaning: 'The lock was already released through this handle' },
   STORE_FULL: {
     status: 507,
-    meaning: 'The collection has reached maxKeys or maxBytes, and nothing can be evicted'
+    meaning: 'The collection has reached maxKeys or maxBytes and nothing can be evicted, or there is no memory left'
   },
   STORE_NOT_DURABLE: { status: 507, meaning: 'The change was made, but it could not be written to disk' },
   STORE_OVERLOADED: { status: 503, meaning: 'Too many calls or bytes are in flight to the store; try again later' },

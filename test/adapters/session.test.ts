@@ -225,6 +225,7 @@ type Method = 'get' | 'set' | 'touch' | 'destroy' | 'all' | 'length' | 'clear'
 
 interface Alone extends Record<Method, (...args: unknown[]) => Promise<any>> {
   store: Store
+  sessionStore: SessionStore
   sessions: Collection<any>
 }
 
@@ -237,6 +238,7 @@ function alone (t: Test, options: SessionStoreOptions = {}): Alone {
     async (...args: unknown[]): Promise<any> => await promisify(sessionStore[name] as any).call(sessionStore, ...args)
   return {
     store,
+    sessionStore,
     sessions: store.collection('sessions'),
     get: method('get'),
     set: method('set'),
@@ -540,7 +542,10 @@ t.test('a session is written only if it has changed since it was read', async t 
   t.strictSame(await stored(), { cart: ['tea', 'milk'], cookie: undefined }, 'the change is not undone')
   changed.cart.pop()
   await set('sid', changed)
-  t.strictSame(await stored(), { cart: ['tea'], cookie: undefined }, 'what was saved is no longer unchanged')
+  t.strictSame(await stored(), { cart: ['tea'], cookie: undefined }, 'what was saved is what counts from then on')
+  await sessions.set('sid', { cookie: { path: '/' }, cart: ['coffee'] })
+  await set('sid', changed)
+  t.strictSame(await stored(), { cart: ['coffee'], cookie: undefined })
 
   await sessions.set('sid', { cookie: { path: '/' }, cart: [] })
   const { cookie, ...rest } = shuffled
@@ -556,6 +561,35 @@ t.test('a session is written only if it has changed since it was read', async t 
   circular.self = circular
   await t.rejects(set('sid', circular), { code: 'STORE_VALUE_INVALID' })
   t.ok(rest.cart)
+})
+
+t.test('a request that reads its session again still saves what it has changed itself', async t => {
+  const { sessions, sessionStore, get } = alone(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie)
+  await app.register(fastifySession, { store: sessionStore as any, secret: 'x'.repeat(32), cookie: { secure: false } })
+  app.get('/', async request => {
+    const session = request.session as unknown as { sessionId: string, n?: number }
+    session.n ??= 1
+    return session.sessionId
+  })
+  app.get('/peek', async request => {
+    const session = request.session as unknown as { sessionId: string, n: number }
+    const { cookie } = await get(session.sessionId)
+    await sessions.set(session.sessionId, { cookie, n: 2 }) // by another request
+    await get(session.sessionId)
+    if ((request.query as { n?: string }).n !== undefined) session.n = 2
+    await sessions.set(session.sessionId, { cookie, n: 3 })
+    return session.n
+  })
+  const login = await app.inject('/')
+  const headers = { cookie: String(login.headers['set-cookie']).split(';')[0] }
+  await app.inject({ url: '/peek', headers })
+  t.equal((await sessions.get(login.body)).n, 3, 'it has changed nothing')
+  await sessions.set(login.body, { cookie: { path: '/' }, n: 1 })
+  await app.inject({ url: '/peek?n', headers })
+  t.equal((await sessions.get(login.body)).n, 2, 'it has changed n')
 })
 
 t.test('a burst of requests extends its session once', async t => {
