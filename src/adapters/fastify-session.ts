@@ -30,16 +30,16 @@ installOnce('fastify.3', () => {
 })
 
 /**
- * Makes a context known to the sessions of its request. Those of express-session are found without it, and the property
- * would make the requests of Express a tenth slower; `sessionStore` is what express-session adds to its requests.
+ * The sessions of express-session are found without a property of the request, which would make the requests of Express
+ * a tenth slower; `sessionStore` is what express-session adds to its requests.
  */
-export function keepContext (context: RequestContext): void {
-  if (!isOfFastify(context)) return
-  Object.defineProperty(context.request, CONTEXT, { value: context, configurable: true, writable: true })
-}
-
 export function isOfFastify ({ request }: RequestContext): boolean {
   return request !== undefined && !('sessionStore' in request)
+}
+
+/** Makes a context known to the sessions of its request. */
+export function keepContext (context: RequestContext): void {
+  Object.defineProperty(context.request, CONTEXT, { value: context, configurable: true, writable: true })
 }
 
 /** The context of the request that a session of @fastify/session belongs to. */

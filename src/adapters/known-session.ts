@@ -14,7 +14,7 @@ export class KnownSession {
   #writes = 0
 
   /** `content`: see `contentOf`. `end`: when the key expires. Undefined if they are not known. */
-  constructor (cookie: Cookie = {}, content?: string, end?: number) {
+  constructor (cookie: Cookie | undefined, content?: string, end?: number) {
     this.#cookie = { ...attributesOf(cookie) } // the library may change its own
     this.#content = content
     this.#end = end
@@ -46,7 +46,7 @@ export class KnownSession {
   }
 
   /** The request stores the cookie of this session. */
-  writesCookie ({ cookie = {} }: StoredSession): void {
+  writesCookie ({ cookie }: StoredSession): void {
     this.#cookie = { ...attributesOf(cookie) }
     this.#end = undefined
   }

@@ -42,12 +42,14 @@ export class SessionRead {
       return
     }
     context.reads = reads
-    if (isOfFastify(context)) this.#keepInCookie()
-    keepContext(context)
+    if (isOfFastify(context)) {
+      this.#keepInCookie()
+      keepContext(context)
+    }
     fn()
   }
 
-  /** For the session that is made of the cookie. */
+  /** For the session that copies the enumerable properties of the cookie. */
   #keepInCookie (): void {
     const { cookie } = this.session
     if (typeof cookie === 'object' && cookie !== null) Object.assign(cookie, { [READ]: this })
@@ -70,18 +72,18 @@ const MAX_READS = 16
  */
 const READ = Symbol.for('strong-store.session-read.1')
 
-interface Kept {
-  [READ]?: SessionRead
-}
-
 /** Finds what the saving request has read; undefined for a new session, or if nothing is known. */
 export function findRead (source: object, sid: string, session: object | undefined): SessionRead | undefined {
-  const read = (session as Kept | undefined)?.[READ] ?? (session && cookieOptionOf(session, READ)) as Kept[typeof READ]
+  const read = session && keptFor(session)
   if (read?.isOf(source, sid)) return read
   const isSame = (read: SessionRead): boolean => read.isOf(source, sid)
   // The running code may belong to another request of the session, which has sent the reply of this one.
   const reads = (session && contextOfSession(session))?.reads as Reads | undefined
   return reads?.find(isSame) ?? readsOfRequest().find(isSame)
+}
+
+function keptFor (session: object): SessionRead | undefined {
+  return (session as { [READ]?: SessionRead })[READ] ?? cookieOptionOf(session, READ) as SessionRead | undefined
 }
 
 /** Forgets what the running code has read of a session: its id is that of a new one. */

@@ -110,22 +110,16 @@ export class SessionStore extends EventEmitter {
    * as by `touch`.
    */
   set (sid: string, session: any, callback?: Callback): void {
-    const read = findRead(this.#sessions, sid, session)
-    const ttl = lifeOf(session, this.#ttl, read?.at)
-    if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#call('write', () => this.#save(sid, session, ttl, read)), callback)
+    this.#write(sid, session, callback, (ttl, read) => this.#save(sid, session, ttl, read))
   }
 
   /**
    * Extends the stored session, in one call that never waits, or in none if the session was extended to this end less
-   * than a second (or 1% of its life) ago. The stored cookie is only rewritten if something other than its end has
-   * changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
+   * than a second (or 1% of its life) ago. The stored cookie is only rewritten if it ends sooner, or if another
+   * attribute has changed. The rest of the session stays as it is, and a destroyed session stays destroyed.
    */
   touch (sid: string, session: any, callback?: Callback): void {
-    const read = findRead(this.#sessions, sid, session)
-    const ttl = lifeOf(session, this.#ttl, read?.at)
-    if (ttl < MIN_SECONDS) this.destroy(sid, callback)
-    else settle(this.#call('write', () => this.#touch(sid, session, ttl, read)), callback)
+    this.#write(sid, session, callback, (ttl, read) => this.#touch(sid, session, ttl, read))
   }
 
   /**
@@ -201,6 +195,16 @@ export class SessionStore extends EventEmitter {
     const read = new SessionRead(this.#sessions, sid, session, known, lock)
     read.keepFor(session)
     return read
+  }
+
+  #write (
+    sid: string, session: StoredSession | undefined, callback: Callback | undefined,
+    write: (ttl: number, read: SessionRead | undefined) => Promise<unknown>
+  ): void {
+    const read = findRead(this.#sessions, sid, session)
+    const ttl = lifeOf(session, this.#ttl, read?.at)
+    if (ttl < MIN_SECONDS) this.destroy(sid, callback)
+    else settle(this.#call('write', () => write(ttl, read)), callback)
   }
 
   #save (sid: string, session: StoredSession, ttl: number, read: SessionRead | undefined): Promise<unknown> {

@@ -2,7 +2,7 @@
 // separator (RFC 7464), which JSON text cannot contain. Values are passed on as stored; only the final receiver parses
 // them.
 import { StoreError } from './errors.js'
-import type { OwnBytes } from './value.js'
+import { toBuffer, type OwnBytes } from './value.js'
 
 export type ChangeType = 'set' | 'del' | 'expired' | 'evicted'
 
@@ -54,7 +54,7 @@ export function writeParts (head: WatchReply | MessageReply, texts: readonly Own
 
 function concat (parts: readonly OwnBytes[]): Buffer {
   const separated = parts.flatMap((part, i) => i === 0 ? [part] : [SEPARATOR, part])
-  return Buffer.concat(separated.map(part => typeof part === 'string' ? Buffer.from(part, 'latin1') : part))
+  return Buffer.concat(separated.map(toBuffer))
 }
 
 /** Same output as JSON.stringify in less than half the time. */

@@ -12,6 +12,7 @@
 import { crc32 } from 'node:zlib'
 import type { FastBuffer } from '../../core/fast-buffer.js'
 import { copyBytes, type OwnBytes } from '../../core/value.js'
+import { MAX_INSIDE } from './entry.js'
 import { DamageError } from './disk.js'
 
 const NAME = 1
@@ -25,8 +26,6 @@ const HEAD = 3
 export const PUT_HEAD = HEAD + 4 + 8 + 8
 /** All chunks have the same size, so a new one can reuse the space of an old one on disk. */
 const CHUNK_SIZE = 64 * 1024
-/** Text of at least this size is kept as a Buffer: see OwnBytes. */
-const LARGE = 32 * 1024
 
 /** Receives the records of a log. */
 export interface LogReader {
@@ -114,7 +113,7 @@ export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
     if (kind === PUT) {
       const textAt = at + 20 + length
       const end = textAt + chunk.readUInt32LE(at)
-      const text = end - textAt < LARGE ? chunk.latin1Slice(textAt, end) : Buffer.from(chunk.subarray(textAt, end))
+      const text = end - textAt > MAX_INSIDE ? Buffer.from(chunk.subarray(textAt, end)) : chunk.latin1Slice(textAt, end)
       const key = chunk.latin1Slice(at + 20, textAt)
       reader.put?.(collection, key, text, chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
       at = end

@@ -75,14 +75,14 @@ export class Entry {
     return this.segment.bytes.latin1Slice(start, start + (this.word(LENGTHS) >>> VALUE_SHIFT))
   }
 
+  set text (text: Bytes) {
+    this.values.setText(this, text)
+  }
+
   /** The value where it is stored. */
   get borrowed (): Bytes {
     if (this.isOutside) return this.values.outside(this.id)
     return new BorrowedBytes(this.segment, this.startOfText, this.word(LENGTHS) >>> VALUE_SHIFT)
-  }
-
-  set text (text: Bytes) {
-    this.values.setText(this, text)
   }
 
   /** Size of the value in bytes. */

@@ -3,7 +3,7 @@
 // after the last call, for clients that resume.
 import { Reply } from '../../core/engine.js'
 import { writeParts, type ChangeType, type WatchReply, type WatchRequest } from '../../core/feed-replies.js'
-import type { Bytes, OwnBytes } from '../../core/value.js'
+import { toBuffer, type Bytes, type OwnBytes } from '../../core/value.js'
 import type { Task } from './agenda.js'
 import { ChangePage, bytesFit } from './change-page.js'
 import { RecentChanges, type ChangeRecord } from './recent-changes.js'
@@ -233,7 +233,7 @@ class Group implements Wakeable {
     const { head, texts } = this.collection.changes(after, target)
     const text = head.changes.length === 0 ? undefined : writeParts(head, texts)
     return {
-      text: typeof text === 'string' && text.length >= LARGE ? Buffer.from(text, 'latin1') : text,
+      text: text !== undefined && text.length >= LARGE ? toBuffer(text) : text,
       end: head.more === true ? undefined : head.revision! - this.host.epoch
     }
   }

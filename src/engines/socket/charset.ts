@@ -5,8 +5,8 @@ import { StoreError } from '../../core/errors.js'
 import type { FastBuffer } from '../../core/fast-buffer.js'
 import { BorrowedBytes, isLatin1, type Bytes, type Memory } from '../../core/value.js'
 
-/** The server keeps request text of at least this size as a Buffer. */
-const LARGE = 8 * 1024
+/** The server receives text of at least this size as a Buffer of its own, and sends it without copying it. */
+export const LARGE = 8 * 1024
 /** Shorter strings get room for three bytes for each character. */
 const LONG = 4096
 

@@ -12,7 +12,7 @@
 import { OPS, Reply, Request, type Op } from '../../core/engine.js'
 import { StoreError, isErrorCode } from '../../core/errors.js'
 import { copyBytes, isBuffer, type Bytes } from '../../core/value.js'
-import { bytes, inside, readShort, readText, textRoom, utf8, writeShort, writeText } from './charset.js'
+import { LARGE, bytes, inside, readShort, readText, textRoom, utf8, writeShort, writeText } from './charset.js'
 
 /**
  * Must be equal on both sides. Raise it whenever a frame or `Engine` changes: copies of this package with the same
@@ -45,8 +45,6 @@ export const SLOTS = 256
 export const MAX_HITS = 255
 
 export const MAGIC = 'SSTR'
-/** The text of a reply from this size on is appended instead of copied. */
-const APPENDED = 8 * 1024
 const HELLO_HEAD = 5
 const TOKEN_LENGTH = 64
 const REQUEST_HEAD = 16
@@ -212,7 +210,7 @@ export function writeReply (target: ReplyTarget, reply: Reply<Bytes>, id: number
   const fields = (text === undefined ? 0 : TEXT) | (reply.version === undefined ? 0 : VERSION) |
     (reply.expiresIn === undefined ? 0 : EXPIRES_IN) | (reply.number === undefined ? 0 : NUMBER) |
     (reply.fence === undefined ? 0 : FENCE) | (reply.near === undefined ? 0 : NEAR) | (token === undefined ? 0 : TOKEN)
-  const isAppended = text !== undefined && isBuffer(text) && text.length >= APPENDED
+  const isAppended = text !== undefined && isBuffer(text) && text.length >= LARGE
   const copied = text === undefined || isAppended ? 0 : text.length
   target.reserve(REPLY_HEAD + 5 * 8 + 2 + (token?.length ?? 0) + copied)
   const { buffer, used } = target
