@@ -96,6 +96,19 @@ export class BorrowedBytes {
   }
 }
 
+let lastBuffer: Buffer | undefined
+let lastMemory: Memory | undefined
+
+/** A part of a buffer, from which callers usually borrow several parts in turn. */
+export function borrow (buffer: Buffer, start: number, end: number): BorrowedBytes {
+  if (buffer !== lastBuffer || lastMemory === undefined) {
+    const memory = buffer.buffer as ArrayBuffer
+    if (memory !== lastMemory?.memory) lastMemory = { memory, bytes: Buffer.from(memory) as unknown as FastBuffer }
+    lastBuffer = buffer
+  }
+  return new BorrowedBytes(lastMemory, buffer.byteOffset + start, end - start)
+}
+
 /** `instanceof Buffer` takes longer: Node defines the global as a getter. */
 export function isBuffer (bytes: Bytes): bytes is Buffer {
   return typeof bytes === 'object' && !(bytes instanceof BorrowedBytes)

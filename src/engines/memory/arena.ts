@@ -15,9 +15,9 @@ const MAX_SEGMENTS = 2 ** (32 - OFFSET_BITS)
 /** The part of the used space that may be wasted. */
 const MAX_WASTE = 0.2
 /** Where the first block of a segment begins: no block has the address 0. */
-const START = 2 ** UNIT_BITS
+export const START = 2 ** UNIT_BITS
 /** The owner of a free block. */
-const NOBODY = -1
+export const NOBODY = -1
 
 // The words that each block begins with.
 export const OWNER = 0

@@ -11,8 +11,7 @@
 // none.
 import { crc32 } from 'node:zlib'
 import type { FastBuffer } from '../../core/fast-buffer.js'
-import { copyBytes, type OwnBytes } from '../../core/value.js'
-import { MAX_INSIDE } from './entry.js'
+import { borrow, copyBytes, type Bytes } from '../../core/value.js'
 import { DamageError } from './disk.js'
 
 const NAME = 1
@@ -22,32 +21,41 @@ const CLEAR = 4
 
 const CHUNK_HEAD = 4
 const HEAD = 3
+/** Size of a NAME record without the name. */
+export const NAME_HEAD = HEAD
 /** Size of a PUT record without its key and text. */
 export const PUT_HEAD = HEAD + 4 + 8 + 8
 /** All chunks have the same size, so a new one can reuse the space of an old one on disk. */
-const CHUNK_SIZE = 64 * 1024
+export const CHUNK_SIZE = 64 * 1024
+const EMPTY = Buffer.alloc(0) as FastBuffer
 
 /** Receives the records of a log. */
 export interface LogReader {
-  put (collection: string, key: string, text: OwnBytes, version: number, end: number): void
+  /** `text` is borrowed from the log. */
+  put (collection: string, key: string, text: Bytes, version: number, end: number): void
   del (collection: string, key: string): void
   clear (collection: string, prefix: string, revision: number): void
 }
 
 export class LogWriter implements LogReader {
   readonly #chunks: Buffer[] = []
-  #buffer = allocate(CHUNK_SIZE)
+  readonly #spare: ArrayBuffer[]
+  #buffer = EMPTY
   #used = CHUNK_HEAD
   #collection: string | undefined
 
-  put (collection: string, key: string, text: OwnBytes, version: number, end: number): void {
+  /** `spare`: the memory of former chunks, which it reuses. */
+  constructor (spare: ArrayBuffer[]) {
+    this.#spare = spare
+  }
+
+  put (collection: string, key: Bytes, text: Bytes, version: number, end: number): void {
     const at = this.#begin(PUT, collection, key, PUT_HEAD + key.length + text.length)
     const buffer = this.#buffer
     buffer.writeUInt32LE(text.length, at)
     buffer.writeDoubleLE(version, at + 4)
     buffer.writeDoubleLE(end, at + 12)
-    const textAt = at + 20 + buffer.latin1Write(key, at + 20)
-    this.#used = copyBytes(text, buffer, textAt)
+    this.#used = copyBytes(text, buffer, copyBytes(key, buffer, at + 20))
   }
 
   del (collection: string, key: string): void {
@@ -68,11 +76,11 @@ export class LogWriter implements LogReader {
   }
 
   /** Writes the head of a record of `size` bytes. Returns the offset after it. */
-  #begin (kind: number, collection: string, key: string, size: number): number {
+  #begin (kind: number, collection: string, key: Bytes, size: number): number {
     const total = size + HEAD + collection.length
     if (this.#used + total > this.#buffer.length) {
       this.#seal()
-      this.#buffer = allocate(Math.max(CHUNK_SIZE, CHUNK_HEAD + total))
+      this.#buffer = this.#allocate(CHUNK_HEAD + total)
       this.#used = CHUNK_HEAD
       this.#collection = undefined
     }
@@ -95,7 +103,13 @@ export class LogWriter implements LogReader {
     chunk.writeUInt32LE(crc32(chunk.subarray(CHUNK_HEAD)), 0)
     this.#chunks.push(chunk)
     this.#used = CHUNK_HEAD
-    this.#buffer = allocate(0)
+    this.#buffer = EMPTY
+  }
+
+  #allocate (size: number): FastBuffer {
+    const memory = size > CHUNK_SIZE ? undefined : this.#spare.pop()
+    const buffer = memory === undefined ? Buffer.allocUnsafeSlow(Math.max(size, CHUNK_SIZE)) : Buffer.from(memory)
+    return buffer as unknown as FastBuffer
   }
 }
 
@@ -113,9 +127,8 @@ export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
     if (kind === PUT) {
       const textAt = at + 20 + length
       const end = textAt + chunk.readUInt32LE(at)
-      const text = end - textAt > MAX_INSIDE ? Buffer.from(chunk.subarray(textAt, end)) : chunk.latin1Slice(textAt, end)
       const key = chunk.latin1Slice(at + 20, textAt)
-      reader.put?.(collection, key, text, chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
+      reader.put?.(collection, key, borrow(bytes, textAt, end), chunk.readDoubleLE(at + 4), chunk.readDoubleLE(at + 12))
       at = end
     } else if (kind === CLEAR) {
       reader.clear?.(collection, chunk.latin1Slice(at + 8, at + 8 + length), chunk.readDoubleLE(at))
@@ -128,8 +141,4 @@ export function readLog (bytes: Buffer, reader: Partial<LogReader>): void {
       at += length
     }
   }
-}
-
-function allocate (size: number): FastBuffer {
-  return Buffer.allocUnsafeSlow(size) as FastBuffer
 }

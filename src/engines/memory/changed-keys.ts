@@ -1,46 +1,39 @@
 // The keys of a keyspace that have changed, and how their current state gets into the log: as a consistent snapshot of
-// one moment, although keys are read in slices. A key that is about to change before its slice is read first.
-import { performance } from 'node:perf_hooks'
-import { LogWriter } from './change-log.js'
+// one moment, although entries are read in slices. An entry that is about to change before its slice is read first.
+import { AddressSet } from './address-set.js'
+import { OWNER } from './arena.js'
+import type { LogWriter } from './change-log.js'
 import type { ChangeKind, Observer } from './changes.js'
-import { DamageError } from './disk.js'
 import type { Entries } from './entries.js'
-import { optionsOf } from './kept-options.js'
+import type { Entry } from './entry.js'
+import type { EntryPool, Owner, Tracker } from './entry-pool.js'
 import type { Keyspace } from './keyspace.js'
 import type { LogFiles } from './log-files.js'
-import { MIN_SLICE_MS, nextSlice } from './slices.js'
+import { LogHead } from './log-head.js'
+import { Slices } from './slices.js'
 
 /** Number of keys that are marked at once, of a collection that is saved from now on. */
 const PAGE_KEYS = 250
 /** The clock is read once per this number of keys. */
 const KEYS_PER_LOOK = 64
 
-type Keys = Map<string, Set<string>>
-
-interface Clearing {
-  readonly collection: string
-  readonly prefix: string
-  readonly revision: number
-}
-
-export class ChangedKeys implements Observer {
+export class ChangedKeys implements Observer, Tracker {
   readonly #keyspace: Keyspace
+  readonly #pool: EntryPool
   readonly #log: LogFiles
   readonly #onfirst: () => void
-  /** Keys changed since the last snapshot. */
-  #dirty: Keys = new Map()
-  /** The collection of the latest change. */
-  #lastName: string | undefined
-  #lastKeys = new Set<string>()
-  #clearings: Clearing[] = []
-  readonly #configured = new Set<string>()
+  /** What has changed since the last snapshot. */
+  #head = new LogHead()
+  #changed = new AddressSet()
+  /** The entries of the current snapshot that have not been read yet. */
+  #taking = new AddressSet()
   /** Collections whose keys all have to be in the next snapshot. */
   readonly #unmarked = new Set<string>()
   /** The revision of the keyspace at the last snapshot. */
   #begun: number
-  /** Keys of the current snapshot that have not been read yet. */
-  #taking: Keys | undefined
-  #writer = new LogWriter()
+  /** The collections configured since then: whether the snapshot has their keys. */
+  readonly #wereKept = new Map<string, boolean>()
+  #writer: LogWriter
 
   /** Whether there are changes since the last snapshot. */
   isDirty = false
@@ -51,155 +44,173 @@ export class ChangedKeys implements Observer {
   /** `onfirst` is called for the first change since a snapshot. */
   constructor (keyspace: Keyspace, log: LogFiles, onfirst: () => void) {
     this.#keyspace = keyspace
+    this.#pool = keyspace.context.entries
     this.#log = log
     this.#onfirst = onfirst
+    this.#writer = log.newWriter()
     this.#begun = keyspace.context.revision
     for (const { name, bounds } of keyspace.collections.all()) if (!bounds.keep) this.notKept.add(name)
     keyspace.context.observe(this)
+    this.#pool.tracker = this
   }
 
-  changing (collection: string, key: string, kind: ChangeKind, before: number): void {
+  changing ({ name, bounds }: Owner, key: string, kind: ChangeKind, entry: Entry | undefined): void {
+    if (entry === undefined) return // see onadded
     // Marked when it got that value. This is what most changes of keys that are written often come to.
-    if (before > this.#begun && kind !== 'touch' && kind !== 'cleared') return
-    if (this.#taking !== undefined) this.#takeBefore(collection, key)
-    if (collection !== this.#lastName) this.#select(collection)
-    // The record of the clear covers it.
-    if (kind === 'cleared') this.#lastKeys.delete(key)
-    else this.#lastKeys.add(key)
-    if (!this.isDirty) this.mark()
+    if (kind === 'set' && entry.version > this.#begun) return
+    if (this.#taking.delete(entry.id)) this.#take(entry)
+    if (!bounds.keep) return
+    if (kind === 'set' || kind === 'touch') this.#mark(entry.id)
+    else if (kind !== 'cleared') { // the record of the clear covers it
+      this.#head.delete(name, key)
+      this.markDirty()
+    }
   }
 
-  clearing (collection: string, prefix: string, locked: Iterable<string>): void {
-    const keys = this.#taking?.get(collection)
-    if (keys !== undefined) for (const key of keys) this.#take(collection, this.#entriesOf(collection), key)
-    keys?.clear()
-    this.#clearings.push({ collection, prefix, revision: this.#keyspace.context.revision })
-    this.#select(collection)
-    if (prefix === '') this.#lastKeys.clear()
+  onadded (entry: Entry): void {
+    if (this.#pool.ownerOf(entry)!.bounds.keep) this.#mark(entry.id)
+  }
+
+  onmoved (before: number, id: number): void {
+    if (this.#changed.delete(before)) this.#changed.add(id)
+    if (this.#taking.delete(before)) this.#taking.add(id)
+  }
+
+  ondeleted (id: number): void {
+    this.#changed.delete(id)
+    this.#taking.delete(id)
+  }
+
+  clearing (collection: Owner, prefix: string, locked: Iterable<string>): void {
+    if (!collection.bounds.keep) return
+    this.#clear(collection.name, prefix)
     // Locked keys stay, so they must be written after the clear.
-    for (const key of locked) if (key.startsWith(prefix)) this.#lastKeys.add(key)
-    if (!this.isDirty) this.mark()
+    for (const key of locked) {
+      const entry = key.startsWith(prefix) ? collection.stored(key) : undefined
+      if (entry !== undefined) this.#mark(entry.id)
+    }
   }
 
-  /** The record of a clear covers its keys. */
+  /** The snapshot has the keys that a clear deletes while it is taken. */
   needsKeys (): boolean {
-    return false
+    return this.#taking.size > 0
   }
 
   configured (collection: string, wasKept: boolean): void {
     const isKept = this.#keyspace.collection(collection).bounds.keep
-    this.#configured.add(collection)
-    if (wasKept && !isKept) this.clearing(collection, '', []) // takes them for the snapshot: they were kept until now
+    this.#head.configured.add(collection)
+    if (wasKept !== isKept && !this.#wereKept.has(collection)) this.#wereKept.set(collection, wasKept)
+    if (wasKept && !isKept) this.#clear(collection, '')
     if (isKept) {
-      if (!wasKept) this.#taking?.get(collection)?.clear() // and these were not
       this.notKept.delete(collection)
       if (!wasKept) this.#unmarked.add(collection)
     } else {
       this.notKept.add(collection)
       this.#unmarked.delete(collection)
     }
-    if (!this.isDirty) this.mark()
+    this.markDirty()
   }
 
   /** Makes the next snapshot necessary, even without a changed key. */
-  mark (): void {
+  markDirty (): void {
+    if (this.isDirty) return
     this.isDirty = true
     this.#onfirst()
   }
 
   /** Adds all changes to the next write of the log. Calls `onbegin` at the moment of the snapshot. */
   async collect (onbegin: () => void, isHurried: () => boolean): Promise<void> {
+    const head = this.#head
     try {
       await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
+      while (this.#unmarked.size > 0) await this.#markAll(isHurried) // more may have been added at its end
+      this.#begin()
+      onbegin()
+      await this.#append(head, new Slices(KEYS_PER_LOOK, isHurried))
     } catch (error) {
-      if (error instanceof DamageError) { // its content is unknown
-        for (const { name } of this.#keyspace.collections.all()) this.#unmarked.add(name)
-        this.isDirty = true
-      }
+      // The content of chunks that are going to be removed is unknown, or that of the snapshot is lost.
+      if (head !== this.#head) this.#head.putBack(head)
+      for (const { name } of this.#keyspace.collections.all()) this.#unmarked.add(name)
+      this.isDirty = true
       throw error
     }
-    while (this.#unmarked.size > 0) await this.#markAll(isHurried) // more may have been added at its end
-    const { context, values: { epoch } } = this.#keyspace
-    const writer = this.#writer = new LogWriter()
-    for (const { collection, prefix, revision } of this.#clearings) writer.clear(collection, prefix, epoch + revision)
-    this.#clearings = []
-    const options = new Map(Array.from(this.#configured, name => [name, optionsOf(this.#keyspace, name)]))
-    this.#configured.clear()
-    const meta = { epoch, count: Math.max(context.revision, this.#keyspace.locks.grants) }
-    const taking = this.#taking = this.#dirty
-    this.#dirty = new Map()
-    this.#begun = context.revision
-    this.#lastName = undefined
+  }
+
+  #begin (): void {
+    this.#head = new LogHead()
+    const done = this.#taking
+    this.#taking = this.#changed
+    this.#changed = done
+    this.#wereKept.clear()
+    this.#begun = this.#keyspace.context.revision
     this.isDirty = false
-    onbegin()
-    let end = performance.now() + MIN_SLICE_MS
-    let keysLeft = KEYS_PER_LOOK
-    for (const [collection, keys] of taking) {
-      const entries = this.#entriesOf(collection)
-      for (const key of keys) {
-        this.#take(collection, entries, key)
-        keys.delete(key)
-        if (--keysLeft > 0) continue
-        keysLeft = KEYS_PER_LOOK
-        if (performance.now() < end || isHurried()) continue
-        end = await nextSlice()
+  }
+
+  async #append (head: LogHead, slices: Slices): Promise<void> {
+    const { context, locks, values: { epoch } } = this.#keyspace
+    const meta = { epoch, count: Math.max(context.revision, locks.grants) }
+    const options = head.optionsOf(this.#keyspace)
+    const writer = this.#writer = this.#log.newWriter()
+    for (let ids; (ids = this.#taking.some()).length > 0;) {
+      for (const id of this.#byCollection(ids)) {
+        if (!this.#taking.delete(id)) continue
+        this.#take(this.#pool.at(id))
+        if (slices.isOver()) await slices.next()
       }
     }
-    this.#taking = undefined
-    this.#log.append(writer.end(), options, meta)
+    const first = this.#log.newWriter()
+    await head.write(first, epoch, slices)
+    this.#log.append([...first.end(), ...writer.end()], options, meta)
   }
 
-  #select (collection: string): void {
-    this.#lastName = collection
-    let keys = this.#dirty.get(collection)
-    if (keys === undefined) this.#dirty.set(collection, keys = new Set())
-    this.#lastKeys = keys
+  #mark (id: number): void {
+    this.#changed.add(id)
+    this.markDirty()
   }
 
-  #takeBefore (collection: string, key: string): void {
-    if (this.#taking!.get(collection)?.delete(key) === true) this.#take(collection, this.#entriesOf(collection), key)
+  #clear (collection: string, prefix: string): void {
+    this.#head.clear(collection, prefix, this.#keyspace.context.revision)
+    this.markDirty()
   }
 
-  #entriesOf (collection: string): Entries | undefined {
-    return this.#keyspace.collections.find(collection)
+  /** The log names the collection of a key if it is another one than that of the key before. */
+  #byCollection (ids: number[]): number[] {
+    return ids.sort((a, b) => this.#pool.word(a, OWNER) - this.#pool.word(b, OWNER))
   }
 
-  /** Writes the state of a key. */
-  #take (collection: string, entries: Entries | undefined, key: string): void {
-    if (this.notKept.has(collection)) return
-    const entry = entries?.stored(key)
-    if (entry === undefined) {
-      this.#writer.del(collection, key)
-      return
-    }
-    const end = entries!.endOf(entry)
-    const wallEnd = end === undefined ? 0 : Date.now() - this.#keyspace.clock.now + end
-    this.#writer.put(collection, key, entry.text, this.#keyspace.values.epoch + entry.version, wallEnd)
+  /** Writes the state of an entry, unless its key did not exist at the moment of the snapshot, or is not saved. */
+  #take (entry: Entry): void {
+    const collection = this.#pool.ownerOf(entry)
+    if (collection === undefined || collection.isCleared(entry, this.#begun)) return
+    const { name, bounds } = collection
+    if (!(this.#wereKept.get(name) ?? bounds.keep)) return
+    const end = collection.endOf(entry)
+    const { clock, values } = this.#keyspace
+    const wallEnd = end === undefined ? 0 : Date.now() - clock.now + end
+    this.#writer.put(name, entry.borrowedKey, entry.borrowed, values.epoch + entry.version, wallEnd)
   }
 
   /** Marks all keys of the unmarked collections. Keys written in the meantime are marked when they change. */
   async #markAll (isHurried: () => boolean): Promise<void> {
-    let end = performance.now() + MIN_SLICE_MS
+    const slices = new Slices(1, isHurried)
     for (const collection of this.#unmarked) { // may be configured again, which adds it once more
       this.#unmarked.delete(collection)
       let position: number | undefined = 0
       while (position !== undefined && !this.notKept.has(collection) && !this.#unmarked.has(collection)) {
-        const page: ReturnType<Entries['page']> | undefined = this.#entriesOf(collection)?.page(position, PAGE_KEYS)
-        this.#select(collection)
-        for (const { key } of page?.values ?? []) this.#lastKeys.add(key)
+        const entries = this.#keyspace.collections.find(collection)
+        const page: ReturnType<Entries['page']> | undefined = entries?.page(position, PAGE_KEYS)
+        for (const { id } of page?.values ?? []) this.#mark(id)
         position = page?.next
-        if (performance.now() < end || isHurried()) continue
-        end = await nextSlice()
+        if (slices.isOver()) await slices.next()
       }
     }
   }
 
   /** Marks a key whose last record may be in a chunk that is going to be removed. */
   #rewrite (collection: string, key: string, version: number): void {
-    const entry = this.#entriesOf(collection)?.stored(key)
+    const entry = this.#keyspace.collections.find(collection)?.stored(key)
     if (entry === undefined || this.#keyspace.values.epoch + entry.version !== version) return
-    if (collection !== this.#lastName) this.#select(collection)
-    this.#lastKeys.add(key)
+    this.#changed.add(entry.id)
     this.isDirty = true
   }
 }

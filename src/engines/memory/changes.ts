@@ -1,5 +1,7 @@
 // Notifies observers, such as watches, of changes in a keyspace. Without observers, a Context has no Observers object,
 // so a write costs only one more branch.
+import type { Entry } from './entry.js'
+import type { Owner } from './entry-pool.js'
 
 /**
  * Why a key changes. 'touch' only sets its end; 'cleared' is the removal of a key that an earlier clear has deleted.
@@ -11,15 +13,15 @@ export type ChangeKind = 'set' | 'touch' | 'del' | 'expired' | 'evicted' | 'clea
  */
 export interface Observer {
   /**
-     * Called right before a change. The context's revision is that of the change; a touch has no revision of its own.
-     * `before`: the revision of the current value, 0 if there is none.
+   * Called right before a change. The context's revision is that of the change; a touch has no revision of its own.
+   * `entry`: the current value, if any.
    */
-  changing (collection: string, key: string, kind: ChangeKind, before: number): void
+  changing (collection: Owner, key: string, kind: ChangeKind, entry: Entry | undefined): void
   /**
    * Called right before all keys with a prefix are deleted, at the context's revision, except for the locked keys.
    * 'cleared' changes follow, unless a whole collection is cleared and no observer needs its keys.
    */
-  clearing (collection: string, prefix: string, locked: Iterable<string>): void
+  clearing (collection: Owner, prefix: string, locked: Iterable<string>): void
   /** Whether a clear of the collection must report each removed key. */
   needsKeys (collection: string): boolean
 }
@@ -27,11 +29,11 @@ export interface Observer {
 export class Observers implements Observer {
   constructor (readonly all: readonly Observer[]) {}
 
-  changing (collection: string, key: string, kind: ChangeKind, before: number): void {
-    for (const observer of this.all) observer.changing(collection, key, kind, before)
+  changing (collection: Owner, key: string, kind: ChangeKind, entry: Entry | undefined): void {
+    for (const observer of this.all) observer.changing(collection, key, kind, entry)
   }
 
-  clearing (collection: string, prefix: string, locked: Iterable<string>): void {
+  clearing (collection: Owner, prefix: string, locked: Iterable<string>): void {
     const keys = [...locked]
     for (const observer of this.all) observer.clearing(collection, prefix, keys)
   }

@@ -53,11 +53,19 @@ export class ClearedPrefixes {
     else spared.revision = revision
   }
 
-  /** Whether an unlocked entry has been cleared. */
-  covers ({ key, version }: Entry): boolean {
+  /** Whether an unlocked entry has been cleared, at the revision `until` or before. */
+  covers ({ key, version }: Entry, until = Infinity): boolean {
     for (const length of this.#lengths) {
-      const revision = this.#revisions.get(key.slice(0, length)) // the map has no prefix that is longer than the key
-      if (revision !== undefined && version < revision && (this.#spared.get(key)?.revision ?? 0) < revision) return true
+      const prefix = key.slice(0, length)
+      const latest = this.#revisions.get(prefix) // the map has no prefix that is longer than the key
+      if (latest === undefined || version >= latest) continue
+      const since = Math.max(version, this.#spared.get(key)?.revision ?? 0)
+      if (since >= latest) continue
+      if (latest <= until) return true
+      const isCovered = ({ prefix: cleared, revision }: Pending): boolean => {
+        return cleared === prefix && revision <= until && since < revision
+      }
+      if (this.#pending.some(isCovered)) return true
     }
     return false
   }

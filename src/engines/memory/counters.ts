@@ -35,6 +35,8 @@ export class Counters {
   readonly near = { hits: 0, copies: 0, revocations: 0, waits: 0, waited: 0 }
   /** Totals over all collections, including dropped ones. */
   readonly totals = { keys: 0, bytes: 0, locks: 0, waiters: 0, reads: 0, writes: 0, expired: 0, evicted: 0 }
+  /** The sum over all keys of the length of their collection's name. */
+  nameBytes = 0
 
   refuse (op: Op, code: StoreErrorCode): void {
     const codes = this.refused[op as Counted] ??= {}

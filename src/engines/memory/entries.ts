@@ -25,7 +25,7 @@ export abstract class Entries extends Lifetimes {
   /** The locked entries. */
   protected locked = NONE_LOCKED
   /** Its number in the pool. */
-  readonly owner: number
+  owner: number
   #table: Table<number>
   #cleared: ClearedPrefixes | undefined
 
@@ -61,7 +61,12 @@ export abstract class Entries extends Lifetimes {
   /** The stored entry of a key, even if it has expired, but not if it was cleared. */
   stored (key: string): Entry | undefined {
     const entry = this.entryOf(key)
-    return entry !== undefined && entry.state === FREE && this.#cleared?.covers(entry) === true ? undefined : entry
+    return entry === undefined || this.isCleared(entry, Infinity) ? undefined : entry
+  }
+
+  /** Whether an entry that is still stored has been cleared, at the revision `until` or before. */
+  isCleared (entry: Entry, until: number): boolean {
+    return entry.state === FREE && this.#cleared?.covers(entry, until) === true
   }
 
   /**
@@ -78,7 +83,7 @@ export abstract class Entries extends Lifetimes {
     const held = this.pool.hold(key.length, text)
     if (held === undefined) return undefined
     this.context.revision++ // after the revisions of evicted entries
-    this.context.changes?.changing(this.name, key, 'set', entry?.version ?? 0)
+    this.context.changes?.changing(this, key, 'set', entry)
     const { clock, revision } = this.context
     if (entry === undefined) {
       entry = this.pool.add(this.owner, key, held, revision, clock.now)
@@ -105,7 +110,7 @@ export abstract class Entries extends Lifetimes {
 
   /** Sets the remaining time of an entry, or null for no limit. */
   setEnd (entry: Entry, ttl: number | null): void {
-    this.context.changes?.changing(this.name, entry.key, 'touch', entry.version)
+    this.context.changes?.changing(this, entry.key, 'touch', entry)
     this.putEnd(entry, ttl)
   }
 
@@ -122,7 +127,7 @@ export abstract class Entries extends Lifetimes {
 
   remove (entry: Entry, kind: ChangeKind): void {
     this.context.revision++
-    this.context.changes?.changing(this.name, entry.key, kind, entry.version)
+    this.context.changes?.changing(this, entry.key, kind, entry)
     if (entry.state === FREE) this.delist(entry)
     else this.unpin(entry)
     this.removeEnd(entry)
@@ -171,7 +176,7 @@ export abstract class Entries extends Lifetimes {
   /** Deletes unlocked keys with the prefix: immediately for readers, from memory in slices. Then calls back. */
   clearPrefix (prefix: string, locked: { size: number, keys (): Iterable<string> }, ondone: () => void): void {
     const { changes } = this.context
-    changes?.clearing(this.name, prefix, locked.keys())
+    changes?.clearing(this, prefix, locked.keys())
     if (prefix === '' && locked.size <= MAX_MOVED && changes?.needsKeys(this.name) !== true) {
       this.reset(locked.keys())
       ondone()
@@ -255,13 +260,16 @@ export abstract class Entries extends Lifetimes {
       if (entry !== undefined) kept.push(entry)
     }
     this.#table = new Table(this.pool)
-    for (const { id, key } of kept) {
-      discarded.delete(key)
-      this.#table.add(id)
+    const former = this.owner
+    this.owner = this.pool.addOwner(this)
+    for (const entry of kept) {
+      entry.owner = this.owner
+      discarded.delete(entry.key)
+      this.#table.add(entry.id)
     }
     this.keepOnly(kept)
     this.count(-discarded.size, kept.reduce((sum, entry) => sum + entry.bytes, 0) - this.bytes)
-    this.pool.discard(discarded.walk())
+    this.pool.discard(former, discarded.walk())
     if (this.size === 0) this.onempty()
   }
 
@@ -276,9 +284,10 @@ export abstract class Entries extends Lifetimes {
   }
 
   private count (keys: number, bytes: number): void {
-    const { totals } = this.context.counters
+    const { counters, counters: { totals } } = this.context
     this.bytes += bytes
     totals.keys += keys
     totals.bytes += bytes
+    if (keys !== 0) counters.nameBytes += keys * this.name.length
   }
 }

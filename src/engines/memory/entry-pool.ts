@@ -4,6 +4,7 @@ import { largeBuffers } from '../../core/buffer-pool.js'
 import { copyBytes, isBuffer, toBuffer, type Bytes } from '../../core/value.js'
 import type { Agenda, Budget, Task } from './agenda.js'
 import { Arena, HEADER_WORDS, OWNER, SIZE } from './arena.js'
+import type { Bounds } from './bounds.js'
 import type { Clock } from './clock.js'
 import { Entry, KEY, KEY_LENGTH, LENGTHS, MAX_INSIDE, OUTSIDE, VALUE_SHIFT, type Values } from './entry.js'
 import { bytesOf, wordsIn } from './hashed-key.js'
@@ -18,21 +19,37 @@ const COMPACTION_DELAY_MS = 100
 
 /** A collection. */
 export interface Owner {
+  readonly name: string
+  readonly bounds: Bounds
+  /** The clock reading at the end of an entry's ttl; undefined without one. */
+  endOf (entry: Entry): number | undefined
+  /** Whether an entry that is still stored has been cleared, at the revision `until` or before. */
+  isCleared (entry: Entry, until: number): boolean
+  /** The entry of a key, even if it has expired, but not if it was cleared. */
+  stored (key: string): Entry | undefined
   /** The id of one of its entries has changed. What has the former id can still be read. */
   onmoved (before: number, entry: Entry): void
+}
+
+/** Is told where entries are. */
+export interface Tracker {
+  onadded (entry: Entry): void
+  onmoved (before: number, id: number): void
+  ondeleted (id: number): void
 }
 
 /** The id of an entry is its address in the arena. */
 export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   slot = -1
   readonly isUrgent = false
+  tracker: Tracker | undefined
   readonly arena = new Arena()
   readonly #owners: Array<Owner | undefined> = []
   /** The numbers of former owners. */
   readonly #unowned: number[] = []
   /** Values that are not in the arena. */
   readonly #outside = new Map<number, Buffer>()
-  readonly #discarded: Array<Iterator<number>> = []
+  readonly #discarded: Array<{ readonly owner: number, readonly ids: Iterator<number> }> = []
   readonly #agenda: Agenda
   readonly #clock: Clock
 
@@ -48,10 +65,15 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     return number
   }
 
-  /** Its entries must have been deleted or discarded. */
+  /** Its entries must have been deleted. */
   deleteOwner (number: number): void {
     this.#owners[number] = undefined
     this.#unowned.push(number)
+  }
+
+  /** The collection of an entry; undefined if it was discarded. */
+  ownerOf (entry: Entry): Owner | undefined {
+    return this.#owners[entry.owner]
   }
 
   /** Makes room for an entry, and returns its text as `add` and `setText` take it. Undefined if there is no memory. */
@@ -75,6 +97,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
     entry.version = version
     entry.used = used
     entry.slot = -1
+    this.tracker?.onadded(entry)
     return entry
   }
 
@@ -83,14 +106,16 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
   }
 
   delete (entry: Entry): void {
+    this.tracker?.ondeleted(entry.id)
     this.#freeOutside(entry)
     this.arena.free(entry.id)
     this.#planCompaction()
   }
 
-  /** Deletes entries that nothing else refers to, in slices. */
-  discard (ids: Iterator<number>): void {
-    this.#discarded.push(ids)
+  /** Deletes an owner and its entries, which nothing else refers to, in slices. */
+  discard (owner: number, ids: Iterator<number>): void {
+    this.#owners[owner] = undefined
+    this.#discarded.push({ owner, ids })
     this.#agenda.schedule(this, this.#clock.now)
   }
 
@@ -156,11 +181,13 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
 
   /** Deletes one discarded entry. False if there is none. */
   #deleteDiscarded (): boolean {
-    for (let ids; (ids = this.#discarded.at(-1)) !== undefined; this.#discarded.pop()) {
-      const { done, value } = ids.next()
-      if (done === true) continue
-      this.delete(this.at(value))
-      return true
+    for (let last; (last = this.#discarded.at(-1)) !== undefined; this.#discarded.pop()) {
+      const { done, value } = last.ids.next()
+      if (done !== true) {
+        this.delete(this.at(value))
+        return true
+      }
+      this.deleteOwner(last.owner)
     }
     return false
   }
@@ -181,6 +208,7 @@ export class EntryPool implements Values, Keys<number>, Nodes<number>, Task {
       this.#outside.delete(before)
     }
     this.#owners[owner]!.onmoved(before, entry)
+    this.tracker?.onmoved(before, id)
     this.arena.free(before)
   }
 

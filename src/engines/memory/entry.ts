@@ -2,7 +2,7 @@
 // again, and the garbage collector would pause the process to move them. An Entry is a handle, valid until the current
 // task ends. Lists, heaps and tables store its id, which is the address of the block; Owner.onmoved reports a new one.
 import { BorrowedBytes, type Bytes, type OwnBytes } from '../../core/value.js'
-import { Arena, HEADER_WORDS, type Segment } from './arena.js'
+import { Arena, HEADER_WORDS, OWNER, type Segment } from './arena.js'
 import { wordsIn } from './hashed-key.js'
 
 export const FREE = 0
@@ -69,6 +69,11 @@ export class Entry {
     return this.segment.bytes.latin1Slice(start, start + this.keyLength)
   }
 
+  /** The key where it is stored. */
+  get borrowedKey (): Bytes {
+    return new BorrowedBytes(this.segment, (this.at + KEY) * 4, this.keyLength)
+  }
+
   get text (): OwnBytes {
     if (this.isOutside) return this.values.outside(this.id)
     const start = this.startOfText
@@ -83,6 +88,15 @@ export class Entry {
   get borrowed (): Bytes {
     if (this.isOutside) return this.values.outside(this.id)
     return new BorrowedBytes(this.segment, this.startOfText, this.word(LENGTHS) >>> VALUE_SHIFT)
+  }
+
+  /** The number of its collection in the pool. */
+  get owner (): number {
+    return this.word(OWNER)
+  }
+
+  set owner (owner: number) {
+    this.setWord(OWNER, owner)
   }
 
   /** Size of the value in bytes. */

@@ -1,9 +1,9 @@
 // Loads the state on a disk into a new keyspace, in slices.
 import { performance } from 'node:perf_hooks'
 import { StoreError } from '../../core/errors.js'
-import type { OwnBytes } from '../../core/value.js'
+import type { Bytes } from '../../core/value.js'
 import { Budget } from './agenda.js'
-import { PUT_HEAD, readLog, type LogReader } from './change-log.js'
+import { NAME_HEAD, PUT_HEAD, readLog, type LogReader } from './change-log.js'
 import { DamageError, type Disk } from './disk.js'
 import type { Keyspace } from './keyspace.js'
 import { restoreOptions } from './kept-options.js'
@@ -56,15 +56,16 @@ export function unload (keyspace: Keyspace): void {
   keyspace.countFrom(Date.now() * 1000, 0)
 }
 
-/** Size of the records of all keys that are saved. */
-export function liveBytes ({ counters: { totals }, collections }: Keyspace, notKept: Iterable<string>): number {
-  let { bytes, keys } = totals
+/** Size of the records of all keys that are saved, at most: in a log, keys of one collection may share its name. */
+export function liveBytes ({ counters, collections }: Keyspace, notKept: Iterable<string>): number {
+  let { totals: { bytes, keys }, nameBytes } = counters
   for (const name of notKept) {
-    const collection = collections.find(name)
-    bytes -= collection?.bytes ?? 0
-    keys -= collection?.size ?? 0
+    const { size = 0, bytes: more = 0 } = collections.find(name) ?? {}
+    bytes -= more
+    keys -= size
+    nameBytes -= size * name.length
   }
-  return bytes + keys * PUT_HEAD
+  return bytes + nameBytes + keys * (NAME_HEAD + PUT_HEAD)
 }
 
 /** Replays a log. */
@@ -80,7 +81,7 @@ class Replay implements LogReader {
     this.#ahead = Date.now() - keyspace.clock.now
   }
 
-  put (name: string, key: string, text: OwnBytes, version: number, end: number): void {
+  put (name: string, key: string, text: Bytes, version: number, end: number): void {
     const collection = this.#keyspace.collection(name)
     const ttl = end === 0 ? null : end - this.#ahead - this.#keyspace.clock.now
     if (ttl !== null && ttl <= 0) {

@@ -1,9 +1,8 @@
 // The log on disk: its chunks, what to write next, and which old chunks to remove. The oldest chunks are removed when
 // the log is much larger than the current data; records in them that are still current are written again.
-import { performance } from 'node:perf_hooks'
-import { readLog } from './change-log.js'
+import { CHUNK_SIZE, LogWriter, readLog } from './change-log.js'
 import type { Disk } from './disk.js'
-import { MIN_SLICE_MS, nextSlice } from './slices.js'
+import { Slices } from './slices.js'
 
 export const LOG = 'log/'
 export const OPTIONS = 'options/'
@@ -43,7 +42,9 @@ export class LogFiles {
   #next = 0
   #reclaimed: Chunk[] = []
   #pending: Map<string, Buffer | undefined> | undefined
-  #added: Chunk[] = []
+  #added: Array<{ readonly name: string, readonly content: Buffer }> = []
+  /** The memory of the chunks that were written last. New memory for each would keep the garbage collector busy. */
+  #spare: ArrayBuffer[] = []
 
   /** `liveBytes`: size of the log if every key were written once. */
   constructor (disk: Disk, chunks: readonly Chunk[], liveBytes: () => number) {
@@ -66,7 +67,7 @@ export class LogFiles {
     const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
     let left = this.bytes - this.#reclaimed.reduce((sum, { size }) => sum + size, 0)
     const last = this.#chunks.length
-    let end = performance.now() + MIN_SLICE_MS
+    const slices = new Slices(1)
     while (left > limit && this.#first < last) {
       const chunk = this.#chunks[this.#first]!
       this.#first++
@@ -76,13 +77,17 @@ export class LogFiles {
       if (content !== undefined) {
         readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
       }
-      if (performance.now() < end) continue
-      end = await nextSlice()
+      if (slices.isOver()) await slices.next()
     }
     if (this.#first > 1000 && this.#first > this.#chunks.length / 2) {
       this.#chunks = this.#chunks.slice(this.#first)
       this.#first = 0
     }
+  }
+
+  /** A writer of chunks for the next write. */
+  newWriter (): LogWriter {
+    return new LogWriter(this.#spare)
   }
 
   /** Adds to the next write: chunks, changed options of collections, and the position of versions and fences. */
@@ -92,10 +97,10 @@ export class LogFiles {
   ): void {
     const pending = new Map<string, Buffer | undefined>()
     for (const { name } of this.#reclaimed) pending.set(name, undefined)
-    for (const chunk of chunks) {
+    for (const content of chunks) {
       const name = `${LOG}${(this.#next++).toString(36).padStart(10, '0')}`
-      pending.set(name, chunk)
-      this.#added.push({ name, size: chunk.length })
+      pending.set(name, content)
+      this.#added.push({ name, content })
     }
     for (const [name, value] of options) pending.set(OPTIONS + name, value)
     pending.set(META, encodeMeta({ format: FORMAT, epoch, reserved: epoch + count + RESERVE }))
@@ -113,9 +118,11 @@ export class LogFiles {
       throw error
     }
     this.#pending = undefined
-    for (const chunk of this.#added) {
-      this.#chunks.push(chunk)
-      this.bytes += chunk.size
+    this.#spare = []
+    for (const { name, content } of this.#added) {
+      this.#chunks.push({ name, size: content.length })
+      this.bytes += content.length
+      if (content.buffer.byteLength === CHUNK_SIZE) this.#spare.push(content.buffer as ArrayBuffer)
     }
     for (const { size } of this.#reclaimed) this.bytes -= size
     this.#added = []

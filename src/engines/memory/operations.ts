@@ -134,7 +134,6 @@ export class Operations {
     if (entry === undefined) return Reply.of(0)
     collection.use(entry)
     if (request.ttl === undefined) return Reply.of(1)
-    this.#context.changes?.changing(collection.name, request.key, 'touch', entry.version)
     collection.setEnd(entry, request.ttl)
     return Reply.of(1)
   }

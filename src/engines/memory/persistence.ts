@@ -66,7 +66,7 @@ export class Persistence implements Durability {
     if (!this.#changed.isDirty && this.#running === undefined && !this.#log.hasPending) done(false)
     else {
       this.#waiting.push(done)
-      if (!this.#changed.isDirty) this.#changed.mark()
+      this.#changed.markDirty()
       // Deferred, so that calls of the same event loop iteration share one write.
       if (this.#waiting.length === 1 && this.#running === undefined) setImmediate(() => { this.#run() })
     }

@@ -7,6 +7,7 @@ import type { ChangeKind, Observer } from './changes.js'
 import type { CollectionTable } from './collection-table.js'
 import type { Context } from './context.js'
 import type { Entries } from './entries.js'
+import type { Owner } from './entry-pool.js'
 import type { Caller } from './lock.js'
 import type { Wakeups } from './wakeups.js'
 import { LIST, WatchedCollection, type Watchable } from './watched-collection.js'
@@ -85,8 +86,8 @@ export class Watches implements Observer, Watchable {
     else watched.wait(target, after, caller, id, request.stream)
   }
 
-  changing (collection: string, key: string, kind: ChangeKind): void {
-    if (kind !== 'touch') this.#watched.get(collection)?.note(kind === 'cleared' ? 'del' : kind, key)
+  changing ({ name }: Owner, key: string, kind: ChangeKind): void {
+    if (kind !== 'touch') this.#watched.get(name)?.note(kind === 'cleared' ? 'del' : kind, key)
   }
 
   clearing (): void {} // each key is reported

@@ -3,7 +3,7 @@ import { isAscii } from 'node:buffer'
 import { largeBuffers } from '../../core/buffer-pool.js'
 import { StoreError } from '../../core/errors.js'
 import type { FastBuffer } from '../../core/fast-buffer.js'
-import { BorrowedBytes, isLatin1, type Bytes, type Memory } from '../../core/value.js'
+import { borrow, isLatin1, type Bytes } from '../../core/value.js'
 
 /** The server receives text of at least this size as a Buffer of its own, and sends it without copying it. */
 export const LARGE = 8 * 1024
@@ -52,24 +52,11 @@ export function writeText (buffer: Buffer, text: string, at: number, room: numbe
 
 /** The text of a request. Borrows the buffer if the text is short. `isOwned`: it may keep the buffer. */
 export function readText (buffer: Buffer, at: number, end: number, isOwned: boolean): Bytes {
-  if (end - at < LARGE) return new BorrowedBytes(memoryOf(buffer), buffer.byteOffset + at, end - at)
+  if (end - at < LARGE) return borrow(buffer, at, end)
   if (isOwned) return buffer.subarray(at, end)
   const text = largeBuffers.take(end - at)
   buffer.copy(text, 0, at, end)
   return text
-}
-
-let lastBuffer: Buffer | undefined
-let lastMemory: Memory | undefined
-
-/** The memory of a buffer, which usually has several requests. */
-function memoryOf (buffer: Buffer): Memory {
-  if (buffer !== lastBuffer || lastMemory === undefined) {
-    const memory = buffer.buffer as ArrayBuffer
-    if (memory !== lastMemory?.memory) lastMemory = { memory, bytes: Buffer.from(memory) as unknown as FastBuffer }
-    lastBuffer = buffer
-  }
-  return lastMemory
 }
 
 /** Writes a string of a field: its size u16, then its bytes. Returns where it ends. */

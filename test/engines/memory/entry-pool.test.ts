@@ -5,7 +5,8 @@ import t from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
 import { Budget } from '../../../src/engines/memory/agenda.js'
-import { Arena } from '../../../src/engines/memory/arena.js'
+import { Arena, NOBODY, OWNER, SIZE, START } from '../../../src/engines/memory/arena.js'
+import type { EntryPool } from '../../../src/engines/memory/entry-pool.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { Caller } from '../../../src/engines/memory/lock.js'
 import { heap } from '../../faults/heap.js'
@@ -52,6 +53,38 @@ function footprint (arena: Arena): number {
   return bytes
 }
 
+/** Number of blocks in use. */
+function blocksIn (arena: Arena): number {
+  let blocks = 0
+  for (const { words, end } of arena.segments()) {
+    for (let word = START / 4; word < end / 4; word += words[word + SIZE]! / 4) {
+      if (words[word + OWNER] !== NOBODY) blocks++
+    }
+  }
+  return blocks
+}
+
+/** The ids of all entries, as a tracker knows them. */
+function track (pool: EntryPool): Set<number> {
+  const ids = new Set<number>()
+  const add = (id: number): void => {
+    if (ids.has(id)) throw new Error('added twice')
+    ids.add(id)
+  }
+  const remove = (id: number): void => {
+    if (!ids.delete(id)) throw new Error('unknown')
+  }
+  pool.tracker = {
+    onadded ({ id }) { add(id) },
+    onmoved (before, id) {
+      remove(before)
+      add(id)
+    },
+    ondeleted: remove
+  }
+  return ids
+}
+
 const lengths = [0, 1, 3, 4, 5, 100, 4095, 4096, 4097, 40_000]
 
 t.test('whatever is written, moved, expired, evicted and cleared, a key has the value that was written last', async t => {
@@ -70,6 +103,7 @@ t.test('whatever is written, moved, expired, evicted and cleared, a key has the 
   )
   fc.assert(fc.property(fc.array(step, { minLength: 30, maxLength: 150 }), steps => {
     const user = new User()
+    const ids = track(user.keyspace.context.entries)
     const model = new Map<string, { text: string, end: number, version: number }>()
     const tokens = new Map<string, string>()
     let now = 0
@@ -105,7 +139,7 @@ t.test('whatever is written, moved, expired, evicted and cleared, a key has the 
         if (text !== model.get(key)?.text || version !== model.get(key)?.version) return false
       }
     }
-    return true
+    return ids.size === blocksIn(user.keyspace.context.entries.arena)
   }), { numRuns: 200 })
   t.pass()
 })

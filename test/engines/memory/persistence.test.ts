@@ -1,7 +1,9 @@
+import { performance } from 'node:perf_hooks'
 import { mock } from 'node:test'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Request, type Op, type Reply } from '../../../src/core/engine.js'
 import type { Bytes } from '../../../src/core/value.js'
+import { Budget } from '../../../src/engines/memory/agenda.js'
 import { dispatch } from '../../../src/engines/memory/dispatch.js'
 import { Keyspace } from '../../../src/engines/memory/keyspace.js'
 import { load, liveBytes } from '../../../src/engines/memory/loading.js'
@@ -82,6 +84,17 @@ async function dumpOf (state: ReadonlyMap<string, Buffer>): Promise<string> {
   const keyspace = new Kept(new MemoryDisk(state))
   await load(keyspace.keyspace, keyspace.disk, () => {})
   return keyspace.dump()
+}
+
+/** Each look at the clock ends a slice. */
+function endSlicesAtOnce (t: Test): void {
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  let time = performance.now()
+  performance.now = () => {
+    time += 10
+    return time
+  }
 }
 
 t.test('every state on disk is a past state of the keyspace, in order', async t => {
@@ -186,6 +199,85 @@ t.test('a flush that takes many slices writes the state at its start', async t =
       `state at ${last}`
     )
     await loaded.persistence.close()
+  }
+})
+
+t.test('a flush of many slices writes one past state, whatever happens in between', async t => {
+  const KEYS = 400
+  const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  t.comment(`STRONG_STORE_SEED=${seed}`)
+  let state = seed
+  const random = (n: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return Math.floor(state / 2 ** 31 * n)
+  }
+  endSlicesAtOnce(t)
+  for (let round = 0; round < 6; round++) {
+    const disk = new MemoryDisk()
+    const kept = await Kept.open(disk, { flush: 1 })
+    const dumps = [kept.dump()]
+    const set = (collection: string, i: number, fields: Partial<Request<Bytes>> = {}): void => {
+      const length = random(50) === 0 ? 5000 : random(60)
+      const text = JSON.stringify(`${random(1e6)} ${'x'.repeat(length)}`)
+      const ttl = random(4) === 0 ? 1e6 : undefined
+      kept.call('set', collection, `${i % 3}-${i}`, { text, ttl, nowait: true, ...fields })
+    }
+    const locks: Array<{ collection: string, i: number, token: string }> = []
+    for (let step = 0; step < 200; step++) {
+      const collection = `c${random(2)}`
+      if (step % 40 === 0) for (let i = 0; i < KEYS; i++) set(`c${i % 2}`, i)
+      for (let many = random(8); many > 0; many--) {
+        const i = random(KEYS)
+        const key = `${i % 3}-${i}`
+        const kind = random(12)
+        if (kind === 0) kept.call('del', collection, key, { nowait: true })
+        else if (kind === 1) kept.call('touch', collection, key, { ttl: 1e6, nowait: true })
+        else if (kind === 2) {
+          const { reply } = kept.call('acquire', collection, key, { nowait: true })
+          if (reply?.token !== undefined) locks.push({ collection, i, token: reply.token })
+        } else if (kind === 3 && locks.length > 0) {
+          const lock = locks.shift()!
+          set(lock.collection, lock.i, { token: lock.token, release: true })
+        } else set(collection, i)
+      }
+      if (random(15) === 0) kept.call('clear', collection, ['', '0', '1-1'][random(3)]!, { nowait: true })
+      kept.keyspace.sweep(new Budget())
+      dumps.push(kept.dump())
+      await new Promise(resolve => { setImmediate(resolve) })
+    }
+    await kept.persistence.close()
+    let at = 0
+    for (const state of disk.states) {
+      const found = dumps.indexOf(await dumpOf(state), at)
+      if (found === -1) return t.fail(`round ${round}: a state is none of those from step ${at} on`)
+      at = found
+    }
+    if (dumps.at(-1) !== await dumpOf(disk.records)) return t.fail(`round ${round}: close has not written everything`)
+    t.ok(disk.states.length > 5, `${disk.states.length} states`)
+  }
+})
+
+t.test('what a flush has read is not lost if it fails before it is written', async t => {
+  for (const failing of ['read', 'allocate'] as const) {
+    const disk = new MemoryDisk()
+    const kept = await Kept.open(disk, { flush: 1 })
+    const text = JSON.stringify('x'.repeat(1000))
+    for (let i = 0; i < 2000; i++) kept.set('c', `k${i}`, text)
+    await until(() => kept.persistence.stats().lag === 0)
+    for (let i = 0; i < 1500; i++) kept.call('del', 'c', `k${i}`)
+    kept.set('other', 'a', JSON.stringify('x'.repeat(100_000)))
+    kept.call('clear', 'c', 'k15')
+    kept.call('configure', 'other', '', { text: '{"maxKeys":10}' })
+    const { read } = disk
+    const { allocUnsafeSlow } = Buffer
+    const fail = (): never => { throw new RangeError('no memory') }
+    if (failing === 'read') disk.read = fail
+    else Buffer.allocUnsafeSlow = fail
+    await until(() => kept.errors.length > 0)
+    disk.read = read
+    Buffer.allocUnsafeSlow = allocUnsafeSlow
+    await kept.persistence.close()
+    t.equal(await dumpOf(disk.records), kept.dump(), failing)
   }
 })
 
@@ -334,8 +426,9 @@ t.test('a collection with keep: false is not written, and one that was written b
 })
 
 t.test('keep can be changed during a flush of many slices', async t => {
-  const KEYS = 3000
-  const TURNS = 60
+  const KEYS = 600
+  const TURNS = 200
+  endSlicesAtOnce(t)
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
   for (let n = 1; n <= TURNS || disk.states.length < 8; n++) {
@@ -420,6 +513,21 @@ t.test('the size of the log stays in proportion to the data', async t => {
   t.equal(
     bytes, [...disk.records].reduce((sum, [name, value]) => sum + (name.startsWith('log/') ? value.length : 0), 0)
   )
+  await kept.persistence.close()
+  t.equal(await dumpOf(disk.records), kept.dump())
+})
+
+t.test('the log of many small collections is not written again and again', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  for (let i = 0; i < 20_000; i++) kept.set(`the cart of user number ${1e9 + i}`, 'cart', '1')
+  await until(() => kept.persistence.stats().lag === 0)
+  const before = disk.records
+  for (let i = 0; i < 5; i++) {
+    kept.set(`the cart of user number ${1e9 + i}`, 'cart', '2')
+    await until(() => kept.persistence.stats().lag === 0)
+  }
+  t.same([...before.keys()].filter(name => !disk.records.has(name)), [])
   await kept.persistence.close()
   t.equal(await dumpOf(disk.records), kept.dump())
 })

@@ -1,0 +1,55 @@
+// The first records of a snapshot in the log: clears and deleted keys. Those of changed entries follow, as an entry may
+// have the key of one that was deleted.
+import type { LogWriter } from './change-log.js'
+import { optionsOf } from './kept-options.js'
+import type { Keyspace } from './keyspace.js'
+import type { Slices } from './slices.js'
+
+interface Clearing {
+  readonly collection: string
+  readonly prefix: string
+  readonly revision: number
+}
+
+export class LogHead {
+  #clearings: Clearing[] = []
+  /** By collection. */
+  readonly #deleted = new Map<string, Set<string>>()
+  /** The names of collections whose options have changed. */
+  readonly configured = new Set<string>()
+
+  clear (collection: string, prefix: string, revision: number): void {
+    this.#clearings.push({ collection, prefix, revision })
+    if (prefix === '') this.#deleted.delete(collection)
+  }
+
+  delete (collection: string, key: string): void {
+    const keys = this.#deleted.get(collection)
+    if (keys === undefined) this.#deleted.set(collection, new Set([key]))
+    else keys.add(key)
+  }
+
+  optionsOf (keyspace: Keyspace): Map<string, Buffer | undefined> {
+    return new Map(Array.from(this.configured, name => [name, optionsOf(keyspace, name)]))
+  }
+
+  async write (writer: LogWriter, epoch: number, slices: Slices): Promise<void> {
+    for (const { collection, prefix, revision } of this.#clearings) {
+      writer.clear(collection, prefix, epoch + revision)
+      if (slices.isOver()) await slices.next()
+    }
+    for (const [collection, keys] of this.#deleted) {
+      for (const key of keys) {
+        writer.del(collection, key)
+        if (slices.isOver()) await slices.next()
+      }
+    }
+  }
+
+  /** Adds those of an earlier snapshot that was not written. */
+  putBack (head: LogHead): void {
+    this.#clearings = [...head.#clearings, ...this.#clearings]
+    for (const [collection, keys] of head.#deleted) for (const key of keys) this.delete(collection, key)
+    for (const name of head.configured) this.configured.add(name)
+  }
+}
