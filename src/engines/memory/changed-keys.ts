@@ -16,6 +16,11 @@ import { Slices } from './slices.js'
 const PAGE_KEYS = 250
 /** The clock is read once per this number of keys. */
 const KEYS_PER_LOOK = 64
+/**
+ * A snapshot of everything is smaller than one with so many deleted keys, besides two for each key of the store. There
+ * may be any number while the disk is full.
+ */
+const MANY_DELETED = 10_000
 
 export class ChangedKeys implements Observer, Tracker {
   readonly #keyspace: Keyspace
@@ -27,6 +32,8 @@ export class ChangedKeys implements Observer, Tracker {
   #changed = new AddressSet()
   /** The entries of the current snapshot that have not been read yet. */
   #taking = new AddressSet()
+  /** Whether the next snapshot replaces the log, and has all keys. */
+  #startsOver = false
   /** Collections whose keys all have to be in the next snapshot. */
   readonly #unmarked = new Set<string>()
   /** The revision of the keyspace at the last snapshot. */
@@ -61,10 +68,7 @@ export class ChangedKeys implements Observer, Tracker {
     if (this.#taking.delete(entry.id)) this.#take(entry)
     if (!bounds.keep) return
     if (kind === 'set' || kind === 'touch') this.#mark(entry.id)
-    else if (kind !== 'cleared') { // the record of the clear covers it
-      this.#head.delete(name, key)
-      this.markDirty()
-    }
+    else if (kind !== 'cleared') this.#delete(name, key) // otherwise the record of the clear covers it
   }
 
   onadded (entry: Entry): void {
@@ -122,16 +126,16 @@ export class ChangedKeys implements Observer, Tracker {
   async collect (onbegin: () => void, isHurried: () => boolean): Promise<void> {
     const head = this.#head
     try {
-      await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
+      if (this.#startsOver) await this.#markCollections(isHurried)
+      else await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
       while (this.#unmarked.size > 0) await this.#markAll(isHurried) // more may have been added at its end
       this.#begin()
       onbegin()
       await this.#append(head, new Slices(KEYS_PER_LOOK, isHurried))
     } catch (error) {
-      // The content of chunks that are going to be removed is unknown, or that of the snapshot is lost.
-      if (head !== this.#head) this.#head.putBack(head)
-      for (const { name } of this.#keyspace.collections.all()) this.#unmarked.add(name)
-      this.isDirty = true
+      // The content of a chunk that is going to be removed is unknown, or that of the snapshot is lost.
+      for (const name of head.configured) this.#head.configured.add(name)
+      this.#startOver()
       throw error
     }
   }
@@ -143,6 +147,7 @@ export class ChangedKeys implements Observer, Tracker {
     this.#changed = done
     this.#wereKept.clear()
     this.#begun = this.#keyspace.context.revision
+    this.#startsOver = false
     this.isDirty = false
   }
 
@@ -168,8 +173,24 @@ export class ChangedKeys implements Observer, Tracker {
     this.markDirty()
   }
 
+  #delete (collection: string, key: string): void {
+    if (!this.#startsOver) this.#head.delete(collection, key)
+    this.#boundHead()
+  }
+
   #clear (collection: string, prefix: string): void {
-    this.#head.clear(collection, prefix, this.#keyspace.context.revision)
+    if (!this.#startsOver) this.#head.clear(collection, prefix, this.#keyspace.context.revision)
+    this.#boundHead()
+  }
+
+  #boundHead (): void {
+    if (this.#head.size > MANY_DELETED + 2 * this.#keyspace.counters.totals.keys) this.#startOver()
+    else this.markDirty()
+  }
+
+  #startOver (): void {
+    this.#startsOver = true
+    this.#head.empty()
     this.markDirty()
   }
 
@@ -188,6 +209,15 @@ export class ChangedKeys implements Observer, Tracker {
     const { clock, values } = this.#keyspace
     const wallEnd = end === undefined ? 0 : Date.now() - clock.now + end
     this.#writer.put(name, entry.borrowedKey, entry.borrowed, values.epoch + entry.version, wallEnd)
+  }
+
+  async #markCollections (isHurried: () => boolean): Promise<void> {
+    const slices = new Slices(KEYS_PER_LOOK, isHurried)
+    this.#log.reclaimAll()
+    for (const { name } of this.#keyspace.collections.all()) {
+      this.#unmarked.add(name)
+      if (slices.isOver()) await slices.next()
+    }
   }
 
   /** Marks all keys of the unmarked collections. Keys written in the meantime are marked when they change. */

@@ -60,8 +60,8 @@ export class LogFiles {
   }
 
   /**
-   * Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. Throws a
-   * DamageError for one that cannot be read, which is selected all the same.
+   * Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. If one
+   * cannot be read, it throws, and the chunk is selected all the same.
    */
   async reclaim (rewrite: (collection: string, key: string, version: number) => void): Promise<void> {
     const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
@@ -83,6 +83,13 @@ export class LogFiles {
       this.#chunks = this.#chunks.slice(this.#first)
       this.#first = 0
     }
+  }
+
+  /** Selects all chunks to remove with the next write. */
+  reclaimAll (): void {
+    this.#reclaimed = this.#reclaimed.concat(this.#chunks.slice(this.#first))
+    this.#chunks = []
+    this.#first = 0
   }
 
   /** A writer of chunks for the next write. */

@@ -13,20 +13,37 @@ interface Clearing {
 
 export class LogHead {
   #clearings: Clearing[] = []
+  #keys = 0
   /** By collection. */
   readonly #deleted = new Map<string, Set<string>>()
   /** The names of collections whose options have changed. */
   readonly configured = new Set<string>()
 
+  /** Number of records. */
+  get size (): number {
+    return this.#clearings.length + this.#keys
+  }
+
   clear (collection: string, prefix: string, revision: number): void {
     this.#clearings.push({ collection, prefix, revision })
-    if (prefix === '') this.#deleted.delete(collection)
+    if (prefix !== '') return
+    this.#keys -= this.#deleted.get(collection)?.size ?? 0
+    this.#deleted.delete(collection)
   }
 
   delete (collection: string, key: string): void {
-    const keys = this.#deleted.get(collection)
-    if (keys === undefined) this.#deleted.set(collection, new Set([key]))
-    else keys.add(key)
+    let keys = this.#deleted.get(collection)
+    if (keys === undefined) this.#deleted.set(collection, keys = new Set())
+    const before = keys.size
+    keys.add(key)
+    this.#keys += keys.size - before
+  }
+
+  /** Forgets everything but the options. */
+  empty (): void {
+    this.#clearings = []
+    this.#deleted.clear()
+    this.#keys = 0
   }
 
   optionsOf (keyspace: Keyspace): Map<string, Buffer | undefined> {
@@ -44,12 +61,5 @@ export class LogHead {
         if (slices.isOver()) await slices.next()
       }
     }
-  }
-
-  /** Adds those of an earlier snapshot that was not written. */
-  putBack (head: LogHead): void {
-    this.#clearings = [...head.#clearings, ...this.#clearings]
-    for (const [collection, keys] of head.#deleted) for (const key of keys) this.delete(collection, key)
-    for (const name of head.configured) this.configured.add(name)
   }
 }

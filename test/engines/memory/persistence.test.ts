@@ -281,6 +281,30 @@ t.test('what a flush has read is not lost if it fails before it is written', asy
   }
 })
 
+t.test('while the disk is full, the memory for deleted keys and clears is bounded', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  kept.call('configure', 'options', '', { text: '{"maxKeys":7}' })
+  for (let i = 0; i < 100; i++) kept.set('c', `old ${i}`, '1')
+  await until(() => kept.persistence.stats().lag === 0)
+  disk.failure = new Error('full')
+  kept.set('c', 'old 1', '2')
+  await until(() => kept.errors.length > 0)
+  kept.call('clear', 'c', 'old 2')
+  kept.call('configure', 'more', '', { text: '{"maxKeys":8}' })
+  for (let i = 0; i < 60_000; i++) {
+    kept.set(`c${i % 3}`, `key ${i}`, '1')
+    kept.call('del', `c${i % 3}`, `key ${i}`)
+    if (i % 3 === 0) kept.call('clear', 'c', `key ${i}`)
+  }
+  kept.call('del', 'c', 'old 3')
+  disk.failure = undefined
+  await kept.persistence.close()
+  t.equal(await dumpOf(disk.records), kept.dump())
+  const { bytes } = kept.persistence.stats()
+  t.ok(bytes < 10_000, `${bytes} bytes in the log`)
+})
+
 t.test('versions and fences increase across restarts, whatever the wall clock does', async t => {
   const disk = new MemoryDisk()
   const first = await Kept.open(disk)
