@@ -13,8 +13,8 @@ export type { CollectionStats, LockInfo, LockQueue, StoreStats } from './core/st
 export { Collection } from './api/collection.js'
 export type {
   AcquireOptions, CollectionOptions, CollectionPage, CollectionPageOptions, CountOptions, DelOptions, Entry,
-  EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TtlOptions,
-  UpdateOptions, WaitOptions
+  EntryOptions, GetOrSetOptions, KeyPage, LocksOptions, PageOptions, PrefixOptions, SetOptions, TouchOptions,
+  TtlOptions, UpdateOptions, WaitOptions
 } from './api/options.js'
 export type { Updater } from './api/update.js'
 export type { WatchEvent, WatchOptions } from './api/watch.js'

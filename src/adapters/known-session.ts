@@ -12,9 +12,11 @@ export class KnownSession {
   #cookie: Cookie
   #end: number | undefined
   #writes = 0
+  version: number | undefined
 
   /** `content`: see `contentOf`. `end`: when the key expires. Undefined if they are not known. */
-  constructor (cookie: Cookie | undefined, content?: string, end?: number) {
+  constructor (cookie: Cookie | undefined, content?: string, end?: number, version?: number) {
+    this.version = version
     this.#cookie = { ...attributesOf(cookie) } // the library may change its own
     this.#content = content
     this.#end = end
@@ -51,12 +53,15 @@ export class KnownSession {
     this.#end = undefined
   }
 
-  /** The request stores this session, and calls the returned function when that has succeeded. */
-  writes (session: StoredSession, content: string | undefined): () => void {
+  /** The request stores this session, and calls the returned function with its version when that has succeeded. */
+  writes (session: StoredSession, content: string | undefined): (version: number) => void {
     this.writesCookie(session)
     this.#content = undefined
     const number = ++this.#writes
-    return () => { if (number === this.#writes) this.#content = content }
+    return version => {
+      this.version = version
+      if (number === this.#writes) this.#content = content
+    }
   }
 }
 

@@ -20,6 +20,14 @@ export function lifeOf (session: StoredSession | undefined, ttl: number, readAt 
   return Math.min(Math.max(least, end - Date.now()) / 1000, MAX_SECONDS)
 }
 
+/** Whether the cookies of two sessions live for the same time, from a request on. */
+export function livesLike (session: StoredSession, other: StoredSession): boolean {
+  const [end, otherEnd] = [endOf(session.cookie), endOf(other.cookie)]
+  if (end === undefined || otherEnd === undefined) return end === otherEnd
+  const maxAge = session.cookie?.originalMaxAge
+  return typeof maxAge === 'number' && maxAge === other.cookie?.originalMaxAge
+}
+
 /**
  * A stored session with the current expiry of its cookie; undefined if it has expired. `expiresAt`: when its key
  * expires.

@@ -6,7 +6,7 @@ import { json } from '../core/value.js'
 import type { Collection } from '../api/collection.js'
 import type { KeyLock } from '../api/key-lock.js'
 import type { Entry, KeyPage } from '../api/options.js'
-import { StoreError, type StoreErrorCode } from '../core/errors.js'
+import { StoreError, rethrowUnless } from '../core/errors.js'
 import { pickStore, type PickOptions, type Store } from '../api/store.js'
 import { followRequests } from '../web/request-context.js'
 import { DefaultCollection } from './default-collection.js'
@@ -15,6 +15,7 @@ import { ExpressSessions } from './express-session.js'
 import { SessionLocks } from './session-lock.js'
 import { KnownSession, contentOf, withoutCookie } from './known-session.js'
 import { lifeOf, presentOf, type StoredSession } from './session-life.js'
+import { SessionExtender } from './session-extender.js'
 import { SessionRead, findRead } from './session-read.js'
 
 export type { StoredSession }
@@ -54,7 +55,6 @@ type SessionCallback = (error: any, session?: any) => void
 
 const NAME = 'sessions'
 const PAGE = 500
-const DONE = Promise.resolve()
 
 /**
  * `session({ store: new SessionStore() })` for express-session, `register(fastifySession, { store: new SessionStore()
@@ -70,6 +70,7 @@ export class SessionStore extends EventEmitter {
   readonly #default: DefaultCollection | undefined
   readonly #locks: SessionLocks | undefined
   readonly #isTolerant: boolean
+  readonly #extender: SessionExtender
   readonly #express: ExpressSessions
 
   constructor (options: SessionStoreOptions = {}) {
@@ -93,6 +94,7 @@ export class SessionStore extends EventEmitter {
     if (options.collection === undefined) this.#default = new DefaultCollection(this.#store)
     this.#ttl = Math.min(ttl, MAX_SECONDS)
     this.#locks = locking ? new SessionLocks(this.#sessions, lease) : undefined
+    this.#extender = new SessionExtender(this.#sessions, this.#locks)
     this.#isTolerant = unreachable === 'no-session'
   }
 
@@ -191,7 +193,7 @@ export class SessionStore extends EventEmitter {
     const session = presentOf(stored, entry.expiresAt)
     if (session === undefined) return undefined
     const content = withoutCookie(entry.value, stored)
-    const known = new KnownSession(stored.cookie, content, entry.expiresAt?.getTime())
+    const known = new KnownSession(stored.cookie, content, entry.expiresAt?.getTime(), entry.version)
     const read = new SessionRead(this.#sessions, sid, session, known, lock)
     read.keepFor(session)
     return read
@@ -210,16 +212,16 @@ export class SessionStore extends EventEmitter {
   #save (sid: string, session: StoredSession, ttl: number, read: SessionRead | undefined): Promise<unknown> {
     if (read === undefined) return this.#create(sid, session, ttl)
     const content = contentOf(session)
-    if (read.stored.hasContent(content)) return this.#extend(read, session, ttl)
+    if (read.stored.hasContent(content)) return this.#extender.extend(read, session, ttl)
     const onsaved = read.stored.writes(session, content)
-    const save = (): Promise<unknown> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
+    const save = (): Promise<number> => this.#sessions.set(sid, session, { ttl, ifPresent: true })
     const saved = this.#locks === undefined ? save() : this.#locks.check(read).then(save)
-    return saved.then(onsaved, error => { unless('STORE_NOT_FOUND', error) }) // it has expired
+    return saved.then(onsaved, error => { rethrowUnless('STORE_NOT_FOUND', error) }) // it has expired
   }
 
   async #create (sid: string, session: StoredSession, ttl: number): Promise<void> {
     const known = new KnownSession(session.cookie, contentOf(session))
-    await this.#sessions.set(sid, session, { ttl })
+    known.version = await this.#sessions.set(sid, session, { ttl })
     const read = new SessionRead(this.#sessions, sid, session, known)
     read.keepFor(session)
     read.add()
@@ -229,33 +231,7 @@ export class SessionStore extends EventEmitter {
     sid: string, session: StoredSession | undefined, ttl: number, read: SessionRead | undefined
   ): Promise<unknown> {
     if (read === undefined || session === undefined) return this.#sessions.touch(sid, { ttl })
-    return this.#extend(read, session, ttl)
-  }
-
-  /** Leaves the content as it is. */
-  #extend (read: SessionRead, session: StoredSession, ttl: number): Promise<unknown> {
-    const { sid, stored } = read
-    if (!stored.hasCookieOf(session)) return this.#rewriteCookie(read, session, ttl)
-    if (stored.endsIn(ttl)) return DONE
-    stored.extends()
-    return this.#sessions.touch(sid, { ttl })
-  }
-
-  async #rewriteCookie (read: SessionRead, session: StoredSession, ttl: number): Promise<void> {
-    const { sid } = read
-    read.stored.writesCookie(session)
-    for (;;) {
-      await this.#locks?.check(read)
-      const stored = await this.#sessions.entry(sid)
-      if (stored === undefined) return
-      try {
-        const touched = { ...stored.value, cookie: session.cookie! }
-        await this.#sessions.set(sid, touched, { ttl, ifVersion: stored.version })
-        return
-      } catch (error) {
-        unless('STORE_VERSION_MISMATCH', error)
-      }
-    }
+    return this.#extender.extend(read, session, ttl)
   }
 
   async #all (): Promise<StoredSession[]> {
@@ -283,8 +259,4 @@ export class SessionStore extends EventEmitter {
       cursor = page.cursor
     } while (cursor !== undefined)
   }
-}
-
-function unless (code: StoreErrorCode, error: unknown): void {
-  if ((error as StoreError).code !== code) throw error
 }

@@ -9,10 +9,10 @@ import type { CollectionCalls } from './collection-calls.js'
 import type { KeyLock } from './key-lock.js'
 import {
   KNOWN, moment, type AcquireOptions, type BreakOptions, type CountOptions, type DecrementOptions, type DelOptions,
-  type Entry, type EntryOptions, type GetOrSetOptions, type SetOptions, type TtlOptions, type UpdateOptions,
+  type Entry, type EntryOptions, type GetOrSetOptions, type SetOptions, type TouchOptions, type UpdateOptions,
   type WaitOptions
 } from './options.js'
-import { NONE, listOf, pairsOf, withCount, withTtl, withValue } from './requests.js'
+import { NONE, listOf, pairsOf, withCount, withTtl, withValue, withVersion } from './requests.js'
 import { getOrSet, update, type Updater } from './update.js'
 
 /** The key of a counter. Where T excludes numbers no key is one, so that counting there is a type error. */
@@ -79,9 +79,12 @@ export class Keys<T> {
     return reply?.number !== 0
   }
 
-  /** Restarts the idle time of the key, and sets its `ttl` if one is given. Resolves with false if it has no value. */
-  async touch (key: string, options: TtlOptions = NONE): Promise<boolean> {
-    const request = withTtl(this.#calls.request('touch', key, options, KNOWN.touch), options)
+  /**
+   * Restarts the idle time of the key, and sets its `ttl` if one is given. Resolves with false if it has no value.
+   * STORE_VERSION_MISMATCH.
+   */
+  async touch (key: string, options: TouchOptions = NONE): Promise<boolean> {
+    const request = withVersion(withTtl(this.#calls.request('touch', key, options, KNOWN.touch), options), options)
     return (await this.#calls.send(request)).number === 1
   }
 

@@ -61,6 +61,11 @@ export interface TtlOptions extends WaitOptions {
   token?: string | undefined
 }
 
+export interface TouchOptions extends TtlOptions {
+  /** Only if the key has this version, or else fail with STORE_VERSION_MISMATCH. 0 means that it has no value. */
+  ifVersion?: number | undefined
+}
+
 export interface CountOptions extends TtlOptions {
   /** With `ttl`: a sum above this number restarts it. Default: none, only the call that creates the key sets it. */
   limit?: number | undefined
@@ -219,7 +224,7 @@ export const KNOWN = {
   entry: [...WAIT, 'token', 'peek'],
   del: DEL,
   set: [...DEL, 'ttl', 'ifAbsent'],
-  touch: TTL,
+  touch: [...TTL, 'ifVersion'],
   count: [...TTL, 'limit', 'backoff', 'durable'],
   decrement: [...WAIT, 'token', 'durable'],
   acquire: ACQUIRE,

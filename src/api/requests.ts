@@ -92,13 +92,18 @@ export function withValue (request: Request, text: string, { ttl, ifAbsent }: Se
   return request
 }
 
-export function withWrite (request: Request, { ifVersion, ifPresent, token, release, durable }: DelOptions): Request {
+export function withVersion (request: Request, { ifVersion }: { ifVersion?: number | undefined }): Request {
+  if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
+  return request
+}
+
+export function withWrite (request: Request, options: DelOptions): Request {
+  const { ifPresent, token, release, durable } = options
   request.durable = flag(durable, 'durable')
   request.ifPresent = flag(ifPresent, 'ifPresent')
-  if (ifVersion !== undefined) request.ifVersion = wholeNumber(ifVersion, 'ifVersion')
   if (token !== undefined) request.token = checkToken(token)
   request.release = flag(release, 'release') && token !== undefined
-  return request
+  return withVersion(request, options)
 }
 
 export function withLease (request: Request, options: AcquireOptions, defaults: Defaults): Request {

@@ -104,3 +104,8 @@ export function detailOf (cause: Error): string {
 export function isErrorCode (code: string): code is StoreErrorCode {
   return Object.hasOwn(ERRORS, code)
 }
+
+/** Throws an error that does not have the code. */
+export function rethrowUnless (code: StoreErrorCode, error: unknown): void {
+  if ((error as StoreError).code !== code) throw error
+}

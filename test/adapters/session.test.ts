@@ -617,6 +617,32 @@ t.test('a burst of requests extends its session once', async t => {
   t.equal(await touches(), 4, 'of a short life, a smaller part counts')
 })
 
+t.test('a request that only extends its session does not change the life that another request has stored', async t => {
+  const { sessions, get, set, touch } = alone(t)
+  const HOUR = 3_600_000
+  const left = async (): Promise<number> => (await sessions.entry('sid'))!.expiresAt!.getTime() - Date.now()
+  const cookie = (life: number): object => ({ originalMaxAge: life, expires: new Date(Date.now() + life) })
+  for (const write of [set, touch]) {
+    for (const [life, others] of [[HOUR, 24 * HOUR], [24 * HOUR, HOUR]] as const) {
+      await sessions.del('sid')
+      await set('sid', { cookie: cookie(life), user: 'u' })
+      await sessions.touch('sid', { ttl: life / 2000 })
+      const [one, other] = [await get('sid'), await get('sid')]
+      await set('sid', { ...other, remember: true, cookie: cookie(others) })
+      one.cookie = cookie(life)
+      await write('sid', one)
+      t.ok(Math.abs(await left() - others) < 5000, 'it is that of the other request')
+      const { cookie: stored, ...content } = await get('sid')
+      t.strictSame([content, stored.originalMaxAge], [{ user: 'u', remember: true }, others])
+      one.n = 1
+      await set('sid', one)
+      await sessions.touch('sid', { ttl: life / 2000 })
+      await write('sid', one)
+      t.ok(Math.abs(await left() - life) < 5000, 'it extends what it has stored itself')
+    }
+  }
+})
+
 t.test('a request that changes nothing but the cookie stores what the cookie ends with', async t => {
   const { sessions, get, set, touch } = alone(t)
   const DAY = 86_400_000

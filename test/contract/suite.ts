@@ -237,6 +237,12 @@ const TESTS: Record<string, Contract> = {
     const entry = (await mine.entry('key'))!
     t.ok(entry.expiresAt!.getTime() > Date.now() + 90_000)
     t.equal(entry.version, version, 'the value keeps its version')
+    t.equal(await mine.touch('key', { ttl: 1000, ifVersion: version }), true)
+    const mismatch = { code: 'STORE_VERSION_MISMATCH' }
+    await t.rejects(mine.touch('key', { ttl: 5, ifVersion: version + 1 }), mismatch)
+    await t.rejects(mine.touch('none', { ifVersion: version }), mismatch)
+    await t.rejects(mine.touch('key', { ifVersion: -1 }), { code: 'STORE_OPTION_INVALID' })
+    t.ok((await mine.entry('key'))!.expiresAt!.getTime() > Date.now() + 990_000)
   },
 
   async 'the first increment sets the ttl of a counter' (t, { mine }) {

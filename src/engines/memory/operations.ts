@@ -131,6 +131,8 @@ export class Operations {
 
   private touch (collection: Collection, request: Request<Bytes>): Reply<Bytes> {
     const entry = collection.find(request.key)
+    const refusal = this.refusal(collection, entry, request)
+    if (refusal !== undefined) return this.refuse(request, refusal)
     if (entry === undefined) return Reply.of(0)
     collection.use(entry)
     if (request.ttl === undefined) return Reply.of(1)

@@ -66,6 +66,8 @@ end
 
 function ops.touch (call, lock)
   local entry = find(call.key, lock)
+  local refused = refusal(entry, call)
+  if refused then return refused end
   if not entry then return 'R  0  ' end
   if call.ttl then
     setEnd(entry, now + math.ceil(call.ttl), lock)
