@@ -86,6 +86,17 @@ async function dumpOf (state: ReadonlyMap<string, Buffer>): Promise<string> {
   return keyspace.dump()
 }
 
+/** Returns a function whose results are below its argument, and the same for the same STRONG_STORE_SEED. */
+function randomNumbers (t: Test): (n: number) => number {
+  const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
+  t.comment(`STRONG_STORE_SEED=${seed}`)
+  let state = seed
+  return n => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return Math.floor(state / 2 ** 31 * n)
+  }
+}
+
 /** Each look at the clock ends a slice. */
 function endSlicesAtOnce (t: Test): void {
   const { now } = performance
@@ -98,13 +109,7 @@ function endSlicesAtOnce (t: Test): void {
 }
 
 t.test('every state on disk is a past state of the keyspace, in order', async t => {
-  const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  t.comment(`STRONG_STORE_SEED=${seed}`)
-  let state = seed
-  const random = (n: number): number => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
-    return Math.floor(state / 2 ** 31 * n)
-  }
+  const random = randomNumbers(t)
   for (let round = 0; round < 20; round++) {
     const disk = new MemoryDisk()
     const kept = await Kept.open(disk, { flush: 1 })
@@ -204,13 +209,7 @@ t.test('a flush that takes many slices writes the state at its start', async t =
 
 t.test('a flush of many slices writes one past state, whatever happens in between', async t => {
   const KEYS = 400
-  const seed = Number(process.env.STRONG_STORE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  t.comment(`STRONG_STORE_SEED=${seed}`)
-  let state = seed
-  const random = (n: number): number => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
-    return Math.floor(state / 2 ** 31 * n)
-  }
+  const random = randomNumbers(t)
   endSlicesAtOnce(t)
   for (let round = 0; round < 6; round++) {
     const disk = new MemoryDisk()
