@@ -5,7 +5,7 @@ import { OWNER } from './arena.js'
 import type { LogWriter } from './change-log.js'
 import type { ChangeKind, Observer } from './changes.js'
 import type { Entries } from './entries.js'
-import type { Entry } from './entry.js'
+import { MAX_SNAPSHOT, type Entry } from './entry.js'
 import type { EntryPool, Owner, Tracker } from './entry-pool.js'
 import type { Keyspace } from './keyspace.js'
 import type { LogFiles } from './log-files.js'
@@ -36,7 +36,8 @@ export class ChangedKeys implements Observer, Tracker {
   #startsOver = false
   /** Collections whose keys all have to be in the next snapshot. */
   readonly #unmarked = new Set<string>()
-  /** The revision of the keyspace at the last snapshot. */
+  /** The number of the last snapshot, from 1 to MAX_SNAPSHOT, and the revision of the keyspace at its moment. */
+  #snapshot = 0
   #begun: number
   /** The collections configured since then: whether the snapshot has their keys. */
   readonly #wereKept = new Map<string, boolean>()
@@ -126,9 +127,8 @@ export class ChangedKeys implements Observer, Tracker {
   async collect (onbegin: () => void, isHurried: () => boolean): Promise<void> {
     const head = this.#head
     try {
-      if (this.#startsOver) await this.#markCollections(isHurried)
-      else await this.#log.reclaim((collection, key, version) => { this.#rewrite(collection, key, version) })
-      while (this.#unmarked.size > 0) await this.#markAll(isHurried) // more may have been added at its end
+      if (!this.#startsOver) await this.#log.reclaim((...record) => { this.#rewrite(...record) })
+      await this.#markAll(isHurried)
       this.#begin()
       onbegin()
       await this.#append(head, new Slices(KEYS_PER_LOOK, isHurried))
@@ -146,6 +146,7 @@ export class ChangedKeys implements Observer, Tracker {
     this.#taking = this.#changed
     this.#changed = done
     this.#wereKept.clear()
+    this.#snapshot = this.#snapshot % MAX_SNAPSHOT + 1
     this.#begun = this.#keyspace.context.revision
     this.#startsOver = false
     this.isDirty = false
@@ -165,7 +166,7 @@ export class ChangedKeys implements Observer, Tracker {
     }
     const first = this.#log.newWriter()
     await head.write(first, epoch, slices)
-    this.#log.append([...first.end(), ...writer.end()], options, meta)
+    this.#log.append(this.#snapshot, [...first.end(), ...writer.end()], options, meta)
   }
 
   #mark (id: number): void {
@@ -209,20 +210,27 @@ export class ChangedKeys implements Observer, Tracker {
     const { clock, values } = this.#keyspace
     const wallEnd = end === undefined ? 0 : Date.now() - clock.now + end
     this.#writer.put(name, entry.borrowedKey, entry.borrowed, values.epoch + entry.version, wallEnd)
+    entry.snapshot = this.#snapshot
   }
 
-  async #markCollections (isHurried: () => boolean): Promise<void> {
-    const slices = new Slices(KEYS_PER_LOOK, isHurried)
-    this.#log.reclaimAll()
-    for (const { name } of this.#keyspace.collections.all()) {
-      this.#unmarked.add(name)
-      if (slices.isOver()) await slices.next()
+  /** Marks all keys that have to be in the next snapshot. Those written in the meantime are marked when they change. */
+  async #markAll (isHurried: () => boolean): Promise<void> {
+    const slices = new Slices(1, isHurried)
+    let isWhole = false
+    while (this.#unmarked.size > 0 || isWhole !== this.#startsOver) { // may change until its end
+      if (isWhole !== this.#startsOver) {
+        isWhole = true
+        this.#log.reclaimAll()
+        for (const { name } of this.#keyspace.collections.all()) {
+          this.#unmarked.add(name)
+          if (slices.isOver()) await slices.next()
+        }
+      }
+      await this.#markCollections(slices)
     }
   }
 
-  /** Marks all keys of the unmarked collections. Keys written in the meantime are marked when they change. */
-  async #markAll (isHurried: () => boolean): Promise<void> {
-    const slices = new Slices(1, isHurried)
+  async #markCollections (slices: Slices): Promise<void> {
     for (const collection of this.#unmarked) { // may be configured again, which adds it once more
       this.#unmarked.delete(collection)
       let position: number | undefined = 0
@@ -236,10 +244,14 @@ export class ChangedKeys implements Observer, Tracker {
     }
   }
 
-  /** Marks a key whose last record may be in a chunk that is going to be removed. */
-  #rewrite (collection: string, key: string, version: number): void {
+  /**
+   * Marks a key whose last record may be in a chunk that is going to be removed: it has the version, and was written by
+   * the snapshot or one with the same number. A touch writes another record of the same version.
+   */
+  #rewrite (collection: string, key: string, version: number, snapshot: number): void {
     const entry = this.#keyspace.collections.find(collection)?.stored(key)
-    if (entry === undefined || this.#keyspace.values.epoch + entry.version !== version) return
+    if (entry === undefined || entry.snapshot !== snapshot) return
+    if (this.#keyspace.values.epoch + entry.version !== version) return
     this.#changed.add(entry.id)
     this.isDirty = true
   }

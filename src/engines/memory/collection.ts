@@ -97,7 +97,7 @@ export class Collection extends BoundedEntries implements Task {
     this.clears.add(clear)
     this.countWaiters(1)
     this.clearPrefix(request.key, this.locks, () => { clear.onremoved() })
-    if (this.size + this.locks.size <= MAX_AT_ONCE) this.run(new Budget())
+    if (this.size + this.locks.size <= MAX_AT_ONCE) this.work(new Budget())
     if (clear.isOver) return clear
     if (id !== 0) caller.waiting.set(id, clear)
     this.schedule(context.clock.now)
@@ -128,12 +128,7 @@ export class Collection extends BoundedEntries implements Task {
 
   run (budget: Budget): number | undefined {
     const { now } = this.context.clock
-    for (const clear of this.clears) {
-      if (clear.look(budget)) return now
-    }
-    if (this.removeDue(budget)) return now
-    if (this.locks.size === 0) this.locks = NO_LOCKS
-    if (this.clears.size === 0) this.clears = NO_CLEARS
+    if (this.work(budget)) return now
     if (this.isDisposable) {
       const forgetAt = this.#forgetAt * 1000
       if (now < forgetAt) return forgetAt
@@ -146,11 +141,22 @@ export class Collection extends BoundedEntries implements Task {
     return nextEnd === Infinity ? undefined : nextEnd
   }
 
+  /** True if there is more to do now. */
+  private work (budget: Budget): boolean {
+    for (const clear of this.clears) {
+      if (clear.look(budget)) return true
+    }
+    if (this.removeDue(budget)) return true
+    if (this.locks.size === 0) this.locks = NO_LOCKS
+    if (this.clears.size === 0) this.clears = NO_CLEARS
+    return false
+  }
+
   /** Whether dropping it would lose only its counters. */
   private get isDisposable (): boolean {
     const { size, bounds } = this
     const isUnbounded = bounds.idle + bounds.maxKeys + bounds.maxBytes === 0
     const isDefault = isUnbounded && bounds.keep && !bounds.durable && bounds.near === 0
-    return size === 0 && this.locks.size === 0 && isDefault
+    return size + this.locks.size + this.clears.size === 0 && isDefault
   }
 }

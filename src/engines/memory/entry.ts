@@ -23,13 +23,17 @@ const USED = 6
 // Versions and times exceed 31 bits within hours or weeks. This word has 18 high bits of the version, 10 of the time
 // (70 years), 2 of the state and two flags.
 const HIGH = 7
-/** The length of the key in the low 16 bits, above it that of the value. */
+/** The length of the key in the low 16 bits, above it that of the value in 13 bits and the snapshot in 3. */
 export const LENGTHS = 8
 /** The key, in whole words, and the value. */
 export const KEY = 9
 
 export const KEY_LENGTH = 0xffff
 export const VALUE_SHIFT = 16
+const VALUE_LENGTH = 0x1fff
+const SNAPSHOT_SHIFT = 29
+/** The highest number of a snapshot. */
+export const MAX_SNAPSHOT = 7
 /** Longer values are not in the block: whatever is read from a block is copied. */
 export const MAX_INSIDE = 4096
 /** Stands for the length of a value that is not in the block. */
@@ -77,7 +81,7 @@ export class Entry {
   get text (): OwnBytes {
     if (this.isOutside) return this.values.outside(this.id)
     const start = this.startOfText
-    return this.segment.bytes.latin1Slice(start, start + (this.word(LENGTHS) >>> VALUE_SHIFT))
+    return this.segment.bytes.latin1Slice(start, start + this.lengthInside)
   }
 
   set text (text: Bytes) {
@@ -87,7 +91,7 @@ export class Entry {
   /** The value where it is stored. */
   get borrowed (): Bytes {
     if (this.isOutside) return this.values.outside(this.id)
-    return new BorrowedBytes(this.segment, this.startOfText, this.word(LENGTHS) >>> VALUE_SHIFT)
+    return new BorrowedBytes(this.segment, this.startOfText, this.lengthInside)
   }
 
   /** The number of its collection in the pool. */
@@ -101,7 +105,7 @@ export class Entry {
 
   /** Size of the value in bytes. */
   get size (): number {
-    return this.isOutside ? this.values.outside(this.id).length : this.word(LENGTHS) >>> VALUE_SHIFT
+    return this.isOutside ? this.values.outside(this.id).length : this.lengthInside
   }
 
   /** Size of key and value in bytes. */
@@ -110,7 +114,7 @@ export class Entry {
   }
 
   get isOutside (): boolean {
-    return this.word(LENGTHS) >>> VALUE_SHIFT === OUTSIDE
+    return this.lengthInside === OUTSIDE
   }
 
   get keyLength (): number {
@@ -183,12 +187,26 @@ export class Entry {
     this.setHigh(COPIED, isCopied ? COPIED : 0)
   }
 
+  /** The number of the snapshot that has written it to the log; 0 if none has, since its value was set. */
+  get snapshot (): number {
+    return this.word(LENGTHS) >>> SNAPSHOT_SHIFT
+  }
+
+  set snapshot (snapshot: number) {
+    this.setWord(LENGTHS, this.word(LENGTHS) & 2 ** SNAPSHOT_SHIFT - 1 | snapshot << SNAPSHOT_SHIFT)
+  }
+
   word (word: number): number {
     return this.segment.words[this.at + word]!
   }
 
   setWord (word: number, value: number): void {
     this.segment.words[this.at + word] = value
+  }
+
+  /** The length of the value in the block, or OUTSIDE. */
+  private get lengthInside (): number {
+    return this.word(LENGTHS) >>> VALUE_SHIFT & VALUE_LENGTH
   }
 
   private setHigh (bits: number, value: number): void {

@@ -39,7 +39,7 @@ export async function load (
     const content = disk.read(name)
     if (content === undefined) throw new DamageError(`${name} is missing`)
     readLog(content, replay)
-    chunks.push({ name, size: content.length })
+    chunks.push({ name, size: content.length, snapshot: 0 })
     await pause()
   }
   for (const name of disk.names(OPTIONS)) {

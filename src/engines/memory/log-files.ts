@@ -21,6 +21,8 @@ const RESERVE = 1e9
 export interface Chunk {
   readonly name: string
   readonly size: number
+  /** The number of its snapshot; 0 if it was loaded. */
+  readonly snapshot: number
 }
 
 export interface Meta {
@@ -42,7 +44,9 @@ export class LogFiles {
   #next = 0
   #reclaimed: Chunk[] = []
   #pending: Map<string, Buffer | undefined> | undefined
-  #added: Array<{ readonly name: string, readonly content: Buffer }> = []
+  #added: Chunk[] = []
+  /** The memory of the added chunks. */
+  #used: ArrayBuffer[] = []
   /** The memory of the chunks that were written last. New memory for each would keep the garbage collector busy. */
   #spare: ArrayBuffer[] = []
 
@@ -63,7 +67,9 @@ export class LogFiles {
    * Selects chunks to remove with the next write. Calls back for each key whose last record may be in them. If one
    * cannot be read, it throws, and the chunk is selected all the same.
    */
-  async reclaim (rewrite: (collection: string, key: string, version: number) => void): Promise<void> {
+  async reclaim (
+    rewrite: (collection: string, key: string, version: number, snapshot: number) => void
+  ): Promise<void> {
     const limit = this.#liveBytes() * MAX_RATIO + SPARE_BYTES
     let left = this.bytes - this.#reclaimed.reduce((sum, { size }) => sum + size, 0)
     const last = this.#chunks.length
@@ -75,7 +81,9 @@ export class LogFiles {
       left -= chunk.size
       const content = this.#disk.read(chunk.name)
       if (content !== undefined) {
-        readLog(content, { put (collection, key, _text, version) { rewrite(collection, key, version) } })
+        readLog(content, {
+          put (collection, key, _text, version) { rewrite(collection, key, version, chunk.snapshot) }
+        })
       }
       if (slices.isOver()) await slices.next()
     }
@@ -97,9 +105,9 @@ export class LogFiles {
     return new LogWriter(this.#spare)
   }
 
-  /** Adds to the next write: chunks, changed options of collections, and the position of versions and fences. */
+  /** Adds to the next write: the chunks of a snapshot, changed options of collections, and the position of versions and fences. */
   append (
-    chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>,
+    snapshot: number, chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>,
     { epoch, count }: { epoch: number, count: number }
   ): void {
     const pending = new Map<string, Buffer | undefined>()
@@ -107,7 +115,8 @@ export class LogFiles {
     for (const content of chunks) {
       const name = `${LOG}${(this.#next++).toString(36).padStart(10, '0')}`
       pending.set(name, content)
-      this.#added.push({ name, content })
+      this.#added.push({ name, size: content.length, snapshot })
+      if (content.buffer.byteLength === CHUNK_SIZE) this.#used.push(content.buffer as ArrayBuffer)
     }
     for (const [name, value] of options) pending.set(OPTIONS + name, value)
     pending.set(META, encodeMeta({ format: FORMAT, epoch, reserved: epoch + count + RESERVE }))
@@ -125,11 +134,11 @@ export class LogFiles {
       throw error
     }
     this.#pending = undefined
-    this.#spare = []
-    for (const { name, content } of this.#added) {
-      this.#chunks.push({ name, size: content.length })
-      this.bytes += content.length
-      if (content.buffer.byteLength === CHUNK_SIZE) this.#spare.push(content.buffer as ArrayBuffer)
+    this.#spare = this.#used
+    this.#used = []
+    for (const chunk of this.#added) {
+      this.#chunks.push(chunk)
+      this.bytes += chunk.size
     }
     for (const { size } of this.#reclaimed) this.bytes -= size
     this.#added = []

@@ -570,6 +570,23 @@ t.test('the memory of waiting writes is bounded', async t => {
   t.equal(user.waitingBytes + other.waitingBytes, 0)
 })
 
+t.test('a collection that is due to be dropped stays if a clear is followed by a write', async t => {
+  const { keyspace, user, advance, sweep } = setUp()
+  user.now('set', 'a', { text: '1' })
+  user.now('del', 'a')
+  advance(20_000)
+  user.ask('clear', 'b')
+  user.now('set', 'a', { text: '2' })
+  user.now('set', 'a', { text: '3' }, 'other')
+  sweep()
+  t.equal(user.now('get', 'a').text, '2')
+  user.now('set', 'a', { text: '4' }, 'third')
+  t.strictSame(
+    ['c', 'other', 'third'].map(name => user.now('get', 'a', {}, name).text), ['2', '3', '4'], 'no owner number is used twice'
+  )
+  t.equal(keyspace.counters.totals.keys, 3)
+})
+
 t.test('a cleared key does not count as expired if its ttl passes before it is removed', async t => {
   const { keyspace, user, advance, sweep } = setUp()
   const kinds = new Set<string>()

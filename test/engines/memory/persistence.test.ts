@@ -280,6 +280,26 @@ t.test('what a flush has read is not lost if it fails before it is written', asy
   }
 })
 
+t.test('keys that are deleted in one flush stay deleted, at whichever step of it', async t => {
+  endSlicesAtOnce(t)
+  const KEYS = 25_000
+  for (const batch of [100, 300, 1000, 3000]) {
+    const disk = new MemoryDisk()
+    const kept = await Kept.open(disk, { flush: 1 })
+    const text = JSON.stringify('x'.repeat(100))
+    for (let i = 0; i < KEYS; i++) kept.set('c', `k${i}`, text)
+    kept.set('c', 'other', text)
+    await until(() => kept.persistence.stats().lag === 0)
+    for (let i = 0; i < KEYS; i++) {
+      // Too few of them for a new log until the flush has begun.
+      if (i > 18_000 && i % batch === 0) await new Promise(resolve => { setImmediate(resolve) })
+      kept.call('del', 'c', `k${i}`)
+    }
+    await kept.persistence.close()
+    t.equal(await dumpOf(disk.records), kept.dump(), `${batch} deletes per turn`)
+  }
+})
+
 t.test('while the disk is full, the memory for deleted keys and clears is bounded', async t => {
   const disk = new MemoryDisk()
   const kept = await Kept.open(disk, { flush: 1 })
@@ -536,6 +556,30 @@ t.test('the size of the log stays in proportion to the data', async t => {
   t.equal(
     bytes, [...disk.records].reduce((sum, [name, value]) => sum + (name.startsWith('log/') ? value.length : 0), 0)
   )
+  await kept.persistence.close()
+  t.equal(await dumpOf(disk.records), kept.dump())
+})
+
+t.test('keys that are touched are written once per flush', async t => {
+  const disk = new MemoryDisk()
+  const kept = await Kept.open(disk, { flush: 1 })
+  let written = 0
+  const { write } = disk
+  disk.write = async records => {
+    for (const [name, value] of records) if (name.startsWith('log/')) written += value?.length ?? 0
+    await write.call(disk, records)
+  }
+  const text = JSON.stringify('x'.repeat(1000))
+  for (let i = 0; i < 3000; i++) kept.set('c', `k${i}`, text, { ttl: 1e6 })
+  await until(() => kept.persistence.stats().lag === 0)
+  written = 0
+  const touches = 300
+  for (let flush = 0; flush < 60; flush++) {
+    for (let i = 0; i < touches; i++) kept.call('touch', 'c', `k${(flush * touches + i) % 3000}`, { ttl: 1e6 + flush })
+    await until(() => kept.persistence.stats().lag === 0)
+  }
+  const touched = 60 * touches * 1030
+  t.ok(written < touched * 1.3, `${written} bytes for ${touched}`)
   await kept.persistence.close()
   t.equal(await dumpOf(disk.records), kept.dump())
 })
