@@ -157,11 +157,14 @@ export class ChangedKeys implements Observer, Tracker {
     const meta = { epoch, count: Math.max(context.revision, locks.grants) }
     const options = head.optionsOf(this.#keyspace)
     const writer = this.#writer = this.#log.newWriter()
+    context.clock.tick()
     for (let ids; (ids = this.#taking.some()).length > 0;) {
       for (const id of this.#byCollection(ids)) {
         if (!this.#taking.delete(id)) continue
         this.#take(this.#pool.at(id))
-        if (slices.isOver()) await slices.next()
+        if (!slices.isOver()) continue
+        await slices.next()
+        context.clock.tick()
       }
     }
     const first = this.#log.newWriter()

@@ -2,6 +2,7 @@
 import type { Bounds } from './bounds.js'
 import { UNBOUNDED } from './bounds.js'
 import type { Keyspace } from './keyspace.js'
+import { seal, unseal } from './sealed-record.js'
 
 type Options = Omit<Bounds, 'goneBefore'>
 
@@ -14,11 +15,12 @@ export function optionsOf (keyspace: Keyspace, collection: string): Buffer | und
   const bounds = keyspace.collections.find(collection)?.bounds ?? UNBOUNDED
   const changed = NAMES.filter(name => bounds[name] !== UNBOUNDED[name])
   if (changed.length === 0) return undefined
-  return Buffer.from(JSON.stringify(Object.fromEntries(changed.map(name => [name, bounds[name]]))))
+  return seal(collection, Object.fromEntries(changed.map(name => [name, bounds[name]])))
 }
 
+/** Throws a DamageError. */
 export function restoreOptions (keyspace: Keyspace, collection: string, kept: Buffer): void {
-  const options = JSON.parse(kept.toString()) as Partial<Options>
+  const options = unseal(collection, kept) as Partial<Options>
   const { idle, maxKeys, maxBytes, evict, keep, durable, near } = { ...UNBOUNDED, ...options }
   keyspace.collection(collection).configure({ idle, maxKeys, maxBytes, evict, keep, durable, near })
 }

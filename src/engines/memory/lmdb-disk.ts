@@ -56,9 +56,9 @@ class LmdbDisk implements Disk {
   }
 
   names (prefix: string): string[] {
-    const start = Buffer.from(prefix, 'latin1')
+    const range = prefix === '' ? {} : { start: Buffer.from(prefix, 'latin1') }
     const names: string[] = []
-    for (const key of this.#database.getKeys({ start })) {
+    for (const key of this.#database.getKeys(range)) {
       const name = Buffer.from(key).toString('latin1')
       if (!name.startsWith(prefix)) break
       names.push(name)

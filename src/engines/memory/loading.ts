@@ -7,7 +7,8 @@ import { NAME_HEAD, PUT_HEAD, readLog, type LogReader } from './change-log.js'
 import { DamageError, type Disk } from './disk.js'
 import type { Keyspace } from './keyspace.js'
 import { restoreOptions } from './kept-options.js'
-import { FORMAT, LOG, META, OPTIONS, type Chunk, type Meta } from './log-files.js'
+import { FORMAT, LOG, META, OPTIONS, chunkName, type Chunk, type Meta } from './log-files.js'
+import { unseal } from './sealed-record.js'
 
 const SLICE_MS = 10
 const NO_LOCKS = new Map<string, never>()
@@ -19,31 +20,32 @@ export class NewerFormatError extends Error {}
 export async function load (
   keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void
 ): Promise<Chunk[]> {
-  const meta = metaOf(disk)
-  if (meta === undefined) return []
+  const names = disk.names('')
+  if (names.length === 0) return []
+  const meta = metaOf(disk, names)
   const now = Date.now() * 1000
-  const { epoch, reserved } = meta
+  const { epoch, reserved, chunks: [first, end] } = meta
   keyspace.countFrom(epoch, 0)
-  const names = disk.names(LOG)
   const chunks: Chunk[] = []
   const replay = new Replay(keyspace, epoch)
-  let end = performance.now() + SLICE_MS
+  let sliceEnd = performance.now() + SLICE_MS
   const pause = async (): Promise<void> => {
-    if (performance.now() < end) return
-    onprogress(chunks.length, names.length)
+    if (performance.now() < sliceEnd) return
+    onprogress(chunks.length, end - first)
     await new Promise(resolve => { setImmediate(resolve) })
     keyspace.clock.tick()
-    end = performance.now() + SLICE_MS
+    sliceEnd = performance.now() + SLICE_MS
   }
-  for (const name of names) {
-    const content = disk.read(name)
-    if (content === undefined) throw new DamageError(`${name} is missing`)
+  for (let number = first; number < end; number++) {
+    const content = disk.read(chunkName(number))
+    if (content === undefined) throw new DamageError(`chunk ${number} is missing`)
     readLog(content, replay)
-    chunks.push({ name, size: content.length, snapshot: 0 })
+    chunks.push({ number, size: content.length, snapshot: 0 })
     await pause()
   }
-  for (const name of disk.names(OPTIONS)) {
-    restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
+  for (const name of names) {
+    if (name.startsWith(OPTIONS)) restoreOptions(keyspace, name.slice(OPTIONS.length), disk.read(name)!)
+    else if (name !== META && !name.startsWith(LOG)) throw new DamageError(`it has an unknown record, ${name}`)
     await pause()
   }
   keyspace.countFrom(epoch, Math.max(now, reserved) - epoch)
@@ -88,9 +90,9 @@ class Replay implements LogReader {
       this.#remove(name, key, 'expired')
       return
     }
-    this.#keyspace.context.revision = version - this.#epoch - 1 // put increments it
     const written = collection.put(key, collection.stored(key), text, ttl, false)
     if (written === undefined) throw new StoreError('STORE_FULL')
+    written.version = version - this.#epoch
   }
 
   del (name: string, key: string): void {
@@ -112,16 +114,10 @@ class Replay implements LogReader {
   }
 }
 
-function metaOf (disk: Disk): Meta | undefined {
+function metaOf (disk: Disk, names: readonly string[]): Meta {
   const record = disk.read(META)
-  if (record === undefined) return undefined
-  let meta: Partial<Meta> | null
-  try {
-    meta = JSON.parse(record.toString()) as Partial<Meta> | null
-  } catch (cause) {
-    throw new DamageError('its description cannot be read', { cause })
-  }
-  const { format, epoch, reserved } = meta ?? {}
+  if (record === undefined) throw new DamageError('its description is missing')
+  const { format, epoch, reserved, chunks } = unseal(META, record) as Partial<Meta>
   if (!Number.isSafeInteger(format)) throw new DamageError('its description has no format')
   if (format! > FORMAT) {
     throw new NewerFormatError(`it has format ${format}, this version of strong-store supports up to ${FORMAT}`)
@@ -129,5 +125,12 @@ function metaOf (disk: Disk): Meta | undefined {
   if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(reserved)) {
     throw new DamageError('its description is incomplete')
   }
-  return meta as Meta
+  return { format: format!, epoch: epoch!, reserved: reserved!, chunks: chunks ?? chunksOf(names) }
+}
+
+/** For early data, whose description does not have them. */
+function chunksOf (names: readonly string[]): [first: number, end: number] {
+  const found = names.filter(name => name.startsWith(LOG))
+  const first = Number.parseInt(found[0]?.slice(LOG.length) ?? '0', 36)
+  return [first, first + found.length]
 }

@@ -2,6 +2,7 @@
 // the log is much larger than the current data; records in them that are still current are written again.
 import { CHUNK_SIZE, LogWriter, readLog } from './change-log.js'
 import type { Disk } from './disk.js'
+import { seal } from './sealed-record.js'
 import { Slices } from './slices.js'
 
 export const LOG = 'log/'
@@ -19,7 +20,7 @@ const SPARE_BYTES = 2 ** 20
 const RESERVE = 1e9
 
 export interface Chunk {
-  readonly name: string
+  readonly number: number
   readonly size: number
   /** The number of its snapshot; 0 if it was loaded. */
   readonly snapshot: number
@@ -30,6 +31,8 @@ export interface Meta {
   readonly epoch: number
   /** Versions and fences up to this number may have been used. */
   readonly reserved: number
+  /** The number of the first chunk of the log, and that after its last one. */
+  readonly chunks: readonly [first: number, end: number]
 }
 
 export class LogFiles {
@@ -56,7 +59,7 @@ export class LogFiles {
     this.#liveBytes = liveBytes
     this.#chunks = [...chunks]
     this.bytes = chunks.reduce((sum, { size }) => sum + size, 0)
-    this.#next = chunks.length === 0 ? 0 : Number.parseInt(chunks.at(-1)!.name.slice(LOG.length), 36) + 1
+    this.#next = chunks.length === 0 ? 0 : chunks.at(-1)!.number + 1
   }
 
   get hasPending (): boolean {
@@ -79,7 +82,7 @@ export class LogFiles {
       this.#first++
       this.#reclaimed.push(chunk)
       left -= chunk.size
-      const content = this.#disk.read(chunk.name)
+      const content = this.#disk.read(chunkName(chunk.number))
       if (content !== undefined) {
         readLog(content, {
           put (collection, key, _text, version) { rewrite(collection, key, version, chunk.snapshot) }
@@ -105,21 +108,26 @@ export class LogFiles {
     return new LogWriter(this.#spare)
   }
 
-  /** Adds to the next write: the chunks of a snapshot, changed options of collections, and the position of versions and fences. */
+  /**
+   * Adds to the next write: the chunks of a snapshot, changed options of collections, and the position of versions and
+   * fences.
+   */
   append (
     snapshot: number, chunks: readonly Buffer[], options: ReadonlyMap<string, Buffer | undefined>,
     { epoch, count }: { epoch: number, count: number }
   ): void {
     const pending = new Map<string, Buffer | undefined>()
-    for (const { name } of this.#reclaimed) pending.set(name, undefined)
+    for (const { number } of this.#reclaimed) pending.set(chunkName(number), undefined)
     for (const content of chunks) {
-      const name = `${LOG}${(this.#next++).toString(36).padStart(10, '0')}`
-      pending.set(name, content)
-      this.#added.push({ name, size: content.length, snapshot })
+      const number = this.#next++
+      pending.set(chunkName(number), content)
+      this.#added.push({ number, size: content.length, snapshot })
       if (content.buffer.byteLength === CHUNK_SIZE) this.#used.push(content.buffer as ArrayBuffer)
     }
     for (const [name, value] of options) pending.set(OPTIONS + name, value)
-    pending.set(META, encodeMeta({ format: FORMAT, epoch, reserved: epoch + count + RESERVE }))
+    const first = (this.#chunks[this.#first] ?? this.#added[0])?.number ?? this.#next
+    const reserved = epoch + count + RESERVE
+    pending.set(META, seal(META, { format: FORMAT, epoch, reserved, chunks: [first, this.#next] } satisfies Meta))
     this.#pending = pending
   }
 
@@ -146,6 +154,6 @@ export class LogFiles {
   }
 }
 
-function encodeMeta (meta: Meta): Buffer {
-  return Buffer.from(JSON.stringify(meta))
+export function chunkName (number: number): string {
+  return LOG + number.toString(36).padStart(10, '0')
 }

@@ -55,7 +55,8 @@ export class Persistence implements Durability {
   /** Reserves versions and fences, so that none is reused after a crash. */
   async begin (): Promise<void> {
     this.#changed.isDirty = true
-    await this.#flush()
+    this.#run()
+    await this.#running
   }
 
   configured (collection: string, wasKept: boolean): void {

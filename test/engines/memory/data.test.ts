@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createStore, type Store, type StoreError } from '../../../src/index.js'
 import { openLmdb } from '../../../src/engines/memory/lmdb-disk.js'
+import { seal } from '../../../src/engines/memory/sealed-record.js'
 import { KEYS, WORKERS } from '../../fixtures/data-layout.js'
 import { serveAdmin } from '../../support/admin.js'
 import { start } from '../../support/programs.js'
@@ -197,7 +198,7 @@ t.test('data of a newer format is rejected, and not changed', async t => {
   await withStore(data, store => store.collection('c').set('a', 1))
   const disk = await openLmdb(data)
   const meta = JSON.parse(disk.read('meta')!.toString()) as { format: number }
-  await disk.write(new Map([['meta', Buffer.from(JSON.stringify({ ...meta, format: meta.format + 1 }))]]))
+  await disk.write(new Map([['meta', seal('meta', { ...meta, format: meta.format + 1 })]]))
   await disk.close()
   await withStore(data, store =>
     t.rejects(store.ping(), {

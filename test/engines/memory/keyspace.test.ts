@@ -581,9 +581,8 @@ t.test('a collection that is due to be dropped stays if a clear is followed by a
   sweep()
   t.equal(user.now('get', 'a').text, '2')
   user.now('set', 'a', { text: '4' }, 'third')
-  t.strictSame(
-    ['c', 'other', 'third'].map(name => user.now('get', 'a', {}, name).text), ['2', '3', '4'], 'no owner number is used twice'
-  )
+  const texts = ['c', 'other', 'third'].map(name => user.now('get', 'a', {}, name).text)
+  t.strictSame(texts, ['2', '3', '4'], 'no owner number is used twice')
   t.equal(keyspace.counters.totals.keys, 3)
 })
 
