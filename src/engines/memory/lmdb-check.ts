@@ -35,7 +35,7 @@ export async function checkLmdb (name: string): Promise<void> {
   const file = await open(name, 'r')
   try {
     const { size } = await file.stat()
-    if (size === 0) throw new DamageError('it is empty')
+    if (size === 0) return // the process was killed when it had just created it
     const first = await read(file, 0, META_SIZE)
     const pageSize = first.readUInt32LE(FIRST_TREE)
     if (first.readUInt32LE(HEAD) !== MAGIC || pageSize < 512 || pageSize > 65_536) {

@@ -1,7 +1,7 @@
 // Starts and stops of a store with data: deploys, and kills at any stage of a start.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -221,6 +221,19 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
     t.equal(next, ++hits)
     old.add(from)
   }
+  // A busy client must not keep an old worker.
+  const agent = new Agent({ keepAlive: true, maxSockets: 4 })
+  let isOver = false
+  const busy = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      await new Promise<void>(resolve => {
+        request({ socketPath: socket, path: '/busy', agent }, response => {
+          response.resume().on('end', resolve)
+        }).on('error', () => { resolve() }).end()
+      })
+      await new Promise(resolve => { setTimeout(resolve, 5) })
+    }
+  })
   for (let i = 0; i < 3; i++) { // faster than a worker can start
     first.child.kill('SIGHUP')
     const answered = await ask().catch(isUnread)
@@ -234,9 +247,17 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
     return !old.has(from)
   }, 40)
   const workers = `/proc/${first.child.pid}/task/${first.child.pid}/children`
-  await until(() => readFileSync(workers, 'utf8').trim().split(' ').length === 2, 40) // each has one successor
+  const running = (): string[] => readFileSync(workers, 'utf8').trim().split(' ')
+  await until(() => running().length === 2, 40) // each has one successor
+  first.child.kill('SIGHUP')
+  await until(() => running().length > 2, 40)
+  const all = running()
   first.child.kill('SIGTERM')
   t.same(await first.ended, [0, null])
+  t.same(all.filter(pid => existsSync(`/proc/${pid}`)), [], 'no worker outlives the primary')
+  isOver = true
+  await Promise.all(busy)
+  agent.destroy()
   const second = server()
   await until(isUp, 40)
   const [from, next] = await ask()
