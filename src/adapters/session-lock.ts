@@ -6,7 +6,7 @@ import type { KeyLock } from '../api/key-lock.js'
 import type { Entry } from '../api/options.js'
 import { StoreError } from '../core/errors.js'
 import { currentResponse } from '../web/request-context.js'
-import { isClosed } from '../web/transport.js'
+import { isClosed, isEnded } from '../web/transport.js'
 import { MAX_SECONDS } from './duration.js'
 import { followCalls, isCallOfHolder } from './self-call.js'
 import type { StoredSession } from './session-life.js'
@@ -17,6 +17,12 @@ export interface LockedEntry {
   lock: KeyLock | undefined
 }
 
+/**
+ * How often is looked for responses that have ended, in milliseconds, although a slow client or an earlier response of
+ * the connection keeps them open. Their session has been saved by then.
+ */
+const LOOK_MS = 100
+
 /** A lease that ends sooner counts as ended once the lock is lost, and is renewed before a session is saved. */
 const MARGIN_MS = 1000
 
@@ -26,6 +32,9 @@ export class SessionLocks {
   readonly #lease: { lease?: number }
   /** The first session that each response has read, with its lock. */
   readonly #own = new WeakMap<ServerResponse, { sid: string, lock?: KeyLock }>()
+  /** The locks of open responses. */
+  readonly #open = new Map<ServerResponse, KeyLock>()
+  #timer: NodeJS.Timeout | undefined
 
   constructor (sessions: Collection<StoredSession>, lease: number) {
     this.#sessions = sessions
@@ -35,7 +44,7 @@ export class SessionLocks {
   }
 
   /**
-   * Reads a session. The first one of a request is locked until its response is closed. Outside of a request nothing
+   * Reads a session. The first one of a request is locked until its response has ended. Outside of a request nothing
    * would release a lock, so none is taken. STORE_DEADLOCK if the request was sent by a request that has locked the
    * session.
    */
@@ -67,13 +76,26 @@ export class SessionLocks {
     return new StoreError('STORE_LOCK_LOST', message)
   }
 
+  #look (): void {
+    for (const response of this.#open.keys()) if (isEnded(response)) this.#release(response)
+    if (this.#open.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #release (response: ServerResponse): void {
+    const lock = this.#open.get(response)
+    this.#open.delete(response)
+    if (lock?.held === true) lock.release({ confirm: false }).catch(() => {})
+  }
+
   async #lock (sid: string, response: ServerResponse): Promise<LockedEntry> {
     const own: { sid: string, lock?: KeyLock } = { sid }
     this.#own.set(response, own)
     const closed = new AbortController()
     response.once('close', () => {
       closed.abort()
-      if (own.lock?.held === true) own.lock.release({ confirm: false }).catch(() => {})
+      this.#release(response)
     })
     const key = `lock:${sid}`
     // Most sessions are free. The read is sent after the lock, and calls of a process keep their order: it is read
@@ -87,8 +109,10 @@ export class SessionLocks {
       throw new StoreError('STORE_DEADLOCK', 'the request was sent by another request, which has locked the same session')
     }
     own.lock = free.value ?? await this.#sessions.acquire(key, { ...this.#lease, signal: closed.signal }) as KeyLock
+    this.#open.set(response, own.lock)
+    this.#timer ??= setInterval(() => { this.#look() }, LOOK_MS).unref()
     if (closed.signal.aborted) {
-      own.lock.release({ confirm: false }).catch(() => {})
+      this.#release(response)
       throw new StoreError('STORE_ABORTED', 'the client has disconnected')
     }
     if (isFree && first.status === 'rejected') throw first.reason

@@ -11,8 +11,10 @@ export interface Uncommitted {
   readonly hasChanges: boolean
   commit (): Promise<void>
   drop (): void
-  /** The handler has ended the response. */
+  /** The handler has ended the response, or is about to. */
   handled (): void
+  /** The response is written to its end. */
+  ended (): void
   /** Sends an error instead of the response, if nothing was sent and the handler has finished. */
   readonly refuse: ((error: StoreError) => void) | undefined
 }
@@ -127,6 +129,8 @@ class HeldResponse {
   }
 
   #apply (method: Method, args: unknown[]): unknown {
-    return this.#originals.get(method)!.apply(this.#response, args)
+    const result = this.#originals.get(method)!.apply(this.#response, args)
+    if (method === 'end') this.#scope.ended()
+    return result
   }
 }

@@ -1,7 +1,8 @@
 // The waits and locks of one HTTP request, and when they end:
 //
 //   the response is ready           changes are committed before its head is written, or dropped if it is a 5xx
-//   the response was sent           remaining locks are released, except detached ones
+//   the response was ended          remaining locks are released, except detached ones: a slow client, or an earlier
+//                                   response of the connection, may hold up the rest for as long as it likes
 //   the client has disconnected     waits are cancelled and lock.signal aborts; locks are kept until the handler has
 //                                   finished, for MAX_GRACE_MS at most, and then released without their changes
 import type { ServerResponse } from 'node:http'
@@ -86,6 +87,10 @@ export class RequestScope implements Scope, Uncommitted {
   handled (): void {
     this.#isHandled = true
     if (this.aborted) this.#end(false)
+  }
+
+  ended (): void {
+    for (const lock of this.locks.list()) if (!lock.isDetached) release(lock, false)
   }
 
   #all (): OwnedLock[] {

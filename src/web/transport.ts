@@ -32,6 +32,14 @@ export function onClose (response: ServerResponse, fn: () => void): void {
   response.once('close', () => { listeners.delete(fn) })
 }
 
+/**
+ * Whether a response was ended, which does not mean that it was sent. Its own `writableEnded` may pretend it: see
+ * commit-first.ts.
+ */
+export function isEnded (response: ServerResponse): boolean {
+  return Reflect.get(Object.getPrototypeOf(response) as object, 'writableEnded', response) as boolean
+}
+
 /** Whether a closed response was completely sent. If not, its client has disconnected or it was destroyed. */
 export function isWhole (response: ServerResponse): boolean {
   if (!isHttp2(response)) {
