@@ -26,7 +26,8 @@ export function requestOf (call: SentCall, rights: Rights, maxValueBytes: number
     throw new StoreError('STORE_UNREACHABLE', 'ADMIN_READ_ONLY: the token has read access only')
   }
   if (collections?.has(call.collection) === false && call.op !== 'ping') {
-    throw new StoreError('STORE_UNREACHABLE', 'ADMIN_OUT_OF_SCOPE: the token does not cover this collection')
+    const what = call.collection === '' ? 'all collections' : 'this collection'
+    throw new StoreError('STORE_UNREACHABLE', `ADMIN_OUT_OF_SCOPE: the token does not cover ${what}`)
   }
   const request = readCall(canWrite || !LOOKS.includes(call.op) ? call : { ...call, op: 'peek' })
   const { op, collection, key, token, cursor, owner, limit, ttl, number } = request
