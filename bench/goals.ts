@@ -101,7 +101,17 @@ const goals: Goal[] = [
   { of: ['redisLock', 'strong-store, redis:', 'microseconds'], atMost: 30 },
   { of: ['dataGet', DATA, 'callsPerSecond'], by: ['dataGet', OWN, 'callsPerSecond'], atLeast: 0.95 },
   { of: ['dataSetFew', DATA, 'callsPerSecond'], by: ['dataSetFew', OWN, 'callsPerSecond'], atLeast: 0.75 },
-  { of: ['dataSet', DATA, 'callsPerSecond'], by: ['dataSet', OWN, 'callsPerSecond'], atLeast: 0.75 },
+  {
+    of: ['dataSet', DATA, 'callsPerSecond'],
+    by: ['dataSet', OWN, 'callsPerSecond'],
+    atLeast: 0.6,
+    limit: 'the work: each changed key is copied to the log, written by LMDB, and looked up when its old record goes'
+  },
+  {
+    of: ['dataSet', DATA, 'callsPerSecond'],
+    by: ['dataSet', 'Redis, appendfsync everysec', 'callsPerSecond'],
+    atLeast: 1.2
+  },
   { of: ['dataMixed', DATA, 'p99'], by: ['dataMixed', OWN, 'p99'], atMost: 1.5 },
   { of: ['dataLoad', OWN, 'seconds'], atMost: 3 },
   { of: ['dataClose', OWN, 'seconds'], atMost: 1.6 },
