@@ -1,6 +1,6 @@
 // What a request knows of its stored session. If it saves the same content, the session is only extended: it must not
 // overwrite what other requests have changed in the meantime.
-import { endOf, type StoredSession } from './session-life.js'
+import { endOf, isSameMaxAge, type StoredSession } from './session-life.js'
 
 /** Extending a session by less is left out, so that a burst of requests does it once. */
 const MIN_EXTENSION_MS = 1000
@@ -91,6 +91,8 @@ function attributesOf (cookie: Cookie = {}): Cookie {
 
 /** Apart from when it expires. Attributes are primitive values; undefined ones are not stored. */
 function hasAllOf (cookie: Cookie, other: Cookie): boolean {
-  return Object.keys(other).every(name =>
-    name === 'expires' || name === 'originalExpires' || other[name] === cookie[name])
+  return Object.keys(other).every(name => {
+    if (name === 'expires' || name === 'originalExpires') return true
+    return name === 'originalMaxAge' ? isSameMaxAge(other[name], cookie[name]) : other[name] === cookie[name]
+  })
 }

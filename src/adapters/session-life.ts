@@ -2,6 +2,8 @@
 // stored with it.
 import { MAX_SECONDS } from './duration.js'
 
+const ROUNDING_MS = 10
+
 /** A session as the libraries store it: the cookie as JSON, and the application's own properties. */
 export interface StoredSession {
   cookie?: { expires?: unknown, originalMaxAge?: unknown }
@@ -24,8 +26,13 @@ export function lifeOf (session: StoredSession | undefined, ttl: number, readAt 
 export function livesLike (session: StoredSession, other: StoredSession): boolean {
   const [end, otherEnd] = [endOf(session.cookie), endOf(other.cookie)]
   if (end === undefined || otherEnd === undefined) return end === otherEnd
-  const maxAge = session.cookie?.originalMaxAge
-  return typeof maxAge === 'number' && maxAge === other.cookie?.originalMaxAge
+  return typeof session.cookie?.originalMaxAge === 'number' &&
+    isSameMaxAge(session.cookie.originalMaxAge, other.cookie?.originalMaxAge)
+}
+
+/** express-session shortens `originalMaxAge` if the clock advances while it restarts a cookie. */
+export function isSameMaxAge (one: unknown, other: unknown): boolean {
+  return one === other || (typeof one === 'number' && typeof other === 'number' && Math.abs(one - other) < ROUNDING_MS)
 }
 
 /**

@@ -592,6 +592,23 @@ t.test('a request that reads its session again still saves what it has changed i
   t.equal((await sessions.get(login.body)).n, 2, 'it has changed n')
 })
 
+t.test('a maxAge that express-session has shortened by a millisecond is not a change of the cookie', async t => {
+  const { sessions, get, set, touch } = alone(t)
+  const cookie = (maxAge: number): object => ({ originalMaxAge: maxAge, expires: new Date(Date.now() + maxAge) })
+  const version = async (): Promise<number> => (await sessions.entry('sid'))!.version
+  await set('sid', { cookie: cookie(100_000) })
+  await sessions.touch('sid', { ttl: 50 })
+  const before = await version()
+  const session = await get('sid')
+  session.cookie = cookie(99_999)
+  await touch('sid', session)
+  t.equal(await version(), before)
+  t.ok((await sessions.entry('sid'))!.expiresAt!.getTime() > Date.now() + 90_000)
+  session.cookie = cookie(90_000)
+  await touch('sid', session)
+  t.not(await version(), before)
+})
+
 t.test('a burst of requests extends its session once', async t => {
   const { store, sessions, get, set, touch } = alone(t, { ttl: 1000 })
   await set('sid', { cookie: {}, n: 1 })

@@ -154,11 +154,14 @@ export class Model {
         this.#delete(request.key)
         return this.#answer(wait, { number: 1 })
       }
-      case 'touch':
+      case 'touch': {
+        const refusal = this.#refusal(value, request)
+        if (refusal !== undefined) return this.#answer(wait, { code: refusal })
         if (value === undefined) return this.#answer(wait, { number: 0 })
         this.#use(value)
         if (request.ttl !== undefined) value.end = this.now + request.ttl
         return this.#answer(wait, { number: 1 })
+      }
       case 'acquire': {
         const lock: Held = this.locks.get(request.key) ?? {
           fence: 0, caller: '', detached: false, lease: undefined, end: 0, queue: []

@@ -7,6 +7,7 @@ import type { ChangeKind, Observer } from './changes.js'
 import type { Entries } from './entries.js'
 import { MAX_SNAPSHOT, type Entry } from './entry.js'
 import type { EntryPool, Owner, Tracker } from './entry-pool.js'
+import { optionsOf } from './kept-options.js'
 import type { Keyspace } from './keyspace.js'
 import type { LogFiles } from './log-files.js'
 import { LogHead } from './log-head.js'
@@ -155,7 +156,7 @@ export class ChangedKeys implements Observer, Tracker {
   async #append (head: LogHead, slices: Slices): Promise<void> {
     const { context, locks, values: { epoch } } = this.#keyspace
     const meta = { epoch, count: Math.max(context.revision, locks.grants) }
-    const options = head.optionsOf(this.#keyspace)
+    const bounds = head.boundsOf(this.#keyspace)
     const writer = this.#writer = this.#log.newWriter()
     context.clock.tick()
     for (let ids; (ids = this.#taking.some()).length > 0;) {
@@ -169,6 +170,11 @@ export class ChangedKeys implements Observer, Tracker {
     }
     const first = this.#log.newWriter()
     await head.write(first, epoch, slices)
+    const options = new Map<string, Buffer | undefined>()
+    for (const [name, kept] of bounds) {
+      options.set(name, optionsOf(name, kept))
+      if (slices.isOver()) await slices.next()
+    }
     this.#log.append(this.#snapshot, [...first.end(), ...writer.end()], options, meta)
   }
 

@@ -10,9 +10,8 @@ const NAMES = [
   'idle', 'maxKeys', 'maxBytes', 'evict', 'keep', 'durable', 'near'
 ] as const satisfies ReadonlyArray<keyof Options>
 
-/** The options that differ from the defaults; undefined if none does. */
-export function optionsOf (keyspace: Keyspace, collection: string): Buffer | undefined {
-  const bounds = keyspace.collections.find(collection)?.bounds ?? UNBOUNDED
+/** The options of a collection that differ from the defaults; undefined if none does. */
+export function optionsOf (collection: string, bounds: Bounds): Buffer | undefined {
   const changed = NAMES.filter(name => bounds[name] !== UNBOUNDED[name])
   if (changed.length === 0) return undefined
   return seal(collection, Object.fromEntries(changed.map(name => [name, bounds[name]])))

@@ -1,7 +1,7 @@
 // The first records of a snapshot in the log: clears and deleted keys. Those of changed entries follow, as an entry may
 // have the key of one that was deleted.
+import { UNBOUNDED, type Bounds } from './bounds.js'
 import type { LogWriter } from './change-log.js'
-import { optionsOf } from './kept-options.js'
 import type { Keyspace } from './keyspace.js'
 import type { Slices } from './slices.js'
 
@@ -46,8 +46,9 @@ export class LogHead {
     this.#keys = 0
   }
 
-  optionsOf (keyspace: Keyspace): Map<string, Buffer | undefined> {
-    return new Map(Array.from(this.configured, name => [name, optionsOf(keyspace, name)]))
+  /** The options at this moment. */
+  boundsOf ({ collections }: Keyspace): Array<[collection: string, bounds: Bounds]> {
+    return Array.from(this.configured, name => [name, collections.find(name)?.bounds ?? UNBOUNDED])
   }
 
   async write (writer: LogWriter, epoch: number, slices: Slices): Promise<void> {

@@ -1,6 +1,8 @@
 // Starts and stops of a store with data: deploys, and kills at any stage of a start.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync
+} from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -223,9 +225,9 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
   }
   // A busy client must not keep an old worker.
   const agent = new Agent({ keepAlive: true, maxSockets: 4 })
-  let isOver = false
+  const over = new AbortController()
   const busy = Array.from({ length: 4 }, async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await new Promise<void>(resolve => {
         request({ socketPath: socket, path: '/busy', agent }, response => {
           response.resume().on('end', resolve)
@@ -255,7 +257,7 @@ t.test('the server in the guide replaces its workers on SIGHUP, and saves everyt
   first.child.kill('SIGTERM')
   t.same(await first.ended, [0, null])
   t.same(all.filter(pid => existsSync(`/proc/${pid}`)), [], 'no worker outlives the primary')
-  isOver = true
+  over.abort()
   await Promise.all(busy)
   agent.destroy()
   const second = server()
