@@ -13,8 +13,8 @@ export class MemoryDisk implements Disk {
     this.records = records
   }
 
-  names (prefix: string): string[] {
-    return [...this.records.keys()].filter(name => name.startsWith(prefix)).sort()
+  names (): string[] {
+    return [...this.records.keys()].sort()
   }
 
   read (name: string): Buffer | undefined {

@@ -85,7 +85,7 @@ export class Data {
 /** A disk that checks the folder lock before each write. */
 function locked (disk: Disk, lock: FolderLock): Disk {
   return {
-    names: prefix => disk.names(prefix),
+    names: () => disk.names(),
     read: name => disk.read(name),
     write: records => disk.write(records),
     check: async () => {

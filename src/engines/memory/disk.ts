@@ -1,8 +1,8 @@
 // Storage for a keyspace: records by name. The only file-based implementation is lmdb-disk.ts.
 
 export interface Disk {
-  /** The names of all records with the prefix, sorted. */
-  names (prefix: string): string[]
+  /** The names of all records, sorted. */
+  names (): string[]
   /** Returns a view that is valid until the next read. */
   read (name: string): Buffer | undefined
   /**

@@ -226,7 +226,7 @@ export abstract class Entries extends Lifetimes {
 
   /** Removes an entry that has expired or was cleared. */
   protected drop (entry: Entry): void {
-    if (entry.state === FREE && this.#cleared?.covers(entry) === true) this.remove(entry, 'cleared')
+    if (this.isCleared(entry, Infinity)) this.remove(entry, 'cleared')
     else this.expire(entry)
   }
 

@@ -31,7 +31,7 @@ export interface Owner {
   onmoved (before: number, entry: Entry): void
 }
 
-/** Is told where entries are. */
+/** Notified when entries are added, moved and deleted. */
 export interface Tracker {
   onadded (entry: Entry): void
   onmoved (before: number, id: number): void

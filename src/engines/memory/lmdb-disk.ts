@@ -55,15 +55,8 @@ class LmdbDisk implements Disk {
     this.#inode = inode
   }
 
-  names (prefix: string): string[] {
-    const range = prefix === '' ? {} : { start: Buffer.from(prefix, 'latin1') }
-    const names: string[] = []
-    for (const key of this.#database.getKeys(range)) {
-      const name = Buffer.from(key).toString('latin1')
-      if (!name.startsWith(prefix)) break
-      names.push(name)
-    }
-    return names
+  names (): string[] {
+    return Array.from(this.#database.getKeys(), key => Buffer.from(key).toString('latin1'))
   }
 
   read (name: string): Buffer | undefined {

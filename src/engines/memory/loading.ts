@@ -20,7 +20,7 @@ export class NewerFormatError extends Error {}
 export async function load (
   keyspace: Keyspace, disk: Disk, onprogress: (loaded: number, all: number) => void
 ): Promise<Chunk[]> {
-  const names = disk.names('')
+  const names = disk.names()
   if (names.length === 0) return []
   const meta = metaOf(disk, names)
   const now = Date.now() * 1000

@@ -207,7 +207,7 @@ t.test('data of a newer format is rejected, and not changed', async t => {
   )
   const again = await openLmdb(data)
   t.match(JSON.parse(again.read('meta')!.toString()), { format: 2 })
-  t.equal(again.names('log/').length, 1)
+  t.equal(again.names().filter(name => name.startsWith('log/')).length, 1)
   await again.close()
 })
 

@@ -428,7 +428,7 @@ t.test('damage of a record is noticed, whichever it is', async t => {
   kept.call('configure', 'c', '', { text: '{"maxKeys":5000}' })
   for (let i = 0; i < 300; i++) kept.set('c', `key ${i}`, JSON.stringify('x'.repeat(1000)))
   await kept.persistence.close()
-  t.ok(disk.names('log/').length > 2)
+  t.ok(disk.names().filter(name => name.startsWith('log/')).length > 2)
   const { records } = disk
   t.equal(await dumpOf(new Map(records)), kept.dump())
   for (const [name, content] of records) {
@@ -681,7 +681,7 @@ t.test('a chunk of the log that is damaged while the store is open is replaced',
   const text = JSON.stringify('x'.repeat(1000))
   for (let i = 0; i < 2000; i++) kept.set('cold', `k${i}`, text)
   await until(() => kept.persistence.stats().lag === 0)
-  const [name] = disk.names('log/')
+  const name = disk.names().find(name => name.startsWith('log/'))
   const damaged = Buffer.from(disk.read(name!)!)
   damaged[damaged.length >> 1]! ^= 1
   disk.records = new Map(disk.records).set(name!, damaged)
